@@ -42,7 +42,7 @@ FLAGS_HEADER = """\
 # flags: in the order of main.cc
 #   since       first examined tag that has the flag (the oldest tag stands for "then or earlier")
 #   default     the server's own default; computed says how it is worked out when it depends on the host
-#   ignored_with_platform_config_file   the flag has no effect once that flag is set
+#   unless      the flag has no effect once that other flag is set
 """
 
 MESSAGES_HEADER = """\
@@ -59,8 +59,9 @@ MESSAGES_HEADER = """\
 FLAG_MESSAGES = ("ModelServerConfig", "BatchingParameters", "MonitoringConfig", "SSLConfig")
 
 # The part of tensorflow.ConfigProto that is useful in a server and that every surveyed release understands; a field
-# unknown to the release makes the server refuse the whole file, so newer fields are left out. The survey names only
-# the four most useful ones; the rest was read from config.proto and rewriter_config.proto of TensorFlow 2.8.
+# unknown to the release makes the server refuse the whole file, so newer fields are left out (in RewriterConfig those
+# numbered above 24, which came one by one). The survey names only the four most useful fields; the rest was read from
+# config.proto and rewriter_config.proto.
 SESSION_MESSAGES: dict[str, dict[str, str]] = {
     "ConfigProto": {
         "device_count": "map<string, int32>",
@@ -140,10 +141,8 @@ def _flag_row(flag: dict[str, Any], oldest: str) -> dict[str, Any]:
     row.update(_default(flag["default"]))
     if "unit" in flag:
         row["unit"] = flag["unit"].split(" ")[0] if flag["unit"].startswith("fraction") else flag["unit"]
-    if flag.get("experimental"):
-        row["experimental"] = True
     if flag["ignored_with_platform_config_file"]:
-        row["ignored_with_platform_config_file"] = True
+        row["unless"] = "platform_config_file"
     return row
 
 

@@ -1,0 +1,88 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The table that shows what a fleet serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+COLUMNS = ("host", "instance", "server", "model", "version", "CPUs", "allocator", "memory", "prediction", "latency")
+NOTHING = "-"
+# An answer is recognised by its beginning; the table has to fit a terminal.
+ANSWER_CHARS = 30
+NEXT_STEPS = """\
+Next:
+  ansible-playbook -i INVENTORY site.yml --check --diff    what a change would do
+  ansible-playbook -i INVENTORY playbooks/status.yml       this table again
+  docs/wishes.md                                           what an inventory can say"""
+
+
+def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table of ``hosts`` (host name -> result of instance_status), its problems and where to go next."""
+    rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
+    problems = [line for host, result in hosts.items() for line in _problems(host, result)]
+    blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
+    blocks += ["Not as it should be:\n" + "\n".join(f"  {line}" for line in problems)] if problems else []
+    return "\n\n".join([*blocks, NEXT_STEPS])
+
+
+def _host_rows(host: str, result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    instances = result.get("instances", [])
+    if not instances:
+        yield (host, *[NOTHING] * (len(COLUMNS) - 1))
+    for instance in instances:
+        for model in instance.get("models") or [{}]:
+            yield _row(host, instance, model)
+
+
+def _row(host: str, instance: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, ...]:
+    probe = model.get("probe") or {}
+    memory = f"{instance['rss_mb']} MiB" if instance.get("rss_mb") else NOTHING
+    latency = f"{probe['median_ms']:.1f} ms" if probe.get("median_ms") is not None else NOTHING
+    return (
+        host,
+        instance["name"],
+        instance.get("version") or NOTHING,
+        model.get("name", NOTHING),
+        _served(model),
+        instance.get("cpus") or NOTHING,
+        instance.get("allocator") or NOTHING,
+        memory,
+        _answer(probe),
+        latency,
+    )
+
+
+def _served(model: Mapping[str, Any]) -> str:
+    serving = [str(version["version"]) for version in model.get("versions", []) if version["state"] == "AVAILABLE"]
+    return ", ".join(serving) or NOTHING
+
+
+def _answer(probe: Mapping[str, Any]) -> str:
+    if not probe:
+        return NOTHING
+    if probe.get("ok") is None:
+        return "not asked"
+    if probe["ok"] is False:
+        return "FAILED"
+    answer = probe.get("answer", "")
+    return answer if len(answer) <= ANSWER_CHARS else answer[: ANSWER_CHARS - 1] + "…"
+
+
+def _problems(host: str, result: Mapping[str, Any]) -> Iterator[str]:
+    if result.get("failed") or result.get("unreachable"):
+        yield f"{host}: {result.get('msg', 'cannot be reached')}"
+    elif not result.get("instances"):
+        yield f"{host}: no plan is in force; run site.yml"
+    for instance in result.get("instances", []):
+        if instance.get("problem"):
+            yield f"{host} {instance['name']}: {instance['problem']}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        if number == 0:
+            yield "  ".join("─" * width for width in widths)

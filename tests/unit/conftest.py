@@ -1,0 +1,14 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Lets the tests import the collection by its own name, straight from the clone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+sys.path.insert(0, str(REPOSITORY / "collections"))
+# The TensorFlow runtime comes last: it brings older or newer twins of packages that the venv pins.
+sys.path.append(str(REPOSITORY / ".cache" / "tensorflow"))

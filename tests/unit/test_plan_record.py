@@ -1,0 +1,63 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of the plan in force."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.tfserving.fleet.plugins.modules import plan_record
+
+COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the module as the host would; return its exit status and its answer."""
+
+    def call(**arguments):
+        check = arguments.pop("check", False)
+        answer = subprocess.run(
+            [sys.executable, plan_record.__file__],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_tmpdir": str(tmp_path)}}),
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(COLLECTIONS), "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        return answer.returncode, json.loads(answer.stdout)
+
+    return call
+
+
+def test_a_host_without_a_record_has_an_empty_plan(run, tmp_path):
+    assert run(path=str(tmp_path / "etc/plan.json")) == (0, {**run(path=str(tmp_path / "etc/plan.json"))[1], "changed": False, "plan": {}})
+
+
+def test_a_recorded_plan_is_read_back_and_recorded_once(run, tmp_path):
+    path = str(tmp_path / "etc/plan.json")
+    assert run(path=path, plan={"schema": 1})[1]["changed"] is True
+    assert run(path=path, plan={"schema": 1})[1]["changed"] is False
+    assert run(path=path)[1]["plan"] == {"schema": 1}
+
+
+def test_check_mode_shows_the_difference_and_leaves_the_record(run, tmp_path):
+    path = str(tmp_path / "plan.json")
+    run(path=path, plan={"schema": 1})
+    answer = run(path=path, plan={"schema": 1, "warnings": []}, check=True)[1]
+    assert answer["changed"] is True
+    assert '"warnings": []' in answer["diff"]["after"]
+    assert run(path=path)[1]["plan"] == {"schema": 1}
+
+
+def test_a_record_that_is_no_plan_is_refused_with_its_path(run, tmp_path):
+    (tmp_path / "plan.json").write_text("{half")
+    code, answer = run(path=str(tmp_path / "plan.json"))
+    assert code == 1
+    assert answer["msg"].startswith(f"{tmp_path}/plan.json: cannot be read as a plan (")
+    assert answer["msg"].endswith("; move it away and run again")
