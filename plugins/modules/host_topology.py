@@ -1,0 +1,260 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a host's topology; how each part is read is in module_utils/topology.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: host_topology
+short_description: Read which CPUs, NUMA nodes, GPUs and network cards a host has
+version_added: 0.1.0
+description:
+  - Reads what a plan needs to know about a host's hardware, from C(/sys), C(/proc) and, for NVIDIA GPUs, C(nvidia-smi).
+  - Only what the host may use counts. CPUs that are switched off, or that the cgroup around a container holds back, are
+    listed as not online. What limits only the session that reads (a slice, an affinity, C(isolcpus)) does not count,
+    so that CPUs which were set aside for serving are still found on the next run.
+  - Ordinary hardware oddities are evened out, and RV(topology.problems) says where the firmware, the kernel and the
+    driver contradict each other.
+options:
+  sysroot:
+    description:
+      - Root of the machine to read, with C(sys) and C(proc) in it. Another one than V(/) is a recording of a machine,
+        for which neither C(nvidia-smi) nor C(systemd-detect-virt) is asked.
+    type: path
+    default: /
+  gpu_pci_vendors:
+    description: PCI vendor ids, as sysfs writes them, whose display controllers count as GPUs.
+    type: list
+    elements: str
+    default: ["0x10de"]
+  timeout:
+    description:
+      - Seconds to wait for each answer of C(nvidia-smi). Without the persistence daemon it initialises every GPU before
+        it answers, which takes some seconds on hosts with eight. A driver that is wedged never answers.
+    type: int
+    default: 10
+attributes:
+  check_mode:
+    description: Reads only, so check mode is no different.
+    support: full
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Read the hardware
+  tfserving.fleet.host_topology:
+  register: hardware
+
+- name: Show the GPUs and the nodes they hang on
+  ansible.builtin.debug:
+    msg: "GPU {{ item.index }}: {{ item.name }} on node {{ item.node }}"
+  loop: "{{ hardware.topology.gpus }}"
+  loop_control:
+    label: "{{ item.pci_address }}"
+
+- name: Read a recorded machine
+  tfserving.fleet.host_topology:
+    sysroot: /srv/machines/48amd64-4d2n6c-sparse
+"""
+
+RETURN = r"""
+topology:
+  description: The host's hardware.
+  returned: success
+  type: dict
+  contains:
+    cpus:
+      description: All CPUs (hardware threads) that are there, by number.
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: Number of the CPU.
+          type: int
+        core:
+          description: The core it is a thread of, unique over the host. It is the lowest number among its threads.
+          type: int
+        socket:
+          description: Number of the processor package; null where the kernel does not tell, as for CPUs switched off.
+          type: int
+        node:
+          description: NUMA node. Every online CPU has one; it is null for CPUs that are switched off on hosts with
+            more than one node.
+          type: int
+        siblings:
+          description: All threads of its core, itself included, also those that are not online.
+          type: list
+          elements: int
+        online:
+          description: Whether this host may use it now.
+          type: bool
+        max_mhz:
+          description: Highest clock in MHz; null without frequency scaling.
+          type: int
+        kind:
+          description: V(performance) or V(efficiency) (on hosts with two kinds of cores), V(unknown) where the
+            kernel tells neither kind, capacity nor clock.
+          type: str
+    nodes:
+      description: All NUMA nodes, by number; one node on hosts without NUMA. A node may lack CPUs, memory or both.
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: Number of the node.
+          type: int
+        cpus:
+          description: Its online CPUs.
+          type: list
+          elements: int
+        memory_mb:
+          description: Its memory in MiB that this host may use; 0 where a cpuset forbids it.
+          type: int
+        distances:
+          description: Distances to all nodes, in their order; empty where the firmware gives no complete table.
+          type: list
+          elements: int
+    gpus:
+      description: GPUs by PCI address.
+      type: list
+      elements: dict
+      contains:
+        index:
+          description: Number under which the driver knows it, counted by PCI address where C(nvidia-smi) is silent.
+            It is null for a GPU that C(nvidia-smi) leaves out, which CUDA cannot use.
+          type: int
+        uuid:
+          description: UUID, null without C(nvidia-smi).
+          type: str
+        name:
+          description: Product name, null without C(nvidia-smi).
+          type: str
+        vendor:
+          description: PCI vendor id as sysfs writes it.
+          type: str
+          sample: "0x10de"
+        pci_address:
+          description: PCI address as sysfs writes it.
+          type: str
+          sample: "0000:3b:00.0"
+        node:
+          description: NUMA node, null where the firmware does not tell on a host with several.
+          type: int
+        local_cpus:
+          description: Online CPUs near it; all of them where the firmware does not tell.
+          type: list
+          elements: int
+        memory_mb:
+          description: Memory in MiB, null without C(nvidia-smi) and for GPUs that share the host's memory.
+          type: int
+        compute_capability:
+          description: CUDA compute capability, null without C(nvidia-smi).
+          type: str
+          sample: "9.0"
+        mig:
+          description: C(mode) is V(enabled), V(disabled) or null (no MIG); C(instances) holds C(index), C(profile) and
+            C(uuid) of each instance.
+          type: dict
+        driver_version:
+          description: Version of the driver, null without C(nvidia-smi).
+          type: str
+    nics:
+      description: Network interfaces that are hardware, by name. Virtual functions are not listed.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Name of the interface.
+          type: str
+        pci_address:
+          description: Address of the PCI device it is on or behind, null if there is none.
+          type: str
+        node:
+          description: NUMA node, null where the firmware does not tell on a host with several.
+          type: int
+        speed_mbps:
+          description: Speed of the link in Mbit/s, null when it is down or the driver does not know.
+          type: int
+        queues:
+          description: Number of receive queues.
+          type: int
+        irqs:
+          description: Numbers of its interrupts.
+          type: list
+          elements: int
+        driver:
+          description: Kernel driver.
+          type: str
+        up:
+          description: Whether there is a link.
+          type: bool
+    memory_mb:
+      description: Memory in MiB that this host may use.
+      type: int
+    hugepages:
+      description: Reserved huge pages by size, each with C(size_kb) and C(total).
+      type: list
+      elements: dict
+    cgroup_version:
+      description: Version (1 or 2) of the cgroup hierarchy that has the cpuset controller, null without cgroups.
+      type: int
+    cgroup_mode:
+      description: V(unified) (version 2 alone), V(legacy) (version 1 alone) or V(hybrid), null without cgroups.
+      type: str
+    virtualization:
+      description: V(none) or what C(systemd-detect-virt) calls the container or machine around the host.
+      type: str
+    kernel:
+      description: Release of the kernel.
+      type: str
+    libc:
+      description: C library with its version, null for recordings.
+      type: str
+      sample: glibc 2.36
+    architecture:
+      description: Machine as C(uname -m) calls it, null for recordings that do not tell.
+      type: str
+      sample: x86_64
+    driver_version:
+      description: Version of the NVIDIA driver, null without C(nvidia-smi).
+      type: str
+    cuda_version:
+      description: Newest CUDA version that the driver supports, null where C(nvidia-smi) does not tell.
+      type: str
+    problems:
+      description: Contradictions and failures met on the way, a sentence each.
+      type: list
+      elements: str
+"""
+
+from functools import partial
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_smi, topology
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "sysroot": {"type": "path", "default": "/"},
+            "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [nvidia_smi.VENDOR]},
+            "timeout": {"type": "int", "default": 10},
+        },
+        supports_check_mode=True,
+    )
+    tree = Tree(module.params["sysroot"])
+    try:
+        found = topology.read(tree, module.params["gpu_pci_vendors"])
+    except LookupError as error:
+        module.fail_json(msg=f"sysroot: {error.args[0]}; give the folder that holds the machine's sys and proc")
+    if tree.live:
+        nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]))
+    module.exit_json(changed=False, topology=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The module as Ansible runs it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.tfserving.fleet.plugins.modules import host_topology
+from machines import build
+from machines import topology as described
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the module and returns what it prints."""
+
+    def call(**parameters):
+        with patch_module_args(parameters), pytest.raises(SystemExit):
+            host_topology.main()
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_it_returns_the_topology_and_changes_nothing(run, tmp_path, check_mode):
+    shape = {"sockets": 2, "gpus": [{"node": 1}], "nics": [{}]}
+    result = run(sysroot=build(tmp_path, **shape), _ansible_check_mode=check_mode)
+    assert result["topology"] == described(**shape)
+    assert result["changed"] is False
+
+
+def test_a_recording_is_read_without_the_programs_of_this_host(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *_args, **_kwargs: pytest.fail("a program was started"))
+    assert run(sysroot=build(tmp_path, gpus=[{}]))["topology"]["gpus"][0]["uuid"] is None
+
+
+def test_other_vendors_gpus_are_found_on_demand(run, tmp_path):
+    root = build(tmp_path, gpus=[{"vendor": "0x1234"}])
+    assert run(sysroot=root)["topology"]["gpus"] == []
+    assert len(run(sysroot=root, gpu_pci_vendors=["0x1234"])["topology"]["gpus"]) == 1
+
+
+def test_a_folder_without_a_machine_is_refused_with_the_remedy(run, tmp_path):
+    result = run(sysroot=str(tmp_path))
+    assert result["failed"] is True
+    assert result["msg"] == (
+        f"sysroot: no CPU is listed in {tmp_path}/sys/devices/system/cpu or {tmp_path}/proc/cpuinfo; "
+        "give the folder that holds the machine's sys and proc"
+    )
+
+
+def test_this_host_can_be_read(run):
+    found = run()["topology"]
+    assert any(cpu["online"] for cpu in found["cpus"])
+    assert found["memory_mb"] > 0
+    assert found["kernel"]
+
+
+def test_every_returned_key_is_documented(run, tmp_path):
+    documented = yaml.safe_load(host_topology.RETURN)["topology"]["contains"]
+    found = run(sysroot=build(tmp_path, gpus=[{}], nics=[{}]))["topology"]
+    assert found.keys() == documented.keys()
+    for part in ("cpus", "nodes", "gpus", "nics"):
+        assert found[part][0].keys() == documented[part]["contains"].keys()
