@@ -1,0 +1,179 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sends model versions from the controller to a host that lacks them; the module does everything else."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+MODULE = "tfserving.fleet.model_repository"
+# What the module has options for. The plan's models and instances say more, which is of no concern to it.
+MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "keep", "path")
+INSTANCE_KEYS = ("name", "models", "ports")
+
+
+class ActionModule(ActionBase):
+    """Asks the host what it lacks, sends that and no more, and lets the module publish it."""
+
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the module's result: one call where the controller has nothing to give, two where it has."""
+        super().run(tmp, task_vars)
+        arguments = module_arguments(self._task.args)
+        result = self._call(arguments, task_vars)
+        needs = result.pop("needs", [])
+        if not needs:
+            return result
+        sent: dict[str, dict[str, Any]] = {}
+        try:
+            refusals = Refusals()
+            parcels = [refusals.check(self._prepare, need) for need in needs]
+            refusals.stop()
+            if self._task.check_mode:
+                return result
+            room = result["room"]
+            for need, parcel in zip(needs, parcels):
+                room -= _fits(need, parcel, room)
+                sent[need["key"]] = self._send(parcel, arguments.get("staging"))
+            return self._call({**arguments, "staged": sent}, task_vars)
+        except WishError as error:
+            return {"failed": True, "changed": False, "msg": str(error), "problems": [str(error)]}
+        finally:
+            self._clean(sent)
+
+    def _call(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+
+    def _prepare(self, need: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the file to send, checked; in check mode a directory is checked and not packed."""
+        path = self._loader.path_dwim(need["uri"])
+        try:
+            parcel = prepare(path, C.DEFAULT_LOCAL_TMP, pack=not self._task.check_mode)
+            if need["sha256"]:
+                archives.compare(need["sha256"], parcel["sha256"])
+        except RefusalError as refusal:
+            problem = f"{path} on the controller cannot be sent: {refusal.problem}"
+            raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal
+        except OSError as error:
+            problem = f"{path} on the controller cannot be sent: {error.strerror or error}"
+            raise WishError(f"{need['where']}.source.uri", problem, _cure(error)) from error
+        return parcel
+
+    def _send(self, parcel: Mapping[str, Any], staging: str | None) -> dict[str, Any]:
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        target = shell.join_path(staging or shell.tmpdir, f"tfserving-model-{uuid.uuid4().hex}")
+        self._transfer_file(parcel["file"], target)
+        self._fixup_perms2((target,) if staging else (shell.tmpdir, target), execute=False)
+        return {"path": target, "sha256": parcel["sha256"], "directory": parcel["directory"]}
+
+    def _clean(self, sent: Mapping[str, Mapping[str, Any]]) -> None:
+        """Leave nothing in a staging directory; Ansible's own temporary directory goes after the task."""
+        for parcel in sent.values():
+            if os.path.dirname(parcel["path"]) != self._connection._shell.tmpdir:
+                self._low_level_execute_command(self._connection._shell.remove(parcel["path"]))
+
+
+def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the module is called with: models and instances cut down to what it takes, headers put back."""
+    if "staged" in arguments:
+        raise AnsibleError("staged: it is set by this action itself; remove it from the task")
+    taken = {option: value for option, value in arguments.items() if option != "wishes"}
+    for option, keys in (("models", MODEL_KEYS), ("instances", INSTANCE_KEYS)):
+        if _is_list_of_mappings(taken.get(option)):
+            taken[option] = [{key: entry[key] for key in keys if key in entry} for entry in taken[option]]
+    wishes = arguments.get("wishes") or []
+    if _is_list_of_mappings(taken.get("models")) and _is_list_of_mappings(wishes):
+        headers = {wish.get("name"): (wish.get("source") or {}).get("headers") for wish in wishes}
+        taken["models"] = [_with_headers(model, headers.get(model.get("name"))) for model in taken["models"]]
+    return taken
+
+
+def _is_list_of_mappings(value: Any) -> bool:
+    """Tell whether a value has the right shape; where not, the module's own argument check says what is wrong."""
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, Mapping) for entry in value)
+
+
+def _with_headers(model: Mapping[str, Any], headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not headers or not isinstance(model.get("source"), Mapping):
+        return model
+    return {**model, "source": {**model["source"], "headers": headers}}
+
+
+def _cure(error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "correct the path, or set remote for one on the host"
+    return f"free space under {C.DEFAULT_LOCAL_TMP}" if error.errno == errno.ENOSPC else "make it readable"
+
+
+def _fits(need: Mapping[str, Any], parcel: Mapping[str, Any], room: int) -> int:
+    """Return what a parcel takes at the least, or refuse before the long way to a host that has no room."""
+    size = os.path.getsize(parcel["file"])
+    if size > room:
+        problem = f"it needs {archives.in_mib(size)} at least and {archives.in_mib(room)} may be used on this host"
+        raise WishError(f"{need['where']}.source", problem, "free space there, or keep fewer versions")
+    return size
+
+
+def prepare(path: str, cache: str, pack: bool) -> dict[str, Any]:
+    """Check a source on the controller and return {file, sha256, directory}: once for all hosts of a run.
+
+    ``cache`` is Ansible's temporary directory of this run, which all of its workers share. A directory is
+    packed there unless ``pack`` is false. Raises RefusalError for what is no model, OSError for what is not there.
+    """
+    directory = os.path.isdir(path)
+    key = hashlib.sha256(json.dumps([path, pack, _stamps(path)]).encode()).hexdigest()
+    packed = os.path.join(cache, f"tfserving-model-{key}.tar")
+    note = f"{packed}.sha256"
+    with _turn(f"{packed}.lock"):
+        if not os.path.exists(note):
+            digest = _examine(path, packed if pack else None)
+            with open(note, "w", encoding="ascii") as file:
+                file.write(digest)
+        with open(note, encoding="ascii") as file:
+            digest = file.read()
+    return {"file": packed if directory else path, "sha256": digest, "directory": directory}
+
+
+def _examine(path: str, packed: str | None) -> str:
+    found = archives.survey(path)
+    prefix = archives.model_root(found)
+    archives.check_saved_model(found.below(prefix))
+    if not os.path.isdir(path):
+        return archives.file_digest(path)
+    source = os.path.join(path, prefix)
+    return archives.pack(source, packed) if packed else archives.directory_digest(source)
+
+
+def _stamps(path: str) -> list[tuple[str, int, int]]:
+    """Return what tells whether a source is still the one that was examined."""
+    files = [path] if not os.path.isdir(path) else []
+    files += [os.path.join(folder, name) for folder, _folders, names in os.walk(path) for name in names]
+    found = [(name, os.lstat(name)) for name in sorted(files)]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+
+
+@contextmanager
+def _turn(lock: str) -> Iterator[None]:
+    """Wait until no other worker of this run is at the same source."""
+    with open(lock, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,261 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Getting a version to where it can be published from: out of the network, the host or the controller.
+
+The other thing that is asked over HTTP is here too: which versions a live server still holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+
+from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
+from ansible.module_utils.urls import open_url
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import CHUNK, RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store
+
+# A server on the same host answers its status call from memory; one that needs longer cannot be relied upon.
+STATUS_TIMEOUT = 5
+# A status answer has some hundred bytes a version.
+MAX_STATUS = 1024 * 1024
+
+_BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError)
+
+
+@dataclass
+class Need:
+    """The bytes that the version in hand will take, as far as is known yet."""
+
+    size: int | None = None
+
+
+@dataclass
+class Staged:
+    """A version made ready: its sealed tree and what its marker will say."""
+
+    request: Request
+    tree: str
+    record: dict[str, Any]
+
+
+def inspect(request: Request, store: Store) -> None:
+    """Find out without writing whether a source on the host is what it should be."""
+    with refusing(request, store, Need()):
+        source = _on_host(request.uri)
+        found = archives.survey(source, store.room())
+        prefix = archives.model_root(found)
+        archives.check_saved_model(found.below(prefix))
+        store.require(found.below(prefix).footprint)
+        if request.sha256:
+            directory = os.path.isdir(source)
+            digest = archives.directory_digest(os.path.join(source, prefix)) if directory else None
+            archives.compare(request.sha256, digest or archives.file_digest(source))
+
+
+def stage(store: Store, request: Request, place: str, params: Mapping[str, Any], need: Need) -> Staged:
+    """Fetch one version into the private directory ``place`` and make it ready to appear."""
+    try:
+        return _stage(store, request, place, params, need)
+    except BaseException:
+        # Before anything is said about it: a refusal for want of space tells the space that there is without it.
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def _stage(store: Store, request: Request, place: str, params: Mapping[str, Any], need: Need) -> Staged:
+    source, wished, sha256 = _obtain(store, request, place, params, need)
+    if sha256 and wished:
+        archives.compare(wished, sha256)
+    found = archives.survey(source, store.room())
+    prefix = archives.model_root(found)
+    inner = found.below(prefix)
+    archives.check_saved_model(inner)
+    need.size = inner.footprint
+    store.require(inner.footprint)
+    tree = os.path.join(place, "tree")
+    os.mkdir(tree, 0o700)
+    digest = archives.tree_digest(archives.unpack(source, prefix, tree, inner.files))
+    if wished and not sha256:
+        archives.compare(wished, digest)
+    if request.place != "host":
+        os.unlink(source)  # the next version needs the room
+    store.seal(tree)
+    published = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    uri = public(request.uri) if request.place == "http" else request.uri
+    return Staged(request, tree, {"sha256": sha256, "tree": digest, "uri": uri, "published": published})
+
+
+def _obtain(
+    store: Store, request: Request, place: str, params: Mapping[str, Any], need: Need
+) -> tuple[str, str | None, str | None]:
+    """Return the local source, the checksum it should have, and the one it has if it is an archive."""
+    if request.place == "controller":
+        sent = params["staged"].get(request.key)
+        if not sent:
+            raise RefusalError("it is gone since the run began", "run again")
+        # A directory travels as a tar of this collection's own making; its checksum is that of its listing.
+        return sent["path"], sent["sha256"], None if sent["directory"] else archives.file_digest(sent["path"])
+    if request.place == "host":
+        source = _on_host(request.uri)
+        return source, request.sha256, None if os.path.isdir(source) else archives.file_digest(source)
+
+    def announce(size: int) -> None:
+        need.size = size
+        store.require(size)
+
+    source = os.path.join(place, "archive")
+    headers = {**params["headers"], **(request.model.source.get("headers") or {})}
+    timeout = params["download_timeout"]
+    return source, request.sha256, download(request.uri, source, headers=headers, timeout=timeout, announce=announce)
+
+
+def _on_host(path: str) -> str:
+    if not os.path.exists(path):
+        raise RefusalError(f"{path} is not on this host", "put it there, or leave out remote to send it", "source.uri")
+    return path
+
+
+@contextmanager
+def refusing(request: Request, store: Store, need: Need) -> Iterator[None]:
+    """Say of which wish a refusal is, and turn a full disk and other trouble with files into one."""
+    try:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                raise store.too_full(need.size) from error
+            at = f" at {error.filename}" if error.filename else ""
+            raise RefusalError(f"{error.strerror or error}{at}", "look at that host") from error
+    except RefusalError as refusal:
+        where = f"{request.model.where}.{refusal.key}"
+        problem = f"version {request.version} cannot be published: {refusal.problem}"
+        raise WishError(where, problem, refusal.remedy) from refusal
+
+
+def download(
+    url: str,
+    target: str,
+    *,
+    headers: Mapping[str, Any],
+    timeout: float,
+    announce: Callable[[int], None] = lambda size: None,
+) -> str:
+    """Stream ``url`` (http or https) into the new file ``target``; return the SHA-256 of its bytes.
+
+    ``timeout`` is the seconds of silence after which the attempt is given up. ``announce`` is called with the
+    declared length before the first byte is written and may raise. Raises RefusalError in one sentence without
+    the URL's secrets; OSError of the disk passes.
+    """
+    place = public(url)
+    try:
+        # Headers often carry a credential: they are meant for this server, not for one it redirects to.
+        # decompress: a .tar.gz served with Content-Encoding must keep the bytes that its checksum is of.
+        answer = open_url(
+            url,
+            headers={**{name: str(value) for name, value in headers.items()}, "Accept-Encoding": "identity"},
+            unredirected_headers=list(headers),
+            timeout=timeout,
+            http_agent="tfserving.fleet",
+            decompress=False,
+            use_netrc=False,
+        )
+    except HTTPError as error:
+        raise RefusalError(f"{place} answers {error.code} {error.reason}", _cure(error.code), "source.uri") from error
+    except (*_BROKEN, ValueError) as error:
+        raise _unreachable(place, error) from error
+    with answer:
+        length = _declared_length(answer)
+        if length is not None:
+            announce(length)
+        return _store(answer, target, length, place)
+
+
+def _store(answer: Any, target: str, length: int | None, place: str) -> str:
+    digest = hashlib.sha256()
+    received = 0
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        for chunk in iter(partial(_read, answer, place), b""):
+            file.write(chunk)
+            digest.update(chunk)
+            received += len(chunk)
+    if length is not None and received != length:
+        raise RefusalError(
+            f"{place} broke off after {received} of {length} bytes", "run again, or look at that server", "source.uri"
+        )
+    return digest.hexdigest()
+
+
+def _read(answer: Any, place: str) -> bytes:
+    # Apart from the writing, so that a full disk is never taken for a broken connection.
+    try:
+        return answer.read(CHUNK)
+    except _BROKEN as error:
+        raise _unreachable(place, error) from error
+
+
+def live_versions(port: int | None, model: str) -> set[int] | None:
+    """Return the versions of ``model`` that the server on this host's REST ``port`` has not ended yet.
+
+    An empty set means that the server answers and knows no version; None, that it cannot be asked.
+    """
+    if not port:
+        return None
+    try:
+        with open_url(
+            f"http://127.0.0.1:{port}/v1/models/{quote(model, safe='')}",
+            timeout=STATUS_TIMEOUT,
+            use_proxy=False,
+            use_netrc=False,
+        ) as answer:
+            states = json.loads(answer.read(MAX_STATUS))["model_version_status"]
+        return {int(state["version"]) for state in states if state["state"] != "END"}
+    except HTTPError as error:
+        return set() if _knows_no_such_model(error) else None
+    except (*_BROKEN, ValueError, KeyError, TypeError):
+        return None
+
+
+def _knows_no_such_model(error: HTTPError) -> bool:
+    """Tell the server's own 404 from that of any other server that may have got the port."""
+    try:
+        return error.code == http.client.NOT_FOUND and "error" in json.loads(error.read(MAX_STATUS))
+    except (*_BROKEN, ValueError, TypeError):
+        return False
+
+
+def public(url: str) -> str:
+    """Return a URL as it may be shown and kept: without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _declared_length(answer: Any) -> int | None:
+    declared = answer.headers.get("Content-Length") or ""
+    return int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
+
+
+def _unreachable(place: str, error: Exception) -> RefusalError:
+    reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return RefusalError(f"{place} cannot be fetched ({reason})", "check the address from this host", "source.uri")
+
+
+def _cure(code: int) -> str:
+    if code in (401, 403):
+        return "check the credentials in its headers"
+    return "check the address" if code in (404, 410) else "run again, or look at that server"

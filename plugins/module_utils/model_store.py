@@ -1,0 +1,461 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The model repository on a host's disk: what lies in it, and the only ways in which it changes.
+
+``root/MODEL/VERSION/`` is what the server polls, once a second, taking up every directory whose name is a
+number, complete or not. Hence everything unfinished lies under a name that begins with a dot, a version
+appears by one rename and goes by another, and once it is there it never changes.
+``root/MODEL/.published/VERSION.json`` remembers where a version came from.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
+    MIB,
+    RefusalError,
+    Survey,
+    check_saved_model,
+    in_mib,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+LOCK = ".lock"
+MARKERS = ".published"
+STAGING = ".staging-"
+DELETED = ".deleted-"
+
+# The server reads versions into a signed 64-bit integer.
+MAX_VERSION = 2**63 - 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Owner and modes of what is published; -1 leaves an owner as it is."""
+
+    uid: int = -1
+    gid: int = -1
+    directory_mode: int = 0o755
+    file_mode: int = 0o644
+
+    def differ(self, found: os.stat_result, mode: int) -> bool:
+        wrong_owner = (self.uid not in (-1, found.st_uid)) or (self.gid not in (-1, found.st_gid))
+        return wrong_owner or stat.S_IMODE(found.st_mode) != mode
+
+    def settle(self, handle: int) -> None:
+        """Give the open file or directory its owner and mode, and bring it to the disk."""
+        found = os.fstat(handle)
+        mode = self.directory_mode if stat.S_ISDIR(found.st_mode) else self.file_mode
+        if self.differ(found, mode):
+            os.fchown(handle, self.uid, self.gid)
+            os.fchmod(handle, mode)
+        os.fsync(handle)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The directory that holds one base path a model. ``margin`` bytes of its file system stay free."""
+
+    root: str
+    attributes: Attributes = Attributes()
+    margin: int = 0
+
+    def base(self, model: str) -> str:
+        return os.path.join(self.root, model)
+
+    def versions(self, model: str) -> list[int]:
+        """Return the versions that the server would find, ascending."""
+        base = self.base(model)
+        names = [name for name in _names(base) if _VERSION_NAME.fullmatch(name) and int(name) <= MAX_VERSION]
+        return sorted(int(name) for name in names if os.path.isdir(os.path.join(base, name)))
+
+    def marker(self, model: str, version: int) -> dict[str, Any]:
+        """Return what was recorded when the version was published; empty for one put there by hand."""
+        try:
+            with open(self._marker(model, version), encoding="utf-8") as file:
+                record = json.load(file)
+        except (FileNotFoundError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def leftovers(self, model: str) -> list[str]:
+        """Return the paths that a run which died has left behind; call with the lock held, or they may live."""
+        base = self.base(model)
+        found = [name for name in _names(base) if name.startswith((STAGING, DELETED))]
+        owned = {f"{version}.json" for version in self.versions(model)}
+        orphans = [name for name in _names(os.path.join(base, MARKERS)) if name not in owned]
+        return [os.path.join(base, name) for name in found] + [os.path.join(base, MARKERS, name) for name in orphans]
+
+    def drifted(self, path: str) -> bool:
+        """Return whether the directory is missing or has another owner or mode than it should."""
+        try:
+            return self.attributes.differ(os.stat(path), self.attributes.directory_mode)
+        except FileNotFoundError:
+            return True
+
+    def ensure(self, path: str) -> None:
+        """Make the directory, with its parents, and settle its owner and mode."""
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        with _directory(path) as handle:
+            self.attributes.settle(handle)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for this run; another run on the same host is refused, not waited for."""
+        handle = os.open(os.path.join(self.root, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RefusalError(
+                    f"another run is publishing models in {self.root}", "wait for its end, then run again"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    # --- space ---
+
+    def free(self) -> int:
+        """Return the bytes that unprivileged writers may still use on the store's file system."""
+        path = self.root
+        while not os.path.isdir(path):
+            path = os.path.dirname(path)
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+    def room(self) -> int:
+        """Return the bytes that may be written with the margin left untouched."""
+        return max(0, self.free() - self.margin)
+
+    def require(self, size: int) -> None:
+        if size > self.room():
+            raise self.too_full(size)
+
+    def too_full(self, size: int | None) -> RefusalError:
+        """Return the refusal of something of ``size`` bytes (None: unknown) for want of space."""
+        needed = "more" if size is None else in_mib(size)
+        kept = f" (min_free_mb keeps {in_mib(self.margin)} of them)" if self.margin else ""
+        return RefusalError(
+            f"it needs {needed} and {self.free() // MIB} MiB are free under {self.root}{kept}",
+            "free space there, or keep fewer versions",
+        )
+
+    # --- changes ---
+
+    @contextmanager
+    def staging(self, model: str, version: int) -> Iterator[str]:
+        """Make a private directory on the way to a version; it is gone afterwards, whatever happens."""
+        path = tempfile.mkdtemp(prefix=f"{STAGING}{version}-", dir=self.base(model))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def seal(self, tree: str) -> None:
+        """Give a staged tree its owners and modes and bring all of it to the disk."""
+        for folder, _directories, files in os.walk(tree, topdown=False):
+            for name in files:
+                handle = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    self.attributes.settle(handle)
+                finally:
+                    os.close(handle)
+            with _directory(folder) as handle:
+                self.attributes.settle(handle)
+
+    def publish(self, model: str, version: int, tree: str, record: Mapping[str, Any]) -> None:
+        """Make the sealed ``tree`` the version; at no moment is less than all of it to be seen.
+
+        The marker goes first: a crash in between leaves a marker without a version, which the next run sweeps
+        away, and never a version whose checksum is unknown.
+        """
+        target = os.path.join(self.base(model), str(version))
+        if os.path.lexists(target):
+            raise RefusalError(f"{target} has appeared meanwhile", "run again")
+        self._record(model, version, record)
+        try:
+            os.rename(tree, target)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(self._marker(model, version))
+            raise
+        _sync(self.base(model))
+
+    def remove(self, model: str, version: int) -> None:
+        """Take a version out of the server's sight by a rename, then delete it."""
+        base = self.base(model)
+        doomed = tempfile.mkdtemp(prefix=f"{DELETED}{version}-", dir=base)
+        os.rename(os.path.join(base, str(version)), os.path.join(doomed, "tree"))
+        _sync(base)
+        with suppress(FileNotFoundError):
+            os.unlink(self._marker(model, version))
+        self.sweep(doomed)
+
+    @staticmethod
+    def sweep(path: str) -> None:
+        """Delete a file, a link (never what it points to) or a tree."""
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+    def _marker(self, model: str, version: int) -> str:
+        return os.path.join(self.base(model), MARKERS, f"{version}.json")
+
+    def _record(self, model: str, version: int, record: Mapping[str, Any]) -> None:
+        path = self._marker(model, version)
+        folder = os.path.dirname(path)
+        self.ensure(folder)
+        handle, draft = tempfile.mkstemp(prefix=f".{version}-", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(record, file, indent=2, sort_keys=True)
+                file.write("\n")
+                file.flush()
+                self.attributes.settle(file.fileno())
+            os.rename(draft, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(draft)
+            raise
+        _sync(folder)
+
+
+def listing(directory: str) -> Survey:
+    """Return what lies in a version that somebody put there, following its links as the server would."""
+    found = Survey()
+    for folder, directories, files in os.walk(directory, followlinks=True):
+        inner = os.path.relpath(folder, directory)
+        places = {name: os.path.normpath(os.path.join(inner, name)) for name in (*directories, *files)}
+        found.directories.update(places[name] for name in directories)
+        found.files.update({places[name]: _size(os.path.join(folder, name)) for name in files})
+    return found
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One model as wished: what must be on disk, where it comes from and who serves it (REST ports)."""
+
+    where: str
+    name: str
+    versions: tuple[int, ...]
+    provides: tuple[int, ...]
+    source: Mapping[str, Any]
+    serve: Mapping[str, Any]
+    keep: int | None
+    ports: tuple[int | None, ...]
+
+    def checksum(self, version: int) -> str | None:
+        """Return the checksum that is wished for a version, if there is one."""
+        wished = self.source.get("sha256")
+        if isinstance(wished, Mapping):
+            wished = {str(key): value for key, value in wished.items()}.get(str(version))
+        elif (version,) != self.provides:
+            return None
+        return wished.lower() if wished else None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One version that is not on disk and the place that provides it."""
+
+    model: Wanted
+    version: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.model.name}/{self.version}"
+
+    @property
+    def uri(self) -> str:
+        return self.model.source["uri"].replace("{version}", str(self.version))
+
+    @property
+    def sha256(self) -> str | None:
+        return self.model.checksum(self.version)
+
+    @property
+    def place(self) -> str:
+        """`http`, `host` or `controller`."""
+        if self.model.source["type"] == "http":
+            return "http"
+        return "host" if self.model.source.get("remote") else "controller"
+
+
+def read_wanted(models: Sequence[Mapping[str, Any]], instances: Sequence[Mapping[str, Any]]) -> list[Wanted]:
+    """Check the plan's models and find out who serves them; raises WishErrors with all that is wrong."""
+    refusals = Refusals()
+    wanted = [refusals.check(_read_one, at, model, instances) for at, model in enumerate(models)]
+    names = [model["name"] for model in models]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            where = f"{_path(at, models[at])}.name"
+            refusals.add(WishError(where, f"{name} stands twice", "merge the two, or rename one"))
+    refusals.stop()
+    return wanted
+
+
+def _path(at: int, model: Mapping[str, Any]) -> str:
+    return model.get("path") or f"tfserving_models[{at}]"
+
+
+def _read_one(at: int, model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Wanted:
+    where, name, source, keep = _path(at, model), model["name"], model["source"], model.get("keep")
+    if not _NAME.fullmatch(name):
+        raise WishError(f"{where}.name", f"{name!r} cannot be a directory", "use letters, digits, '_', '-' and '.'")
+    if keep is not None and keep < 1:
+        raise WishError(f"{where}.keep", f"{keep} would leave no version", "keep at least 1")
+    versions = _numbers(f"{where}.versions", model["versions"])
+    if model.get("provided") is not None:
+        provides = _numbers(f"{where}.provided", model["provided"])
+    else:
+        provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
+    _check_source(f"{where}.source", source, provides)
+    ports = _ports(name, instances)
+    return Wanted(where, name, versions, provides, source, model.get("serve") or {}, keep, ports)
+
+
+def _numbers(path: str, values: Iterable[object]) -> tuple[int, ...]:
+    return tuple(sorted({version_number(value, path) for value in values}))
+
+
+def version_number(value: object, path: str) -> int:
+    """Return a version as the server would read it; digits in a string are one, as templates make them so."""
+    if isinstance(value, bool) or not _VERSION_NAME.fullmatch(str(value)) or int(str(value)) > MAX_VERSION:
+        raise WishError(path, f"{value!r} is not a version", "use a whole number from 1, without leading zeros")
+    return int(str(value))
+
+
+def _check_source(where: str, source: Mapping[str, Any], provides: Sequence[int]) -> None:
+    uri, wished = source["uri"], source.get("sha256")
+    if source["type"] == "http" and not re.match(r"https?://[^/]", uri):
+        raise WishError(f"{where}.uri", "it is no HTTP address", "begin it with https:// or http://")
+    if source["type"] == "path" and source.get("remote") and not uri.startswith("/"):
+        raise WishError(f"{where}.uri", f"{uri} is not an absolute path", "a path on the host begins with /")
+    mapped = isinstance(wished, Mapping)
+    for value in wished.values() if mapped else [wished] if wished else []:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
+            raise WishError(f"{where}.sha256", f"{value} is no SHA-256", "write its 64 hexadecimal digits")
+    if wished and not mapped and len(provides) > 1:
+        versions = " and ".join(map(str, provides))
+        raise WishError(f"{where}.sha256", f"one checksum cannot be that of {versions}", "map versions to checksums")
+
+
+def _ports(name: str, instances: Iterable[Mapping[str, Any]]) -> tuple[int | None, ...]:
+    """Return the REST port of every instance that serves the model; None for one that has none."""
+    return tuple((one.get("ports") or {}).get("rest") or None for one in instances if name in one.get("models", ()))
+
+
+def missing_versions(wanted: Wanted, store: Store) -> tuple[list[Request], list[str]]:
+    """Return the versions to be published, and notes on those that are there.
+
+    Raises WishError where one that is there contradicts the wish, or no source provides one that is not.
+    """
+    on_disk = store.versions(wanted.name)
+    notes = [_check_published(wanted, version, store) for version in wanted.versions if version in on_disk]
+    missing = [_request(wanted, version) for version in wanted.versions if version not in on_disk]
+    if "latest" in wanted.serve and on_disk and wanted.versions and on_disk[-1] > wanted.versions[-1]:
+        notes.append(
+            f"{wanted.name}: version {on_disk[-1]} on this host is newer than the wanted {wanted.versions[-1]}, "
+            "and a policy of the latest versions serves it"
+        )
+    return missing, [note for note in notes if note]
+
+
+def _check_published(wanted: Wanted, version: int, store: Store) -> str:
+    marker, wished = store.marker(wanted.name, version), wanted.checksum(version)
+    if marker:
+        if wished and wished not in (marker.get("sha256"), marker.get("tree")):
+            raise WishError(
+                f"{wanted.where}.source.sha256",
+                f"version {version} is already published with another checksum",
+                "versions are immutable, publish as a new version number",
+            )
+        return ""
+    path = os.path.join(store.base(wanted.name), str(version))
+    try:
+        check_saved_model(listing(path))
+    except RefusalError as refusal:
+        raise WishError(
+            f"{wanted.where}.versions",
+            f"version {version} was put on this host by hand and is not whole: {refusal.problem}",
+            f"complete or remove {path}",
+        ) from refusal
+    return f"{wanted.name}: version {version} was put there by hand, its checksum is not compared" if wished else ""
+
+
+def _request(wanted: Wanted, version: int) -> Request:
+    if version in wanted.provides:
+        return Request(wanted, version)
+    named = version in map(int, wanted.serve.get("versions") or ())
+    provided = f"only version {', '.join(map(str, wanted.provides))}" if wanted.provides else "one unnamed version"
+    raise WishError(
+        f"{wanted.where}.serve.versions" if named else f"{wanted.where}.versions",
+        f"version {version} is not on this host and the source provides {provided}",
+        f"write the source's uri with {{version}}, or publish {version} first",
+    )
+
+
+def surplus(on_disk: Iterable[int], keep: int | None, protected: Iterable[int]) -> list[int]:
+    """Return the versions to remove: older than the ``keep`` newest and not protected; None keeps all."""
+    if keep is None:
+        return []
+    return sorted(set(sorted(on_disk, reverse=True)[keep:]) - set(protected))
+
+
+def served(serve: Mapping[str, Any], on_disk: Iterable[int]) -> set[int]:
+    """Return the versions of those on disk that a serve policy names."""
+    newest_first = sorted(on_disk, reverse=True)
+    if serve.get("all"):
+        return set(newest_first)
+    if serve.get("versions"):
+        labelled = (serve.get("labels") or {}).values()
+        return {int(version) for version in (*serve["versions"], *labelled)} & set(newest_first)
+    return set(newest_first[: int(serve.get("latest") or 1)])
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:  # a link that leads nowhere
+        return 0
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _sync(directory: str) -> None:
+    """Bring the names in a directory to the disk."""
+    with _directory(directory) as handle:
+        os.fsync(handle)
