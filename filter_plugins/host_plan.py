@@ -42,8 +42,8 @@ options:
     required: true
   policy:
     description: >-
-      Settings of the planner that differ from its defaults, such as V({"install_method": "image"}). C(docs/plan-schema.md)
-      lists them all. Unknown keys are refused.
+      Settings of the planner that differ from its defaults, such as V({"install_method": "image"}).
+      C(docs/plan-schema.md) lists them all. Unknown keys are refused.
     type: dict
     default: {}
 seealso:
@@ -60,7 +60,8 @@ EXAMPLES = r"""
 
 - name: Work out the plan
   ansible.builtin.set_fact:
-    tfserving_plan: "{{ hardware.topology | tfserving.fleet.host_plan(tfserving_instances, tfserving_models, {'version': '2.19.1'}) }}"
+    tfserving_plan: >-
+      {{ hardware.topology | tfserving.fleet.host_plan(tfserving_instances, tfserving_models, {'version': '2.19.1'}) }}
 """
 
 RETURN = r"""

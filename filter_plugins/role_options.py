@@ -40,7 +40,6 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 
 

@@ -29,14 +29,20 @@ def differences(role: Path) -> list[str]:
         return [f"{role.name}: meta/argument_specs.yml has no entry point main"]
     options = {name: spec for name, spec in specs["main"]["options"].items() if not spec.get("required")}
     defaults = load(role / "defaults/main.yml")
-    found = [f"{role.name}: {name} is in defaults/main.yml but not in the specs" for name in defaults.keys() - options.keys()]
+    found = [
+        f"{role.name}: {name} is in defaults/main.yml but not in the specs" for name in defaults.keys() - options.keys()
+    ]
     for name, spec in options.items():
         if "default" not in spec:
-            found += [f"{role.name}: {name} is in defaults/main.yml, its spec names no default"] if name in defaults else []
+            found += (
+                [f"{role.name}: {name} is in defaults/main.yml, its spec names no default"] if name in defaults else []
+            )
         elif name not in defaults:
             found.append(f"{role.name}: {name} has a default in the specs but none in defaults/main.yml")
         elif spec["default"] != defaults[name]:
-            found.append(f"{role.name}: {name} is {defaults[name]!r} in defaults/main.yml, {spec['default']!r} in the specs")
+            found.append(
+                f"{role.name}: {name} is {defaults[name]!r} in defaults/main.yml, {spec['default']!r} in the specs"
+            )
     return sorted(found)
 
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.tfserving.fleet.plugins.modules import plan_record
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
@@ -24,7 +23,9 @@ def run(tmp_path):
         check = arguments.pop("check", False)
         answer = subprocess.run(
             [sys.executable, plan_record.__file__],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_tmpdir": str(tmp_path)}}),
+            input=json.dumps(
+                {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_tmpdir": str(tmp_path)}}
+            ),
             capture_output=True,
             text=True,
             env={"PYTHONPATH": str(COLLECTIONS), "PATH": "/usr/bin:/bin"},
@@ -36,7 +37,10 @@ def run(tmp_path):
 
 
 def test_a_host_without_a_record_has_an_empty_plan(run, tmp_path):
-    assert run(path=str(tmp_path / "etc/plan.json")) == (0, {**run(path=str(tmp_path / "etc/plan.json"))[1], "changed": False, "plan": {}})
+    assert run(path=str(tmp_path / "etc/plan.json")) == (
+        0,
+        {**run(path=str(tmp_path / "etc/plan.json"))[1], "changed": False, "plan": {}},
+    )
 
 
 def test_a_recorded_plan_is_read_back_and_recorded_once(run, tmp_path):

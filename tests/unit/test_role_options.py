@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.tfserving.fleet.plugins.filter.role_options import role_options
 
 
@@ -14,7 +13,10 @@ def spec(**options: dict) -> dict:
     return {"argument_specs": {"main": {"options": options}}}
 
 
-SPECS = [spec(tfserving_version={"type": "str"}, tfserving_plan={"type": "dict", "required": True}), spec(jemalloc_package={"type": "str"})]
+SPECS = [
+    spec(tfserving_version={"type": "str"}, tfserving_plan={"type": "dict", "required": True}),
+    spec(jemalloc_package={"type": "str"}),
+]
 
 
 def test_options_of_all_roles_stand_side_by_side():
@@ -26,7 +28,10 @@ def test_what_roles_hand_to_one_another_is_not_asked_of_the_user():
 
 
 def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant():
-    with pytest.raises(AnsibleFilterError, match="tfserving_verison: is not a variable of this collection; did you mean 'tfserving_version'"):
+    with pytest.raises(
+        AnsibleFilterError,
+        match="tfserving_verison: is not a variable of this collection; did you mean 'tfserving_version'",
+    ):
         role_options(SPECS, ["tfserving_version", "tfserving_verison"])
 
 

@@ -1,0 +1,85 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of all scenarios share: questions to a live host."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+ANSWERS = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
+
+# Asked on the host itself: the servers listen to nobody else.
+REQUEST = """
+import sys, urllib.error, urllib.request
+url, body = sys.argv[1], sys.argv[2].encode() or None
+try:
+    print(urllib.request.urlopen(url, body, 30).read().decode())
+except urllib.error.HTTPError as error:
+    print(error.read().decode())
+"""
+
+
+class Serving:
+    """One instance as its callers see it."""
+
+    def __init__(self, host, name: str, port: int) -> None:
+        self.host, self.name, self.port = host, name, port
+
+    @property
+    def unit(self) -> str:
+        return f"tfserving@{self.name}.service"
+
+    @property
+    def pid(self) -> int:
+        return int(self.show("MainPID"))
+
+    def show(self, unit_property: str) -> str:
+        return self.host.check_output("systemctl show --value -p %s %s", unit_property, self.unit)
+
+    def ask(self, path: str, body: dict | None = None):
+        text = json.dumps(body) if body is not None else ""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        command = " ".join(["python3", "-c", shlex.quote(REQUEST), shlex.quote(url), shlex.quote(text)])
+        answer = self.host.check_output("%s" % command.replace("%", "%%"))  # noqa: UP031
+        return json.loads(answer) if answer.startswith("{") else answer
+
+    def predict(self, model: str, body: dict, where: str = ""):
+        return self.ask(f"/v1/models/{model}{where}:predict", body)
+
+    def states(self, model: str) -> dict[str, str]:
+        return {entry["version"]: entry["state"] for entry in self.ask(f"/v1/models/{model}")["model_version_status"]}
+
+    def process(self, file: str) -> str:
+        return self.host.check_output("cat /proc/%s/%s", str(self.pid), file)
+
+    def environment(self) -> dict[str, str]:
+        return dict(pair.split("=", 1) for pair in self.process("environ").split("\0") if "=" in pair)
+
+    def command_line(self) -> list[str]:
+        return self.process("cmdline").rstrip("\0").split("\0")
+
+
+@pytest.fixture
+def serving(host):
+    """Name and REST port in, the instance out."""
+    return lambda name, port: Serving(host, name, port)
+
+
+@pytest.fixture
+def known():
+    """Return the lab's sample request and answers of a model."""
+    return lambda model: json.loads((ANSWERS / model / "known_answers.json").read_text())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Show what the servers have logged beside a test that failed."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed and "host" in item.funcargs:
+        log = item.funcargs["host"].run("journalctl -u 'tfserving@*' -n 60 --no-pager").stdout
+        report.sections.append(("the servers' journal", log))

@@ -1,0 +1,86 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet that has been told no more than which model to serve."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def main(serving):
+    return serving("main", 8501)
+
+
+def test_one_instance_serves_all_models_and_starts_at_boot(host, main):
+    unit = host.service(main.unit)
+    assert unit.is_running
+    assert host.check_output("systemctl is-enabled %s", main.unit) == "enabled"
+
+
+def test_the_model_answers_as_it_was_trained_to(main, known):
+    sample = known("digits")
+    answer = main.predict("digits", sample["request"])["predictions"]
+    for given, expected in zip(answer, sample["answers"]["1"]["predictions"], strict=True):
+        assert given["class_id"] == expected["class_id"]
+        assert given["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-3)
+
+
+def test_the_server_runs_on_jemalloc(main):
+    assert "libjemalloc.so" in main.process("maps")
+    assert "background_thread:true" in main.environment()["MALLOC_CONF"]
+
+
+def test_the_server_runs_as_its_own_user_without_a_shell(host, main):
+    assert host.process.get(pid=str(main.pid)).user == "tfserving"
+    assert host.user("tfserving").shell == "/usr/sbin/nologin"
+
+
+def test_threads_are_set_by_the_plan(host, main):
+    plan = json.loads(host.file("/etc/tfserving/plan.json").content_string)
+    threads = plan["instances"][0]["threads"]
+    assert f"--tensorflow_intra_op_parallelism={threads['intra_op']}" in main.command_line()
+    assert f"--tensorflow_inter_op_parallelism={threads['inter_op']}" in main.command_line()
+
+
+def test_the_profiler_is_off(main):
+    assert "--enable_profiler=false" in main.command_line()
+
+
+def test_the_metrics_are_where_prometheus_looks(main):
+    assert ":tensorflow:serving:request_count" in main.ask("/monitoring/prometheus/metrics")
+
+
+def test_the_exact_version_is_installed_and_held(host):
+    assert host.package("tensorflow-model-server").version.startswith("2.19.1")
+    assert host.check_output("apt-mark showhold") == "tensorflow-model-server"
+
+
+def test_apt_would_not_move_the_version_either(host):
+    policy = host.check_output("apt-cache policy tensorflow-model-server")
+    assert "Candidate: 2.19.1" in policy
+
+
+def test_the_repository_is_trusted_by_its_own_key_alone(host):
+    sources = host.file("/etc/apt/sources.list.d/tfserving.sources").content_string
+    assert "Signed-By: /etc/apt/keyrings/tfserving.gpg" in sources
+    assert host.run("ls /etc/apt/trusted.gpg.d | grep -i tensor").rc == 1
+
+
+def test_the_server_can_read_its_model_and_cannot_change_it(host, main):
+    version = "/var/lib/tfserving/models/digits/1"
+    assert host.run("runuser -u tfserving -- test -r %s/saved_model.pb", version).rc == 0
+    assert host.run("runuser -u tfserving -- test -w %s/saved_model.pb", version).rc == 1
+    assert host.run("runuser -u tfserving -- test -w %s", version).rc == 1
+
+
+def test_nothing_half_published_is_left(host):
+    assert host.check_output("ls -A /var/lib/tfserving/models/digits").split() == [".published", "1"]
+
+
+@pytest.mark.parametrize("path", ["/etc", "/usr", "/var", "/var/lib", "/etc/apt/sources.list.d", "/etc/systemd/system"])
+def test_directories_of_the_system_keep_their_owner_and_mode(host, path):
+    directory = host.file(path)
+    assert (directory.user, directory.group, oct(directory.mode)) == ("root", "root", "0o755")

@@ -1,0 +1,95 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot be known before the host is touched is taken back, and says why it failed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+MODELS = "/var/lib/tfserving/models"
+LAB = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
+
+
+def model(name: str, version: int, uri: str, **source) -> dict:
+    return {"name": name, "version": version, "source": {"type": "path", "uri": uri, **source}}
+
+
+@pytest.fixture
+def with_second(known):
+    """The wishes of a host that is to serve one more model beside the one it serves."""
+    digits = {
+        "name": "digits",
+        "version": 1,
+        "source": {"type": "path", "uri": str(LAB / "digits-1.tar.gz")},
+        "probe": {"instances": known("digits")["request"]["instances"]},
+    }
+    return lambda second: {"tfserving_models": [digits, second]}
+
+
+def test_a_corrupt_archive_leaves_no_trace(site, host, tmp_path, with_second):
+    whole = (LAB / "digits-2.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    run = site(**with_second(model("second", 1, str(tmp_path / "cut.tar.gz"))))
+    assert run.status != 0
+    assert "tfserving_models[1]" in run.message
+    assert host.run("ls -A %s/second", MODELS).stdout.strip() == ""
+
+
+def test_an_archive_with_another_checksum_is_not_published(site, host, with_second):
+    run = site(**with_second(model("second", 1, str(LAB / "digits-2.tar.gz"), sha256="0" * 64)))
+    assert run.status != 0
+    assert "tfserving_models[1].source.sha256" in run.message
+    assert not host.file(f"{MODELS}/second/1").exists
+
+
+def test_a_full_disk_leaves_what_was_there(site, host, with_second):
+    host.check_output("mkdir -p %s/second", MODELS)
+    host.check_output("mount -t tmpfs -o size=64k tmpfs %s/second", MODELS)
+    try:
+        run = site(**with_second(model("second", 1, str(LAB / "ranker-1.tar.gz"))))
+        assert run.status != 0
+        assert "free" in run.message
+        assert host.run("ls -A %s/second", MODELS).stdout.strip() == ""
+    finally:
+        host.check_output("umount %s/second", MODELS)
+
+
+def test_a_server_that_cannot_load_its_model_ends_with_its_own_words_and_the_old_configuration(
+    site, host, main, archive, with_second
+):
+    before = host.file("/etc/tfserving/main/models.config").content
+    broken = archive("broken", {"saved_model.pb": b"no graph at all", "variables/variables.index": b"", "variables/variables.data-00000-of-00001": b""})
+    wishes = with_second(model("second", 1, broken))
+    run = site(**wishes, tfserving_instances=[{"name": "main", "models": ["digits", "second"], "environment": {"TF_CPP_MIN_LOG_LEVEL": 0}}])
+    assert run.status != 0
+    assert "the server's last lines" in run.message
+    assert "The previous configuration is back in force." in run.message
+    assert host.file("/etc/tfserving/main/models.config").content == before
+
+
+def test_an_instance_that_has_failed_the_first_time_is_not_left_running(site, host, archive, with_second):
+    broken = archive("broken", {"saved_model.pb": b"no graph at all", "variables/variables.index": b"", "variables/variables.data-00000-of-00001": b""})
+    run = site(**with_second(model("third", 1, broken)), tfserving_instances=[{"name": "main", "models": ["digits"]}, {"name": "extra", "models": ["third"]}])
+    assert run.status != 0
+    assert host.run("systemctl is-active tfserving@extra.service").stdout.strip() != "active"
+    assert not host.file("/etc/tfserving/extra").exists
+
+
+def test_a_rest_port_that_another_process_holds_is_noticed(site, host, with_second):
+    host.check_output("systemd-run --unit=squatter python3 -m http.server 8601 --bind ::")
+    try:
+        run = site(tfserving_instances=[{"name": "main", "models": ["digits"], "ports": {"grpc": 8600, "rest": 8601}}])
+        assert run.status != 0
+        assert "8601" in run.message
+        assert "python3" in run.message
+    finally:
+        host.run("systemctl stop squatter.service")
+
+
+def test_after_all_that_a_plain_run_changes_nothing(site):
+    run = site()
+    assert run.status == 0, run.output
+    assert not run.changed

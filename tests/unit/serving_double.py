@@ -1,0 +1,186 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for a server's REST interface and for the host around it, as upstream documents and sources have them."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+))?(/metadata|:predict)?$")
+
+HALF_PLUS_TWO = {
+    "serving_default": {
+        "inputs": {"x": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "1"}]}, "name": "x:0"}},
+        "outputs": {
+            "y": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "1"}]}, "name": "y:0"}
+        },
+        "method_name": "tensorflow/serving/predict",
+    },
+    "__saved_model_init_op": {"inputs": {}, "outputs": {}, "method_name": ""},
+}
+
+
+class Model:
+    """A model as its server sees it. Tests change ``versions`` and ``labels`` to let time pass."""
+
+    def __init__(self, versions=None, labels=None, signatures=None, answer=None, refusal=None):
+        self.versions = versions or {}
+        self.labels = labels or {}
+        self.signatures = signatures or HALF_PLUS_TWO
+        self.answer = [[2.0]] if answer is None else answer
+        self.refusal = refusal
+
+    def serving(self, label):
+        """Return the version that answers, or the server's error."""
+        if label is not None:
+            if label not in self.labels:
+                return None, (400, f"Unrecognized servable version label: {label}")
+            return self.labels[label], None
+        available = [version for version, state in self.versions.items() if state == "AVAILABLE"]
+        return (max(available), None) if available else (None, (404, "Servable not found for request: Latest(m)"))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers like http_rest_api_handler.cc."""
+
+    def log_message(self, *_args):
+        pass
+
+    def do_GET(self):
+        self._dispatch()
+
+    def do_POST(self):
+        self._dispatch()
+
+    def _dispatch(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        self.server.calls.append((self.command, self.path, body))
+        match = MODEL_PATH.match(self.path)
+        if not match:
+            self._send(404, b"<html>Not Found</html>")
+            return
+        name, label, verb = match.groups()
+        model = self.server.models.get(name)
+        if model is None:
+            self._error(404, f"Could not find any versions of model {name}")
+        elif verb is None:
+            # The label is accepted and not used.
+            self._json({"model_version_status": [self._status(*entry) for entry in model.versions.items()]})
+        else:
+            self._serve(name, model, label, verb)
+
+    def _serve(self, name, model, label, verb):
+        version, error = model.serving(label)
+        if error:
+            self._error(*error)
+        elif verb == "/metadata":
+            spec = {"name": name, "signature_name": "", "version": str(version)}
+            metadata = {"signature_def": {"signature_def": model.signatures}}
+            self._json({"model_spec": spec, "metadata": metadata})
+        elif model.refusal:
+            self._error(*model.refusal)
+        else:
+            self._json({"outputs": model.answer})
+
+    def _status(self, version, state):
+        if isinstance(state, str):
+            return {"version": str(version), "state": state, "status": {"error_code": "OK", "error_message": ""}}
+        code, message = state
+        return {"version": str(version), "state": "END", "status": {"error_code": code, "error_message": message}}
+
+    def _error(self, code, message):
+        self._send(code, json.dumps({"error": message}).encode())
+
+    def _json(self, data):
+        self._send(200, json.dumps(data).encode())
+
+    def _send(self, code, body):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class FakeServer:
+    """A server on a free port of loopback, for a ``with`` statement."""
+
+    def __init__(self, **models):
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.models = models
+        self.http.calls = []
+        self.port = self.http.server_address[1]
+
+    @property
+    def models(self):
+        return self.http.models
+
+    @property
+    def calls(self):
+        return self.http.calls
+
+    def __enter__(self):
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+class FakeHost:
+    """systemctl and journalctl of a host with one unit; tests change ``unit`` to let time pass."""
+
+    def __init__(self, **unit):
+        self.unit = {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "SubState": "running",
+            "NRestarts": "0",
+            "MainPID": "4242",
+            "InvocationID": "abc123",
+            "Result": "success",
+            "ExecMainStatus": "0",
+            "ExecStart": "{ path=/usr/bin/tensorflow_model_server ; argv[]=tensorflow_model_server --port=1 ; }",
+            "RootDirectory": "",
+            **unit,
+        }
+        self.log = {}
+        self.version = "TensorFlow ModelServer: 2.19.1-rw+sha.1\nTensorFlow Library: 2.19.1\n"
+        self.calls = []
+
+    def run(self, arguments):
+        self.calls.append(arguments)
+        if arguments[0] == "systemctl":
+            return 0, "".join(f"{key}={value}\n" for key, value in self.unit.items()), ""
+        if arguments[0] == "journalctl":
+            key = "unit" if arguments[1] == "-u" else arguments[1].partition("=")[2]
+            return 0, "".join(f"{line}\n" for line in self.log.get(key, [])), ""
+        if arguments[-1] == "--version":
+            return 0, self.version, ""
+        return 127, "", f"{arguments[0]} is not part of this host"
+
+
+def instance(port, versions=(7,), labels=None, **more):
+    """Return an instance of a plan that serves the model m."""
+    config = {"name": "m", "model_version_policy": {"specific": {"versions": list(versions)}}}
+    if labels:
+        config["version_labels"] = labels
+    return {
+        "name": "ranker",
+        "models": ["m"],
+        "ports": {"grpc": 1, "rest": port},
+        "model_config": {"model_config_list": {"config": [config]}},
+        "start_timeout_s": 5,
+        **more,
+    }
+
+
+def publish(root, *versions, model="m"):
+    """Put empty versions of a model on disk and return the model root."""
+    for version in versions:
+        (root / model / str(version)).mkdir(parents=True, exist_ok=True)
+    return str(root)
