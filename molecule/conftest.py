@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,7 @@ class Serving:
     def ask(self, path: str, body: dict | None = None):
         text = json.dumps(body) if body is not None else ""
         url = f"http://127.0.0.1:{self.port}{path}"
-        command = " ".join(["python3", "-c", shlex.quote(REQUEST), shlex.quote(url), shlex.quote(text)])
-        answer = self.host.check_output("%s" % command.replace("%", "%%"))  # noqa: UP031
+        answer = self.host.check_output("python3 -c %s %s %s", REQUEST, url, text)
         return json.loads(answer) if answer.startswith("{") else answer
 
     def predict(self, model: str, body: dict, where: str = ""):
@@ -56,6 +54,9 @@ class Serving:
 
     def process(self, file: str) -> str:
         return self.host.check_output("cat /proc/%s/%s", str(self.pid), file)
+
+    def of_all_threads(self, file: str) -> str:
+        return self.host.check_output(f"cat /proc/{self.pid}/task/*/{file}")
 
     def environment(self) -> dict[str, str]:
         return dict(pair.split("=", 1) for pair in self.process("environ").split("\0") if "=" in pair)

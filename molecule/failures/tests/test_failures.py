@@ -12,6 +12,13 @@ import pytest
 MODELS = "/var/lib/tfserving/models"
 LAB = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
 
+# Whole as far as a file system can tell; only the server finds out that there is no graph in it.
+BROKEN = {
+    "saved_model.pb": b"no graph at all",
+    "variables/variables.index": b"no index",
+    "variables/variables.data-00000-of-00001": b"no weights",
+}
+
 
 def model(name: str, version: int, uri: str, **source) -> dict:
     return {"name": name, "version": version, "source": {"type": "path", "uri": uri, **source}}
@@ -61,18 +68,22 @@ def test_a_server_that_cannot_load_its_model_ends_with_its_own_words_and_the_old
     site, host, main, archive, with_second
 ):
     before = host.file("/etc/tfserving/main/models.config").content
-    broken = archive("broken", {"saved_model.pb": b"no graph at all", "variables/variables.index": b"", "variables/variables.data-00000-of-00001": b""})
+    broken = archive("broken", BROKEN)
     wishes = with_second(model("second", 1, broken))
-    run = site(**wishes, tfserving_instances=[{"name": "main", "models": ["digits", "second"], "environment": {"TF_CPP_MIN_LOG_LEVEL": 0}}])
+    wishes["tfserving_instances"] = [
+        {"name": "main", "models": ["digits", "second"], "environment": {"TF_CPP_MIN_LOG_LEVEL": "0"}}
+    ]
+    run = site(**wishes)
     assert run.status != 0
-    assert "the server's last lines" in run.message
+    assert "the server's last lines" in run.message, run.output
     assert "The previous configuration is back in force." in run.message
     assert host.file("/etc/tfserving/main/models.config").content == before
 
 
 def test_an_instance_that_has_failed_the_first_time_is_not_left_running(site, host, archive, with_second):
-    broken = archive("broken", {"saved_model.pb": b"no graph at all", "variables/variables.index": b"", "variables/variables.data-00000-of-00001": b""})
-    run = site(**with_second(model("third", 1, broken)), tfserving_instances=[{"name": "main", "models": ["digits"]}, {"name": "extra", "models": ["third"]}])
+    broken = archive("broken", BROKEN)
+    instances = [{"name": "main", "models": ["digits"]}, {"name": "extra", "models": ["third"]}]
+    run = site(**with_second(model("third", 1, broken)), tfserving_instances=instances)
     assert run.status != 0
     assert host.run("systemctl is-active tfserving@extra.service").stdout.strip() != "active"
     assert not host.file("/etc/tfserving/extra").exists
@@ -92,4 +103,4 @@ def test_a_rest_port_that_another_process_holds_is_noticed(site, host, with_seco
 def test_after_all_that_a_plain_run_changes_nothing(site):
     run = site()
     assert run.status == 0, run.output
-    assert not run.changed
+    assert not run.changed, run.output

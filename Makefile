@@ -1,0 +1,53 @@
+# Everything is done by lab/lab.py; these are its short names. `make` alone shows them.
+LAB := python3 -B lab/lab.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down clean-lab distclean test lint unit reference molecule bench lock docs venv engine
+
+help: ## Shows these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Builds the lab, brings up the fleet on it and shows its state
+	@$(LAB) demo
+
+up: ## Builds and starts the lab's hosts, without running a playbook
+	@$(LAB) up
+
+down: ## Removes the lab's hosts and network, and keeps what was built
+	@$(LAB) down
+
+clean-lab: ## Removes all that the lab made: containers, network, images, generated files
+	@$(LAB) clean
+
+distclean: ## Removes that, .venv and the TensorFlow runtime
+	@$(LAB) distclean
+
+test: ## Runs all tests: lint, unit, reference server, Molecule scenarios
+	@$(LAB) test
+
+lint: ## Runs the linters
+	@$(LAB) test lint
+
+unit: ## Runs the unit tests
+	@$(LAB) test unit
+
+reference: ## Runs the reference server's tests
+	@$(LAB) test reference
+
+molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
+	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
+
+bench: ## Runs the benchmarks, or one: make bench NAME=...
+	@$(LAB) bench $(NAME)
+
+lock: ## Pins the Python requirements, after a change of requirements/*.in
+	@$(LAB) lock
+
+docs: ## Writes the roles' READMEs from their argument specs
+	@$(LAB) docs
+
+venv: ## Installs the tools into .venv
+	@$(LAB) venv
+
+engine: ## Makes the container engine run
+	@$(LAB) engine

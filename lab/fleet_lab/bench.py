@@ -1,0 +1,28 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the programs in lab/bench/, which measure what the documentation claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fleet_lab import environment
+from fleet_lab.config import Lab
+from fleet_lab.errors import Stop
+from fleet_lab.shell import openly
+
+
+def benchmarks(lab: Lab, names: Sequence[str]) -> list[tuple[str, Callable[[], None]]]:
+    """One stage a program; all of them unless some are named."""
+    folder = lab.root / "lab" / "bench"
+    known = {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
+    unknown = [name for name in names if name not in known]
+    if unknown or not known:
+        raise Stop(
+            f"there is no benchmark {', '.join(unknown) or 'in lab/bench'}; known are: {', '.join(known) or 'none'}"
+        )
+    env = {**environment.ansible(lab), **environment.lab_platform(lab)}
+    return [
+        (f"bench: {name}", lambda path=known[name]: openly([lab.python, path], env, lab.root))
+        for name in names or known
+    ]

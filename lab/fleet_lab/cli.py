@@ -1,0 +1,176 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: which stages a command consists of, and in which order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fleet_lab import bench, clean, docs, environment, hosts, locking, testing
+from fleet_lab.config import HOSTS, Lab
+from fleet_lab.engine import engine
+from fleet_lab.errors import Stop
+from fleet_lab.image import current_tag, image
+from fleet_lab.models import models
+from fleet_lab.packages import packages
+from fleet_lab.python_packages import runtime, venv
+from fleet_lab.server_source import content_key, server_source
+from fleet_lab.shell import openly
+from fleet_lab.stages import Stages
+
+ROOT = Path(__file__).resolve().parents[2]
+
+INVENTORY = ["-i", "inventories/lab"]
+
+# name: (stages that come first, the stage itself, what help says)
+PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
+    "venv": ((), venv, "the tools, in .venv"),
+    "engine": ((), engine, "a container engine that answers"),
+    "runtime": (("venv",), runtime, "TensorFlow for the reference server, in the cache"),
+    "image": (("engine",), image, "the image of a lab host"),
+    "models": (("runtime",), models, "the models that the lab serves"),
+    "packages": ((), packages, "the reference server's packages in a signed repository"),
+    "source": (("packages",), server_source, "where the hosts get the server from"),
+    "network": (("engine",), hosts.network, "the lab's network"),
+    "services": (
+        ("venv", "engine", "runtime", "image", "models", "source", "network"),
+        lambda lab: hosts.package_server(lab, current_tag(lab)),
+        "http://packages.lab/, all that Molecule scenarios need",
+    ),
+    "up": (
+        ("services",),
+        lambda lab: hosts.hosts(lab, current_tag(lab), content_key(lab)),
+        f"the hosts {' and '.join(HOSTS)}",
+    ),
+    "down": ((), clean.down, "removes the hosts and the network"),
+    "clean": ((), clean.clean_lab, "removes all that the lab made"),
+    "distclean": ((), clean.distclean, "... and .venv and TensorFlow too"),
+}
+TITLES = {"image": "host image", "source": "server source", "services": "package server", "up": "lab hosts"}
+
+
+def order(names: Sequence[str]) -> list[str]:
+    """The stages to run for these, each once, after what it needs."""
+    result: list[str] = []
+    for name in names:
+        for needed in order(PARTS[name][0]):
+            if needed not in result:
+                result.append(needed)
+        if name not in result:
+            result.append(name)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    stages = Stages()
+    try:
+        lab = Lab.from_environment(ROOT)
+        options.command(lab, stages, options)
+    except Stop as stop:
+        if stop.details:
+            print(stop.details, file=sys.stderr)
+        _close(stages, options)
+        print(f"lab: {stop}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; what is finished is kept, run the same command again", file=sys.stderr)
+        return 130
+    _close(stages, options)
+    return 0
+
+
+def _close(stages: Stages, options: argparse.Namespace) -> None:
+    if len(stages.done) > 1:
+        print(f"\n{stages.table()}")
+    if options.name == "test":
+        failed = sum(not stage.passed for stage in stages.done)
+        print(f"stages: {len(stages.done) - failed} passed, {failed} failed")
+    sys.stdout.flush()
+
+
+def _prepare(lab: Lab, stages: Stages, *names: str) -> None:
+    """Runs these stages and what they need, unless they have been run."""
+    finished = {stage.name for stage in stages.done}
+    for name in order(names):
+        title = TITLES.get(name, name)
+        if title not in finished:
+            stages.run(title, lambda work=PARTS[name][1]: work(lab))
+
+
+def _part(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
+    _prepare(lab, stages, options.name)
+
+
+def _demo(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "up")
+    for playbook in ("site.yml", "playbooks/status.yml"):
+        stages.show(playbook, lambda name=playbook: _playbook(lab, name))
+
+
+def _playbook(lab: Lab, name: str) -> None:
+    if not (lab.root / name).is_file():
+        raise Stop(f"{name} is missing; restore it from the repository")
+    openly([lab.venv / "bin" / "ansible-playbook", *INVENTORY, name], environment.ansible(lab), lab.root)
+
+
+def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
+    """Quick and telling first: what fails early should not wait for containers."""
+    suites = {
+        "lint": (("venv",), lambda: testing.lint(lab)),
+        "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
+        "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
+        "molecule": (("services",), lambda: testing.molecule(lab, options.scenario)),
+    }
+    unknown = set(options.suites) - set(suites)
+    if unknown:
+        raise Stop(f"there is no suite {', '.join(sorted(unknown))}; known are: {', '.join(suites)}")
+    for suite in options.suites or suites:
+        needs, work = suites[suite]
+        _prepare(lab, stages, *needs)
+        for title, run in work():
+            stages.show(title, run)
+
+
+def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "venv", "runtime")
+    for title, run in bench.benchmarks(lab, options.names):
+        stages.show(title, run)
+
+
+def _lock(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "venv")
+    stages.run("lock", lambda: locking.lock(lab))
+
+
+def _docs(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "venv")
+    stages.run("docs", lambda: docs.docs(lab))
+
+
+def _env(lab: Lab, _stages: Stages, _options: argparse.Namespace) -> None:
+    print(environment.exports({**environment.ansible(lab), **environment.lab_platform(lab)}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab.py", description="Builds, runs and removes the lab (see lab/README.md).")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for name, (_needs, _work, text) in PARTS.items():
+        commands.add_parser(name, help=text).set_defaults(command=_part)
+    commands.add_parser("demo", help="the lab, site.yml and playbooks/status.yml").set_defaults(command=_demo)
+    commands.add_parser("env", help="the variables for Molecule and playbooks, for eval").set_defaults(command=_env)
+    commands.add_parser("docs", help="writes the roles' READMEs from their argument specs").set_defaults(command=_docs)
+    commands.add_parser("lock", help="pins the Python requirements, after a change of requirements/*.in").set_defaults(
+        command=_lock
+    )
+    test = commands.add_parser("test", help="lint, unit tests, reference server tests, Molecule scenarios")
+    test.add_argument("suites", nargs="*", metavar="SUITE", help="lint, unit, reference, molecule (default: all)")
+    test.add_argument("--scenario", metavar="NAME", help="only this Molecule scenario")
+    test.set_defaults(command=_test)
+    benchmark = commands.add_parser("bench", help="the benchmarks in lab/bench/")
+    benchmark.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+    benchmark.set_defaults(command=_bench)
+    return parser

@@ -1,0 +1,106 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where everything lies and what it is called: the one object that every stage is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_lab.errors import Stop
+
+LABEL = "tfserving.fleet.lab"  # on all that the lab makes in the engine; its value says what the thing is
+NETWORK = "tfserving-lab"
+PACKAGES_HOST = "lab-packages"  # the container that serves packages and models ...
+PACKAGES_NAME = "packages.lab"  # ... and its name on the lab's network
+HOSTS = ("lab-a", "lab-b")
+IMAGE_NAME = "tfserving-lab-host"
+SERVER_VERSIONS = ("2.19.1", "2.20.0")  # two, so that upgrade and rollback have somewhere to go
+RUNTIME_ON_HOST = "/usr/lib/lab-tensorflow"
+PYTHON_VERSION = (3, 11)  # Debian 12's, and the one that the requirements are locked for
+
+SERVERS = ("reference", "upstream")
+SUITES = ("bookworm", "trixie")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab of one checkout.
+
+    root: the checkout; cache: downloads and built things (FLEET_CACHE); suite: the Debian release of the lab's hosts
+    (LAB_SUITE); server: where the hosts' packages come from (LAB_SERVER): "reference" or "upstream".
+    """
+
+    root: Path
+    cache: Path
+    suite: str = "bookworm"
+    server: str = "reference"
+
+    @classmethod
+    def from_environment(cls, root: Path, environment: Mapping[str, str] = os.environ) -> Lab:
+        """Reads FLEET_CACHE, LAB_SUITE and LAB_SERVER; raises Stop for a value that does not exist."""
+        cache = Path(environment.get("FLEET_CACHE") or root / ".cache").expanduser().absolute()
+        return cls(
+            root=root,
+            cache=cache,
+            suite=_choice(environment, "LAB_SUITE", SUITES),
+            server=_choice(environment, "LAB_SERVER", SERVERS),
+        )
+
+    @property
+    def venv(self) -> Path:
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        return self.venv / "bin" / "python"
+
+    @property
+    def runtime(self) -> Path:
+        """TensorFlow, shared by all lab hosts through a read-only mount."""
+        return self.cache / "tensorflow"
+
+    @property
+    def tools(self) -> Path:
+        """Programs that only `make lock` needs."""
+        return self.cache / "tools"
+
+    @property
+    def state(self) -> Path:
+        """What `clean-lab` removes."""
+        return self.cache / "lab"
+
+    @property
+    def logs(self) -> Path:
+        return self.cache / "logs"
+
+    @property
+    def web(self) -> Path:
+        """The document root of packages.lab. Its parts are replaced by rename, so the mount is of the parent."""
+        return self.state / "www"
+
+    @property
+    def repository(self) -> Path:
+        return self.web / "apt"
+
+    @property
+    def models(self) -> Path:
+        return self.web / "models"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.state / "signing-key.asc"
+
+    @property
+    def server_facts(self) -> Path:
+        """The repository that the lab's inventory points its hosts at."""
+        return self.state / "server.json"
+
+
+def _choice(environment: Mapping[str, str], variable: str, known: tuple[str, ...]) -> str:
+    value = environment.get(variable) or known[0]
+    if value not in known:
+        raise Stop(f"{variable}={value} is not known; use {' or '.join(known)}")
+    return value

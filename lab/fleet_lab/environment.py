@@ -1,0 +1,40 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The variables that playbooks, tests and Molecule scenarios run with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from fleet_lab import hosts, image
+from fleet_lab.config import NETWORK, Lab
+
+
+def ansible(lab: Lab) -> dict[str, str]:
+    """For everything that runs Ansible from the checkout."""
+    return {
+        "ANSIBLE_CONFIG": str(lab.root / "ansible.cfg"),
+        "FLEET_CACHE": str(lab.cache),
+        "PATH": f"{lab.venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        "VIRTUAL_ENV": str(lab.venv),
+    }
+
+
+def lab_platform(lab: Lab) -> dict[str, str]:
+    """What a Molecule platform needs to be a lab host (see lab/README.md)."""
+    cgroup = hosts.cgroup_options(hosts.cgroup_version())
+    return {
+        "LAB_IMAGE": image.current_tag(lab),
+        "LAB_NETWORK": NETWORK,
+        "LAB_RUNTIME": str(lab.runtime),
+        "LAB_CACHE": str(lab.state),
+        "LAB_CGROUPNS": str(cgroup["cgroupns"]),
+        # Always a mount, because a list of volumes cannot have an optional entry; on cgroup v2 it is of no use.
+        "LAB_CGROUP_VOLUME": (*cgroup["volumes"], f"{lab.web}:/srv:ro")[0],
+    }
+
+
+def exports(variables: dict[str, str]) -> str:
+    """Lines for a shell's eval."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

@@ -1,0 +1,42 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pins the Python requirements, with hashes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fleet_lab.config import PYTHON_VERSION, Lab
+from fleet_lab.shell import quietly
+
+# tensorflow-serving-api asks for the GPU build of TensorFlow beside tensorflow-cpu: no Python ever fulfils this marker.
+OVERRIDES = {"lab": 'tensorflow ; python_version < "3"'}
+UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs under; pip cannot
+
+
+def lock(lab: Lab) -> str:
+    """Writes requirements/*.txt from requirements/*.in; pins that still fit stay, unless their .txt is removed."""
+    log = lab.logs / "lock.log"
+    uv = _uv(lab, log)
+    names = [path.stem for path in sorted((lab.root / "requirements").glob("*.in"))]
+    version = "{}.{}".format(*PYTHON_VERSION)
+    for name in names:
+        overrides = lab.tools / f"{name}.overrides"
+        overrides.parent.mkdir(parents=True, exist_ok=True)
+        overrides.write_text(OVERRIDES.get(name, "") + "\n")
+        source, target = f"requirements/{name}.in", f"requirements/{name}.txt"
+        options = ["--generate-hashes", "--python-version", version, "--no-emit-find-links", "--quiet"]
+        command = [uv, "pip", "compile", *options, "--override", overrides, source, "-o", target]
+        quietly(command, log, env={"UV_CUSTOM_COMPILE_COMMAND": "make lock"}, cwd=lab.root)
+    return f"wrote {', '.join(f'requirements/{name}.txt' for name in names)}"
+
+
+def _uv(lab: Lab, log: Path) -> Path:
+    found = shutil.which("uv")
+    if found:
+        return Path(found)
+    program = lab.tools / "bin" / "uv"
+    if not program.exists():
+        quietly([lab.python, "-m", "pip", "install", "--quiet", "--target", lab.tools, UV], log)
+    return program

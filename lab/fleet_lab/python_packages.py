@@ -1,0 +1,99 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The two sets of Python packages: the tools (.venv) and the TensorFlow runtime that all lab hosts share."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from fleet_lab import debian, hashing
+from fleet_lab.config import PYTHON_VERSION, Lab
+from fleet_lab.errors import Stop
+from fleet_lab.shell import answer, quietly
+
+STAMP = ".fleet-stamp"
+PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
+PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
+
+
+def venv(lab: Lab) -> str:
+    """Makes .venv hold exactly what requirements/dev.txt pins."""
+    lock = lab.root / "requirements" / "dev.txt"
+    stamp, key = lab.venv / STAMP, _lock_key(lock)
+    works = answer([lab.python, "-c", "import pip"]) is not None
+    if works and hashing.stamped(stamp, f"{key} {lab.venv}"):
+        return "reused"
+    log = lab.logs / "venv.log"
+    adopted = works and not missing(lock, _site_packages(lab))
+    if not adopted:
+        if not works:
+            python = _interpreter()
+            _need_ensurepip(python, log)
+            quietly([python, "-m", "venv", "--clear", lab.venv], log)
+        quietly([lab.python, *PIP_INSTALL, "-r", lock], log)
+    # The path belongs to the stamp: the scripts of a virtual environment that was moved no longer start.
+    stamp.write_text(f"{key} {lab.venv}\n")
+    return "found complete" if adopted else "installed from requirements/dev.txt"
+
+
+def runtime(lab: Lab) -> str:
+    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once."""
+    lock = lab.root / "requirements" / "lab.txt"
+    stamp, key = lab.runtime / STAMP, _lock_key(lock)
+    if hashing.stamped(stamp, key):
+        return "reused"
+    adopted = lab.runtime.is_dir() and not missing(lock, lab.runtime)
+    if not adopted:
+        unfinished = lab.runtime.with_name(lab.runtime.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # --no-deps: the serving API's package asks for the GPU build of TensorFlow; the lock holds the CPU build.
+        quietly([lab.python, *PIP_INSTALL, "--no-deps", "--target", unfinished, "-r", lock], lab.logs / "runtime.log")
+        shutil.rmtree(lab.runtime, ignore_errors=True)
+        unfinished.rename(lab.runtime)
+    stamp.write_text(f"{key}\n")
+    return "found complete" if adopted else "installed from requirements/lab.txt"
+
+
+def missing(lock: Path, site: Path) -> list[str]:
+    """The pins of a lock file, as name==version, that a site-packages folder does not hold."""
+    present = {_distribution(*info.name.removesuffix(".dist-info").rsplit("-", 1)) for info in site.glob("*.dist-info")}
+    pins = [_distribution(match["name"], match["version"]) for match in PINNED.finditer(lock.read_text())]
+    return sorted(set(pins) - present)
+
+
+def _distribution(name: str, version: str) -> str:
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
+
+
+def _lock_key(lock: Path) -> str:
+    return hashing.key_of(lock.read_text(), repr(PYTHON_VERSION))
+
+
+def _site_packages(lab: Lab) -> Path:
+    major, minor = PYTHON_VERSION
+    return lab.venv / "lib" / f"python{major}.{minor}" / "site-packages"
+
+
+def _interpreter() -> str:
+    name = "python{}.{}".format(*PYTHON_VERSION)
+    if sys.version_info[:2] == PYTHON_VERSION:
+        return sys.executable
+    found = shutil.which(name)
+    if found is None:
+        raise Stop(
+            f"the lab's requirements are locked for Python {name.removeprefix('python')}, and {name} is not in PATH; "
+            "install it (Debian 12 has it as python3)"
+        )
+    return found
+
+
+def _need_ensurepip(python: str, log: Path) -> None:
+    """Debian splits off the part of Python that puts pip into a virtual environment."""
+    here = python == sys.executable
+    if importlib.util.find_spec("ensurepip") if here else answer([python, "-c", "import ensurepip"]) is not None:
+        return
+    debian.install(["python3-venv"], "the virtual environment", log)

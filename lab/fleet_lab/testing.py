@@ -1,0 +1,85 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`make test`, taken apart: lint, unit tests, the reference server's tests, Molecule scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet_lab import debian, environment
+from fleet_lab.config import Lab
+from fleet_lab.errors import Stop
+from fleet_lab.shell import openly
+
+Stage = tuple[str, Callable[[], None]]
+
+# A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
+HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
+
+
+def lint(lab: Lab) -> list[Stage]:
+    """Every linter is a stage of its own, the quick ones first."""
+    debian.need_commands({"shellcheck": "shellcheck"}, "the lint stage", lab.logs / "lint.log")
+    commands = {
+        "ruff": ["ruff", "check", "."],
+        "shellcheck": ["shellcheck", *shell_scripts(lab.root)],
+        "yamllint": ["yamllint", "."],
+        "role specs": ["python", "tools/check_role_specs.py"],
+        "ansible-lint": ["ansible-lint"],
+    }
+    return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
+
+
+def unit(lab: Lab) -> list[Stage]:
+    return [("unit tests", _pytest(lab, [lab.root / "tests" / "unit", lab.root / "lab" / "tests"]))]
+
+
+def reference(lab: Lab) -> list[Stage]:
+    return [("reference server tests", _pytest(lab, [lab.root / "lab" / "reference_server" / "tests"]))]
+
+
+def molecule(lab: Lab, scenario: str | None = None) -> list[Stage]:
+    """One stage a scenario; all of them unless one is named."""
+    names = scenarios(lab.root)
+    if scenario is not None:
+        if scenario not in names:
+            raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
+        names = [scenario]
+    return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
+
+
+def scenarios(root: Path) -> list[str]:
+    """The scenarios in molecule/, `default` first."""
+    names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
+    return sorted(names, key=lambda name: name != "default")
+
+
+def shell_scripts(root: Path) -> list[str]:
+    """The files of the lab and of CI that a shell runs, told by their first line."""
+    files = [root / ".ci" / "run", *sorted((root / "lab").rglob("*"))]
+    return [str(file.relative_to(root)) for file in files if file.is_file() and _is_shell(file)]
+
+
+def _is_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        first_line = file.readline(80).rstrip()
+    return first_line.startswith(b"#!") and first_line.endswith(b"sh")
+
+
+def _pytest(lab: Lab, paths: list[Path]) -> Callable[[], None]:
+    present = [path for path in paths if path.is_dir()]
+    # Not in PYTHONPATH: the runtime brings packages of its own, which must not hide those of .venv.
+    env = {"LAB_RUNTIME": str(lab.runtime), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
+
+
+def _molecule(lab: Lab, scenario: str) -> Callable[[], None]:
+    return _command(lab, ["molecule", "test", "--scenario-name", scenario], environment.lab_platform(lab))
+
+
+def _command(lab: Lab, command: list[str], extra: dict[str, str] | None = None) -> Callable[[], None]:
+    env = {**environment.ansible(lab), **(extra or {})}
+    program = lab.venv / "bin" / command[0]
+    words = [str(program) if program.exists() else command[0], *command[1:]]
+    return lambda: openly(words, env, lab.root)

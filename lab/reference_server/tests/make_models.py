@@ -1,0 +1,80 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Exports the small models that the tests of the reference server need: make_models.py OUT_DIR (needs TensorFlow)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
+import train
+
+
+class Plus(tf.Module):
+    """y = x / 2 + N: the answer tells which version gave it."""
+
+    def __init__(self, summand: float) -> None:
+        super().__init__()
+        self.summand = tf.Variable(summand)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x / 2.0 + self.summand}
+
+
+class Busy(tf.Module):
+    """Multiplies matrices `rounds` times: a request that takes as long as the test needs it to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = tf.Variable(np.eye(256, dtype=np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="rounds")])
+    def serve(self, rounds: tf.Tensor) -> dict[str, tf.Tensor]:
+        limit, product = tf.reduce_max(rounds), tf.identity(self.matrix)
+        for _ in tf.range(limit):
+            product = tf.matmul(product, self.matrix)
+        return {"done": tf.cast(rounds, tf.float32) * product[0, 0]}
+
+
+class Echo(tf.Module):
+    """Strings, integers and flags in, the same out; `text_bytes` asks for base64 by its name."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="text"),
+            tf.TensorSpec([None], tf.int64, name="number"),
+            tf.TensorSpec([None], tf.bool, name="flag"),
+        ]
+    )
+    def serve(self, text: tf.Tensor, number: tf.Tensor, flag: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"text_bytes": text, "text": tf.strings.upper(text), "number": number, "flag": tf.logical_not(flag)}
+
+
+class RowSum(tf.Module):
+    """The sum of rows of any length."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="x")])
+    def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"total": tf.reduce_sum(x, axis=1)}
+
+
+def main() -> None:
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    for version in (1, 2, 3):
+        tf.saved_model.save(Plus(float(version)), str(out / "plus" / str(version)))
+    for name, model in {"busy": Busy(), "echo": Echo(), "rowsum": RowSum()}.items():
+        tf.saved_model.save(model, str(out / name / "1"), signatures=model.serve)
+    train.build("digits", out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The batcher, as its callers and its metrics see it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import harness
+import pytest
+
+RUNS = ":tensorflow:serving:batching_session:wrapped_run_count"
+PROCESSED = ":tensorflow:serving:batching_session:processed_batch_size"
+PADDING = ":tensorflow:serving:batching_session:padding_size"
+
+
+@pytest.fixture
+def batching(start, tmp_path, models, monitoring):
+    """batching(parameters) starts a server with plus, busy and rowsum behind a batcher."""
+
+    def starter(parameters, *flags):
+        (tmp_path / "batching.config").write_text(parameters)
+        names = ("plus", "busy", "rowsum")
+        config = harness.write_config(
+            tmp_path / "models.config", *(harness.model_config(name, models / name) for name in names)
+        )
+        return start(
+            f"--model_config_file={config}",
+            f"--monitoring_config_file={monitoring}",
+            "--enable_batching",
+            f"--batching_parameters_file={tmp_path}/batching.config",
+            "--rest_api_num_threads=20",
+            *flags,
+        )
+
+    return starter
+
+
+def ask_together(server, model, requests):
+    """Send all requests at once; the answers in the order of the requests."""
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(lambda rows: server.predict(model, {"instances": rows}), requests))
+
+
+def test_concurrent_requests_run_as_one_batch_and_get_their_own_rows_back(batching):
+    server = batching(
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 3000000 } num_batch_threads { value: 1 }"
+    )
+    answers = ask_together(server, "plus", [[2.0 * number] for number in range(8)])
+    assert answers == [(200, {"predictions": [number + 3.0]}) for number in range(8)]
+    assert server.metric(RUNS) == 1
+    assert server.metric(f"{PROCESSED}_sum") == 8
+    assert server.metric(":tensorflow:serving:batching_session:input_batch_size_count") == 8
+    assert server.metric(":tensorflow:serving:batching_session:queuing_latency_count", thread_pool_name="") == 8
+    assert server.metric(":tensorflow:core:graph_runs") == 1
+
+
+def test_batches_are_padded_to_an_allowed_size_and_the_padding_is_not_answered(batching):
+    server = batching("max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 8")
+    assert server.predict("plus", {"instances": [0.0] * 3}) == (200, {"predictions": [3.0] * 3})
+    assert server.predict("plus", {"instances": [0.0] * 5}) == (200, {"predictions": [3.0] * 5})
+    assert server.metric(f"{PADDING}_sum", execution_batch_size="4") == 1
+    assert server.metric(f"{PADDING}_sum", execution_batch_size="8") == 3
+
+
+def test_the_row_metrics_appear_with_the_first_batch(batching):
+    server = batching("max_batch_size { value: 8 }")
+    assert PROCESSED not in server.metrics()
+    server.predict("plus", {"instances": [0.0]})
+    assert f"# TYPE {PROCESSED} histogram" in server.metrics()
+
+
+def test_a_request_above_the_limit_is_refused_unless_it_may_be_split(batching):
+    server = batching("max_batch_size { value: 4 }")
+    status, answer = server.predict("plus", {"instances": [0.0] * 5})
+    assert status == 400
+    assert answer["error"] == "Task size 5 is larger than maximum input batch size 4"
+    server.stop()
+    server = batching(
+        "max_batch_size { value: 16 } max_execution_batch_size { value: 4 } "
+        "enable_large_batch_splitting { value: true }"
+    )
+    rows = [2.0 * number for number in range(10)]
+    assert server.predict("plus", {"instances": rows}) == (200, {"predictions": [row / 2 + 3 for row in rows]})
+    assert server.metric(RUNS) == 3
+
+
+def test_a_full_queue_answers_503(batching):
+    server = batching("max_batch_size { value: 1 } max_enqueued_batches { value: 1 } num_batch_threads { value: 1 }")
+    answers = ask_together(server, "busy", [[2000]] * 6)
+    refused = [answer for status, answer in answers if status == 503]
+    assert 200 in [status for status, _ in answers]
+    assert refused
+    assert "The batch scheduling queue to which this task was submitted is full" in refused[0]["error"]
+
+
+def test_a_request_that_waited_beyond_its_deadline_answers_429(batching):
+    server = batching("max_batch_size { value: 1 } num_batch_threads { value: 1 }", "--rest_api_timeout_in_ms=500")
+    statuses = sorted(status for status, _ in ask_together(server, "busy", [[10**7]] * 3))
+    assert statuses[-1] == 504
+    assert 429 in statuses
+
+
+def test_rows_of_different_length_need_padding(batching):
+    common = "max_batch_size { value: 2 } batch_timeout_micros { value: 3000000 } "
+    server = batching(common)
+    answers = ask_together(server, "rowsum", [[[1.0, 2.0]], [[1.0]]])
+    assert [status for status, _ in answers] == [400, 400]
+    assert "padding is turned off" in answers[0][1]["error"]
+    server.stop()
+    server = batching(common + "pad_variable_length_inputs: true")
+    answers = ask_together(server, "rowsum", [[[1.0, 2.0]], [[1.0]]])
+    assert answers == [(200, {"predictions": [3.0]}), (200, {"predictions": [1.0]})]
+
+
+def test_the_pool_has_the_threads_and_the_name_that_the_file_gives(batching):
+    server = batching("num_batch_threads { value: 5 } thread_pool_name { value: 'lab_batchers' }")
+    assert server.threads().count("lab_batchers") == 5
+
+
+def test_per_model_parameters_replace_the_global_ones_and_their_absence_means_no_batching(batching, models):
+    file = models / "rowsum" / "1" / "batching_params.pbtxt"
+    file.write_text("max_batch_size { value: 1 }")
+    try:
+        server = batching("max_batch_size { value: 8 }", "--enable_per_model_batching_parameters")
+        assert server.predict("plus", {"instances": [0.0] * 9})[0] == 200
+        assert server.metric(RUNS) == 0
+        assert server.predict("rowsum", {"instances": [[0.0]] * 2})[0] == 400
+    finally:
+        file.unlink()

@@ -1,0 +1,150 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC: both services, health, deadlines, the UNIX socket."""
+
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+from tfs_reference import tensors
+
+
+def predict_request(model, **inputs):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    for name, array in inputs.items():
+        request.inputs[name].CopyFrom(tensors.to_proto(array))
+    return request
+
+
+def code_of(call, *arguments, **options):
+    with pytest.raises(grpc.RpcError) as raised:
+        call(*arguments, **options)
+    return raised.value.code(), raised.value.details()
+
+
+@pytest.fixture
+def predict(server):
+    return prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+
+
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+def test_predict_answers_tensors_and_the_version_that_gave_them(predict):
+    response = predict.Predict(predict_request("plus", x=floats(1, 2)))
+    assert list(response.outputs["y"].float_val) == [3.5, 4.0]
+    assert (response.model_spec.version.value, response.model_spec.signature_name) == (3, "serving_default")
+
+
+def test_predict_takes_packed_tensors_labels_and_output_filters(predict):
+    request = predict_request("plus")
+    request.inputs["x"].CopyFrom(tensors.to_proto(floats(1, 2), as_content=True))
+    request.model_spec.version_label = "stable"
+    request.output_filter.append("y")
+    assert list(predict.Predict(request).outputs["y"].float_val) == [1.5, 2.0]
+
+
+def test_a_single_value_fills_its_shape(predict):
+    request = predict_request("plus", x=floats(4))
+    request.inputs["x"].tensor_shape.dim[0].size = 3
+    assert list(predict.Predict(request).outputs["y"].float_val) == [5.0, 5.0, 5.0]
+
+
+def test_wrong_requests_carry_upstreams_codes(predict):
+    assert code_of(predict.Predict, predict_request("none", x=floats(1))) == (
+        grpc.StatusCode.NOT_FOUND,
+        "Servable not found for request: Latest(none)",
+    )
+    code, details = code_of(predict.Predict, predict_request("plus", z=floats(1)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "Sent extra: {z}. Missing but required: {x}." in details
+    request = predict_request("plus", x=floats(1))
+    request.model_spec.signature_name = "other"
+    assert code_of(predict.Predict, request) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        'Serving signature key "other" not found.',
+    )
+    request = predict_request("plus", x=floats(1))
+    request.output_filter.append("z")
+    assert code_of(predict.Predict, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_deadline_ends_the_run(predict):
+    request = predict_request("busy", rounds=np.array([10**7], np.int32))
+    assert code_of(predict.Predict, request, timeout=0.3)[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_classify_regress_and_multi_inference_agree(predict):
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = "digits"
+    request.model_spec.signature_name = "classify_digits"
+    example = request.input.example_list.examples.add()
+    example.features.feature["x"].float_list.value.extend([0.5] * 784)
+    classes = predict.Classify(request).result.classifications[0].classes
+    assert [entry.label for entry in classes] == list("0123456789")
+
+    regression = regression_pb2.RegressionRequest(model_spec=request.model_spec, input=request.input)
+    regression.model_spec.signature_name = "regress_digits"
+    value = predict.Regress(regression).result.regressions[0].value
+    assert value == pytest.approx(sum(int(entry.label) * entry.score for entry in classes), abs=1e-4)
+
+    multi = inference_pb2.MultiInferenceRequest(input=request.input)
+    for method in ("classify", "regress"):
+        task = multi.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "digits", f"{method}_digits"
+    results = predict.MultiInference(multi).results
+    assert results[1].regression_result.regressions[0].value == value
+
+
+def test_metadata_has_the_signatures(predict):
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "digits"
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert predict.GetModelMetadata(request).metadata["signature_def"].Unpack(signatures)
+    assert signatures.signature_def["classify_digits"].method_name == "tensorflow/serving/classify"
+
+
+def test_status_has_all_versions(server):
+    stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "plus"
+    assert [entry.version for entry in stub.GetModelStatus(request).model_version_status] == [3, 2, 1]
+    request.model_spec.name = "none"
+    assert code_of(stub.GetModelStatus, request)[0] == grpc.StatusCode.NOT_FOUND
+
+
+def test_the_unix_socket_speaks_too(server):
+    with grpc.insecure_channel(f"unix:{server.socket_path}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert list(stub.Predict(predict_request("plus", x=floats(0))).outputs["y"].float_val) == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("service", "known"), [("", True), ("PredictionService", True), ("tensorflow.serving.PredictionService", False)]
+)
+def test_health_knows_the_short_service_names(server, service, known):
+    check = server.channel.unary_unary("/grpc.health.v1.Health/Check")
+    request = bytes([0x0A, len(service)]) + service.encode()
+    if known:
+        assert check(request) == b"\x08\x01"
+    else:
+        assert code_of(check, request)[0] == grpc.StatusCode.NOT_FOUND
+
+
+def test_grpc_listens_on_all_addresses(server):
+    """Asked for 0.0.0.0, the gRPC library binds the wildcard of both families where there is IPv6."""
+    tables = [Path(f"/proc/{server.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    assert f"00000000:{server.grpc_port:04X} " in "".join(tables)

@@ -1,0 +1,151 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One loaded version of a model: a SavedModel in a session of the classic runtime (DirectSession).
+
+Importing this module loads the TensorFlow runtime; runtime.prepare_import() has to come first.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.client import pywrap_tf_session as wrapper
+from tensorflow.python.client import session
+from tensorflow.python.framework import ops
+from tensorflow.python.saved_model import loader_impl
+
+from tfs_reference import metrics
+from tfs_reference.status import StatusError, failed_precondition, not_found, of_exception
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class Runner(Protocol):
+    """What runs tensors: the session itself, or the batcher in front of it."""
+
+    def run(self, feeds: dict[str, np.ndarray], fetches: list[str], timeout_ms: int) -> list[np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
+class Session:
+    """A session that holds one MetaGraphDef. Thread-safe; the interpreter lock is free while the graph runs.
+
+    Of the MetaGraphDef only the signatures are kept: the graph in it would double the memory of the model's structure.
+    """
+
+    def __init__(self, path: str, tags: list[str], config: Any) -> None:
+        started = time.monotonic()
+        self._graph = ops.Graph()
+        self._session = session.Session(graph=self._graph, config=config)
+        self._tensors: dict[str, Any] = {}
+        try:
+            with self._graph.as_default():
+                meta_graph = loader_impl.SavedModelLoader(path).load(self._session, tags)
+            # Copies, because a message inside another keeps the whole of it alive.
+            self.signatures = {name: copy.copy(signature) for name, signature in meta_graph.signature_def.items()}
+            self._session._extend_graph()  # now, so that no request has to take the graph's lock for it
+        except BaseException as error:
+            self._session.close()
+            metrics.LOAD_ATTEMPT_COUNT.add(path, "fail")
+            raise _load_error(error, path, tags) from error
+        metrics.LOAD_ATTEMPT_COUNT.add(path, "success")
+        metrics.LOAD_LATENCY.add(path, by=int((time.monotonic() - started) * 1e6))
+
+    def run(self, feeds: dict[str, np.ndarray], fetches: list[str], timeout_ms: int = 0) -> list[np.ndarray]:
+        """Run once. Goes below Session.run(), whose argument handling costs more than a small model's inference.
+
+        timeout_ms: limit of this run; 0 or less means none. Raises StatusError.
+        """
+        started = time.monotonic()
+        try:
+            feed = {self._tensor(name): value for name, value in feeds.items()}
+            outputs = [self._tensor(name) for name in fetches]
+            results = self._call(self._run_options(timeout_ms), feed, outputs)
+        except Exception as error:
+            raise of_exception(error) from error
+        micros = int((time.monotonic() - started) * 1e6)
+        metrics.SESSION_RUNS.add()
+        metrics.GRAPH_RUNS.add()
+        metrics.GRAPH_RUN_TIME.add(by=micros)
+        metrics.GRAPH_RUN_TIME_HISTOGRAM.observe(micros)
+        return results
+
+    def _call(self, options: bytes | None, feed: dict[Any, np.ndarray], outputs: list[Any]) -> list[np.ndarray]:
+        buffer = wrapper.TF_NewBufferFromString(options) if options else None
+        try:
+            return wrapper.TF_SessionRun_wrapper(self._session._session, buffer, feed, outputs, [], None)
+        finally:
+            if buffer is not None:
+                wrapper.TF_DeleteBuffer(buffer)
+
+    def _tensor(self, name: str) -> Any:
+        """The runtime's handle of a tensor, looked up once."""
+        handle = self._tensors.get(name)
+        if handle is None:
+            handle = self._tensors[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
+        return handle
+
+    @staticmethod
+    def _run_options(timeout_ms: int) -> bytes | None:
+        if timeout_ms <= 0:
+            return None
+        return config_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
+
+    def close(self) -> None:
+        """Free the model's memory now: variables live until the session object itself is gone."""
+        self._session.close()
+        self._session = None
+        self._tensors.clear()
+        self._graph = None
+        # The interpreter's view of the graph is full of cycles; waiting for the collector would let memory creep up
+        # from swap to swap. This takes some 10 ms, because everything that lives for ever is frozen (see server.py).
+        gc.collect()
+
+
+def _load_error(error: BaseException, path: str, tags: list[str]) -> StatusError:
+    """The Python loader's own errors have no codes: give them those of the native loader."""
+    if isinstance(error, RuntimeError):
+        return not_found(
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
+            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
+        )
+    if isinstance(error, OSError):
+        if os.path.exists(os.path.join(path, "saved_model.pb")):
+            return StatusError("DATA_LOSS", f"Can't parse {path}/saved_model.pb as binary proto")
+        return not_found(f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}")
+    return of_exception(error)
+
+
+@dataclass
+class Servable:
+    """A version ready to be asked: its signatures and the runner behind them."""
+
+    name: str
+    version: int
+    signatures: dict[str, Any]
+    runner: Runner
+
+    def signature(self, name: str) -> tuple[str, Any]:
+        """(the name, SignatureDef); an empty name means serving_default. Raises FAILED_PRECONDITION."""
+        name = name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise failed_precondition(f'Serving signature key "{name}" not found.')
+        return name, self.signatures[name]
+
+    def run(self, api: str, feeds: dict[str, np.ndarray], fetches: list[str], timeout_ms: int) -> list[np.ndarray]:
+        """Run and record the time spent, waiting in the batcher included; failed runs are not recorded."""
+        started = time.monotonic()
+        outputs = self.runner.run(feeds, fetches, timeout_ms)
+        metrics.RUNTIME_LATENCY.observe(int((time.monotonic() - started) * 1e6), self.name, api, "TF1")
+        return outputs
+
+    def close(self) -> None:
+        self.runner.close()

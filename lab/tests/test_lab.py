@@ -1,0 +1,200 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the lab that decide something; what runs programs is tried by running the lab."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from fleet_lab import cli, debian, environment, hashing, hosts, image, python_packages, server_source, shell, testing
+from fleet_lab.config import Lab
+from fleet_lab.errors import Stop
+from fleet_lab.stages import Stages
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(root=Path(__file__).resolve().parents[2], cache=tmp_path)
+
+
+def test_the_cache_lies_in_the_checkout_unless_told_otherwise(tmp_path):
+    assert Lab.from_environment(tmp_path, {}).cache == tmp_path / ".cache"
+    assert Lab.from_environment(tmp_path, {"FLEET_CACHE": "/var/cache/fleet"}).runtime == Path(
+        "/var/cache/fleet/tensorflow"
+    )
+
+
+def test_an_unknown_server_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(Stop, match=r"^LAB_SERVER=nightly is not known; use reference or upstream$"):
+        Lab.from_environment(tmp_path, {"LAB_SERVER": "nightly"})
+
+
+def test_every_stage_comes_after_what_it_needs():
+    stages = cli.order(["up"])
+    assert len(stages) == len(set(stages))
+    for position, name in enumerate(stages):
+        assert set(cli.PARTS[name][0]) <= set(stages[:position]), name
+
+
+def test_the_archive_of_the_machine_is_used_whatever_its_mirror():
+    uris = (
+        "'https://download.docker.com/linux/other/dists/bookworm/InRelease' x 0 \n"
+        "'http://cache:3142/mirror.example/debian/dists/bookworm/InRelease' y 0 \n"
+        "'http://cache:3142/mirror.example/debian-security/dists/bookworm-security/InRelease' z 0 \n"
+    )
+    assert debian.archive_lines("trixie", uris) == [
+        "deb http://cache:3142/mirror.example/debian trixie main",
+        "deb http://cache:3142/mirror.example/debian trixie-updates main",
+        "deb http://cache:3142/mirror.example/debian-security trixie-security main",
+    ]
+
+
+def test_a_machine_without_a_debian_archive_gets_debians_own():
+    ubuntu = "'http://archive.ubuntu.com/ubuntu/dists/noble/InRelease' x 0 \n"
+    assert debian.archive_lines("bookworm", ubuntu)[0] == "deb http://deb.debian.org/debian bookworm main"
+
+
+def test_a_proxy_is_carried_to_the_hosts_but_not_one_on_loopback():
+    config = (
+        'Acquire::http::Proxy "http://proxy.example:3128";\n'
+        'Acquire::https::Proxy "http://127.0.0.1:3128";\n'
+        'Acquire::Check-Valid-Until "false";\n'
+        'Acquire::Languages "none";\n'
+    )
+    assert debian.carried_settings(config) == [
+        'Acquire::http::Proxy "http://proxy.example:3128";',
+        'Acquire::Check-Valid-Until "false";',
+    ]
+
+
+def test_the_image_changes_with_the_recipe_and_with_the_archive(lab, tmp_path):
+    root = tmp_path / "copy"
+    (root / "lab" / "host").mkdir(parents=True)
+    recipe = root / "lab" / "host" / "packages.txt"
+    recipe.write_text("systemd\n")
+    copy = Lab(root=root, cache=tmp_path)
+    first = image.image_tag(copy, ["deb http://a trixie main"], [])
+    assert image.image_tag(copy, ["deb http://b trixie main"], []) != first
+    recipe.write_text("systemd\ndbus\n")
+    assert image.image_tag(copy, ["deb http://a trixie main"], []) != first
+
+
+def test_comments_in_the_package_list_are_not_packages():
+    assert image.package_names("# why\nsudo  # to become\n\nkmod\n") == ["sudo", "kmod"]
+
+
+def test_keys_tell_where_one_part_ends_and_the_next_begins():
+    assert hashing.key_of("ab", "c") != hashing.key_of("a", "bc")
+
+
+def test_a_file_that_becomes_executable_changes_the_key_and_compiled_python_does_not(tmp_path):
+    program = tmp_path / "bin" / "program"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o644)
+    before = hashing.key_of_files([program.parent])
+    (program.parent / "__pycache__").mkdir()
+    (program.parent / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert hashing.key_of_files([program.parent]) == before
+    program.chmod(0o755)
+    assert hashing.key_of_files([program.parent]) != before
+
+
+@pytest.mark.parametrize(
+    ("version", "namespace", "mounts"), [(1, "host", ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]), (2, "private", [])]
+)
+def test_hosts_get_a_cgroup_tree_that_fits_the_machine(lab, version, namespace, mounts):
+    arguments = hosts.host_arguments(lab, version)
+    assert f"--cgroupns={namespace}" in arguments
+    volumes = [argument.removeprefix("--volume=") for argument in arguments if argument.startswith("--volume=")]
+    assert volumes == [*mounts, f"{lab.runtime}:/usr/lib/lab-tensorflow:ro"]
+
+
+def test_both_hierarchies_side_by_side_count_as_the_old_one(tmp_path):
+    (tmp_path / "unified").mkdir()
+    assert hosts.cgroup_version(tmp_path) == 1
+    (tmp_path / "cgroup.controllers").touch()
+    assert hosts.cgroup_version(tmp_path) == 2
+
+
+def test_a_lock_is_fulfilled_only_by_its_exact_versions(tmp_path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text("ruamel.yaml==0.18.6 \\\n    --hash=sha256:0\n    # via x==9\nrich[jupyter]==14.0.0 \\\n")
+    (tmp_path / "ruamel_yaml-0.18.6.dist-info").mkdir()
+    (tmp_path / "rich-13.0.0.dist-info").mkdir()
+    assert python_packages.missing(lock, tmp_path) == ["rich==14.0.0"]
+
+
+def test_the_table_has_every_stage_and_the_sum(capsys):
+    times = iter([0.0, 2.0, 10.0, 11.5])
+    stages = Stages(out=io.StringIO(), clock=lambda: next(times))
+    stages.run("host image", lambda: "built")
+    stages.run("up", lambda: "")
+    assert stages.table().splitlines() == [
+        "host image      2.0 s  built",
+        "up              1.5 s",
+        "total           3.5 s",
+    ]
+    assert stages.out.getvalue() == "▸ host image … 2.0 s  built\n▸ up … 1.5 s\n"
+
+
+def test_a_stage_that_fails_ends_the_run_and_is_in_the_table():
+    stages = Stages(out=io.StringIO())
+
+    def work():
+        raise Stop("no disk; buy one")
+
+    with pytest.raises(Stop):
+        stages.run("image", work)
+    assert [(stage.name, stage.passed) for stage in stages.done] == [("image", False)]
+
+
+def test_a_failed_command_shows_its_last_lines(tmp_path):
+    with pytest.raises(Stop, match=r"^sh failed with exit code 3; its whole output is in .*/log$") as stop:
+        shell.quietly(["sh", "-c", "echo the cause; exit 3"], tmp_path / "log")
+    assert stop.value.details.endswith("the cause")
+
+
+def test_a_command_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(Stop, match=r"^the command no-such-program is not there;"):
+        shell.quietly(["no-such-program"], tmp_path / "log")
+
+
+def test_the_printed_variables_survive_a_shell():
+    variables = {"LAB_RUNTIME": "/a path/with 'quotes' and $signs"}
+    script = environment.exports(variables) + '\nprintf %s "$LAB_RUNTIME"'
+    told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={**os.environ})
+    assert told.stdout == variables["LAB_RUNTIME"]
+    assert shlex.split(environment.exports(variables))[0] == "export"
+
+
+def test_an_upstream_that_cannot_be_reached_is_replaced_and_said_so(lab, monkeypatch):
+    monkeypatch.setattr(server_source, "reachable", lambda url: False)
+    (lab.repository).mkdir(parents=True)
+    (lab.repository / "fingerprint").write_text("ABCD\n")
+    wanted = Lab(lab.root, lab.cache, server="upstream")
+    assert server_source.server_source(wanted).endswith("cannot be reached: falling back to the reference server")
+    assert '"uri": "http://packages.lab/apt"' in lab.server_facts.read_text()
+
+
+def test_shell_scripts_are_told_by_their_first_line(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_text("#!/usr/bin/env bash\n")
+    (tmp_path / "lab" / "bin").mkdir(parents=True)
+    (tmp_path / "lab" / "bin" / "launcher").write_text("#!/bin/sh\n")
+    (tmp_path / "lab" / "lab.py").write_text("#!/usr/bin/env python3\n")
+    (tmp_path / "lab" / "empty").touch()
+    assert testing.shell_scripts(tmp_path) == [".ci/run", "lab/bin/launcher"]
+
+
+def test_the_default_scenario_comes_first(tmp_path):
+    for name in ("alternative", "default", "shared"):
+        (tmp_path / "molecule" / name).mkdir(parents=True)
+    for name in ("alternative", "default"):
+        (tmp_path / "molecule" / name / "molecule.yml").touch()
+    assert testing.scenarios(tmp_path) == ["default", "alternative"]

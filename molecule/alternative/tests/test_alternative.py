@@ -1,0 +1,110 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet whose inventory sets every option, and none to its default."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def ranker(serving):
+    return serving("ranker", 9501)
+
+
+@pytest.fixture
+def digits(serving):
+    return serving("digits", 9511)
+
+
+@pytest.mark.parametrize(("label", "version"), [("stable", "1"), ("canary", "2")])
+def test_each_label_answers_from_its_version(ranker, known, label, version):
+    sample = known("ranker")
+    answer = ranker.predict("ranker", sample["request"], f"/labels/{label}")["predictions"]
+    assert answer == pytest.approx(sample["answers"][version]["predictions"], abs=1e-3)
+
+
+def test_the_versions_answer_differently(known):
+    answers = known("ranker")["answers"]
+    assert answers["1"]["predictions"] != pytest.approx(answers["2"]["predictions"], abs=1e-3)
+
+
+def test_a_directory_of_the_controller_is_served(digits, known):
+    sample = known("digits")
+    answer = digits.predict("digits", sample["request"])["predictions"]
+    assert [row["class_id"] for row in answer] == [row["class_id"] for row in sample["answers"]["1"]["predictions"]]
+
+
+def test_an_archive_on_the_host_is_served(digits, known):
+    sample = known("digits")
+    answer = digits.predict("digits-from-store", sample["request"])["predictions"]
+    assert [row["class_id"] for row in answer] == [row["class_id"] for row in sample["answers"]["2"]["predictions"]]
+
+
+def test_both_instances_run_side_by_side(ranker, digits):
+    assert ranker.pid != digits.pid
+    assert ranker.show("NRestarts") == digits.show("NRestarts") == "0"
+
+
+def test_no_cpu_belongs_to_two_instances(ranker, digits):
+    assert ranker.show("CPUAffinity") != digits.show("CPUAffinity")
+    for instance in (ranker, digits):
+        allowed = {
+            line.split(":")[1].strip()
+            for line in instance.of_all_threads("status").splitlines()
+            if line.startswith("Cpus_allowed_list")
+        }
+        assert allowed == {instance.show("CPUAffinity")}
+
+
+def test_batching_follows_the_inventory_where_it_speaks_and_the_plan_elsewhere(host, ranker):
+    parameters = host.file("/etc/tfserving/ranker/batching.config").content_string
+    assert "max_batch_size { value: 16 }" in parameters
+    assert "batch_timeout_micros { value: 2000 }" in parameters
+    assert "num_batch_threads" in parameters
+    assert "--enable_batching=true" in ranker.command_line()
+
+
+def test_batching_is_off_for_the_latency_profile(digits):
+    assert not [argument for argument in digits.command_line() if "batching" in argument]
+
+
+def test_the_inventory_overrides_flags_and_the_plan_marks_them(host, ranker):
+    assert "--rest_api_timeout_in_ms=20000" in ranker.command_line()
+    assert "--grpc_channel_arguments=grpc.max_concurrent_streams=64" in ranker.command_line()
+    assert "flags.rest_api_timeout_in_ms" in host.file("/etc/tfserving/plan.json").content_string
+
+
+def test_the_environment_reaches_the_process(ranker):
+    assert ranker.environment()["TF_CPP_MIN_LOG_LEVEL"] == "1"
+
+
+def test_the_allocator_preset_and_its_override_reach_the_process(ranker):
+    conf = ranker.environment()["MALLOC_CONF"].split(",")
+    assert "narenas:2" in conf
+    assert "dirty_decay_ms:5000" in conf
+
+
+def test_the_account_is_the_one_that_was_named(host, ranker):
+    process = host.process.get(pid=str(ranker.pid))
+    assert (process.user, process.group) == ("model-server", "model-servers")
+    assert not host.user("tfserving").exists
+
+
+def test_models_lie_where_the_inventory_wants_them(host):
+    assert host.file("/srv/models/ranker/2/saved_model.pb").exists
+    assert not host.file("/var/lib/tfserving/models").exists
+
+
+def test_the_environment_file_is_for_root_alone(host):
+    assert oct(host.file("/etc/tfserving/ranker/environment").mode) == "0o600"
+
+
+def test_the_kernel_is_told_who_may_talk_to_the_servers(ranker):
+    assert ranker.show("IPAddressDeny") == "::/0 0.0.0.0/0"
+    assert "10.0.0.0/8" in ranker.show("IPAddressAllow")
+    assert "127.0.0.0/8" in ranker.show("IPAddressAllow")
+
+
+def test_open_files_are_limited_as_wished(ranker):
+    assert ranker.show("LimitNOFILE") == "8192"

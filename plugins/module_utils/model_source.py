@@ -1,0 +1,128 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where a model comes from: the shape of `tfserving_models[].source` and the versions that it can provide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+
+TYPES = ("path", "http")
+PLANNED_TYPES = ("mlflow", "s3", "s3-compatible")
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def source_type(path: str, value: Any) -> str:
+    """Check the type; those that are meant to come are told apart from misspellings."""
+    if isinstance(value, str) and value in TYPES:
+        return str(value)
+    if value in PLANNED_TYPES:
+        raise WishError(path, f"is '{value}', which is not yet supported", "use path or http")
+    raise WishError(path, f"is {described(value)}", nearest(value, TYPES) or f"choose one of {', '.join(TYPES)}")
+
+
+def sha256(path: str, value: Any) -> str | dict[str, str]:
+    """Check one digest, or a mapping of versions to digests."""
+    if isinstance(value, Mapping):
+        return {str(_version_key(path, key)): _digest(f"{path}.{key}", digest) for key, digest in value.items()}
+    return _digest(path, value)
+
+
+def _version_key(path: str, key: Any) -> int:
+    return fields.version(f"{path}.{key}", int(key) if isinstance(key, str) and key.isdecimal() else key)
+
+
+def _digest(path: str, value: Any) -> str:
+    if isinstance(value, str) and fields.SHA256.fullmatch(value):
+        return value.lower()
+    raise WishError(path, f"is {described(value)}", "give the 64 hexadecimal digits that sha256sum prints")
+
+
+FIELDS: dict[str, fields.Check] = {
+    "type": source_type,
+    "uri": fields.text,
+    "sha256": sha256,
+    "remote": fields.boolean,
+    "headers": fields.mapping,
+}
+
+
+def source(path: str, value: Any) -> dict[str, Any]:
+    """Check one source by itself."""
+    wish = fields.fields(path, value, "a source", FIELDS)
+    for key in ("type", "uri"):
+        if key not in wish:
+            raise WishError(f"{path}.{key}", "is missing", "give a source its type (path or http) and its uri")
+    for name in _PLACEHOLDER.findall(wish["uri"]):
+        if name != "version":
+            raise WishError(f"{path}.uri", f"holds the placeholder {{{name}}}", "only {version} is filled in")
+    _address(path, wish)
+    for key, meant_for in (("remote", "path"), ("headers", "http")):
+        if key in wish and wish["type"] != meant_for:
+            raise WishError(
+                f"{path}.{key}", f"means nothing for the type {wish['type']}", f"leave it out or use type {meant_for}"
+            )
+    return wish
+
+
+def _address(path: str, wish: Mapping[str, Any]) -> None:
+    scheme = _SCHEME.match(wish["uri"])
+    if wish["type"] == "path":
+        if scheme:
+            raise WishError(
+                f"{path}.uri",
+                f"begins with {scheme[0]}, but the type is path",
+                "use type http for http(s) addresses, or give a directory or an archive",
+            )
+        return
+    parts = urlsplit(wish["uri"].replace("{version}", "0"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WishError(f"{path}.uri", f"is {described(wish['uri'])}", "begin it with https://HOST/ or http://HOST/")
+    if parts.password is not None:
+        raise WishError(
+            f"{path}.uri", "holds a password, which would show up in logs", "give it through source.headers"
+        )
+    if "sha256" not in wish:
+        raise WishError(
+            f"{path}.sha256",
+            "is missing, and downloads are only taken when their digest is known",
+            "give the output of sha256sum for the archive",
+        )
+
+
+def provided(path: str, wish: Mapping[str, Any], asked: list[int], versions: list[int]) -> list[int]:
+    """Return which of ``versions`` the source can provide; ``asked`` are those that the wish itself names.
+
+    A uri without {version} stands for exactly one version.
+    """
+    if "{version}" not in wish["uri"]:
+        if len(asked) > 1:
+            raise WishError(
+                f"{path}.uri",
+                f"is one address for {len(asked)} versions ({_listed(asked)})",
+                "put {version} where the version stands in it",
+            )
+        versions = asked
+    digests = wish.get("sha256")
+    if digests is not None:
+        _refuse_uncovered(f"{path}.sha256", digests, asked, versions)
+    return versions
+
+
+def _refuse_uncovered(path: str, digests: str | dict[str, str], asked: list[int], versions: list[int]) -> None:
+    # A bare digest is that of the one version which the wish names.
+    covered = digests if isinstance(digests, dict) else [str(version) for version in asked if len(asked) == 1]
+    missing = [version for version in versions if str(version) not in covered]
+    if missing:
+        raise WishError(path, f"holds no digest of version {_listed(missing)}", "map each version to its digest")
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,194 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner may know beside the host and the wishes: its settings, their defaults and why they are so.
+
+A policy is a mapping that names only what differs from ``DEFAULTS``. Unknown keys are refused, at every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import server_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+ROOT = "host_plan_policy"
+# Settings that users know under a name of their own.
+PATHS = {
+    "version": "tfserving_version",
+    "install_method": "tfserving_install_method",
+    "paths.models": "tfserving_model_root",
+    "paths.config": "tfserving_config_root",
+}
+
+DEFAULTS: dict[str, Any] = {
+    "version": "2.19.1",
+    "install_method": "apt",
+    "architecture": None,  # of the host, unless the topology is to be overruled
+    "paths": {"models": "/var/lib/tfserving/models", "config": "/etc/tfserving"},
+    "housekeeping": {
+        # sshd, journald, exporters, interrupts of the NICs and the kernel's own threads are busy on one core of a
+        # usual node; a node with more cores carries more queues and more instances to observe.
+        "cores_per_node": "auto",  # 1, and 2 on nodes of more than `large_node_cores`
+        "large_node_cores": 16,
+        # Below this a core for the system is a third of the host or more, which costs more than the disturbance.
+        "smallest_host_cores": 4,
+    },
+    "jemalloc": {"enabled": True, "preset": "balanced", "conf": {}},
+    # auto: as the profile says; off: nowhere, unless an instance asks for it
+    "batching": "auto",
+    # What each profile stands for; the rules that use these numbers are in planner/threads.py and planner/batching.py.
+    "profiles": {
+        "latency": {
+            "inter_op_share": 0.25,
+            "request_threads_per_cpu": 2,
+            "batching": False,
+            "slo_p99_ms": 50,
+            "max_batch_size": {"cpu": 8, "gpu": 16},
+            "timeout_share": {"cpu": 0, "gpu": 0.02},
+        },
+        "balanced": {
+            "inter_op_share": 0.5,
+            "request_threads_per_cpu": 4,
+            "batching": True,
+            "slo_p99_ms": 100,
+            "max_batch_size": {"cpu": 32, "gpu": 64},
+            "timeout_share": {"cpu": 0, "gpu": 0.05},
+        },
+        "throughput": {
+            "inter_op_share": 0.75,
+            "request_threads_per_cpu": 4,
+            "batching": True,
+            "slo_p99_ms": 500,
+            "max_batch_size": {"cpu": 64, "gpu": 256},
+            "timeout_share": {"cpu": 0.02, "gpu": 0.1},
+        },
+    },
+    "memory": {
+        # The host's own needs: page cache for logs, agents, and room for the kernel. A tenth, between these bounds.
+        "system_share": 0.1,
+        "system_least_mb": 1024,
+        "system_most_mb": 16384,
+        # A loaded model takes about 1.2 times its files: variables are copied, the graph and its optimised twin stay
+        # (the server's own estimate of RAM is 1.2 times the file sizes: servables/tensorflow/bundle_factory_util.cc,
+        # kResourceEstimateRAMMultiplier).
+        "model_factor": 1.2,
+        # The process before its first model: TensorFlow's libraries, pools and arenas.
+        "process_mb": 512,
+        # What CUDA's context and kernels take on a GPU outside of TensorFlow's own pool, per process.
+        "gpu_context_mb": 512,
+    },
+    "drain_then_swap": False,
+    # The server re-reads its models file at this period and writes two log lines each time, changed or not; 10 s is quick
+    # enough for people and leaves the journal readable.
+    "poll_seconds": 10,
+    "metrics_path": "/monitoring/prometheus/metrics",
+    # The profiler answers everybody who reaches the gRPC port, without authentication, and is on by default upstream.
+    "profiler": False,
+}
+
+INSTALL_METHODS = ("apt", "image", "archive")
+
+
+def _release(path: str, value: Any) -> str:
+    try:
+        server_flags.parse_version(value)
+    except WishError as error:
+        raise WishError(path, error.problem, error.remedy) from None
+    return str(value)
+
+
+def _share(path: str, value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
+        return value
+    raise WishError(path, f"is {described(value)}", "give a share from 0 to 1")
+
+
+def _directory(path: str, value: Any) -> str:
+    if isinstance(value, str) and value.startswith("/") and value == value.strip():
+        return value.rstrip("/") or "/"
+    raise WishError(path, f"is {described(value)}", "give an absolute path")
+
+
+def _cores_per_node(path: str, value: Any) -> Any:
+    return value if value == "auto" else fields.whole(1, what="'auto' or a count of cores")(path, value)
+
+
+def _metrics_path(path: str, value: Any) -> str:
+    # The server compares the path part of a request with this text, exactly.
+    if isinstance(value, str) and value.startswith("/") and not any(sign in value for sign in " ?#\n"):
+        return value
+    raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
+
+
+_PROFILE = {
+    "inter_op_share": _share,
+    "request_threads_per_cpu": fields.positive,
+    "batching": fields.boolean,
+    "slo_p99_ms": fields.positive,
+    "max_batch_size": dict.fromkeys(("cpu", "gpu"), fields.whole(2, 4096, "a batch size")),
+    "timeout_share": dict.fromkeys(("cpu", "gpu"), _share),
+}
+_MEGABYTES = fields.whole(0, what="an amount in MB")
+
+# The same shape as DEFAULTS, with the check of each value in its place.
+CHECKS: dict[str, Any] = {
+    "version": _release,
+    "install_method": fields.one_of(*INSTALL_METHODS),
+    "architecture": fields.text,
+    "paths": {"models": _directory, "config": _directory},
+    "housekeeping": {
+        "cores_per_node": _cores_per_node,
+        "large_node_cores": fields.whole(),
+        "smallest_host_cores": fields.whole(2),
+    },
+    "jemalloc": {"enabled": fields.boolean, "preset": fields.text, "conf": fields.mapping},
+    "batching": fields.one_of("auto", "off"),
+    "profiles": dict.fromkeys(DEFAULTS["profiles"], _PROFILE),
+    "memory": {
+        "system_share": _share,
+        "system_least_mb": _MEGABYTES,
+        "system_most_mb": _MEGABYTES,
+        "model_factor": fields.positive,
+        "process_mb": _MEGABYTES,
+        "gpu_context_mb": _MEGABYTES,
+    },
+    "drain_then_swap": fields.boolean,
+    "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
+    "metrics_path": _metrics_path,
+    "profiler": fields.boolean,
+}
+
+
+def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``policy`` with every setting it leaves out; raises WishErrors for what is unknown or impossible."""
+    refusals = Refusals()
+    result = _complete("", {} if policy is None else policy, DEFAULTS, CHECKS, refusals)
+    refusals.stop()
+    return result
+
+
+def _complete(
+    place: str, given: Any, defaults: Mapping[str, Any], checks: Mapping[str, Any], refusals: Refusals
+) -> dict[str, Any]:
+    # The result shares what it does not change with DEFAULTS: the planner reads policies and never writes them.
+    result = dict(defaults)
+    if not isinstance(given, Mapping):
+        refusals.add(WishError(_path(place), f"is {described(given)}", "give a mapping"))
+        return result
+    for key, value in given.items():
+        inner = f"{place}.{key}" if place else str(key)
+        if key not in checks:
+            refusals.add(fields.unknown_key(_path(place), key, "the policy", checks))
+        elif isinstance(checks[key], Mapping):
+            result[key] = _complete(inner, value, defaults[key], checks[key], refusals)
+        elif value is not None:
+            result[key] = refusals.check(checks[key], _path(inner), value, default=defaults[key])
+    return result
+
+
+def _path(place: str) -> str:
+    return PATHS.get(place, f"{ROOT}.{place}" if place else ROOT)

@@ -1,0 +1,58 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets of CPUs or nodes as the bits of one integer: a fleet of ten thousand hosts is planned in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def of(numbers: Iterable[int]) -> int:
+    """Return the set that holds ``numbers``."""
+    mask = 0
+    for number in numbers:
+        mask |= 1 << number
+    return mask
+
+
+def union(masks: Iterable[int]) -> int:
+    """Return the set that holds whatever any of ``masks`` holds."""
+    result = 0
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def count(mask: int) -> int:
+    """Return how many numbers the set holds."""
+    return bin(mask).count("1")
+
+
+def first(mask: int) -> int:
+    """Return the lowest number of a set that is not empty."""
+    return (mask & -mask).bit_length() - 1
+
+
+def named(noun: str, mask: int) -> str:
+    """Return the set as a sentence has it: ``node 0``, ``nodes 0-2``."""
+    return f"{noun}{'s' if count(mask) > 1 else ''} {listed(mask)}"
+
+
+def numbers(mask: int) -> list[int]:
+    """Return what the set holds, ascending."""
+    return [number for number in range(mask.bit_length()) if mask >> number & 1]
+
+
+def listed(mask: int) -> str:
+    """Return the set in the kernel's list format ("0-3,8"), as cpu_list.format writes the same numbers."""
+    parts = []
+    start = 0
+    while mask:
+        gap = first(mask)
+        mask >>= gap
+        run = first(~mask)
+        mask >>= run
+        start += gap
+        parts.append(str(start) if run == 1 else f"{start}-{start + run - 1}")
+        start += run
+    return ",".join(parts)

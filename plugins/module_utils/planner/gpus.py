@@ -1,0 +1,183 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which instance gets which GPUs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import cpu_mask
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.machine import Machine
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted, joined
+from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One device that a server can be given: a whole GPU, or one MIG slice of it."""
+
+    identity: int | str
+    """The UUID where there is one, else the index."""
+    label: str
+    index: int
+    node: int | None
+    """None where firmware does not say, on a host of several nodes."""
+    memory_mb: int
+    """0 where the driver does not say."""
+    is_slice: bool = False
+
+
+def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
+    """Return the devices of a host by index; a GPU in MIG mode counts as its slices."""
+    devices = []
+    # A GPU that the driver gives no index is none that CUDA could use.
+    usable = [gpu for gpu in topology.get("gpus") or () if gpu["index"] is not None]
+    for gpu in sorted(usable, key=lambda gpu: gpu["index"]):
+        index, node, mig = gpu["index"], _node(gpu, machine), gpu.get("mig") or {}
+        if mig.get("mode") != "enabled":
+            devices.append(Gpu(gpu.get("uuid") or index, f"GPU {index}", index, node, gpu.get("memory_mb") or 0))
+            continue
+        for part in mig.get("instances") or ():
+            label = f"MIG slice {part['index']} of GPU {index}"
+            devices.append(Gpu(part["uuid"], label, index, node, _slice_memory(part.get("profile") or ""), True))
+    return devices
+
+
+def _slice_memory(profile: str) -> int:
+    """Return the MB of a MIG profile such as "2g.20gb"."""
+    size = re.search(r"\.(\d+)gb", profile)
+    return int(size[1]) * 1024 if size else 0
+
+
+def _node(gpu: Mapping[str, Any], machine: Machine) -> int | None:
+    node = gpu.get("node")
+    if node is not None and node in machine.cores:
+        return node
+    if len(machine.cores) == 1:
+        return next(iter(machine.cores))
+    # No node, or one without CPUs: the CPUs that the bus calls local tell the next best.
+    local = cpu_mask.of(gpu.get("local_cpus") or ())
+    near = {
+        node: cpu_mask.count(local & cpu_mask.union(core.mask for core in cores))
+        for node, cores in machine.cores.items()
+    }
+    best = max(near, key=lambda node: (near[node], -node))
+    # A GPU that is local to all CPUs alike is local to none.
+    return best if near[best] and list(near.values()).count(near[best]) == 1 else None
+
+
+def assign(wishes: list[InstanceWish], devices: list[Gpu]) -> list[list[Gpu]]:
+    """Return the devices of each wish, in the order of the wishes.
+
+    Lists are taken literally and may overlap. Counts get devices that nobody else has, the largest count first, each
+    from the one node where most are free, so that an instance's GPUs and CPUs are together and instances are spread.
+    """
+    assigned: list[list[Gpu]] = [[] for _ in wishes]
+    for place, wish in enumerate(wishes):
+        if wish.gpus and not devices:
+            raise WishError(
+                f"{wish.path}.gpus",
+                "asks for GPUs, the host has none",
+                "set it to 0, or run this instance on a host with GPUs",
+            )
+        if isinstance(wish.gpus, list):
+            assigned[place] = _named(wish, devices)
+    taken = {gpu.identity for gpus in assigned for gpu in gpus}
+    free = [gpu for gpu in devices if gpu.identity not in taken]
+    counts = [place for place, wish in enumerate(wishes) if not isinstance(wish.gpus, list) and wish.gpus]
+    for place in sorted(counts, key=lambda place: -int(wishes[place].gpus)):
+        assigned[place] = _packed(wishes[place], free, len(devices))
+        free = [gpu for gpu in free if gpu not in assigned[place]]
+    return assigned
+
+
+def _named(wish: InstanceWish, devices: list[Gpu]) -> list[Gpu]:
+    by_id: dict[int | str, list[Gpu]] = {}
+    for gpu in devices:
+        by_id.setdefault(str(gpu.identity).lower(), []).append(gpu)
+        by_id.setdefault(gpu.index, []).append(gpu)
+    chosen: list[Gpu] = []
+    for position, wanted in enumerate(wish.gpus):
+        path = f"{wish.path}.gpus"
+        found = by_id.get(wanted.lower() if isinstance(wanted, str) else wanted, [])
+        if not found:
+            called = f"GPU {wanted}" if isinstance(wanted, int) else f"'{wanted}'"
+            raise WishError(path, f"asks for {called}, the host has {_available(devices)}", "choose among those")
+        if len(found) > 1:
+            raise WishError(
+                path,
+                f"asks for GPU {wanted}, which is cut into {len(found)} MIG slices",
+                f"name a slice, such as {found[0].identity}",
+            )
+        if found[0] in chosen:
+            raise WishError(f"{path}[{position}]", f"names {found[0].label} a second time", "leave it out")
+        chosen += found
+    return _refuse_several_slices(wish, chosen)
+
+
+def _available(devices: list[Gpu]) -> str:
+    """Name the devices of a host as short as it goes: ``0-7``."""
+    if len(devices) == 1:
+        return f"{devices[0].label} only"
+    whole = cpu_mask.listed(cpu_mask.of(gpu.index for gpu in devices if not gpu.is_slice))
+    return joined([*([whole] if whole else []), *(str(gpu.identity) for gpu in devices if gpu.is_slice)])
+
+
+def _packed(wish: InstanceWish, free: list[Gpu], total: int) -> list[Gpu]:
+    count = int(wish.gpus)
+    if count > len(free):
+        left = f", of which {len(free)} are not yet taken" if len(free) < total else ""
+        raise WishError(
+            f"{wish.path}.gpus",
+            f"asks for {counted(count, 'GPU')}, the host has {total}{left}",
+            "ask for fewer, or let instances share GPUs by listing the same ones",
+        )
+    by_node: dict[int | None, list[Gpu]] = {}
+    for gpu in free:
+        by_node.setdefault(gpu.node, []).append(gpu)
+    roomiest_first = sorted(by_node.values(), key=lambda gpus: (-len(gpus), gpus[0].index))
+    chosen = [gpu for gpus in roomiest_first for gpu in gpus][:count]
+    return _refuse_several_slices(wish, [gpu for gpu in free if gpu in chosen])
+
+
+def _refuse_several_slices(wish: InstanceWish, chosen: list[Gpu]) -> list[Gpu]:
+    if len(chosen) > 1 and any(gpu.is_slice for gpu in chosen):
+        problem = f"comes to {joined([gpu.label for gpu in chosen])}, and CUDA gives a process one MIG slice only"
+        raise WishError(f"{wish.path}.gpus", problem, "use one slice for each instance")
+    return chosen
+
+
+def homes(devices: list[Gpu]) -> dict[int, int]:
+    """Return how many of the devices hang on each node."""
+    count: dict[int, int] = {}
+    for gpu in devices:
+        if gpu.node is not None:
+            count[gpu.node] = count.get(gpu.node, 0) + 1
+    return count
+
+
+def explain(sheet: Sheet, wish: InstanceWish, devices: list[Gpu]) -> None:
+    """Note why an instance has these devices, and warn where they are apart."""
+    if not devices:
+        sheet.reasons["gpus"] = "none asked for"
+        return
+    names = joined([gpu.label for gpu in devices])
+    how = (
+        "as listed"
+        if isinstance(wish.gpus, list)
+        else f"{counted(len(devices), 'device')} asked for, from the node with most free"
+    )
+    sheet.reasons["gpus"] = f"{names}: {how}"
+    nodes = {gpu.node for gpu in devices}
+    if None in nodes:
+        sheet.warnings.append(
+            f"{wish.path}.gpus: the firmware does not tell the node of {names}, so the CPUs of"
+            f" '{wish.name}' may be far from them"
+        )
+    elif len(nodes) > 1:
+        where = joined([str(node) for node in sorted(nodes)])
+        sheet.warnings.append(f"{wish.path}.gpus: {names} hang on nodes {where}, so '{wish.name}' straddles them")

@@ -1,0 +1,149 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a host, from its hardware and its users' wishes. docs/plan-schema.md explains every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import jemalloc, plan_policy, wish_fields, wishes
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import (
+    cpu_mask,
+    gpu_memory,
+    gpus,
+    housekeeping,
+    instance,
+    machine,
+    memory,
+    placement,
+    swaps,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import counted
+from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish, ModelWish
+
+SCHEMA = 1
+
+AMD64 = ("x86_64", "amd64")
+
+
+def host_plan(
+    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the plan of one host as plain data.
+
+    :param topology: what the module host_topology returned as ``topology``.
+    :param instances: ``tfserving_instances``.
+    :param models: ``tfserving_models``.
+    :param policy: settings that differ from ``plan_policy.DEFAULTS``.
+    :raises WishError: a wish is malformed, or this host cannot grant it. Malformed wishes are refused all at once.
+    """
+    settings = plan_policy.complete(policy)
+    asked = wishes.read(instances, models, settings)
+    host = machine.read(topology)
+    _refuse_wrong_builds(asked.instances, settings, settings["architecture"] or host.architecture)
+    devices = gpus.read(topology, host)
+    halves = housekeeping.split(host, settings["housekeeping"])
+    assigned = gpus.assign(asked.instances, devices)
+    places = placement.place(asked.instances, [gpus.homes(each) for each in assigned], halves.cores)
+    shares = gpu_memory.fractions(asked.instances, assigned, settings["memory"]["gpu_context_mb"])
+
+    serving_mb = memory.serving_memory_mb(host, settings["memory"])
+    site = instance.Site(host, bool(devices), asked.models, settings, _allocator(host, settings), serving_mb)
+    drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
+    crowded = _settle_memory(site, drafts)
+    planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
+    return {
+        "schema": SCHEMA,
+        "server": {"version": settings["version"], "method": settings["install_method"]},
+        "paths": dict(settings["paths"]),
+        "housekeeping": _half(host, halves.housekeeping, halves.housekeeping_reason),
+        "serving": _half(host, halves.serving, halves.serving_reason),
+        "instances": planned,
+        "models": [_model(model) for model in asked.models.values()],
+        "warnings": [
+            *(f"topology: {problem}" for problem in topology.get("problems") or ()),
+            *asked.warnings,
+            *halves.warnings,
+            *(warning for drafted in drafts for warning in drafted.sheet.warnings),
+            *_idle_nodes(places, halves),
+        ],
+    }
+
+
+def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, Any], architecture: str) -> None:
+    """Refuse servers that upstream does not build: its packages are for CPUs, and all it publishes is for amd64."""
+    method = settings["install_method"]
+    if method != "archive" and architecture not in AMD64:
+        raise WishError(
+            "tfserving_install_method",
+            f"is {method}, for which upstream builds x86_64 only, and this host is {architecture}",
+            "use archive with a build of your own",
+        )
+    for wish in instances:
+        if wish.gpus and method == "apt":
+            raise WishError(
+                f"{wish.path}.gpus",
+                "asks for GPUs, and the packages that apt installs are CPU builds",
+                "set tfserving_install_method to image or archive, or gpus to 0",
+            )
+
+
+# What users call the settings that jemalloc.py complains about.
+ALLOCATOR_PATHS = {"jemalloc_enabled": "tfserving_allocator", "jemalloc_preset": "tfserving_allocator_preset"}
+
+
+def _allocator(host: machine.Machine, settings: Mapping[str, Any]) -> Mapping[str, str]:
+    choice = settings["jemalloc"]
+    if not choice["enabled"]:
+        return {}
+    try:
+        return jemalloc.environment(choice["preset"], choice["conf"], settings["architecture"] or host.architecture)
+    except WishError as error:
+        path = ALLOCATOR_PATHS.get(error.path, error.path.replace("jemalloc_conf", "tfserving_allocator_conf"))
+        raise WishError(path, error.problem, error.remedy) from None
+
+
+def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int]:
+    """Settle how models are swapped within the host's memory; return the nodes that are short of it."""
+    limits = site.settings["memory"]
+    tenants = [drafted.tenant for drafted in drafts]
+    swaps.settle_on_host(tenants, site.serving_mb, limits, site.settings["drain_then_swap"])
+    wanted = [(drafted.place.nodes, drafted.tenant.host_mb(limits)) for drafted in drafts]
+    return memory.crowded_nodes(site.host, wanted, site.serving_mb)
+
+
+def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
+    nodes = cpu_mask.of(node for node, cores in host.cores.items() if any(core.mask & mask for core in cores))
+    return {"cpus": cpu_mask.listed(mask), "nodes": cpu_mask.listed(host.memory_nodes(nodes)), "reason": reason}
+
+
+def _idle_nodes(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
+    """Return a warning where there are nodes whose serving CPUs no instance uses."""
+    used = cpu_mask.union(place.mask for place in places)
+    idle = {node: cores for node, cores in halves.cores.items() if not any(core.mask & used for core in cores)}
+    if not idle or not places:
+        return []
+    cores = counted(sum(map(len, idle.values())), "serving core")
+    return [
+        f"no instance uses the {cores} of {cpu_mask.named('node', cpu_mask.of(idle))}; an instance stays on one node,"
+        f" so add one for each to {wishes.INSTANCES}"
+    ]
+
+
+def _model(model: ModelWish) -> dict[str, Any]:
+    """Return a model as the plan records it. Headers stay out: they may be secrets, and plans are shown and kept."""
+    return {
+        "name": model.name,
+        "path": model.path,
+        "versions": list(model.versions),
+        "provided": list(model.provided),
+        "source": {key: wish_fields.plain(value) for key, value in model.source.items() if key != "headers"},
+        "serve": wish_fields.plain(model.serve),
+        "keep": model.keep,
+        "contract": model.contract,
+        "probe": model.probe,
+        "memory_mb": model.memory_mb,
+        "weight": model.weight,
+    }

@@ -1,0 +1,48 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Collects everything that is wrong with the wishes of a host, so that one run tells it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+
+class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
+    """Several wishes that cannot be granted: the first as the sentence, the others as a list below it."""
+
+    def __init__(self, errors: Sequence[WishError]) -> None:
+        self.errors = list(errors)
+        super().__init__(errors[0].path, errors[0].problem, errors[0].remedy)
+
+    def __str__(self) -> str:
+        first, *others = (WishError.__str__(error) for error in self.errors)
+        if not others:
+            return first
+        return "\n".join([first, f"and {len(others)} more:", *(f"- {other}" for other in others)])
+
+
+class Refusals:
+    """The refusals met so far."""
+
+    def __init__(self) -> None:
+        self.errors: list[WishError] = []
+
+    def add(self, error: WishError) -> None:
+        """Keep one refusal."""
+        self.errors.extend(error.errors if isinstance(error, WishErrors) else [error])
+
+    def check(self, function: Callable[..., Any], *arguments: Any, default: Any = None) -> Any:
+        """Return what a check returns; where it refuses, keep the refusal and return ``default``."""
+        try:
+            return function(*arguments)
+        except WishError as error:
+            self.add(error)
+            return default
+
+    def stop(self) -> None:
+        """Raise all refusals together, if there are any."""
+        if self.errors:
+            raise WishErrors(self.errors)

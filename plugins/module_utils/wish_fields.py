@@ -1,0 +1,288 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What one value of a wish may look like.
+
+Every function takes the variable's path and the value that stands there, and returns the value in its normal form as
+plain data or raises WishError. None of them looks at any other value; rules that join several are in wishes.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+
+Check = Callable[[str, Any], Any]
+
+# An instance name becomes part of a unit name, of paths and of labels: no dots (systemd reads ".service"), no "@".
+INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# A model name becomes a directory and a part of REST paths, where the server's own matcher ends it at "/" and ":".
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
+LABEL_NAME = re.compile(r"\w+", re.ASCII)
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+LARGEST_INT64 = 2**63 - 1
+
+
+def plain(value: Any) -> Any:
+    """Copy nested data into ordinary dicts and lists, so that nothing of the input is shared with the plan."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def unknown_key(path: str, key: object, of: str, known: Iterable[str]) -> WishError:
+    """Return the refusal of a key that nobody would ever read."""
+    known = list(known)
+    remedy = nearest(key, known) or f"the keys of {of} are {', '.join(known)}"
+    return WishError(f"{path}.{key}", f"is not a key of {of}", remedy)
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number; YAML's true and false, which Python counts as 1 and 0, are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number") -> Check:
+    """Return a check for a whole number within bounds."""
+    bounds = f"from {least}" if most == LARGEST_INT64 else f"from {least} to {most}"
+
+    def check(path: str, value: Any) -> int:
+        if is_whole(value) and least <= value <= most:
+            return value
+        raise WishError(path, f"is {described(value)}", f"give {what} {bounds}, without quotes")
+
+    return check
+
+
+version = whole(what="a version, which is a whole number")
+
+
+def positive(path: str, value: Any) -> float:
+    """Check a number above zero."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+        return value
+    raise WishError(path, f"is {described(value)}", "give a number above 0, without quotes")
+
+
+def boolean(path: str, value: Any) -> bool:
+    """Check a true or false."""
+    if isinstance(value, bool):
+        return value
+    raise WishError(path, f"is {described(value)}", "give true or false, without quotes")
+
+
+def text(path: str, value: Any) -> str:
+    """Check a text that says something, on one line."""
+    if isinstance(value, str) and value.strip() and not any(sign in value for sign in "\n\r\0"):
+        return str(value)
+    raise WishError(path, f"is {described(value)}", "give a text on one line")
+
+
+def mapping(path: str, value: Any) -> dict[str, Any]:
+    """Check a mapping and return a copy of it."""
+    if isinstance(value, Mapping):
+        return plain(value)
+    raise WishError(path, f"is {described(value)}", "give a mapping of names to values")
+
+
+def one_of(*choices: str) -> Check:
+    """Return a check for one word out of several."""
+
+    def check(path: str, value: Any) -> str:
+        if isinstance(value, str) and value in choices:
+            return str(value)
+        raise WishError(
+            path, f"is {described(value)}", nearest(value, choices) or f"choose one of {', '.join(choices)}"
+        )
+
+    return check
+
+
+def named(pattern: re.Pattern[str], allowed: str) -> Check:
+    """Return a check for a name that is safe in units, paths and addresses."""
+
+    def check(path: str, value: Any) -> str:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return str(value)
+        remedy = "write the name in quotes" if is_whole(value) else f"use {allowed}, beginning with a letter or digit"
+        raise WishError(path, f"is {described(value)}, which cannot be a name", remedy)
+
+    return check
+
+
+instance_name = named(INSTANCE_NAME, "letters, digits, '-' and '_'")
+model_name = named(MODEL_NAME, "letters, digits, '.', '-' and '_'")
+
+
+def distinct(path: str, value: Any, check: Check) -> list[Any]:
+    """Check a list of at least one entry, none of them twice."""
+    if not isinstance(value, (list, tuple)):
+        raise WishError(path, f"is {described(value)}", "give a list")
+    if not value:
+        raise WishError(path, "is an empty list", "name at least one")
+    entries = [check(f"{path}[{position}]", entry) for position, entry in enumerate(value)]
+    for position, entry in enumerate(entries):
+        if entry in entries[:position]:
+            raise WishError(f"{path}[{position}]", f"names {entry} a second time", "leave it out")
+    return entries
+
+
+def versions(path: str, value: Any) -> list[int]:
+    """Check a list of versions; the result is sorted."""
+    return sorted(distinct(path, value, version))
+
+
+def sizes(path: str, value: Any) -> list[int]:
+    """Check a list of batch sizes; their order matters and is checked with the other batching fields."""
+    return distinct(path, value, whole(what="a batch size"))
+
+
+def model_names(path: str, value: Any) -> list[str]:
+    """Check the list of models of an instance."""
+    return distinct(path, value, model_name)
+
+
+def cpus(path: str, value: Any) -> int | None:
+    """Check ``auto`` (returned as None) or a count of cores."""
+    if value == "auto":
+        return None
+    if is_whole(value) and value >= 1:
+        return value
+    raise WishError(path, f"is {described(value)}", "give 'auto' or a count of cores from 1, without quotes")
+
+
+def gpu_id(path: str, value: Any) -> int | str:
+    """Check one index, UUID or MIG id."""
+    if is_whole(value) and value >= 0:
+        return value
+    if isinstance(value, str) and value.strip():
+        return int(value) if value.isdecimal() else str(value)
+    raise WishError(path, f"is {described(value)}", "give the index, UUID or MIG id of a GPU as nvidia-smi -L shows it")
+
+
+def gpus(path: str, value: Any) -> int | list[int | str]:
+    """Check a count of GPUs (0 for none) or a list of particular ones."""
+    if is_whole(value) and value >= 0:
+        return value
+    if isinstance(value, (list, tuple)):
+        return distinct(path, value, gpu_id) if value else 0
+    raise WishError(
+        path, f"is {described(value)}", "give a count of GPUs (0 for none), or a list of indexes, UUIDs or MIG ids"
+    )
+
+
+PORT_FIELDS: dict[str, Check] = {"grpc": whole(1, 65535, "a port"), "rest": whole(1, 65535, "a port")}
+
+
+def fields(path: str, value: Any, of: str, known: Mapping[str, Check]) -> dict[str, Any]:
+    """Check a mapping key by key; keys without a value count as not given."""
+    if not isinstance(value, Mapping):
+        raise WishError(path, f"is {described(value)}", f"give {of} as a mapping with the keys {', '.join(known)}")
+    result = {}
+    for key, entry in value.items():
+        if key not in known:
+            raise unknown_key(path, key, of, known)
+        if entry is not None:
+            result[str(key)] = known[key](f"{path}.{key}", entry)
+    return result
+
+
+def ports(path: str, value: Any) -> dict[str, int]:
+    """Check the two ports of an instance; either may be left to its default."""
+    return fields(path, value, "ports", PORT_FIELDS)
+
+
+def labels(path: str, value: Any) -> dict[str, int]:
+    """Check a mapping of labels to versions."""
+    result = {}
+    for name, target in mapping(path, value).items():
+        if not LABEL_NAME.fullmatch(name):
+            raise WishError(f"{path}.{name}", "cannot be a label", "use letters, digits and '_'")
+        result[name] = version(f"{path}.{name}", target)
+    return result
+
+
+def serve_all(path: str, value: Any) -> bool:
+    """Check the value of ``all``, for which only true makes sense."""
+    if value is True:
+        return True
+    raise WishError(path, f"is {described(value)}", "write 'all: true', or choose 'latest' or 'versions' instead")
+
+
+SERVE_FIELDS: dict[str, Check] = {"latest": whole(), "all": serve_all, "versions": versions, "labels": labels}
+
+
+def serve(path: str, value: Any) -> dict[str, Any]:
+    """Check which versions of a model are served: one of latest, all and versions, the last perhaps with labels."""
+    wish = fields(path, value, "serve", SERVE_FIELDS)
+    chosen = [key for key in ("latest", "all", "versions") if key in wish]
+    if len(chosen) != 1:
+        problem = f"gives {' and '.join(chosen)} together" if chosen else "says nothing about which versions to serve"
+        raise WishError(path, problem, "give exactly one of latest, all and versions")
+    if "labels" in wish and "versions" not in wish:
+        raise WishError(
+            f"{path}.labels",
+            f"names versions, but '{chosen[0]}' leaves open which are served",
+            "list the versions under 'versions'",
+        )
+    for name, target in wish.get("labels", {}).items():
+        if target not in wish["versions"]:
+            raise WishError(
+                f"{path}.labels.{name}",
+                f"points at version {target}, which is not served",
+                f"add {target} to {path}.versions or point at one of {_listed(wish['versions'])}",
+            )
+    return wish
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def examples(path: str, value: Any) -> Any:
+    """Check the rows of a probe."""
+    if isinstance(value, (list, tuple)) and value:
+        return plain(value)
+    raise WishError(path, f"is {described(value)}", "give a list of at least one row")
+
+
+def columns(path: str, value: Any) -> Any:
+    """Check the inputs of a probe: a mapping of names to tensors, or one bare tensor."""
+    if isinstance(value, (Mapping, list, tuple)) and value:
+        return plain(value)
+    raise WishError(path, f"is {described(value)}", "give a mapping of input names to values")
+
+
+def anything(_path: str, value: Any) -> Any:
+    """Accept every value."""
+    return plain(value)
+
+
+PROBE_FIELDS: dict[str, Check] = {"instances": examples, "inputs": columns, "signature_name": text, "expect": anything}
+
+
+def probe(path: str, value: Any) -> dict[str, Any]:
+    """Check the request that proves a model: rows or columns, and what they should give."""
+    wish = fields(path, value, "a probe", PROBE_FIELDS)
+    if ("instances" in wish) == ("inputs" in wish):
+        problem = "gives instances and inputs together" if "inputs" in wish else "holds no request"
+        raise WishError(path, problem, "give either instances (rows) or inputs (columns)")
+    return wish
+
+
+CONTRACT_FIELDS: dict[str, Check] = {"signature_name": text, "inputs": mapping, "outputs": mapping}
+
+
+def contract(path: str, value: Any) -> dict[str, Any]:
+    """Check the signature that callers rely on; the tensors themselves are compared with the model on the host."""
+    wish = fields(path, value, "a contract", CONTRACT_FIELDS)
+    if not wish.get("inputs") and not wish.get("outputs"):
+        raise WishError(path, "promises nothing", "give inputs, outputs or both")
+    return wish

@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the plan's kernel settings in force on a running host; how is in module_utils/kernel_live.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: kernel_settings
+short_description: Put kernel settings in force at once, or give back what was there before
+version_added: 0.1.0
+description:
+  - Writes sysctl and sysfs settings of the running kernel and reads every one back, since what counts is what the
+    kernel took.
+  - Remembers the value that each setting had before it was changed for the first time. A setting that is no longer
+    wanted gets that value back.
+  - The files that make the settings outlast a reboot are not its business; it only looks whether other files overrule
+    them, and then leaves the setting as the next boot will have it.
+options:
+  settings:
+    description: The part C(kernel) of the plan, with C(sysctl), C(sysfs), C(modules) and C(least).
+    type: dict
+    default: {}
+  state:
+    description:
+      - V(present) brings the kernel in line with O(settings).
+      - V(absent) gives everything back that was ever changed.
+    type: str
+    choices: [present, absent]
+    default: present
+  require_live:
+    description:
+      - Whether the run fails when the kernel refuses a setting. What the run had set until then is undone.
+      - Settings that this kernel does not have are never an error.
+    type: bool
+    default: true
+  boot_file:
+    description: The file from which the next boot takes the settings.
+    type: path
+    default: /etc/sysctl.d/90-tfserving-fleet.conf
+  record:
+    description: Where the original values are remembered.
+    type: path
+    default: /var/lib/tfserving-fleet/kernel.json
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be set. Whether the kernel would take a value, only a real run can tell.
+  diff_mode:
+    support: full
+    description: Shows each setting before and after.
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Put the settings in force
+  tfserving.fleet.kernel_settings:
+    settings: "{{ tfserving_plan.kernel }}"
+
+- name: Give back what was there before
+  tfserving.fleet.kernel_settings:
+    state: absent
+"""
+
+RETURN = r"""
+settings:
+  description: What became of each setting.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    key:
+      description: Name of the setting, for sysfs its path.
+      type: str
+    wanted:
+      description: The value that the plan, or the record, has for it.
+      type: str
+    before:
+      description: The value before; null where this kernel has no such setting.
+      type: str
+    after:
+      description: The value that the kernel has now, or would have.
+      type: str
+    status:
+      description:
+        - V(kept) (was so already), V(set), V(missing) (this kernel has no such setting), V(refused) (the kernel did not
+          take the value) or V(overruled) (a file that a boot reads later says otherwise).
+      type: str
+    detail:
+      description: Why, where it is neither kept nor set.
+      type: str
+  sample:
+    - {key: net.core.somaxconn, wanted: "16384", before: "4096", after: "16384", status: set, detail: ""}
+modules:
+  description: Kernel modules that were loaded, or would be.
+  returned: always
+  type: list
+  elements: str
+problems:
+  description: A sentence for every setting that is not in force, and for every limit that is too low.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_live, process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+EMPTY = {"sysctl": [], "sysfs": [], "modules": [], "least": []}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "settings": {"type": "dict", "default": {}},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "require_live": {"type": "bool", "default": True},
+            "boot_file": {"type": "path", "default": "/etc/sysctl.d/90-tfserving-fleet.conf"},
+            "record": {"type": "path", "default": "/var/lib/tfserving-fleet/kernel.json"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        run(module)
+    except (WishError, OSError) as error:
+        module.fail_json(msg=str(error))
+
+
+def run(module: AnsibleModule) -> None:
+    """Do what the parameters say and end the module."""
+    options = module.params
+    wanted = {**EMPTY, **(options["settings"] if options["state"] == "present" else {})}
+    kernel = kernel_live.Kernel(dry=module.check_mode)
+    record = kernel_live.Record(options["record"])
+    loaded, troubles = load(module, [each["name"] for each in wanted["modules"]])
+    outcomes = kernel_live.apply(kernel, record, wanted, options["boot_file"])
+    refused = [outcome for outcome in outcomes if outcome.status == kernel_live.REFUSED]
+    result = {
+        "changed": bool(loaded) or any(outcome.status == kernel_live.SET for outcome in outcomes),
+        "settings": [outcome.report() for outcome in outcomes],
+        "modules": loaded,
+        "problems": [
+            *troubles,
+            *(str(outcome) for outcome in outcomes if outcome.detail),
+            *kernel_live.low(kernel, wanted),
+        ],
+        "diff": difference(outcomes),
+    }
+    if refused and options["require_live"]:
+        paths = {key: path for key, path, _value in kernel_live.wanted_values(kernel, wanted)}
+        kernel_live.take_back(kernel, outcomes, paths)
+        more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+        remedy = "leave it out, or set kernel_tuning_require_live to false to go on without"
+        module.fail_json(msg=f"{refused[0]}{more}; {remedy}", **{**result, "changed": False})
+    module.exit_json(**result)
+
+
+def load(module: AnsibleModule, names: list[str]) -> tuple[list[str], list[str]]:
+    """Load kernel modules; return those that were not loaded before, and a sentence for each that cannot be."""
+    run_command = process_facts.runner(module)
+    loaded, troubles = [], []
+    for name in names:
+        if os.path.exists(f"/sys/module/{name.replace('-', '_')}"):
+            continue
+        # A dry run names what it would insert, and nothing for a module that is built into the kernel.
+        status, out, errors = run_command(["modprobe", "--dry-run", "--verbose", name])
+        if status == 0 and out.strip() and not module.check_mode:
+            status, _out, errors = run_command(["modprobe", name])
+        if status != 0:
+            troubles.append(f"kernel module {name}: cannot be loaded ({errors.strip()})")
+        elif out.strip():
+            loaded.append(name)
+    return loaded, troubles
+
+
+def difference(outcomes: list[kernel_live.Outcome]) -> dict[str, str]:
+    """Return the settings that change, before and after."""
+    changing = [outcome for outcome in outcomes if outcome.status == kernel_live.SET]
+    return {
+        "before": "".join(f"{outcome.key} = {outcome.before}\n" for outcome in changing),
+        "after": "".join(f"{outcome.key} = {outcome.after}\n" for outcome in changing),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which CPUs and GPUs go to whom, on machines that everybody knows."""
+
+from __future__ import annotations
+
+import machines
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from planner_cases import IMAGE, box, cpus, gpus, instance, model, plan
+
+
+def on(plan_, name):
+    return next(each for each in plan_["instances"] if each["name"] == name)
+
+
+def test_a_gpu_box_gives_each_gpu_an_equal_share_of_the_cores_beside_it():
+    wishes = [instance(f"i{number}", gpus=1) for number in range(8)]
+    found = plan(box(), wishes, **IMAGE)
+    assert found["housekeeping"]["cpus"] == "0-1,32-33,64-65,96-97"
+    assert found["housekeeping"]["nodes"] == found["serving"]["nodes"] == "0-1"
+    assert sorted(len(cpus(each)) for each in found["instances"]) == [14, 14, 14, 14, 16, 16, 16, 16]
+    assert {each["nodes"] for each in found["instances"] if each["gpus"] < ["GPU-0004"]} == {"0"}
+    assert {each["nodes"] for each in found["instances"] if each["gpus"] >= ["GPU-0004"]} == {"1"}
+    assert found["warnings"] == []
+
+
+def test_a_core_comes_with_all_of_its_threads():
+    (only,) = plan(box(), [instance(gpus=1, cpus=4)], **IMAGE)["instances"]
+    assert only["cpus"] == "2-5,66-69"
+    assert only["reasons"]["cpus"].startswith(
+        "(override) 4 cores (8 CPUs, all threads of each) on node 0, beside its GPUs"
+    )
+    assert only["overrides"] == ["cpus"]
+
+
+def test_four_cores_are_split_and_three_are_not():
+    split = plan(machines.topology(sockets=1, cores=4, smt=1))
+    assert (split["housekeeping"]["cpus"], split["serving"]["cpus"]) == ("0", "1-3")
+    whole = plan(machines.topology(sockets=1, cores=3, smt=2))
+    assert (whole["housekeeping"]["cpus"], whole["housekeeping"]["nodes"], whole["serving"]["cpus"]) == ("", "", "0-5")
+    assert whole["warnings"] == [
+        "the host has 3 cores online, fewer than the 4 from which it is split;"
+        " the system and the servers share all CPUs"
+    ]
+
+
+def test_a_machine_with_one_cpu_serves_with_the_least_there_is():
+    (only,) = plan(machines.topology(sockets=1, cores=1, smt=1))["instances"]
+    assert only["cpus"] == "0"
+    assert (only["threads"]["intra_op"], only["threads"]["inter_op"]) == (1, 1)
+    assert "the only CPU" in only["reasons"]["threads.intra_op"]
+
+
+def test_the_system_takes_efficiency_cores_first():
+    hybrid = machines.topology(sockets=1, cores=6, smt=2, hybrid=8)
+    found = plan(hybrid)
+    kinds = {cpu["id"]: cpu["kind"] for cpu in hybrid["cpus"]}
+    assert {kinds[cpu] for cpu in cpus(found["housekeeping"])} == {"efficiency"}
+    assert "'main' mixes performance and efficiency cores" in found["warnings"][0]
+    assert "cpus: 6 would give it performance cores alone" in found["warnings"][0]
+
+
+def test_counted_cores_are_performance_cores_as_long_as_there_are_any():
+    hybrid = machines.topology(sockets=1, cores=6, smt=2, hybrid=8)
+    found = plan(hybrid, [instance(cpus=6)])
+    kinds = {cpu["id"]: cpu["kind"] for cpu in hybrid["cpus"]}
+    assert {kinds[cpu] for cpu in cpus(found["instances"][0])} == {"performance"}
+    assert found["warnings"] == []
+
+
+@pytest.mark.parametrize(("cores", "kept"), [(4, 1), (16, 1), (17, 2), (64, 2)])
+def test_large_nodes_keep_two_cores_for_the_system_and_others_one(cores, kept):
+    found = plan(machines.topology(sockets=2, cores=cores, smt=1))
+    assert len(cpus(found["housekeeping"])) == 2 * kept
+
+
+def test_a_node_never_gives_its_last_core_to_the_system():
+    found = plan(machines.topology(sockets=4, cores=1, smt=2), housekeeping={"cores_per_node": 3})
+    assert (found["housekeeping"]["cpus"], found["serving"]["cpus"]) == ("0,4", "1-3,5-7")
+
+
+def test_the_policy_may_keep_more_cores():
+    found = plan(machines.topology(sockets=1, cores=16, smt=1), housekeeping={"cores_per_node": 3})
+    assert found["housekeeping"]["cpus"] == "0-2"
+
+
+def test_offline_cpus_and_sparse_numbers_are_ordinary():
+    machine = machines.topology(sockets=2, cores=4, smt=2, sparse=True, offline=[6])
+    found = plan(machine)
+    assert cpus(found["housekeeping"]) | cpus(found["serving"]) == {0, 2, 4, 8, 10, 12, 14, *range(16, 32, 2)}
+    # Node 3 has all of its four cores, node 0 lost a CPU, whose sibling stays.
+    assert found["instances"][0]["nodes"] == "0"
+
+
+def test_instances_without_gpus_go_where_most_room_is():
+    wishes = [instance("gpu", gpus=4), instance("a"), instance("b")]
+    found = plan(box(4, gpus=gpus(4)), wishes, **IMAGE)
+    assert on(found, "gpu")["nodes"] == "0"
+    assert on(found, "a")["nodes"] == on(found, "b")["nodes"] == "1"
+
+
+def test_shares_follow_weights():
+    wishes = [instance("a", weight=2), instance("b", weight=1)]
+    found = plan(machines.topology(sockets=1, cores=13, smt=1), wishes)
+    assert [len(cpus(each)) for each in found["instances"]] == [8, 4]
+
+
+def test_counts_are_granted_before_shares():
+    wishes = [instance("a"), instance("b", cpus=9)]
+    found = plan(machines.topology(sockets=1, cores=13, smt=1), wishes)
+    assert [len(cpus(each)) for each in found["instances"]] == [3, 9]
+
+
+def test_an_instance_that_fits_on_no_node_straddles_them_with_a_warning():
+    found = plan(machines.topology(sockets=2, cores=9, smt=1), [instance(cpus=10)])
+    assert found["instances"][0]["nodes"] == "0-1"
+    assert found["instances"][0]["memory"]["policy"] == "interleave"
+    assert found["warnings"] == [
+        "tfserving_instances[0].cpus: 'ranker' does not fit on one node and straddles nodes 0-1; ask for fewer cores"
+    ]
+
+
+def test_a_node_that_nobody_uses_is_a_warning():
+    found = plan(machines.topology(sockets=2, cores=9, smt=1))
+    assert found["warnings"] == [
+        "no instance uses the 8 serving cores of node 1; an instance stays on one node, so add one for each to"
+        " tfserving_instances"
+    ]
+
+
+def test_gpus_of_one_instance_come_from_one_node():
+    wishes = [instance("two", gpus=2), instance("three", gpus=3)]
+    found = plan(box(), wishes, **IMAGE)
+    assert on(found, "three")["gpus"] == ["GPU-0000", "GPU-0001", "GPU-0002"]
+    assert on(found, "two")["gpus"] == ["GPU-0004", "GPU-0005"]
+
+
+def test_gpus_on_two_nodes_bring_cores_of_both():
+    (only,) = plan(box(), [instance(gpus=8)], **IMAGE)["instances"]
+    assert only["nodes"] == "0-1"
+    assert len(cpus(only)) == 120
+
+
+def test_listed_gpus_are_taken_literally_and_counted_ones_are_never_shared():
+    wishes = [instance("any", gpus=1), instance("x", gpus=[0, "GPU-0001"]), instance("y", gpus=["gpu-0001"])]
+    found = plan(box(), wishes, **IMAGE)
+    assert on(found, "x")["gpus"] == ["GPU-0000", "GPU-0001"]
+    assert on(found, "y")["gpus"] == ["GPU-0001"]
+    assert on(found, "any")["gpus"] == ["GPU-0004"]
+
+
+def test_gpus_without_uuid_go_by_their_index():
+    (only,) = plan(box(gpus=gpus(2, uuid=None)), [instance(gpus=2)], **IMAGE)["instances"]
+    assert only["gpus"] == [0, 1]
+    assert only["environment"]["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_a_gpu_that_the_driver_does_not_list_is_none():
+    devices = gpus(2)
+    devices[1]["index"] = None
+    with pytest.raises(WishError, match=r"asks for 2 GPUs, the host has 1; ask for fewer"):
+        plan(box(gpus=devices), [instance(gpus=2)], **IMAGE)
+
+
+def test_a_gpu_of_unknown_place_is_a_warning():
+    found = plan(box(gpus=gpus(1, node=None)), [instance(gpus=1)], **IMAGE)
+    assert found["warnings"][0].startswith(
+        "tfserving_instances[0].gpus: the firmware does not tell the node of GPU 0, so the CPUs"
+    )
+
+
+def test_a_gpu_whose_node_has_no_cores_gets_those_that_the_bus_calls_near():
+    machine = box(gpus=gpus(1, node=0), offline=[*range(32), *range(64, 96)])
+    machine["gpus"][0]["local_cpus"] = list(range(40, 50))
+    (only,) = plan(machine, [instance(gpus=1)], **IMAGE)["instances"]
+    assert only["nodes"] == "1"
+
+
+def sliced(count):
+    parts = [{"index": number, "profile": "1g.10gb", "uuid": f"MIG-{number}"} for number in range(count)]
+    return box(gpus=gpus(1, mig={"mode": "enabled", "instances": parts}))
+
+
+def test_mig_slices_count_as_gpus():
+    found = plan(sliced(3), [instance("a", gpus=1), instance("b", gpus=["MIG-0"])], **IMAGE)
+    assert on(found, "b")["gpus"] == ["MIG-0"]
+    assert on(found, "a")["gpus"] == ["MIG-1"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "wish", "message"),
+    [
+        (box(), {"gpus": [9]}, "asks for GPU 9, the host has 0-7; choose among those"),
+        (box(1), {"gpus": [1]}, "asks for GPU 1, the host has GPU 0 only; choose among those"),
+        (box(), {"gpus": ["GPU-9999"]}, "asks for 'GPU-9999', the host has 0-7"),
+        (box(), {"gpus": 9}, "asks for 9 GPUs, the host has 8; ask for fewer"),
+        (
+            box(0),
+            {"gpus": 1},
+            "asks for GPUs, the host has none; set it to 0, or run this instance on a host with GPUs",
+        ),
+        (box(), {"gpus": [0, "GPU-0000"]}, "names GPU 0 a second time; leave it out"),
+        (sliced(2), {"gpus": [0]}, "asks for GPU 0, which is cut into 2 MIG slices; name a slice, such as MIG-0"),
+        (
+            sliced(2),
+            {"gpus": 2},
+            "comes to MIG slice 0 of GPU 0 and MIG slice 1 of GPU 0, and CUDA gives a process one",
+        ),
+        (sliced(2), {"gpus": ["MIG-7"]}, "asks for 'MIG-7', the host has MIG-0 and MIG-1; choose among those"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused(machine, wish, message):
+    with pytest.raises(WishError) as caught:
+        plan(machine, [instance(**wish)], **IMAGE)
+    assert str(caught.value).startswith("tfserving_instances[0].gpus")
+    assert message in str(caught.value)
+
+
+def test_gpus_that_are_taken_are_refused():
+    with pytest.raises(WishError, match=r"\[1\].gpus: asks for 3 GPUs, the host has 8, of which 2 are not yet taken"):
+        plan(box(), [instance("a", gpus=6), instance("b", gpus=3)], **IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (
+            [{"cpus": 16}],
+            "tfserving_instances[0].cpus: asks for 16 cores, the host has 15 for serving; ask for at most 15",
+        ),
+        (
+            [{"cpus": 10}, {"cpus": 6}],
+            "tfserving_instances[1].cpus: asks for 6 cores, the host has 15 for serving, of which 10 go to instances"
+            " before it; ask for at most 5",
+        ),
+        (
+            [{"cpus": 15}, {}],
+            "tfserving_instances[0].cpus: asks for 15 cores, the host has 15 for serving, and the 1 instance on auto"
+            " get at least one each; ask for at most 14",
+        ),
+        (
+            [{}] * 31,
+            "tfserving_instances: lists 31 instances, the host has CPUs for 30 of them; move some to another host",
+        ),
+    ],
+)
+def test_cores_that_are_not_there_are_refused(wishes, message):
+    machine = machines.topology(sockets=1, cores=16, smt=2)
+    with pytest.raises(WishError) as caught:
+        plan(machine, [instance(f"i{number}", **wish) for number, wish in enumerate(wishes)])
+    assert str(caught.value).startswith(message)
+
+
+def test_more_instances_than_cores_share_cores_thread_by_thread_with_a_warning():
+    found = plan(machines.topology(sockets=1, cores=1, smt=2), [instance("a"), instance("b")])
+    assert [each["cpus"] for each in found["instances"]] == ["0", "1"]
+    assert found["warnings"][1] == (
+        "tfserving_instances[0].cpus: 'a' shares a core, because this host has fewer cores than instances"
+    )
+
+
+def test_a_node_without_memory_uses_that_of_the_nearest():
+    machine = machines.topology(sockets=3, cores=4, smt=1)
+    machine["nodes"][0].update(memory_mb=0, distances=[10, 31, 20])
+    found = plan(machine, [instance(cpus=3)])
+    assert found["housekeeping"]["nodes"] == found["serving"]["nodes"] == "1-2"
+    assert (found["instances"][0]["nodes"], found["instances"][0]["memory"]["mask"]) == ("0", "2")
+
+
+def test_a_host_that_serves_nothing_has_a_plan_as_well():
+    found = plan(box(0), [], [])
+    assert found["instances"] == found["models"] == found["warnings"] == []
+    assert found["serving"]["cpus"]
+
+
+def test_what_the_topology_could_not_tell_is_a_warning():
+    machine = machines.topology(sockets=1)
+    machine["problems"] = ["nvidia-smi took more than 10 s"]
+    assert plan(machine)["warnings"] == ["topology: nvidia-smi took more than 10 s"]
+
+
+@pytest.mark.parametrize("topology", [None, {}, {"cpus": [{}]}, {"cpus": []}, "hardware"])
+def test_what_is_no_topology_is_refused(topology):
+    with pytest.raises(WishError, match=r"^topology"):
+        plan(topology)
+
+
+def test_many_instances_without_gpus_move_none_with_a_gpu_off_its_node():
+    found = plan(box(), [instance("gpu", gpus=1), *(instance(f"i{number}") for number in range(40))], **IMAGE)
+    assert on(found, "gpu")["nodes"] == "0"
+
+
+def test_models_are_recorded_without_their_headers():
+    source = {
+        "type": "http",
+        "uri": "https://x.example/m.tgz",
+        "sha256": "a" * 64,
+        "headers": {"Authorization": "secret"},
+    }
+    (found,) = plan(box(0), None, [model(source=source)])["models"]
+    assert "secret" not in str(found)
+    assert found["provided"] == found["versions"] == [7]
