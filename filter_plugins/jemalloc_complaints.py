@@ -23,9 +23,6 @@ options:
     description: The C(MALLOC_CONF) that the process was given.
     type: str
     required: true
-seealso:
-  - plugin: tfserving.fleet.jemalloc_environment
-    plugin_type: filter
 """
 
 EXAMPLES = r"""

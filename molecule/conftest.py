@@ -1,14 +1,20 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of all scenarios share: questions to a live host."""
+"""What the tests of all scenarios share: questions to a live host, and runs of site.yml as a user would start them."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 ANSWERS = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
 
@@ -75,6 +81,70 @@ def serving(host):
 def known():
     """Return the lab's sample request and answers of a model."""
     return lambda model: json.loads((ANSWERS / model / "known_answers.json").read_text())
+
+
+@dataclass
+class Run:
+    """A run that has ended."""
+
+    status: int
+    output: str
+
+    @property
+    def message(self) -> str:
+        """The output as one line, so that a sentence can be looked for wherever the terminal broke it."""
+        return " ".join(self.output.split())
+
+    @property
+    def changed(self) -> bool:
+        return "changed=0" not in self.output
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Run site.yml against the scenario's host; keyword arguments override the inventory.
+
+    ``kill_at`` ends the run the hard way as soon as a line of its output holds that text.
+    """
+
+    def run(*options: str, kill_at: str = "", **variables) -> Run:
+        overrides = tmp_path / "overrides.json"
+        overrides.write_text(json.dumps(variables))
+        inventory = os.environ["MOLECULE_INVENTORY_FILE"]
+        plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        with subprocess.Popen(
+            ["ansible-playbook", "-i", inventory, "-e", f"@{overrides}", *options, "site.yml"],
+            cwd=ROOT,
+            env={**os.environ, **plain},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as playbook:
+            lines = []
+            for line in playbook.stdout:
+                lines.append(line)
+                if kill_at and kill_at in line:
+                    os.killpg(playbook.pid, signal.SIGKILL)
+        return Run(playbook.returncode, "".join(lines))
+
+    return run
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Make a model archive on the controller from file names and contents."""
+
+    def make(name: str, files: dict[str, bytes]) -> str:
+        folder = tmp_path / name
+        for path, content in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as packed:
+            packed.add(folder, arcname=".")
+        return str(tmp_path / f"{name}.tar.gz")
+
+    return make
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -143,7 +143,9 @@ def environment(preset: str, overrides: Mapping[str, object] | None, architectur
     options = {**_preset(preset), **_checked(overrides or {})}
     chosen = {name: value for name, value in options.items() if value is not None}
     if not chosen:
-        raise WishError("jemalloc_conf", "holds no option for the preset custom", "give at least one, or use balanced")
+        raise WishError(
+            "tfserving_allocator_conf", "holds no option for the preset custom", "give at least one, or use balanced"
+        )
     return {"LD_PRELOAD": library(architecture), "MALLOC_CONF": ",".join(_pair(*item) for item in chosen.items())}
 
 
@@ -152,9 +154,9 @@ def library(architecture: str) -> str:
     machine = _ALIASES.get(architecture, architecture)
     if machine not in LIBRARIES:
         raise WishError(
-            "jemalloc_enabled",
+            "tfserving_allocator",
             f"no place of the library is known for the architecture {architecture!r}",
-            f"set it to false, or name LD_PRELOAD in the instance's environment (known: {', '.join(LIBRARIES)})",
+            f"set it to glibc, or name LD_PRELOAD in the instance's environment (known: {', '.join(LIBRARIES)})",
         )
     return LIBRARIES[machine]
 
@@ -177,7 +179,9 @@ _INFORMATION = re.compile(r"<jemalloc>: (-- Set conf value|malloc_conf #\d+ )")
 
 def _preset(name: str) -> dict[str, object]:
     if name not in PRESETS:
-        raise WishError("jemalloc_preset", f"{name!r} is not a preset", nearest(name, PRESETS) or _one_of(PRESETS))
+        raise WishError(
+            "tfserving_allocator_preset", f"{name!r} is not a preset", nearest(name, PRESETS) or _one_of(PRESETS)
+        )
     return PRESETS[name]
 
 
@@ -185,10 +189,10 @@ def _checked(overrides: Mapping[str, object]) -> Mapping[str, object]:
     for name, value in overrides.items():
         if name not in OPTIONS:
             hint = nearest(name, OPTIONS) or "see https://jemalloc.net/jemalloc.3.html#tuning"
-            raise WishError(f"jemalloc_conf.{name}", "is not a tuning option of jemalloc 5.3", hint)
+            raise WishError(f"tfserving_allocator_conf.{name}", "is not a tuning option of jemalloc 5.3", hint)
         problem = "" if value is None else OPTIONS[name](value)
         if problem:
-            raise WishError(f"jemalloc_conf.{name}", problem, f"{value!r} was given")
+            raise WishError(f"tfserving_allocator_conf.{name}", problem, f"{value!r} was given")
     return overrides
 
 

@@ -82,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
         "gpu_context_mb": 512,
     },
     "drain_then_swap": False,
-    # The server re-reads its models file at this period and writes two log lines each time, changed or not; 10 s is quick
+    # The server re-reads its models file at this period and logs two lines each time, changed or not; 10 s is quick
     # enough for people and leaves the journal readable.
     "poll_seconds": 10,
     "metrics_path": "/monitoring/prometheus/metrics",

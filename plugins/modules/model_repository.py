@@ -160,6 +160,11 @@ options:
       must be able to write to it. By default Ansible's own temporary directory, which for large models may be too
       small.
     type: path
+  prune:
+    description: Whether versions that O(models[].keep) no longer covers are removed. Publish with V(false), bring the
+      servers in line, then call again, and what the servers have let go of is removed by the same run.
+    type: bool
+    default: true
   state:
     description: Versions are only ever published by this module; what O(models[].keep) no longer covers goes by itself.
     type: str
@@ -293,6 +298,7 @@ ARGUMENTS = {
     "download_timeout": {"type": "int", "default": 60},
     "min_free_mb": {"type": "int", "default": 1024},
     "staging": {"type": "path"},
+    "prune": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present"], "default": "present"},
     "staged": {"type": "dict", "default": {}},
 }
@@ -315,7 +321,8 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     Where versions have to come from the controller first, returns at once with `needs` and nothing done.
     """
     store = Store(params["root"], _attributes(params), params["min_free_mb"] * archives.MIB)
-    models = model_store.read_wanted(params["models"], params["instances"])
+    wanted = params["models"] if params["prune"] else [{**model, "keep": None} for model in params["models"]]
+    models = model_store.read_wanted(wanted, params["instances"])
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
     missing = _missing(models, store, report)

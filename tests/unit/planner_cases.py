@@ -56,7 +56,7 @@ def online(topology: dict[str, Any]) -> set[int]:
 
 @st.composite
 def topologies(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw machines of one to eight sockets, with anything switched off, forbidden, hybrid, sparse or without memory."""
+    """Draw machines of one to eight sockets with anything off, forbidden, hybrid, sparse or without memory."""
     shape = {
         "sockets": draw(st.sampled_from([1, 2, 2, 4, 8])),
         "nodes_per_socket": draw(st.sampled_from([1, 1, 2])),

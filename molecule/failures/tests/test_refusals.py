@@ -47,7 +47,10 @@ REFUSALS = {
         "tfserving_instances[0].cpus: ",
     ),
     "a GPU on a host that has none": (
-        {"tfserving_instances": [{"name": "main", "models": ["digits"], "gpus": 1}], "tfserving_install_method": "image"},
+        {
+            "tfserving_instances": [{"name": "main", "models": ["digits"], "gpus": 1}],
+            "tfserving_install_method": "image",
+        },
         "tfserving_instances[0].gpus: ",
     ),
 }

@@ -50,7 +50,8 @@ def host_plan(
     shares = gpu_memory.fractions(asked.instances, assigned, settings["memory"]["gpu_context_mb"])
 
     serving_mb = memory.serving_memory_mb(host, settings["memory"])
-    site = instance.Site(host, bool(devices), asked.models, settings, _allocator(host, settings), serving_mb)
+    allocator = _allocator(host, settings)
+    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb)
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
@@ -58,6 +59,7 @@ def host_plan(
         "schema": SCHEMA,
         "server": {"version": settings["version"], "method": settings["install_method"]},
         "paths": dict(settings["paths"]),
+        "allocator": dict(allocator),
         "housekeeping": _half(host, halves.housekeeping, halves.housekeeping_reason),
         "serving": _half(host, halves.serving, halves.serving_reason),
         "instances": planned,
@@ -90,19 +92,11 @@ def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, A
             )
 
 
-# What users call the settings that jemalloc.py complains about.
-ALLOCATOR_PATHS = {"jemalloc_enabled": "tfserving_allocator", "jemalloc_preset": "tfserving_allocator_preset"}
-
-
 def _allocator(host: machine.Machine, settings: Mapping[str, Any]) -> Mapping[str, str]:
     choice = settings["jemalloc"]
     if not choice["enabled"]:
         return {}
-    try:
-        return jemalloc.environment(choice["preset"], choice["conf"], settings["architecture"] or host.architecture)
-    except WishError as error:
-        path = ALLOCATOR_PATHS.get(error.path, error.path.replace("jemalloc_conf", "tfserving_allocator_conf"))
-        raise WishError(path, error.problem, error.remedy) from None
+    return jemalloc.environment(choice["preset"], choice["conf"], settings["architecture"] or host.architecture)
 
 
 def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int]:

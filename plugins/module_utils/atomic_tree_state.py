@@ -1,0 +1,140 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The state directory of a tree: the records of its changes and the files they put by for a revert.
+
+Records hold checksums and paths, put-by files hold whatever the tree holds: the directory is 0700, all in it 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import (
+    Seen,
+    discard,
+    naming,
+    write_new,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+SCHEMA = 1
+
+PREPARE, JOURNAL, COMMITTED, MANIFEST = "prepare.json", "journal.json", "committed.json", "manifest.json"
+
+Record = dict[str, Any]
+
+_PREVIOUS = "previous-"
+
+
+def sync(descriptor: int) -> None:
+    """Write a directory's names through to the disk, where the file system knows of such a thing."""
+    with contextlib.suppress(OSError):
+        os.fsync(descriptor)
+
+
+class Store:
+    """One state directory. Raises WishError for what it cannot read, OSError for what it cannot write."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory if need be and keep other runs away; a run that dies gives way by itself."""
+        with naming(self.path):
+            if not os.path.isdir(self.path):
+                os.makedirs(self.path, mode=0o700)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WishError(self.path, "another run is at work on this tree", "wait for it to end") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def load(self, phase: str) -> Record | None:
+        """The record in this phase; None where there is none."""
+        path = os.path.join(self.path, phase)
+        try:
+            with naming(path), contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+                record = json.load(file)
+                schema = record["schema"]
+                if schema == SCHEMA:
+                    return record
+                problem = f"has schema {schema}, this release of the collection reads schema {SCHEMA}"
+                raise WishError(path, problem, "run the release that wrote it, or a newer one")
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+            raise WishError(path, "is damaged", "move it away; the tree's files stay as they are") from None
+        return None
+
+    def last(self) -> Record | None:
+        """The record of the last change that happened; None where there was none."""
+        return self.load(COMMITTED) or self.load(MANIFEST)
+
+    def save(self, phase: str, record: Record) -> None:
+        """Write a record, whole or not at all."""
+        with self._open() as directory:
+            name = f".{phase}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+            write_new(directory, name, _private(json.dumps(record, indent=1, sort_keys=True).encode()))
+            os.rename(name, phase, src_dir_fd=directory, dst_dir_fd=directory)
+            sync(directory)
+
+    def advance(self, phase: str, following: str) -> None:
+        """Move a record on to its next phase."""
+        with self._open() as directory:
+            os.rename(phase, following, src_dir_fd=directory, dst_dir_fd=directory)
+            sync(directory)
+
+    def remove(self, phase: str) -> None:
+        """Forget a record."""
+        with self._open() as directory:
+            os.unlink(phase, dir_fd=directory)
+            sync(directory)
+
+    def put_by(self, transaction: str, files: dict[str, bytes]) -> None:
+        """Keep files for as long as a transaction is the last one."""
+        with self._open() as directory:
+            os.mkdir(_PREVIOUS + transaction, 0o700, dir_fd=directory)
+            aside = os.open(_PREVIOUS + transaction, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                for name, content in files.items():
+                    write_new(aside, name, _private(content))
+                sync(aside)
+            finally:
+                os.close(aside)
+
+    def fetch(self, transaction: str, name: str) -> bytes:
+        """A file that a transaction put by."""
+        path = os.path.join(self.path, _PREVIOUS + transaction, name)
+        with naming(path), open(path, "rb") as file:
+            return file.read()
+
+    def sweep(self, transaction: str | None) -> None:
+        """Remove what all transactions but this one put by, and records that were cut short while being written."""
+        with self._open() as directory:
+            for name in os.listdir(directory):
+                if name.startswith(_PREVIOUS) and name != f"{_PREVIOUS}{transaction}":
+                    discard(directory, name)
+                elif name.startswith("."):
+                    os.unlink(name, dir_fd=directory)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _private(content: bytes) -> Seen:
+    return Seen("file", content, 0o600)
