@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit reference molecule bench lock docs venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule bench lock docs venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: ## Runs the linters
 
 unit: ## Runs the unit tests
 	@$(LAB) test unit
+
+floor: ## Runs the playbook tests with the oldest ansible-core of meta/runtime.yml
+	@$(LAB) test floor
 
 reference: ## Runs the reference server's tests
 	@$(LAB) test reference

@@ -16,7 +16,7 @@ from fleet_lab.errors import Stop
 from fleet_lab.image import current_tag, image
 from fleet_lab.models import models
 from fleet_lab.packages import packages
-from fleet_lab.python_packages import runtime, venv
+from fleet_lab.python_packages import floor, runtime, venv
 from fleet_lab.server_source import content_key, server_source
 from fleet_lab.shell import openly
 from fleet_lab.stages import Stages
@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "venv": ((), venv, "the tools, in .venv"),
     "engine": ((), engine, "a container engine that answers"),
     "runtime": (("venv",), runtime, "TensorFlow for the reference server, in the cache"),
+    "floor": (("venv",), floor, "the oldest ansible-core that the collection runs with, in the cache"),
     "image": (("engine",), image, "the image of a lab host"),
     "models": (("runtime",), models, "the models that the lab serves"),
     "packages": ((), packages, "the reference server's packages in a signed repository"),
@@ -122,6 +123,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     suites = {
         "lint": (("venv",), lambda: testing.lint(lab)),
         "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
+        "floor": (("venv", "runtime", "floor"), lambda: testing.floor(lab)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "molecule": (("services",), lambda: testing.molecule(lab, options.scenario)),
     }

@@ -68,6 +68,11 @@ class Lab:
         return self.cache / "tools"
 
     @property
+    def floor(self) -> Path:
+        """The oldest ansible-core that the collection promises to run with."""
+        return self.cache / "ansible-core-floor"
+
+    @property
     def state(self) -> Path:
         """What `clean-lab` removes."""
         return self.cache / "lab"

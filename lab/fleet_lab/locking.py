@@ -11,6 +11,8 @@ from fleet_lab.config import PYTHON_VERSION, Lab
 from fleet_lab.shell import quietly
 
 # tensorflow-serving-api asks for the GPU build of TensorFlow beside tensorflow-cpu: no Python ever fulfils this marker.
+# Packages beside which the others are there already.
+ALONE = {"floor"}
 OVERRIDES = {"lab": 'tensorflow ; python_version < "3"'}
 UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs under; pip cannot
 
@@ -27,6 +29,7 @@ def lock(lab: Lab) -> str:
         overrides.write_text(OVERRIDES.get(name, "") + "\n")
         source, target = f"requirements/{name}.in", f"requirements/{name}.txt"
         options = ["--generate-hashes", "--python-version", version, "--no-emit-find-links", "--quiet"]
+        options += ["--no-deps"] if name in ALONE else []
         command = [uv, "pip", "compile", *options, "--override", overrides, source, "-o", target]
         quietly(command, log, env={"UV_CUSTOM_COMPILE_COMMAND": "make lock"}, cwd=lab.root)
     return f"wrote {', '.join(f'requirements/{name}.txt' for name in names)}"

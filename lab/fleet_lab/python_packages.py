@@ -41,21 +41,33 @@ def venv(lab: Lab) -> str:
 
 
 def runtime(lab: Lab) -> str:
-    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once."""
-    lock = lab.root / "requirements" / "lab.txt"
-    stamp, key = lab.runtime / STAMP, _lock_key(lock)
+    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once.
+
+    Without its dependencies: the serving API's package asks for the GPU build of TensorFlow; the lock holds the CPU build.
+    """
+    return _unpack(lab, "lab", lab.runtime)
+
+
+def floor(lab: Lab) -> str:
+    """Unpacks the oldest ansible-core that the collection promises to run with."""
+    return _unpack(lab, "floor", lab.floor)
+
+
+def _unpack(lab: Lab, name: str, folder: Path) -> str:
+    lock = lab.root / "requirements" / f"{name}.txt"
+    stamp, key = folder / STAMP, _lock_key(lock)
     if hashing.stamped(stamp, key):
         return "reused"
-    adopted = lab.runtime.is_dir() and not missing(lock, lab.runtime)
+    adopted = folder.is_dir() and not missing(lock, folder)
     if not adopted:
-        unfinished = lab.runtime.with_name(lab.runtime.name + ".unfinished")
+        unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        # --no-deps: the serving API's package asks for the GPU build of TensorFlow; the lock holds the CPU build.
-        quietly([lab.python, *PIP_INSTALL, "--no-deps", "--target", unfinished, "-r", lock], lab.logs / "runtime.log")
-        shutil.rmtree(lab.runtime, ignore_errors=True)
-        unfinished.rename(lab.runtime)
+        log = lab.logs / f"{folder.name}.log"
+        quietly([lab.python, *PIP_INSTALL, "--no-deps", "--target", unfinished, "-r", lock], log)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
     stamp.write_text(f"{key}\n")
-    return "found complete" if adopted else "installed from requirements/lab.txt"
+    return "found complete" if adopted else f"installed from requirements/{name}.txt"
 
 
 def missing(lock: Path, site: Path) -> list[str]:

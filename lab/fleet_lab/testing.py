@@ -26,6 +26,7 @@ def lint(lab: Lab) -> list[Stage]:
         "shellcheck": ["shellcheck", *shell_scripts(lab.root)],
         "yamllint": ["yamllint", "."],
         "role specs": ["python", "tools/check_role_specs.py"],
+        "role docs": ["python", "tools/check_role_docs.py"],
         "ansible-lint": ["ansible-lint"],
     }
     return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
@@ -33,6 +34,18 @@ def lint(lab: Lab) -> list[Stage]:
 
 def unit(lab: Lab) -> list[Stage]:
     return [("unit tests", _pytest(lab, [lab.root / "tests" / "unit", lab.root / "lab" / "tests"]))]
+
+
+def floor(lab: Lab) -> list[Stage]:
+    """What reads ansible-core's interfaces, with the oldest one of meta/runtime.yml in place of the pinned one."""
+    older = {"PYTHONPATH": str(lab.floor), "LAB_RUNTIME": str(lab.runtime)}
+    tests = sorted((lab.root / "tests" / "unit").glob("test_*playbook*.py"))
+    playbooks = ["site.yml", *(str(path.relative_to(lab.root)) for path in sorted(lab.root.glob("playbooks/*.yml")))]
+    syntax = ["ansible-playbook", "-i", "inventories/example", "--syntax-check", *playbooks]
+    return [
+        ("floor: syntax", _command(lab, syntax, older)),
+        ("floor: playbooks", _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, tests)], older)),
+    ]
 
 
 def reference(lab: Lab) -> list[Stage]:
