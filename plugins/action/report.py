@@ -1,22 +1,59 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Action that prints a text as it is."""
+"""Action that prints a text as it is, and keeps it or a longer one as a file on the controller."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+# A report is for whoever may read the folder it is put into.
+MODE = 0o644
+ARGUMENTS = {"text": {"type": "str", "required": True}, "content": {"type": "str"}, "dest": {"type": "str"}}
+
 
 class ActionModule(ActionBase):
-    """Print the text and change nothing."""
+    """Print the text, write the file where one is asked for, and change nothing on any host."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset({"text"})
+    _VALID_ARGS = frozenset(ARGUMENTS)
 
     def run(self, tmp=None, task_vars=None):
         """Print ``text`` below the task's header."""
         super().run(tmp, task_vars)
-        _result, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
-        Display().display("\n" + arguments["text"].rstrip("\n") + "\n")
-        return {"changed": False}
+        _result, arguments = self.validate_argument_spec(ARGUMENTS)
+        text = arguments["text"].rstrip("\n")
+        result = {"changed": False}
+        if arguments["dest"]:
+            content = arguments["text"] if arguments["content"] is None else arguments["content"]
+            file = write(arguments["dest"], content)
+            text += f"\n\nReport: {file.as_uri()}"
+            result["dest"] = str(file)
+        Display().display(f"\n{text}\n")
+        return result
+
+
+def write(dest: str, content: str) -> Path:
+    """Put ``content`` in place of the file ``dest`` as a whole, and return its absolute path."""
+    file = Path(dest).expanduser().absolute()
+    if file.is_dir():
+        raise AnsibleActionFail(f"dest: {file} is a directory; name a file in it")
+    try:
+        # The umask is no help: what mkstemp makes is for its owner alone, and what a rename replaces is gone.
+        handle, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:
+        raise AnsibleActionFail(f"dest: {file} cannot be written ({error.strerror}); choose another place") from error
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.chmod(staged, MODE)
+        os.replace(staged, file)
+    except BaseException:
+        os.unlink(staged)
+        raise
+    return file

@@ -12,18 +12,28 @@ version_added: 0.1.0
 description:
   - Prints O(text) without quoting or indenting it, for tables and maps that people read in the terminal.
   - Runs on the controller; no host is contacted.
+  - The file is written in check mode too. It is what the task is for, and no part of any host.
 options:
   text:
     description: What to print.
     type: str
     required: true
+  dest:
+    description:
+      - A file on the controller to keep the report in. It is replaced as a whole, and its URL is printed at the end.
+      - A relative path starts at the working directory of C(ansible-playbook). Without it, or when it is empty, nothing
+        is written.
+    type: str
+  content:
+    description: What to write to O(dest). The printed O(text) unless given.
+    type: str
 attributes:
   action:
     support: full
     description: An action plugin without a part on the host.
   check_mode:
     support: full
-    description: Changes nothing.
+    description: Changes nothing on any host; the file is written in check mode too.
 author:
   - tfserving.fleet contributors (@tfserving)
 """
@@ -33,8 +43,18 @@ EXAMPLES = r"""
   tfserving.fleet.report:
     text: "{{ results | tfserving.fleet.status_table }}"
   run_once: true
+
+- name: Show the plans, and keep them as a page
+  tfserving.fleet.report:
+    text: "{{ hosts | tfserving.fleet.plan_text }}"
+    content: "{{ hosts | tfserving.fleet.plan_html }}"
+    dest: plan.html
+  run_once: true
 """
 
 RETURN = r"""
-# Nothing beyond the usual.
+dest:
+  description: The absolute path of the file.
+  type: str
+  returned: when O(dest) is given
 """

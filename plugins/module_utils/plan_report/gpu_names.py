@@ -1,0 +1,39 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""GPUs by their numbers: UUIDs differ on each host, and nobody recognises one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def short_names(topology: Mapping[str, Any]) -> dict[str, str]:
+    """Return the short name of each UUID of a host: ``4`` for a GPU, ``4:1`` for a MIG slice of it."""
+    return {uuid: name for gpu in topology.get("gpus") or () for uuid, name in _devices(gpu) if uuid}
+
+
+def _devices(gpu: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+    name = str(gpu["pci_address"] if gpu.get("index") is None else gpu["index"])
+    yield gpu.get("uuid"), name
+    for part in (gpu.get("mig") or {}).get("instances") or ():
+        yield part["uuid"], f"{name}:{part['index']}"
+
+
+def renamed(data: Any, names: Mapping[str, str]) -> Any:
+    """Return plain data with every UUID replaced by its short name, also within texts."""
+    if not names:
+        return data
+    pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+    return _renamed(data, pattern, names)
+
+
+def _renamed(data: Any, pattern: re.Pattern[str], names: Mapping[str, str]) -> Any:
+    if isinstance(data, str):
+        return pattern.sub(lambda found: names[found[0]], data)
+    if isinstance(data, Mapping):
+        return {key: _renamed(value, pattern, names) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_renamed(value, pattern, names) for value in data]
+    return data

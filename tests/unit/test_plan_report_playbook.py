@@ -1,0 +1,84 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""plan.yml as users run it, with this machine as its hosts, and the action that prints and writes its report."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.tfserving.fleet.plugins.action.report import write
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+INVENTORY = {
+    "tfserving": {
+        "hosts": {"h1": {}, "h2": {}, "wrong": {"tfserving_models": [{"name": "ranker", "verion": 1}]}},
+        "vars": {
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+            "tfserving_models": [{"name": "ranker", "version": 1, "source": {"type": "path", "uri": "/srv/ranker"}}],
+        },
+    }
+}
+
+
+def run(folder, *arguments):
+    """Run the playbook in a folder of its own."""
+    (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY))
+    environment = {
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
+        "ANSIBLE_ROLES_PATH": "/nonexistent",
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "PATH": os.environ["PATH"],
+    }
+    variables = f"tfserving_config_root={folder}/none"
+    program = Path(sys.executable).with_name("ansible-playbook")
+    command = [program, "-i", "hosts.yml", "-e", variables, "tfserving.fleet.plan", *arguments]
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_check_mode_shows_the_plans_and_keeps_the_page(tmp_path):
+    done = run(tmp_path, "--check")
+    assert "h[1:2] (2 hosts)" in done.stdout, done.stdout + done.stderr
+    assert "\nNot planned, see the messages above:\n  wrong\n" in done.stdout
+    assert f"Report: file://{tmp_path}/plan.html" in done.stdout
+    assert "h[1:2]" in (tmp_path / "plan.html").read_text()
+    assert "changed=0" in done.stdout
+    assert "changed=1" not in done.stdout
+    # One host was refused: whoever runs this in a pipeline has to see it.
+    assert done.returncode != 0
+
+
+def test_no_page_is_kept_and_no_reasons_are_shown_when_so_asked(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "plan_html= plan_reasons=false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nPlace\n" in done.stdout
+    assert "Reasons" not in done.stdout
+    assert "Not planned" not in done.stdout
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):
+    dest = tmp_path / "plan.html"
+    dest.write_text("the last one, which was much longer")
+    assert write(str(dest), "größer") == dest
+    assert dest.read_text(encoding="utf-8") == "größer"
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o644
+    assert list(tmp_path.iterdir()) == [dest]
+
+
+@pytest.mark.parametrize(("place", "problem"), [("", "is a directory"), ("missing/plan.html", "No such file")])
+def test_a_place_that_cannot_be_written_is_refused_with_its_name(tmp_path, place, problem):
+    with pytest.raises(AnsibleActionFail, match=f"^dest: {tmp_path}.*{problem}"):
+        write(str(tmp_path / place), "text")
