@@ -10,6 +10,7 @@ import shutil
 from fleet_lab.config import LABEL, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly
+from fleet_lab.vm_machine import Machine
 
 # In the order in which they let go of each other.
 KINDS = (
@@ -26,6 +27,7 @@ def down(lab: Lab) -> str:
 
 def clean_lab(lab: Lab) -> str:
     """Removes containers, network, images and everything generated; leaves .venv and the TensorFlow runtime."""
+    Machine(lab).down()
     removed = _remove(lab, KINDS)
     shutil.rmtree(lab.state, ignore_errors=True)
     shutil.rmtree(lab.logs, ignore_errors=True)
@@ -35,7 +37,7 @@ def clean_lab(lab: Lab) -> str:
 def distclean(lab: Lab) -> str:
     """Removes .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
     removed = clean_lab(lab)
-    for folder in (lab.venv, lab.runtime, lab.tools):
+    for folder in (lab.venv, lab.runtime, lab.floor, lab.tools):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         lab.cache.rmdir()

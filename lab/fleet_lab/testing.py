@@ -14,6 +14,8 @@ from fleet_lab.shell import openly
 
 Stage = tuple[str, Callable[[], None]]
 
+UNIT_TESTS = ("tests/unit", "lab/tests", "lab/vm/tests")
+
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
 
@@ -33,7 +35,7 @@ def lint(lab: Lab) -> list[Stage]:
 
 
 def unit(lab: Lab) -> list[Stage]:
-    return [("unit tests", _pytest(lab, [lab.root / "tests" / "unit", lab.root / "lab" / "tests"]))]
+    return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
 
 
 def floor(lab: Lab) -> list[Stage]:
