@@ -22,6 +22,8 @@ PATHS = {
     "install_method": "tfserving_install_method",
     "paths.models": "tfserving_model_root",
     "paths.config": "tfserving_config_root",
+    "kernel": "kernel_tuning_*",
+    "extra_slices": "cpu_partition_extra_slices",
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -82,6 +84,10 @@ DEFAULTS: dict[str, Any] = {
         "gpu_context_mb": 512,
     },
     "drain_then_swap": False,
+    # Overrides of kernel_settings.py, by the part of the variable's name after kernel_tuning_.
+    "kernel": {},
+    # Further top-level slices to keep on the housekeeping CPUs, such as kubepods.slice.
+    "extra_slices": [],
     # The server re-reads its models file at this period and logs two lines each time, changed or not; 10 s is quick
     # enough for people and leaves the journal readable.
     "poll_seconds": 10,
@@ -115,6 +121,10 @@ def _directory(path: str, value: Any) -> str:
 
 def _cores_per_node(path: str, value: Any) -> Any:
     return value if value == "auto" else fields.whole(1, what="'auto' or a count of cores")(path, value)
+
+
+def _names(path: str, value: Any) -> list[str]:
+    return fields.distinct(path, value, fields.text) if value else []
 
 
 def _metrics_path(path: str, value: Any) -> str:
@@ -157,6 +167,8 @@ CHECKS: dict[str, Any] = {
         "gpu_context_mb": _MEGABYTES,
     },
     "drain_then_swap": fields.boolean,
+    "kernel": fields.mapping,
+    "extra_slices": _names,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
     "profiler": fields.boolean,

@@ -99,7 +99,7 @@ modules:
   type: list
   elements: str
 problems:
-  description: A sentence for every setting that is not in force, and for every limit that is too low.
+  description: A sentence for all settings that are not in force for the same reason, and for every limit too low.
   returned: always
   type: list
   elements: str
@@ -147,7 +147,7 @@ def run(module: AnsibleModule) -> None:
         "modules": loaded,
         "problems": [
             *troubles,
-            *(str(outcome) for outcome in outcomes if outcome.detail),
+            *kernel_live.told(outcomes),
             *kernel_live.low(kernel, wanted),
         ],
         "diff": difference(outcomes),

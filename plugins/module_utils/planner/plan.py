@@ -7,7 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import jemalloc, plan_policy, wish_fields, wishes
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    cpu_partition,
+    jemalloc,
+    kernel_settings,
+    plan_policy,
+    wish_fields,
+    wishes,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import (
     cpu_mask,
@@ -55,7 +62,7 @@ def host_plan(
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
-    return {
+    plan = {
         "schema": SCHEMA,
         "server": {"version": settings["version"], "method": settings["install_method"]},
         "paths": dict(settings["paths"]),
@@ -72,6 +79,19 @@ def host_plan(
             *_idle_nodes(places, halves),
         ],
     }
+    _add_host_layer(plan, topology, settings)
+    return plan
+
+
+def _add_host_layer(plan: dict[str, Any], topology: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Add what keeps the CPUs apart, the lines that this gives each instance's unit, and the kernel's settings."""
+    partition = cpu_partition.partition(topology, plan, settings["extra_slices"])
+    lines = partition.pop("instances")
+    for each in plan["instances"]:
+        each["unit"] = lines[each["name"]]
+    ports = [port for each in plan["instances"] for port in each["ports"].values()]
+    plan["partition"] = partition
+    plan["kernel"] = kernel_settings.settings(topology, settings["kernel"], bool(plan["housekeeping"]["cpus"]), ports)
 
 
 def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, Any], architecture: str) -> None:

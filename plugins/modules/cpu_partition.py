@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a partition of a host's CPUs in force and proves it; how is in module_utils/partition_live.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cpu_partition
+short_description: Keep a host's CPUs apart, at once, and prove that they are
+version_added: 0.1.0
+description:
+  - Has systemd read the drop-ins of its slices again, which applies them to what runs; no process is stopped. Then
+    reads what the kernel grants every slice and every process in it, and fails when that is not what was planned.
+  - Steers interrupts by the unit C(tfserving-fleet-interrupts.service) and restarts C(irqbalance) when it was started
+    with other CPUs to spare.
+  - On hosts without cpusets, gives every thread outside of serving an affinity instead.
+  - What the partition does not name is lifted. An empty partition gives every CPU back.
+  - Decides by what is in force, not by what this run changed, so that the next run makes good one that was cut short.
+options:
+  partition:
+    description: The part C(partition) of the plan. Left out, nothing is kept apart.
+    type: dict
+    default: {}
+  boot_parameters:
+    description: Parameters that the kernel should have been booted with.
+    type: list
+    elements: str
+    default: []
+  record:
+    description: Where it is remembered what was limited.
+    type: path
+    default: /var/lib/tfserving-fleet/partition.json
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be changed.
+  diff_mode:
+    support: none
+    description: RV(parts) says what is changed.
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Keep the CPUs apart
+  tfserving.fleet.cpu_partition:
+    partition: "{{ tfserving_plan.partition }}"
+
+- name: Give every CPU back
+  tfserving.fleet.cpu_partition:
+"""
+
+RETURN = r"""
+parts:
+  description: What was changed, as units, numbers of threads, and V(interrupts).
+  returned: success
+  type: list
+  elements: str
+  sample: [system.slice, interrupts]
+units:
+  description: What the kernel grants each unit that has a cgroup.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the unit.
+      type: str
+    cpus:
+      description: CPUs in the kernel's notation.
+      type: str
+    nodes:
+      description: NUMA nodes whose memory it may use.
+      type: str
+interrupts:
+  description: Interrupts that may still go to serving CPUs, by their file, with the CPUs.
+  returned: success
+  type: dict
+  contains:
+    astray:
+      description: Those that could be moved; empty after a run outside check mode.
+      type: dict
+    immovable:
+      description: Those that the kernel lets nobody move.
+      type: dict
+boot_parameters_missing:
+  description: Which of O(boot_parameters) the running kernel was not booted with.
+  returned: success
+  type: list
+  elements: str
+problems:
+  description: Sentences about what is outside of the partition and no error.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import partition_live, process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "partition": {"type": "dict", "default": {}},
+            "boot_parameters": {"type": "list", "elements": "str", "default": []},
+            "record": {"type": "path", "default": "/var/lib/tfserving-fleet/partition.json"},
+        },
+        supports_check_mode=True,
+    )
+    tree, run = Tree(), process_facts.runner(module)
+    host = partition_live.Host(tree, run, module.params["record"], module.check_mode)
+    try:
+        done = host.bring(module.params["partition"])
+    except (partition_live.PartitionError, RuntimeError, OSError) as error:
+        module.fail_json(msg=str(error), parts=host.done.changed, units=host.done.units)
+    module.exit_json(
+        changed=bool(done.changed),
+        parts=done.changed,
+        units=done.units,
+        interrupts=done.interrupts,
+        boot_parameters_missing=partition_live.missing_boot_parameters(tree, module.params["boot_parameters"]),
+        problems=done.problems,
+    )
+
+
+if __name__ == "__main__":
+    main()
