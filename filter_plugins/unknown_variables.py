@@ -11,8 +11,8 @@ version_added: 0.1.0
 author:
   - tfserving.fleet contributors
 description:
-  - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would otherwise
-    be ignored without a word.
+  - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would
+    otherwise be ignored without a word.
 positional: specs
 options:
   _input:

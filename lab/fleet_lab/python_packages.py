@@ -43,7 +43,7 @@ def venv(lab: Lab) -> str:
 def runtime(lab: Lab) -> str:
     """Unpacks TensorFlow (requirements/lab.txt) into the cache, once.
 
-    Without its dependencies: the serving API's package asks for the GPU build of TensorFlow; the lock holds the CPU build.
+    Without dependencies: the serving API's package asks for the GPU build of TensorFlow, the lock holds the CPU build.
     """
     return _unpack(lab, "lab", lab.runtime)
 

@@ -1,0 +1,78 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writes down what a run did: how long each task took, and every call of a module and of the connection."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = r"""
+name: bench_record
+type: aggregate
+short_description: Record tasks, module calls and connection commands
+description:
+  - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
+  - Events are V(task) (name, changed, seconds), V(module) (name, transport), V(command) (transport) and V(stats).
+options: {}
+"""
+
+
+def _record(**event: Any) -> None:
+    # One write to a file opened for appending: workers write at the same time, and no line may tear another one.
+    descriptor = os.open(os.environ["BENCH_RECORD"], os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(descriptor, json.dumps(event).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def _watch_actions() -> None:
+    """Has every action plugin tell of its calls. A callback sees tasks alone, and a task may call any number of modules
+    or none. Workers are forked from the process that loads callbacks, so they inherit this."""
+    execute, command = ActionBase._execute_module, ActionBase._low_level_execute_command
+
+    @functools.wraps(execute)
+    def execute_module(self: ActionBase, module_name: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        _record(event="module", name=module_name or self._task.action, transport=self._connection.transport)
+        return execute(self, module_name, *args, **kwargs)
+
+    @functools.wraps(command)
+    def execute_command(self: ActionBase, *args: Any, **kwargs: Any) -> Any:
+        _record(event="command", transport=self._connection.transport)
+        return command(self, *args, **kwargs)
+
+    ActionBase._execute_module, ActionBase._low_level_execute_command = execute_module, execute_command
+
+
+class CallbackModule(CallbackBase):
+    """Times tasks by the clock that the user waits by: from the start of a task to the result of its last item."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "bench_record"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = 0.0
+        _watch_actions()
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self._started = time.perf_counter()
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        seconds = time.perf_counter() - self._started
+        changed = bool(result.result.get("changed"))
+        _record(event="task", name=result.task.get_name(), changed=changed, seconds=seconds)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        hosts: Callable[[str], dict[str, int]] = stats.summarize
+        _record(event="stats", hosts={host: hosts(host) for host in stats.processed})
