@@ -46,7 +46,7 @@ LEFT_ALONE = {
     "net.ipv4.tcp_congestion_control": "a choice of the network, not of the host; with bbr, its module and fq follow",
     "fs.file-max": "the kernel computes it from the memory, far above what a serving host opens",
     "vm.min_free_kbytes": "follows from the memory; vm.watermark_scale_factor widens the room above it instead",
-    "net.core.netdev_budget_usecs": "two ticks of the kernel's clock, whatever its rate, and room for net.core.netdev_budget",
+    "net.core.netdev_budget_usecs": "the kernel makes it two ticks of its clock and refuses less",
     "net.ipv4.tcp_tw_reuse": "the kernel's default covers loopback, where a gateway meets its servers",
 }
 

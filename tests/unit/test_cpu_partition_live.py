@@ -344,8 +344,7 @@ def process(root, number, parent=1, group="/system.slice/x.service"):
 
 @pytest.fixture
 def old(root):
-    """A host with cgroup version 1: systemd, a daemon, its child that keeps to CPU 1, a kernel thread, a server, and a shell
-    that was put in from outside."""
+    """A host with cgroup version 1: systemd, a daemon and its child on CPU 1, a kernel thread, a server, a guest."""
     systemd = Systemd(root)
     (root / CGROUPS / "cgroup.controllers").unlink()
     process(root, 1, parent=0)
