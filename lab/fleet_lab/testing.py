@@ -14,7 +14,7 @@ from fleet_lab.shell import openly
 
 Stage = tuple[str, Callable[[], None]]
 
-UNIT_TESTS = ("tests/unit", "lab/tests", "lab/vm/tests")
+UNIT_TESTS = ("tests/unit", "lab/tests")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")

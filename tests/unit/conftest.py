@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,4 +12,4 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 sys.path.insert(0, str(REPOSITORY / "collections"))
 # The TensorFlow runtime comes last: it brings older or newer twins of packages that the venv pins.
-sys.path.append(str(REPOSITORY / ".cache" / "tensorflow"))
+sys.path.append(os.environ.get("LAB_RUNTIME") or str(REPOSITORY / ".cache" / "tensorflow"))
