@@ -20,7 +20,7 @@ from fleet_lab.vm_config import Files, Image, Shape
 from fleet_lab.vm_machine import Machine, ended
 from fleet_lab.vm_qemu import command, monitor
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["deb http://archive.example/debian bookworm main"]
 
 
