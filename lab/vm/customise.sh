@@ -39,7 +39,7 @@ install -d "$tree/var/log/journal"
 
 # apt's timers hold its lock at a time of their own choosing; the console is a log file, nobody logs in there.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer getty.target serial-getty@ttyS0.service systemd-networkd-wait-online.service; do
+    fstrim.timer getty.target serial-getty@ttyS0.service; do
     ln -sf /dev/null "$tree/etc/systemd/system/$unit"
 done
 
