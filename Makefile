@@ -2,10 +2,10 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule bench lock docs venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-driver bench lock docs venv engine
 
 help: ## Shows these lines
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Builds the lab, brings up the fleet on it and shows its state
 	@$(LAB) demo
@@ -39,6 +39,9 @@ reference: ## Runs the reference server's tests
 
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
+
+test-driver: ## Runs the NVIDIA driver's scenarios, which make test leaves out: large packages, a module to compile
+	@$(LAB) test driver
 
 bench: ## Runs the benchmarks, or one: make bench NAME=...
 	@$(LAB) bench $(NAME)

@@ -126,11 +126,12 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "floor": (("venv", "runtime", "floor"), lambda: testing.floor(lab)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "molecule": (("services",), lambda: testing.molecule(lab, options.scenario)),
+        "driver": (("services",), lambda: testing.driver(lab)),
     }
     unknown = set(options.suites) - set(suites)
     if unknown:
         raise Stop(f"there is no suite {', '.join(sorted(unknown))}; known are: {', '.join(suites)}")
-    for suite in options.suites or suites:
+    for suite in options.suites or [name for name in suites if name != "driver"]:
         needs, work = suites[suite]
         _prepare(lab, stages, *needs)
         for title, run in work():

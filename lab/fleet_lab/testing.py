@@ -14,6 +14,9 @@ from fleet_lab.shell import openly
 
 Stage = tuple[str, Callable[[], None]]
 
+# Scenarios that `make test` leaves to `make test-driver`.
+ASIDE = "nvidia_driver"
+
 UNIT_TESTS = ("tests/unit", "lab/tests")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
@@ -55,13 +58,20 @@ def reference(lab: Lab) -> list[Stage]:
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Stage]:
-    """One stage a scenario; all of them unless one is named."""
+    """One stage a scenario; all but those set aside, unless one is named."""
     names = scenarios(lab.root)
     if scenario is not None:
         if scenario not in names:
             raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
         names = [scenario]
+    else:
+        names = [name for name in names if not name.startswith(ASIDE)]
     return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
+
+
+def driver(lab: Lab) -> list[Stage]:
+    """The scenarios of the NVIDIA driver: hundreds of MB of packages and a kernel module to compile."""
+    return [(f"molecule: {name}", _molecule(lab, name)) for name in scenarios(lab.root) if name.startswith(ASIDE)]
 
 
 def scenarios(root: Path) -> list[str]:

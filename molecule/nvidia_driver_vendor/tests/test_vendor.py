@@ -1,0 +1,46 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A host with NVSwitches and the driver from NVIDIA's repository."""
+
+from __future__ import annotations
+
+import pytest
+
+VERSION = "590.48.01"
+
+
+@pytest.mark.parametrize(
+    "name", ["nvidia-driver-cuda", "nvidia-kernel-open-dkms", "libnvidia-ml1", "nvidia-fabricmanager"]
+)
+def test_all_parts_are_the_newest_of_the_branch(host, name):
+    assert host.package(name).version == f"{VERSION}-1"
+
+
+def test_the_branch_is_pinned_by_the_vendors_own_package_too(host):
+    assert host.package("nvidia-driver-pinning-590").is_installed
+    assert f"Candidate: {VERSION}-1" in host.check_output("apt-cache policy libnvidia-ml1")
+
+
+def test_everything_is_held_the_fabric_manager_among_it(host):
+    held = set(host.check_output("apt-mark showhold").split())
+    assert {"nvidia-driver-cuda", "libnvidia-ml1", "nvidia-fabricmanager", "nvidia-kernel-open-dkms"} <= held
+
+
+def test_the_repository_is_flat_and_trusted_by_its_own_key_alone(host):
+    source = host.file("/etc/apt/sources.list.d/nvidia-driver.sources").content_string
+    assert "URIs: file:/opt/vendor/debian12/x86_64/" in source
+    assert "Suites: /" in source
+    assert "Components" not in source
+    assert "Signed-By: /etc/apt/keyrings/nvidia-driver.gpg" in source
+
+
+def test_the_open_modules_run(host):
+    assert "Open Kernel Module" in host.file("/proc/driver/nvidia/version").content_string
+    assert host.file("/sys/module/nvidia/version").content_string.strip() == VERSION
+
+
+def test_the_fabric_manager_runs_where_there_are_switches(host):
+    assert host.service("nvidia-fabricmanager.service").is_running
+    assert host.service("nvidia-fabricmanager.service").is_enabled
+    unit = host.check_output("systemctl cat nvidia-fabricmanager.service")
+    assert "ConditionPathExists=/dev/nvidia-nvswitchctl" in unit

@@ -1,0 +1,159 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What has to be done to a host for the wished driver to run on it, and whether only a boot brings it: pure functions.
+
+`state` is what the module nvidia_driver_state returns, `resolved` what `driver_packages.resolve` returns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import FLOATING
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+CLIENTS = "nvidia_driver_clients"
+# Daemons of the driver itself: they come and go with it.
+OWN_UNITS = ("nvidia-persistenced.service", "nvidia-fabricmanager.service")
+
+
+def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what to install and what to remove first. Raises WishError for what must not be begun.
+
+    The result: ``kind`` (``none``, ``install``, ``change``, ``remove``), ``install`` (what apt is given, empty where
+    all is there), ``purge`` (packages of another branch, naming or flavour), ``replaces`` (whether the kernel runs a
+    driver that has to go first) and ``unproven`` (why the modules that are there now would not load, or empty).
+    Nothing resolved means that no driver is wished, and that everything goes.
+    """
+    if not resolved:
+        return _removal(state)
+    _refuse_unloadable(state, resolved)
+    installed = {package["name"]: package for package in state["packages"]["installed"]}
+    purge = sorted(name for name, package in installed.items() if _foreign(name, package, resolved))
+    lacking = [name for name in resolved["packages"] if not _fits(installed.get(name), name, resolved)]
+    lacking += [name for name in resolved["pinning"] if name not in installed]
+    headers = _lacking_headers(state, resolved)
+    replaces = bool(purge or lacking) and state["loaded"]["version"] is not None
+    if replaces:
+        _refuse_strangers(state["users"], clients, "replaced")
+    present = any(package["branch"] for package in installed.values())
+    kind = "change" if present and (purge or lacking) else "install" if lacking or headers else "none"
+    install = [*headers, *(resolved["packages"] if lacking else [])]
+    missing = unproven(state, resolved)
+    return {"kind": kind, "install": install, "purge": purge, "replaces": replaces, "unproven": missing}
+
+
+def _removal(state: Mapping[str, Any]) -> dict[str, Any]:
+    _refuse_strangers(state["users"], (), "removed")
+    purge = sorted(package["name"] for package in state["packages"]["installed"])
+    replaces = state["loaded"]["version"] is not None
+    kind = "remove" if purge else "none"
+    return {"kind": kind, "install": [], "purge": purge, "replaces": replaces, "unproven": ""}
+
+
+def _lacking_headers(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
+    """Return the packages of headers to install. Headers that lie there without a package are as good."""
+    exact = resolved["headers"][:1] if not state["kernel"]["headers"] else []
+    return [name for name in [*exact, *resolved["headers"][1:]] if name not in state["packages"]["headers"]]
+
+
+def _foreign(name: str, package: Mapping[str, Any], resolved: Mapping[str, Any]) -> bool:
+    """Whether an installed package belongs to another driver than the wished one."""
+    if name in FLOATING or package["branch"] is None:
+        return False
+    if package["branch"] != resolved["branch"] or not re.search(resolved["own"], name):
+        return True
+    return name in resolved["module_packages"] and name != resolved["module_package"]
+
+
+def _fits(package: Mapping[str, Any] | None, name: str, resolved: Mapping[str, Any]) -> bool:
+    if package is None:
+        return False
+    return (
+        name in FLOATING
+        or re.match(rf"(\d+:)?{re.escape(resolved['version_prefix'])}[.-]", package["version"]) is not None
+    )
+
+
+def _refuse_unloadable(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    """Refuse, before anything is changed, to build modules that Secure Boot would not let the kernel load."""
+    boot = state["secure_boot"]
+    if boot["state"] != "enabled" or boot["enrolled"] or not resolved["headers"]:
+        return
+    certificate = boot["certificate"] or "/var/lib/dkms/mok.pub"
+    create = "" if boot["certificate"] else "create a key for dkms as docs/nvidia-driver.md shows, "
+    raise WishError(
+        "nvidia_driver_modules",
+        "Secure Boot is on, and no key that signs what dkms builds is enrolled, so the kernel would not load the"
+        " driver",
+        f"{create}enrol it with 'mokutil --import {certificate}' and confirm at the console during the next boot,"
+        f" or turn"
+        " Secure Boot off",
+    )
+
+
+def _refuse_strangers(users: Sequence[Mapping[str, Any]], clients: Sequence[str], what: str) -> None:
+    """Refuse to take the driver from processes that nobody has said may be stopped."""
+    known = [*clients, *OWN_UNITS]
+    strangers = [user for user in users if not any(fnmatch(user["unit"] or "", pattern) for pattern in known)]
+    if not strangers:
+        return
+    named = ", ".join(f"{user['name']} ({user['unit'] or 'process'} {user['pid']})" for user in strangers[:3])
+    more = f" and {len(strangers) - 3} more" if len(strangers) > 3 else ""
+    verb = "use" if len(strangers) > 1 else "uses"
+    if what == "removed":
+        problem = f"the driver is to be removed, and {named}{more} {verb} a GPU"
+        raise WishError("nvidia_driver_state", problem, "stop what uses it first")
+    problem = f"the driver is to be replaced, and {named}{more} {verb} a GPU without being listed"
+    raise WishError(CLIENTS, problem, "add the unit, which is then stopped and started again, or stop the process")
+
+
+def unproven(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
+    """Return why the wished driver would not load in the wanted kernel, empty where its modules lie ready."""
+    release, branch = state["kernel"]["wanted"], resolved["branch"]
+    if not resolved["module_package"]:
+        return ""
+    if resolved["headers"]:
+        ready = [row for row in state["dkms"] if row["kernel"] == release and row["status"] == "installed"]
+        if not any(row["version"].startswith(f"{branch}.") for row in ready):
+            return f"dkms has not built driver {branch} for kernel {release}"
+    built = [module for module in state["built"] if module["kernel"] in (release, None)]
+    fitting = [module for module in built if (module["version"] or "").startswith(f"{branch}.")]
+    if not fitting:
+        return f"no module of driver {branch} lies in /lib/modules/{release}"
+    if all(module["flavour"] != resolved["flavour"] for module in fitting):
+        return f"the modules for kernel {release} are {fitting[0]['flavour']}, not {resolved['flavour']}"
+    return ""
+
+
+def live(state: Mapping[str, Any], resolved: Mapping[str, Any], require: str) -> bool:
+    """Return whether the driver is to run in this very kernel. ``require`` is ``auto``, ``true`` or ``false``."""
+    return wanted(state, resolved, require) and state["kernel"]["running"] == state["kernel"]["wanted"]
+
+
+def wanted(state: Mapping[str, Any], resolved: Mapping[str, Any], require: str) -> bool:
+    """Return whether the driver is to run on this machine at all, now or after a boot."""
+    if not resolved["module_package"]:
+        return False
+    return not state["container"] if require == "auto" else require == "true"
+
+
+def reboot_reasons(state: Mapping[str, Any], pending: Sequence[str] = ()) -> list[str]:
+    """Return why only a boot brings the installed driver into force, a sentence each; empty where it is in force.
+
+    ``pending`` are reasons that others have found, such as a change of the ECC mode.
+    """
+    reasons = list(pending)
+    kernel, loaded, library = state["kernel"], state["loaded"], state["library_version"]
+    if kernel["running"] != kernel["wanted"]:
+        reasons.append(f"the driver is built for kernel {kernel['wanted']}, and {kernel['running']} runs")
+    elif loaded["nouveau"]:
+        reasons.append("nouveau holds the GPUs and could not be unloaded")
+    elif loaded["version"] is None:
+        reasons.append("the driver's modules could not be loaded")
+    elif library and loaded["version"] != library:
+        reasons.append(f"the kernel runs driver {loaded['version']}, and the libraries are {library}")
+    return reasons

@@ -1,0 +1,225 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of GPUs as a wish: what each GPU is to have, what it may have, and the commands that bring it there.
+
+Pure functions; `nvidia_gpu_settings` asks and runs. The commands are those of https://docs.nvidia.com/deploy/nvidia-smi/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from typing import Any, NamedTuple
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
+
+PATH = "nvidia_driver_gpu_settings"
+KEYS = ("gpus", "power_limit_w", "graphics_clock_mhz", "memory_clock_mhz", "ecc", "compute_mode")
+MODES = {"default": "DEFAULT", "exclusive_process": "EXCLUSIVE_PROCESS", "prohibited": "PROHIBITED"}
+# How each clock is locked and let go.
+CLOCKS = {
+    "graphics_clock_mhz": ("--lock-gpu-clocks", "--reset-gpu-clocks"),
+    "memory_clock_mhz": ("--lock-memory-clocks", "--reset-memory-clocks"),
+}
+
+# What is asked of each GPU.
+FIELDS = (
+    "power.limit",
+    "power.default_limit",
+    "power.min_limit",
+    "power.max_limit",
+    "ecc.mode.current",
+    "ecc.mode.pending",
+    "compute_mode",
+)
+
+
+class Wish(NamedTuple):
+    """One setting for one GPU, and the variable that asks for it."""
+
+    key: str
+    value: Any
+    path: str
+
+
+class Change(NamedTuple):
+    """A setting that is not as wished: what it is, what it becomes, and how."""
+
+    gpu: str
+    key: str
+    before: str
+    after: str
+    command: list[str]
+
+
+def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Wish]]:
+    """Return the settings by GPU (UUID) and key; later entries win over earlier ones. Raises WishError."""
+    found: dict[str, dict[str, Wish]] = {str(gpu["uuid"]): {} for gpu in gpus}
+    for position, entry in enumerate(settings):
+        path = f"{PATH}[{position}]"
+        if not isinstance(entry, Mapping):
+            raise WishError(path, f"is {described(entry)}", f"give a mapping of {', '.join(KEYS)}")
+        for key in entry:
+            if key not in KEYS:
+                raise WishError(f"{path}.{key}", "is not a setting of a GPU", nearest(key, KEYS) or "remove it")
+        for gpu in _selected(path, entry.get("gpus", "all"), gpus):
+            for key, value in entry.items():
+                if key != "gpus":
+                    found[str(gpu["uuid"])][key] = Wish(key, _checked(f"{path}.{key}", key, value), f"{path}.{key}")
+    return found
+
+
+def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the GPUs that an entry is about: all, or those whose index, UUID or name (a pattern) it lists."""
+    if wanted == "all":
+        return list(gpus)
+    chosen = []
+    for each in wanted if isinstance(wanted, list) else [wanted]:
+        matching = [gpu for gpu in gpus if str(each) in (gpu["index"], gpu["uuid"]) or fnmatch(gpu["name"], str(each))]
+        if not matching:
+            there = ", ".join(f"{gpu['index']} ({gpu['name']})" for gpu in gpus)
+            raise WishError(f"{path}.gpus", f"names {each!r}, and the host has {there}", "choose among those, or all")
+        chosen += [gpu for gpu in matching if gpu not in chosen]
+    return chosen
+
+
+def _checked(path: str, key: str, value: Any) -> Any:
+    """Return a value in its one form: clocks as a pair of whole MHz."""
+    if key == "ecc":
+        if isinstance(value, bool):
+            return value
+        raise WishError(path, f"is {described(value)}", "give true or false")
+    if key == "compute_mode":
+        if value in MODES:
+            return value
+        raise WishError(path, f"is {described(value)}", nearest(value, MODES) or f"choose one of {', '.join(MODES)}")
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, int) and not isinstance(each, bool) and each > 0 for each in values):
+        raise WishError(path, f"is {described(value)}", "give a whole number" + (" or two" if key in CLOCKS else ""))
+    if key == "power_limit_w":
+        return values[0] if len(values) == 1 else _not_one(path)
+    low, high = (values[0], values[-1])
+    if len(values) > 2 or low > high:
+        raise WishError(path, f"is {values}", "give one clock, or the lowest and the highest")
+    return [low, high]
+
+
+def _not_one(path: str) -> int:
+    raise WishError(path, "holds several values", "give a whole number")
+
+
+def changes(
+    gpu: Mapping[str, Any],
+    wanted: Mapping[str, Wish],
+    clocks: Mapping[str, Sequence[int]],
+    locks: Mapping[str, Sequence[int]],
+    originals: Mapping[str, Any],
+) -> list[Change]:
+    """Return what has to be done to one GPU.
+
+    :param gpu: the answers to ``FIELDS``.
+    :param clocks: all clocks in MHz that the GPU has, by the keys of ``CLOCKS``.
+    :param locks: the clocks that are locked now, as far as they were locked by this collection: no question tells.
+    :param originals: values from before this collection's first change: what is no longer wished goes back to them.
+    :raises WishError: a value is not among those that the GPU takes.
+    """
+    found = [_power(gpu, wanted.get("power_limit_w"), originals.get("power_limit_w"))]
+    found += [_clock(gpu, key, wanted.get(key), clocks.get(key) or (), locks.get(key)) for key in CLOCKS]
+    found += [_ecc(gpu, wanted.get("ecc"), originals.get("ecc"))]
+    found += [_mode(gpu, wanted.get("compute_mode"), originals.get("compute_mode"))]
+    return [change for change in found if change]
+
+
+def _called(gpu: Mapping[str, Any]) -> str:
+    return f"GPU {gpu['index']} ({gpu['name']})"
+
+
+def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str) -> WishError:
+    return WishError(wish.path, f"{_called(gpu)} has no {what} to set", "leave it out for this GPU")
+
+
+def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) -> Change | None:
+    now = number(gpu["power.limit"])
+    if wish:
+        low, high = number(gpu["power.min_limit"]), number(gpu["power.max_limit"])
+        if now is None or low is None or high is None:
+            raise _lacking(gpu, wish, "power limit")
+        if not low <= wish.value <= high:
+            problem = f"{wish.value} W is outside of what {_called(gpu)} takes, {low:g} to {high:g} W"
+            raise WishError(wish.path, problem, "give a value within")
+    target = float(wish.value) if wish else original
+    if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths of what may be rounded
+        return None
+    return _change(gpu, "power_limit_w", f"{now:g} W", f"{target:g} W", "--power-limit", f"{target:g}")
+
+
+def _clock(
+    gpu: Mapping[str, Any], key: str, wish: Wish | None, known: Sequence[int], locked: Sequence[int] | None
+) -> Change | None:
+    lock, reset = CLOCKS[key]
+    before = f"locked to {locked[0]}-{locked[1]} MHz" if locked else "not locked"
+    if wish is None:
+        return _change(gpu, key, before, "not locked", reset) if locked else None
+    if not known:
+        raise _lacking(gpu, wish, f"{key.split('_')[0]} clock")
+    if wish.value[0] < min(known) or wish.value[1] > max(known):
+        told = f"{wish.value[0]}-{wish.value[1]} MHz"
+        problem = f"{told} is outside of what {_called(gpu)} takes, {min(known)} to {max(known)} MHz"
+        raise WishError(wish.path, problem, "give clocks within")
+    if locked and list(locked) == wish.value:
+        return None
+    return _change(
+        gpu, key, before, f"locked to {wish.value[0]}-{wish.value[1]} MHz", lock, f"{wish.value[0]},{wish.value[1]}"
+    )
+
+
+def _ecc(gpu: Mapping[str, Any], wish: Wish | None, original: bool | None) -> Change | None:
+    pending = gpu["ecc.mode.pending"]
+    if wish and pending is None:
+        raise _lacking(gpu, wish, "ECC")
+    target = wish.value if wish else original
+    if target is None or pending is None or (pending == "Enabled") == target:
+        return None
+    return _change(gpu, "ecc", pending.lower(), "enabled" if target else "disabled", "--ecc-config", str(int(target)))
+
+
+def _mode(gpu: Mapping[str, Any], wish: Wish | None, original: str | None) -> Change | None:
+    now = (gpu["compute_mode"] or "").lower()
+    if wish and not now:
+        raise _lacking(gpu, wish, "compute mode")
+    target = wish.value if wish else original
+    if target is None or now == target:
+        return None
+    return _change(gpu, "compute_mode", now, target, "--compute-mode", MODES[target])
+
+
+def _change(gpu: Mapping[str, Any], key: str, before: str, after: str, option: str, value: str | None = None) -> Change:
+    argument = option if value is None else f"{option}={value}"
+    return Change(str(gpu["uuid"]), key, before, after, ["nvidia-smi", f"--id={gpu['uuid']}", argument])
+
+
+def boot_commands(wanted: Mapping[str, Mapping[str, Wish]]) -> list[list[str]]:
+    """Return the commands that set again at boot what GPUs forget; ECC stays in the GPU itself."""
+    commands = []
+    for uuid in sorted(wanted):
+        for key, wish in sorted(wanted[uuid].items()):
+            if key == "power_limit_w":
+                commands.append([f"--id={uuid}", f"--power-limit={wish.value}"])
+            elif key in CLOCKS:
+                commands.append([f"--id={uuid}", f"{CLOCKS[key][0]}={wish.value[0]},{wish.value[1]}"])
+            elif key == "compute_mode":
+                commands.append([f"--id={uuid}", f"--compute-mode={MODES[wish.value]}"])
+    return [["nvidia-smi", *command] for command in commands]
+
+
+def pending_reasons(gpus: Sequence[Mapping[str, Any]], made: Sequence[Change]) -> list[str]:
+    """Return a sentence for each GPU whose ECC mode changes at its next reset; ``made`` are changes of this run."""
+    changed = {change.gpu: change.after for change in made if change.key == "ecc"}
+    reasons = []
+    for gpu in gpus:
+        current, pending = gpu["ecc.mode.current"], gpu["ecc.mode.pending"]
+        after = changed.get(str(gpu["uuid"]), (pending or "").lower())
+        if current is not None and current.lower() != after:
+            reasons.append(f"ECC of {_called(gpu)} becomes {after} with the next reset")
+    return reasons

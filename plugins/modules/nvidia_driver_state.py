@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads what a host shows of its NVIDIA driver; how each part is read is in module_utils/driver_state.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nvidia_driver_state
+short_description: Read a host's NVIDIA GPUs, driver packages, kernel modules and Secure Boot
+version_added: 0.1.0
+description:
+  - Reads all that a change of the driver depends on, in one call, and changes nothing.
+  - Works on hosts without a driver, and without C(nvidia-smi).
+options:
+  kernel:
+    description: Release of the kernel that the modules are for, or V(running).
+    type: str
+    default: running
+  certificates:
+    description: Public keys that dkms may sign with, in binary form, the first that exists counts.
+    type: list
+    elements: path
+    default: [/var/lib/dkms/mok.pub, /var/lib/shim-signed/mok/MOK.der]
+  resolved:
+    description:
+      - What P(tfserving.fleet.driver_packages#filter) returned. With it, RV(driver.verdict) judges what is installed.
+    type: dict
+  require_live:
+    description:
+      - Whether the driver is to run in the kernel that runs now. V(auto) means yes, but not in containers, whose kernel
+        belongs to the host around them.
+    type: str
+    choices: [auto, "true", "false"]
+    default: auto
+  sysroot:
+    description: Root of the machine to read. Programs are asked of this host all the same.
+    type: path
+    default: /
+attributes:
+  check_mode:
+    description: Reads only, so check mode is no different.
+    support: full
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Read the driver
+  tfserving.fleet.nvidia_driver_state:
+  register: driver
+"""
+
+RETURN = r"""
+driver:
+  description: What the host shows.
+  returned: success
+  type: dict
+  contains:
+    gpus:
+      description: GPUs by PCI address, each with C(pci_address), C(device_id) and the kernel C(driver) that is bound.
+      type: list
+      elements: dict
+    nvswitches:
+      description: Number of NVSwitches.
+      type: int
+    kernel:
+      description: >-
+        C(running) and C(wanted) release, whether C(headers) lie there, and C(initramfs) with C(path) and C(stale)
+        (older than the module options).
+      type: dict
+    loaded:
+      description: The driver's C(modules) in the kernel, C(version), C(flavour), and whether C(nouveau) is there.
+      type: dict
+    library_version:
+      description: Version of the libraries; null without any.
+      type: str
+    built:
+      description: Modules that lie ready for the wanted kernel.
+      type: list
+      elements: dict
+    dkms:
+      description: What dkms says of the driver.
+      type: list
+      elements: dict
+    packages:
+      description: The driver's packages C(installed), and those of any kind that dpkg left C(broken).
+      type: dict
+    components:
+      description: Archive components that apt reads.
+      type: list
+      elements: dict
+    secure_boot:
+      description: C(state), C(certificate) and whether it is C(enrolled).
+      type: dict
+    users:
+      description: Processes that have a GPU open.
+      type: list
+      elements: dict
+    container:
+      description: Whether the kernel belongs to a host around this one.
+      type: bool
+    verdict:
+      description:
+        - C(unproven) says why the wished driver would not load, and is empty where its modules lie ready.
+        - C(live) says whether it is to run in this very kernel, C(reboot_reasons) why only a boot would bring it there.
+      returned: with O(resolved)
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_state,
+    driver_steps,
+    process_facts,
+    secure_boot,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+
+
+def read(tree: Tree, run: process_facts.Run, wanted_kernel: str, certificates: list[str]) -> dict:
+    """Return the driver's state, as RETURN describes it."""
+    kernel = driver_state.kernel(tree, wanted_kernel)
+    container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
+    return {
+        **driver_state.devices(tree),
+        "kernel": kernel,
+        "loaded": driver_state.loaded(tree),
+        "library_version": driver_state.library_version(tree),
+        "built": driver_state.built_modules(tree, kernel["wanted"], run),
+        "dkms": driver_state.dkms(run),
+        "packages": driver_state.packages(run),
+        "components": driver_state.components(run),
+        "secure_boot": secure_boot.read(tree, certificates),
+        "users": driver_state.users(tree),
+        "container": container == 0,
+    }
+
+
+def judge(state: dict, resolved: dict, require_live: str) -> dict:
+    """Return what the state means for the wished driver."""
+    wanted = driver_steps.wanted(state, resolved, require_live)
+    return {
+        "unproven": driver_steps.unproven(state, resolved),
+        "live": driver_steps.live(state, resolved, require_live),
+        "reboot_reasons": driver_steps.reboot_reasons(state) if wanted else [],
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "kernel": {"type": "str", "default": "running"},
+            "certificates": {"type": "list", "elements": "path", "default": list(secure_boot.CERTIFICATES)},
+            "resolved": {"type": "dict"},
+            "require_live": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},
+            "sysroot": {"type": "path", "default": "/"},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    run = process_facts.runner(module)
+    state = read(Tree(options["sysroot"]), run, options["kernel"], options["certificates"])
+    if options["resolved"]:
+        state["verdict"] = judge(state, options["resolved"], options["require_live"])
+    module.exit_json(changed=False, driver=state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the settings of a host's GPUs in line; the rules are in module_utils/gpu_settings.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nvidia_gpu_settings
+short_description: Set power limits, clocks, ECC and compute mode of NVIDIA GPUs
+version_added: 0.1.0
+description:
+  - Compares before it sets. Values that a GPU does not take are refused with the range that the GPU reports, before any
+    GPU is changed.
+  - Remembers what was there before the first change. A setting that is no longer wished goes back to it.
+  - Power limits, clocks and compute modes are forgotten at each boot. RV(boot_commands) set them again.
+options:
+  settings:
+    description:
+      - What the GPUs shall have. Where entries speak of the same GPU and setting, the last one counts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      gpus:
+        description: V(all), or a list of indexes, UUIDs and patterns of names (V(*H200*)).
+        type: raw
+        default: all
+      power_limit_w:
+        description: Power limit in watts.
+        type: int
+      graphics_clock_mhz:
+        description: The clock to lock to in MHz, or a list of the lowest and the highest.
+        type: raw
+      memory_clock_mhz:
+        description: As O(settings[].graphics_clock_mhz), for the memory.
+        type: raw
+      ecc:
+        description: Whether memory errors are corrected. Takes effect with the next reset of the GPU.
+        type: bool
+      compute_mode:
+        description: Whether processes may share the GPU.
+        type: str
+        choices: [default, exclusive_process, prohibited]
+  record:
+    description: Where earlier values and locked clocks are remembered.
+    type: path
+    default: /var/lib/tfserving-fleet/nvidia-driver/gpu-settings.json
+  boot_unit:
+    description: The unit that runs RV(boot_commands). After a boot, clocks count as locked once it has run.
+    type: str
+    default: tfserving-fleet-gpu.service
+  timeout:
+    description: Seconds to wait for each answer of C(nvidia-smi).
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    support: full
+    description: Compares and checks, and sets nothing.
+  diff_mode:
+    support: full
+    description: Shows each setting before and after.
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Hold the clocks steady and the power down
+  tfserving.fleet.nvidia_gpu_settings:
+    settings:
+      - {power_limit_w: 500, graphics_clock_mhz: 1500, ecc: true}
+      - {gpus: [0], compute_mode: exclusive_process}
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or would be, with C(gpu), C(key), C(before) and C(after).
+  returned: success
+  type: list
+  elements: dict
+boot_commands:
+  description: Commands for the unit that sets again at boot what GPUs forget.
+  returned: success
+  type: list
+  elements: list
+pending:
+  description: A sentence for each GPU that takes on a setting only with its next reset.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    gpu_settings,
+    nvidia_query,
+    nvidia_smi,
+    process_facts,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+
+# Under these names the clocks of `--query-supported-clocks` are asked.
+SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
+
+
+class Memory:
+    """What is remembered between runs: values from before, and the locked clocks, which no question tells."""
+
+    def __init__(self, path: str, boot_id: str, restored: bool) -> None:
+        self.path = Path(path)
+        self.boot_id = boot_id
+        try:
+            stored = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            stored = {}
+        self.originals: dict[str, dict] = stored.get("originals", {})
+        kept = stored.get("boot_id") == boot_id or restored
+        self.locks: dict[str, dict] = stored.get("locks", {}) if kept else {}
+
+    def write(self) -> None:
+        """Write it all down in one piece; without anything to remember, no file is left."""
+        self.locks = {gpu: locks for gpu, locks in self.locks.items() if locks}
+        if not self.originals and not self.locks:
+            self.path.unlink(missing_ok=True)
+            return
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        staged = self.path.with_suffix(".new")
+        staged.write_text(
+            json.dumps({"boot_id": self.boot_id, "originals": self.originals, "locks": self.locks}), encoding="utf-8"
+        )
+        os.replace(staged, self.path)
+
+
+def supported_clocks(ask: nvidia_query.Ask, uuid: str) -> dict[str, list[int]]:
+    """Return all clocks that a GPU has, in MHz."""
+    rows = nvidia_query.rows(ask, "supported-clocks", tuple(SUPPORTED.values()), f"--id={uuid}")
+    found = {key: {nvidia_query.number(row[name]) for row in rows} for key, name in SUPPORTED.items()}
+    return {key: sorted(int(value) for value in values if value) for key, values in found.items()}
+
+
+def original(gpu: dict, key: str) -> object:
+    """Return a setting's value before it is changed, in the form of a wish."""
+    if key == "power_limit_w":
+        return nvidia_query.number(gpu["power.limit"])
+    return gpu["ecc.mode.pending"] == "Enabled" if key == "ecc" else gpu["compute_mode"].lower()
+
+
+def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory) -> tuple[dict, list]:
+    """Return the wishes by GPU and all changes that they call for. Raises WishError before anything is changed."""
+    wanted = gpu_settings.wishes(settings, gpus)
+    changes = []
+    for gpu in gpus:
+        uuid = gpu["uuid"]
+        clocks = supported_clocks(ask, uuid) if any(key in wanted[uuid] for key in SUPPORTED) else {}
+        remembered = memory.originals.get(uuid, {}), memory.locks.get(uuid, {})
+        changes += gpu_settings.changes(gpu, wanted[uuid], clocks, remembered[1], remembered[0])
+    return wanted, changes
+
+
+def carry_out(module: AnsibleModule, gpus: list[dict], wanted: dict, changes: list, memory: Memory) -> None:
+    """Run the commands, remembering what was there before each."""
+    by_uuid = {gpu["uuid"]: gpu for gpu in gpus}
+    for change in changes:
+        wish = wanted[change.gpu].get(change.key)
+        if change.key in SUPPORTED:
+            memory.locks.setdefault(change.gpu, {}).pop(change.key, None)
+            if wish:
+                memory.locks[change.gpu][change.key] = wish.value
+        elif wish:
+            memory.originals.setdefault(change.gpu, {}).setdefault(
+                change.key, original(by_uuid[change.gpu], change.key)
+            )
+        memory.write()
+        status, out, err = module.run_command(change.command)
+        if status != 0:
+            path = wish.path if wish else gpu_settings.PATH
+            said = " ".join((out + err).split())
+            raise WishError(path, f"nvidia-smi refused to set {change.key} to {change.after}", f"it said: {said}")
+    for uuid, values in list(memory.originals.items()):
+        memory.originals[uuid] = {key: value for key, value in values.items() if key in wanted.get(uuid, {})}
+        if not memory.originals[uuid]:
+            del memory.originals[uuid]
+    memory.write()
+
+
+def run(module: AnsibleModule) -> dict:
+    """Do what the parameters say and return the result."""
+    options = module.params
+    ask = partial(nvidia_smi.run, timeout=options["timeout"])
+    gpus = nvidia_query.gpus(ask, gpu_settings.FIELDS)
+    if gpus is None:
+        raise WishError(gpu_settings.PATH, "nvidia-smi is not on this host", "install the driver first")
+    status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
+    boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""
+    memory = Memory(options["record"], boot_id, restored=status == 0)
+    wanted, changes = plan(ask, gpus, options["settings"], memory)
+    if not module.check_mode and (changes or memory.originals or memory.locks):
+        carry_out(module, gpus, wanted, changes, memory)
+    return {
+        "changed": bool(changes),
+        "changes": [{key: value for key, value in each._asdict().items() if key != "command"} for each in changes],
+        "boot_commands": gpu_settings.boot_commands(wanted),
+        "pending": gpu_settings.pending_reasons(gpus, changes),
+        "diff": {
+            "before": "".join(f"{each.gpu} {each.key}: {each.before}\n" for each in changes),
+            "after": "".join(f"{each.gpu} {each.key}: {each.after}\n" for each in changes),
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            # Checked in gpu_settings, whose refusals name the variable and the place in it.
+            "settings": {"type": "list", "elements": "raw", "default": []},
+            "record": {"type": "path", "default": "/var/lib/tfserving-fleet/nvidia-driver/gpu-settings.json"},
+            "boot_unit": {"type": "str", "default": "tfserving-fleet-gpu.service"},
+            "timeout": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except WishError as error:
+        module.fail_json(msg=str(error))
+    except nvidia_smi.NvidiaSmiError as error:
+        module.fail_json(msg=f"{gpu_settings.PATH}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Says whether a host's GPUs are fit to serve; the checks are in module_utils/gpu_health.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: nvidia_gpu_status
+short_description: Check whether a host's NVIDIA GPUs are fit to serve
+version_added: 0.1.0
+description:
+  - Looks at the kernel modules, at the versions of kernel and libraries, at the number of GPUs, at memory errors and
+    memory that was set aside, at what holds the clocks back, and at Xid errors in the kernel log.
+  - Each finding has a status, and where something is to be done, the action that NVIDIA recommends. The module reports
+    and does not act.
+options:
+  expected_gpus:
+    description: How many GPUs the host should have. Left out, it is as many as are on its PCI bus.
+    type: int
+  accept:
+    description:
+      - The worst status that is accepted. With a worse one the module fails, and its message has the findings.
+      - What could not be asked (V(unknown)) is worse than a warning. V(critical) accepts everything.
+    type: str
+    choices: [pass, info, warning, unknown, critical]
+    default: critical
+  kernel_log:
+    description: A file to read in place of the kernel log of this boot, such as one that was saved before a reboot.
+    type: path
+  sysroot:
+    description: Root of the machine to read.
+    type: path
+    default: /
+  timeout:
+    description:
+      - Seconds to wait for each answer of C(nvidia-smi). Without the persistence daemon it initialises every GPU before
+        it answers.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: Reads only, so check mode is no different.
+    support: full
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Insist on eight healthy GPUs
+  tfserving.fleet.nvidia_gpu_status:
+    expected_gpus: 8
+    accept: warning
+"""
+
+RETURN = r"""
+verdict:
+  description: The worst status of all findings.
+  returned: always
+  type: str
+  sample: pass
+findings:
+  description: One entry for each check and GPU.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: >-
+        V(modules), V(versions), V(nvidia_smi), V(count), V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid) or
+        V(sxid).
+      type: str
+    status:
+      description: V(pass), V(info), V(warning), V(unknown) or V(critical).
+      type: str
+    detail:
+      description: What was found, in a few words.
+      type: str
+    gpu:
+      description: PCI address of the GPU; empty where it concerns the host.
+      type: str
+    action:
+      description: >-
+        What to do, in a word, empty for nothing: V(restart_app), V(reset_gpu), V(restart_host), V(check_mechanicals),
+        V(update_software) or V(contact_support).
+      type: str
+    advice:
+      description: The action as a sentence.
+      type: str
+gpus:
+  description: What C(nvidia-smi) said of each GPU; null where it is not there or refused.
+  returned: always
+  type: list
+  elements: dict
+driver:
+  description: C(version) and C(flavour) of the loaded driver, its C(modules), and the C(library_version).
+  returned: always
+  type: dict
+"""
+
+from functools import partial
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    gpu_health,
+    gpu_reading,
+    nvidia_smi,
+    process_facts,
+    xids,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+
+
+def told(finding: gpu_health.Finding) -> dict[str, str]:
+    """Return a finding as plain data, with the advice in words."""
+    return {**finding._asdict(), "advice": xids.ADVICE.get(finding.action, "")}
+
+
+def sentence(finding: gpu_health.Finding) -> str:
+    """Return a finding as a line for people."""
+    place = f"GPU {finding.gpu}: " if finding.gpu else ""
+    advice = f"; {xids.ADVICE[finding.action]}" if finding.action else ""
+    return f"{place}{finding.detail}{advice}"
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "expected_gpus": {"type": "int"},
+            "accept": {"type": "str", "choices": list(gpu_health.ORDER), "default": gpu_health.CRITICAL},
+            "kernel_log": {"type": "path"},
+            "sysroot": {"type": "path", "default": "/"},
+            "timeout": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    ask = partial(nvidia_smi.run, timeout=options["timeout"])
+    reading = gpu_reading.read(Tree(options["sysroot"]), ask, process_facts.runner(module), options["kernel_log"])
+    findings = gpu_health.examine(reading, options["expected_gpus"])
+    accepted = gpu_health.ORDER.index(options["accept"])
+    worse = [finding for finding in findings if gpu_health.ORDER.index(finding.status) > accepted]
+    result = {
+        "verdict": gpu_health.verdict(findings),
+        "findings": [told(finding) for finding in findings],
+        "gpus": reading["smi"]["gpus"],
+        "driver": {**reading["loaded"], "library_version": reading["library_version"]},
+    }
+    if worse:
+        module.fail_json(msg="\n".join(map(sentence, worse)), **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether GPUs are fit to serve: each variant of the simulated machine, judged from what its programs really print."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_health, gpu_reading, nvidia_smi, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_health import Finding
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from conftest import REPOSITORY
+
+SIMULATED = REPOSITORY / "lab" / "simulated_gpu"
+
+
+@pytest.fixture
+def simulated(tmp_path, monkeypatch):
+    """Variant in, the tree of that machine out; nvidia-smi in the path is the simulated one."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -B {SIMULATED}/nvidia_smi.py "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("SIMULATED_GPU", str(tmp_path))
+    monkeypatch.syspath_prepend(str(SIMULATED))
+    monkeypatch.delitem(sys.modules, "machine", raising=False)
+    import machine
+
+    def switch_on(variant):
+        host = machine.build(variant)
+        machine.write(host)
+        if host["library"]:
+            library = tmp_path / "usr/lib/x86_64-linux-gnu" / f"libnvidia-ml.so.{host['library']}"
+            library.parent.mkdir(parents=True, exist_ok=True)
+            library.touch()
+        return Tree(str(tmp_path))
+
+    yield switch_on
+    monkeypatch.delitem(sys.modules, "machine", raising=False)
+
+
+def examine(tree, expected=None, log=()):
+    quiet_log = lambda arguments: (0, "\n".join(log), "")  # noqa: E731
+    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet_log)
+    return gpu_health.examine(reading, expected)
+
+
+def worrying(findings):
+    return [finding for finding in findings if finding.status not in ("pass", "info")]
+
+
+def only(findings, check):
+    return [finding for finding in findings if finding.check == check]
+
+
+def test_a_healthy_machine_passes_every_check(simulated):
+    findings = examine(simulated("healthy"))
+    assert {finding.check for finding in findings} == {
+        "modules",
+        "versions",
+        "count",
+        "ecc",
+        "retired_memory",
+        "throttle",
+        "xid",
+    }
+    assert gpu_health.verdict(findings) == "pass"
+
+
+def test_eight_gpus_of_two_kinds_are_asked_one_by_one(simulated):
+    findings = examine(simulated("two-kinds"), expected=8)
+    assert len(only(findings, "ecc")) == 8
+    assert only(findings, "count") == [Finding("count", "pass", "8 GPUs, as expected")]
+    assert worrying(findings) == []
+
+
+def test_a_gpu_without_ecc_is_no_worry(simulated):
+    findings = examine(simulated("geforce"))
+    assert only(findings, "ecc")[0].detail == "no ECC to ask"
+    assert worrying(findings) == []
+
+
+def test_an_old_driver_is_asked_in_its_own_words(simulated):
+    findings = examine(simulated("old-driver"))
+    assert only(findings, "throttle")[0].status == "pass"
+
+
+def test_libraries_that_were_upgraded_alone_are_told_with_both_versions(simulated):
+    findings = worrying(examine(simulated("versions-differ")))
+    assert findings[0].detail == "the kernel runs driver 580.82.07, and the libraries are 580.95.05"
+    assert findings[0].action == "restart_host"
+    assert "Driver/library version mismatch" in findings[1].detail
+
+
+def test_a_module_that_is_not_loaded_is_critical(simulated):
+    findings = worrying(examine(simulated("unloaded")))
+    assert findings[0].detail == "the module nvidia is not loaded"
+    assert gpu_health.verdict(findings) == "critical"
+
+
+def test_gpus_that_nouveau_holds_are_critical(simulated):
+    assert worrying(examine(simulated("bare")))[0].detail == "nouveau holds the GPUs"
+
+
+def test_memory_that_goes_bad_is_told_by_its_kind(simulated):
+    findings = examine(simulated("ecc-errors"))
+    ecc = [(finding.status, finding.detail) for finding in only(findings, "ecc")]
+    assert ecc == [
+        ("critical", "3 memory errors that ECC could not correct since the driver was loaded"),
+        ("info", "17 memory errors, all corrected"),
+        ("pass", "no memory errors"),
+        ("pass", "no memory errors"),
+    ]
+    retired = [(finding.status, finding.detail, finding.action) for finding in only(findings, "retired_memory")]
+    assert retired == [
+        ("warning", "bad memory is set aside at the next reset", "reset_gpu"),
+        ("info", "2 bad rows or pages of memory are set aside", ""),
+        ("warning", "bad memory is set aside at the next reset", "reset_gpu"),
+        ("critical", "a bad memory row could not be set aside", "contact_support"),
+    ]
+
+
+def test_clocks_are_held_back_for_reasons_of_different_weight(simulated):
+    findings = only(examine(simulated("throttled")), "throttle")
+    assert [finding.status for finding in findings] == ["critical", "warning", "info"]
+    assert findings[0].detail == (
+        "clocks are held back: hardware slowdown (heat, power brake or a drawn current too high), hardware thermal"
+        " slowdown"
+    )
+    assert findings[2].detail == "clocks are held back: power limit"
+
+
+def test_a_gpu_that_is_on_the_bus_and_unknown_to_the_driver_is_lost(simulated):
+    tree = simulated("healthy")
+    lost = Path(tree.path("sys/bus/pci/devices/0000:99:00.0"))
+    lost.mkdir()
+    for name, value in {"vendor": "0x10de", "class": "0x030200", "device": "0x2335"}.items():
+        (lost / name).write_text(value, encoding="utf-8")
+    assert only(examine(tree), "count") == [
+        Finding("count", "critical", "the driver does not drive 0000:99:00.0", "0000:99:00.0", "restart_host")
+    ]
+
+
+def test_fewer_gpus_than_expected_are_critical(simulated):
+    (count,) = only(examine(simulated("healthy"), expected=8), "count")
+    assert (count.status, count.detail) == ("critical", "the driver knows 1 GPUs, and 8 are expected")
+
+
+def test_without_nvidia_smi_the_answer_is_unknown_not_good(simulated, monkeypatch):
+    tree = simulated("healthy")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    findings = examine(tree)
+    assert only(findings, "nvidia_smi")[0].status == "unknown"
+    assert gpu_health.verdict(findings) == "unknown"
+
+
+def test_a_log_that_cannot_be_read_is_unknown(simulated):
+    reading = gpu_reading.read(simulated("healthy"), partial(nvidia_smi.run, timeout=30), lambda arguments: (1, "", ""))
+    assert only(gpu_health.examine(reading, None), "xid") == [
+        Finding("xid", "unknown", "the kernel log could not be read")
+    ]
+
+
+# As kernel logs in bug reports have them, in their old and their newer form.
+LOG = """\
+[    5.120000] NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.95.05
+[ 8123.441000] NVRM: Xid (PCI:0000:3b:00): 31, pid=20817, name=tensorflow_mode, Ch 00000008, intr 00000000. MMU Fault
+[ 8124.010000] NVRM: Xid (PCI:0000:3b:00): 31, pid=20817, name=tensorflow_mode, Ch 00000009, intr 00000000. MMU Fault
+[ 9001.220000] NVRM: Xid (PCI:0000:D8:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.
+[ 9001.23000] NVRM: Xid (PCI:0000:d8:00): 154, GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)
+[ 9002.000000] nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 24007, Non-fatal, Link 28 sourcetrack timeout error
+[ 9003.000000] NVRM: Xid (PCI:0000:3b:00): 999, something new
+[ 9004.000000] NVRM: Xid (PCI:0000:3b:00.0): 43, Ch 00000008
+""".splitlines()
+
+
+def test_xids_are_read_with_their_devices_numbers_and_recommendations():
+    events = [(event.address, event.code, event.count, event.action) for event in xids.events(LOG)]
+    assert events == [
+        ("0000:3b:00.0", 31, 2, "restart_app"),
+        ("0000:d8:00.0", 79, 1, "restart_host"),
+        ("0000:d8:00.0", 154, 1, "restart_host"),
+        ("0000:c1:00.0", 24007, 1, "ignore"),
+        ("0000:3b:00.0", 999, 1, "contact_support"),
+        ("0000:3b:00.0", 43, 1, "ignore"),
+    ]
+
+
+def test_xids_weigh_as_much_as_what_is_to_be_done_about_them(simulated):
+    findings = only(examine(simulated("healthy"), log=LOG), "xid")
+    assert [(finding.status, finding.detail) for finding in findings][:2] == [
+        ("warning", "Xid 31 (2 times): a page fault in GPU memory, mostly an illegal address of the application"),
+        ("critical", "Xid 79: the GPU has fallen off the bus"),
+    ]
+    assert findings[-1].action == "", "what is to be ignored recommends nothing"
+
+
+@pytest.mark.parametrize(
+    ("code", "action"), [(48, "reset_gpu"), (63, "ignore"), (64, "reset_gpu"), (74, "reset_gpu"), (94, "restart_app")]
+)
+def test_actions_are_those_of_nvidias_catalogue(code, action):
+    assert xids.XIDS[code].action == action
+
+
+class TestModule:
+    """The module itself, as Ansible runs it."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        script = "from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_status as m; m.main()"
+
+        def module(**options):
+            arguments = {
+                "sysroot": str(tmp_path),
+                "kernel_log": "/dev/null",
+                "_ansible_remote_tmp": str(tmp_path),
+                **options,
+            }
+            done = subprocess.run(
+                [sys.executable, "-B", "-c", script],
+                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            return json.loads(done.stdout)
+
+        return module
+
+    def test_it_reports_and_changes_nothing(self, simulated, run):
+        simulated("healthy")
+        result = run(accept="pass", expected_gpus=1)
+        assert (result["changed"], result["verdict"]) == (False, "pass")
+        assert result["driver"]["version"] == result["driver"]["library_version"] == "580.95.05"
+        assert result["gpus"][0]["temperature"] == "34"
+
+    def test_what_is_not_accepted_fails_with_a_line_for_each_finding(self, simulated, run):
+        simulated("throttled")
+        result = run(accept="info")
+        assert result["failed"]
+        assert result["msg"].splitlines() == [
+            "GPU 0000:18:00.0: clocks are held back: hardware slowdown (heat, power brake or a drawn current too high),"
+            " hardware thermal slowdown; check the card's power cables and its seat",
+            "GPU 0000:30:00.0: clocks are held back: software thermal slowdown",
+        ]
+
+    def test_by_itself_it_accepts_everything_and_tells(self, simulated, run):
+        simulated("unloaded")
+        result = run()
+        assert (result["changed"], result["verdict"], result["gpus"]) == (False, "critical", None)
+        assert result["findings"][0]["advice"].startswith("take the host out of rotation and boot it")
+
+    def test_a_saved_log_is_read_in_place_of_the_kernels(self, simulated, run, tmp_path):
+        simulated("healthy")
+        (tmp_path / "dmesg").write_text("\n".join(LOG), encoding="utf-8")
+        result = run(kernel_log=str(tmp_path / "dmesg"))
+        assert [each["detail"][:6] for each in result["findings"] if each["check"] == "xid"][:2] == ["Xid 31", "Xid 79"]
+
+
+def test_every_action_has_its_advice_and_its_weight():
+    actions = {meaning.action for meaning in xids.XIDS.values()} | set(xids.RECOVERY.values())
+    assert actions <= set(xids.ADVICE)
+    assert set(xids.ADVICE) == set(gpu_health.SEVERITY_OF_ACTION)
