@@ -72,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lab = Lab.from_environment(ROOT)
         options.command(lab, stages, options)
     except Stop as stop:
+        _close(stages, options)
         if stop.details:
             print(stop.details, file=sys.stderr)
-        _close(stages, options)
         print(f"lab: {stop}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,13 +5,21 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fleet_lab.errors import Stop
 
 TAIL_LINES = 15  # of a failed command's log: enough for an apt or pip error with its cause
+
+# What Ansible, Molecule, pytest and make say of a failure, colours taken off.
+COMPLAINT = re.compile(r"^(fatal: |failed: |\[ERROR\]|E  |FAILED |ERROR |CRITICAL |Idempotence test failed)|^ +msg: ")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COMPLAINT_WIDTH = 300
 
 
 def quietly(
@@ -29,11 +37,17 @@ def quietly(
 
 
 def openly(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
-    """Runs a command on the terminal; raises Stop if it fails."""
+    """Runs a command on the terminal; raises Stop if it fails.
+
+    Where there is no terminal, in CI, its complaints are repeated at the end: CI keeps or shows the last lines only.
+    """
     words = [str(word) for word in command]
-    code = _call(words, env, cwd)
+    if sys.stdout.isatty():
+        code, details = _call(words, env, cwd), ""
+    else:
+        code, details = _call_listening(words, env, cwd)
     if code:
-        raise Stop(f"{Path(words[0]).name} failed with exit code {code}; its messages stand above")
+        raise Stop(f"{Path(words[0]).name} failed with exit code {code}; its messages stand above", details)
 
 
 def answer(command: Sequence[str | Path], timeout: float = 60) -> str | None:
@@ -52,10 +66,50 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
+def complaints(lines: Iterable[str]) -> str:
+    """The last lines that speak of a failure, or the last lines of all where none does."""
+    complaining: deque[str] = deque(maxlen=TAIL_LINES)
+    last: deque[str] = deque(maxlen=TAIL_LINES)
+    for line in lines:
+        plain = COLOUR.sub("", line).rstrip()[:COMPLAINT_WIDTH]
+        last.append(plain)
+        if COMPLAINT.search(plain):
+            complaining.append(plain)
+    return "\n".join(complaining or last)
+
+
+def _call_listening(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> tuple[int, str]:
+    """The command's exit code and complaints; its output is passed on line by line."""
+
+    def pass_on(output: Iterable[str]) -> Iterator[str]:
+        for line in output:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            yield line
+
+    with _started(words, env, cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        details = complaints(pass_on(process.stdout))
+    return process.returncode, details
+
+
 def _call(words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: object) -> int:
+    with _started(words, env, cwd, **streams) as process:
+        process.wait()
+    return process.returncode
+
+
+def _started(
+    words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: object
+) -> subprocess.Popen[str]:
     try:
-        return subprocess.run(
-            words, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, cwd=cwd, check=False, **streams
-        ).returncode
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            text=True,
+            errors="replace",
+            **streams,
+        )
     except FileNotFoundError:
         raise Stop(f"the command {words[0]} is not there; install it, or look for it in PATH") from None
