@@ -172,6 +172,7 @@ def test_the_printed_variables_survive_a_shell():
     assert told.stdout == variables["LAB_RUNTIME"]
     assert shlex.split(environment.exports(variables))[0] == "export"
 
+
 def test_a_failure_in_the_open_repeats_its_complaints_where_there_is_no_terminal(capfd):
     said = "echo 'ok: [gpu-1]'; echo '\033[31mfatal: [gpu-1]: FAILED! =>\033[0m'; echo '    msg: no such model'; seq 100; exit 2"
     with pytest.raises(Stop) as stop:
@@ -182,7 +183,6 @@ def test_a_failure_in_the_open_repeats_its_complaints_where_there_is_no_terminal
 
 def test_a_failure_without_a_complaint_repeats_its_last_lines():
     assert shell.complaints(str(number) for number in range(100)).splitlines() == [str(n) for n in range(85, 100)]
-
 
 
 def test_an_upstream_that_cannot_be_reached_is_replaced_and_said_so(lab, monkeypatch):
