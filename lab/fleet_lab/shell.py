@@ -16,9 +16,12 @@ from fleet_lab.errors import Stop
 
 TAIL_LINES = 15  # of a failed command's log: enough for an apt or pip error with its cause
 
-# What Ansible, Molecule, pytest and make say of a failure, colours taken off.
-COMPLAINT = re.compile(r"^(fatal: |failed: |\[ERROR\]|E  |FAILED |ERROR |CRITICAL |Idempotence test failed)|^ +msg: ")
+# What Ansible, Molecule, pytest and make say of a failure, without colours and the frame that Molecule draws.
+COMPLAINT = re.compile(
+    r"^(fatal: |failed: |\[ERROR\]|E  |FAILED (?!- RETRYING)|ERROR +|CRITICAL |Idempotence test failed)|^ +msg: "
+)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+FRAME = re.compile(r"^ *│ ?")
 COMPLAINT_WIDTH = 300
 
 
@@ -71,7 +74,7 @@ def complaints(lines: Iterable[str]) -> str:
     complaining: deque[str] = deque(maxlen=TAIL_LINES)
     last: deque[str] = deque(maxlen=TAIL_LINES)
     for line in lines:
-        plain = COLOUR.sub("", line).rstrip()[:COMPLAINT_WIDTH]
+        plain = FRAME.sub("", COLOUR.sub("", line)).rstrip()[:COMPLAINT_WIDTH]
         last.append(plain)
         if COMPLAINT.search(plain):
             complaining.append(plain)
