@@ -40,7 +40,7 @@ reference: ## Runs the reference server's tests
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
 
-test-driver: ## Runs the NVIDIA driver's scenarios, which make test leaves out: large packages, a module to compile
+test-driver: ## Builds the NVIDIA driver for a real kernel, which make test leaves out for its time
 	@$(LAB) test driver
 
 bench: ## Runs the benchmarks, or one: make bench NAME=...

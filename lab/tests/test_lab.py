@@ -174,7 +174,8 @@ def test_the_printed_variables_survive_a_shell():
 
 
 def test_a_failure_in_the_open_repeats_its_complaints_where_there_is_no_terminal(capfd):
-    said = "echo 'ok: [gpu-1]'; printf '  \033[2m│\033[0m \033[31mfatal: [gpu-1]: FAILED! =>\033[0m\n'; echo '    msg: no such model'; seq 100; exit 2"
+    framed = r"  \033[2m│\033[0m \033[31mfatal: [gpu-1]: FAILED! =>\033[0m\n"
+    said = f"echo 'ok: [gpu-1]'; printf '{framed}'; echo '    msg: no such model'; seq 100; exit 2"
     with pytest.raises(Stop) as stop:
         shell.openly(["sh", "-c", said])
     assert stop.value.details.splitlines() == ["fatal: [gpu-1]: FAILED! =>", "    msg: no such model"]

@@ -24,6 +24,7 @@ PATHS = {
     "paths.config": "tfserving_config_root",
     "kernel": "kernel_tuning_*",
     "extra_slices": "cpu_partition_extra_slices",
+    "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -84,6 +85,10 @@ DEFAULTS: dict[str, Any] = {
         "gpu_context_mb": 512,
     },
     "drain_then_swap": False,
+    # Leave to use GPUs that a release should run on and was reported to fail on (server_runtimes.yml).
+    "allow_unproven_gpus": False,
+    # Why the host has to boot before its GPUs can be used, as the role nvidia_driver found it.
+    "driver_waits_for_boot": [],
     # Overrides of kernel_settings.py, by the part of the variable's name after kernel_tuning_.
     "kernel": {},
     # Further top-level slices to keep on the housekeeping CPUs, such as kubepods.slice.
@@ -167,6 +172,8 @@ CHECKS: dict[str, Any] = {
         "gpu_context_mb": _MEGABYTES,
     },
     "drain_then_swap": fields.boolean,
+    "allow_unproven_gpus": fields.boolean,
+    "driver_waits_for_boot": _names,
     "kernel": fields.mapping,
     "extra_slices": _names,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),

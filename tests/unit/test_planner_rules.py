@@ -420,3 +420,54 @@ def test_upstream_builds_are_for_x86_64_only(method):
 )
 def test_an_allocator_that_cannot_be_is_refused_by_the_users_name_for_it(policy, message):
     assert message in refusal(jemalloc=policy)
+
+
+# -------------------------------------------------------------------------------------------- what the server runs on
+
+
+def gpu_host(capability: str, driver: str = "580.95.05", **keys):
+    """Return a host with two GPUs of a kind."""
+    kind = {"name": "NVIDIA X", "compute_capability": capability, "driver_version": driver}
+    return box(gpus=gpus(2, 2, **kind), **keys)
+
+
+def test_a_gpu_that_the_release_holds_no_code_for_is_refused():
+    assert refusal({"gpus": 1}, machine=gpu_host("5.2"), version="2.20.0", **IMAGE) == (
+        "tfserving_version: 2.20.0 holds no code for this host's NVIDIA X (compute capability 5.2);"
+        " set it to 2.19.1, the newest release that runs on it"
+    )
+
+
+def test_a_driver_that_is_too_old_for_the_release_is_refused():
+    assert refusal({"gpus": 1}, machine=gpu_host("8.0", "515.65.01"), version="2.19.1", **IMAGE) == (
+        "tfserving_version: 2.19.1 needs driver 525.60.13 or newer for CUDA 12.2, and this host has 515.65.01;"
+        " set nvidia_driver_branch to 525 or newer"
+    )
+
+
+def test_gpus_that_no_instance_uses_are_not_held_against_a_host():
+    assert plan(gpu_host("5.2"), [instance()], version="2.20.0", **IMAGE)["instances"]
+
+
+def test_blackwell_is_refused_until_its_users_give_leave():
+    assert "are known to fail on NVIDIA X" in refusal({"gpus": 1}, machine=gpu_host("10.0"), **IMAGE)
+    assert only({"gpus": 1}, machine=gpu_host("10.0"), allow_unproven_gpus=True, **IMAGE)["gpus"]
+
+
+def test_a_c_library_older_than_the_release_is_refused_unless_the_server_brings_its_own():
+    old = {**CPU_HOST, "libc": "glibc 2.31"}
+    assert refusal(machine=old, version="2.20.0") == (
+        "tfserving_version: 2.20.0 is built for glibc 2.35, and this host has 2.31;"
+        " set it to 2.19.1, or tfserving_install_method to image"
+    )
+    assert only(machine=old, version="2.20.0", **IMAGE)
+
+
+def test_gpus_that_wait_for_a_boot_are_refused_to_those_who_ask_for_them():
+    waiting = {"driver_waits_for_boot": ["the running kernel holds 535 and the libraries are 580"]}
+    assert refusal({"gpus": 1}, machine=gpu_host("8.0"), **waiting, **IMAGE) == (
+        "tfserving_instances[0].gpus: asks for GPUs that this host can use after a boot only:"
+        " the running kernel holds 535 and the libraries are 580;"
+        " set nvidia_driver_reboot_ok, or boot it and run this again"
+    )
+    assert only(machine=gpu_host("8.0"), **waiting, **IMAGE)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 VERSION = "590.48.01"
@@ -44,3 +46,15 @@ def test_the_fabric_manager_runs_where_there_are_switches(host):
     assert host.service("nvidia-fabricmanager.service").is_enabled
     unit = host.check_output("systemctl cat nvidia-fabricmanager.service")
     assert "ConditionPathExists=/dev/nvidia-nvswitchctl" in unit
+
+
+def test_the_server_was_planned_with_the_gpus_that_the_driver_brought(host):
+    (instance,) = json.loads(host.file("/etc/tfserving/plan.json").content_string)["instances"]
+    assert instance["environment"]["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "GPU" in instance["reasons"]["environment.CUDA_VISIBLE_DEVICES"]
+
+
+def test_the_server_answers_on_a_host_with_gpus(serving, known):
+    sample = known("digits")
+    answer = serving("digits", 8501).predict("digits", sample["request"])["predictions"]
+    assert [row["class_id"] for row in answer] == [row["class_id"] for row in sample["answers"]["1"]["predictions"]]

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     jemalloc,
     kernel_settings,
     plan_policy,
+    server_runtimes,
     wish_fields,
     wishes,
 )
@@ -27,7 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import (
     placement,
     swaps,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import counted
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import counted, joined
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish, ModelWish
 
 SCHEMA = 1
@@ -53,6 +54,7 @@ def host_plan(
     devices = gpus.read(topology, host)
     halves = housekeeping.split(host, settings["housekeeping"])
     assigned = gpus.assign(asked.instances, devices)
+    _refuse_unfit_host(topology, asked.instances, assigned, settings)
     places = placement.place(asked.instances, [gpus.homes(each) for each in assigned], halves.cores)
     shares = gpu_memory.fractions(asked.instances, assigned, settings["memory"]["gpu_context_mb"])
 
@@ -110,6 +112,33 @@ def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, A
                 "asks for GPUs, and the packages that apt installs are CPU builds",
                 "set tfserving_install_method to image or archive, or gpus to 0",
             )
+
+
+def _refuse_unfit_host(
+    topology: Mapping[str, Any],
+    instances: list[InstanceWish],
+    assigned: list[list[gpus.Gpu]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Refuse a C library, GPUs or a driver that the wanted release does not run on, and GPUs that wait for a boot."""
+    waits = settings["driver_waits_for_boot"]
+    for wish, devices in zip(instances, assigned):
+        if devices and waits:
+            raise WishError(
+                f"{wish.path}.gpus",
+                f"asks for GPUs that this host can use after a boot only: {joined(waits)}",
+                "set nvidia_driver_reboot_ok, or boot it and run this again",
+            )
+    used = {gpu.index for devices in assigned for gpu in devices}
+    refusal = server_runtimes.check(
+        topology,
+        settings["version"],
+        settings["install_method"],
+        [gpu for gpu in topology.get("gpus") or () if gpu["index"] in used],
+        allow_unproven=settings["allow_unproven_gpus"],
+    )
+    if refusal:
+        raise refusal
 
 
 def _allocator(host: machine.Machine, settings: Mapping[str, Any]) -> Mapping[str, str]:
