@@ -17,6 +17,7 @@ from fleet_lab.image import current_tag, image
 from fleet_lab.models import models
 from fleet_lab.packages import packages
 from fleet_lab.python_packages import floor, runtime, venv
+from fleet_lab.server_images import server_images
 from fleet_lab.server_source import content_key, server_source
 from fleet_lab.shell import openly
 from fleet_lab.stages import Stages
@@ -34,12 +35,13 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "image": (("engine",), image, "the image of a lab host"),
     "models": (("runtime",), models, "the models that the lab serves"),
     "packages": ((), packages, "the reference server's packages in a signed repository"),
+    "images": (("image", "packages"), server_images, "the reference server's container images, for Molecule scenarios"),
     "source": (("packages",), server_source, "where the hosts get the server from"),
     "network": (("engine",), hosts.network, "the lab's network"),
     "services": (
         ("venv", "engine", "runtime", "image", "models", "source", "network"),
         lambda lab: hosts.package_server(lab, current_tag(lab)),
-        "http://packages.lab/, all that Molecule scenarios need",
+        "http://packages.lab/, which hosts and Molecule scenarios need",
     ),
     "up": (
         ("services",),
@@ -50,7 +52,13 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "clean": ((), clean.clean_lab, "removes all that the lab made"),
     "distclean": ((), clean.distclean, "... and .venv and TensorFlow too"),
 }
-TITLES = {"image": "host image", "source": "server source", "services": "package server", "up": "lab hosts"}
+TITLES = {
+    "image": "host image",
+    "images": "server images",
+    "source": "server source",
+    "services": "package server",
+    "up": "lab hosts",
+}
 
 
 def order(names: Sequence[str]) -> list[str]:
@@ -125,7 +133,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
         "floor": (("venv", "runtime", "floor"), lambda: testing.floor(lab)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
-        "molecule": (("services",), lambda: testing.molecule(lab, options.scenario)),
+        "molecule": (("services", "images"), lambda: testing.molecule(lab, options.scenario)),
         "driver": (("services",), lambda: testing.driver(lab)),
     }
     unknown = set(options.suites) - set(suites)

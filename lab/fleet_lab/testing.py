@@ -17,6 +17,9 @@ Stage = tuple[str, Callable[[], None]]
 # Scenarios that `make test` leaves to `make test-driver`: the compiler takes minutes.
 ASIDE = ("nvidia_driver_dkms",)
 
+# What tests of images, certificates and units run for real.
+UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
+
 UNIT_TESTS = ("tests/unit", "lab/tests")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
@@ -38,6 +41,12 @@ def lint(lab: Lab) -> list[Stage]:
 
 
 def unit(lab: Lab) -> list[Stage]:
+    """Tests that need a program or a library which cannot be installed here are skipped, and say so."""
+    if debian.may_install():
+        log = lab.logs / "unit.log"
+        debian.need_commands(UNIT_COMMANDS, "the unit tests", log)
+        if not list(Path("/usr/lib").glob("*/libjemalloc.so.2")):
+            debian.install(["libjemalloc2"], "the unit tests", log)
     return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
 
 

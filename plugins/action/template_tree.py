@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible import constants
@@ -19,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_option
     ARGUMENT_SPEC,
     check_options,
     pack,
+    secrecy,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import (
     SAFE_NAME,
@@ -28,6 +30,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan i
     parents,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from jinja2 import TemplateSyntaxError
 
 SUFFIX = ".j2"
 
@@ -39,10 +42,20 @@ _OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False, "newline_sequence": "
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 
+_UNDEFINED = re.compile(r"'(\w+)' is undefined|object of type '\w+' has no attribute '(\w+)'", re.ASCII)
+
+# Where something stands, such as environment.TF_CPP_MIN_LOG_LEVEL or a[0].b; never an assignment or other text.
+_KEYS = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]*", re.ASCII)
+
+_TO_SEE_MORE = "try the template with harmless values and without 'secret'"
+
 Entry = Mapping[str, Any]
 
 # By path on the host: the template it comes from, and the entry of each placeholder in the template's path.
 Destinations = dict[str, tuple[str, dict[str, Entry]]]
+
+# Given a template, what to do with the errors of rendering it.
+Careful = Callable[[str], contextlib.AbstractContextManager]
 
 
 def sources(root: str) -> Iterator[str]:
@@ -128,6 +141,33 @@ def _unreadable(error: OSError) -> None:
     raise WishError(str(error.filename), f"cannot be read ({error.strerror})", "correct src or the rights") from error
 
 
+@contextlib.contextmanager
+def discreet(template: str) -> Iterator[None]:
+    """Let an error of the rendering say only what repeats no value: a name the template spells out, a line, a kind."""
+    try:
+        yield
+    except Exception as error:  # whatever it is: Ansible would print what it says
+        words = _harmless(error, template)
+    else:
+        return
+    # Out here the error is no longer part of what is raised, and so of nothing that is printed.
+    raise AnsibleError(words)
+
+
+def _harmless(error: Exception, template: str) -> str:
+    found = _UNDEFINED.fullmatch(str(error))
+    if found and re.search(rf"\b{found[1] or found[2]}\b", template, re.ASCII):
+        return found[0]
+    kind, cause = type(error).__name__, error
+    while cause:
+        if isinstance(cause, TemplateSyntaxError):
+            kind = f"syntax error in line {cause.lineno}"
+        elif isinstance(cause, WishError) and _KEYS.fullmatch(cause.path):
+            kind = f"because of {cause.path}"
+        cause = cause.__cause__
+    return f"cannot be rendered ({kind}) and is secret, so no more is said; {_TO_SEE_MORE}"
+
+
 class ActionModule(ActionBase):
     """One call to the host whatever the number of files."""
 
@@ -153,9 +193,11 @@ class ActionModule(ActionBase):
     def _render_all(self, options: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Rendered]:
         root = self._root(options["src"])
         dest = self._task.args.get("dest", options["dest"])
+        secrets = secrecy(options["attributes"])
         files = {}
         for path, (source, entries) in destinations(root, options["expand"], options["exclude"]).items():
-            content = self._content(root, source, os.path.join(dest, path), entries, task_vars)
+            careful = discreet if secrets.secret(path) else contextlib.nullcontext
+            content = self._content(root, source, os.path.join(dest, path), entries, task_vars, careful)
             files[path] = Rendered(content, source, {key: str(entry["name"]) for key, entry in entries.items()})
         return files
 
@@ -175,12 +217,18 @@ class ActionModule(ActionBase):
         return root
 
     def _content(
-        self, root: str, source: str, destination: str, entries: Mapping[str, Entry], task_vars: dict[str, Any]
+        self,
+        root: str,
+        source: str,
+        destination: str,
+        entries: Mapping[str, Entry],
+        task_vars: dict[str, Any],
+        careful: Careful,
     ) -> bytes:
         full = os.path.join(root, source)
         try:
             if source.endswith(SUFFIX):
-                return self._rendered(full, source, destination, {**task_vars, **entries})
+                return self._rendered(full, source, destination, {**task_vars, **entries}, careful)
             with open(self._loader.get_real_file(full), "rb") as file:
                 return file.read()
         except OSError as error:
@@ -189,7 +237,7 @@ class ActionModule(ActionBase):
             where = ", ".join(f"{key} {entry['name']}" for key, entry in entries.items())
             raise WishError(f"{full} ({where})" if where else full, str(error), "") from error
 
-    def _rendered(self, full: str, source: str, destination: str, variables: dict[str, Any]) -> bytes:
+    def _rendered(self, full: str, source: str, destination: str, variables: dict[str, Any], careful: Careful) -> bytes:
         """Render as ansible.builtin.template does with its defaults, byte for byte."""
         template = trust_as_template(self._loader.get_text_file_contents(full))
         own = generate_ansible_template_vars(source, full, destination)
@@ -200,5 +248,6 @@ class ActionModule(ActionBase):
             searchpath=[path for place in places for path in (os.path.join(place, "templates"), place)],
             available_variables={**variables, **own},
         )
-        result = templar.template(template, escape_backslashes=False, overrides=_OVERRIDES)
-        return to_bytes("" if result is None else result, errors="surrogate_or_strict")
+        with careful(template):
+            result = templar.template(template, escape_backslashes=False, overrides=_OVERRIDES)
+            return to_bytes("" if result is None else result, errors="surrogate_or_strict")

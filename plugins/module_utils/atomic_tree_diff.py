@@ -13,9 +13,16 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import ABSENT, Host, Seen
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import NOBODY_YET, Change, Plan
 
+# Says no more than that there is a difference: a checksum, or even the size, of a short password gives it away.
+_HIDDEN = "(content hidden: it is secret)\n"
+_HIDDEN_CHANGED = "(content hidden: it is secret, and changed)\n"
+
 
 def differences(plan: Plan, host: Host, largest: int) -> list[dict[str, Any]]:
-    """List what changes, content and attributes apart; contents above ``largest`` bytes (0: no limit) are left out."""
+    """List what changes, content and attributes apart; contents above ``largest`` bytes (0: no limit) are left out.
+
+    Neither side of a secret file is shown.
+    """
     found = []
     for change in plan.changes:
         path = host.path(change.path)
@@ -32,6 +39,11 @@ def _content(change: Change, path: str, largest: int) -> dict[str, Any]:
         "before_header": path,
         "after_header": f"{path} (removed)" if change.after == ABSENT else change.source or path,
     }
+    if change.secret:
+        new = _HIDDEN if change.before == ABSENT else _HIDDEN_CHANGED
+        shown["before"] = "" if change.before == ABSENT else _HIDDEN
+        shown["after"] = "" if change.after == ABSENT else new
+        return shown
     for key, side, seen in (("before", "dst", change.before), ("after", "src", change.after)):
         text = _text(seen)
         if largest and len(seen.content) > largest:

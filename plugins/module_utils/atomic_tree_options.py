@@ -24,6 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan i
     check_pattern,
     matcher,
     parse_mode,
+    parse_secret,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
@@ -51,6 +52,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
             # Raw: as a string, an unquoted 0644 would arrive as the text "420" and pass for a mode.
             "mode": {"type": "raw"},
             "directory_mode": {"type": "raw"},
+            # Raw: Ansible's own refusal of another type does not say which entry of the list it means.
+            "secret": {"type": "raw", "no_log": False},
         },
     },
     "validate": {
@@ -84,6 +87,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         check_pattern(option["pattern"], f"attributes[{number}].pattern")
         for key in ("mode", "directory_mode"):
             parse_mode(option.get(key), f"attributes[{number}].{key}")
+        parse_secret(option.get("secret"), f"attributes[{number}].secret")
 
 
 def rules(attributes: Sequence[Mapping[str, Any]], expected: list[str] | None = None) -> Rules:
@@ -103,9 +107,20 @@ def rules(attributes: Sequence[Mapping[str, Any]], expected: list[str] | None = 
                 _account(option.get("group"), _group, f"{where}.group", expected),
                 parse_mode(option.get("mode"), f"{where}.mode"),
                 parse_mode(option.get("directory_mode"), f"{where}.directory_mode"),
+                parse_secret(option.get("secret"), f"{where}.secret"),
             )
         )
     return Rules(tuple(found), root, root)
+
+
+def secrecy(attributes: Sequence[Mapping[str, Any]]) -> Rules:
+    """Rules that know of secrets alone: enough to say which files not to show, on any host."""
+    return Rules(
+        tuple(
+            Rule(option["pattern"], secret=parse_secret(option.get("secret"), f"attributes[{number}].secret"))
+            for number, option in enumerate(attributes)
+        )
+    )
 
 
 def _user(name: str) -> int:
@@ -131,19 +146,22 @@ def _account(name: str | None, look_up: Callable[[str], int], where: str, expect
 
 def validator(
     checks: Sequence[Mapping[str, str]], show: Callable[[str], str], execute: Callable[[list[str]], tuple[int, str]]
-) -> Callable[[str, str], None]:
+) -> Callable[[str, str, bool], None]:
     """Make the function that puts a staged file through every command whose pattern matches it.
 
-    ``execute`` runs a command and returns its exit status and what it printed.
+    ``execute`` runs a command and returns its exit status and what it printed, which may be lines of the file: of a
+    secret one it is not repeated.
     """
 
-    def validate(path: str, staged: str) -> None:
+    def validate(path: str, staged: str, secret: bool) -> None:
         for number, check in enumerate(checks):
             if not matcher(check["pattern"])(path):
                 continue
             command = _command(check["command"], f"validate[{number}].command")
             try:
                 status, output = execute([part.replace("%s", staged) for part in command])
+                if secret:
+                    output = "what it printed is hidden, for the file is secret"
             except OSError as error:
                 status, output = 127, f"{command[0]}: {error.strerror}"
             if status:

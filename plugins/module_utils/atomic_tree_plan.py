@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import ABSENT, Host, Seen
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
@@ -68,15 +69,29 @@ def parse_mode(value: object, where: str) -> int | None:
     return int(value, 8)
 
 
+def parse_secret(value: object, where: str) -> bool:
+    """Read a boolean in any of Ansible's spellings; False where none is given."""
+    if value is None:
+        return False
+    try:
+        return boolean(value, strict=True)
+    except TypeError:
+        raise WishError(where, f"{described(value)} is not a boolean", "write true or false") from None
+
+
 @dataclass(frozen=True)
 class Rule:
-    """Owner and modes for the paths that a pattern matches; None leaves a part at its default."""
+    """Owner and modes for the paths that a pattern matches; None leaves a part at its default.
+
+    ``secret`` keeps the contents of these files out of everything that is shown.
+    """
 
     pattern: str
     uid: int | None = None
     gid: int | None = None
     mode: int | None = None
     directory_mode: int | None = None
+    secret: bool = False
 
     def matches(self, path: str) -> bool:
         """Tell whether the pattern means this file."""
@@ -97,8 +112,12 @@ class Rules:
 
     def file(self, path: str, content: bytes) -> Seen:
         """The file as it is to be; the first rule that matches counts, and no other."""
-        rule = next((rule for rule in self.rules if rule.matches(path)), Rule(path))
+        rule = self._rule(path)
         return self._seen("file", content, rule, rule.mode, FILE_MODE)
+
+    def secret(self, path: str) -> bool:
+        """Tell whether the contents of the file are not to be shown."""
+        return self._rule(path).secret
 
     def directory(self, path: str) -> Seen:
         """A directory of the tree's own making as it is to be."""
@@ -112,10 +131,16 @@ class Rules:
                 return self._seen("directory", b"", rule, rule.directory_mode, DIRECTORY_MODE)
         return None
 
+    def _rule(self, path: str) -> Rule:
+        return next((rule for rule in self.rules if rule.matches(path)), Rule(path))
+
     def _seen(self, kind: str, content: bytes, rule: Rule, mode: int | None, default: int) -> Seen:
         uid = self.uid if rule.uid is None else rule.uid
         gid = self.gid if rule.gid is None else rule.gid
         return Seen(kind, content, default if mode is None else mode, uid, gid)
+
+
+NO_RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -129,13 +154,14 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Change:
-    """One path and what it changes from and to."""
+    """One path and what it changes from and to; neither content is ever shown where it is ``secret``."""
 
     path: str
     before: Seen
     after: Seen
     entries: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    secret: bool = False
 
 
 @dataclass
@@ -180,7 +206,7 @@ def plan_tree(
     for path in sorted(wanted):
         _plan_file(plan, host, path, wanted[path], rules)
     for path in sorted(set(plan.files) - set(wanted)):
-        _plan_orphan(plan, host, path, prune)
+        _plan_orphan(plan, host, path, prune, rules)
     own = {path for path in manifest["directories"] if host.see_directory(path).kind == "directory"}
     _plan_directories(plan, host, parents(wanted), rules, own)
     plan.drop = _emptied(plan, host, own - set(parents(plan.files)) - set(parents(wanted)))
@@ -189,18 +215,25 @@ def plan_tree(
     return plan
 
 
-def plan_reverted(host: Host, manifest: Mapping[str, Any], load: Callable[[str], bytes]) -> Plan:
-    """Undo the last run that changed something, from its own record; ``load`` fetches a file it put by."""
+def plan_reverted(
+    host: Host, manifest: Mapping[str, Any], load: Callable[[str], bytes], rules: Rules = NO_RULES
+) -> Plan:
+    """Undo the last run that changed something, from its own record; ``load`` fetches a file it put by.
+
+    Of the rules only what they call secret counts; owners and modes are the record's.
+    """
     plan = Plan(files=manifest["files"], directories=manifest["directories"], revertable=False)
     if not manifest.get("revertable"):
         return plan
-    steps = manifest["steps"]
+    steps, previous = manifest["steps"], manifest["previous"]
     for step in steps["changes"]:
         path, after = step["path"], recalled(step["before"], load)
         before = host.see(path)
         _refuse_obstacle(host, path, before)
         if not before.same(after):
-            plan.changes.append(Change(path, before, after, step["entries"]))
+            known = (step, manifest["files"].get(path, {}), previous["files"].get(path, {}))
+            secret = rules.secret(path) or any(_was_secret(record) for record in known)
+            plan.changes.append(Change(path, before, after, step["entries"], secret=secret))
     lost = {step["path"]: recalled(step["before"]) for step in steps["drop"]}
     needed = parents(change.path for change in plan.changes if change.after.kind != "absent")
     for path in sorted({*needed, *lost}, key=lambda path: path.split("/")):
@@ -211,7 +244,7 @@ def plan_reverted(host: Host, manifest: Mapping[str, Any], load: Callable[[str],
         if before.kind == "directory" and not before.same(after):
             plan.adjust.append(Change(step["path"], before, after))
     plan.drop = _emptied(plan, host, {step["path"] for step in steps["make"]})
-    plan.files, plan.directories = manifest["previous"]["files"], manifest["previous"]["directories"]
+    plan.files, plan.directories = _still_secret(previous["files"], plan.changes), previous["directories"]
     return plan
 
 
@@ -269,21 +302,37 @@ def _plan_file(plan: Plan, host: Host, path: str, rendered: Rendered, rules: Rul
     before, after = host.see(path), rules.file(path, rendered.content)
     _refuse_obstacle(host, path, before)
     known = plan.files.get(path)
+    was, secret = _was_secret(known), rules.secret(path)
+    stays = was and (before.content == after.content or digest(after.content) == known["sha256"])
     if not before.same(after):
-        plan.changes.append(Change(path, before, after, rendered.entries, rendered.source))
+        plan.changes.append(Change(path, before, after, rendered.entries, rendered.source, was or secret))
         known = {"sha256": digest(rendered.content)}
     if known:
-        plan.files[path] = {**known, "entries": dict(rendered.entries)}
+        # What was laid down as a secret stays one until other contents replace it, whatever the rules say by now.
+        mark = {"secret": True} if secret or stays else {}
+        plan.files[path] = {"sha256": known["sha256"], "entries": dict(rendered.entries), **mark}
 
 
-def _plan_orphan(plan: Plan, host: Host, path: str, prune: bool) -> None:
+def _still_secret(files: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, Any]:
+    """A manifest in which all files are marked whose secret contents a revert brings back."""
+    secret = {change.path for change in changes if change.secret}
+    return {path: {**known, "secret": True} if path in secret else known for path, known in files.items()}
+
+
+def _was_secret(known: Mapping[str, Any] | None) -> bool:
+    # Records from before there were secrets do not speak of them.
+    return bool(known and known.get("secret", False))
+
+
+def _plan_orphan(plan: Plan, host: Host, path: str, prune: bool, rules: Rules) -> None:
     before, known = host.see(path), plan.files[path]
     if before.kind not in ("file", "link"):
         # Already gone, or replaced by something that the tree never makes: no longer the tree's.
         del plan.files[path]
     elif prune:
         del plan.files[path]
-        plan.changes.append(Change(path, before, ABSENT, known["entries"]))
+        secret = _was_secret(known) or rules.secret(path)
+        plan.changes.append(Change(path, before, ABSENT, known["entries"], secret=secret))
         if before.kind == "link" or digest(before.content) != known["sha256"]:
             plan.warnings.append(
                 f"{host.path(path)} was edited on the host and leaves with the tree; state=reverted brings it back"

@@ -53,8 +53,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_state 
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-# Called with a file's path relative to dest and the absolute path of its staged copy; raises WishError to refuse it.
-Validator = Callable[[str, str], None]
+# Called with a file's path relative to dest, the absolute path of its staged copy and whether it is secret; raises
+# WishError to refuse it.
+Validator = Callable[[str, str, bool], None]
 
 
 def recorded(plan: Plan) -> dict[str, list[Record]]:
@@ -83,7 +84,7 @@ class Transaction:
             self._stage(plan)
             for change in plan.changes:
                 if change.after.kind == "file":
-                    validate(change.path, self.host.path(self._aside(change.path, "new")))
+                    validate(change.path, self.host.path(self._aside(change.path, "new")), change.secret)
             self.store.advance(PREPARE, JOURNAL)
             self._replace()
             self.store.advance(JOURNAL, COMMITTED)
@@ -247,4 +248,5 @@ class Transaction:
 def _step(change: Change, kept: str = "") -> dict[str, Any]:
     kept = kept if change.before.kind == "file" else ""
     before, after = remembered(change.before, kept), remembered(change.after)
-    return {"path": change.path, "before": before, "after": after, "entries": dict(change.entries)}
+    step = {"path": change.path, "before": before, "after": after, "entries": dict(change.entries)}
+    return {**step, "secret": True} if change.secret else step

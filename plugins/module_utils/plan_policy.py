@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import server_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils import release_ids, server_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -20,6 +20,11 @@ ROOT = "host_plan_policy"
 PATHS = {
     "version": "tfserving_version",
     "install_method": "tfserving_install_method",
+    "releases.root": "tfserving_release_root",
+    "releases.images": "tfserving_images",
+    "releases.archives": "tfserving_archives",
+    "releases.package": "tfserving_apt_package",
+    "tls": "tfserving_tls",
     "paths.models": "tfserving_model_root",
     "paths.config": "tfserving_config_root",
     "kernel": "kernel_tuning_*",
@@ -30,6 +35,9 @@ PATHS = {
 DEFAULTS: dict[str, Any] = {
     "version": "2.19.1",
     "install_method": "apt",
+    "releases": {"root": release_ids.ROOT, "images": {}, "archives": {}, "package": release_ids.PACKAGE},
+    # Whether the gRPC ports speak TLS; keys and certificates are no business of the plan.
+    "tls": False,
     "architecture": None,  # of the host, unless the topology is to be overruled
     "paths": {"models": "/var/lib/tfserving/models", "config": "/etc/tfserving"},
     "housekeeping": {
@@ -101,8 +109,6 @@ DEFAULTS: dict[str, Any] = {
     "profiler": False,
 }
 
-INSTALL_METHODS = ("apt", "image", "archive")
-
 
 def _release(path: str, value: Any) -> str:
     try:
@@ -152,7 +158,9 @@ _MEGABYTES = fields.whole(0, what="an amount in MB")
 # The same shape as DEFAULTS, with the check of each value in its place.
 CHECKS: dict[str, Any] = {
     "version": _release,
-    "install_method": fields.one_of(*INSTALL_METHODS),
+    "install_method": fields.one_of(*release_ids.METHODS),
+    "releases": {"root": _directory, "images": fields.mapping, "archives": fields.mapping, "package": fields.text},
+    "tls": fields.boolean,
     "architecture": fields.text,
     "paths": {"models": _directory, "config": _directory},
     "housekeeping": {

@@ -75,6 +75,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
         "cgroup_mode": cgroups.mode,
         **topology_host.read(tree),
         "driver_version": None,
+        "driver_libraries": [],
         "cuda_version": None,
         "problems": numa.problems + locality.problems,
     }

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 PCI = "sys/bus/pci/devices"
@@ -89,6 +90,7 @@ def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, 
         "compute_capability": None,
         "mig": {"mode": None, "instances": []},
         "driver_version": None,
+        "device": driver_files.device(tree, address),
     }
 
 

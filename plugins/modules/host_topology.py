@@ -161,6 +161,10 @@ topology:
         driver_version:
           description: Version of the driver, null without C(nvidia-smi).
           type: str
+        device:
+          description: Its device node, null where no driver is loaded.
+          type: str
+          sample: /dev/nvidia0
     nics:
       description: Network interfaces that are hardware, by name. Virtual functions are not listed.
       type: list
@@ -221,6 +225,10 @@ topology:
     driver_version:
       description: Version of the NVIDIA driver, null without C(nvidia-smi).
       type: str
+    driver_libraries:
+      description: Libraries of the NVIDIA driver that CUDA programs load, as C(name) and C(path); empty without GPUs.
+      type: list
+      elements: dict
     cuda_version:
       description: Newest CUDA version that the driver supports, null where C(nvidia-smi) does not tell.
       type: str
@@ -233,7 +241,7 @@ topology:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_smi, topology
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files, nvidia_smi, topology
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
@@ -252,6 +260,8 @@ def main() -> None:
     except LookupError as error:
         module.fail_json(msg=f"sysroot: {error.args[0]}; give the folder that holds the machine's sys and proc")
     if tree.live:
+        if found["gpus"]:
+            found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
         nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]))
     module.exit_json(changed=False, topology=found)
 

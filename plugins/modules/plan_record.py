@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Without O(plan), returns the plan that the last successful run left on the host.
   - With O(plan), keeps it there. It is written last in a run, so that the record never claims what was not proven.
+  - Beside the plan it remembers which release of the server was in force before the present one.
 options:
   path:
     description: The record on the host.
@@ -47,12 +48,19 @@ plan:
   description: The plan on the host after the call; empty where none was ever recorded.
   type: dict
   returned: always
+previous_server:
+  description: RV(plan.server) of the plan before the last change of the release; empty where there was none.
+  type: dict
+  returned: always
 """
 
 import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+
+# A key of the record that is none of the plan.
+PREVIOUS = "previous_server"
 
 
 def read_record(path: str) -> dict:
@@ -62,6 +70,21 @@ def read_record(path: str) -> dict:
             return json.load(record)
     except FileNotFoundError:
         return {}
+
+
+def separate(record: dict) -> tuple[dict, dict]:
+    """Return the plan of a record and what it remembers of the server before."""
+    plan = dict(record)
+    return plan, plan.pop(PREVIOUS, {})
+
+
+def next_record(present: dict, wanted: dict) -> dict:
+    """Return the record of ``wanted`` after that of ``present``."""
+    plan, before = separate(present)
+    release = [(each.get("server") or {}).get("release") for each in (plan, wanted)]
+    if release[0] and release[0] != release[1]:
+        before = plan["server"]
+    return {**wanted, **({PREVIOUS: before} if before else {})}
 
 
 def as_text(plan: dict) -> str:
@@ -90,12 +113,14 @@ def main() -> None:
         present = read_record(path)
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{path}: cannot be read as a plan ({error}); move it away and run again")
-    if wanted is None or wanted == present:
-        module.exit_json(changed=False, plan=present)
+    record = present if wanted is None else next_record(present, wanted)
+    plan, before = separate(record)
+    if record == present:
+        module.exit_json(changed=False, plan=plan, previous_server=before)
     if not module.check_mode:
-        write_record(module, path, wanted)
-    diff = {"before": as_text(present), "after": as_text(wanted), "before_header": path, "after_header": path}
-    module.exit_json(changed=True, plan=wanted, diff=diff)
+        write_record(module, path, record)
+    diff = {"before": as_text(present), "after": as_text(record), "before_header": path, "after_header": path}
+    module.exit_json(changed=True, plan=plan, previous_server=before, diff=diff)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,10 @@ options:
     description: The unit of an instance; C({name}) stands for the instance's name.
     type: str
     default: tfserving@{name}.service
+  health_template:
+    description: The unit that watches an instance; it is started again where it asks for other models than the plan has.
+    type: str
+    default: tfserving-health@{name}.service
   probe:
     description: Whether each model must answer a prediction.
     type: bool
@@ -86,6 +90,11 @@ stopped:
   returned: always
   type: list
   elements: str
+watched:
+  description: Instances whose health unit was started again.
+  returned: always
+  type: list
+  elements: str
 instances:
   description: What each instance serves, as returned by M(tfserving.fleet.model_status).
   returned: always
@@ -106,6 +115,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import process_fac
 from ansible_collections.tfserving.fleet.plugins.module_utils.units import Units, planned_mark
 
 
+ACTS = ("started", "restarted", "enabled", "stopped", "watched")
+
+
 class Conductor:
     """Carries out one call of the module."""
 
@@ -113,17 +125,18 @@ class Conductor:
         self.module = module
         self.wishes = module.params
         self.units = Units(process_facts.runner(module), self.wishes["unit_template"])
-        self.done: dict[str, list] = {"started": [], "restarted": [], "enabled": [], "stopped": [], "instances": []}
+        self.health = Units(self.units.run, self.wishes["health_template"])
+        self.done: dict[str, list] = {act: [] for act in (*ACTS, "instances")}
 
     @property
     def changed(self) -> bool:
         """Whether anything was done, or would be in check mode."""
-        return any(self.done[act] for act in ("started", "restarted", "enabled", "stopped"))
+        return any(self.done[act] for act in ACTS)
 
     def conduct(self) -> None:
         """Stop what is surplus, then bring up one instance after another; ends the module."""
         wanted = {instance["name"]: instance for instance in self.wishes["instances"]}
-        if not self.module.check_mode and self.units.reload_needed(list(wanted)):
+        if not self.module.check_mode and any(units.reload_needed(list(wanted)) for units in (self.units, self.health)):
             self.units.reload()
         for name in self.units.instances():
             if name not in wanted:
@@ -132,6 +145,7 @@ class Conductor:
             self._bring_up(instance)
             if not self.module.check_mode:
                 self._prove(instance)
+                self._watch(instance["name"])
         self.module.exit_json(changed=self.changed, **self.done)
 
     def _bring_up(self, instance: Mapping[str, Any]) -> None:
@@ -145,6 +159,16 @@ class Conductor:
             self._act("started", name, self.units.start)
         elif unit.running_mark != mark:
             self._act("restarted", name, self.units.restart)
+
+    def _watch(self, name: str) -> None:
+        """Let the health unit ask for the models of the plan: those can change without a restart of the server."""
+        watcher = self.health.show(name)
+        if watcher.mark and watcher.running_mark != watcher.mark:
+            self._act("watched", name, self._watch_anew)
+
+    def _watch_anew(self, name: str) -> None:
+        # Not awaited: it is active when the models are, and that has just been proven.
+        self.health.command("restart", "--no-block", self.health.unit(name))
 
     def _act(self, act: str, name: str, deed: Any) -> None:
         self.done[act].append(name)
@@ -177,6 +201,7 @@ def main() -> None:
             "model_root": {"type": "path", "default": "/var/lib/tfserving/models"},
             "revision": {"type": "str", "default": ""},
             "unit_template": {"type": "str", "default": "tfserving@{name}.service"},
+            "health_template": {"type": "str", "default": "tfserving-health@{name}.service"},
             "probe": {"type": "bool", "default": True},
         },
         supports_check_mode=True,

@@ -77,6 +77,18 @@ options:
       directory_mode:
         description: Mode of directories, in octal and in quotes, such as V('0750').
         type: raw
+      secret:
+        description:
+          - Whether the files hold secrets, V(true) or V(false). Nothing of their contents is then shown, neither in a
+            diff nor in an error message. A diff says that such a file is new, changed or removed, without a checksum
+            or a size; owners and modes are shown as ever.
+          - The words of a failed rendering or of a validator may repeat the contents and are withheld as well. An
+            undefined variable is named if the template itself names it.
+          - The host remembers which files were secret when they were written. They stay hidden when they are removed
+            or taken back, and when this option has been taken away, until other contents have replaced theirs.
+          - It does not make the files unreadable; give them an O(attributes[].mode) for that.
+          - The default is V(false).
+        type: raw
   validate:
     description:
       - Commands that must accept a new or changed file before any file is replaced. All whose pattern matches are run,
@@ -141,7 +153,9 @@ attributes:
     description: Says what a run would do and writes nothing. An account that does not exist yet is a warning only.
   diff_mode:
     support: full
-    description: Shows contents, and owners and modes, as M(ansible.builtin.template) does.
+    description:
+      - Shows contents, and owners and modes, as M(ansible.builtin.template) does, save the contents of files that are
+        O(attributes[].secret).
   vault:
     support: full
     description: Encrypted files in the tree are decrypted.
@@ -158,6 +172,9 @@ EXAMPLES = r"""
     expand:
       instance: "{{ plan.instances }}"
     attributes:
+      - pattern: etc/tfserving/*/environment
+        mode: '0600'
+        secret: true
       - pattern: etc/tfserving/**
         group: tfserving
         mode: '0640'
@@ -234,14 +251,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_option
     ARGUMENT_SPEC,
     check_options,
     rules,
+    secrecy,
     unpack,
     validator,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import (
-    Rules,
-    plan_reverted,
-    plan_tree,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import plan_reverted, plan_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 # From the action alone. As no_log the parcel, and with it the files' contents, stays out of the system's log and of
@@ -287,9 +301,11 @@ def run(module: AnsibleModule) -> dict:
 def _planner(module: AnsibleModule, tree: Tree, files: dict, warnings: list[str]):
     options = module.params
     if options["state"] == "reverted":
-        return lambda host, manifest: plan_reverted(host, manifest, tree.kept)
+        secrets = secrecy(options["attributes"])
+        return lambda host, manifest: plan_reverted(host, manifest, tree.kept, secrets)
     if options["state"] == "absent":
-        return lambda host, manifest: plan_tree(host, {}, Rules(), manifest, prune=True)
+        secrets = secrecy(options["attributes"])
+        return lambda host, manifest: plan_tree(host, {}, secrets, manifest, prune=True)
     attributes = rules(options["attributes"], warnings if module.check_mode else None)
     return lambda host, manifest: plan_tree(host, files, attributes, manifest, options["prune"])
 

@@ -71,6 +71,7 @@ def topology(
         "libc": None,
         "architecture": "x86_64",
         "driver_version": None,
+        "driver_libraries": [],
         "cuda_version": None,
         "problems": [],
     }
@@ -159,6 +160,7 @@ def _gpu(index: int, wished: Mapping[str, Any], usable_of: dict[int, list[int]],
         "compute_capability": None,
         "mig": {"mode": None, "instances": []},
         "driver_version": None,
+        "device": None,
         **wished,
         "node": node,
     }

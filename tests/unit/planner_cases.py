@@ -12,7 +12,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import hos
 from hypothesis import strategies as st
 
 GPU_MB = 81920
-IMAGE = {"install_method": "image"}
+VERSIONS = ("2.17.0", "2.18.0", "2.19.1", "2.20.0")
+RELEASES = {
+    "images": {version: f"registry.example/tensorflow/serving@sha256:{'a1' * 32}" for version in VERSIONS},
+    "archives": {version: {"uri": "/srv/server.tar.gz", "sha256": "b2" * 32} for version in VERSIONS},
+}
+IMAGE = {"install_method": "image", "releases": RELEASES}
+ARCHIVE = {"install_method": "archive", "releases": RELEASES}
 
 
 def model(name: str = "ranker", **keys: Any) -> dict[str, Any]:

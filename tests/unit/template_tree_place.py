@@ -54,7 +54,7 @@ class Place:
         *rules: Rule,
         check: bool = False,
         prune: bool = True,
-        validate: Callable[[str, str], None] = lambda path, staged: None,
+        validate: Callable[[str, str, bool], None] = lambda path, staged, secret: None,
     ) -> Outcome:
         wanted = {path: Rendered(content, path, {"unit": path.split("/")[0]}) for path, content in files.items()}
         return self.tree().run(
@@ -67,7 +67,7 @@ class Place:
     def reverted(self, check: bool = False) -> Outcome:
         tree = self.tree()
         return tree.run(
-            lambda host, manifest: plan_reverted(host, manifest, tree.kept), lambda path, staged: None, check
+            lambda host, manifest: plan_reverted(host, manifest, tree.kept), lambda path, staged, secret: None, check
         )
 
     def write(self, files: Mapping[str, bytes], mode: int = 0o644) -> None:

@@ -42,7 +42,7 @@ PLAYBOOK = """
     instances: [{name: ranker, models: ["{{ models[0].name }}"], gpus: "{{ hardware.gpus | length }}"}]
   tasks:
     - ansible.builtin.copy:
-        content: "{{ hardware | tfserving.fleet.host_plan(instances, models, {'install_method': 'image'}) | to_json }}"
+        content: "{{ hardware | tfserving.fleet.host_plan(instances, models, policy) | to_json }}"
         dest: "{{ playbook_dir }}/plan.json"
         mode: "0600"
 """
@@ -50,7 +50,7 @@ PLAYBOOK = """
 
 def test_wishes_that_are_templates_themselves_can_be_planned(tmp_path):
     (tmp_path / "play.yml").write_text(PLAYBOOK)
-    (tmp_path / "hardware.json").write_text(json.dumps({"hardware": box(2)}))
+    (tmp_path / "hardware.json").write_text(json.dumps({"hardware": box(2), "policy": IMAGE}))
     play = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", "@hardware.json", "play.yml"]
     environment = {
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),

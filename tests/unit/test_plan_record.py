@@ -50,6 +50,20 @@ def test_a_recorded_plan_is_read_back_and_recorded_once(run, tmp_path):
     assert run(path=path)[1]["plan"] == {"schema": 1}
 
 
+def plan_of(release):
+    return {"schema": 1, "server": {"version": release, "release": {"id": f"serving@{release}"}}}
+
+
+def test_the_release_before_the_present_one_is_remembered_beside_the_plan(run, tmp_path):
+    path = str(tmp_path / "plan.json")
+    assert run(path=path, plan=plan_of("1"))[1]["previous_server"] == {}
+    for release, before in (("1", {}), ("2", plan_of("1")["server"]), ("2", plan_of("1")["server"])):
+        answer = run(path=path, plan=plan_of(release))[1]
+        assert (answer["plan"], answer["previous_server"]) == (plan_of(release), before)
+    assert run(path=path, plan=plan_of("1"))[1]["previous_server"] == plan_of("2")["server"]
+    assert run(path=path)[1]["plan"] == plan_of("1")
+
+
 def test_check_mode_shows_the_difference_and_leaves_the_record(run, tmp_path):
     path = str(tmp_path / "plan.json")
     run(path=path, plan={"schema": 1})

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 settings.register_profile("planner", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 settings.load_profile("planner")
 
-POLICIES = st.fixed_dictionaries({"install_method": st.just("image"), "drain_then_swap": st.booleans()})
+POLICIES = st.booleans().map(lambda leave: {**cases.IMAGE, "drain_then_swap": leave})
 
 
 def granted(topology, wishes, policy):

@@ -8,7 +8,7 @@ import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.batching import longest_batch_ms
-from planner_cases import IMAGE, box, gpus, instance, model, plan
+from planner_cases import ARCHIVE, IMAGE, box, gpus, instance, model, plan
 
 # 13 cores: one for the system, twelve for the only instance.
 CPU_HOST = machines.topology(sockets=1, cores=13, smt=1, memory_mb=65536)
@@ -408,7 +408,7 @@ def test_upstream_builds_are_for_x86_64_only(method):
     assert "for which upstream builds x86_64 only, and this host is aarch64; use archive" in refusal(
         machine=arm, install_method=method
     )
-    assert only(machine=arm, install_method="archive")["environment"]["LD_PRELOAD"].startswith("/usr/lib/aarch64")
+    assert only(machine=arm, **ARCHIVE)["environment"]["LD_PRELOAD"].startswith("/usr/lib/aarch64")
 
 
 @pytest.mark.parametrize(

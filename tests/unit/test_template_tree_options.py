@@ -140,9 +140,9 @@ def test_a_validator_gets_the_staged_path_and_its_words_come_back_with_the_desti
 
     checks = [{"pattern": "*.service", "command": "verify '--on=%s' x"}]
     validate = validator(checks, lambda path: "/etc/" + path, execute)
-    validate("a.timer", "/stage/a.timer")
+    validate("a.timer", "/stage/a.timer", False)
     with pytest.raises(WishError) as refusal:
-        validate("a.service", "/stage/a.service")
+        validate("a.service", "/stage/a.service", False)
     assert ran == [["verify", "--on=/stage/a.service", "x"]]
     assert str(refusal.value) == (
         "/etc/a.service: 'verify '--on=%s' x' refuses it with status 3: /etc/a.service:4: nonsense"
@@ -154,7 +154,7 @@ def test_a_validator_that_is_not_installed_refuses():
         raise FileNotFoundError(2, "No such file or directory")
 
     with pytest.raises(WishError) as refusal:
-        validator([{"pattern": "*", "command": "gone %s"}], str, execute)("a", "/stage/a")
+        validator([{"pattern": "*", "command": "gone %s"}], str, execute)("a", "/stage/a", True)
     assert str(refusal.value) == "a: 'gone %s' refuses it with status 127: gone: No such file or directory"
 
 

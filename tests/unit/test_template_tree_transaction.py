@@ -254,7 +254,7 @@ def test_an_interrupt_at_the_keyboard_puts_everything_back(place):
     place.write({"etc/app.conf": b"old"})
     before = place.seen()
 
-    def impatient(path, staged):
+    def impatient(path, staged, secret):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -267,7 +267,7 @@ def test_every_file_is_validated_under_its_own_name_before_the_first_is_replaced
     place.write({"etc/a.service": b"old a", "etc/b.service": b"same"})
     looked = []
 
-    def look(path, staged):
+    def look(path, staged, secret):
         held = Path(staged)
         looked.append((path, held.name, held.read_bytes(), (place.dest / path).exists()))
         assert (place.dest / "etc/a.service").read_bytes() == b"old a"
@@ -282,7 +282,7 @@ def test_a_refused_file_changes_nothing_and_the_error_says_so(place):
     place.write({"a": b"old"})
     before = place.seen()
 
-    def refuse(path, staged):
+    def refuse(path, staged, secret):
         if path == "b/c":
             raise WishError("/b/c", "is no good", "")
 
@@ -309,7 +309,7 @@ def test_a_failed_run_leaves_the_way_back_open(place):
     place.write({"a": b"theirs"})
     place.present({"a": b"ours"})
 
-    def refuse(path, staged):
+    def refuse(path, staged, secret):
         raise WishError(path, "is no good", "")
 
     with pytest.raises(WishError):
@@ -319,7 +319,7 @@ def test_a_failed_run_leaves_the_way_back_open(place):
 
 
 def test_a_killed_run_is_reported_even_when_the_next_one_fails(place):
-    def refuse(path, staged):
+    def refuse(path, staged, secret):
         raise WishError(path, "is no good", "")
 
     def killed_while_clearing_up():

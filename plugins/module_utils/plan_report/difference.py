@@ -22,7 +22,7 @@ EFFECTS = {
 }
 
 # Told elsewhere, or told by other keys.
-_NOT_COMPARED = ("name", "models", "reasons", "overrides", "digest", "model_config")
+_NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Of a model: too long to be shown, or nothing to be passed around. That they differ is enough.
 _NOT_SHOWN = ("source", "probe", "contract")
 _MODEL_KEYS = ("versions", "keep", "memory_mb", "weight", *_NOT_SHOWN)
@@ -98,7 +98,9 @@ def _host_changes(plan: Data, previous: Data) -> Iterable[Change]:
 
 
 def _section(plan: Data, name: str) -> dict[str, Any]:
-    return {f"{name}.{key}": value for key, value in (plan.get(name) or {}).items() if key != "reason"}
+    # Of a release its name says all: it holds the digest.
+    shown = {key: value["id"] if key == "release" else value for key, value in (plan.get(name) or {}).items()}
+    return {f"{name}.{key}": value for key, value in shown.items() if key != "reason"}
 
 
 def _model_changes(plan: Data, previous: Data) -> Iterable[Change]:

@@ -39,6 +39,8 @@ class Site:
     """The variables that preload the memory allocator."""
     serving_mb: int | None
     """The host's memory less what the system keeps."""
+    release: Mapping[str, Any]
+    """The server's release, as ``release_ids.release`` names it."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
     instance = {
         "name": wish.name,
         "models": list(wish.models),
+        "server": {key: site.release[key] for key in ("id", "binary", "chroot")} | {"version": settings["version"]},
         "profile": wish.profile,
         "slo_p99_ms": wish.slo_p99_ms,
         "cpus": cpu_mask.listed(drafted.place.mask),
@@ -95,7 +98,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
         "model_config": server.model_config(drafted.models, settings["paths"]["models"]),
         "monitoring": {"prometheus_config": {"enable": True, "path": settings["metrics_path"]}},
         "flags": server.flags(sheet, wish, drafted.figures, drafted.models, settings),
-        "environment": server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, site.allocator),
+        "environment": server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, vars(site)),
         "start_timeout_s": server.start_timeout_s(sheet, drafted.models, bool(drafted.gpus)),
         "reasons": sheet.reasons,
         "overrides": sheet.overrides,
@@ -106,11 +109,11 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
 
 # What a running server cannot take up: a change of any of these is due for a restart. Models come by hot reload, and
 # the limits of memory and time concern systemd alone.
-RESTART_KEYS = ("cpus", "gpus", "batching", "monitoring", "flags", "environment")
+RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment")
 
 
 def _digest(instance: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Return a short text that changes exactly when the instance is due for a restart."""
     numa = {key: instance["memory"][key] for key in ("policy", "mask")}
-    what = [settings["version"], settings["install_method"], numa, {key: instance[key] for key in RESTART_KEYS}]
+    what = [numa, {key: instance[key] for key in RESTART_KEYS}]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]

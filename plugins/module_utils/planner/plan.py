@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     jemalloc,
     kernel_settings,
     plan_policy,
+    release_ids,
     server_runtimes,
     wish_fields,
     wishes,
@@ -26,6 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import (
     machine,
     memory,
     placement,
+    sandbox,
     swaps,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import counted, joined
@@ -60,13 +62,14 @@ def host_plan(
 
     serving_mb = memory.serving_memory_mb(host, settings["memory"])
     allocator = _allocator(host, settings)
-    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb)
+    release = release_ids.release(settings["version"], settings["install_method"], **settings["releases"])
+    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb, release)
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
     plan = {
         "schema": SCHEMA,
-        "server": {"version": settings["version"], "method": settings["install_method"]},
+        "server": {"version": settings["version"], "method": settings["install_method"], "release": release},
         "paths": dict(settings["paths"]),
         "allocator": dict(allocator),
         "housekeeping": _half(host, halves.housekeeping, halves.housekeeping_reason),
@@ -81,16 +84,22 @@ def host_plan(
             *_idle_nodes(places, halves),
         ],
     }
-    _add_host_layer(plan, topology, settings)
+    _add_host_layer(plan, topology, settings, assigned)
     return plan
 
 
-def _add_host_layer(plan: dict[str, Any], topology: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Add what keeps the CPUs apart, the lines that this gives each instance's unit, and the kernel's settings."""
+def _add_host_layer(
+    plan: dict[str, Any], topology: Mapping[str, Any], settings: Mapping[str, Any], assigned: list[list[gpus.Gpu]]
+) -> None:
+    """Add what keeps the CPUs apart, the lines of each instance's unit, and the kernel's settings."""
     partition = cpu_partition.partition(topology, plan, settings["extra_slices"])
     lines = partition.pop("instances")
-    for each in plan["instances"]:
-        each["unit"] = lines[each["name"]]
+    libraries = topology.get("driver_libraries") or []
+    for each, devices in zip(plan["instances"], assigned):
+        used = {gpu.index for gpu in devices}
+        mine = [gpu for gpu in topology.get("gpus") or () if gpu["index"] in used]
+        sealed = sandbox.lines(each, plan["server"]["release"], mine, libraries, plan["paths"])
+        each["unit"] = {**lines[each["name"]], **sealed}
     ports = [port for each in plan["instances"] for port in each["ports"].values()]
     plan["partition"] = partition
     plan["kernel"] = kernel_settings.settings(topology, settings["kernel"], bool(plan["housekeeping"]["cpus"]), ports)

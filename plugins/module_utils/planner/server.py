@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import server_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import sandbox
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.gpu_memory import FLAG as FRACTION_FLAG
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.gpus import Gpu
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet
@@ -26,6 +27,7 @@ OWNED = {
     "enable_batching": "set batching.enabled of the instance",
     "batching_parameters_file": "set the fields under batching of the instance",
     "monitoring_config_file": "leave it out; metrics are always on",
+    "ssl_config_file": "set tfserving_tls, tfserving_tls_certificate and tfserving_tls_key",
     "tensorflow_session_parallelism": "set tensorflow_intra_op_parallelism and tensorflow_inter_op_parallelism",
     # It would silently turn off every flag that the plan relies on: threads, batching, GPU memory, warm-up.
     "platform_config_file": "leave it out; it would switch off the threads, batching and memory of the plan",
@@ -66,6 +68,8 @@ def flags(
     if plan["batching"]:
         result["enable_batching"] = True
         result["batching_parameters_file"] = f"{folder}/batching.config"
+    if policy["tls"]:
+        result["ssl_config_file"] = f"{folder}/ssl.config"
     if plan["gpu_memory_fraction"] is not None:
         result[FRACTION_FLAG] = plan["gpu_memory_fraction"]
     result.update(_settled(sheet, wish, policy))
@@ -140,17 +144,19 @@ def _check_wished(
 
 
 def environment(
-    sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], shared: bool, gpu_host: bool, allocator: Mapping[str, str]
+    sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], shared: bool, gpu_host: bool, site: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return the variables of the server's process.
 
     ``shared``: another instance is on its GPUs. ``gpu_host``: the host has GPUs, be they for this instance or not.
+    ``site``: the host's ``allocator``, the variables that preload it, and ``release``.
     """
-    planned = {name: (value, ALLOCATOR_REASON) for name, value in allocator.items()}
+    planned = {name: (value, ALLOCATOR_REASON) for name, value in site["allocator"].items()}
     if gpus:
         visible = ",".join(str(gpu.identity) for gpu in gpus)
         planned["CUDA_DEVICE_ORDER"] = ("PCI_BUS_ID", "GPU numbers as nvidia-smi shows them")
         planned["CUDA_VISIBLE_DEVICES"] = (visible, "the GPUs of this instance and no others")
+        planned.update(sandbox.environment(wish.name, site["release"]["chroot"]))
         if not shared and FRACTION_FLAG not in wish.flags:
             reason = "its GPUs are its own: memory is taken as models need it, and monitoring shows how much that is"
             planned["TF_FORCE_GPU_ALLOW_GROWTH"] = ("true", reason)

@@ -1,0 +1,63 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a certificate and a key can serve together. On the controller only: ansible-core brings ``cryptography``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+CERTIFICATE = "tfserving_tls_certificate"
+KEY = "tfserving_tls_key"
+CLIENT_CA = "tfserving_tls_client_ca"
+
+
+def check(certificate: str, key: str, client_ca: str, now: datetime | None = None) -> None:
+    """Raise WishError where the server would start and then fail every handshake; nothing secret is in its text.
+
+    All are PEM texts, empty for none.
+    """
+    if not certificate:
+        for name, value in ((KEY, key), (CLIENT_CA, client_ca)):
+            if value:
+                raise WishError(name, f"is set and {CERTIFICATE} is not", "set both, or leave both out")
+        return
+    if not key:
+        raise WishError(KEY, f"is empty and {CERTIFICATE} is set", "set both, or leave both out")
+    _check_pair(certificate, key, now or datetime.now(timezone.utc))
+    if client_ca:
+        _read(CLIENT_CA, _x509().load_pem_x509_certificates, client_ca, "certificates")
+
+
+def _check_pair(certificate: str, key: str, now: datetime) -> None:
+    # Imported here: module_utils are also sent to hosts, which may lack it and never come here.
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    first = _read(CERTIFICATE, _x509().load_pem_x509_certificates, certificate, "a certificate")[0]
+    private = _read(KEY, lambda text: load_pem_private_key(text, None), key, "a private key without a passphrase")
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+        raise WishError(KEY, f"is not the key of {CERTIFICATE}", "give the two that belong together")
+    end = first.not_valid_after_utc
+    if end <= now:
+        raise WishError(CERTIFICATE, f"has ended on {end:%Y-%m-%d}", "renew it, as playbooks/certificates.yml does")
+    if first.not_valid_before_utc > now:
+        begins = f"{first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise WishError(CERTIFICATE, f"begins on {begins} only", "wait, or look at the clocks")
+
+
+def _x509() -> Any:
+    from cryptography import x509
+
+    return x509
+
+
+def _read(name: str, load: Callable[[bytes], Any], text: str, what: str) -> Any:
+    try:
+        return load(text.encode())
+    except (ValueError, TypeError):
+        # The library's own words may quote what it could not read.
+        raise WishError(name, f"is not the PEM text of {what}", "begin it with its -----BEGIN line") from None

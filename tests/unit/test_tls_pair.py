@@ -1,0 +1,97 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a certificate and a key before a host is given them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.filter.tls_refusal import tls_refusal
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+NOW = datetime.now(timezone.utc)
+DAY = timedelta(days=1)
+
+
+def pem(key, encryption=None):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
+
+
+def pair(begin=NOW - DAY, end=NOW + DAY):
+    """Return a certificate and its key as PEM texts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gpu-1")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), begin, end)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode(), pem(key)
+
+
+def test_a_pair_that_belongs_together_is_taken_with_and_without_clients_to_know():
+    certificate, key = pair()
+    assert tls_refusal(certificate, key) == ""
+    assert tls_refusal(certificate, key, certificate) == ""
+
+
+def test_no_certificate_is_no_refusal():
+    assert tls_refusal("", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("texts", "refusal"),
+    [
+        (
+            ("CERT", ""),
+            "tfserving_tls_key: is empty and tfserving_tls_certificate is set; set both, or leave both out",
+        ),
+        (("", "KEY"), "tfserving_tls_key: is set and tfserving_tls_certificate is not; set both, or leave both out"),
+        (
+            ("", "", "CA"),
+            "tfserving_tls_client_ca: is set and tfserving_tls_certificate is not; set both, or leave both out",
+        ),
+    ],
+)
+def test_one_without_the_other_is_refused(texts, refusal):
+    assert tls_refusal(*texts) == refusal
+
+
+def test_the_key_of_another_certificate_is_refused():
+    assert tls_refusal(pair()[0], pair()[1]) == (
+        "tfserving_tls_key: is not the key of tfserving_tls_certificate; give the two that belong together"
+    )
+
+
+def test_a_certificate_that_has_ended_is_refused():
+    certificate, key = pair(NOW - 3 * DAY, NOW - DAY)
+    assert tls_refusal(certificate, key) == (
+        f"tfserving_tls_certificate: has ended on {NOW - DAY:%Y-%m-%d}; renew it, as playbooks/certificates.yml does"
+    )
+
+
+def test_a_certificate_of_tomorrow_is_refused():
+    certificate, key = pair(NOW + DAY, NOW + 2 * DAY)
+    assert "begins on" in tls_refusal(certificate, key)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_no_pem_text_is_refused_without_being_shown(place):
+    texts = [*pair(), pair()[0]]
+    texts[place] = "hunter2"
+    name, what = [
+        ("tfserving_tls_certificate", "a certificate"),
+        ("tfserving_tls_key", "a private key without a passphrase"),
+        ("tfserving_tls_client_ca", "certificates"),
+    ][place]
+    assert tls_refusal(*texts) == f"{name}: is not the PEM text of {what}; begin it with its -----BEGIN line"
+
+
+def test_a_key_with_a_passphrase_is_refused():
+    key = pem(ec.generate_private_key(ec.SECP256R1()), BestAvailableEncryption(b"x"))
+    assert "is not the PEM text of a private key without a passphrase" in tls_refusal(pair()[0], key)
