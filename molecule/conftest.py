@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import tarfile
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +70,9 @@ class Serving:
     def environment(self) -> dict[str, str]:
         return dict(pair.split("=", 1) for pair in self.process("environ").split("\0") if "=" in pair)
 
+    def command_of_unit(self) -> str:
+        return self.show("ExecStart")
+
     def command_line(self) -> list[str]:
         return self.process("cmdline").rstrip("\0").split("\0")
 
@@ -103,31 +108,41 @@ class Run:
 
 @pytest.fixture
 def site(tmp_path):
-    """Run site.yml against the scenario's host; keyword arguments override the inventory.
+    """Run site.yml against the scenario's hosts; keyword arguments override the inventory.
 
-    ``kill_at`` ends the run the hard way as soon as a line of its output holds that text.
+    ``kill_at`` ends the run the hard way as soon as a line of its output holds that text, ``kill_after`` when it has
+    run for so many seconds.
     """
 
-    def run(*options: str, kill_at: str = "", **variables) -> Run:
+    def run(*options: str, kill_at: str = "", kill_after: float = 0, playbook: str = "site.yml", **variables) -> Run:
         overrides = tmp_path / "overrides.json"
         overrides.write_text(json.dumps(variables))
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
         plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
         with subprocess.Popen(
-            ["ansible-playbook", "-i", inventory, "-e", f"@{overrides}", *options, "site.yml"],
+            ["ansible-playbook", "-i", inventory, "-e", f"@{overrides}", *options, playbook],
             cwd=ROOT,
             env={**os.environ, **plain},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        ) as playbook:
+        ) as process:
+
+            def kill() -> None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+            clock = threading.Timer(kill_after, kill)
+            if kill_after:
+                clock.start()
             lines = []
-            for line in playbook.stdout:
+            for line in process.stdout:
                 lines.append(line)
                 if kill_at and kill_at in line:
-                    os.killpg(playbook.pid, signal.SIGKILL)
-        return Run(playbook.returncode, "".join(lines))
+                    kill()
+            clock.cancel()
+        return Run(process.returncode, "".join(lines))
 
     return run
 

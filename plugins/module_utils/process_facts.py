@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -230,6 +230,17 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
         started_at=_started(home, proc),
         replaced=_link(str(home / "exe")).endswith(" (deleted)"),
     )
+
+
+def allocator_problems(instance: Mapping[str, Any], found: Process) -> list[str]:
+    """Return a sentence where the planned allocator is not mapped: the loader goes on without what it cannot load."""
+    preload = (instance.get("environment") or {}).get("LD_PRELOAD", "")
+    # LD_PRELOAD separates its libraries by blanks or colons.
+    names = [os.path.basename(path) for path in preload.replace(":", " ").split()]
+    wanted = [known for known in ("jemalloc", "tcmalloc", "mimalloc") if any(known in name for name in names)]
+    if not wanted or found.allocator in ("unknown", *wanted):
+        return []
+    return [f"its allocator is {found.allocator} although {preload} is to be preloaded"]
 
 
 def _threads(home: Path) -> list[Path]:

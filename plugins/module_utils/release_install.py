@@ -27,7 +27,7 @@ def install(params: Mapping[str, Any], check_mode: bool, run: Run) -> dict[str, 
     store = Store(params["root"])
     found = store.present(plan)
     if found is None and not check_mode:
-        with store.lock():
+        with store.lock(params["lock_timeout"]):
             # Once more, now that nobody else can change what it finds.
             found = store.present(plan)
             if found is None:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ STAGING = ".staging-"
 DELETED = ".deleted-"
 RECORD = "release.json"
 TREE = "rootfs"
+LOCK_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,20 @@ class Store:
         return [self.path(name) for name in _names(self.root) if name.startswith((STAGING, DELETED))]
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for this run; another run on the same host is refused, not waited for."""
+    def lock(self, patience_s: float = 0) -> Iterator[None]:
+        """Hold the store for this run; after ``patience_s`` of waiting for another run, refuse.
+
+        What a killed controller has begun goes on for a while on the host: its successor waits for that.
+        """
         os.makedirs(self.root, mode=0o755, exist_ok=True)
         handle = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                problem = "another run is at work on the releases of this host"
-                raise WishError(self.root, problem, "wait for its end, then run again") from None
+            deadline = time.monotonic() + patience_s
+            while not _locked(handle):
+                if time.monotonic() >= deadline:
+                    problem = "another run is at work on the releases of this host"
+                    raise WishError(self.root, problem, "wait for its end, then run again")
+                time.sleep(LOCK_PAUSE_S)
             yield
         finally:
             os.close(handle)
@@ -151,6 +157,14 @@ class Store:
 
     def _published(self, release: str) -> int:
         return os.stat(os.path.join(self.path(release), RECORD)).st_mtime_ns
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _names(directory: str) -> list[str]:

@@ -95,7 +95,6 @@ instances:
     problem: {description: What is not as it should be; empty when all is well., type: str}
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -202,18 +201,10 @@ def process_problems(instance: Mapping[str, Any], process: process_facts.Process
     planned = instance.get("cpus")
     if planned and cpu_list.parse(planned) != cpu_list.parse(process.cpus):
         problems.append(f"it runs on the CPUs {process.cpus}, planned are {planned}")
-    preload = (instance.get("environment") or {}).get("LD_PRELOAD", "")
-    if process.allocator not in ("unknown", *_libraries(preload)) and _libraries(preload):
-        problems.append(f"its allocator is {process.allocator} although {preload} is to be preloaded")
+    problems += process_facts.allocator_problems(instance, process)
     if process.replaced:
         problems.append("its binary was replaced since it started; restart it")
     return problems
-
-
-def _libraries(preload: str) -> list[str]:
-    """Name the allocators among the libraries of LD_PRELOAD, which separates them by blanks or colons."""
-    names = [os.path.basename(path) for path in preload.replace(":", " ").split()]
-    return [known for known in ("jemalloc", "tcmalloc", "mimalloc") if any(known in name for name in names)]
 
 
 def main() -> None:

@@ -67,6 +67,10 @@ options:
     description: Seconds of silence after which the download of an archive is given up.
     type: int
     default: 60
+  lock_timeout:
+    description: Seconds to wait for another run that works on the releases of this host.
+    type: int
+    default: 120
   package:
     description: Installed package for O(method=apt). Its regular files are copied, without settings and documentation.
     type: str
@@ -92,7 +96,7 @@ attributes:
     description: Shows the release and its source where it is new.
     support: full
 notes:
-  - Needs root. Only one run at a time works on the releases of a host; a second one is refused.
+  - Needs root. Only one run at a time works on the releases of a host.
   - The host's C(/etc/containers/policy.json) and C(registries.conf) apply to images, and the environment's proxies.
 seealso:
   - module: tfserving.fleet.server_releases_prune
@@ -192,6 +196,7 @@ ARGUMENTS = {
     "archive_uri": {"type": "str"},
     "archive_sha256": {"type": "str"},
     "download_timeout": {"type": "int", "default": 60},
+    "lock_timeout": {"type": "int", "default": 120},
     "package": {"type": "str", "default": PACKAGE},
     "binary": {"type": "str"},
     "state": {"type": "str", "choices": ["present"], "default": "present"},

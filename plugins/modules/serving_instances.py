@@ -41,7 +41,7 @@ options:
     type: str
     default: tfserving@{name}.service
   health_template:
-    description: The unit that watches an instance; it is started again where it asks for other models than the plan has.
+    description: The unit that watches an instance; started anew where it asks for other models than the plan has.
     type: str
     default: tfserving-health@{name}.service
   probe:
@@ -113,7 +113,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check, serving_watch
 from ansible_collections.tfserving.fleet.plugins.module_utils.units import Units, planned_mark
-
 
 ACTS = ("started", "restarted", "enabled", "stopped", "watched")
 
@@ -190,6 +189,16 @@ class Conductor:
             self.module.fail_json(changed=self.changed, **serving_watch.failure(*given_up), **self.done)
         for text in serving_watch.unproven([watch.report()]):
             self.module.warn(text)
+        self._prove_allocator(instance)
+
+    def _prove_allocator(self, instance: Mapping[str, Any]) -> None:
+        # In the root of an image the library may be too new for the image's own C library, which only the loader tells.
+        process = process_facts.process(self.units.show(instance["name"]).pid)
+        for problem in process_facts.allocator_problems(instance, process) if process else ():
+            remedy = "set tfserving_allocator to glibc, or use a release that can load it"
+            self.module.fail_json(
+                msg=f"instance {instance['name']}: {problem}; {remedy}", changed=self.changed, **self.done
+            )
 
 
 def main() -> None:

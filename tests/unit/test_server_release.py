@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -165,9 +166,19 @@ def test_two_runs_do_not_work_on_the_same_host(host, program):
     host.root.mkdir(parents=True)
     with open(host.root / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert host.refusal(**program) == (
+        assert host.refusal(**program, lock_timeout=0) == (
             f"{host.root}: another run is at work on the releases of this host; wait for its end, then run again"
         )
+
+
+def test_a_run_waits_for_another_one_that_ends(host, program):
+    host.root.mkdir(parents=True)
+    lock = open(host.root / ".lock", "w")  # noqa: SIM115 - closed by the other thread
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    other = threading.Timer(0.3, lock.close)
+    other.start()
+    assert host.install(**program)["changed"]
+    other.join()
 
 
 def test_a_release_that_is_there_needs_no_lock(host, program):

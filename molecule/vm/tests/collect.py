@@ -131,6 +131,14 @@ def failed_units() -> list[str]:
     return [line.split()[0] for line in shown.splitlines() if line.strip()]
 
 
+def exposure(unit: str) -> str:
+    """systemd's own verdict on how tightly a unit is shut, its last line."""
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--no-pager", unit], capture_output=True, text=True, check=True
+    ).stdout
+    return judged.strip().splitlines()[-1]
+
+
 def main() -> None:
     plan = json.loads(text("/etc/tfserving/plan.json") or "{}")
     instances = units("tfserving@*.service")
@@ -151,6 +159,7 @@ def main() -> None:
         "files": files(plan),
         "instances": instances,
         "memory": {name: text(f"/proc/{unit['MainPID']}/numa_maps") for name, unit in instances.items()},
+        "exposure": {name: exposure(name) for name in instances},
         "failed": failed_units(),
     }
     print(json.dumps(answer))

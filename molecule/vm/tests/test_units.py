@@ -1,0 +1,21 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What systemd says of the units while they serve."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_an_instance_with_a_gpu_is_shut_as_tightly_as_one_without_is_to_be(live, name):
+    verdict = live.seen["exposure"][f"tfserving@{name}.service"]
+    assert float(re.search(r"exposure level for .*: ([\d.]+)", verdict)[1]) <= 2.0
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_the_health_of_an_instance_is_watched_from_the_housekeeping_cpus(live, name):
+    (watcher,) = live.processes(f"/system.slice/tfserving-health@{name}.service")
+    assert len(watcher["threads"]) == 1
