@@ -42,6 +42,7 @@ def unit(wish=None, machine=None, **policy) -> str:
         "tfserving_user": "tfserving",
         "tfserving_group": "tfserving",
         "tfserving_open_files": 65536,
+        "tfserving_address_rules": "systemd",
         "tfserving_allow_from": ["localhost"],
         "__tfserving_unit_revision": "x",
     }

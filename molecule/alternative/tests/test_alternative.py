@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 
@@ -100,10 +102,23 @@ def test_the_environment_file_is_for_root_alone(host):
     assert oct(host.file("/etc/tfserving/ranker/environment").mode) == "0o600"
 
 
-def test_the_kernel_is_told_who_may_talk_to_the_servers(ranker):
-    # systemd keeps addresses in a set, and lists them in another order each time.
-    assert set(ranker.show("IPAddressDeny").split()) == {"::/0", "0.0.0.0/0"}
-    assert {"10.0.0.0/8", "127.0.0.0/8"} <= set(ranker.show("IPAddressAllow").split())
+def test_only_those_who_are_named_may_talk_to_the_servers(host, ranker):
+    address = host.check_output("hostname -I").split()[0]
+    assert ranker.states("ranker")
+    # This machine has no address among those that are named.
+    for port in (9500, 9501):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, port), timeout=10)
+
+
+def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
+    assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
+    host.check_output("systemctl stop %s %s", ranker.unit, digits.unit)
+    try:
+        assert "tfserving" not in host.check_output("nft list tables")
+    finally:
+        host.check_output("systemctl start %s %s", ranker.unit, digits.unit)
+    assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
 
 
 def test_open_files_are_limited_as_wished(ranker):

@@ -53,6 +53,24 @@ def test_the_metrics_are_where_prometheus_looks(main):
     assert ":tensorflow:serving:request_count" in main.ask("/monitoring/prometheus/metrics")
 
 
+def test_the_kernel_is_told_who_may_talk_to_the_server(main):
+    # systemd keeps addresses in a set, and lists them in another order each time.
+    assert set(main.show("IPAddressDeny").split()) == {"::/0", "0.0.0.0/0"}
+    assert set(main.show("IPAddressAllow").split()) == {"127.0.0.0/8", "::1/128"}
+
+
+def test_the_server_runs_from_a_release_that_an_upgrade_of_the_package_does_not_touch(host, main):
+    release = "/opt/tfserving/releases/tensorflow-model-server@2.19.1"
+    assert f"{release}/rootfs/usr/bin/tensorflow_model_server" in main.command_of_unit()
+    assert json.loads(host.file(f"{release}/release.json").content_string)["version"] == "2.19.1"
+
+
+def test_the_health_unit_is_active_since_the_models_are_available(host):
+    unit = "tfserving-health@main.service"
+    assert host.service(unit).is_running
+    assert "available" in host.check_output("systemctl show -p StatusText --value %s", unit)
+
+
 def test_the_exact_version_is_installed_and_held(host):
     assert host.package("tensorflow-model-server").version.startswith("2.19.1")
     assert host.check_output("apt-mark showhold") == "tensorflow-model-server"

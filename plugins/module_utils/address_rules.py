@@ -1,0 +1,48 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Who may talk to the servers: systemd's words for addresses, checked and put into networks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+
+VARIABLE = "tfserving_allow_from"
+
+# As systemd.resource-control(5) has them for IPAddressAllow=.
+WORDS = {
+    "any": ("0.0.0.0/0", "::/0"),
+    "localhost": ("127.0.0.0/8", "::1/128"),
+    "link-local": ("169.254.0.0/16", "fe80::/64"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+}
+
+
+def networks(addresses: Any) -> dict[str, list[str]]:
+    """Return the networks of each family (``ipv4``, ``ipv6``), those within another left out; raises WishError.
+
+    systemd drops an address that it cannot read with a line in its journal, and lets nobody in or too many out.
+    """
+    if not isinstance(addresses, (list, tuple)):
+        raise WishError(VARIABLE, f"is {described(addresses)}", "give a list of addresses, networks or words")
+    found = [network for place, text in enumerate(addresses) for network in _read(f"{VARIABLE}[{place}]", text)]
+    return {f"ipv{version}": _collapsed(found, version) for version in (4, 6)}
+
+
+def _read(path: str, text: Any) -> Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    if str(text) in WORDS:
+        return [ipaddress.ip_network(network) for network in WORDS[str(text)]]
+    try:
+        return [ipaddress.ip_network(str(text))]
+    except ValueError as error:
+        remedy = nearest(text, WORDS) or f"write it as 10.20.0.0/16, or use one of {', '.join(sorted(WORDS))}"
+        if "host bits" in str(error):
+            remedy = f"write {ipaddress.ip_network(str(text), strict=False)}"
+        raise WishError(path, f"'{text}' is neither an address nor a network", remedy) from None
+
+
+def _collapsed(found: Iterable[Any], version: int) -> list[str]:
+    return [str(each) for each in ipaddress.collapse_addresses(each for each in found if each.version == version)]

@@ -1,0 +1,56 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Who may talk to the servers."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
+from ansible_collections.tfserving.fleet.plugins.filter.address_refusal import address_refusal
+
+
+def test_words_addresses_and_networks_become_networks_of_their_family():
+    assert address_networks(["localhost", "10.1.2.3", "10.20.0.0/16", "2001:db8::/32"]) == {
+        "ipv4": ["10.1.2.3/32", "10.20.0.0/16", "127.0.0.0/8"],
+        "ipv6": ["::1/128", "2001:db8::/32"],
+    }
+
+
+def test_what_lies_within_another_network_is_left_out():
+    assert address_networks(["10.0.0.0/8", "10.20.0.0/16"])["ipv4"] == ["10.0.0.0/8"]
+    assert address_networks(["any", "localhost"]) == {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}
+
+
+def test_nobody_is_an_answer():
+    assert address_networks([]) == {"ipv4": [], "ipv6": []}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "sentence"),
+    [
+        (
+            ["localhots"],
+            "tfserving_allow_from[0]: 'localhots' is neither an address nor a network; did you mean 'localhost'?",
+        ),
+        (
+            ["localhost", "10.20.0.0/33"],
+            "tfserving_allow_from[1]: '10.20.0.0/33' is neither an address nor a network; write it as 10.20.0.0/16, or"
+            " use one of any, link-local, localhost, multicast",
+        ),
+        (
+            ["10.20.0.1/16"],
+            "tfserving_allow_from[0]: '10.20.0.1/16' is neither an address nor a network; write 10.20.0.0/16",
+        ),
+        ("localhost", "tfserving_allow_from: is the string 'localhost'; give a list of addresses, networks or words"),
+    ],
+)
+def test_what_systemd_would_drop_without_a_word_is_refused(addresses, sentence):
+    assert address_refusal(addresses) == sentence
+    with pytest.raises(AnsibleFilterError) as refusal:
+        address_networks(addresses)
+    assert str(refusal.value) == sentence
+
+
+def test_good_addresses_are_no_refusal():
+    assert address_refusal(["localhost", "fe80::1"]) == ""
