@@ -40,8 +40,9 @@ reference: ## Runs the reference server's tests
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
 
-test-driver: ## Builds the NVIDIA driver for a real kernel, which make test leaves out for its time
+test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenario on Debian 13: both take long
 	@$(LAB) test driver
+	@LAB_SUITE=trixie $(LAB) test driver
 
 bench: ## Runs the benchmarks, or one: make bench NAME=...
 	@$(LAB) bench $(NAME)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet_lab import debian, environment
-from fleet_lab.config import Lab
+from fleet_lab.config import SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly
 
@@ -79,8 +79,9 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Stage]:
 
 
 def driver(lab: Lab) -> list[Stage]:
-    """Debian's driver, compiled for Debian's kernel."""
-    return [(f"molecule: {name}", _molecule(lab, name)) for name in ASIDE]
+    """Debian's driver, compiled for Debian's kernel; with another release of Debian, that release's own packages."""
+    names = ASIDE if lab.suite == SUITES[0] else ("nvidia_driver",)
+    return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
 
 
 def scenarios(root: Path) -> list[str]:

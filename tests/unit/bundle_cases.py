@@ -41,6 +41,7 @@ def wish(**changes: Any) -> dict[str, Any]:
         "release_root": "/opt/tfserving/releases",
         "allocator": "jemalloc",
         "jemalloc_package": "libjemalloc2",
+        "address_rules": "systemd",
         "apt": apt,
         **changes,
     }

@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import bundle
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.wish_models import read as read_models
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.wish_models import read as read_models
 from bundle_cases import DIGEST, FINGERPRINT, artifact, artifacts, model, sha256, wish
 
 IMAGE = f"docker.io/tensorflow/serving@sha256:{DIGEST}"
-IMAGE_PATH = f"images/{DIGEST[:16]}/serving"
+IMAGE_PATH = f"images/{DIGEST[:16]}"
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Of site.yml; the driver's packages are in no bundle.
+ROLES = ("kernel_tuning", "cpu_partition", "jemalloc", "model_repository", "host_plan", "tfserving")
+LAYOUT = f"{IMAGE_PATH}/{DIGEST}/serving"
 
 
 def refused(sentence: str):
@@ -44,6 +49,26 @@ def test_two_versions_of_the_server_are_resolved_apart():
 
 def test_an_allocator_that_is_not_wished_needs_no_package():
     assert ["libjemalloc2"] not in bundle.needs({"a": wish(allocator="glibc")})["packages"]
+
+
+def test_rules_of_nftables_need_its_package():
+    assert ["nftables"] in bundle.needs({"a": wish(address_rules="nftables")})["packages"]
+
+
+def named_packages() -> set[str]:
+    """Return the packages that the roles name outright where they install something."""
+    files = [path for role in ROLES for path in (REPOSITORY / "roles" / role / "tasks").glob("*.yml")]
+    texts = [
+        match[0] for path in files for match in re.finditer(r"ansible\.builtin\.apt:\n(?: +.*\n)+", path.read_text())
+    ]
+    names = [name for text in texts for name in re.findall(r"^ +name: (.+)$", text, re.MULTILINE)]
+    return {word for name in names if "{{" not in name for word in re.findall(r"[a-z0-9+.-]+", name)}
+
+
+def test_every_package_that_a_role_names_is_in_the_bundle():
+    wished = [wish(address_rules="nftables"), image_wish(address_rules="nftables")]
+    assert named_packages()
+    assert named_packages() <= {name for each in wished for name in bundle.package_names(each)}
 
 
 def test_an_image_needs_what_unpacks_it_and_no_repository():
@@ -122,9 +147,9 @@ def test_models_of_the_controller_and_the_host_stay_where_they_are():
 
 def test_an_image_keeps_the_name_of_its_release():
     tools = [artifact(f"packages/bookworm/{name}_1_all.deb") for name in bundle.IMAGE_TOOLS]
-    held = artifacts(*tools, artifact(f"{IMAGE_PATH}/index.json"))
+    held = artifacts(*tools, artifact(f"{LAYOUT}/index.json"))
     images = bundle.overrides(image_wish(), held, "/srv/bundle", "bookworm")["tfserving_images"]
-    assert images == {"2.19.1": f"oci:{bundle.ROOT}/{IMAGE_PATH}@sha256:{DIGEST}"}
+    assert images == {"2.19.1": f"oci:{bundle.ROOT}/{LAYOUT}@sha256:{DIGEST}"}
     (unpacked,) = [entry for entry in bundle.files(image_wish(), held, "bookworm") if entry["unless"]]
     assert unpacked["unless"] == f"/opt/tfserving/releases/serving@sha256-{DIGEST[:16]}/release.json"
 

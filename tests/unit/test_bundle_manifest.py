@@ -95,7 +95,9 @@ def test_a_manifest_that_is_none_is_refused(place, content, words):
         bundle_manifest.verified(str(place))
 
 
-@pytest.mark.parametrize("path", ["../x", "keys/../../x", "/etc/passwd", "keys//x", "keys/", "other/x", "keys", 7, "keys/\0"])
+@pytest.mark.parametrize(
+    "path", ["../x", "keys/../../x", "/etc/passwd", "keys//x", "keys/", "other/x", "keys", 7, "keys/\0"]
+)
 def test_a_path_that_leads_out_of_the_bundle_is_damage(place, path):
     (place / "manifest.json").write_text(json.dumps({"schema": 1, "artifacts": [{**artifact("keys/a"), "path": path}]}))
     with pytest.raises(WishError, match=r"manifest\.json is damaged"):
@@ -180,7 +182,7 @@ def test_an_image_that_is_unpacked_already_is_not_brought_and_goes(place, tmp_pa
     bring(place, host, files=files)
     assert (host / "models/digits-1/1").exists()
     release.write_text("{}")
-    bring(place, host, files=files)
+    assert not bring(place, host, files=files)["changed"]
     assert not (host / "models").exists()
 
 
@@ -209,9 +211,7 @@ def test_a_parcel_that_was_damaged_on_the_way_is_refused(place, tmp_path):
     parcel = str(tmp_path / "parcel.tar")
     (place / "keys/AA.gpg").write_bytes(b"kEy")
     bundle_parcel.pack(str(place), ["keys/AA.gpg"], parcel)
-    with refused(
-        "tfserving_fleet_bundle: keys/AA.gpg was damaged on the way, or changed meanwhile; run again"
-    ):
+    with refused("tfserving_fleet_bundle: keys/AA.gpg was damaged on the way, or changed meanwhile; run again"):
         bundle_parcel.unpack(parcel, str(tmp_path / "host"), host_files())
     assert os.listdir(tmp_path / "host/keys") == []
 
@@ -222,4 +222,6 @@ def test_a_parcel_with_more_or_less_than_was_asked_for_is_refused(place, tmp_pat
     with refused("tfserving_fleet_bundle: keys/AA.gpg was sent and not asked for; run again"):
         bundle_parcel.unpack(parcel, str(tmp_path / "host"), [])
     with refused("tfserving_fleet_bundle: models/digits-1/1 did not arrive; run again"):
-        bundle_parcel.unpack(parcel, str(tmp_path / "host"), [f for f in host_files() if f["path"][:4] in ("keys", "mode")])
+        bundle_parcel.unpack(
+            parcel, str(tmp_path / "host"), [f for f in host_files() if f["path"][:4] in ("keys", "mode")]
+        )
