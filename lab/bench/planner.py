@@ -64,7 +64,9 @@ def plan_fleet(size: int, keep: bool) -> dict[str, float]:
     host_plan, texts = _planner(), _fleet(size)
     wishes = [{"name": f"i{number}", "models": [f"m{number}"], "gpus": 1} for number in range(INSTANCES)]
     models = [_model(f"m{number}") for number in range(INSTANCES)]
-    policy = {"install_method": "image"}  # the packages that apt installs know no GPU
+    # The packages that apt installs know no GPU.
+    image = f"registry.example/tensorflow/serving@sha256:{'0' * 64}"
+    policy = {"install_method": "image", "releases": {"images": {"2.19.1": image}}}
     base = _peak_mib()
     plans: list[Any] = []
     cpu = wall = 0.0
