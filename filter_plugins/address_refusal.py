@@ -10,12 +10,22 @@ short_description: Why a list of addresses cannot be used, or nothing
 version_added: 0.1.0
 description:
   - systemd drops an address that it cannot read with a line in its journal, and then lets in fewer than were meant.
+positional: rest, rules
 options:
   _input:
     description: Addresses, networks and systemd's words for them.
     type: list
     elements: str
     required: true
+  rest:
+    description: Those for the REST ports, where they differ.
+    type: list
+    elements: str
+    default: []
+  rules:
+    description: C(tfserving_address_rules). Only V(nftables) can tell ports apart.
+    type: str
+    default: nftables
 """
 
 EXAMPLES = r"""
@@ -39,10 +49,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import address_rul
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 
-def address_refusal(addresses: Any) -> str:
+def address_refusal(addresses: Any, rest: Any = (), rules: str = "nftables") -> str:
     """Return why the addresses cannot be used, or an empty text."""
     try:
-        address_rules.networks(addresses)
+        address_rules.check(addresses, rest, rules)
     except WishError as error:
         return str(error)
     return ""

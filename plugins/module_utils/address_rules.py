@@ -11,6 +11,8 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 
 VARIABLE = "tfserving_allow_from"
+REST = "tfserving_rest_allow_from"
+RULES = "tfserving_address_rules"
 
 # As systemd.resource-control(5) has them for IPAddressAllow=.
 WORDS = {
@@ -21,14 +23,24 @@ WORDS = {
 }
 
 
-def networks(addresses: Any) -> dict[str, list[str]]:
+def check(addresses: Any, rest: Any = (), rules: str = "nftables") -> None:
+    """Raise WishError where the addresses of all ports, or of the REST ports (``rest``), cannot be put in force."""
+    networks(addresses)
+    networks(rest, REST)
+    if rest and rules != "nftables":
+        raise WishError(
+            REST, f"is set and {RULES} is {rules}, which filters by unit and knows no ports", "use nftables"
+        )
+
+
+def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
     """Return the networks of each family (``ipv4``, ``ipv6``), those within another left out; raises WishError.
 
     systemd drops an address that it cannot read with a line in its journal, and lets nobody in or too many out.
     """
     if not isinstance(addresses, (list, tuple)):
-        raise WishError(VARIABLE, f"is {described(addresses)}", "give a list of addresses, networks or words")
-    found = [network for place, text in enumerate(addresses) for network in _read(f"{VARIABLE}[{place}]", text)]
+        raise WishError(variable, f"is {described(addresses)}", "give a list of addresses, networks or words")
+    found = [network for place, text in enumerate(addresses) for network in _read(f"{variable}[{place}]", text)]
     return {f"ipv{version}": _collapsed(found, version) for version in (4, 6)}
 
 

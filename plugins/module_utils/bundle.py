@@ -87,7 +87,8 @@ def package_names(wish: Mapping[str, Any]) -> list[str]:
     """Return the packages of a distribution that the roles install for these wishes."""
     jemalloc = [wish["jemalloc_package"]] if wish["allocator"] == "jemalloc" else []
     filters = ["nftables"] if wish["address_rules"] == "nftables" else []
-    return [*BASE, *jemalloc, *filters, *(IMAGE_TOOLS if wish["method"] == "image" else ())]
+    images = IMAGE_TOOLS if wish["method"] == "image" else ()
+    return list(dict.fromkeys([*BASE, *jemalloc, *filters, *images, *wish["more_packages"]]))
 
 
 def key_path(fingerprint: str) -> str:

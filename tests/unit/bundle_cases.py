@@ -42,6 +42,7 @@ def wish(**changes: Any) -> dict[str, Any]:
         "allocator": "jemalloc",
         "jemalloc_package": "libjemalloc2",
         "address_rules": "systemd",
+        "more_packages": [],
         "apt": apt,
         **changes,
     }

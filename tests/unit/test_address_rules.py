@@ -52,5 +52,14 @@ def test_what_systemd_would_drop_without_a_word_is_refused(addresses, sentence):
     assert str(refusal.value) == sentence
 
 
+def test_the_rest_ports_can_have_addresses_of_their_own_with_nftables_alone():
+    assert address_refusal(["any"], ["localhost"], "nftables") == ""
+    assert address_refusal(["any"], ["localhost"], "systemd") == (
+        "tfserving_rest_allow_from: is set and tfserving_address_rules is systemd, which filters by unit and knows no"
+        " ports; use nftables"
+    )
+    assert address_refusal([], ["10.0.0.0/8", "x"]).startswith("tfserving_rest_allow_from[1]: 'x' is neither")
+
+
 def test_good_addresses_are_no_refusal():
     assert address_refusal(["localhost", "fe80::1"]) == ""

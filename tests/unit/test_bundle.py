@@ -71,6 +71,11 @@ def test_every_package_that_a_role_names_is_in_the_bundle():
     assert named_packages() <= {name for each in wished for name in bundle.package_names(each)}
 
 
+def test_further_packages_are_collected_too_and_each_once():
+    found = bundle.needs({"a": wish(more_packages=["nvidia-kernel-dkms", "gnupg"])})
+    assert found["packages"].count(["nvidia-kernel-dkms"]) == found["packages"].count(["gnupg"]) == 1
+
+
 def test_an_image_needs_what_unpacks_it_and_no_repository():
     found = bundle.needs({"a": image_wish()})
     assert ["skopeo"] in found["packages"]

@@ -51,6 +51,13 @@ def test_the_server_runs_on_jemalloc(main):
     assert "libjemalloc.so" in main.process("maps")
 
 
+def test_a_package_that_was_named_can_be_installed_too(host):
+    apt = "APT_CONFIG=/var/lib/tfserving-fleet/bundle/apt/apt.conf apt-get"
+    host.check_output(f"{apt} install -y -q hello")
+    assert host.check_output("hello") == "Hello, world!"
+    host.check_output(f"{apt} purge -y -q hello")
+
+
 def test_the_wished_version_is_installed_from_the_bundle_and_held(host):
     version = host.package("tensorflow-model-server").version
     assert version.startswith("2.19.1")
