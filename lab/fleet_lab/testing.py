@@ -21,8 +21,6 @@ ASIDE = ("nvidia_driver_dkms",)
 UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
 
 UNIT_TESTS = ("tests/unit", "lab/tests")
-# A file stays with one worker: what its tests share is made once.
-ON_EVERY_CORE = ("-n", "auto", "--dist", "loadfile")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
@@ -49,7 +47,7 @@ def unit(lab: Lab) -> list[Stage]:
         debian.need_commands(UNIT_COMMANDS, "the unit tests", log)
         if not list(Path("/usr/lib").glob("*/libjemalloc.so.2")):
             debian.install(["libjemalloc2"], "the unit tests", log)
-    return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS], *ON_EVERY_CORE))]
+    return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
 
 
 def floor(lab: Lab) -> list[Stage]:
@@ -104,11 +102,11 @@ def _is_shell(path: Path) -> bool:
     return first_line.startswith(b"#!") and first_line.endswith(b"sh")
 
 
-def _pytest(lab: Lab, paths: list[Path], *options: str) -> Callable[[], None]:
+def _pytest(lab: Lab, paths: list[Path]) -> Callable[[], None]:
     present = [path for path in paths if path.is_dir()]
     # Not in PYTHONPATH: the runtime brings packages of its own, which must not hide those of .venv.
     env = {"LAB_RUNTIME": str(lab.runtime), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *options, *map(str, present)], env)
+    return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
 
 
 def _molecule(lab: Lab, scenario: str) -> Callable[[], None]:
