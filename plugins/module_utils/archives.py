@@ -240,6 +240,14 @@ def directory_digest(directory: str) -> str:
     return tree_digest(digests)
 
 
+def free_bytes(path: str) -> int:
+    """Return the bytes that unprivileged writers may still use where ``path`` is, or would be."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def file_digest(path: str) -> str:
     """Return the SHA-256 of one file."""
     with open(path, "rb") as content:

@@ -28,6 +28,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
     RefusalError,
     Survey,
     check_saved_model,
+    free_bytes,
     in_mib,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -135,11 +136,7 @@ class Store:
 
     def free(self) -> int:
         """Return the bytes that unprivileged writers may still use on the store's file system."""
-        path = self.root
-        while not os.path.isdir(path):
-            path = os.path.dirname(path)
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize
+        return free_bytes(self.root)
 
     def room(self) -> int:
         """Return the bytes that may be written with the margin left untouched."""

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.archives import MIB, in_mib
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import MIB, free_bytes, in_mib
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_tree import inside, runnable
 
@@ -100,11 +100,7 @@ class Store:
 
     def free(self) -> int:
         """Return the bytes that may still be written on the store's file system."""
-        path = self.root
-        while not os.path.isdir(path):
-            path = os.path.dirname(path)
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize
+        return free_bytes(self.root)
 
     def require(self, needed: int, where: str) -> None:
         """Raise WishError where fewer than ``needed`` bytes are free."""
