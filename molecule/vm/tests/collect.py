@@ -81,15 +81,25 @@ def fields(stat: str) -> list[str]:
 
 
 def interrupts() -> dict[str, dict]:
-    """Every interrupt that has a handler: whose it is, which CPUs it may go to, and how often it went to each."""
+    """Every interrupt that has a handler: whose it is, how often it went where, where it may go and where it goes."""
     counts = interrupt_counts()
+    targets = interrupt_targets()
     found = {}
     for folder in (PROC / "irq").iterdir():
         owners = [entry.name for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
         if owners:
-            cpus = text(folder / "smp_affinity_list")
-            found[folder.name] = {"owner": owners[0], "cpus": cpus, "counts": counts.get(folder.name, {})}
+            found[folder.name] = {
+                "owner": owners[0],
+                "cpus": text(folder / "smp_affinity_list"),
+                "goes_to": targets.get(folder.name),
+                "counts": counts.get(folder.name, {}),
+            }
     return found
+
+
+def interrupt_targets() -> dict[str, str | None]:
+    """The number of an interrupt to the CPUs that it really goes to, of those that it may."""
+    return {file.parent.name: text(file) for file in (PROC / "irq").glob("*/effective_affinity_list")}
 
 
 def interrupt_counts() -> dict[str, dict[str, int]]:
@@ -142,7 +152,9 @@ def exposure(unit: str) -> str:
 def main() -> None:
     plan = json.loads(text("/etc/tfserving/plan.json") or "{}")
     instances = units("tfserving@*.service")
-    processes_before, interrupts_before = processes(), interrupt_counts()
+    processes_before = processes()
+    # Where they go before how often they went, and the other way round afterwards: what is on its way is seen leaving.
+    interrupts_before = {"goes_to": interrupt_targets(), "counts": interrupt_counts()}
     print(flush=True)  # sent at once, so that the network card has something to say meanwhile
     time.sleep(WATCHED_S)
     answer = {

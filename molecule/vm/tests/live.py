@@ -82,9 +82,16 @@ class Live:
         }
 
     def taken_by(self, number: str) -> set[int]:
-        """The CPUs that an interrupt went to while the host was watched."""
-        before, after = self.seen["interrupts_before"].get(number, {}), self.seen["interrupts"][number]["counts"]
-        return {int(cpu) for cpu, count in after.items() if count != before.get(cpu)}
+        """The CPUs that an interrupt went to while the host was watched, but for the one that it was leaving.
+
+        The kernel moves an interrupt when it next occurs (kernel/irq/migration.c): that one still goes where the last
+        one went, be it minutes after the order to move.
+        """
+        before, after = self.seen["interrupts_before"], self.seen["interrupts"][number]
+        known = before["counts"].get(number, {})
+        times = {int(cpu): count - known.get(cpu, 0) for cpu, count in after["counts"].items()}
+        left = cpus(before["goes_to"].get(number)) - cpus(after["goes_to"])
+        return {cpu for cpu, count in times.items() if count > (1 if cpu in left else 0)}
 
     def policies(self, name: str) -> set[str]:
         """The memory policies of an instance's private memory; "default" is none."""

@@ -1,0 +1,37 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Credentials of registries, from the variable to the file that skopeo reads."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
+
+VARIABLE = "tfserving_registry_credentials"
+
+
+def auths(credentials: Any) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the content of an authentication file (containers-auth.json(5)).
+
+    :param credentials: registries with ``username`` and ``password`` each.
+    :raises WishError: a login cannot be one; its text never repeats a password.
+    """
+    if not isinstance(credentials, Mapping):
+        raise WishError(VARIABLE, f"needs a mapping, not {kind(credentials)}", "name registries with their logins")
+    return {"auths": {registry: {"auth": _login(registry, login)} for registry, login in credentials.items()}}
+
+
+def _login(registry: str, login: Any) -> str:
+    path = f"{VARIABLE}.{registry}"
+    if not isinstance(login, Mapping) or not {"username", "password"} <= set(login):
+        raise WishError(path, "lacks username or password", "give both, the password out of a vault")
+    for name in ("username", "password"):
+        if not isinstance(login[name], str):
+            raise WishError(f"{path}.{name}", f"needs a string, not {kind(login[name])}", "write it in quotes")
+    # The first colon ends the name (RFC 7617), so a name with one would be read as another name and password.
+    if ":" in login["username"]:
+        raise WishError(f"{path}.username", "holds a colon, which no registry's login can", "correct the name")
+    return base64.b64encode(f"{login['username']}:{login['password']}".encode()).decode("ascii")
