@@ -20,9 +20,11 @@ from fleet_lab.python_packages import floor, runtime, venv
 from fleet_lab.server_images import server_images
 from fleet_lab.server_source import content_key, server_source
 from fleet_lab.shell import openly
-from fleet_lab.stages import Stages
+from fleet_lab.stages import Shown, Stages
 
 ROOT = Path(__file__).resolve().parents[2]
+
+Suite = Callable[[], list[Shown]]
 
 INVENTORY = ["-i", "inventories/lab"]
 
@@ -139,11 +141,16 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     unknown = set(options.suites) - set(suites)
     if unknown:
         raise Stop(f"there is no suite {', '.join(sorted(unknown))}; known are: {', '.join(suites)}")
-    for suite in options.suites or [name for name in suites if name != "driver"]:
-        needs, work = suites[suite]
-        _prepare(lab, stages, *needs)
-        for title, run in work():
-            stages.show(title, run)
+    wanted = options.suites or [name for name in suites if name != "driver"]
+    if "lint" in wanted:
+        _run_suites(lab, stages, [suites["lint"]])
+    _run_suites(lab, stages, [suites[name] for name in wanted if name != "lint"])
+
+
+def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...], Suite]]) -> None:
+    """Prepares all that these suites need, then runs their stages side by side."""
+    _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
+    stages.show_all([stage for _needs, work in suites for stage in work()], lab.jobs)
 
 
 def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:

@@ -30,23 +30,26 @@ class Lab:
     """The lab of one checkout.
 
     root: the checkout; cache: downloads and built things (FLEET_CACHE); suite: the Debian release of the lab's hosts
-    (LAB_SUITE); server: where the hosts' packages come from (LAB_SERVER): "reference" or "upstream".
+    (LAB_SUITE); server: where the hosts' packages come from (LAB_SERVER): "reference" or "upstream"; jobs: how many
+    test stages run side by side (LAB_JOBS).
     """
 
     root: Path
     cache: Path
     suite: str = "bookworm"
     server: str = "reference"
+    jobs: int = 1
 
     @classmethod
     def from_environment(cls, root: Path, environment: Mapping[str, str] = os.environ) -> Lab:
-        """Reads FLEET_CACHE, LAB_SUITE and LAB_SERVER; raises Stop for a value that does not exist."""
+        """Reads FLEET_CACHE, LAB_SUITE, LAB_SERVER and LAB_JOBS; raises Stop for a value that does not exist."""
         cache = Path(environment.get("FLEET_CACHE") or root / ".cache").expanduser().absolute()
         return cls(
             root=root,
             cache=cache,
             suite=_choice(environment, "LAB_SUITE", SUITES),
             server=_choice(environment, "LAB_SERVER", SERVERS),
+            jobs=_number(environment, "LAB_JOBS", min(2, os.cpu_count() or 1)),
         )
 
     @property
@@ -109,3 +112,10 @@ def _choice(environment: Mapping[str, str], variable: str, known: tuple[str, ...
     if value not in known:
         raise Stop(f"{variable}={value} is not known; use {' or '.join(known)}")
     return value
+
+
+def _number(environment: Mapping[str, str], variable: str, default: int) -> int:
+    value = environment.get(variable) or str(default)
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise Stop(f"{variable}={value} is no number of at least 1")
+    return int(value)

@@ -39,16 +39,19 @@ def quietly(
         raise Stop(f"{Path(words[0]).name} failed with exit code {code}; its whole output is in {log}", tail(log))
 
 
-def openly(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+def openly(
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None, label: str = ""
+) -> None:
     """Runs a command on the terminal; raises Stop if it fails.
 
-    Where there is no terminal, in CI, its complaints are repeated at the end: CI keeps or shows the last lines only.
+    A label stands before each of its lines where others run beside it. Then, and where there is no terminal, its
+    complaints are repeated at the end: CI keeps or shows the last lines only.
     """
     words = [str(word) for word in command]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not label:
         code, details = _call(words, env, cwd), ""
     else:
-        code, details = _call_listening(words, env, cwd)
+        code, details = _call_listening(words, env, cwd, f"{label} │ " if label else "")
     if code:
         raise Stop(f"{Path(words[0]).name} failed with exit code {code}; its messages stand above", details)
 
@@ -81,12 +84,12 @@ def complaints(lines: Iterable[str]) -> str:
     return "\n".join(complaining or last)
 
 
-def _call_listening(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> tuple[int, str]:
+def _call_listening(words: list[str], env: Mapping[str, str] | None, cwd: Path | None, prefix: str) -> tuple[int, str]:
     """The command's exit code and complaints; its output is passed on line by line."""
 
     def pass_on(output: Iterable[str]) -> Iterator[str]:
         for line in output:
-            sys.stdout.write(line)
+            sys.stdout.write(prefix + line)
             sys.stdout.flush()
             yield line
 

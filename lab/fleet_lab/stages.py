@@ -6,25 +6,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from fleet_lab.errors import Stop
 
+# A stage's name and its work, which puts the label it is given before every line of its output.
+Shown = tuple[str, Callable[[str], object]]
+
 
 @dataclass(frozen=True)
 class Done:
     name: str
+    began: float
     seconds: float
     note: str
     passed: bool = True
 
+    @property
+    def ended(self) -> float:
+        return self.began + self.seconds
+
 
 @dataclass
 class Stages:
-    """Runs stages one after another; a stage that raises ends the run, and is still in the table."""
+    """Runs stages one after another or side by side; one that raises ends the run, and is still in the table."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
@@ -35,39 +44,67 @@ class Stages:
         self._say(f"▸ {name} … ", end="")
         with self._timed(name) as result:
             result.append(work())
-        self._say(_outcome(self.done[-1]))
 
     def show(self, name: str, work: Callable[[], object]) -> None:
         """Runs a stage whose own output goes to the terminal."""
         self._say(f"▸ {name}")
-        with self._timed(name):
+        with self._timed(name, f"▸ {name} … "):
             work()
-        self._say(f"▸ {name} … {_outcome(self.done[-1])}")
+
+    def show_all(self, stages: Sequence[Shown], at_once: int) -> None:
+        """Runs stages whose own output goes to the terminal, up to so many side by side.
+
+        After one has failed none is begun; those that run come to their end, so that they leave nothing behind.
+        """
+        labelled = min(at_once, len(stages)) > 1
+        waiting, failures = iter(stages), []
+
+        def work_off() -> None:
+            for name, work in waiting:
+                try:
+                    self.show(name, lambda work=work, name=name: work(name if labelled else ""))
+                except Stop as stop:
+                    failures.append(stop)
+                if failures:
+                    return
+
+        with ThreadPoolExecutor(at_once) as pool:
+            workers = [pool.submit(work_off) for _ in range(at_once)]
+        for worker in workers:
+            worker.result()
+        if failures:
+            details = "\n".join(stop.details for stop in failures if stop.details)
+            raise Stop("; ".join(str(stop) for stop in failures), details)
 
     def table(self) -> str:
-        """All stages with their times, and the sum."""
+        """All stages with their times, and how long it took from the first to the last."""
         width = max((len(stage.name) for stage in self.done), default=0)
         width = max(width, len("total"))
         lines = [f"{stage.name:<{width}}  {stage.seconds:7.1f} s  {stage.note}".rstrip() for stage in self.done]
-        total = sum(stage.seconds for stage in self.done)
+        ends, begins = [stage.ended for stage in self.done], [stage.began for stage in self.done]
+        total = max(ends, default=0.0) - min(begins, default=0.0)
         return "\n".join([*lines, f"{'total':<{width}}  {total:7.1f} s"])
 
     @contextmanager
-    def _timed(self, name: str) -> Iterator[list[str]]:
-        start = self.clock()
+    def _timed(self, name: str, prefix: str = "") -> Iterator[list[str]]:
+        """Notes how long its body takes and how it ends, and says so behind a prefix."""
+        began = self.clock()
         result: list[str] = []
+        passed = False
         try:
             yield result
-        except BaseException as error:
-            note = "failed" if isinstance(error, Stop) else "interrupted"
-            self.done.append(Done(name, self.clock() - start, note, passed=False))
-            self._say(_outcome(self.done[-1]))
+            passed = True
+        except Stop:
+            result.append("failed")
             raise
-        self.done.append(Done(name, self.clock() - start, "".join(result)))
+        except BaseException:
+            result.append("interrupted")
+            raise
+        finally:
+            stage = Done(name, began, self.clock() - began, "".join(result), passed)
+            self.done.append(stage)
+            self._say(f"{prefix}{stage.seconds:.1f} s  {stage.note}".rstrip())
 
     def _say(self, text: str, end: str = "\n") -> None:
-        print(text, end=end, file=self.out, flush=True)
-
-
-def _outcome(stage: Done) -> str:
-    return f"{stage.seconds:.1f} s  {stage.note}".rstrip()
+        self.out.write(text + end)  # at once: print() writes the end of a line apart
+        self.out.flush()

@@ -11,8 +11,7 @@ from fleet_lab import debian, environment
 from fleet_lab.config import SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly
-
-Stage = tuple[str, Callable[[], None]]
+from fleet_lab.stages import Shown
 
 # Scenarios that `make test` leaves to `make test-driver`: the compiler takes minutes.
 ASIDE = ("nvidia_driver_dkms",)
@@ -26,7 +25,7 @@ UNIT_TESTS = ("tests/unit", "lab/tests")
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
 
 
-def lint(lab: Lab) -> list[Stage]:
+def lint(lab: Lab) -> list[Shown]:
     """Every linter is a stage of its own, the quick ones first."""
     debian.need_commands({"shellcheck": "shellcheck"}, "the lint stage", lab.logs / "lint.log")
     commands = {
@@ -40,7 +39,7 @@ def lint(lab: Lab) -> list[Stage]:
     return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
 
 
-def unit(lab: Lab) -> list[Stage]:
+def unit(lab: Lab) -> list[Shown]:
     """Tests that need a program or a library which cannot be installed here are skipped, and say so."""
     if debian.may_install():
         log = lab.logs / "unit.log"
@@ -50,7 +49,7 @@ def unit(lab: Lab) -> list[Stage]:
     return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
 
 
-def floor(lab: Lab) -> list[Stage]:
+def floor(lab: Lab) -> list[Shown]:
     """What reads ansible-core's interfaces, with the oldest one of meta/runtime.yml in place of the pinned one."""
     older = {"PYTHONPATH": str(lab.floor), "LAB_RUNTIME": str(lab.runtime)}
     tests = sorted((lab.root / "tests" / "unit").glob("test_*playbook*.py"))
@@ -62,11 +61,11 @@ def floor(lab: Lab) -> list[Stage]:
     ]
 
 
-def reference(lab: Lab) -> list[Stage]:
+def reference(lab: Lab) -> list[Shown]:
     return [("reference server tests", _pytest(lab, [lab.root / "lab" / "reference_server" / "tests"]))]
 
 
-def molecule(lab: Lab, scenario: str | None = None) -> list[Stage]:
+def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
     """One stage a scenario; all but those set aside, unless one is named."""
     names = scenarios(lab.root)
     if scenario is not None:
@@ -78,7 +77,7 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Stage]:
     return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
 
 
-def driver(lab: Lab) -> list[Stage]:
+def driver(lab: Lab) -> list[Shown]:
     """Debian's driver, compiled for Debian's kernel; with another release of Debian, that release's own packages."""
     names = ASIDE if lab.suite == SUITES[0] else ("nvidia_driver",)
     return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
@@ -102,19 +101,19 @@ def _is_shell(path: Path) -> bool:
     return first_line.startswith(b"#!") and first_line.endswith(b"sh")
 
 
-def _pytest(lab: Lab, paths: list[Path]) -> Callable[[], None]:
+def _pytest(lab: Lab, paths: list[Path]) -> Callable[[str], None]:
     present = [path for path in paths if path.is_dir()]
     # Not in PYTHONPATH: the runtime brings packages of its own, which must not hide those of .venv.
     env = {"LAB_RUNTIME": str(lab.runtime), "TF_CPP_MIN_LOG_LEVEL": "2"}
     return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
 
 
-def _molecule(lab: Lab, scenario: str) -> Callable[[], None]:
+def _molecule(lab: Lab, scenario: str) -> Callable[[str], None]:
     return _command(lab, ["molecule", "test", "--scenario-name", scenario], environment.lab_platform(lab))
 
 
-def _command(lab: Lab, command: list[str], extra: dict[str, str] | None = None) -> Callable[[], None]:
+def _command(lab: Lab, command: list[str], extra: dict[str, str] | None = None) -> Callable[[str], None]:
     env = {**environment.ansible(lab), **(extra or {})}
     program = lab.venv / "bin" / command[0]
     words = [str(program) if program.exists() else command[0], *command[1:]]
-    return lambda: openly(words, env, lab.root)
+    return lambda label: openly(words, env, lab.root, label)

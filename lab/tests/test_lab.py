@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -130,7 +132,7 @@ def test_a_lock_is_fulfilled_only_by_its_exact_versions(tmp_path):
     assert python_packages.missing(lock, tmp_path) == ["rich==14.0.0"]
 
 
-def test_the_table_has_every_stage_and_the_sum(capsys):
+def test_the_table_has_every_stage_and_the_time_from_first_to_last():
     times = iter([0.0, 2.0, 10.0, 11.5])
     stages = Stages(out=io.StringIO(), clock=lambda: next(times))
     stages.run("host image", lambda: "built")
@@ -138,7 +140,7 @@ def test_the_table_has_every_stage_and_the_sum(capsys):
     assert stages.table().splitlines() == [
         "host image      2.0 s  built",
         "up              1.5 s",
-        "total           3.5 s",
+        "total          11.5 s",
     ]
     assert stages.out.getvalue() == "▸ host image … 2.0 s  built\n▸ up … 1.5 s\n"
 
@@ -152,6 +154,49 @@ def test_a_stage_that_fails_ends_the_run_and_is_in_the_table():
     with pytest.raises(Stop):
         stages.run("image", work)
     assert [(stage.name, stage.passed) for stage in stages.done] == [("image", False)]
+    assert re.fullmatch(r"▸ image … \d+\.\d s  failed\n", stages.out.getvalue())
+
+
+def test_stages_run_side_by_side_under_their_own_labels(capfd):
+    stages, meeting = Stages(out=io.StringIO()), threading.Barrier(2, timeout=30)
+
+    def work(label):
+        meeting.wait()  # nobody gets on unless both run at once
+        shell.openly(["echo", "done"], label=label)
+
+    stages.show_all([("unit", work), ("molecule", work)], at_once=2)
+    assert sorted(capfd.readouterr().out.splitlines()) == ["molecule │ done", "unit │ done"]
+    assert {stage.name for stage in stages.done if stage.passed} == {"unit", "molecule"}
+
+
+def test_one_stage_alone_has_the_terminal_to_itself():
+    labels = []
+    Stages(out=io.StringIO()).show_all([("unit", labels.append)], at_once=2)
+    assert labels == [""]
+
+
+def test_after_a_failure_what_runs_is_finished_and_nothing_begun():
+    stages, failed, begun = Stages(out=io.StringIO()), threading.Event(), []
+
+    def fails(_label):
+        failed.set()
+        raise Stop("the first has failed", "its complaint")
+
+    def lasts(_label):
+        assert failed.wait(30)
+        raise Stop("so has the second", "another")
+
+    with pytest.raises(Stop) as stop:
+        stages.show_all([("a", fails), ("b", lasts), ("c", begun.append)], at_once=2)
+    assert sorted(str(stop.value).split("; ")) == ["so has the second", "the first has failed"]
+    assert sorted(stop.value.details.splitlines()) == ["another", "its complaint"]
+    assert begun == []
+
+
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_a_number_of_jobs_that_is_none_is_refused(tmp_path, value):
+    with pytest.raises(Stop, match=rf"^LAB_JOBS={value} is no number of at least 1$"):
+        Lab.from_environment(tmp_path, {"LAB_JOBS": value})
 
 
 def test_a_failed_command_shows_its_last_lines(tmp_path):
