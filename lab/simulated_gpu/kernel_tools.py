@@ -45,12 +45,11 @@ def _load(host: dict) -> int:
         return _say("modprobe: ERROR: could not insert 'nvidia': No such device", 1)
     if host["loaded"] is not None:
         return 0
-    built = sorted((MODULES / host["kernel"] / "updates/dkms").glob("nvidia*.ko"))
-    if not built:
+    module = machine.built(host)
+    if not module:
         return _say(f"modprobe: FATAL: Module nvidia not found in directory {MODULES}/{host['kernel']}", 1)
-    module = json.loads(built[0].read_text(encoding="utf-8"))
     host["loaded"] = module["version"]
-    host["loaded_flavour"] = "open" if "GPL" in module["license"] else "proprietary"
+    host["loaded_flavour"] = machine.flavour(module)
     machine.write(host)
     return 0
 

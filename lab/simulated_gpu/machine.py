@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated machine: one JSON file that all simulated programs read, and that those which set things write.
 
-From a shell, machine.py KEY=JSON ... changes it: machine.py in_use=true.
+From a shell, machine.py KEY=JSON ... changes it (machine.py in_use=true), and machine.py boot starts it anew.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def build(name: str) -> dict:
         "loaded": variant.get("loaded", "nouveau"),
         "library": variant.get("library"),
         "in_use": variant.get("in_use", False),
+        "boots_with": None,
         "build": variant.get("build", "works"),
         "secure_boot": variant.get("secure_boot", "absent"),
     }
@@ -151,5 +152,41 @@ def _version(folder: Path, machine: dict) -> None:
     file.write_text(f"{line}GCC version:  gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)\n", encoding="utf-8")
 
 
+def boot(machine: dict) -> dict:
+    """Return the machine as it is after a boot: the modules that are there for its kernel, and GPUs that forgot.
+
+    ``boots_with`` stands for an initramfs with modules of its own: a driver's version.
+    """
+    module = built(machine)
+    gpus = [
+        {
+            **gpu,
+            "power.limit": float(gpu["power.default_limit"]),
+            "compute_mode": ORDINARY["compute_mode"],
+            "locked.graphics": None,
+            "locked.memory": None,
+            "ecc.mode.current": gpu["ecc.mode.pending"],
+            "mig.mode.current": gpu["mig.mode.pending"],
+        }
+        for gpu in machine["gpus"]
+    ]
+    loaded = machine["boots_with"] or (module["version"] if module else "nouveau")
+    return {**machine, "gpus": gpus, "in_use": False, "loaded": loaded, "loaded_flavour": flavour(module)}
+
+
+def built(machine: dict) -> dict | None:
+    """Return the module that has been built for the machine's kernel."""
+    files = sorted(Path("/lib/modules", machine["kernel"], "updates/dkms").glob("nvidia*.ko"))
+    return json.loads(files[0].read_text(encoding="utf-8")) if files else None
+
+
+def flavour(module: dict | None) -> str | None:
+    """Return which of the two drivers a module belongs to."""
+    return ("open" if "GPL" in module["license"] else "proprietary") if module else None
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["boot"]:
+        write(boot(read()))
+        sys.exit()
     write({**read(), **{key: json.loads(value) for key, value in (pair.split("=", 1) for pair in sys.argv[1:])}})

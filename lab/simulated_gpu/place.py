@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the host that it runs on look like a machine with GPUs: place.py VARIANT. For a lab host, as root.
 
-With --bus-only there are GPUs on the bus, and kernel, modules and programs stay the real ones.
+It does so again when the host boots. With --bus-only there are GPUs on the bus, and kernel, modules and programs stay
+the real ones.
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ PROGRAMS = {
 REPOSITORY = Path("/opt/simulated-gpu-packages")
 # Brought by a package while a test runs, and called by others' scripts, for which apt sets a path of its own.
 DIVERTED = ("/usr/sbin/dkms",)
+# Before anything looks at the hardware.
+BOOT = Path("/etc/systemd/system/simulated-gpu.service")
+BOOT_UNIT = f"""\
+[Unit]
+Description=Simulated GPUs
+DefaultDependencies=no
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=python3 {machine.HERE}/place.py --booted
+
+[Install]
+WantedBy=sysinit.target
+"""
 # The real daemon wants a real device.
 PERSISTENCED = Path("/etc/systemd/system/nvidia-persistenced.service.d/99-simulated.conf")
 
@@ -81,6 +98,13 @@ def headers(kernel: str) -> None:
     Path(f"/boot/initrd.img-{kernel}").write_text("simulated\n", encoding="utf-8")
 
 
+def booted() -> None:
+    """Bring back what a boot has taken: the mounts, and the modules that a kernel would have loaded."""
+    host = machine.boot(machine.read())
+    machine.write(host)
+    mounts(host, bus_only=False)
+
+
 def main(variant: str, *options: str) -> None:
     """Place a variant."""
     host = machine.build(variant)
@@ -90,9 +114,11 @@ def main(variant: str, *options: str) -> None:
         return
     programs()
     headers(host["kernel"])
+    BOOT.write_text(BOOT_UNIT, encoding="utf-8")
+    subprocess.run(["systemctl", "enable", "--quiet", BOOT.name], check=True)
     PERSISTENCED.parent.mkdir(parents=True, exist_ok=True)
     PERSISTENCED.write_text("[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep infinity\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    booted() if sys.argv[1:] == ["--booted"] else main(*sys.argv[1:])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+NOBODY = 65534  # by number: the names are the root's own
 
 # (arguments) -> (exit status, standard output, standard error): AnsibleModule.run_command, or a stand-in.
 Run = Callable[[list[str]], tuple[int, str, str]]
@@ -128,10 +129,16 @@ def journal(run: Run, entry: Unit, of_all_starts: bool = False) -> list[str]:
 
 
 def server_version(run: Run, entry: Unit) -> str:
-    """Return the version that the unit's binary reports, or an empty text."""
+    """Return the version that the unit's binary reports, or an empty text.
+
+    A binary inside a root is asked there, by nobody, and where the unit runs with all that it binds into that root:
+    a GPU build may not start without the host's driver libraries.
+    """
     if not entry.binary:
         return ""
-    inside = ["chroot", entry.root] if entry.root.strip("/") else []
+    inside = []
+    if entry.root.strip("/"):
+        inside = ["chroot", f"--userspec={NOBODY}:{NOBODY}", f"/proc/{entry.pid}/root" if entry.pid else entry.root]
     status, out, err = run([*inside, entry.binary, "--version"])
     found = re.search(r"TensorFlow ModelServer:\s*(\S+)", out + err)
     return found.group(1) if status == 0 and found else ""

@@ -14,29 +14,13 @@ description:
   - Never fails because an instance is down. What is not as it should be stands in C(problem).
   - Changes nothing. A model that answers predictions is asked for a few of them.
 options:
-  instances:
-    description: The instances of the plan.
-    type: list
-    elements: dict
-    required: true
-  models:
-    description: The models of the plan. Read are C(name) and C(probe).
-    type: list
-    elements: dict
-    default: []
-  model_root:
-    description: Directory of the models that name no C(base_path).
-    type: path
-    default: /var/lib/tfserving/models
-  unit_template:
-    description: The unit of an instance; C({name}) stands for the instance's name.
-    type: str
-    default: tfserving@{name}.service
   probe_count:
     description:
       - How many predictions to time for each model, after one that does not count. V(0) asks for none.
     type: int
     default: 5
+extends_documentation_fragment:
+  - tfserving.fleet.serving_plan
 attributes:
   check_mode:
     support: full

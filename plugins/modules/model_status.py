@@ -19,17 +19,6 @@ description:
     disk, and when another process answers on the REST port.
   - Changes nothing.
 options:
-  instances:
-    description:
-      - The instances of the plan. Read are C(name), C(ports.rest), C(model_config), C(start_timeout_s) and C(flags).
-    type: list
-    elements: dict
-    required: true
-  models:
-    description: The models of the plan. Read are C(name) and C(probe).
-    type: list
-    elements: dict
-    default: []
   only:
     description: Names of the instances to wait for. All of O(instances) when left out.
     type: list
@@ -38,14 +27,6 @@ options:
     description:
       - Seconds to wait. When left out, each instance's own C(start_timeout_s) is used.
     type: int
-  model_root:
-    description: Directory of the models that name no C(base_path).
-    type: path
-    default: /var/lib/tfserving/models
-  unit_template:
-    description: The unit of an instance; C({name}) stands for the instance's name.
-    type: str
-    default: tfserving@{name}.service
   probe:
     description:
       - Whether each model must answer a prediction, its own C(probe) or else zeros in the shape of its signature.
@@ -53,6 +34,8 @@ options:
         does not fail. Give such a model a C(probe).
     type: bool
     default: true
+extends_documentation_fragment:
+  - tfserving.fleet.serving_plan
 attributes:
   check_mode:
     support: full

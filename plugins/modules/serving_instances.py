@@ -22,24 +22,11 @@ options:
     type: list
     elements: dict
     required: true
-  models:
-    description: The models of the plan.
-    type: list
-    elements: dict
-    default: []
-  model_root:
-    description: Directory of the models that name no C(base_path).
-    type: path
-    default: /var/lib/tfserving/models
   revision:
     description:
       - What stands in the unit file beside the plan, as a short digest. A unit file that changes is due for a restart.
     type: str
     default: ""
-  unit_template:
-    description: The unit of an instance; C({name}) stands for the instance's name.
-    type: str
-    default: tfserving@{name}.service
   health_template:
     description: The unit that watches an instance; started anew where it asks for other models than the plan has.
     type: str
@@ -48,6 +35,8 @@ options:
     description: Whether each model must answer a prediction.
     type: bool
     default: true
+extends_documentation_fragment:
+  - tfserving.fleet.serving_plan
 attributes:
   check_mode:
     support: full

@@ -111,10 +111,17 @@ def test_the_version_is_the_binarys_own():
     assert process_facts.server_version(host.run, unit()) == "2.19.1-rw+sha.1"
 
 
-def test_a_binary_inside_a_root_is_asked_inside():
+@pytest.mark.parametrize(("pid", "root"), [("4242", "/proc/4242/root"), ("0", "/opt/tfserving/root")])
+def test_a_binary_inside_a_root_is_asked_inside_with_what_its_unit_binds_there(pid, root):
     host = FakeHost()
-    process_facts.server_version(host.run, unit(RootDirectory="/opt/tfserving/root"))
-    assert host.calls[-1] == ["chroot", "/opt/tfserving/root", "/usr/bin/tensorflow_model_server", "--version"]
+    process_facts.server_version(host.run, unit(RootDirectory="/opt/tfserving/root", MainPID=pid))
+    assert host.calls[-1] == [
+        "chroot",
+        "--userspec=65534:65534",
+        root,
+        "/usr/bin/tensorflow_model_server",
+        "--version",
+    ]
 
 
 def test_a_missing_binary_has_no_version():

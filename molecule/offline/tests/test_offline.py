@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-testinfra_hosts = ["ansible://tfserving"]
+testinfra_hosts = ["ansible://molecule-offline"]
 
 ROOT = Path(__file__).resolve().parents[3]
 BUNDLE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "bundle"

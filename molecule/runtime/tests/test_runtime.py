@@ -125,6 +125,13 @@ def test_both_instances_give_the_known_answer(first, second, known):
     assert answers(second, known)
 
 
+def test_the_status_shows_the_version_that_the_program_inside_of_the_image_tells(site):
+    shown = site(playbook="playbooks/status.yml")
+    assert shown.status == 0
+    rows = [line for line in shown.output.splitlines() if "first" in line or "second" in line]
+    assert len([row for row in rows if "2.19.1" in row]) == 2
+
+
 def test_jemalloc_is_mapped_inside_of_the_image(first):
     assert "libjemalloc.so.2" in first.process("maps")
 
