@@ -148,9 +148,11 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...], Suite]]) -> None:
-    """Prepares all that these suites need, then runs their stages side by side."""
+    """Prepares all that these suites need, then runs their stages side by side, where they are not to run alone."""
     _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
-    stages.show_all([stage for _needs, work in suites for stage in work()], lab.jobs)
+    wanted = [stage for _needs, work in suites for stage in work()]
+    stages.show_all([stage for stage in wanted if stage[0] not in testing.ALONE], lab.jobs)
+    stages.show_all([stage for stage in wanted if stage[0] in testing.ALONE], at_once=1)
 
 
 def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:

@@ -16,6 +16,12 @@ from fleet_lab.stages import Shown
 # Scenarios that `make test` leaves to `make test-driver`: the compiler takes minutes.
 ASIDE = ("nvidia_driver_dkms",)
 
+# The most telling first, then the longest, so that nothing long is left over when the others are done.
+FIRST = ("default", "runtime")
+
+# Stages with nothing beside them: an emulated machine keeps every CPU busy, and its services have time limits.
+ALONE = ("molecule: vm",)
+
 # What tests of images, certificates and units run for real.
 UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
 
@@ -84,9 +90,9 @@ def driver(lab: Lab) -> list[Shown]:
 
 
 def scenarios(root: Path) -> list[str]:
-    """The scenarios in molecule/, `default` first."""
+    """The scenarios in molecule/, in the order to run them."""
     names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
-    return sorted(names, key=lambda name: name != "default")
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def shell_scripts(root: Path) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -250,9 +251,21 @@ def test_shell_scripts_are_told_by_their_first_line(tmp_path):
     assert testing.shell_scripts(tmp_path) == [".ci/run", "lab/bin/launcher"]
 
 
-def test_the_default_scenario_comes_first(tmp_path):
-    for name in ("alternative", "default", "shared"):
+def test_the_default_scenario_comes_first_and_the_longest_next(tmp_path):
+    for name in ("alternative", "default", "runtime", "shared", "vm"):
         (tmp_path / "molecule" / name).mkdir(parents=True)
-    for name in ("alternative", "default"):
+    for name in ("alternative", "default", "runtime", "vm"):
         (tmp_path / "molecule" / name / "molecule.yml").touch()
-    assert testing.scenarios(tmp_path) == ["default", "alternative"]
+    assert testing.scenarios(tmp_path) == ["default", "runtime", "alternative", "vm"]
+
+
+def test_the_emulated_machine_has_the_computer_to_itself(lab, monkeypatch):
+    stages, beside = Stages(out=io.StringIO()), []
+
+    def work(_label):
+        beside.append([stage.name for stage in stages.done])
+
+    names = ["molecule: vm", "molecule: default", "unit tests"]
+    monkeypatch.setattr(cli, "_prepare", lambda *_arguments: None)
+    cli._run_suites(dataclasses.replace(lab, jobs=2), stages, [((), lambda: [(name, work) for name in names])])
+    assert sorted(beside[-1]) == ["molecule: default", "unit tests"]

@@ -19,7 +19,7 @@ SSH = ["ssh", "-F", str(Path(os.environ["FLEET_CACHE"]) / "lab/vm/ssh_config")]
 def ask(login: str, script: Path, *arguments: str) -> dict:
     """Runs a Python script on the machine as `login` and returns the JSON it prints."""
     words = [*SSH, login, "python3", "-", *arguments]
-    done = subprocess.run(words, input=script.read_text(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, input=script.read_text(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
