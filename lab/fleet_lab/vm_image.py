@@ -14,7 +14,7 @@ from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.image import KEYRING, package_names
 from fleet_lab.shell import quietly
-from fleet_lab.vm_config import DISK_MB, HOST, Files, Image
+from fleet_lab.vm_config import DISK_MB, HOST, KERNEL_ARGUMENTS, Files, Image
 
 TOOLS = {
     "mmdebstrap": "mmdebstrap",
@@ -23,7 +23,7 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
 }
-RECIPE = ("packages.txt", "initramfs.sh", "customise.sh")
+RECIPE = ("packages.txt", "initramfs.sh", "customise.sh", "boot-loader")
 
 
 def image(lab: Lab) -> str:
@@ -54,7 +54,12 @@ def image_folder(lab: Lab, sources: list[str], settings: list[str]) -> Path:
     recipe = [_recipe(lab) / name for name in RECIPE] + [lab.root / "lab" / "host" / "packages.txt"]
     public_key = Files.of(lab).public_key
     key = hashing.key_of_files(
-        recipe, *sources, *settings, str(DISK_MB), public_key.read_text() if public_key.exists() else ""
+        recipe,
+        *sources,
+        *settings,
+        KERNEL_ARGUMENTS,
+        str(DISK_MB),
+        public_key.read_text() if public_key.exists() else "",
     )
     return Files.of(lab).folder / f"image-{lab.suite}-{key}"
 
@@ -95,7 +100,7 @@ def bootstrap_command(lab: Lab, tree: Path, sources: list[str], settings: list[s
         # Manuals and translations are never read here, and every file is one more for mke2fs to copy.
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")),
         f'--essential-hook={initramfs} "$1"',
-        f'--customize-hook={customise} "$1" {key}',
+        f'--customize-hook={customise} "$1" {key} {shlex.quote(KERNEL_ARGUMENTS)}',
         lab.suite,
         str(tree),
         *sources,

@@ -9,7 +9,7 @@ import os
 import socket
 from pathlib import Path
 
-from fleet_lab.vm_config import Files, Image, Shape
+from fleet_lab.vm_config import KERNEL_ARGUMENTS, Files, Image, Shape
 
 PROGRAM = "qemu-system-x86_64"
 KVM, TCG = "kvm", "tcg"
@@ -19,10 +19,6 @@ ACCELERATION = {
     # "max" borrows the vendor of the machine it runs on, and with AMD's the guest sees no threads in a core.
     TCG: ["-accel", "tcg,thread=multi", "-cpu", "max,vendor=GenuineIntel"],
 }
-
-# Nothing here is about speed on a real CPU. An emulated one saves a sixth of its boot: every character on the serial
-# console is a trap, and defences against speculation cost instructions without a purpose where nothing speculates.
-KERNEL_ARGUMENTS = "console=ttyS0 root=/dev/vda rw panic=-1 quiet systemd.show_status=yes mitigations=off nokaslr"
 
 # As firmware tells it: a neighbour's memory is about twice as far away.
 FAR = 21
@@ -47,7 +43,7 @@ def command(shape: Shape, accelerator: str, image: Image, files: Files, port: in
         *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),
         *("-device", "virtio-net-pci,netdev=net,bus=pcie.0,romfile="),
         *("-device", "virtio-rng-pci,bus=pcie.0"),
-        *("-kernel", str(image.kernel), "-initrd", str(image.ramdisk), "-append", KERNEL_ARGUMENTS),
+        *("-kernel", str(image.kernel), "-initrd", str(image.ramdisk), "-append", f"root=/dev/vda {KERNEL_ARGUMENTS}"),
         *("-chardev", f"file,id=console,path={files.console.name},append=on", "-serial", "chardev:console"),
         # Names without folders: the path of a UNIX socket may have 107 characters, that of a cache may have more.
         *("-qmp", f"unix:{files.monitor.name},server=on,wait=off"),

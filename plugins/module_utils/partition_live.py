@@ -191,9 +191,3 @@ class Host:
         if status != 0:
             raise RuntimeError(f"systemctl {' '.join(arguments)} failed: {(err or out).strip()}")
         return out
-
-
-def missing_boot_parameters(tree: Tree, wanted: Collection[str]) -> list[str]:
-    """Return which parameters the running kernel was not booted with."""
-    given = (tree.text("proc/cmdline") or "").split()
-    return [parameter for parameter in wanted if parameter not in given]

@@ -85,11 +85,22 @@ interrupts:
     immovable:
       description: Those that the kernel lets nobody move.
       type: dict
-boot_parameters_missing:
-  description: Which of O(boot_parameters) the running kernel was not booted with.
+boot_parameters:
+  description: How O(boot_parameters) compare with the running kernel's command line.
   returned: success
-  type: list
-  elements: str
+  type: dict
+  contains:
+    missing:
+      description: Those that it was not booted with.
+      type: list
+      elements: str
+    in_vain:
+      description: Those of them that GRUB's configuration already had at this boot. Another boot would not bring them.
+      type: list
+      elements: str
+    grub:
+      description: Whether C(update-grub) is there.
+      type: bool
 problems:
   description: Sentences about what is outside of the partition and no error.
   returned: success
@@ -98,7 +109,11 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import partition_live, process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    boot_parameters,
+    partition_live,
+    process_facts,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
@@ -123,7 +138,7 @@ def main() -> None:
         parts=done.changed,
         units=done.units,
         interrupts=done.interrupts,
-        boot_parameters_missing=partition_live.missing_boot_parameters(tree, module.params["boot_parameters"]),
+        boot_parameters=boot_parameters.read(tree, module.params["boot_parameters"]),
         problems=done.problems,
     )
 

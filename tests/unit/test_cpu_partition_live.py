@@ -12,7 +12,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.partition_live import (
     Host,
     PartitionError,
-    missing_boot_parameters,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from machines import write
@@ -387,9 +386,3 @@ def test_a_wider_housekeeping_set_reaches_those_who_were_held_to_the_narrow_one(
     bring(systemd, {**AFFINITY, "housekeeping": "0"}, scheduler=scheduler)
     bring(systemd, AFFINITY, scheduler=scheduler)
     assert threads[10] == {0, 1}
-
-
-def test_boot_parameters_are_missed_until_the_kernel_was_booted_with_them(root):
-    write(root, "proc/cmdline", "root=/dev/vda isolcpus=managed_irq,2-3 quiet")
-    wanted = ["isolcpus=managed_irq,2-3", "rcu_nocbs=2-3"]
-    assert missing_boot_parameters(Tree(str(root)), wanted) == ["rcu_nocbs=2-3"]
