@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated machine: one JSON file that all simulated programs read, and that those which set things write.
 
-From a shell, machine.py KEY=JSON ... changes it (machine.py in_use=true), and machine.py boot starts it anew.
+From a shell, machine.py KEY=JSON ... changes it: machine.py in_use=true.
 """
 
 from __future__ import annotations
@@ -186,7 +186,4 @@ def flavour(module: dict | None) -> str | None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["boot"]:
-        write(boot(read()))
-        sys.exit()
     write({**read(), **{key: json.loads(value) for key, value in (pair.split("=", 1) for pair in sys.argv[1:])}})
