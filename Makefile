@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-driver bench lock docs venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench lock docs venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ reference: ## Runs the reference server's tests
 
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
+
+test-vm: ## Runs the scenario of the host layer on a kernel of its own, in a virtual machine
+	@$(LAB) test molecule --scenario vm
 
 test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenario on Debian 13: both take long
 	@$(LAB) test driver

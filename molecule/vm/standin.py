@@ -29,7 +29,8 @@ def main() -> None:
         threading.Thread(target=work_in_bursts, daemon=True).start()
     weights = bytearray(b"\1") * (MEMORY_MB << 20)
     Answers.models = models(Path(flags["model_config_file"]).read_text())
-    ThreadingHTTPServer(("127.0.0.1", int(flags["rest_api_port"])), Answers).serve_forever()
+    # On every address, as the server: who may talk to it is up to the unit's address rules.
+    ThreadingHTTPServer(("", int(flags["rest_api_port"])), Answers).serve_forever()
     del weights
 
 

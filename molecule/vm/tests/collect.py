@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +19,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 CGROUP_FILES = ("cpuset.cpus", "cpuset.cpus.effective", "cpuset.mems.effective", "memory.max", "memory.high")
 # How long threads and interrupts are given to happen between two looks.
 WATCHED_S = 1.0
+# The host's own address on QEMU's network (lab/vm/customise.sh), and how long a connection is given to come about.
+ADDRESS = "10.0.2.15"
+CONNECT_S = 3.0
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 
 
@@ -149,6 +153,20 @@ def exposure(unit: str) -> str:
     return judged.strip().splitlines()[-1]
 
 
+def doors(plan: dict) -> dict[str, dict[str, bool]]:
+    """Whether the host's address lets in connections from loopback and from itself, by instance and by origin."""
+    ports = {instance["name"]: instance["ports"]["rest"] for instance in plan.get("instances", [])}
+    return {name: {source: lets_in(port, source) for source in ("127.0.0.1", ADDRESS)} for name, port in ports.items()}
+
+
+def lets_in(port: int, source: str) -> bool:
+    try:
+        socket.create_connection((ADDRESS, port), CONNECT_S, source_address=(source, 0)).close()
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     plan = json.loads(text("/etc/tfserving/plan.json") or "{}")
     instances = units("tfserving@*.service")
@@ -173,6 +191,7 @@ def main() -> None:
         "memory": {name: text(f"/proc/{unit['MainPID']}/numa_maps") for name, unit in instances.items()},
         "exposure": {name: exposure(name) for name in instances},
         "failed": failed_units(),
+        "doors": doors(plan),
     }
     print(json.dumps(answer))
 

@@ -19,3 +19,8 @@ def test_an_instance_with_a_gpu_is_shut_as_tightly_as_one_without_is_to_be(live,
 def test_the_health_of_an_instance_is_watched_from_the_housekeeping_cpus(live, name):
     (watcher,) = live.processes(f"/system.slice/tfserving-health@{name}.service")
     assert len(watcher["threads"]) == 1
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_the_kernel_keeps_everybody_away_from_an_instance_but_the_host_itself(live, name):
+    assert live.seen["doors"][name] == {"127.0.0.1": True, "10.0.2.15": False}
