@@ -109,11 +109,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    boot_parameters,
-    partition_live,
-    process_facts,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils import boot_parameters, partition_live, process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 

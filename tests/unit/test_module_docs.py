@@ -68,8 +68,9 @@ def _said(option: dict[str, Any]) -> dict[str, Any]:
 def test_a_modules_documentation_has_exactly_the_options_that_it_takes(name, documents, monkeypatch):
     module = importlib.import_module(f"{PACKAGE}.{name}")
     if not hasattr(module, "main"):
-        assert (ROOT / "plugins" / "action" / f"{name}.py").exists(), "neither a module nor an action"
-        pytest.skip("its action plugin does the work on the controller")
+        # Documentation alone: its action plugin does the work on the controller.
+        assert (ROOT / "plugins" / "action" / f"{name}.py").exists()
+        return
     documented = plain(documents[f"tfserving.fleet.{name}"]["doc"].get("options", {}))
     options = plain(taken(name, monkeypatch))
     for option, spec in options.items():
