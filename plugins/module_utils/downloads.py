@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
@@ -28,11 +27,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import CHUNK, RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store
-
-# A server on the same host answers its status call from memory; one that needs longer cannot be relied upon.
-STATUS_TIMEOUT = 5
-# A status answer has some hundred bytes a version.
-MAX_STATUS = 1024 * 1024
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
+    END,
+    Client,
+    ServerError,
+    UnreachableError,
+)
 
 _BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError)
 
@@ -217,26 +217,9 @@ def live_versions(port: int | None, model: str) -> set[int] | None:
     if not port:
         return None
     try:
-        with open_url(
-            f"http://127.0.0.1:{port}/v1/models/{quote(model, safe='')}",
-            timeout=STATUS_TIMEOUT,
-            use_proxy=False,
-            use_netrc=False,
-        ) as answer:
-            states = json.loads(answer.read(MAX_STATUS))["model_version_status"]
-        return {int(state["version"]) for state in states if state["state"] != "END"}
-    except HTTPError as error:
-        return set() if _knows_no_such_model(error) else None
-    except (*_BROKEN, ValueError, KeyError, TypeError):
+        return {known.version for known in Client(port).status(model) if known.state != END}
+    except (UnreachableError, ServerError):
         return None
-
-
-def _knows_no_such_model(error: HTTPError) -> bool:
-    """Tell the server's own 404 from that of any other server that may have got the port."""
-    try:
-        return error.code == http.client.NOT_FOUND and "error" in json.loads(error.read(MAX_STATUS))
-    except (*_BROKEN, ValueError, TypeError):
-        return False
 
 
 def public(url: str) -> str:

@@ -11,11 +11,17 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import Any
 from urllib.parse import quote
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import bounded_http
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
 
 AVAILABLE = "AVAILABLE"
 END = "END"
@@ -24,8 +30,15 @@ END = "END"
 STATUS_TIMEOUT_S = 5.0
 # The server's own limit for a REST call is 30 s (rest_api_timeout_in_ms); a little more lets its error arrive.
 PREDICT_TIMEOUT_S = 31.0
+# Signatures of some thousand inputs have as much; the answer to a probe is an example, an image or two at the most.
+MOST_METADATA_BYTES = 4 << 20
+MOST_ANSWER_BYTES = 16 << 20
 # A probe is an example. A request beyond this many values would load the server instead of asking it.
 MOST_VALUES = 1_000_000
+# TensorFlow's own limit (TensorShape::MaxDimensions).
+MOST_DIMENSIONS = 254
+# The server's messages hold paths and whole protos; their beginning tells what is wrong.
+MOST_CHARACTERS = 2000
 # Floats differ between CPUs and between library builds in the last digits.
 TOLERANCE = 1e-3
 
@@ -43,7 +56,7 @@ _ZEROS: dict[str, Any] = {
 
 
 class UnreachableError(Exception):
-    """Nobody answered on the port, or not in time."""
+    """Nobody answered on the port, not in time, or without an end."""
 
 
 class ServerError(Exception):
@@ -51,11 +64,19 @@ class ServerError(Exception):
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
-        super().__init__(message)
+        super().__init__(said(message))
 
 
 class NoRequestError(Exception):
     """No request can be made up for a signature; the text says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(said(message))
+
+
+def said(text: Any, length: int = MOST_CHARACTERS) -> str:
+    """Return what a server or a model said as part of a sentence: one line, not too long, nothing in it that acts."""
+    return visible(shortened(str(text), length))
 
 
 @dataclass(frozen=True)
@@ -75,40 +96,62 @@ class Version:
 class Client:
     """Asks one server. Talks to the socket directly: a proxy of the environment has no place on loopback."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int) -> None:
         self.port = port
-        self.host = host
 
     def status(self, model: str) -> list[Version]:
         """Return every version that the server ever knew of ``model``, ascending; none for an unknown model."""
         try:
-            answer = self._call("GET", _path(model), timeout=STATUS_TIMEOUT_S)
+            answer = self._call("GET", _path(model))
         except ServerError as error:
             if error.code == http.client.NOT_FOUND:
                 return []
             raise
-        return sorted(map(_version, answer.get("model_version_status", [])), key=lambda entry: entry.version)
+        try:
+            return sorted(map(_version, answer["model_version_status"]), key=lambda entry: entry.version)
+        except _OTHER_SHAPE as error:
+            raise self._stranger("the states of a model's versions") from error
 
     def metadata(self, model: str, label: str | None = None) -> dict[str, Any]:
         """Return the metadata of the version that serves ``model`` (under ``label``)."""
-        return self._call("GET", _path(model, label) + "/metadata", timeout=STATUS_TIMEOUT_S)
+        return self._call("GET", _path(model, label) + "/metadata", most_bytes=MOST_METADATA_BYTES)
 
     def predict(self, model: str, body: Mapping[str, Any], label: str | None = None) -> tuple[Any, float]:
         """Return the prediction for the request ``body`` and the time it took in milliseconds."""
         started = time.perf_counter()
-        answer = self._call("POST", _path(model, label) + ":predict", body, PREDICT_TIMEOUT_S)
-        return answer.get("predictions", answer.get("outputs")), (time.perf_counter() - started) * 1000
+        answer = self._call("POST", _path(model, label) + ":predict", body, PREDICT_TIMEOUT_S, MOST_ANSWER_BYTES)
+        latency_ms = (time.perf_counter() - started) * 1000
+        for key in ("predictions", "outputs"):
+            if key in answer:
+                return answer[key], latency_ms
+        raise self._stranger("a prediction")
 
-    def _call(self, method: str, path: str, body: Any = None, timeout: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+    def _call(
+        self, method: str, path: str, body: Any = None, seconds: float = STATUS_TIMEOUT_S,
+        most_bytes: int = bounded_http.MOST_STATUS_BYTES,
+    ) -> dict[str, Any]:  # fmt: skip
+        sent = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), _HEADERS)
-            response = connection.getresponse()
-            return _answer(response.status, response.read())
-        except (OSError, http.client.HTTPException) as error:
-            raise UnreachableError(f"port {self.port} does not answer ({error or type(error).__name__})") from error
-        finally:
-            connection.close()
+            code, raw = bounded_http.exchange(self.port, method, path, _HEADERS, seconds, most_bytes, sent)
+        except bounded_http.ExchangeError as error:
+            raise UnreachableError(said(f"port {self.port} {error}")) from error
+        try:
+            answer = bounded_http.parsed(raw)
+        except ValueError as error:
+            text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
+            problem = f"port {self.port} answered {code} without JSON, so it is no TensorFlow Serving: {text} ({error})"
+            raise ServerError(0, problem) from error
+        if not isinstance(answer, dict):
+            raise self._stranger("a JSON object")
+        if code != http.client.OK:
+            if not isinstance(answer.get("error"), str):
+                raise self._stranger(f"an error to its status {code}")
+            raise ServerError(code, answer["error"])
+        return answer
+
+    def _stranger(self, wanted: str) -> ServerError:
+        problem = f"port {self.port} answers with something else than {wanted}, so it is no TensorFlow Serving"
+        return ServerError(0, problem)
 
 
 def _path(model: str, label: str | None = None) -> str:
@@ -116,29 +159,42 @@ def _path(model: str, label: str | None = None) -> str:
     return path if label is None else f"{path}/labels/{quote(label, safe='')}"
 
 
-def _answer(code: int, raw: bytes) -> dict[str, Any]:
-    text = raw.decode("utf-8", "replace")
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise ServerError(0, f"answered {code} without JSON, so it is no TensorFlow Serving: {shortened(text, 120)!r}")
-    if code != http.client.OK:
-        raise ServerError(code, str(answer.get("error", text)))
-    return answer
+# What the access to a value of another shape than expected ends in.
+_OTHER_SHAPE = (ValueError, TypeError, KeyError, AttributeError)
+# As Protobuf's JSON writes int64, and as a number for whoever does it otherwise.
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+
+
+def _integer(value: Any) -> int:
+    """Read an int64. Raises ValueError for anything else."""
+    text = value if isinstance(value, str) else str(value) if type(value) is int and abs(value) < 2**63 else ""
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("no integer of 64 bits")
+    return int(text)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return said(value)
 
 
 def _version(entry: Mapping[str, Any]) -> Version:
-    status = entry.get("status", {})
-    code = status.get("error_code", "OK")
-    error = "" if code == "OK" else f"{code}: {status.get('error_message', '')}".rstrip(": ")
-    return Version(int(entry["version"]), entry.get("state", "UNKNOWN"), error)
+    status = entry.get("status") or {}
+    code = _text(status.get("error_code", "OK"))
+    error = "" if code == "OK" else f"{code}: {_text(status.get('error_message', ''))}".rstrip(": ")
+    version = _integer(entry["version"])
+    if version < 0:
+        raise ValueError("no version")
+    return Version(version, said(_text(entry["state"]), 40), error)
 
 
 def served_version(metadata: Mapping[str, Any]) -> int:
     """Return the version that answered a metadata call."""
-    return int(metadata["model_spec"]["version"])
+    try:
+        return _integer(metadata["model_spec"]["version"])
+    except _OTHER_SHAPE as error:
+        raise ServerError(0, "the metadata name no version") from error
 
 
 def wanted_versions(policy: Mapping[str, Any] | None, on_disk: Iterable[int]) -> list[int]:
@@ -159,16 +215,22 @@ def zero_request(metadata: Mapping[str, Any], signature: str | None = None) -> d
     """Return a request in column form that gives every input of a signature zeros, a single row of them.
 
     Free dimensions become 1. Without ``signature`` the default one is used, or the first by name. Raises
-    NoRequestError.
+    NoRequestError, and ServerError where the metadata are none.
     """
-    signatures = metadata.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
-    name = signature or _default_signature(signatures)
-    if name not in signatures:
-        raise NoRequestError(f"the model has no signature {name!r}, it has {', '.join(sorted(signatures)) or 'none'}")
-    inputs = signatures[name].get("inputs", {})
-    if not inputs:
+    try:
+        signatures = metadata.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
+        name = signature or _default_signature(signatures)
+        if name not in signatures:
+            has = ", ".join(sorted(signatures)) or "none"
+            raise NoRequestError(f"the model has no signature {name!r}, it has {has}")
+        inputs = signatures[name].get("inputs", {})
+        shapes = {key: _shape(key, info) for key, info in sorted(inputs.items())}
+    except _OTHER_SHAPE as error:
+        raise ServerError(0, "the metadata describe no signatures as TensorFlow Serving does") from error
+    if not shapes:
         raise NoRequestError(f"the signature {name!r} has no inputs")
-    return {"signature_name": name, "inputs": {key: _zeros(key, info) for key, info in sorted(inputs.items())}}
+    _refuse_large(shapes)
+    return {"signature_name": name, "inputs": {key: _filled(*shape) for key, shape in shapes.items()}}
 
 
 def _default_signature(signatures: Mapping[str, Any]) -> str:
@@ -177,18 +239,30 @@ def _default_signature(signatures: Mapping[str, Any]) -> str:
     return "serving_default" if "serving_default" in signatures or not public else public[0]
 
 
-def _zeros(name: str, info: Mapping[str, Any]) -> Any:
-    dtype = info.get("dtype", "DT_INVALID")
+def _shape(name: str, info: Mapping[str, Any]) -> tuple[list[int], Any]:
+    """Return the sizes of one row of an input and the zero of its type."""
+    dtype = _text(info.get("dtype", "DT_INVALID"))
     if dtype not in _ZEROS:
         raise NoRequestError(f"the input {name!r} is of type {dtype}, which a REST request cannot hold")
     shape = info.get("tensor_shape", {})
     if shape.get("unknown_rank"):
         raise NoRequestError(f"the input {name!r} is of unknown rank")
-    sizes = [int(dim.get("size", 0)) for dim in shape.get("dim", [])]
-    sizes = [1 if size < 0 else size for size in sizes]
-    if math.prod(sizes) > MOST_VALUES:
-        raise NoRequestError(f"the input {name!r} holds {math.prod(sizes)} values, too many for a probe")
-    return _filled(sizes, _ZEROS[dtype])
+    sizes = [_integer(dim.get("size", 0)) for dim in shape.get("dim", [])]
+    if len(sizes) > MOST_DIMENSIONS:
+        raise NoRequestError(f"the input {name!r} has {len(sizes)} dimensions, more than a tensor can have")
+    return [1 if size < 0 else size for size in sizes], _ZEROS[dtype]
+
+
+def _refuse_large(shapes: Mapping[str, tuple[list[int], Any]]) -> None:
+    """Refuse what is too much for a probe: in values, or in the lists around them, which an empty dimension keeps."""
+    values = lists = 0
+    for name, (sizes, _zero) in shapes.items():
+        held = max(accumulate(sizes, mul), default=1)
+        if held > MOST_VALUES:
+            raise NoRequestError(f"the input {name!r} holds {held} values, too many for a probe")
+        values, lists = values + held, lists + sum(accumulate(sizes, mul))
+        if values > MOST_VALUES or lists > 2 * MOST_VALUES:
+            raise NoRequestError(f"the inputs hold {max(values, lists)} values and lists, too many for a probe")
 
 
 def _filled(sizes: list[int], value: Any) -> Any:
@@ -205,6 +279,10 @@ def difference(expected: Any, answer: Any, tolerance: float = TOLERANCE, where: 
 
     Numbers are equal within ``tolerance``, relative or absolute, whichever allows more; NaN equals NaN.
     """
+    return said(_difference(expected, answer, tolerance, where))
+
+
+def _difference(expected: Any, answer: Any, tolerance: float, where: str) -> str:
     if isinstance(expected, Mapping) and isinstance(answer, Mapping):
         if set(expected) != set(answer):
             return f"{where} has the keys {sorted(answer)}, expected {sorted(expected)}"
@@ -215,15 +293,18 @@ def difference(expected: Any, answer: Any, tolerance: float = TOLERANCE, where: 
         pairs = [(f"{where}[{index}]", *pair) for index, pair in enumerate(zip(expected, answer))]
     else:
         return "" if _same(expected, answer, tolerance) else f"{where} is {_shown(answer)}, expected {_shown(expected)}"
-    return next(filter(None, (difference(one, other, tolerance, path) for path, one, other in pairs)), "")
+    return next(filter(None, (_difference(one, other, tolerance, path) for path, one, other in pairs)), "")
 
 
 def _same(one: Any, other: Any, tolerance: float) -> bool:
     if not (_is_number(one) and _is_number(other)):
         return type(one) is type(other) and one == other
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    try:
+        if math.isnan(one) or math.isnan(other):
+            return math.isnan(one) and math.isnan(other)
+        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+    except OverflowError:  # an integer beyond what a double holds
+        return bool(one == other)
 
 
 def _is_number(value: Any) -> bool:
@@ -232,8 +313,3 @@ def _is_number(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return shortened(json.dumps(value), 80)
-
-
-def shortened(text: str, length: int) -> str:
-    """Return ``text`` cut to ``length`` characters, the cut marked."""
-    return text if len(text) <= length else text[: length - 1] + "…"

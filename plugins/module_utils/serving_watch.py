@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import Client, UnreachableError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 # For an instance that does not say: what a load takes that fails with all of the server's own retries (1 + 5, one a
 # minute), so that the server's error arrives before our patience ends.
@@ -27,7 +28,7 @@ class GivenUpError(Exception):
 
     def __init__(self, message: str, loop: bool = False) -> None:
         self.loop = loop
-        super().__init__(message)
+        super().__init__(visible(message))
 
 
 class Watch:
@@ -85,7 +86,7 @@ class Watch:
         return {
             "name": self.name,
             "models": [self._model(expected) for expected in self.expected],
-            "problem": "; ".join(self.problems),
+            "problem": visible("; ".join(self.problems)),
             "waited_s": round(self.waited_s, 2),
         }
 
@@ -101,7 +102,7 @@ class Watch:
             unit = process_facts.unit(self.run, self.unit_name)
         except RuntimeError:
             return []
-        return process_facts.journal(self.run, unit, of_all_starts=loop)
+        return [visible(line) for line in process_facts.journal(self.run, unit, of_all_starts=loop)]
 
     def _model(self, expected: serving_check.Expectation) -> dict[str, Any]:
         versions = serving_check.states(self.states.get(expected.model, []))

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -129,6 +131,44 @@ class FakeServer:
     def __exit__(self, *_error):
         self.http.shutdown()
         self.http.server_close()
+
+
+class HostileServer:
+    """Sends ``chunks`` to whoever calls, whatever was asked, until they end or nobody listens; for a ``with``."""
+
+    def __init__(self, chunks, pause_s=0.0):
+        self.chunks = chunks
+        self.pause_s = pause_s
+        self.over = threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error):
+        self.over.set()
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self._talk(self.listener.accept()[0])
+
+    def _talk(self, call):
+        with call, contextlib.suppress(OSError):
+            call.settimeout(10)
+            call.recv(65536)
+            for chunk in self.chunks:
+                if self.over.wait(self.pause_s) if self.pause_s else self.over.is_set():
+                    return
+                call.sendall(chunk)
+            # Read to the end of the request, so that what was sent is not thrown away by a reset.
+            call.shutdown(socket.SHUT_WR)
+            while call.recv(65536):
+                pass
 
 
 class FakeHost:

@@ -17,7 +17,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     difference,
     given_request,
     served_version,
-    shortened,
     wanted_versions,
     zero_request,
 )
@@ -200,7 +199,3 @@ JSON = st.recursive(
 @given(JSON)
 def test_every_answer_equals_itself(answer):
     assert difference(answer, answer) == ""
-
-
-def test_long_texts_are_cut_and_the_cut_is_marked():
-    assert shortened("abcdef", 4) == "abc…"

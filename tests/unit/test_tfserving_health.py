@@ -14,10 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+import jinja2
 import pytest
-from serving_double import FakeServer, Handler, Model
+from serving_double import FakeServer, Handler, HostileServer, Model
 
-HOST = Path(__file__).resolve().parents[2] / "roles/tfserving/templates/host"
+ROLE = Path(__file__).resolve().parents[2] / "roles/tfserving"
+HOST = ROLE / "templates/host"
 TEMPLATE = HOST / "usr/local/lib/tfserving-fleet/tfserving-health.j2"
 # For what happens within milliseconds on a quiet machine and within a second on a busy one.
 SOON_S = 20
@@ -29,8 +31,14 @@ FOR_EVER = "600"
 def program(tmp_path_factory):
     """The program as it stands on a host."""
     path = tmp_path_factory.mktemp("health") / "tfserving-health"
-    path.write_text(TEMPLATE.read_text().replace("{{ ansible_managed }}", "Ansible managed"))
+    values = {"ansible_managed": "Ansible managed", "role_path": str(ROLE), "lookup": lambda _file, path: text_of(path)}
+    path.write_text(jinja2.Environment(keep_trailing_newline=True).from_string(TEMPLATE.read_text()).render(values))
     return path
+
+
+def text_of(path):
+    """What the file lookup returns."""
+    return Path(path).read_text().rstrip()
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +331,18 @@ def test_a_long_message_of_the_server_is_cut(systemd):
         assert status.endswith("x…")
 
 
+def test_what_would_act_in_a_terminal_is_spelt_out(systemd):
+    with answering(500, b'{"error": "\\u001b[2J\\u202e"}') as server:
+        status = systemd.start(server.port, "digits").await_status("waiting")
+        assert status == rf"waiting for the server: port {server.port} answered 500 (\x1b[2J\u202e)"
+
+
+def test_an_answer_without_an_end_is_not_waited_for(systemd):
+    with HostileServer([b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65536] * 20]) as server:
+        status = systemd.start(server.port, "digits", interval=FOR_EVER).await_status("waiting")
+        assert status == f"waiting for the server: port {server.port} sends more than 1024 KiB"
+
+
 def test_a_model_is_asked_for_by_its_own_name_and_nothing_else(systemd):
     with FakeServer(**{"a.b-c_1": Model({1: "AVAILABLE"})}) as server:
         systemd.start(server.port, "a.b-c_1").await_status("available")
@@ -391,9 +411,3 @@ def test_a_notification_that_reaches_nobody_is_its_own_fault_and_not_the_servers
     path = tmp_path / "gone"
     sentence = f"tfserving-health: systemd's {path} cannot be written to (No such file or directory)\n"
     assert run(program, f"--rest-port={free_port()}", "--models=a", NOTIFY_SOCKET=str(path)) == (2, sentence)
-
-
-def test_nothing_in_the_program_is_taken_for_a_template_but_the_line_on_who_manages_it():
-    text = TEMPLATE.read_text()
-    rest = text.replace("{{ ansible_managed }}", "", 1)
-    assert [mark for mark in ("{{", "{%", "{#") if mark in rest] == []
