@@ -148,3 +148,61 @@ def test_grpc_listens_on_all_addresses(server):
     """Asked for 0.0.0.0, the gRPC library binds the wildcard of both families where there is IPv6."""
     tables = [Path(f"/proc/{server.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     assert f"00000000:{server.grpc_port:04X} " in "".join(tables)
+
+
+def plus_tensor(shape, *values, **fields):
+    request = predict_request("plus")
+    proto = request.inputs["x"]
+    proto.dtype = 1
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    proto.float_val.extend(values)
+    for name, value in fields.items():
+        setattr(proto, name, value)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("values", "answers"),
+    [((), [3.0, 3.0]), ((2.0,), [4.0, 4.0]), ((2.0, 4.0, 6.0), [4.0, 5.0])],
+)
+def test_no_values_stand_for_zeros_one_for_all_and_too_many_are_cut_off(predict, values, answers):
+    assert list(predict.Predict(plus_tensor([2], *values)).outputs["y"].float_val) == answers
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [[2**40], [-1], [2**62, 4], [2**40, 2**40, 0], [1] * 255, [2**63 - 1]],
+    ids=["a terabyte", "negative", "overflow", "overflow before a zero", "too many dimensions", "largest"],
+)
+def test_a_shape_that_no_tensor_has_is_a_parsing_error_and_takes_no_memory(predict, shape):
+    assert code_of(predict.Predict, plus_tensor(shape, 1.0)) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "tensor parsing error: x",
+    )
+
+
+def test_content_of_the_wrong_length_and_unreadable_types_are_parsing_errors(predict):
+    expected = (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: x")
+    assert code_of(predict.Predict, plus_tensor([2], tensor_content=b"123")) == expected
+    assert code_of(predict.Predict, plus_tensor([1], dtype=0)) == expected
+    assert code_of(predict.Predict, plus_tensor([1], dtype=20)) == expected
+    unknown = plus_tensor([1])
+    unknown.inputs["x"].tensor_shape.unknown_rank = True
+    assert code_of(predict.Predict, unknown) == expected
+
+
+def test_small_integers_are_cut_to_their_bits_and_strings_may_be_packed():
+    proto = tensors.to_proto(np.array([0], np.uint8))
+    proto.int_val[:] = [300]
+    assert tensors.to_array(proto, "x").tolist() == [44]
+    packed = tensors.to_proto(np.array([b""], object))
+    packed.tensor_shape.dim[0].size = 3
+    packed.tensor_content = b"\x01\x00\x02abc"
+    assert tensors.to_array(packed, "x").tolist() == [b"a", b"", b"bc"]
+
+
+def test_complex_numbers_survive_the_way_there_and_back():
+    for kind in (np.complex64, np.complex128):
+        array = np.array([[1 + 2j, 3 - 4j]], kind)
+        assert (tensors.to_array(tensors.to_proto(array), "x") == array).all()

@@ -223,7 +223,11 @@ def test_warmup_is_replayed_measured_and_can_fail_a_load(start, tmp_path, models
     server = start(*flags, f"--monitoring_config_file={monitoring}", "--num_request_iterations_for_warmup=4")
     path = f"{tmp_path}/digits/1"
     assert server.metric(":tensorflow:serving:model_warmup_latency_count", model_path=path, status="OK") == 1
-    assert server.metric(":tensorflow:core:graph_runs") == 4
+    # The load restored the variables and ran the initialiser; each of these builds a graph, warm-up builds one.
+    assert server.metric(":tensorflow:core:graph_runs") == 4 + 2
+    assert server.metric(":tensorflow:core:graph_build_calls") == 1 + 2
+    assert server.metric(":tensorflow:core:graph_build_time_usecs") > 0
+    assert server.metric(":tensorflow:core:graph_run_input_tensor_bytes_count") == 4
     (tmp_path / "digits/1/assets.extra/tf_serving_warmup_requests").write_bytes(b"no records at all, really")
     failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
     assert failed.returncode == 255

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -18,19 +17,22 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfs_reference import health, inference, log, metrics
+from tfs_reference import admission, health, inference, log, metrics
 from tfs_reference.core import ServerCore
 from tfs_reference.inference import Settings
 from tfs_reference.model_status import model_status
 from tfs_reference.status import StatusError, invalid_argument, of_exception
 
-MAX_ERROR_CHARS = 1024  # longer texts could overflow the header that carries them
+MAX_ERROR_BYTES = 1024  # longer texts could overflow the header that carries them
 MAX_MESSAGE_BYTES = 2**31 - 1
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def _abort(context: grpc.ServicerContext, status: StatusError) -> None:
-    context.abort(_GRPC_CODES[status.number], status.message[:MAX_ERROR_CHARS])
+    message = status.message.encode(errors="surrogateescape")
+    if len(message) > MAX_ERROR_BYTES:
+        message = message[:MAX_ERROR_BYTES] + b"...TRUNCATED"
+    context.abort(_GRPC_CODES[status.number], message.decode(errors="replace"))
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -131,15 +133,14 @@ def create_server(
 ) -> grpc.Server:
     """A server with all services registered and no address yet.
 
-    threads bounds the calls at work: more are refused (RESOURCE_EXHAUSTED), as by upstream's thread quota.
+    threads is upstream's thread quota: one thread polls, the others each run a call. It must be positive.
     """
     options = [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         *parse_channel_arguments(channel_arguments),
     ]
-    threads = max(1, threads)
-    server = grpc.server(ThreadPoolExecutor(threads, "grpc"), options=options, maximum_concurrent_rpcs=threads)
+    server = grpc.server(admission.thread_pool(threads), options=options, interceptors=[admission.Admission(threads)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core, settings), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
     if with_health:

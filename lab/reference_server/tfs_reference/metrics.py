@@ -162,9 +162,24 @@ LOAD_ATTEMPT_COUNT = Counter(REGISTRY, "/tensorflow/cc/saved_model/load_attempt_
 LOAD_LATENCY = Counter(REGISTRY, "/tensorflow/cc/saved_model/load_latency", ("model_path",))
 SESSION_RUNS = Counter(REGISTRY, "/tensorflow/core/direct_session_runs")
 GRAPH_RUNS = Counter(REGISTRY, "/tensorflow/core/graph_runs")
+GRAPH_BUILD_CALLS = Counter(REGISTRY, "/tensorflow/core/graph_build_calls")
+GRAPH_BUILD_TIME = Counter(REGISTRY, "/tensorflow/core/graph_build_time_usecs")
 GRAPH_RUN_TIME = Counter(REGISTRY, "/tensorflow/core/graph_run_time_usecs")
 # The runtime's own buckets: powers of two from a millisecond on.
 GRAPH_RUN_TIME_HISTOGRAM = Histogram(REGISTRY, "/tensorflow/core/graph_run_time_usecs_histogram", (), 1000, 2, 20)
+GRAPH_RUN_INPUT_BYTES = Histogram(REGISTRY, "/tensorflow/core/graph_run_input_tensor_bytes", (), 1, 4, 14)
+GRAPH_RUN_OUTPUT_BYTES = Histogram(REGISTRY, "/tensorflow/core/graph_run_output_tensor_bytes", (), 1, 4, 14)
+
+
+def graph_built(micros: int) -> None:
+    GRAPH_BUILD_CALLS.add()
+    GRAPH_BUILD_TIME.add(by=micros)
+
+
+def graph_run(micros: int) -> None:
+    GRAPH_RUNS.add()
+    GRAPH_RUN_TIME.add(by=micros)
+    GRAPH_RUN_TIME_HISTOGRAM.observe(micros)
 
 
 class _BatchSizes:

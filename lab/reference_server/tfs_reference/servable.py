@@ -35,6 +35,28 @@ class Runner(Protocol):
     def close(self) -> None: ...
 
 
+class _CountedSession(session.Session):
+    """Counts the loader's runs (restoring variables, initialising): each builds a graph of its own."""
+
+    def run(self, *arguments: Any, **options: Any) -> Any:
+        metrics.SESSION_RUNS.add()
+        started = time.monotonic()
+        result = super().run(*arguments, **options)
+        micros = int((time.monotonic() - started) * 1e6)
+        metrics.graph_built(micros)
+        metrics.graph_run(micros)
+        return result
+
+
+def _as_array(result: Any) -> np.ndarray:
+    """The runtime's binding answers scalars as NumPy scalars, and a scalar string as bytes."""
+    if isinstance(result, (bytes, str)):
+        array = np.empty((), dtype=object)
+        array[()] = result
+        return array
+    return np.asarray(result)
+
+
 class Session:
     """A session that holds one MetaGraphDef. Thread-safe; the interpreter lock is free while the graph runs.
 
@@ -44,8 +66,9 @@ class Session:
     def __init__(self, path: str, tags: list[str], config: Any) -> None:
         started = time.monotonic()
         self._graph = ops.Graph()
-        self._session = session.Session(graph=self._graph, config=config)
+        self._session = _CountedSession(graph=self._graph, config=config)
         self._tensors: dict[str, Any] = {}
+        self._built: set[tuple[frozenset[str], tuple[str, ...]]] = set()
         try:
             with self._graph.as_default():
                 meta_graph = loader_impl.SavedModelLoader(path).load(self._session, tags)
@@ -64,6 +87,8 @@ class Session:
 
         timeout_ms: limit of this run; 0 or less means none. Raises StatusError.
         """
+        metrics.SESSION_RUNS.add()
+        metrics.GRAPH_RUN_INPUT_BYTES.observe(sum(array.nbytes for array in feeds.values()))
         started = time.monotonic()
         try:
             feed = {self._tensor(name): value for name, value in feeds.items()}
@@ -71,20 +96,25 @@ class Session:
             results = self._call(self._run_options(timeout_ms), feed, outputs)
         except Exception as error:
             raise of_exception(error) from error
-        micros = int((time.monotonic() - started) * 1e6)
-        metrics.SESSION_RUNS.add()
-        metrics.GRAPH_RUNS.add()
-        metrics.GRAPH_RUN_TIME.add(by=micros)
-        metrics.GRAPH_RUN_TIME_HISTOGRAM.observe(micros)
+        self._count(frozenset(feeds), tuple(fetches), int((time.monotonic() - started) * 1e6))
+        metrics.GRAPH_RUN_OUTPUT_BYTES.observe(sum(array.nbytes for array in results))
         return results
+
+    def _count(self, feeds: frozenset[str], fetches: tuple[str, ...], micros: int) -> None:
+        """The first run of a set of feeds and fetches builds its graph; its time is mostly that."""
+        if (feeds, fetches) not in self._built:
+            self._built.add((feeds, fetches))
+            metrics.graph_built(micros)
+        metrics.graph_run(micros)
 
     def _call(self, options: bytes | None, feed: dict[Any, np.ndarray], outputs: list[Any]) -> list[np.ndarray]:
         buffer = wrapper.TF_NewBufferFromString(options) if options else None
         try:
-            return wrapper.TF_SessionRun_wrapper(self._session._session, buffer, feed, outputs, [], None)
+            results = wrapper.TF_SessionRun_wrapper(self._session._session, buffer, feed, outputs, [], None)
         finally:
             if buffer is not None:
                 wrapper.TF_DeleteBuffer(buffer)
+        return [_as_array(result) for result in results]
 
     def _tensor(self, name: str) -> Any:
         """The runtime's handle of a tensor, looked up once."""

@@ -165,6 +165,11 @@ class Server:
         from tfs_reference import grpc_services
 
         flags = self._flags
+        if flags.grpc_max_threads < 1:
+            log.fatal(
+                "No thread quota available to even create the minimum required polling threads (i.e 1). "
+                "Unable to start the thread manager"
+            )
         server = grpc_services.create_server(
             self._core,
             self._settings(0),

@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from tfs_reference.status import invalid_argument
+from tfs_reference.status import StatusError, invalid_argument
+
+MAX_RANK = 254  # the runtime's TensorShape
+_NUMPY_MAX_RANK = 64
+# A few bytes may ask for a tensor of any size, because one value fills the rest; upstream then dies of it.
+MAX_FILL_BYTES = 2**30
 
 # DataType -> (NumPy type, the repeated field that holds its values)
 _TYPES = {
@@ -27,6 +33,8 @@ _TYPES = {
     types_pb2.DT_BOOL: (np.dtype(np.bool_), "bool_val"),
     types_pb2.DT_HALF: (np.dtype(np.float16), "half_val"),
     types_pb2.DT_BFLOAT16: (np.dtype(ml_dtypes.bfloat16), "half_val"),
+    types_pb2.DT_COMPLEX64: (np.dtype(np.complex64), "scomplex_val"),
+    types_pb2.DT_COMPLEX128: (np.dtype(np.complex128), "dcomplex_val"),
     types_pb2.DT_STRING: (np.dtype(object), "string_val"),
 }
 _DATA_TYPES = {dtype: data_type for data_type, (dtype, _) in _TYPES.items()}
@@ -34,48 +42,128 @@ _DATA_TYPES = {dtype: data_type for data_type, (dtype, _) in _TYPES.items()}
 
 def type_name(data_type: int) -> str:
     """DT_FLOAT -> "float", the way error messages print types."""
+    if data_type not in types_pb2.DataType.values():
+        return f"unknown dtype enum ({data_type})"
     return types_pb2.DataType.Name(data_type).removeprefix("DT_").lower()
 
 
-def numpy_type(data_type: int) -> np.dtype:
-    """Raises INVALID_ARGUMENT for types that no request can carry (resources, variants, quantised types)."""
-    if data_type not in _TYPES:
-        raise invalid_argument(f"unsupported tensor type: {type_name(data_type)}")
-    return _TYPES[data_type][0]
+def type_of(array: np.ndarray) -> int:
+    """The DataType of an array; DT_INVALID where this server has none."""
+    return _DATA_TYPES.get(array.dtype, types_pb2.DT_INVALID)
+
+
+def numpy_type(data_type: int) -> np.dtype | None:
+    """None for types that this server cannot hold (resources, variants, quantised ones)."""
+    return _TYPES[data_type][0] if data_type in _TYPES else None
 
 
 def to_array(proto: Any, name: str) -> np.ndarray:
-    """The array of a TensorProto; raises INVALID_ARGUMENT when its values do not fill its shape."""
+    """The array of a TensorProto; raises INVALID_ARGUMENT for what the runtime cannot read, or not hold.
+
+    As the runtime reads it: no values stand for zeros, too many are cut off, and the last one fills what is missing.
+    """
     dtype = numpy_type(proto.dtype)
-    shape = [dimension.size for dimension in proto.tensor_shape.dim]
-    size = int(np.prod(shape)) if shape else 1
-    if proto.tensor_content and not dtype.hasobject:
-        if len(proto.tensor_content) != size * dtype.itemsize:
-            raise invalid_argument(f"tensor parsing error: {name}")
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    values = _field_values(proto, dtype)
-    if len(values) > size or (size and not len(values)):
+    shape = _shape(proto.tensor_shape)
+    if dtype is None or shape is None or len(shape) > _NUMPY_MAX_RANK:
         raise invalid_argument(f"tensor parsing error: {name}")
-    if len(values) < size:  # the last value stands for all that follow it
-        values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
+    size = math.prod(shape)
+    if proto.tensor_content and size:
+        values = _content_values(proto, dtype, size)
+    else:
+        values = _filled(_field_values(proto, dtype, size), dtype, size)
+    if values is None:
+        raise invalid_argument(f"tensor parsing error: {name}")
     return values.reshape(shape)
 
 
-def _field_values(proto: Any, dtype: np.dtype) -> np.ndarray:
-    values = getattr(proto, _TYPES[proto.dtype][1])
+def _shape(proto: Any) -> list[int] | None:
+    """None where the runtime takes the shape for invalid: unknown, negative, too many dimensions or elements."""
+    shape = [dimension.size for dimension in proto.dim]
+    if proto.unknown_rank or len(shape) > MAX_RANK or any(size < 0 for size in shape):
+        return None
+    elements = 1
+    for size in shape:  # in the runtime's order: a zero further on does not mend an overflow before it
+        elements *= size
+        if elements >= 2**63:
+            return None
+    return shape
+
+
+def _content_values(proto: Any, dtype: np.dtype, size: int) -> np.ndarray | None:
+    content = proto.tensor_content
+    if dtype.hasobject:
+        return _content_strings(content, size)
+    return np.frombuffer(content, dtype) if len(content) == size * dtype.itemsize else None
+
+
+def _content_strings(content: bytes, size: int) -> np.ndarray | None:
+    """Strings in tensor_content: the lengths of all as varints first, then their bytes one after the other."""
+    if size > len(content):
+        return None
+    lengths, position = [], 0
+    for _ in range(size):
+        length, position = _varint(content, position)
+        if length is None:
+            return None
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        return None
+    array = np.empty(size, dtype=object)
+    for index, length in enumerate(lengths):
+        array[index] = content[position : position + length]
+        position += length
+    return array
+
+
+def _varint(content: bytes, position: int) -> tuple[int | None, int]:
+    value = 0
+    for shift in range(0, 35, 7):
+        if position >= len(content):
+            break
+        byte = content[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value if value < 2**32 else None), position
+    return None, position
+
+
+def _filled(values: np.ndarray, dtype: np.dtype, size: int) -> np.ndarray | None:
+    missing = size - len(values)
+    if not missing:
+        return values
+    if missing * dtype.itemsize > MAX_FILL_BYTES:
+        return None
+    filler = values[-1] if len(values) else b"" if dtype.hasobject else 0
+    array = np.full(size, filler, dtype)
+    array[: len(values)] = values
+    return array
+
+
+def _field_values(proto: Any, dtype: np.dtype, size: int) -> np.ndarray:
+    """At most the first `size` values; what does not fit the type is cut down to its bits, as the runtime does."""
+    field = _TYPES[proto.dtype][1]
+    per_value = 2 if dtype.kind == "c" else 1  # real and imaginary part
+    values = getattr(proto, field)[: size * per_value]
     if dtype.hasobject:
         array = np.empty(len(values), dtype=object)
         array[:] = list(values)
         return array
-    if proto.dtype in (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16):  # held as their bits
-        return np.array(values, np.uint16).view(dtype)
+    if field == "half_val":  # held as their bits
+        return np.array(values, np.int64).astype(np.uint16).view(dtype)
+    if field == "int_val":
+        return np.array(values, np.int64).astype(dtype)
+    if dtype.kind == "c":
+        parts = np.array(values[: len(values) // 2 * 2], np.float32 if dtype.itemsize == 8 else np.float64)
+        return parts.view(dtype)
     return np.array(values, dtype)
 
 
 def to_proto(array: np.ndarray, as_content: bool = False) -> Any:
     """The TensorProto of an array, in typed fields or (numbers only) packed into tensor_content."""
-    array = np.asarray(array)
-    data_type = _DATA_TYPES[array.dtype]
+    data_type = _DATA_TYPES.get(array.dtype)
+    if data_type is None:
+        raise StatusError("UNIMPLEMENTED", f"the reference server cannot answer tensors of type {array.dtype.name}")
     proto = tensor_pb2.TensorProto(dtype=data_type)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -85,5 +173,7 @@ def to_proto(array: np.ndarray, as_content: bool = False) -> Any:
     flat = array.ravel()
     if data_type in (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16):
         flat = flat.view(np.uint16)
+    if array.dtype.kind == "c":
+        flat = flat.view(flat.real.dtype)
     getattr(proto, _TYPES[data_type][1]).extend(flat.tolist())
     return proto
