@@ -23,8 +23,7 @@ ROUNDS = 5
 SECONDS = 4.0  # of one measurement
 COUNT = 5_000  # requests on one connection at most, whatever the server's speed
 CONNECTIONS = 4
-# The lab's plan lets one batch of 32 wait and refuses what comes on top. All four requests together are no more than
-# that, even while a batch whose answers are out still holds its thread: a load that both servers should take in full.
+# All four requests together are one batch of 32: a load that both servers should take in full.
 ITEMS = 8
 
 # Ports beside those of the instances that the lab host serves.

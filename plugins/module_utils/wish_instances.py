@@ -47,6 +47,7 @@ class InstanceWish:
 
 BATCHING_FIELDS: dict[str, fields.Check] = {
     "enabled": fields.boolean,
+    "expected_batch_ms": fields.positive,
     "max_batch_size": fields.whole(),
     "batch_timeout_micros": fields.whole(0),
     "max_enqueued_batches": fields.whole(),

@@ -112,7 +112,8 @@ def test_the_computing_threads_are_the_cpus_of_the_instance(topology, wishes, po
         threads, count = instance["threads"], len(cases.cpus(instance))
         assert threads["intra_op"] + threads["inter_op"] == max(2, count)
         assert all(number >= 1 for number in threads.values())
-        assert threads["rest"] >= 2
+        # One thread of each never holds a request: the event loop of REST, the polling one of gRPC.
+        assert min(threads["rest"], threads["grpc"]) >= 2
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)
@@ -123,7 +124,36 @@ def test_batches_are_bounded_by_the_objective(topology, wishes, policy):
         if batching and wish["slo_p99_ms"]:
             assert batching["batch_timeout_micros"] <= wish["slo_p99_ms"] * 1000 / 10
             assert 1 <= batching["num_batch_threads"] <= len(cases.cpus(instance))
-            assert batching["max_enqueued_batches"] <= batching["num_batch_threads"]
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES, st.none() | st.floats(0.01, 1))
+def test_waiting_alone_never_takes_the_objective_with_the_batch_time_that_the_plan_states(
+    topology, wishes, policy, share
+):
+    for wish in wishes[0]:
+        wish["slo_p99_ms"] = wish["slo_p99_ms"] or 100
+        wish["batching"] = {"expected_batch_ms": wish["slo_p99_ms"] * share} if share else {}
+    plan = granted(topology, wishes, policy)
+    for wish, instance in zip(wishes[0], plan["instances"]):
+        batching = instance["batching"]
+        if batching:
+            side_by_side = len(instance["gpus"]) or batching["num_batch_threads"]
+            rounds = -(-(batching["num_batch_threads"] + batching["max_enqueued_batches"]) // side_by_side)
+            batch_ms = wish["slo_p99_ms"] * (share or 0.03)
+            worst = batching["batch_timeout_micros"] / 1000 + rounds * batch_ms
+            late = any("no batch can wait" in warning for warning in plan["warnings"])
+            assert worst <= wish["slo_p99_ms"] * 1.000001 or (late and batching["max_enqueued_batches"] == 1)
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES)
+def test_requests_can_fill_the_batches_that_run_and_the_one_that_forms(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    for instance in plan["instances"]:
+        threads, batching = instance["threads"], instance["batching"]
+        assert threads["grpc"] == threads["rest"] >= 34
+        if batching:
+            places = (batching["num_batch_threads"] + 1) * batching["max_batch_size"]
+            assert threads["grpc"] - 1 >= min(places, 2048)
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)

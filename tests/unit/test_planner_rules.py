@@ -58,6 +58,11 @@ def test_a_wish_for_one_pool_leaves_the_rest_to_the_other():
         ({"grpc_max_threads": "8"}, "flags.grpc_max_threads: is the string '8'; give a count of threads"),
         ({"rest_api_num_threads": 1}, "tfserving_instances[0].flags.rest_api_num_threads: 1 is below 2"),
         (
+            {"grpc_max_threads": 1},
+            "tfserving_instances[0].flags.grpc_max_threads: 1 is below 2, and gRPC keeps one of these threads polling,"
+            " so with a single one every call is refused (RESOURCE_EXHAUSTED); write 2 or more",
+        ),
+        (
             {"tensorflow_session_parallelism": 4},
             "set tensorflow_intra_op_parallelism and tensorflow_inter_op_parallelism",
         ),
@@ -67,10 +72,57 @@ def test_threads_that_cannot_work_are_refused(flags, message):
     assert message in refusal({"flags": flags})
 
 
-def test_request_threads_fill_two_batches_and_end_somewhere():
-    assert only({"profile": "latency"})["threads"] | {"rest": 25, "grpc": 24} == only({"profile": "latency"})["threads"]
-    assert only({"batching": {"max_batch_size": 100}})["threads"]["grpc"] == 200
-    assert only({"batching": {"max_batch_size": 4000}})["threads"]["rest"] == 513
+ONE_CPU = machines.topology(sockets=1, cores=1, smt=1)
+
+
+@pytest.mark.parametrize(("machine", "callers"), [(ONE_CPU, 33), (CPU_HOST, 33), (box(0), 120)])
+def test_one_thread_of_each_pool_comes_on_top_of_those_that_hold_requests(machine, callers):
+    found = only({"profile": "latency"}, machine=machine)
+    assert (found["threads"]["rest"], found["threads"]["grpc"]) == (callers + 1, callers + 1)
+    assert found["flags"]["grpc_max_threads"] == callers + 1
+    assert found["reasons"]["threads.grpc"].endswith("; one more that polls for calls")
+    assert found["reasons"]["threads.rest"].endswith("; one more for the event loop")
+
+
+@pytest.mark.parametrize(
+    ("batching", "callers"),
+    [
+        # A request for each place: 1 batch that runs and 32 that wait, of 4 each.
+        ({"max_batch_size": 4}, 132),
+        ({"max_batch_size": 4, "max_enqueued_batches": 9}, 40),
+        # More than 512 bring nothing ...
+        ({}, 512),
+        # ... unless the batch that runs and the one that forms hold more.
+        ({"max_batch_size": 400}, 800),
+        ({"max_batch_size": 4000}, 2048),
+    ],
+)
+def test_request_threads_follow_the_batches_that_they_fill(batching, callers):
+    found = only({"batching": batching}, machine=ONE_CPU)
+    assert (found["threads"]["rest"], found["threads"]["grpc"]) == (callers + 1, callers + 1)
+
+
+def test_threads_that_cannot_fill_the_largest_batch_say_how_much_of_it_they_fill():
+    reason = only({"batching": {"max_batch_size": 4000}}, machine=ONE_CPU)["reasons"]["threads.grpc"]
+    assert "cut to 2048 since more waiting threads bring nothing; requests for one item each fill 1024 places" in reason
+
+
+@pytest.mark.parametrize(
+    ("flag", "threads", "holds"),
+    [("grpc_max_threads", 9, 8), ("rest_api_num_threads", 32, 31), ("grpc_max_threads", 2, 1)],
+)
+def test_wished_threads_too_few_for_a_batch_are_a_warning_with_both_ways_out(flag, threads, holds):
+    requests = "1 request" if holds == 1 else f"{holds} requests"
+    assert plan(CPU_HOST, [instance(flags={flag: threads})])["warnings"] == [
+        f"tfserving_instances[0].flags.{flag}: is {threads}, so at most {requests} wait at a time, and those for one"
+        f" item each never fill a batch of 32; use at least 33, or lower batching.max_batch_size to {holds}"
+    ]
+
+
+def test_wished_threads_that_fill_a_batch_are_no_warning():
+    flags = {"grpc_max_threads": 33, "rest_api_num_threads": 33}
+    assert plan(CPU_HOST, [instance(flags=flags)])["warnings"] == []
+    assert plan(CPU_HOST, [instance(profile="latency", flags={"grpc_max_threads": 2})])["warnings"] == []
 
 
 # ----------------------------------------------------------------------------------------------------------- batching
@@ -104,8 +156,69 @@ def test_on_cpus_batches_form_only_under_load():
         "max_batch_size": 32,
         "batch_timeout_micros": 0,
         "num_batch_threads": 12,
-        "max_enqueued_batches": 12,
+        # 33 batches of 3 ms fit into 100 ms: one runs on each thread, 32 wait behind it.
+        "max_enqueued_batches": 32 * 12,
     }
+
+
+@pytest.mark.parametrize(
+    ("wish", "waiting"),
+    [
+        # What the lab measured: 3 ms a batch, an objective of 100 ms, one CPU.
+        ({}, 32),
+        ({"batching": {"expected_batch_ms": 3}}, 32),
+        ({"batching": {"expected_batch_ms": 20}}, 4),
+        ({"batching": {"expected_batch_ms": 20, "batch_timeout_micros": 10_000}}, 3),
+        ({"batching": {"expected_batch_ms": 50}}, 1),
+        # Half a batch cannot wait, and the server lets one wait at the least.
+        ({"batching": {"expected_batch_ms": 60}}, 1),
+        ({"batching": {"expected_batch_ms": 5e-324}}, 999),
+        ({"batching": {"expected_batch_ms": 3, "max_enqueued_batches": 7}}, 7),
+    ],
+)
+def test_as_many_batches_wait_as_the_objective_has_time_for(wish, waiting):
+    found = only({"slo_p99_ms": 100, **wish}, machine=ONE_CPU)
+    assert found["batching"]["max_enqueued_batches"] == waiting
+    assert "expected_batch_ms" not in found["batching"]
+
+
+def test_a_gpu_takes_the_batches_of_its_threads_one_after_another():
+    wish = {"gpus": 1, "slo_p99_ms": 100, "batching": {"expected_batch_ms": 9.5}}
+    batching = only(wish, machine=box(), **IMAGE)["batching"]
+    # 95 ms are left for ten batches: four in flight, six that wait.
+    assert (batching["batch_timeout_micros"], batching["num_batch_threads"]) == (5000, 4)
+    assert batching["max_enqueued_batches"] == 6
+
+
+def test_the_reason_for_the_queue_says_whose_batch_time_it_is():
+    assert only(machine=ONE_CPU)["reasons"]["batching.max_enqueued_batches"] == (
+        "with 3 ms for a batch (assumed: 0.03 of the objective; measure it and set batching.expected_batch_ms), 100 ms"
+        " have time for 32 to wait beside those in 1 batch thread; behind a full queue of 32 a request keeps 100 ms"
+        " while a batch runs for at most 3.03 ms"
+    )
+    found = only({"models": ["a", "b"], "batching": {"expected_batch_ms": 10}}, [model("a"), model("b")], ONE_CPU)
+    assert found["reasons"]["batching.max_enqueued_batches"] == (
+        "with 10 ms for a batch (expected_batch_ms), 100 ms have time for 9 to wait beside those in 1 batch thread;"
+        " behind 2 full queues of 9 a request keeps 100 ms while a batch runs for at most 5.26 ms"
+    )
+
+
+def test_the_policy_may_assume_another_share_of_the_objective():
+    profiles = {"balanced": {"batch_share": 0.2}}
+    assert only(machine=ONE_CPU, profiles=profiles)["batching"]["max_enqueued_batches"] == 4
+    with pytest.raises(
+        WishError, match=r"^host_plan_policy.profiles.balanced.batch_share: is the number 0; give a share"
+    ):
+        only(profiles={"balanced": {"batch_share": 0}})
+
+
+def test_a_batch_that_leaves_no_time_to_wait_is_a_warning():
+    wish = instance(slo_p99_ms=100, batching={"expected_batch_ms": 60})
+    assert plan(CPU_HOST, [wish])["warnings"] == [
+        "tfserving_instances[0].batching.expected_batch_ms: is 60, so within 100 ms no batch can wait for another, and"
+        " the server lets one wait at the least: a request in it is late; lower max_batch_size and measure again, or"
+        " raise slo_p99_ms"
+    ]
 
 
 def test_on_gpus_sizes_are_few_and_end_in_the_largest():
@@ -155,6 +268,11 @@ def test_other_fields_of_batching_are_passed_on():
         (
             {"batch_timeout_micros": 60_000},
             "batching.batch_timeout_micros: lets a request wait 60 ms for others, the objective is 50 ms in all",
+        ),
+        (
+            {"expected_batch_ms": 50},
+            "tfserving_instances[0].batching.expected_batch_ms: is 50, and the objective is 50 ms in all; lower"
+            " max_batch_size and measure again, or raise slo_p99_ms",
         ),
         ({"num_batch_threads": 13}, "batching.num_batch_threads: is 13, and the instance is pinned to 12 CPUs; use at"),
         ({"allowed_batch_sizes": [8, 4]}, "tfserving_instances[0].batching.allowed_batch_sizes: [8, 4] does not rise"),

@@ -193,7 +193,12 @@ def test_a_value_of_the_wrong_type_is_refused(flag, value, message):
             "1 is below 2, and the event loop keeps one of these threads for itself, "
             "so with a single one every REST call hangs; write 2 or more",
         ),
-        ("grpc_max_threads", 0, "0 is below 1, and gRPC needs a thread to answer with; write 1 or more"),
+        (
+            "grpc_max_threads",
+            1,
+            "1 is below 2, and gRPC keeps one of these threads polling, so with a single one every call is refused"
+            " (RESOURCE_EXHAUSTED); write 2 or more",
+        ),
         (
             "file_system_poll_wait_seconds",
             0,

@@ -25,9 +25,16 @@ BATCHES_IN_FLIGHT_PER_GPU = 4
 LONGEST_TIMEOUT_MICROS = 10_000
 # Waiting for company is worth a tenth of the objective at the most, whatever a profile says.
 LARGEST_TIMEOUT_SHARE = 0.1
+# Left between a batch and the objective for rounding: 90 ms hold 30 batches of 3 ms, whatever binary fractions say.
+ROUNDING = 1e-9
+# No queue of any use is longer, however long the objective and however short the batches.
+MOST_ROUNDS = 1000
 # Smaller batches save next to nothing; larger ones than four times the profile's are left to a measurement.
 SMALLEST_BATCH = 4
 LARGEST_BATCH_FACTOR = 4
+
+# Keys under ``batching`` that speak to the plan and are no field of BatchingParameters.
+OWN_KEYS = ("enabled", "expected_batch_ms")
 
 
 @dataclass
@@ -79,7 +86,7 @@ def batching(
     if sizes:
         result["allowed_batch_sizes"] = sizes
     for field in wish.batching:
-        if field not in result and field != "enabled":
+        if field not in result and field not in OWN_KEYS:
             result[field] = case.settle(field, None, "the server's default is right")
     if wish.batching:
         text_proto.render(result, "BatchingParameters", f"{wish.path}.batching")
@@ -150,30 +157,62 @@ def _threads(case: _Case) -> int:
 
 
 def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
-    """Bound the queue to one waiting batch for each thread, as the guide has it for online serving.
+    """Let as many batches wait as the objective has time for.
 
-    Each model has a queue of its own and all queues share the threads, so with several models under full load a batch
-    has to be quicker. The reason says how quick.
+    The guide's one waiting batch for each thread is for fleets whose callers try another server at once; here it shed
+    calls that would have been answered in a tenth of their objective. Each model has a queue of its own and all queues
+    share the threads, so with several models under full load a batch has to be quicker; the reason says how quick. The
+    bound does not follow their number: a model more would be a restart.
     """
+    batch_ms, source = _batch_ms(case)
+    room = waiting_batches(case.slo_ms, timeout_micros, threads, batch_ms, case.gpus)
     models = len(case.wish.models)
-    held = case.wish.batching.get("max_enqueued_batches", threads)
+    wished = case.wish.batching.get("max_enqueued_batches")
+    held = wished or max(1, room)
     longest = longest_batch_ms(case.slo_ms, timeout_micros, threads, held * models, case.gpus)
     full = f"behind {models} full queues" if models > 1 else "behind a full queue"
     reason = (
-        f"one waiting batch for each of {counted(threads, 'batch thread')}; {full} of {held} a request keeps"
-        f" {case.slo_ms:g} ms while a batch runs for at most {longest:.3g} ms"
+        f"with {batch_ms:.3g} ms for a batch ({source}), {case.slo_ms:g} ms have time for {room} to wait beside those"
+        f" in {counted(threads, 'batch thread')}; {full} of {held} a request keeps {case.slo_ms:g} ms while a batch"
+        f" runs for at most {longest:.3g} ms"
     )
-    return case.settle("max_enqueued_batches", threads, reason)
+    if not room and not wished:
+        case.sheet.warnings.append(
+            f"{case.wish.path}.batching.expected_batch_ms: is {batch_ms:g}, so within {case.slo_ms:g} ms no batch can"
+            " wait for another, and the server lets one wait at the least: a request in it is late; lower"
+            " max_batch_size and measure again, or raise slo_p99_ms"
+        )
+    return case.settle("max_enqueued_batches", max(1, room), reason)
+
+
+def _batch_ms(case: _Case) -> tuple[float, str]:
+    """Return how long a full batch is taken to run, and who says so."""
+    measured = case.wish.batching.get("expected_batch_ms")
+    if measured is None:
+        share = case.profile["batch_share"]
+        source = f"assumed: {share:.3g} of the objective; measure it and set batching.expected_batch_ms"
+        return case.slo_ms * share, source
+    if measured >= case.slo_ms:
+        raise case.refuse(
+            "expected_batch_ms",
+            f"is {measured:g}, and the objective is {case.slo_ms:g} ms in all",
+            "lower max_batch_size and measure again, or raise slo_p99_ms",
+        )
+    return measured, "expected_batch_ms"
+
+
+def waiting_batches(slo_ms: float, timeout_micros: int, threads: int, batch_ms: float, gpus: int) -> int:
+    """Return how many batches may wait, in all queues, so that the last of them still keeps the objective.
+
+    On CPUs the threads work side by side; GPUs take the batches of their threads one after another.
+    """
+    rounds = int(min(max(0.0, slo_ms - timeout_micros / 1000) / batch_ms + ROUNDING, MOST_ROUNDS))
+    return max(0, rounds * (gpus or threads) - threads)
 
 
 def longest_batch_ms(slo_ms: float, timeout_micros: int, threads: int, waiting: int, gpus: int) -> float:
-    """Return how long one batch may run so that a request behind full queues still keeps the objective.
-
-    ``waiting`` counts the batches in all queues. On CPUs the threads work side by side; GPUs take the batches of
-    their threads one after another.
-    """
-    side_by_side = gpus or threads
-    rounds = math.ceil((threads + waiting) / side_by_side)
+    """Return how long one batch may run so that a request behind ``waiting`` batches still keeps the objective."""
+    rounds = math.ceil((threads + waiting) / (gpus or threads))
     return max(0.0, slo_ms - timeout_micros / 1000) / rounds
 
 

@@ -26,8 +26,16 @@ FLAGS = {
     "unload": "num_unload_threads",
 }
 
-# The REST pool starts all its threads at once: beyond this they cost memory and wake-ups, and batches fill as well.
-MOST_REQUEST_THREADS = 512
+# The REST pool starts all its threads at once, some 20 KB each. Up to here they are cheap whatever the CPUs; beyond, a
+# big instance gets what fills the batches that it runs at a time, and no more than MOST_REQUEST_THREADS.
+PLENTY_OF_REQUEST_THREADS = 512
+MOST_REQUEST_THREADS = 2048
+
+# One thread of each pool never holds a request, and a pool of one answers nothing. REST: the event loop
+# (tensorflow/serving#1576). gRPC: the synchronous server keeps one thread polling; a call that leaves none is refused
+# with RESOURCE_EXHAUSTED, and no metric counts it (grpc++, ThreadManager::MainWorkLoop; with the server's one
+# completion queue that is one thread, measured with 1.51: of N threads N - 1 hold calls).
+THREADS_WITHOUT_REQUEST = {"rest": (1, "one more for the event loop"), "grpc": (1, "one more that polls for calls")}
 
 # The same for one model and for several, so that a second model comes by a hot reload and not by a restart. From 2 on
 # the server no longer flushes file system caches after each load, which does nothing for local files.
@@ -49,7 +57,7 @@ def threads(
     """
     wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
-    result.update(_requests(sheet, cpus, profile["request_threads_per_cpu"], batching, wished))
+    result.update(_requests(sheet, wish, _callers(cpus, profile, batching), batching, wished))
     result.update(_models(sheet, wished))
     return result
 
@@ -90,25 +98,53 @@ def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: 
     return result
 
 
+def _callers(cpus: int, profile: Mapping[str, Any], batching: Mapping[str, Any] | None) -> tuple[int, str]:
+    """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered."""
+    per_cpu, patient = profile["request_threads_per_cpu"], int(1 / profile["batch_share"])
+    wanted, reason = int(cpus * per_cpu), f"{per_cpu:g} requests in flight for each of {counted(cpus, 'CPU')}"
+    if wanted < patient:
+        wanted = patient
+        reason = (
+            f"{patient} callers, as many as one CPU answers within the objective where each takes 1/{patient} of it"
+        )
+    if batching and _held(batching) > wanted:
+        wanted, reason = _held(batching), "a request for each place in the batches that run and that may wait"
+    # What runs must be full, and one more batch forms meanwhile.
+    least = (batching["num_batch_threads"] + 1) * batching["max_batch_size"] if batching else 0
+    most = min(max(PLENTY_OF_REQUEST_THREADS, least), MOST_REQUEST_THREADS)
+    if wanted > most:
+        wanted, reason = most, f"{reason}, cut to {most} since more waiting threads bring nothing"
+        if least > most:
+            places = most // (batching["num_batch_threads"] + 1)
+            reason += f"; requests for one item each fill {places} places of a batch"
+    return wanted, reason
+
+
+def _held(batching: Mapping[str, Any]) -> int:
+    return (batching["num_batch_threads"] + batching["max_enqueued_batches"]) * batching["max_batch_size"]
+
+
 def _requests(
-    sheet: Sheet, cpus: int, per_cpu: float, batching: Mapping[str, Any] | None, wished: Mapping[str, int]
+    sheet: Sheet,
+    wish: InstanceWish,
+    callers: tuple[int, str],
+    batching: Mapping[str, Any] | None,
+    wished: Mapping[str, int],
 ) -> dict[str, int]:
     """Size the pools whose threads hold a request each and mostly wait for the computing ones."""
-    wanted = max(2, int(cpus * per_cpu))
-    reason = f"{per_cpu:g} requests in flight for each of {counted(cpus, 'CPU')}"
-    if batching and 2 * batching["max_batch_size"] > wanted:
-        # The batching guide: request threads block while a batch forms, so about twice its size must be in flight.
-        wanted = 2 * batching["max_batch_size"]
-        reason = f"twice the batch size of {batching['max_batch_size']}, so that one batch fills while another runs"
-    if wanted > MOST_REQUEST_THREADS:
-        wanted = MOST_REQUEST_THREADS
-        reason += f", cut to {MOST_REQUEST_THREADS} since more waiting threads bring nothing"
-    # The event loop takes one REST thread for good; a pool of one would answer nothing (tensorflow/serving#1576).
-    loop = f"{reason}; one more for the event loop"
-    return {
-        "rest": sheet.settle("threads.rest", wanted + 1, loop, wished.get("rest")),
-        "grpc": sheet.settle("threads.grpc", wanted, reason, wished.get("grpc")),
-    }
+    result = {}
+    for pool, (idle, why) in THREADS_WITHOUT_REQUEST.items():
+        planned, reason = callers[0] + idle, f"{callers[1]}; {why}"
+        result[pool] = sheet.settle(f"threads.{pool}", planned, reason, wished.get(pool))
+        holds = result[pool] - idle
+        if batching and 0 < holds < batching["max_batch_size"]:
+            size = batching["max_batch_size"]
+            sheet.warnings.append(
+                f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, so at most {counted(holds, 'request')} wait at a"
+                f" time, and those for one item each never fill a batch of {size}; use at least {size + idle}, or lower"
+                f" batching.max_batch_size to {holds}"
+            )
+    return result
 
 
 def _models(sheet: Sheet, wished: Mapping[str, int]) -> dict[str, int]:
