@@ -23,7 +23,7 @@ description:
   - Each figure of the plan carries its reason, and each one that the user has set is named under C(overrides).
   - Wishes that are malformed are refused all at once, each with the variable's path and the remedy. What this host
     cannot grant is refused likewise, such as a GPU that is not there.
-positional: instances, models, policy
+positional: instances, models, policy, key
 options:
   _input:
     description: What M(tfserving.fleet.host_topology) returned as C(topology).
@@ -46,7 +46,16 @@ options:
       C(docs/plan-schema.md) lists them all. Unknown keys are refused.
     type: dict
     default: {}
+  key:
+    description:
+      - The host's key for digests, as M(tfserving.fleet.plan_record) returns it. The plan holds digests in place of
+        values that may be secret.
+      - Without one the plan does not tell such values apart, and no change of them restarts a server.
+    type: str
+    default: ""
 seealso:
+  - plugin: tfserving.fleet.plan_secrets
+    plugin_type: filter
   - plugin: tfserving.fleet.server_flags
     plugin_type: filter
   - plugin: tfserving.fleet.textproto
@@ -72,11 +81,11 @@ _value:
 
 
 def host_plan(
-    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None
+    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
 ) -> dict[str, Any]:
     """Return the plan of a host; see planner.plan.host_plan. Raises AnsibleFilterError with the refusal."""
     try:
-        return planner.host_plan(topology, instances, models, policy)
+        return planner.host_plan(topology, instances, models, policy, key)
     except WishError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -93,17 +93,15 @@ class ActionModule(ActionBase):
 
 
 def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the module is called with: models and instances cut down to what it takes, headers put back."""
+    """Return what the module is called with: models and instances cut down to what it takes."""
     if "staged" in arguments:
         raise AnsibleError("staged: it is set by this action itself; remove it from the task")
-    taken = {option: value for option, value in arguments.items() if option != "wishes"}
+    taken = dict(arguments)
     for option, keys in (("models", MODEL_KEYS), ("instances", INSTANCE_KEYS)):
         if _is_list_of_mappings(taken.get(option)):
             taken[option] = [{key: entry[key] for key in keys if key in entry} for entry in taken[option]]
-    wishes = arguments.get("wishes") or []
-    if _is_list_of_mappings(taken.get("models")) and _is_list_of_mappings(wishes):
-        headers = {wish.get("name"): (wish.get("source") or {}).get("headers") for wish in wishes}
-        taken["models"] = [_with_headers(model, headers.get(model.get("name"))) for model in taken["models"]]
+    if _is_list_of_mappings(taken.get("models")):
+        taken["models"] = [_without_digest(model) for model in taken["models"]]
     return taken
 
 
@@ -112,10 +110,11 @@ def _is_list_of_mappings(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(entry, Mapping) for entry in value)
 
 
-def _with_headers(model: Mapping[str, Any], headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if not headers or not isinstance(model.get("source"), Mapping):
+def _without_digest(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what the plan says of an address in place of what may be secret in it."""
+    if not isinstance(model.get("source"), Mapping):
         return model
-    return {**model, "source": {**model["source"], "headers": headers}}
+    return {**model, "source": {key: value for key, value in model["source"].items() if key != "uri_digest"}}
 
 
 def _cure(error: OSError) -> str:

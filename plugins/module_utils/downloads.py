@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
@@ -33,6 +32,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     ServerError,
     UnreachableError,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
 _BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError)
 
@@ -220,12 +220,6 @@ def live_versions(port: int | None, model: str) -> set[int] | None:
         return {known.version for known in Client(port).status(model) if known.state != END}
     except (UnreachableError, ServerError):
         return None
-
-
-def public(url: str) -> str:
-    """Return a URL as it may be shown and kept: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _declared_length(answer: Any) -> int | None:

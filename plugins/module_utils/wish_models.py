@@ -36,7 +36,6 @@ class ModelWish:
     contract: dict[str, Any] | None = None
     probe: dict[str, Any] | None = None
     memory_mb: int | None = None
-    weight: float = 1
 
     def resident(self) -> int:
         """Return how many versions of the model are in memory, at the most, while nothing changes."""
@@ -56,7 +55,6 @@ FIELDS: dict[str, fields.Check] = {
     "contract": fields.contract,
     "probe": fields.probe,
     "memory_mb": fields.whole(what="the size of one loaded version in MB, a whole number"),
-    "weight": fields.positive,
 }
 
 

@@ -98,12 +98,12 @@ options:
           - Where one of these servers cannot be asked, nothing of the model is removed. Without this option
             nothing is removed at all.
         type: int
-  wishes:
-    description: The user's C(tfserving_models), of which C(source.headers) are put back into O(models) by name.
-      The plan, which is shown and kept, holds no headers.
-    type: list
-    elements: dict
-    default: []
+  sources:
+    description:
+      - JSON text with C(uri) and C(headers) by the name of a model, which come before those of O(models[].source).
+      - What of an address may be secret, such as a user or a query, belongs here, as O(models[].source.uri) is shown.
+    type: str
+    default: "{}"
   instances:
     description: The instances of the plan, of which O(instances[].models) and C(ports.rest) tell whom to ask before a
       version is removed. Other keys are ignored.
@@ -249,6 +249,7 @@ problems:
 """
 
 import grp
+import json
 import os
 import pwd
 import re
@@ -288,7 +289,8 @@ INSTANCE = {
 ARGUMENTS = {
     "root": {"type": "path", "default": "/var/lib/tfserving/models"},
     "models": {"type": "list", "elements": "dict", "options": MODEL, "required": True},
-    "wishes": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    # One text: of a mapping, Ansible would mask each value, be it "1", wherever it stands in the result.
+    "sources": {"type": "str", "default": "{}", "no_log": True},
     "instances": {"type": "list", "elements": "dict", "options": INSTANCE, "default": []},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
@@ -321,7 +323,9 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     Where versions have to come from the controller first, returns at once with `needs` and nothing done.
     """
     store = Store(params["root"], _attributes(params), params["min_free_mb"] * archives.MIB)
-    wanted = params["models"] if params["prune"] else [{**model, "keep": None} for model in params["models"]]
+    sources = json.loads(params["sources"])
+    given = [{**model, "source": {**model["source"], **sources.get(model["name"], {})}} for model in params["models"]]
+    wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
     models = model_store.read_wanted(wanted, params["instances"])
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()

@@ -19,8 +19,16 @@ options:
     type: path
     default: /etc/tfserving/plan.json
   plan:
-    description: The plan to keep, as returned by the P(tfserving.fleet.host_plan#filter) filter.
+    description:
+      - The plan to keep, as returned by the P(tfserving.fleet.host_plan#filter) filter.
+      - Of records of release 0.1.0, which held values of the environment in clear, those values are neither returned
+        nor shown as a difference, and the record is written anew.
     type: dict
+  key_path:
+    description:
+      - Where the host's key for the plan's digests is. Given, RV(key) is returned, so use it under C(no_log).
+      - Nothing is written there. Where there is no key, a new one is returned, for the caller to keep.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -52,15 +60,25 @@ previous_server:
   description: RV(plan.server) of the plan before the last change of the release; empty where there was none.
   type: dict
   returned: always
+key:
+  description: The host's key for the plan's digests.
+  type: str
+  returned: when O(key_path) is given
 """
 
 import json
 import os
+import stat
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan_key import read_key, without_values
 
 # A key of the record that is none of the plan.
 PREVIOUS = "previous_server"
+# A plan tells who serves what, how it is protected and which versions have holes.
+MODE = 0o600
 
 
 def read_record(path: str) -> dict:
@@ -92,35 +110,55 @@ def as_text(plan: dict) -> str:
     return json.dumps(plan, indent=2, sort_keys=True) + "\n" if plan else ""
 
 
-def write_record(module: AnsibleModule, path: str, plan: dict) -> None:
-    """Put ``plan`` in place of the record by rename."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    staged = os.path.join(module.tmpdir, "plan.json")
-    with open(staged, "w", encoding="utf-8") as record:
-        record.write(as_text(plan))
-    os.chmod(staged, 0o644)
-    module.atomic_move(staged, path)
+def write_record(path: str, plan: dict) -> None:
+    """Put ``plan`` in place of the record by rename, readable by its owner alone from the first byte on."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    handle, staged = tempfile.mkstemp(prefix=".plan.json.", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as record:
+            record.write(as_text(plan))
+            record.flush()
+            os.fsync(record.fileno())
+        os.chmod(staged, MODE)
+        os.rename(staged, path)
+    except BaseException:
+        os.unlink(staged)
+        raise
+
+
+def is_open(path: str) -> bool:
+    """Tell whether others may read the record, as they could that of release 0.1.0."""
+    return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != MODE
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "default": "/etc/tfserving/plan.json"}, "plan": {"type": "dict"}},
+        argument_spec={
+            "path": {"type": "path", "default": "/etc/tfserving/plan.json"},
+            "plan": {"type": "dict"},
+            "key_path": {"type": "path", "no_log": False},
+        },
         supports_check_mode=True,
     )
     path, wanted = module.params["path"], module.params["plan"]
     try:
-        present = read_record(path)
+        kept = read_record(path)
+        present = without_values(kept)
+        key = {"key": read_key(module.params["key_path"])} if module.params["key_path"] else {}
+    except WishError as error:
+        module.fail_json(msg=str(error))
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"{path}: cannot be read as a plan ({error}); move it away and run again")
     record = present if wanted is None else next_record(present, wanted)
     plan, before = separate(record)
-    if record == present:
-        module.exit_json(changed=False, plan=plan, previous_server=before)
+    if wanted is None or (record == kept and not is_open(path)):
+        module.exit_json(changed=False, plan=plan, previous_server=before, **key)
     if not module.check_mode:
-        write_record(module, path, record)
+        write_record(path, record)
     diff = {"before": as_text(present), "after": as_text(record), "before_header": path, "after_header": path}
-    module.exit_json(changed=True, plan=plan, previous_server=before, diff=diff)
+    module.exit_json(changed=True, plan=plan, previous_server=before, diff=diff, **key)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import hos
 from hypothesis import strategies as st
 
 GPU_MB = 81920
+# A host's key for digests.
+KEY = "5e" * 32
 VERSIONS = ("2.17.0", "2.18.0", "2.19.1", "2.20.0")
 RELEASES = {
     "images": {version: f"registry.example/tensorflow/serving@sha256:{'a1' * 32}" for version in VERSIONS},
@@ -47,7 +49,7 @@ def box(gpu_count: int = 8, **shape: Any) -> dict[str, Any]:
 
 def plan(topology: Any, instances: Any = None, models: Any = None, **policy: Any) -> dict[str, Any]:
     """Return the plan; one model called "ranker" unless told otherwise."""
-    return host_plan(topology, instances, [model()] if models is None else models, policy)
+    return host_plan(topology, instances, [model()] if models is None else models, policy, KEY)
 
 
 def cpus(part: dict[str, Any]) -> set[int]:

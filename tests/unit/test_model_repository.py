@@ -383,11 +383,14 @@ def test_the_action_passes_on_what_the_module_has_options_for():
     assert set(action.INSTANCE_KEYS) == set(module.INSTANCE)
 
 
-def test_the_action_puts_back_the_headers_that_the_plan_does_not_hold():
-    plan = [{"name": "a", "source": {"uri": "u"}, "probe": {}}, {"name": "b", "source": {"uri": "v"}}]
-    wishes = [{"name": "a", "source": {"headers": {"X": "1"}}}, {"name": "b", "source": {}}]
-    assert action.module_arguments({"models": plan, "wishes": wishes}) == {
-        "models": [{"name": "a", "source": {"uri": "u", "headers": {"X": "1"}}}, {"name": "b", "source": {"uri": "v"}}]
+def test_the_action_leaves_out_what_the_plan_says_for_itself():
+    plan = [
+        {"name": "a", "source": {"uri": "u", "uri_digest": "hmac:0"}, "probe": {}},
+        {"name": "b", "source": {"uri": "v"}},
+    ]
+    assert action.module_arguments({"models": plan, "sources": "{}"}) == {
+        "models": [{"name": "a", "source": {"uri": "u"}}, {"name": "b", "source": {"uri": "v"}}],
+        "sources": "{}",
     }
 
 

@@ -113,11 +113,17 @@ def test_what_is_wrong_on_the_controller_is_told_in_one_sentence_each_and_nothin
     assert not controller.root.exists()
 
 
-def test_headers_are_shown_nowhere(controller):
-    model = controller.model("ranker", "http://127.0.0.1:9/x", type="http")
-    wishes = [{"name": "ranker", "source": {"headers": {"Authorization": "Bearer of-one"}}}]
-    variables = {"tfserving_models": wishes, "model_repository_headers": {"X-Token": "of-all-of-them"}}
+def test_headers_and_what_is_secret_in_an_address_are_shown_nowhere(controller):
+    model = controller.model("ranker", "http://127.0.0.1:9/x", type="http", uri_digest="hmac:0")
+    source = {
+        "uri": "http://me:of-its-user@127.0.0.1:9/x?sig=of-its-query",
+        "headers": {"Authorization": "Bearer of-one"},
+    }
+    variables = {
+        "tfserving_plan_secrets": {"sources": {"ranker": source}},
+        "model_repository_headers": {"X-Token": "of-all-of-them"},
+    }
     result = controller.run(model, options=("-vvv",), **variables)
     assert "http://127.0.0.1:9/x cannot be fetched" in result["output"]
-    assert "of-one" not in result["output"]
-    assert "of-all-of-them" not in result["output"]
+    for secret in ("of-one", "of-all-of-them", "of-its-user", "of-its-query"):
+        assert secret not in result["output"]

@@ -79,3 +79,44 @@ def test_a_record_that_is_no_plan_is_refused_with_its_path(run, tmp_path):
     assert code == 1
     assert answer["msg"].startswith(f"{tmp_path}/plan.json: cannot be read as a plan (")
     assert answer["msg"].endswith("; move it away and run again")
+
+
+def mode_of(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_the_record_is_for_root_alone_and_an_open_one_is_closed(run, tmp_path):
+    path = tmp_path / "plan.json"
+    run(path=str(path), plan={"schema": 1})
+    assert mode_of(path) == 0o600
+    path.chmod(0o644)
+    assert run(path=str(path), plan={"schema": 1}, check=True)[1]["changed"] is True
+    assert mode_of(path) == 0o644
+    assert run(path=str(path), plan={"schema": 1})[1]["changed"] is True
+    assert mode_of(path) == 0o600
+    assert list(tmp_path.glob(".plan*")) == []
+
+
+def test_the_values_in_a_record_of_release_0_1_0_are_neither_returned_nor_shown_and_go(run, tmp_path):
+    path = tmp_path / "plan.json"
+    old = {
+        "name": "a",
+        "environment": {"DB_URL": "Tr0ub4dor", "LD_PRELOAD": "/a.so"},
+        "overrides": ["environment.DB_URL"],
+    }
+    path.write_text(json.dumps({"schema": 1, "instances": [old]}))
+    new = {"name": "a", "environment": {"LD_PRELOAD": "/a.so"}, "environment_digests": {"DB_URL": "hmac:0"}}
+    answers = [run(path=str(path)), run(path=str(path), plan={"schema": 1, "instances": [new]})]
+    assert "Tr0ub4dor" not in json.dumps([answers[0], answers[1]])
+    assert answers[1][1]["changed"] is True
+    assert "Tr0ub4dor" not in path.read_text()
+
+
+def test_the_key_is_returned_where_it_is_asked_for_and_kept_nowhere(run, tmp_path):
+    where = tmp_path / "plan.key"
+    asked = {"path": str(tmp_path / "plan.json"), "key_path": str(where)}
+    assert len(run(**asked)[1]["key"]) == 64
+    assert not where.exists()
+    where.write_text("5e" * 32)
+    assert run(**asked)[1]["key"] == "5e" * 32
+    assert "key" not in run(path=asked["path"])[1]

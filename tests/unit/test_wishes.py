@@ -145,7 +145,7 @@ MODELS = [
         {"memory_mb": "4G"},
         "tfserving_models[0].memory_mb: is the string '4G'; give the size of one loaded version in MB",
     ),
-    ({"weight": 0}, "tfserving_models[0].weight: is the number 0; give a number above 0"),
+    ({"weight": 1}, "tfserving_models[0].weight: is not a key of a model"),
     ({"probe": {}}, "tfserving_models[0].probe: holds no request; give either instances (rows) or inputs (columns)"),
     ({"probe": {"instances": [1], "inputs": [1]}}, "tfserving_models[0].probe: gives instances and inputs together"),
     ({"probe": {"instances": []}}, "tfserving_models[0].probe.instances: is a list; give a list of at least one row"),

@@ -25,7 +25,7 @@ EFFECTS = {
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Of a model: too long to be shown, or nothing to be passed around. That they differ is enough.
 _NOT_SHOWN = ("source", "probe", "contract")
-_MODEL_KEYS = ("versions", "keep", "memory_mb", "weight", *_NOT_SHOWN)
+_MODEL_KEYS = ("versions", "keep", "memory_mb", *_NOT_SHOWN)
 
 
 def difference(plan: Data, previous: Data) -> Difference:
@@ -62,7 +62,9 @@ def _compared(instance: Data, other: Data) -> dict[str, Any]:
         if key in _NOT_COMPARED:
             continue
         if isinstance(value, Mapping):
-            flat.update({f"{key}.{name}": each for name, each in value.items()})
+            # Wished or planned, it is a variable of the environment.
+            shown = "environment" if key == "environment_digests" else key
+            flat.update({f"{shown}.{name}": each for name, each in value.items()})
         else:
             flat[key] = value
     explained = {*instance.get("reasons", ()), *other.get("reasons", ())}

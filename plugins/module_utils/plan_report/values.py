@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan_key import MARK
 
 NOTHING = "none"
 # A value is for comparing at a glance; whole probes and long lists are what plan.json is for.
 LONGEST = 60
-# Reports are passed around, and environment variables are where services take their credentials from.
-_SECRET = re.compile(r"(?:KEY|TOKEN|SECRET|PASS(?:WORD|WD|PHRASE)?|CREDENTIALS?)(?:_?[0-9]+)?$", re.IGNORECASE)
+# What may be secret is a digest already, which tells people nothing.
 HIDDEN = "(not shown)"
 
 
@@ -35,8 +35,8 @@ def counted(number: int, one: str) -> str:
 
 def described(path: str, value: Any) -> str:
     """Return the value of the figure at ``path`` as a short text."""
-    head, _, tail = path.partition(".")
-    if head == "environment" and value is not None and _SECRET.search(tail):
+    head = path.partition(".")[0]
+    if head == "environment" and str(value).startswith(MARK):
         return HIDDEN
     if path.startswith("memory.") and path.endswith("_mb"):
         return size(value)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import plan_secrets
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import (
     batching,
     cpu_mask,
@@ -41,6 +42,8 @@ class Site:
     """The host's memory less what the system keeps."""
     release: Mapping[str, Any]
     """The server's release, as ``release_ids.release`` names it."""
+    key: str = ""
+    """The host's key for digests of what may be secret."""
 
 
 @dataclass
@@ -79,6 +82,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
     wish, sheet, settings = drafted.place.wish, drafted.sheet, site.settings
     nodes = drafted.place.nodes
     expected = drafted.tenant.host_mb(settings["memory"])
+    variables = server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, vars(site))
     instance = {
         "name": wish.name,
         "models": list(wish.models),
@@ -98,7 +102,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
         "model_config": server.model_config(drafted.models, settings["paths"]["models"]),
         "monitoring": {"prometheus_config": {"enable": True, "path": settings["metrics_path"]}},
         "flags": server.flags(sheet, wish, drafted.figures, drafted.models, settings),
-        "environment": server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, vars(site)),
+        **plan_secrets.planned_environment(wish, variables, site.key),
         "start_timeout_s": server.start_timeout_s(sheet, drafted.models, bool(drafted.gpus)),
         "reasons": sheet.reasons,
         "overrides": sheet.overrides,
@@ -109,7 +113,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
 
 # What a running server cannot take up: a change of any of these is due for a restart. Models come by hot reload, and
 # the limits of memory and time concern systemd alone.
-RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment")
+RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment", "environment_digests")
 
 
 def _digest(instance: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

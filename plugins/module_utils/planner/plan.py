@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     jemalloc,
     kernel_settings,
     plan_policy,
+    plan_secrets,
     release_ids,
     server_runtimes,
     wish_fields,
@@ -39,7 +40,7 @@ AMD64 = ("x86_64", "amd64")
 
 
 def host_plan(
-    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None
+    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
 ) -> dict[str, Any]:
     """Return the plan of one host as plain data.
 
@@ -47,6 +48,7 @@ def host_plan(
     :param instances: ``tfserving_instances``.
     :param models: ``tfserving_models``.
     :param policy: settings that differ from ``plan_policy.DEFAULTS``.
+    :param key: the host's key for digests of what may be secret; see plan_secrets.py.
     :raises WishError: a wish is malformed, or this host cannot grant it. Malformed wishes are refused all at once.
     """
     settings = plan_policy.complete(policy)
@@ -63,7 +65,7 @@ def host_plan(
     serving_mb = memory.serving_memory_mb(host, settings["memory"])
     allocator = _allocator(host, settings)
     release = release_ids.release(settings["version"], settings["install_method"], **settings["releases"])
-    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb, release)
+    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb, release, key)
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
@@ -75,7 +77,7 @@ def host_plan(
         "housekeeping": _half(host, halves.housekeeping, halves.housekeeping_reason),
         "serving": _half(host, halves.serving, halves.serving_reason),
         "instances": planned,
-        "models": [_model(model) for model in asked.models.values()],
+        "models": [_model(model, key) for model in asked.models.values()],
         "warnings": [
             *(f"topology: {problem}" for problem in topology.get("problems") or ()),
             *asked.warnings,
@@ -84,12 +86,17 @@ def host_plan(
             *_idle_nodes(places, halves),
         ],
     }
-    _add_host_layer(plan, topology, settings, assigned)
+    preloaded = {each.name: each.environment.get("LD_PRELOAD") for each in asked.instances}
+    _add_host_layer(plan, topology, settings, assigned, preloaded)
     return plan
 
 
 def _add_host_layer(
-    plan: dict[str, Any], topology: Mapping[str, Any], settings: Mapping[str, Any], assigned: list[list[gpus.Gpu]]
+    plan: dict[str, Any],
+    topology: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    assigned: list[list[gpus.Gpu]],
+    preloaded: Mapping[str, str | None],
 ) -> None:
     """Add what keeps the CPUs apart, the lines of each instance's unit, and the kernel's settings."""
     partition = cpu_partition.partition(topology, plan, settings["extra_slices"])
@@ -98,7 +105,9 @@ def _add_host_layer(
     for each, devices in zip(plan["instances"], assigned):
         used = {gpu.index for gpu in devices}
         mine = [gpu for gpu in topology.get("gpus") or () if gpu["index"] in used]
-        sealed = sandbox.lines(each, plan["server"]["release"], mine, libraries, plan["paths"])
+        # Libraries are files that the unit has to show; their names are the one wish of an environment that it needs.
+        libs = {"LD_PRELOAD": preloaded[each["name"]] or each["environment"].get("LD_PRELOAD", "")}
+        sealed = sandbox.lines({**each, "environment": libs}, plan["server"]["release"], mine, libraries, plan["paths"])
         each["unit"] = {**lines[each["name"]], **sealed}
     ports = [port for each in plan["instances"] for port in each["ports"].values()]
     plan["partition"] = partition
@@ -184,18 +193,17 @@ def _idle_nodes(places: list[placement.Place], halves: housekeeping.Split) -> li
     ]
 
 
-def _model(model: ModelWish) -> dict[str, Any]:
-    """Return a model as the plan records it. Headers stay out: they may be secrets, and plans are shown and kept."""
+def _model(model: ModelWish, key: str) -> dict[str, Any]:
+    """Return a model as the plan records it, without what may be secret."""
     return {
         "name": model.name,
         "path": model.path,
         "versions": list(model.versions),
         "provided": list(model.provided),
-        "source": {key: wish_fields.plain(value) for key, value in model.source.items() if key != "headers"},
+        "source": plan_secrets.planned_source(model, key),
         "serve": wish_fields.plain(model.serve),
         "keep": model.keep,
         "contract": model.contract,
         "probe": model.probe,
         "memory_mb": model.memory_mb,
-        "weight": model.weight,
     }
