@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Action that prints a text as it is, and keeps it or a longer one as a file on the controller."""
+"""Action that prints a text line by line, and keeps it or a longer one as a file on the controller."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_lines
 
 # A report is for whoever may read the folder it is put into.
 MODE = 0o644
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):
             file = write(arguments["dest"], content)
             text += f"\n\nReport: {file.as_uri()}"
             result["dest"] = str(file)
-        Display().display(f"\n{text}\n")
+        Display().display(f"\n{visible_lines(text)}\n")
         return result
 
 

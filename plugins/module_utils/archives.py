@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, Callable, NamedTuple
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible as shown
+
 CHUNK = 1024 * 1024
 MIB = 1024 * 1024
 # The block of ext4 and XFS as they are made by default.
@@ -262,11 +264,6 @@ def compare(wished: str, found: str) -> None:
             "look at what changed the source, or correct the wish",
             "source.sha256",
         )
-
-
-def shown(name: str) -> str:
-    """Return a member's name as it may stand in a message: control and undecodable characters escaped."""
-    return name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def in_mib(size: int) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+
 # How alike two names must be (difflib ratio, 0..1) before one is offered for the other. The library's own
 # default of 0.6 finds transpositions, missing words and plural slips in snake_case names, and stays silent
 # on words that merely share a suffix such as "_threads".
@@ -31,7 +33,7 @@ class WishError(ValueError):
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
         cure = f"; {self.remedy}" if self.remedy else ""
-        return f"{where}{self.problem}{cure}"
+        return visible(f"{where}{self.problem}{cure}")
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

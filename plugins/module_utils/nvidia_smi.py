@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+
 VENDOR = "0x10de"
 
 # The name comes last because it is the one field that might hold a comma.
@@ -36,6 +38,9 @@ _INFOROM_CORRUPTED = 14
 
 class NvidiaSmiError(RuntimeError):
     """nvidia-smi is there and did not answer; the text is what it said, on one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
 
 
 def run(arguments: tuple[str, ...], timeout: float) -> str | None:

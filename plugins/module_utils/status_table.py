@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+
 COLUMNS = ("host", "instance", "server", "model", "version", "CPUs", "allocator", "memory", "prediction", "latency")
 NOTHING = "-"
 # An answer is recognised by its beginning; the table has to fit a terminal.
@@ -23,7 +25,7 @@ def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
     problems = [line for host, result in hosts.items() for line in _problems(host, result)]
     blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
-    blocks += ["Not as it should be:\n" + "\n".join(f"  {line}" for line in problems)] if problems else []
+    blocks += ["Not as it should be:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
     return "\n\n".join([*blocks, NEXT_STEPS])
 
 
@@ -81,6 +83,8 @@ def _problems(host: str, result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    # Answers, states and messages are those of models and servers, which must not forge a row.
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()

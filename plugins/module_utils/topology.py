@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology_confineme
     read_allowed,
     read_cgroups,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
@@ -77,7 +78,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
         "driver_version": None,
         "driver_libraries": [],
         "cuda_version": None,
-        "problems": numa.problems + locality.problems,
+        "problems": [visible(problem) for problem in numa.problems + locality.problems],
     }
 
 

@@ -110,18 +110,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     xids,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 
 def told(finding: gpu_health.Finding) -> dict[str, str]:
     """Return a finding as plain data, with the advice in words."""
-    return {**finding._asdict(), "advice": xids.ADVICE.get(finding.action, "")}
+    return {**finding._asdict(), "detail": visible(finding.detail), "advice": xids.ADVICE.get(finding.action, "")}
 
 
 def sentence(finding: gpu_health.Finding) -> str:
     """Return a finding as a line for people."""
     place = f"GPU {finding.gpu}: " if finding.gpu else ""
     advice = f"; {xids.ADVICE[finding.action]}" if finding.action else ""
-    return f"{place}{finding.detail}{advice}"
+    return visible(f"{place}{finding.detail}{advice}")
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Print a text as it is and keep it as a file on the controller
+short_description: Print a text and keep it as a file on the controller
 version_added: 0.1.0
 description:
   - Prints O(text) without quoting or indenting it, for tables and maps that people read in the terminal.
+  - Control characters, bidirectional overrides and the like are spelt out, such as C(\x1b); line breaks are kept.
   - Runs on the controller; no host is contacted.
   - The file is written in check mode too. It is what the task is for, and no part of any host.
 options:

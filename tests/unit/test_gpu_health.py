@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_health, gpu_reading, nvidia_smi, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_health import Finding
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_status
 from conftest import REPOSITORY
 
 SIMULATED = REPOSITORY / "lab" / "simulated_gpu"
@@ -269,3 +270,13 @@ def test_every_action_has_its_advice_and_its_weight():
     actions = {meaning.action for meaning in xids.XIDS.values()} | set(xids.RECOVERY.values())
     assert actions <= set(xids.ADVICE)
     assert set(xids.ADVICE) == set(gpu_health.SEVERITY_OF_ACTION)
+
+
+def test_a_finding_that_repeats_the_machines_words_is_one_line():
+    finding = Finding("nvidia_smi", "critical", "boom\x1b[2J\nGPU 1: fine", "0000:01\n:00.0", xids.RESTART_HOST)
+    assert nvidia_gpu_status.sentence(finding).isprintable()
+    assert nvidia_gpu_status.told(finding)["detail"] == r"boom\x1b[2J\nGPU 1: fine"
+
+
+def test_what_nvidia_smi_says_as_it_fails_is_one_line():
+    assert str(nvidia_smi.NvidiaSmiError("said\x1b[2J\n")) == r"said\x1b[2J\n"

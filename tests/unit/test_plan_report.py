@@ -303,3 +303,20 @@ def test_where_models_come_from_is_not_passed_around():
     report = text.text(groups.read({"a": in_force(after, before)}))
     assert "models.ranker.source  changed" in report
     assert "hunter2" not in report
+
+
+def test_what_a_host_says_of_its_devices_draws_nothing_in_the_terminal():
+    evil = "ens1\x1b[2J\r\nlab-z  forged\u202e\udc80"
+    host = planned(gpu_box(), [instance()])
+    host["plan"]["warnings"] = [evil]
+    host["plan"]["instances"][0]["environment"] = {"GREETING": evil}
+    host["plan"]["instances"][0]["reasons"]["cpus"] = evil
+    host["plan"]["server"]["version"] = evil
+    host["topology"]["nics"][0]["name"] = evil
+    host["topology"]["gpus"][0]["name"] = evil
+    host["previous"] = {**copy.deepcopy(host["plan"]), "warnings": []}
+    host["previous"]["instances"][0]["environment"] = {evil: evil}
+    shown = text.text(groups.read({"a": host}))
+    assert shown.replace("\n", "").isprintable()
+    assert not [line for line in shown.splitlines() if line.startswith("lab-z")]
+    assert r"ens1\x1b[2J\r\nlab-z" in shown

@@ -148,6 +148,12 @@ def test_texts_from_outside_are_shown_as_they_are_and_never_run():
     assert "".join(found.texts).count(evil) >= 6
 
 
+def test_the_page_spells_out_what_turns_text_around():
+    host = planned(gpu_box(), [instance()])
+    host["plan"]["warnings"] = ["\u202eabc\x1b"]
+    assert r"\u202eabc\x1b" in "".join(read({"a": host}).texts)
+
+
 def test_the_page_tells_what_restarts_and_what_does_not():
     before = planned(gpu_box(), [instance()], [model(version=6)])
     found = read({"a": in_force(planned(gpu_box(), [instance()], [model(version=7)]), before)})

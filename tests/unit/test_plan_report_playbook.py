@@ -30,7 +30,10 @@ INVENTORY = {
 }
 
 
-def run(folder, *arguments):
+TEXT = "a\x1b[2Jb\r\nc\u202e"
+
+
+def run(folder, *arguments, playbook="tfserving.fleet.plan"):
     """Run the playbook in a folder of its own."""
     (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY))
     environment = {
@@ -42,7 +45,7 @@ def run(folder, *arguments):
     }
     variables = f"tfserving_config_root={folder}/none"
     program = Path(sys.executable).with_name("ansible-playbook")
-    command = [program, "-i", "hosts.yml", "-e", variables, "tfserving.fleet.plan", *arguments]
+    command = [program, "-i", "hosts.yml", "-e", variables, playbook, *arguments]
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -82,3 +85,10 @@ def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_with_its_name(tmp_path, place, problem):
     with pytest.raises(AnsibleActionFail, match=f"^dest: {tmp_path}.*{problem}"):
         write(str(tmp_path / place), "text")
+
+
+def test_a_printed_text_moves_no_cursor_and_keeps_its_lines(tmp_path):
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"tfserving.fleet.report": {"text": TEXT}}]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = run(tmp_path, playbook="play.yml")
+    assert "\na\\x1b[2Jb\\r\nc\\u202e\n" in done.stdout, done.stdout + done.stderr

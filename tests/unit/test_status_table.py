@@ -60,3 +60,28 @@ def test_a_host_that_cannot_be_reached_is_in_the_table_and_below():
 
 def test_a_healthy_fleet_has_no_problems_to_list():
     assert "Not as it should be" not in status_table({"lab-a": {"instances": [SERVING]}})
+
+
+FORGED = "boom\x1b[2K\rlab-a  ranker\nlab-b  ranker  2.19.1  all is well\u202e"
+
+
+def test_what_a_model_says_forges_no_row_and_moves_no_cursor():
+    model = {
+        "name": "ran\nker",
+        "versions": [{"version": "7\nlab-c", "state": "AVAILABLE"}],
+        "probe": {"ok": True, "answer": FORGED[:20]},
+    }
+    hosts = {
+        "lab-a": {"instances": [{**SERVING, "models": [model], "problem": FORGED}]},
+        "lab-d": {"failed": True, "msg": FORGED},
+    }
+    table = status_table(hosts)
+    assert table.replace("\n", "").isprintable()
+    assert not [line for line in table.splitlines() if line.startswith(("lab-b", "lab-c"))]
+    assert r"  lab-a ranker: boom\x1b[2K\rlab-a  ranker\nlab-b  ranker  2.19.1  all is well\u202e" in table
+
+
+def test_the_columns_stay_aligned_with_what_is_spelt_out():
+    odd = {**SERVING, "version": "2\x1b[0m"}
+    lines = status_table({"lab-a": {"instances": [SERVING]}, "lab-b": {"instances": [odd]}}).splitlines()[2:4]
+    assert lines[0].index("2-3") == lines[1].index("2-3")

@@ -7,7 +7,13 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible, visible_lines
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import (
+    shortened,
+    visible,
+    visible_data,
+    visible_lines,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +46,13 @@ def test_lines_of_our_own_stay_lines():
 
 def test_long_texts_are_cut_and_the_cut_is_marked():
     assert shortened("abcdef", 4) == "abc…"
+
+
+def test_plain_data_is_made_visible_throughout():
+    assert visible_data({"a\n": ["\x1b", 1, None], "b": ("\r",)}) == {r"a\n": [r"\x1b", 1, None], "b": [r"\r"]}
+
+
+def test_a_refusal_is_one_line_whatever_it_repeats():
+    assert str(WishError("tfserving_models[0]", "is 'a\n\x1b[2J'", "mend it")) == (
+        r"tfserving_models[0]: is 'a\n\x1b[2J'; mend it"
+    )

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.plan_report.model 
     Report,
     Sheet,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -37,6 +38,8 @@ def read(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) ->
 
 
 def _read_host(known: Mapping[str, Any]) -> tuple[Sheet, Difference]:
+    # Names of devices and texts of a record come from the host, which must not draw in the report.
+    known = visible_data(known)
     topology = known["topology"]
     names = gpu_names.short_names(topology)
     plan, previous = (gpu_names.renamed(known.get(key) or {}, names) for key in ("plan", "previous"))
