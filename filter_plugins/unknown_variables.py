@@ -13,10 +13,11 @@ author:
 description:
   - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would
     otherwise be ignored without a word.
-positional: specs
+  - A name that is nearly that of a variable, or was one once, is refused. Any other is somebody's own, and only named.
+positional: specs, roles, facts
 options:
   _input:
-    description: The variable names in use that belong to these roles.
+    description: The variable names in use that begin like those of these roles.
     type: list
     elements: str
     required: true
@@ -25,34 +26,49 @@ options:
     type: list
     elements: dict
     required: true
+  roles:
+    description: The roles whose names such variables begin with.
+    type: list
+    elements: str
+    required: true
+  facts:
+    description: Names of what roles leave behind for one another.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
 - name: Refuse variables that no role knows
   ansible.builtin.assert:
-    that: unknown | length == 0
-    fail_msg: "{{ unknown | join(', ') }}"
+    that: unknown.refused | length == 0
+    fail_msg: "{{ unknown.refused | join('; ') }}"
   vars:
-    unknown: "{{ ['tfserving_verison'] | tfserving.fleet.unknown_variables(specs) }}"
+    unknown: "{{ ['tfserving_verison'] | tfserving.fleet.unknown_variables(specs, ['tfserving']) }}"
 """
 
 RETURN = r"""
 _value:
-  description: A sentence for each name that none of the specs has.
-  type: list
-  elements: str
+  description: Two lists of sentences, C(refused) and C(ignored).
+  type: dict
 """
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from collections.abc import Sequence
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import variable_names
 
 
-def unknown_variables(names: list[str], specs: list[dict]) -> list[str]:
-    """Return a sentence for every name in ``names`` that none of ``specs`` has."""
+def unknown_variables(
+    names: Sequence[str], specs: Sequence[dict], roles: Sequence[str], facts: Sequence[str] = ()
+) -> dict[str, list[str]]:
+    """Return what is to be said of every name in ``names`` that neither ``specs`` nor ``facts`` has."""
     known = {name for spec in specs for name in spec["argument_specs"]["main"]["options"]}
-    return [
-        str(WishError(name, "is not a variable of this collection", nearest(name, known) or "remove it"))
-        for name in sorted(set(names) - known)
-    ]
+    used = set(names) - set(facts)
+    prefixes = [f"{role}_" for role in roles]
+    return {
+        "refused": variable_names.refusals(used, known, prefixes),
+        "ignored": variable_names.warnings(used, known, prefixes),
+    }
 
 
 class FilterModule:

@@ -1,0 +1,76 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Tells which variables with a prefix of the collection are refused, and which are only ignored."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+# A prefix that the collection never takes.
+OWN_PREFIX = "my_"
+
+# Variables that were there once: what to do instead. A name stays here for good.
+REMOVED: dict[str, str] = {}
+
+# How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people
+# give to a part of their own inventory, would count as a misspelt "models"; one wrong letter in six still reaches 0.8.
+LIKENESS = 0.7
+
+
+def refusals(
+    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] = REMOVED
+) -> list[str]:
+    """Return a sentence for each of ``names`` that was removed, or is nearly one of ``known``."""
+    known, prefixes = set(known), sorted(prefixes)
+    return [
+        str(WishError(name, *_problem(name, known, prefixes, removed)))
+        for name in sorted(set(names) - known)
+        if name in removed or meant(name, known, prefixes)
+    ]
+
+
+def _problem(name: str, known: set[str], prefixes: list[str], removed: Mapping[str, str]) -> tuple[str, str]:
+    if name in removed:
+        return "is no variable of this collection any more", removed[name]
+    return "is not a variable of this collection", f"did you mean '{meant(name, known, prefixes)}'?"
+
+
+def warnings(
+    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] = REMOVED
+) -> list[str]:
+    """Return a sentence for each of ``names`` that is like none of ``known``: somebody's own, most likely."""
+    known, prefixes = set(known), sorted(prefixes)
+    remedy = f"begin the names of your own variables with {OWN_PREFIX}"
+    return [
+        str(WishError(name, "is not a variable of this collection and does nothing by itself", remedy))
+        for name in sorted(set(names) - known - set(removed))
+        if not meant(name, known, prefixes)
+    ]
+
+
+def meant(name: str, known: Iterable[str], prefixes: Iterable[str]) -> str:
+    """Return the one of ``known`` that ``name`` is nearly, or an empty string."""
+    prefixes = list(prefixes)
+    stem, prefix = _stem(name, prefixes), prefix_of(name, prefixes)
+    stems = {each: _stem(each, prefixes) for each in sorted(known)}
+    reordered = [each for each, other in stems.items() if _same_words(stem, other)]
+    here = {other: each for each, other in stems.items() if prefix_of(each, prefixes) == prefix}
+    alike = [here[found] for found in difflib.get_close_matches(stem, sorted(here), n=1, cutoff=LIKENESS)]
+    cut_short = [each for other, each in here.items() if stem and other.startswith(f"{stem}_")]
+    return next(iter([*reordered, *alike, *cut_short]), "")
+
+
+def prefix_of(name: str, prefixes: Iterable[str]) -> str:
+    """Return the longest of ``prefixes`` that ``name`` begins with."""
+    return max((each for each in prefixes if name.startswith(each)), key=len, default="")
+
+
+def _stem(name: str, prefixes: Iterable[str]) -> str:
+    return name[len(prefix_of(name, prefixes)) :]
+
+
+def _same_words(stem: str, other: str) -> bool:
+    return sorted(stem.split("_")) == sorted(other.split("_"))
