@@ -66,28 +66,17 @@ key:
   returned: when O(key_path) is given
 """
 
-import json
 import os
 import stat
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import plan_store
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan_key import read_key, without_values
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan_store import as_text
 
 # A key of the record that is none of the plan.
 PREVIOUS = "previous_server"
-# A plan tells who serves what, how it is protected and which versions have holes.
-MODE = 0o600
-
-
-def read_record(path: str) -> dict:
-    """Return the plan recorded at ``path``, or an empty dictionary when there is none."""
-    try:
-        with open(path, encoding="utf-8") as record:
-            return json.load(record)
-    except FileNotFoundError:
-        return {}
 
 
 def separate(record: dict) -> tuple[dict, dict]:
@@ -105,31 +94,17 @@ def next_record(present: dict, wanted: dict) -> dict:
     return {**wanted, **({PREVIOUS: before} if before else {})}
 
 
-def as_text(plan: dict) -> str:
-    """Return the record's text: sorted and indented, so that people and diffs can read it."""
-    return json.dumps(plan, indent=2, sort_keys=True) + "\n" if plan else ""
-
-
-def write_record(path: str, plan: dict) -> None:
-    """Put ``plan`` in place of the record by rename, readable by its owner alone from the first byte on."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    handle, staged = tempfile.mkstemp(prefix=".plan.json.", dir=folder)
+def put(module: AnsibleModule, path: str, record: dict) -> None:
+    """Write the record, or say why it cannot be."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as record:
-            record.write(as_text(plan))
-            record.flush()
-            os.fsync(record.fileno())
-        os.chmod(staged, MODE)
-        os.rename(staged, path)
-    except BaseException:
-        os.unlink(staged)
-        raise
+        plan_store.write(path, record)
+    except WishError as error:
+        module.fail_json(msg=str(error))
 
 
 def is_open(path: str) -> bool:
     """Tell whether others may read the record, as they could that of release 0.1.0."""
-    return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != MODE
+    return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != plan_store.MODE
 
 
 def main() -> None:
@@ -144,19 +119,17 @@ def main() -> None:
     )
     path, wanted = module.params["path"], module.params["plan"]
     try:
-        kept = read_record(path)
+        kept = plan_store.read(path)
         present = without_values(kept)
         key = {"key": read_key(module.params["key_path"])} if module.params["key_path"] else {}
     except WishError as error:
         module.fail_json(msg=str(error))
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{path}: cannot be read as a plan ({error}); move it away and run again")
     record = present if wanted is None else next_record(present, wanted)
     plan, before = separate(record)
     if wanted is None or (record == kept and not is_open(path)):
         module.exit_json(changed=False, plan=plan, previous_server=before, **key)
     if not module.check_mode:
-        write_record(path, record)
+        put(module, path, record)
     diff = {"before": as_text(present), "after": as_text(record), "before_header": path, "after_header": path}
     module.exit_json(changed=True, plan=plan, previous_server=before, diff=diff, **key)
 

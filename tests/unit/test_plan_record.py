@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils import plan_store
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.plan import SCHEMA
 from ansible_collections.tfserving.fleet.plugins.modules import plan_record
 
 COLLECTIONS = Path(__file__).resolve().parents[2] / "collections"
@@ -73,12 +78,114 @@ def test_check_mode_shows_the_difference_and_leaves_the_record(run, tmp_path):
     assert run(path=path)[1]["plan"] == {"schema": 1}
 
 
-def test_a_record_that_is_no_plan_is_refused_with_its_path(run, tmp_path):
-    (tmp_path / "plan.json").write_text("{half")
-    code, answer = run(path=str(tmp_path / "plan.json"))
+MOVE = "move it away and run again"
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"null", "holds nothing where a plan has a mapping"),
+        (b"5", "holds a number where a plan has a mapping"),
+        (b"[]", "holds a list where a plan has a mapping"),
+        (b'"plan"', "holds a string where a plan has a mapping"),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"{half", "is not complete JSON (Expecting property name enclosed in double quotes, line 1)"),
+        (b'{"a": 1,\n"server": {', "is not complete JSON (Expecting property name enclosed in double quotes, line 2)"),
+        (b'{"schema": 1} {}', "is not complete JSON (Extra data, line 1)"),
+        (b"\0" * 4096, "is not complete JSON (Expecting value, line 1)"),
+        (b'{"schema": "\xff"}', "is not text in UTF-8 (byte 12)"),
+        (b'{"schema": NaN}', "is not the JSON of a plan (NaN is no number)"),
+        (b'{"schema": -Infinity}', "is not the JSON of a plan (-Infinity is no number)"),
+        (b'{"schema": "1"}', "schema is a string where a plan has a number"),
+        (b'{"schema": true}', "schema is a boolean where a plan has a number"),
+        (b'{"server": 5}', "server is a number where a plan has a mapping"),
+        (b'{"server": {"release": "r"}}', "server.release is a string where a plan has a mapping"),
+        (b'{"server": {"release": {"path": 1}}}', "server.release.path is a number where a plan has a string"),
+        (b'{"previous_server": []}', "previous_server is a list where a plan has a mapping"),
+        (b'{"instances": 5}', "instances is a number where a plan has a list"),
+        (b'{"instances": [5]}', "instances[0] is a number where a plan has a mapping"),
+        (b'{"instances": [{}]}', "instances[0] has no name"),
+        (b'{"instances": [{"ports": {"rest": "x"}}]}', "instances[0].ports.rest is a string where a plan has a number"),
+        (b'{"models": [{"name": null}]}', "models[0].name is nothing where a plan has a string"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("arguments", [{}, {"plan": {"schema": 1}}])
+def test_a_damaged_record_is_refused_in_one_sentence_and_left_alone(run, tmp_path, content, problem, arguments):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    code, answer = run(path=str(path), **arguments)
+    assert (code, answer["msg"]) == (1, f"{path}: {problem}; {MOVE}")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"[" * DEEP, b'{"schema": ' + b"1" * 5000 + b"}"], ids=["deep", "long number"])
+def test_a_record_that_no_parser_takes_is_refused_too(run, tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+    code, answer = run(path=str(path))
     assert code == 1
-    assert answer["msg"].startswith(f"{tmp_path}/plan.json: cannot be read as a plan (")
-    assert answer["msg"].endswith("; move it away and run again")
+    assert answer["msg"].startswith(f"{path}: is not the JSON of a plan (")
+    assert answer["msg"].endswith(f"); {MOVE}")
+
+
+def test_a_record_of_a_later_release_is_not_read(run, tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_text('{"schema": 2, "instances": [{"name": "a"}]}')
+    code, answer = run(path=str(path))
+    sentence = "was written by a later release of the collection (schema 2); use that release or a later one"
+    assert (code, answer["msg"]) == (1, f"{path}: {sentence}")
+
+
+def test_a_record_larger_than_any_plan_is_not_read(run, tmp_path):
+    path = tmp_path / "plan.json"
+    with path.open("wb") as file:
+        file.truncate(2 << 30)
+    code, answer = run(path=str(path))
+    assert (code, answer["msg"]) == (1, f"{path}: is larger than 16 MB and so no plan; {MOVE}")
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (os.mkdir, "is a directory"),
+        (os.mkfifo, "is no file"),
+        (lambda path: os.symlink(path, path), "cannot be read (Too many levels of symbolic links)"),
+    ],
+)
+def test_what_is_no_file_is_refused(run, tmp_path, make, problem):
+    path = tmp_path / "plan.json"
+    make(str(path))
+    code, answer = run(path=str(path))
+    assert (code, answer["msg"]) == (1, f"{path}: {problem}; {MOVE}")
+
+
+def test_a_record_is_on_disk_before_it_takes_its_place_and_its_place_before_the_end(tmp_path, monkeypatch):
+    done = []
+    kind = {True: "folder", False: "file"}
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(kind[stat.S_ISDIR(os.fstat(handle).st_mode)]))
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda *names: (done.append("rename"), rename(*names)))
+    plan_store.write(str(tmp_path / "plan.json"), {"schema": 1})
+    assert done == ["file", "rename", "folder"]
+
+
+def test_nothing_is_left_beside_the_record_by_a_failure_or_for_long_by_a_kill(tmp_path):
+    path = tmp_path / "plan.json"
+    path.mkdir()
+    with pytest.raises(WishError, match=r"cannot be written \(Is a directory\)$"):
+        plan_store.write(str(path), {"schema": 1})
+    assert list(tmp_path.iterdir()) == [path]
+    path.rmdir()
+    (tmp_path / ".plan.json.new").write_text("half")
+    plan_store.write(str(path), {"schema": 1})
+    assert list(tmp_path.iterdir()) == [path]
+    assert plan_store.read(str(path)) == {"schema": 1}
+
+
+def test_records_are_of_the_schema_that_the_planner_writes():
+    assert SCHEMA == plan_store.SCHEMA
 
 
 def mode_of(path):
