@@ -35,7 +35,7 @@ from jinja2 import TemplateSyntaxError
 SUFFIX = ".j2"
 
 # What the host is told besides the files; the rest of the options (and the variables in them) stay here.
-_FOR_THE_HOST = ("name", "dest", "attributes", "validate", "prune", "state", "state_path")
+_FOR_THE_HOST = ("name", "dest", "attributes", "validate", "prune", "state", "state_path", "until_proven", "keep")
 
 # The defaults of ansible.builtin.template where they differ from those of Jinja.
 _OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False, "newline_sequence": "\n"}

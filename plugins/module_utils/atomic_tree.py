@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import atomic_tree_point
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import Host, naming
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Plan, merged, report
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_state import (
@@ -48,9 +49,12 @@ class Tree:
         self.host = Host(dest)
         self.store = Store(os.path.join(state, name))
 
-    def run(self, planner: Callable[[Host, Record], Plan], validate: Validator, check: bool = False) -> Outcome:
+    def run(
+        self, planner: Callable[[Host, Record], Plan], validate: Validator, check: bool = False, unproven: bool = False
+    ) -> Outcome:
         """Bring an interrupted run to an end, make a plan and carry it out; with ``check`` only look.
 
+        ``unproven``: what changes can be brought back until somebody has proven it (atomic_tree_point.py).
         Raises WishError, after which every file is as it was before the plan.
         """
         if check:
@@ -59,7 +63,7 @@ class Tree:
         with self.store.locked():
             missed = self.recover()
             plan = self._plan(planner)
-            late = self._settle(plan) if plan.empty else self._commit(plan, validate, missed)
+            late = self._settle(plan) if plan.empty else self._carry_out(plan, validate, missed, unproven)
             return self._outcome(plan, missed, late)
 
     def manifest(self) -> Record:
@@ -115,6 +119,21 @@ class Tree:
         manifest = self.manifest()
         with naming(self.host.shown):
             return planner(self.host, manifest)
+
+    def _carry_out(
+        self, plan: Plan, validate: Validator, missed: Mapping[str, Any] | None, unproven: bool
+    ) -> list[str]:
+        opened = False
+        if unproven:
+            with naming(self.store.path):
+                opened = atomic_tree_point.remember(self.store, self.manifest(), plan)
+        try:
+            return self._commit(plan, validate, missed)
+        except WishError:
+            # Nothing has changed, so there is nothing to bring back. One that was open before stays so.
+            if opened:
+                atomic_tree_point.close(self.store)
+            raise
 
     def _commit(self, plan: Plan, validate: Validator, missed: Mapping[str, Any] | None) -> list[str]:
         """Carry out a plan, or raise WishError and leave all as it was. Returns warnings."""

@@ -25,10 +25,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 SCHEMA = 1
 
 PREPARE, JOURNAL, COMMITTED, MANIFEST = "prepare.json", "journal.json", "committed.json", "manifest.json"
+# Beside them, no phase of a change: what all changes since the last proven state can be taken back to.
+POINT = "point.json"
 
 Record = dict[str, Any]
 
 _PREVIOUS = "previous-"
+_POINT = "point"
 
 
 def sync(descriptor: int) -> None:
@@ -117,6 +120,32 @@ class Store:
         path = os.path.join(self.path, _PREVIOUS + transaction, name)
         with naming(path), open(path, "rb") as file:
             return file.read()
+
+    def put_by_point(self, files: dict[str, bytes]) -> None:
+        """Keep further files for the point; those of a call that was cut short before it had a record are replaced."""
+        with self._open() as directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(_POINT, 0o700, dir_fd=directory)
+            aside = os.open(_POINT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                for name, content in files.items():
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=aside)
+                    write_new(aside, name, _private(content))
+                sync(aside)
+            finally:
+                os.close(aside)
+
+    def fetch_point(self, name: str) -> bytes:
+        """A file that was put by for the point."""
+        path = os.path.join(self.path, _POINT, name)
+        with naming(path), open(path, "rb") as file:
+            return file.read()
+
+    def discard_point(self) -> None:
+        """Remove what was put by for the point."""
+        with self._open() as directory:
+            discard(directory, _POINT)
 
     def sweep(self, transaction: str | None) -> None:
         """Remove what all transactions but this one put by, and records that were cut short while being written."""

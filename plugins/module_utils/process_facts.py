@@ -239,6 +239,15 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
     )
 
 
+def age_s(pid: int, proc: Path = PROC) -> float | None:
+    """Return for how many seconds the process has run, or None when it is gone."""
+    fields = _read(proc / str(pid) / "stat").rpartition(")")[2].split()
+    uptime = _read(proc / "uptime").split()
+    if len(fields) < 20 or not uptime:
+        return None
+    return float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def allocator_problems(instance: Mapping[str, Any], found: Process) -> list[str]:
     """Return a sentence where the planned allocator is not mapped: the loader goes on without what it cannot load."""
     preload = (instance.get("environment") or {}).get("LD_PRELOAD", "")

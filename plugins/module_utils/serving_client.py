@@ -154,6 +154,17 @@ class Client:
         return ServerError(0, problem)
 
 
+def answers(port: int) -> bool:
+    """Whether a server answers on the port: it does not before all of its first models are loaded."""
+    try:
+        Client(port).status("any")
+    except UnreachableError:
+        return False
+    except ServerError as error:
+        return error.code != 0
+    return True
+
+
 def _path(model: str, label: str | None = None) -> str:
     path = f"/v1/models/{quote(model, safe='')}"
     return path if label is None else f"{path}/labels/{quote(label, safe='')}"

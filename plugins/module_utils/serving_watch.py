@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 # One restart may be the one that helps; a second one within a single wait is a loop.
 RESTARTS_OF_A_LOOP = 2
+
+# As TensorFlow begins a line of its log (tsl/platform/default/logging.cc), and as absl does.
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: |^(?P<level>[IWEF])\d{4} \d\d:\d\d:[\d.]+ +\d+ ")
 
 
 class GivenUpError(Exception):
@@ -196,10 +200,18 @@ def wait(
 
 
 def failure(watch: Watch, error: GivenUpError) -> dict[str, Any]:
-    """Return the message and the server's last lines for the instance that was given up."""
-    log = watch.log(error.loop)
-    last_words = f"; the server's last lines:\n{chr(10).join(log)}" if log else ""
-    return {"msg": f"instance {watch.name}: {error}{last_words}", "log": log}
+    """Return the message and the server's last lines for the instance that was given up: its words, then the cause."""
+    log = without_repeats(watch.log(error.loop))
+    last_words = f"The last lines of instance {watch.name}:\n{chr(10).join(log)}\n" if log else ""
+    return {"msg": f"{last_words}instance {watch.name}: {error}", "log": log}
+
+
+def without_repeats(lines: Sequence[str]) -> list[str]:
+    """Return the lines in their order, each once: a server that retries says the same with another time before it."""
+    first: dict[str, str] = {}
+    for line in lines:
+        first.setdefault(_TIME.sub(r"\g<level>", line), line)
+    return list(first.values())
 
 
 def unproven(reports: Sequence[Mapping[str, Any]]) -> list[str]:

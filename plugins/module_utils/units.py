@@ -90,6 +90,10 @@ class Units:
         self.run(["systemctl", "reset-failed", self.unit(name)])
         self.command("restart", self.unit(name))
 
+    def stop(self, name: str) -> None:
+        """Stop an instance that is to be started again."""
+        self.command("stop", self.unit(name))
+
     def remove(self, name: str) -> None:
         """Stop an instance and let it stay stopped."""
         self.command("disable", "--quiet", "--now", self.unit(name))

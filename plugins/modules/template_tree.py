@@ -128,9 +128,22 @@ options:
       - V(absent) removes all files and directories that the tree wrote. O(src) is not read.
       - V(reverted) takes back the last change, be it made by V(present) or V(absent); files it replaced or removed
         return with their owners and modes, files it created go. There is one step back; a second run changes nothing.
+      - V(restored) takes back all changes since the last state that was proven, however many there were and whichever
+        runs made them, a killed one included. It needs O(until_proven) with every change.
     type: str
     default: present
-    choices: [present, absent, reverted]
+    choices: [present, absent, reverted, restored]
+  until_proven:
+    description:
+      - Whether to remember how the files were before the first of these changes, until somebody has proven that what
+        they call for works. M(tfserving.fleet.serving_instances) does so with its option C(tree).
+    type: bool
+    default: false
+  keep:
+    description:
+      - With O(state=restored), the entries that are left as they are; lists of names by the placeholder of O(expand).
+    type: dict
+    default: {}
   state_path:
     description:
       - Directory of the host for the records of all trees, one directory each, readable by root alone.
@@ -256,6 +269,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_option
     validator,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import plan_reverted, plan_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_point import plan_restored
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 # From the action alone. As no_log the parcel, and with it the files' contents, stays out of the system's log and of
@@ -288,7 +302,7 @@ def run(module: AnsibleModule) -> dict:
     warnings: list[str] = []
     planner = _planner(module, tree, files, warnings)
     validate = validator(options["validate"], tree.host.path, lambda command: _execute(module, command))
-    outcome = tree.run(planner, validate, module.check_mode)
+    outcome = tree.run(planner, validate, module.check_mode, options["until_proven"])
     for warning in [*warnings, *outcome.warnings]:
         module.warn(warning)
     result = {**outcome.report, "changed": outcome.changed, "recovered": outcome.recovered, "tree": len(files)}
@@ -303,6 +317,9 @@ def _planner(module: AnsibleModule, tree: Tree, files: dict, warnings: list[str]
     if options["state"] == "reverted":
         secrets = secrecy(options["attributes"])
         return lambda host, manifest: plan_reverted(host, manifest, tree.kept, secrets)
+    if options["state"] == "restored":
+        secrets = secrecy(options["attributes"])
+        return lambda host, manifest: plan_restored(host, manifest, tree.store, secrets, options["keep"])
     if options["state"] == "absent":
         secrets = secrecy(options["attributes"])
         return lambda host, manifest: plan_tree(host, {}, secrets, manifest, prune=True)

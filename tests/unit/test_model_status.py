@@ -310,10 +310,22 @@ def test_the_modules_failure_carries_the_servers_last_lines(run, host):
     result = run(instances=[instance(1)])
     assert result["failed"]
     assert result["msg"] == (
-        "instance ranker: the unit is failed, exit status 255; the server's last lines:\n"
-        "E tensorflow: no such op\nF tensorflow: aborting"
+        "The last lines of instance ranker:\nE tensorflow: no such op\nF tensorflow: aborting\n"
+        "instance ranker: the unit is failed, exit status 255"
     )
     assert result["log"] == host.log["abc123"]
+
+
+def test_what_the_server_says_again_and_again_is_repeated_once(run, host):
+    host.unit.update(ActiveState="failed", Result="exit-code", ExecMainStatus="255")
+    host.log["abc123"] = [
+        "2026-11-25 21:15:01.336301: E manager.cc:172] Loading failed",
+        "2026-11-25 21:15:06.000001: E manager.cc:172] Loading failed",
+        "I0000 00:00:1795641240.390147    1230 service.cc:145] XLA",
+        "I0000 00:00:1795641241.390147    1231 service.cc:145] XLA",
+    ]
+    result = run(instances=[instance(1)])
+    assert result["log"] == [host.log["abc123"][0], host.log["abc123"][2]]
 
 
 def test_the_module_waits_no_longer_than_told(run):

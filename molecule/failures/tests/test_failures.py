@@ -75,8 +75,8 @@ def test_a_server_that_cannot_load_its_model_ends_with_its_own_words_and_the_old
     ]
     run = site(**wishes)
     assert run.status != 0
-    assert "the server's last lines" in run.message, run.output
-    assert "The previous configuration is back in force." in run.message
+    assert "The last lines of instance main:" in run.message, run.output
+    assert "The previous configuration is back in force: main serves as before this run." in run.message
     assert host.file("/etc/tfserving/main/models.config").content == before
 
 
