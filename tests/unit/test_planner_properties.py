@@ -176,6 +176,17 @@ def test_what_the_server_is_given_is_valid(topology, wishes, policy):
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)
+def test_the_limits_of_all_instances_together_leave_the_system_its_memory(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    there = sum(node["memory_mb"] for node in topology["nodes"])
+    if there:
+        assert sum(instance["memory"]["max_mb"] for instance in plan["instances"]) <= there - min(there / 10, 16384)
+    for instance in plan["instances"]:
+        memory = instance["memory"]
+        assert memory["expected_mb"] is None or memory["expected_mb"] <= memory["high_mb"] <= memory["max_mb"]
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES)
 def test_memory_comes_from_nodes_that_have_some(topology, wishes, policy):
     plan = granted(topology, wishes, policy)
     with_memory = {node["id"] for node in topology["nodes"] if node["memory_mb"]}

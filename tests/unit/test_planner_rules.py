@@ -395,6 +395,58 @@ def test_limits_leave_room_above_the_expected_peak():
     assert (memory["expected_mb"], memory["high_mb"], memory["max_mb"]) == (2912, 4368, 5824)
     assert only()["memory"]["max_mb"] == 58982
     assert only()["memory"]["high_mb"] is None
+    assert only()["reasons"]["memory.max_mb"] == (
+        "all that the system leaves, so that a leak ends this server and not the host; a guess, since the size of its"
+        " models is not known: memory_mb makes it a figure"
+    )
+
+
+def memory_of(sizes, weights=(1, 1, 1, 1), machine=CPU_HOST):
+    """Return the memory of instances with a model each, of the sizes given, None for an unknown one."""
+    models = [model(f"m{number}", memory_mb=size) for number, size in enumerate(sizes)]
+    wishes = [instance(f"i{n}", [f"m{n}"], weight=weight, cpus=1) for n, weight in zip(range(len(sizes)), weights)]
+    return plan(machine, wishes, models)["instances"]
+
+
+def test_instances_of_unknown_size_share_the_memory_by_weight():
+    found = memory_of([None, None, None], [2, 1, 1])
+    assert [each["memory"]["max_mb"] for each in found] == [29491, 14745, 14745]
+    assert found[0]["reasons"]["memory.max_mb"] == (
+        "its share by weight 2 of what is there for instances of unknown size, so that all limits together are within"
+        " the serving memory; a guess, since the size of its models is not known: memory_mb makes it a figure"
+    )
+
+
+def test_instances_of_unknown_size_get_what_the_limits_of_the_others_leave():
+    found = memory_of([1000, None, None])
+    assert [each["memory"]["max_mb"] for each in found] == [5824, 26579, 26579]
+
+
+def test_limits_move_closer_to_the_peak_where_memory_is_short():
+    # 2 x 19712 MB are expected and 58982 MB there: both get 1.496 times their peak.
+    found = memory_of([8000, 8000])
+    assert [each["memory"]["max_mb"] for each in found] == [29491, 29491]
+    assert [each["memory"]["high_mb"] for each in found] == [24601, 24601]
+    assert (
+        "1.5 times the expected peak of 19712 MB, both versions of a swap included, all that the limits"
+        in (found[0]["reasons"]["memory.max_mb"])
+    )
+
+
+def test_an_instance_of_unknown_size_gets_no_more_than_its_weight_where_memory_is_short():
+    found = memory_of([12_000, None])
+    # The first is expected to take 29312 MB, and half of 58982 is the second one's by weight.
+    assert [each["memory"]["max_mb"] for each in found] == [29491, 29491]
+
+
+def test_an_instance_of_unknown_size_that_has_no_room_is_refused():
+    with pytest.raises(WishError) as caught:
+        memory_of([24_200, None])
+    assert str(caught.value) == (
+        "tfserving_instances[1].models: have no memory_mb, and of the host's memory 390 MB are left for 1 instance of"
+        " unknown size beside the 58592 MB that the other instances are expected to take; a server without a model takes"
+        " 512 MB; move instances to another host, or give every model its memory_mb"
+    )
 
 
 def test_memory_is_bound_to_the_node_where_all_is_known_to_fit():

@@ -95,7 +95,8 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
         **drafted.figures,
         "memory": {
             **memory.numa(sheet, site.host, nodes, crowded),
-            **memory.limits(sheet, expected, site.serving_mb),
+            "high_mb": drafted.tenant.high_mb,
+            "max_mb": drafted.tenant.max_mb,
             "expected_mb": expected,
         },
         "swap": {name: "drain" if name in drafted.tenant.drained else "hot" for name in wish.models},

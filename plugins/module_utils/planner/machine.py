@@ -94,7 +94,8 @@ def _read(topology: Mapping[str, Any]) -> Machine:
         cores=cores,
         online=online,
         memory=dict(sorted(memory.items())),
-        memory_mb=topology.get("memory_mb") or sum(memory.values()),
+        # Memory that is on none of the host's nodes is a GPU's, or nobody's.
+        memory_mb=min(filter(None, (topology.get("memory_mb"), sum(memory.values()))), default=0),
         nic_nodes={nic["node"] for nic in topology.get("nics") or () if nic["node"] is not None and nic["node"] >= 0},
         distances=_distances(topology.get("nodes") or ()),
         hybrid={"efficiency", "performance"} <= kinds,

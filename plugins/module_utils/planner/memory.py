@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import cpu_mask
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.machine import Machine
-from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish, ModelWish
 
 # Room above the expected peak before the kernel slows the server down (high) and before it ends it (max): sizes are
@@ -34,6 +35,10 @@ class Tenant:
     on_gpu: bool
     drained: set[str] = field(default_factory=set)
     """The models that leave before their next version comes."""
+    high_mb: int | None = None
+    """Where the kernel slows the instance down; None where the sizes of its models do not tell."""
+    max_mb: int | None = None
+    """Where the kernel ends it; None where the host's memory is not known either."""
 
     def swap_mb(self) -> int:
         """Return what the largest swaps add for a moment: new versions beside old ones."""
@@ -106,18 +111,87 @@ def crowded_nodes(machine: Machine, tenants: list[tuple[int, int | None]], servi
     return {node for node, room in left.items() if room < 0}
 
 
-def limits(sheet: Sheet, expected: int | None, serving_mb: int | None) -> dict[str, int | None]:
-    """Return where the kernel slows an instance down and where it ends it, in MB."""
-    sheet.reasons["memory.expected_mb"] = "the process, and 1.2 times its models with both versions of a swap"
-    if expected is None:
-        sheet.reasons["memory.expected_mb"] = "not known: give every model its memory_mb"
-        sheet.reasons["memory.high_mb"] = "none: the size of a model is not known (memory_mb)"
-        sheet.reasons["memory.max_mb"] = "all but what the system keeps, so that a leak ends this server, not the host"
-        return {"high_mb": None, "max_mb": serving_mb}
-    high, most = int(expected * HIGH_FACTOR), int(expected * MAX_FACTOR)
+def set_limits(tenants: list[Tenant], serving_mb: int | None, limits: Mapping[str, Any]) -> None:
+    """Set where the kernel slows each instance down and where it ends it.
+
+    Together the hard limits are never more than ``serving_mb``: what one instance may take, no other one counts on.
+    Raises WishError where there is not even room for the processes.
+    """
+    known = [(tenant, expected) for tenant in tenants if (expected := tenant.host_mb(limits)) is not None]
+    blind = [tenant for tenant in tenants if tenant.resident_mb is None]
+    expected_mb = sum(expected for _, expected in known)
+    factor = MAX_FACTOR
     if serving_mb is not None:
-        high, most = min(high, serving_mb), min(most, serving_mb)
+        blind_mb = _blind_mb(tenants, blind, expected_mb, serving_mb)
+        _refuse_no_room(blind, blind_mb, expected_mb, limits)
+        _divide(blind, blind_mb, len(tenants))
+        factor = min(MAX_FACTOR, (serving_mb - blind_mb) / max(1, expected_mb))
+    for tenant, expected in known:
+        _set_known(tenant, expected, factor, limits["model_factor"])
+    if serving_mb is None:
+        for tenant in blind:
+            _explain_blind(tenant, "none: neither the host's memory nor the size of its models (memory_mb) is known")
+
+
+def _blind_mb(tenants: list[Tenant], blind: list[Tenant], expected_mb: int, serving_mb: int) -> int:
+    """Return what instances of unknown size get together.
+
+    It is what the others' limits leave, or, where that is less, their share by weight as far as nobody expects it.
+    """
+    if not blind:
+        return 0
+    weights = _weights(tenants)
+    share = serving_mb * sum(weights[id(each)] for each in blind) / sum(weights.values())
+    return int(max(serving_mb - MAX_FACTOR * expected_mb, min(share, serving_mb - expected_mb)))
+
+
+def _weights(tenants: list[Tenant]) -> dict[int, float]:
+    """Return weights as parts of the largest one, so that no sum of them is infinite."""
+    most = max(tenant.wish.weight for tenant in tenants)
+    return {id(tenant): tenant.wish.weight / most for tenant in tenants}
+
+
+def _refuse_no_room(blind: list[Tenant], blind_mb: int, expected_mb: int, limits: Mapping[str, Any]) -> None:
+    if blind and blind_mb < len(blind) * limits["process_mb"]:
+        beside = f" beside the {expected_mb} MB that the other instances are expected to take" if expected_mb else ""
+        raise WishError(
+            f"{blind[0].wish.path}.models",
+            f"have no memory_mb, and of the host's memory {max(0, blind_mb)} MB are left for"
+            f" {counted(len(blind), 'instance')} of unknown size{beside}; a server without a model takes"
+            f" {limits['process_mb']} MB",
+            "move instances to another host, or give every model its memory_mb",
+        )
+
+
+def _divide(blind: list[Tenant], blind_mb: int, instances: int) -> None:
+    """Divide memory by weight among instances whose need nobody knows."""
+    weights = _weights(blind) if blind else {}
+    for tenant in blind:
+        tenant.max_mb = int(blind_mb * weights[id(tenant)] / sum(weights.values()))
+        reason = "all that the system leaves, so that a leak ends this server and not the host"
+        if instances > 1:
+            reason = (
+                f"its share by weight {tenant.wish.weight:g} of what is there for instances of unknown size, so that all"
+                " limits together are within the serving memory"
+            )
+        _explain_blind(
+            tenant, f"{reason}; a guess, since the size of its models is not known: memory_mb makes it a figure"
+        )
+
+
+def _explain_blind(tenant: Tenant, most: str) -> None:
+    tenant.sheet.reasons["memory.expected_mb"] = "not known: give every model its memory_mb"
+    tenant.sheet.reasons["memory.high_mb"] = "none: the size of a model is not known (memory_mb)"
+    tenant.sheet.reasons["memory.max_mb"] = most
+
+
+def _set_known(tenant: Tenant, expected: int, factor: float, model_factor: float) -> None:
+    # The room above the peak shrinks with the limit, and the brake keeps its place within.
+    brake = 1 + (factor - 1) * (HIGH_FACTOR - 1) / (MAX_FACTOR - 1)
+    tenant.high_mb, tenant.max_mb = int(expected * brake), int(expected * factor)
     peak = f"the expected peak of {expected} MB, both versions of a swap included"
-    sheet.reasons["memory.high_mb"] = f"{HIGH_FACTOR:g} times {peak}"
-    sheet.reasons["memory.max_mb"] = f"{MAX_FACTOR:g} times {peak}, within what the system leaves"
-    return {"high_mb": high, "max_mb": most}
+    tight = "" if factor == MAX_FACTOR else ", all that the limits of the others leave within the serving memory"
+    reasons = tenant.sheet.reasons
+    reasons["memory.expected_mb"] = f"the process, and {model_factor:g} times its models with both versions of a swap"
+    reasons["memory.high_mb"] = f"{brake:.3g} times {peak}{tight}"
+    reasons["memory.max_mb"] = f"{factor:.3g} times {peak}{tight}"

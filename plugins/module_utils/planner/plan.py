@@ -167,10 +167,11 @@ def _allocator(host: machine.Machine, settings: Mapping[str, Any]) -> Mapping[st
 
 
 def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int]:
-    """Settle how models are swapped within the host's memory; return the nodes that are short of it."""
+    """Settle how models are swapped within the host's memory, and limits; return the nodes that are short of it."""
     limits = site.settings["memory"]
     tenants = [drafted.tenant for drafted in drafts]
     swaps.settle_on_host(tenants, site.serving_mb, limits, site.settings["drain_then_swap"])
+    memory.set_limits(tenants, site.serving_mb, limits)
     wanted = [(drafted.place.nodes, drafted.tenant.host_mb(limits)) for drafted in drafts]
     return memory.crowded_nodes(site.host, wanted, site.serving_mb)
 
