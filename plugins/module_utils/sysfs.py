@@ -61,6 +61,15 @@ class Tree:
             return None
         return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
+    def cells(self, path: str) -> list[int]:
+        """The numbers of a property of the device tree, which are 32 bits each, most significant byte first."""
+        try:
+            with open(self.path(path), "rb") as file:
+                data = file.read()
+        except OSError:
+            return []
+        return [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data) - 3, 4)]
+
     def names(self, path: str) -> list[str]:
         """The entries of a folder, sorted."""
         try:

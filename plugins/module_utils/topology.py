@@ -12,7 +12,12 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list, topology_devices, topology_host
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    cpu_list,
+    topology_devices,
+    topology_gpu_memory,
+    topology_host,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology_confinement import (
     Allowed,
@@ -24,7 +29,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
 HUGEPAGES = "sys/kernel/mm/hugepages"
-NVIDIA_GPUS = "proc/driver/nvidia/gpus"
 
 # A core counts as an efficiency core below this share of the fastest core's capacity or clock. Efficiency cores reach
 # 0.69 to 0.81 of their neighbours (Zen 4c beside Zen 4, Cortex-A725 beside X925, Skymont beside Lion Cove), while
@@ -47,6 +51,7 @@ class Numa(NamedTuple):
 
     cpus: dict[int, list[int]]  # node -> its CPUs, present ones only; every CPU at most once
     problems: list[str]
+    others: list[int]  # nodes that are online and are no memory of the host
 
 
 def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
     cgroups = read_cgroups(tree)
     allowed = read_allowed(tree, cgroups)
     cpus = read_cpus(tree, allowed.cpus)
-    numa = read_numa(tree, cpus)
+    numa = read_numa(tree, cpus, len(topology_devices.gpu_addresses(tree, gpu_pci_vendors)))
     nodes = _nodes(tree, numa, cpus, allowed)
     locality = topology_devices.Locality(
         nodes={node["id"]: node["cpus"] for node in nodes}, usable=sorted(cpus.usable), problems=[]
@@ -70,7 +75,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
         "nodes": nodes,
         "gpus": gpus,
         "nics": nics,
-        "memory_mb": _memory_mb(tree, nodes, allowed),
+        "memory_mb": _memory_mb(tree, nodes, numa.others, allowed),
         "hugepages": _hugepages(tree),
         "cgroup_version": cgroups.version,
         "cgroup_mode": cgroups.mode,
@@ -96,14 +101,21 @@ def read_cpus(tree: Tree, allowed: Collection[int] | None) -> Cpus:
     return Cpus(present, usable if allowed is None else usable & set(allowed))
 
 
-def read_numa(tree: Tree, cpus: Cpus) -> Numa:
+def read_numa(tree: Tree, cpus: Cpus, gpus: int = 0) -> Numa:
     """Reads which CPU is on which node; a host without NUMA is one node 0.
+
+    Nodes that are the memory of one of the host's `gpus` GPUs are none of the host, nor are those that may be.
 
     Firmware may list a CPU on two nodes or on none. The first node wins, and a usable CPU without a node goes to the
     node that its socket's other CPUs are on, so that each usable CPU is on exactly one node.
     """
     ids = tree.numbered(NODE, "node")
-    ids = sorted(set(ids) & set(tree.numbers(f"{NODE}/online") or ids) - _gpu_memory_nodes(tree))
+    online = set(ids) & set(tree.numbers(f"{NODE}/online") or ids)
+    bare = {node for node in online if not _node_cpus(tree, node)}
+    # Where no node lists a CPU, the firmware says nothing at all.
+    owned = topology_gpu_memory.read(tree, bare if bare < online else (), gpus)
+    doubtful = {node: memory_mb for node in owned.doubtful if (memory_mb := _node_memory_mb(tree, node))}
+    ids = sorted(online - owned.told - set(doubtful))
     free = set(cpus.present)
     nodes: dict[int, list[int]] = {}
     repeated: set[int] = set()
@@ -115,14 +127,18 @@ def read_numa(tree: Tree, cpus: Cpus) -> Numa:
     lost = sorted(free & cpus.usable)
     for cpu in free if len(nodes) == 1 else lost:
         nodes[_adopting_node(tree, cpu, nodes)].append(cpu)
-    problems = []
+    problems = [
+        f"node {node} has memory and no CPUs, and nothing tells whether it is a GPU's: its {memory_mb} MB are not"
+        " counted as memory of the host"
+        for node, memory_mb in sorted(doubtful.items())
+    ]
     if repeated:
         listed = cpu_list.format(repeated)
         problems.append(f"CPUs {listed} are listed on more than one NUMA node; each is counted to the first of them")
     if lost and ids:
         listed = cpu_list.format(lost)
         problems.append(f"CPUs {listed} are listed on no NUMA node; each is counted to a node of its socket")
-    return Numa({node: sorted(members) for node, members in nodes.items()}, problems)
+    return Numa({node: sorted(members) for node, members in nodes.items()}, problems, sorted(online - set(ids)))
 
 
 def _node_cpus(tree: Tree, node: int) -> set[int]:
@@ -137,13 +153,6 @@ def _adopting_node(tree: Tree, cpu: int, nodes: dict[int, list[int]]) -> int:
     return next(neighbours, (homes or list(nodes))[0])
 
 
-def _gpu_memory_nodes(tree: Tree) -> set[int]:
-    """Nodes that are the memory of a coherently attached GPU (Grace Hopper, POWER9): not memory of the host."""
-    status = (_text(tree, f"{NVIDIA_GPUS}/{gpu}/numa_status") for gpu in tree.names(NVIDIA_GPUS))
-    nodes = {int(match.group(1)) for match in (re.search(r"^Node:\s*(\d+)", text, re.M) for text in status) if match}
-    return {node for node in nodes if not _node_cpus(tree, node)}
-
-
 def _nodes(tree: Tree, numa: Numa, cpus: Cpus, allowed: Allowed) -> list[dict[str, Any]]:
     return [
         {
@@ -151,7 +160,7 @@ def _nodes(tree: Tree, numa: Numa, cpus: Cpus, allowed: Allowed) -> list[dict[st
             "cpus": [cpu for cpu in members if cpu in cpus.usable],
             # Memory that may not be used is no memory: as with CPUs, planning for it would fail when it is bound.
             "memory_mb": _node_memory_mb(tree, node) if _may_use(allowed.mems, node) else 0,
-            "distances": _distances(tree, node, len(numa.cpus)),
+            "distances": _distances(tree, node, sorted(numa.cpus), numa.others),
         }
         for node, members in numa.cpus.items()
     ]
@@ -174,17 +183,21 @@ def _meminfo_mb(tree: Tree) -> int | None:
     return int(match.group(1)) // 1024 if match else None
 
 
-def _memory_mb(tree: Tree, nodes: list[dict[str, Any]], allowed: Allowed) -> int:
+def _memory_mb(tree: Tree, nodes: list[dict[str, Any]], others: list[int], allowed: Allowed) -> int:
     in_nodes = sum(node["memory_mb"] for node in nodes)
     if all(_may_use(allowed.mems, node["id"]) for node in nodes):
-        return _meminfo_mb(tree) or in_nodes
+        # The kernel's sum holds the memory of GPUs as well, where that is a node.
+        in_others = sum(_node_memory_mb(tree, node) for node in others)
+        return max(0, (_meminfo_mb(tree) or 0) - in_others) or in_nodes
     return in_nodes
 
 
-def _distances(tree: Tree, node: int, count: int) -> list[int]:
-    """Distances to all nodes in their order; empty where the kernel does not tell one for each."""
-    words = _text(tree, f"{NODE}/node{node}/distance").split()
-    return [int(word) for word in words] if len(words) == count else [10] if count == 1 else []
+def _distances(tree: Tree, node: int, nodes: list[int], others: list[int]) -> list[int]:
+    """Distances to all nodes of the host in their order; empty where the kernel does not tell one for each."""
+    words, columns = _text(tree, f"{NODE}/node{node}/distance").split(), sorted([*nodes, *others])
+    if len(words) != len(columns):
+        return [10] if len(nodes) == 1 else []
+    return [int(word) for column, word in zip(columns, words) if column in nodes]
 
 
 def _hugepages(tree: Tree) -> list[dict[str, int]]:

@@ -57,9 +57,13 @@ class Locality(NamedTuple):
 
 def read_gpus(tree: Tree, locality: Locality, vendors: Collection[str]) -> list[dict[str, Any]]:
     """The display controllers of these vendors in the order of their PCI addresses."""
+    return [_gpu(tree, locality, index, address) for index, address in enumerate(gpu_addresses(tree, vendors))]
+
+
+def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
+    """The PCI addresses of the display controllers of these vendors, in their order."""
     wanted = {vendor.lower() for vendor in vendors}
-    addresses = [address for address in _pci_devices(tree) if _is_gpu(tree, address, wanted)]
-    return [_gpu(tree, locality, index, address) for index, address in enumerate(addresses)]
+    return [address for address in _pci_devices(tree) if _is_gpu(tree, address, wanted)]
 
 
 def read_nics(tree: Tree, locality: Locality) -> list[dict[str, Any]]:

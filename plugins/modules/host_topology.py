@@ -99,7 +99,10 @@ topology:
             kernel tells neither kind, capacity nor clock.
           type: str
     nodes:
-      description: All NUMA nodes, by number; one node on hosts without NUMA. A node may lack CPUs, memory or both.
+      description:
+        - All NUMA nodes of the host, by number; one node on hosts without NUMA. A node may lack CPUs, memory or both.
+        - The memory of a coherently attached GPU is no node of the host. Memory without CPUs of which nothing tells
+          whether it is a GPU's is left out as well, and RV(topology.problems) names it.
       type: list
       elements: dict
       contains:

@@ -268,6 +268,22 @@ def test_a_node_without_memory_uses_that_of_the_nearest():
     assert (found["instances"][0]["nodes"], found["instances"][0]["memory"]["mask"]) == ("0", "2")
 
 
+def test_memory_beside_no_cpus_may_be_used_and_is_nobodys_first_choice():
+    machine = machines.topology(sockets=2, cores=4, smt=1, memory_mb=16384)
+    machine["nodes"].append({"id": 2, "cpus": [], "memory_mb": 65536, "distances": [20, 20, 10]})
+    machine["memory_mb"] += 65536
+    found = plan(machine, None, [model(memory_mb=1000)])
+    assert found["housekeeping"]["nodes"] == found["serving"]["nodes"] == "0-2"
+    assert found["instances"][0]["memory"]["mask"] == "0"
+
+
+def test_memory_on_no_node_of_the_host_is_not_the_hosts():
+    machine = machines.topology(sockets=2, cores=4, smt=1, memory_mb=16384)
+    machine["memory_mb"] = 3 * 32768
+    (only,) = plan(machine)["instances"]
+    assert only["memory"]["max_mb"] == 32768 * 9 // 10
+
+
 def test_a_host_that_serves_nothing_has_a_plan_as_well():
     found = plan(box(0), [], [])
     assert found["instances"] == found["models"] == found["warnings"] == []

@@ -444,8 +444,8 @@ def test_an_instance_of_unknown_size_that_has_no_room_is_refused():
         memory_of([24_200, None])
     assert str(caught.value) == (
         "tfserving_instances[1].models: have no memory_mb, and of the host's memory 390 MB are left for 1 instance of"
-        " unknown size beside the 58592 MB that the other instances are expected to take; a server without a model takes"
-        " 512 MB; move instances to another host, or give every model its memory_mb"
+        " unknown size beside the 58592 MB that the other instances are expected to take; a server without a model"
+        " takes 512 MB; move instances to another host, or give every model its memory_mb"
     )
 
 

@@ -148,12 +148,99 @@ def test_nodes_without_memory_and_nodes_without_cpus_are_nodes(tmp_path):
     assert nodes == [([0], 0), ([1], 1024), ([], 1024)]
 
 
-def test_the_memory_of_a_gpu_is_no_node_of_the_host(tmp_path):
-    build(tmp_path, sockets=2, cores=1, smt=1)
-    write(tmp_path, f"{NODE}/node1/cpulist", "")
-    write(tmp_path, f"{CPU}/present", "0")
-    write(tmp_path, "proc/driver/nvidia/gpus/0009:01:00.0/numa_status", "Node:      1\nStatus:    online")
-    assert [node["id"] for node in read(tmp_path)["nodes"]] == [0]
+def coherent(root, arch="aarch64", gpus=1):
+    """Writes a host of two nodes with CPUs and one node of memory alone, node 2; each has 8192 MB."""
+    build(root, sockets=3, cores=1, smt=1, memory_mb=8192, gpus=[{"node": 0}] * gpus)
+    shutil.rmtree(root / CPU / "cpu2")
+    write(root, f"{CPU}/present", "0-1")
+    write(root, f"{CPU}/online", "0-1")
+    write(root, f"{NODE}/node2/cpulist", "")
+    write(root, "proc/sys/kernel/arch", arch)
+    return root
+
+
+def blocks(root, node, *numbers):
+    write(root, "sys/devices/system/memory/block_size_bytes", "8000000")
+    for number in numbers:
+        write(root, f"{NODE}/node{node}/memory{number}/state", "online")
+
+
+def host_nodes(found):
+    return {node["id"]: node["memory_mb"] for node in found["nodes"]}
+
+
+def test_memory_that_the_driver_calls_a_gpus_is_not_the_hosts(tmp_path):
+    coherent(tmp_path)
+    write(tmp_path, "proc/driver/nvidia/gpus/0009:01:00.0/numa_status", "Node:      2\nStatus:    online")
+    write(tmp_path, f"{NODE}/node0/distance", "10 40 80")
+    found = read(tmp_path)
+    assert host_nodes(found) == {0: 8192, 1: 8192}
+    # The kernel's own sum is 24576 MB.
+    assert (found["memory_mb"], found["problems"]) == (16384, [])
+    assert found["nodes"][0]["distances"] == [10, 40]
+
+
+def test_memory_that_the_firmware_calls_a_gpus_is_not_the_hosts(tmp_path):
+    coherent(tmp_path, "ppc64le")
+    folder = tmp_path / "proc/device-tree/memory@4000000000"
+    folder.mkdir(parents=True)
+    (folder / "compatible").write_bytes(b"ibm,coherent-device-memory\0")
+    (folder / "ibm,chip-id").write_bytes(b"\0\0\0\x02")
+    write(tmp_path, "proc/device-tree/memory@0/compatible", "memory")
+    found = read(tmp_path)
+    assert (host_nodes(found), found["memory_mb"], found["problems"]) == ({0: 8192, 1: 8192}, 16384, [])
+
+
+def test_memory_that_the_driver_has_added_is_not_the_hosts(tmp_path):
+    coherent(tmp_path)
+    blocks(tmp_path, 2, 16, 17)
+    write(tmp_path, "proc/iomem", "00000000-7fffffff : System RAM\n  80000000-8fffffff : System RAM (NVIDIA)\n")
+    found = read(tmp_path)
+    assert (host_nodes(found), found["memory_mb"], found["problems"]) == ({0: 8192, 1: 8192}, 16384, [])
+
+
+def test_memory_beside_that_of_all_gpus_is_the_hosts(tmp_path):
+    coherent(tmp_path)
+    blocks(tmp_path, 2, 15, 16)
+    write(tmp_path, "proc/iomem", "00000000-7fffffff : System RAM\n  80000000-8fffffff : System RAM (NVIDIA)\n")
+    assert host_nodes(read(tmp_path)) == {0: 8192, 1: 8192, 2: 8192}
+
+
+def test_memory_that_came_as_a_device_is_the_hosts(tmp_path):
+    coherent(tmp_path)
+    write(tmp_path, "sys/bus/dax/devices/dax0.0/target_node", 2)
+    found = read(tmp_path)
+    assert (host_nodes(found)[2], found["memory_mb"], found["problems"]) == (8192, 24576, [])
+
+
+@pytest.mark.parametrize(("arch", "gpus"), [("x86_64", 1), ("aarch64", 0)])
+def test_memory_without_cpus_is_the_hosts_where_no_gpu_can_own_it(tmp_path, arch, gpus):
+    found = read(coherent(tmp_path, arch, gpus))
+    assert (host_nodes(found)[2], found["memory_mb"], found["problems"]) == (8192, 24576, [])
+
+
+def test_an_old_kernel_on_x86_is_known_by_its_cpus(tmp_path):
+    coherent(tmp_path)
+    (tmp_path / "proc/sys/kernel/arch").unlink()
+    write(tmp_path, "proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n")
+    assert host_nodes(read(tmp_path))[2] == 8192
+
+
+def test_memory_that_may_be_a_gpus_is_not_counted_and_reported(tmp_path):
+    found = read(coherent(tmp_path, gpus=2))
+    assert (host_nodes(found), found["memory_mb"]) == ({0: 8192, 1: 8192}, 16384)
+    assert found["problems"] == [
+        "node 2 has memory and no CPUs, and nothing tells whether it is a GPU's: its 8192 MB are not counted as memory"
+        " of the host"
+    ]
+
+
+def test_nodes_that_list_no_cpu_at_all_are_the_hosts(tmp_path):
+    build(tmp_path, sockets=1, cores=2, smt=1, memory_mb=8192, gpus=[{}])
+    write(tmp_path, f"{NODE}/node0/cpulist", "")
+    write(tmp_path, "proc/sys/kernel/arch", "aarch64")
+    found = read(tmp_path)
+    assert (host_nodes(found), found["memory_mb"]) == ({0: 8192}, 8192)
 
 
 def test_memory_plugged_in_later_counts_on_the_only_node(tmp_path):

@@ -171,8 +171,8 @@ def _divide(blind: list[Tenant], blind_mb: int, instances: int) -> None:
         reason = "all that the system leaves, so that a leak ends this server and not the host"
         if instances > 1:
             reason = (
-                f"its share by weight {tenant.wish.weight:g} of what is there for instances of unknown size, so that all"
-                " limits together are within the serving memory"
+                f"its share by weight {tenant.wish.weight:g} of what is there for instances of unknown size, so that"
+                " all limits together are within the serving memory"
             )
         _explain_blind(
             tenant, f"{reason}; a guess, since the size of its models is not known: memory_mb makes it a figure"

@@ -178,7 +178,9 @@ def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int
 
 def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
     nodes = cpu_mask.of(node for node, cores in host.cores.items() if any(core.mask & mask for core in cores))
-    return {"cpus": cpu_mask.listed(mask), "nodes": cpu_mask.listed(host.memory_nodes(nodes)), "reason": reason}
+    # A half without CPUs has no memory of its own. The others use memory that is beside nobody's CPUs as well.
+    memory_nodes = host.memory_nodes(nodes) | host.memory_without_cpus() if mask else 0
+    return {"cpus": cpu_mask.listed(mask), "nodes": cpu_mask.listed(memory_nodes), "reason": reason}
 
 
 def _idle_nodes(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
