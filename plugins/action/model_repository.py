@@ -9,23 +9,25 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_check import Demands
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 MODULE = "tfserving.fleet.model_repository"
 # What the module has options for. The plan's models and instances say more, which is of no concern to it.
-MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "keep", "path")
-INSTANCE_KEYS = ("name", "models", "ports")
+MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "contract", "keep", "path")
+INSTANCE_KEYS = ("name", "models", "ports", "flags")
 
 
 class ActionModule(ActionBase):
@@ -46,13 +48,15 @@ class ActionModule(ActionBase):
             refusals = Refusals()
             parcels = [refusals.check(self._prepare, need) for need in needs]
             refusals.stop()
+            same = {need["key"]: {"same": True} for need, parcel in zip(needs, parcels) if parcel is None}
             if self._task.check_mode:
-                return result
+                return self._looked_at(result, {**arguments, "staged": same}, task_vars)
             room = result["room"]
             for need, parcel in zip(needs, parcels):
-                room -= _fits(need, parcel, room)
-                sent[need["key"]] = self._send(parcel, arguments.get("staging"))
-            return self._call({**arguments, "staged": sent}, task_vars)
+                if parcel is not None:
+                    room -= _fits(need, parcel, room)
+                    sent[need["key"]] = self._send(parcel, arguments.get("staging"))
+            return self._call({**arguments, "staged": {**same, **sent}}, task_vars)
         except WishError as error:
             return {"failed": True, "changed": False, "msg": str(error), "problems": [str(error)]}
         finally:
@@ -61,11 +65,27 @@ class ActionModule(ActionBase):
     def _call(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
 
-    def _prepare(self, need: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the file to send, checked; in check mode a directory is checked and not packed."""
+    def _looked_at(
+        self, result: dict[str, Any], arguments: Mapping[str, Any], task_vars: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the result of check mode, asked for again where sources turned out to be what is published."""
+        if not arguments["staged"]:
+            return result
+        result = self._call(arguments, task_vars)
+        result.pop("needs", None)
+        return result
+
+    def _prepare(self, need: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the file to send, checked; in check mode a directory is checked and not packed.
+
+        None where it is what the host has published, or where what was published from it is all that is left of it.
+        """
         path = self._loader.path_dwim(need["uri"])
+        if need["published"] and not _has_other_content(path, need["published"]):
+            return None
         try:
-            parcel = prepare(path, C.DEFAULT_LOCAL_TMP, pack=not self._task.check_mode)
+            demands = Demands.of_plain(need["demands"])
+            parcel = prepare(path, C.DEFAULT_LOCAL_TMP, not self._task.check_mode, demands)
             if need["sha256"]:
                 archives.compare(need["sha256"], parcel["sha256"])
         except RefusalError as refusal:
@@ -132,19 +152,30 @@ def _fits(need: Mapping[str, Any], parcel: Mapping[str, Any], room: int) -> int:
     return size
 
 
-def prepare(path: str, cache: str, pack: bool) -> dict[str, Any]:
+def _has_other_content(path: str, published: Sequence[str]) -> bool:
+    try:
+        return prepare(path, C.DEFAULT_LOCAL_TMP, False, None)["sha256"] not in published
+    except RefusalError:
+        return True
+    except OSError:
+        return False
+
+
+def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> dict[str, Any]:
     """Check a source on the controller and return {file, sha256, directory}: once for all hosts of a run.
 
     ``cache`` is Ansible's temporary directory of this run, which all of its workers share. A directory is
-    packed there unless ``pack`` is false. Raises RefusalError for what is no model, OSError for what is not there.
+    packed there unless ``pack`` is false; the content is not looked at without ``demands``. Raises RefusalError for
+    what is no model, OSError for what is not there.
     """
     directory = os.path.isdir(path)
-    key = hashlib.sha256(json.dumps([path, pack, _stamps(path)]).encode()).hexdigest()
+    asked = demands and demands.plain()
+    key = hashlib.sha256(json.dumps([path, pack, asked, _stamps(path)]).encode()).hexdigest()
     packed = os.path.join(cache, f"tfserving-model-{key}.tar")
     note = f"{packed}.sha256"
     with _turn(f"{packed}.lock"):
         if not os.path.exists(note):
-            digest = _examine(path, packed if pack else None)
+            digest = _examine(path, packed if pack else None, cache, demands)
             with open(note, "w", encoding="ascii") as file:
                 file.write(digest)
         with open(note, encoding="ascii") as file:
@@ -152,10 +183,13 @@ def prepare(path: str, cache: str, pack: bool) -> dict[str, Any]:
     return {"file": packed if directory else path, "sha256": digest, "directory": directory}
 
 
-def _examine(path: str, packed: str | None) -> str:
+def _examine(path: str, packed: str | None, cache: str, demands: Demands | None) -> str:
     found = archives.survey(path)
     prefix = archives.model_root(found)
-    archives.check_saved_model(found.below(prefix))
+    if demands:
+        archives.check_saved_model(found.below(prefix))
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            model_check.of_source(path, prefix, found, demands, scratch)
     if not os.path.isdir(path):
         return archives.file_digest(path)
     source = os.path.join(path, prefix)

@@ -40,6 +40,17 @@ MAX_TAR_HEADER = MIB
 MAX_TAR_PADDING = MIB
 
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+# Other things that a server can load, and why a version of one is refused.
+OTHER_MODELS = {
+    "saved_model.cpb": (
+        "it is a saved_model.cpb, a graph of more than 2 GB in pieces, which nobody can check before a server loads it",
+        "keep the weights in variables, so that the graph fits into saved_model.pb",
+    ),
+    "model.tflite": (
+        "it is a TensorFlow Lite model, which this collection does not publish",
+        "give the SavedModel that it was converted from",
+    ),
+}
 INDEX = "variables/variables.index"
 _SHARD = re.compile(r"variables/variables\.data-([0-9]{5})-of-([0-9]{5})")
 
@@ -140,7 +151,7 @@ def model_root(found: Survey) -> str:
     """Return the prefix under which the one SavedModel lies: empty, or a path ending in a slash."""
     places = {path.rpartition("/")[0] for path in found.files if path.rpartition("/")[2] in MODEL_FILES}
     if not places:
-        raise RefusalError("it holds no saved_model.pb", "give what tf.saved_model.save wrote")
+        raise RefusalError(*_instead(found) or ("it holds no saved_model.pb", "give what tf.saved_model.save wrote"))
     if len(places) > 1:
         named = ", ".join(sorted(shown(place) or "its top" for place in places))
         raise RefusalError(f"saved_model.pb is in several places: {named}", "pack one version alone")
@@ -148,19 +159,23 @@ def model_root(found: Survey) -> str:
     return f"{place}/" if place else ""
 
 
-def check_saved_model(found: Survey) -> None:
-    """Refuse what the server could not load as a TensorFlow SavedModel.
+def _instead(found: Survey) -> tuple[str, str] | None:
+    """Return what is wrong with a source that holds another kind of model."""
+    names = {path.rpartition("/")[2] for path in found.files}
+    return next((words for name, words in OTHER_MODELS.items() if name in names), None)
 
-    A ``variables`` directory must be there, though it is empty in a frozen model; where it holds anything of
-    a checkpoint, it must hold the index and every shard of the data.
+
+def check_saved_model(found: Survey) -> None:
+    """Refuse what cannot be a whole SavedModel, by names and sizes alone; model_check looks into the files.
+
+    A frozen graph has no ``variables``, and archives and object stores lose an empty directory. Where there is
+    anything of a checkpoint, the index and every shard of the data must be there.
     """
     written = [path for path in MODEL_FILES if path in found.files]
-    if not written:
-        raise RefusalError("it has no saved_model.pb", "give what tf.saved_model.save wrote")
-    if not any(found.files[path] for path in written):
+    if "saved_model.cpb" in found.files or not written:
+        raise RefusalError(*_instead(found) or ("it has no saved_model.pb", "give what tf.saved_model.save wrote"))
+    if not found.files[written[0]]:  # the server reads the first that is there
         raise RefusalError(f"its {written[0]} is empty", "export the model again")
-    if "variables" not in found.directories:
-        raise RefusalError("it has no variables directory", "give the whole SavedModel, not saved_model.pb alone")
     shards = {(int(match[1]), int(match[2])) for match in map(_SHARD.fullmatch, found.files) if match}
     if not shards and INDEX not in found.files:
         return
@@ -200,6 +215,15 @@ def unpack(source: str, prefix: str, target: str, sizes: Mapping[str, int]) -> d
         os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
         digests[inner] = _write(entry, place, sizes.get(inner, -1))
     return digests
+
+
+def extract(source: str, names: Mapping[str, str], target: str, sizes: Mapping[str, int]) -> None:
+    """Write single members into the directory ``target``; ``names`` maps their paths to names there."""
+    for path, entry in _checked(source):
+        if path in names and entry.kind == "file":
+            place = os.path.join(target, names[path])
+            os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+            _write(entry, place, sizes.get(path, -1))
 
 
 def pack(directory: str, target: str) -> str:

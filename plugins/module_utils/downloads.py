@@ -12,7 +12,7 @@ import http.client
 import os
 import re
 import shutil
-import time
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from urllib.error import HTTPError, URLError
 
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import CHUNK, RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store, now
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
     END,
     Client,
@@ -61,10 +61,29 @@ def inspect(request: Request, store: Store) -> None:
         prefix = archives.model_root(found)
         archives.check_saved_model(found.below(prefix))
         store.require(found.below(prefix).footprint)
+        with tempfile.TemporaryDirectory(prefix="tfserving-model-") as scratch:
+            model_check.of_source(source, prefix, found, request.model.demands, scratch)
         if request.sha256:
             directory = os.path.isdir(source)
             digest = archives.directory_digest(os.path.join(source, prefix)) if directory else None
             archives.compare(request.sha256, digest or archives.file_digest(source))
+
+
+def has_other_content(request: Request) -> bool:
+    """Tell whether a source on the host differs from the version that was published from it.
+
+    One that is gone is no reason to touch what is published; one that is no model any more is refused later.
+    """
+    published = (request.published.get("sha256"), request.published.get("tree"))
+    try:
+        if not os.path.isdir(request.uri):
+            return os.path.exists(request.uri) and archives.file_digest(request.uri) not in published
+        found = archives.survey(request.uri)
+        return archives.directory_digest(os.path.join(request.uri, archives.model_root(found))) not in published
+    except RefusalError:
+        return True
+    except OSError:
+        return False
 
 
 def stage(store: Store, request: Request, place: str, params: Mapping[str, Any], need: Need) -> Staged:
@@ -94,8 +113,9 @@ def _stage(store: Store, request: Request, place: str, params: Mapping[str, Any]
         archives.compare(wished, digest)
     if request.place != "host":
         os.unlink(source)  # the next version needs the room
+    model_check.check(tree, inner.files, request.model.demands)
     store.seal(tree)
-    published = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    published = now()
     uri = public(request.uri) if request.place == "http" else request.uri
     return Staged(request, tree, {"sha256": sha256, "tree": digest, "uri": uri, "published": published})
 
@@ -214,10 +234,16 @@ def live_versions(port: int | None, model: str) -> set[int] | None:
 
     An empty set means that the server answers and knows no version; None, that it cannot be asked.
     """
+    states = version_states(port, model)
+    return None if states is None else {version for version, state in states.items() if state != END}
+
+
+def version_states(port: int | None, model: str) -> dict[int, str] | None:
+    """Return the state of each version of ``model`` in the server on ``port``; None where it cannot be asked."""
     if not port:
         return None
     try:
-        return {known.version for known in Client(port).status(model) if known.state != END}
+        return {known.version: known.state for known in Client(port).status(model)}
     except (UnreachableError, ServerError):
         return None
 

@@ -5,7 +5,8 @@
 ``root/MODEL/VERSION/`` is what the server polls, once a second, taking up every directory whose name is a
 number, complete or not. Hence everything unfinished lies under a name that begins with a dot, a version
 appears by one rename and goes by another, and once it is there it never changes.
-``root/MODEL/.published/VERSION.json`` remembers where a version came from.
+``root/MODEL/.published/VERSION.json`` remembers where a version came from, and since when it is known to have served.
+A version that never did is no promise to anybody: where its source has other content now, it is replaced.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
     MIB,
     RefusalError,
@@ -32,15 +35,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
     in_mib,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_check import Demands
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.version_names import MAX_VERSION, number
 
 LOCK = ".lock"
 MARKERS = ".published"
 STAGING = ".staging-"
 DELETED = ".deleted-"
 
-# The server reads versions into a signed 64-bit integer.
-MAX_VERSION = 2**63 - 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -81,11 +84,24 @@ class Store:
     def base(self, model: str) -> str:
         return os.path.join(self.root, model)
 
+    def named(self, model: str) -> dict[int, list[str]]:
+        """Return what the server would find: by version the names that it may lie under, `7` and `007` being one."""
+        found: dict[int, list[str]] = {}
+        for name in _names(self.base(model)):
+            version = number(name)
+            if version is not None:
+                found.setdefault(version, []).append(name)
+        return found
+
     def versions(self, model: str) -> list[int]:
-        """Return the versions that the server would find, ascending."""
-        base = self.base(model)
-        names = [name for name in _names(base) if _VERSION_NAME.fullmatch(name) and int(name) <= MAX_VERSION]
-        return sorted(int(name) for name in names if os.path.isdir(os.path.join(base, name)))
+        """Return the versions that the server would find, ascending; files with a number for a name are none."""
+        return sorted(version for version in self.named(model) if os.path.isdir(self.place(model, version)))
+
+    def place(self, model: str, version: int) -> str:
+        """Return the directory of a version, which others may have named with zeros before its number."""
+        names = self.named(model).get(version, [str(version)])
+        places = [os.path.join(self.base(model), name) for name in names]
+        return next(filter(os.path.isdir, places), places[0])
 
     def marker(self, model: str, version: int) -> dict[str, Any]:
         """Return what was recorded when the version was published; empty for one put there by hand."""
@@ -131,6 +147,10 @@ class Store:
             yield
         finally:
             os.close(handle)
+
+    def prove(self, model: str, version: int) -> None:
+        """Record that a version has served: from now on it is immutable."""
+        self._record(model, version, {**self.marker(model, version), "proven": now()})
 
     # --- space ---
 
@@ -184,7 +204,7 @@ class Store:
         The marker goes first: a crash in between leaves a marker without a version, which the next run sweeps
         away, and never a version whose checksum is unknown.
         """
-        target = os.path.join(self.base(model), str(version))
+        target = self.place(model, version)
         if os.path.lexists(target):
             raise RefusalError(f"{target} has appeared meanwhile", "run again")
         self._record(model, version, record)
@@ -200,7 +220,7 @@ class Store:
         """Take a version out of the server's sight by a rename, then delete it."""
         base = self.base(model)
         doomed = tempfile.mkdtemp(prefix=f"{DELETED}{version}-", dir=base)
-        os.rename(os.path.join(base, str(version)), os.path.join(doomed, "tree"))
+        os.rename(self.place(model, version), os.path.join(doomed, "tree"))
         _sync(base)
         with suppress(FileNotFoundError):
             os.unlink(self._marker(model, version))
@@ -236,6 +256,11 @@ class Store:
         _sync(folder)
 
 
+def now() -> str:
+    """Return the time as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def listing(directory: str) -> Survey:
     """Return what lies in a version that somebody put there, following its links as the server would."""
     found = Survey()
@@ -259,6 +284,7 @@ class Wanted:
     serve: Mapping[str, Any]
     keep: int | None
     ports: tuple[int | None, ...]
+    demands: Demands = field(default_factory=Demands)
 
     def checksum(self, version: int) -> str | None:
         """Return the checksum that is wished for a version, if there is one."""
@@ -272,10 +298,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Request:
-    """One version that is not on disk and the place that provides it."""
+    """One version and the place that provides it.
+
+    ``published`` is empty for one that is not on disk. It is the record of one that is and never served: where the
+    source has other content, it is replaced.
+    """
 
     model: Wanted
     version: int
+    published: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -326,8 +357,17 @@ def _read_one(at: int, model: Mapping[str, Any], instances: Iterable[Mapping[str
     else:
         provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
     _check_source(f"{where}.source", source, provides)
-    ports = _ports(name, instances)
-    return Wanted(where, name, versions, provides, source, model.get("serve") or {}, keep, ports)
+    serve, demands = model.get("serve") or {}, _demands(model, instances)
+    return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands)
+
+
+def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Demands:
+    """Return what is asked of a model, and by which of the instances that serve it."""
+    servers = [(one["name"], one.get("flags") or {}) for one in instances if model["name"] in one.get("models", ())]
+    batching = tuple(name for name, flags in servers if flags.get("enable_batching"))
+    # The server splits the flag at commas alone (main.cc, str_util::Split).
+    tags = {frozenset(str(flags.get("saved_model_tags") or "serve").split(",")) for _name, flags in servers}
+    return Demands(model.get("contract"), batching, tuple(sorted(tags, key=sorted)))
 
 
 def _numbers(path: str, values: Iterable[object]) -> tuple[int, ...]:
@@ -361,42 +401,111 @@ def _ports(name: str, instances: Iterable[Mapping[str, Any]]) -> tuple[int | Non
     return tuple((one.get("ports") or {}).get("rest") or None for one in instances if name in one.get("models", ()))
 
 
-def missing_versions(wanted: Wanted, store: Store) -> tuple[list[Request], list[str]]:
+Available = Callable[[Wanted], "set[int]"]
+Differs = Callable[[Request], bool]
+
+
+def missing_versions(
+    wanted: Wanted, store: Store, available: Available, differs: Differs
+) -> tuple[list[Request], list[str]]:
     """Return the versions to be published, and notes on those that are there.
 
-    Raises WishError where one that is there contradicts the wish, or no source provides one that is not.
+    ``available`` tells which versions of a model a server answers for, ``differs`` whether the source of a version that
+    is there has other content. Raises WishError where one that is there contradicts the wish or does not fit its
+    servers, or no source provides one that is not.
     """
+    _refuse_doubles(wanted, store)
     on_disk = store.versions(wanted.name)
-    notes = [_check_published(wanted, version, store) for version in wanted.versions if version in on_disk]
+    there = [version for version in wanted.versions if version in on_disk]
+    serving = served(wanted.serve, {*on_disk, *wanted.versions}) if wanted.ports else set()
+    found = [_check_published(wanted, version, store, available, version in serving) for version in there]
+    replaced = [request for request, _note in found if request and differs(request)]
+    for version in sorted(serving & set(on_disk) - {request.version for request in replaced}):
+        _check_demands(wanted, version, store)
     missing = [_request(wanted, version) for version in wanted.versions if version not in on_disk]
+    notes = [note for _request, note in found if note]
+    notes += [
+        f"{wanted.name}: version {request.version} has never served and its source has other content; it is replaced"
+        for request in replaced
+    ]
     if "latest" in wanted.serve and on_disk and wanted.versions and on_disk[-1] > wanted.versions[-1]:
         notes.append(
             f"{wanted.name}: version {on_disk[-1]} on this host is newer than the wanted {wanted.versions[-1]}, "
             "and a policy of the latest versions serves it"
         )
-    return missing, [note for note in notes if note]
+    return [*replaced, *missing], [*notes, *_files_like_versions(wanted, store)]
 
 
-def _check_published(wanted: Wanted, version: int, store: Store) -> str:
-    marker, wished = store.marker(wanted.name, version), wanted.checksum(version)
-    if marker:
-        if wished and wished not in (marker.get("sha256"), marker.get("tree")):
+def _refuse_doubles(wanted: Wanted, store: Store) -> None:
+    for version, names in sorted(store.named(wanted.name).items()):
+        if len(names) > 1:
             raise WishError(
-                f"{wanted.where}.source.sha256",
-                f"version {version} is already published with another checksum",
-                "versions are immutable, publish as a new version number",
+                f"{wanted.where}.versions",
+                f"version {version} lies twice in {store.base(wanted.name)}, as {' and '.join(map(repr, names))}, "
+                "and the server takes either",
+                "remove one of them",
             )
-        return ""
-    path = os.path.join(store.base(wanted.name), str(version))
+
+
+def _files_like_versions(wanted: Wanted, store: Store) -> list[str]:
+    """Return a note on each file that the server takes for a version: it looks at names alone."""
+    base = store.base(wanted.name)
+    names = [name for names in store.named(wanted.name).values() for name in names]
+    return [
+        f"{wanted.name}: the server takes the file {os.path.join(base, name)} for a version; move it away"
+        for name in names
+        if not os.path.isdir(os.path.join(base, name))
+    ]
+
+
+def _check_demands(wanted: Wanted, version: int, store: Store) -> None:
+    place = store.place(wanted.name, version)
     try:
-        check_saved_model(listing(path))
+        model_check.served_from(place, wanted.demands)
+    except RefusalError as refusal:
+        where = wanted.where if refusal.key == "source" else f"{wanted.where}.{refusal.key}"
+        problem = f"version {version} on this host cannot be served: {refusal.problem}"
+        raise WishError(where, problem, refusal.remedy) from refusal
+
+
+def _check_published(
+    wanted: Wanted, version: int, store: Store, available: Available, serving: bool
+) -> tuple[Request | None, str]:
+    """Return the request to replace a version that never served, and a note."""
+    marker, wished = store.marker(wanted.name, version), wanted.checksum(version)
+    if not marker:
+        return None, _check_adopted(wanted, version, store)
+    same = wished in (marker.get("sha256"), marker.get("tree")) if wished else None
+    # Without a checksum the content itself is compared: for a path only, and only until the version has served.
+    comparable = wanted.source["type"] == "path" and serving
+    if same or (same is None and not comparable):
+        return None, ""
+    if version in wanted.provides and not (marker.get("proven") or version in available(wanted)):
+        return Request(wanted, version, marker), ""
+    if same is False:
+        raise WishError(
+            f"{wanted.where}.source.sha256",
+            f"version {version} is already published with another checksum",
+            "versions are immutable, publish as a new version number",
+        )
+    return None, ""
+
+
+def _check_adopted(wanted: Wanted, version: int, store: Store) -> str:
+    """Refuse a version that was put there by hand and is not whole; return a note on what is not compared."""
+    path = store.place(wanted.name, version)
+    try:
+        found = listing(path)
+        check_saved_model(found)
+        model_check.check(path, found.files, wanted.demands)
     except RefusalError as refusal:
         raise WishError(
             f"{wanted.where}.versions",
-            f"version {version} was put on this host by hand and is not whole: {refusal.problem}",
+            f"version {version} was put on this host by hand and cannot be served: {refusal.problem}",
             f"complete or remove {path}",
         ) from refusal
-    return f"{wanted.name}: version {version} was put there by hand, its checksum is not compared" if wished else ""
+    hand = wanted.checksum(version) and f"{wanted.name}: version {version} was put there by hand"
+    return f"{hand}, its checksum is not compared" if hand else ""
 
 
 def _request(wanted: Wanted, version: int) -> Request:

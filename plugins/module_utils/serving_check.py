@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import version_names
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
     AVAILABLE,
     END,
@@ -96,11 +97,8 @@ def versions_on_disk(base_path: str) -> list[int]:
         entries = list(Path(base_path).iterdir())
     except OSError:
         return []
-    return sorted(int(entry.name) for entry in entries if _is_number(entry.name) and entry.is_dir())
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit()
+    numbers = ((version_names.number(entry.name), entry) for entry in entries)
+    return sorted(number for number, entry in numbers if number is not None and entry.is_dir())
 
 
 def absence(expected: Expectation) -> str:

@@ -15,10 +15,17 @@ description:
   - A version is fetched, compared with its checksum, unpacked beside its place, checked for being a whole SavedModel
     and brought to the disk; only then it appears, by one rename. The server, which polls the directory once a second,
     never sees half a version.
-  - A published version is immutable. A wish for another checksum under the same number is refused.
+  - A version that has served is immutable. A wish for another checksum under the same number is refused.
+  - A version that never served, such as a broken copy, is replaced where the wish has another checksum, or where its
+    O(models[].source.type=path) without a checksum has other content. Only as long as no server has answered for the
+    version its source is compared with it.
   - All versions of all models are made ready before the first of them appears, so that a source that fails leaves
     the host as it was.
-  - Versions put there by hand are adopted as they are, as long as they are whole.
+  - Versions put there by hand are adopted as they are, as long as they are whole; as for the server, C(00000007) is
+    version 7.
+  - Whole means that C(saved_model.pb) is a message whose lengths add up, has a graph with the tags that the servers
+    load, and lies beside the assets and the variables that it needs, the shards being as long as their index says.
+    C(saved_model.pbtxt) is taken as it is. C(saved_model.cpb) and C(model.tflite) are refused.
 options:
   root:
     description: Directory with one base path a model.
@@ -87,6 +94,11 @@ options:
           - No version that it names is removed.
         type: dict
         default: {latest: 1}
+      contract:
+        description:
+          - The signature that callers rely on, as C(tfserving_models[].contract) has it. A version that departs from it
+            is not published, and one that is on the host and about to be served is refused.
+        type: dict
       path:
         description: Where this model stands in the user's variables, for messages; by default
           C(tfserving_models[N]).
@@ -122,6 +134,11 @@ options:
         default: []
       ports:
         description: Its ports by name.
+        type: dict
+        default: {}
+      flags:
+        description: Its flags, of which C(enable_batching) and C(saved_model_tags) are read. A model that cannot be
+          served in batches is refused where C(enable_batching) is set.
         type: dict
         default: {}
   owner:
@@ -256,6 +273,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -278,6 +296,7 @@ MODEL = {
     "provided": {"type": "list", "elements": "raw"},
     "source": {"type": "dict", "options": SOURCE, "required": True},
     "serve": {"type": "dict", "default": {"latest": 1}},
+    "contract": {"type": "dict"},
     "keep": {"type": "int"},
     "path": {"type": "str"},
 }
@@ -285,6 +304,7 @@ INSTANCE = {
     "name": {"type": "str", "required": True},
     "models": {"type": "list", "elements": "str", "default": []},
     "ports": {"type": "dict", "default": {}},
+    "flags": {"type": "dict", "default": {}},
 }
 ARGUMENTS = {
     "root": {"type": "path", "default": "/var/lib/tfserving/models"},
@@ -329,7 +349,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     models = model_store.read_wanted(wanted, params["instances"])
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
-    missing = _missing(models, store, report)
+    missing = _missing(models, store, params, report)
     needs = [_need(request) for request in missing if request.place == "controller"]
     needs = [need for need in needs if need["key"] not in params["staged"]]
     if check_mode:
@@ -343,17 +363,43 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return {**result, "needs": needs} if needs else result
 
 
-def _missing(models: list[Wanted], store: Store, report: Report) -> list[Request]:
+def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], report: Report) -> list[Request]:
     """Return all versions to be published; raises WishErrors with everything that stands in the way."""
     refusals = Refusals()
-    found = [refusals.check(model_store.missing_versions, model, store, default=([], [])) for model in models]
+    asked: dict[str, set[int]] = {}
+
+    def available(model: Wanted) -> set[int]:
+        if model.name not in asked:
+            asked[model.name] = _available(model)
+        return asked[model.name]
+
+    differs = partial(_differs, staged=params["staged"])
+    check = partial(model_store.missing_versions, store=store, available=available, differs=differs)
+    found = [refusals.check(check, model, default=([], [])) for model in models]
     refusals.stop()
     report.notes = [note for _missing, notes in found for note in notes]
     return [request for missing, _notes in found for request in missing]
 
 
+def _available(model: Wanted) -> set[int]:
+    """Return the versions of a model that a server of this host answers for."""
+    states = [downloads.version_states(port, model.name) or {} for port in model.ports]
+    return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
+
+
+def _differs(request: Request, staged: Mapping[str, Any]) -> bool:
+    """Tell whether a version that never served is to be replaced: not where its source still is what it came from."""
+    if request.sha256:
+        return True
+    if request.place == "host":
+        return downloads.has_other_content(request)
+    return not (staged.get(request.key) or {}).get("same", False)
+
+
 def _need(request: Request) -> dict[str, Any]:
-    return {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
+    wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
+    published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
+    return {**wanted, "published": [] if request.sha256 else published, "demands": request.model.demands.plain()}
 
 
 # --- check mode --------------------------------------------------------------------------------------------
@@ -387,8 +433,10 @@ def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report
         store.ensure(store.root)
         report.changed = True
     with store.lock():
+        for model in models:
+            _remember_proven(store, model)
         # Once more, now that nobody else can change what it finds.
-        missing = _missing(models, store, report)
+        missing = _missing(models, store, params, report)
         fresh = [store.base(model.name) for model in models if not os.path.isdir(store.base(model.name))]
         try:
             _prepare(store, models, report)
@@ -402,6 +450,14 @@ def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report
             for version in _removable(model, store.versions(model.name), report):
                 store.remove(model.name, version)
         return {model.name: store.versions(model.name) for model in models}
+
+
+def _remember_proven(store: Store, model: Wanted) -> None:
+    """Record which versions serve now. It is no change of the host: nothing but this module reads it."""
+    markers = {version: store.marker(model.name, version) for version in store.versions(model.name)}
+    unproven = {version for version, marker in markers.items() if marker and not marker.get("proven")}
+    for version in sorted(unproven & _available(model)) if unproven else ():
+        store.prove(model.name, version)
 
 
 def _prepare(store: Store, models: list[Wanted], report: Report) -> None:
@@ -427,6 +483,8 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
         for one in staged:
             model, version = one.request.model.name, one.request.version
             with downloads.refusing(one.request, store, downloads.Need()):
+                if one.request.published:
+                    store.remove(model, version)
                 store.publish(model, version, one.tree, one.record)
             sha256 = one.record["sha256"] or one.record["tree"]
             report.published.append({"model": model, "version": version, "sha256": sha256})

@@ -19,9 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import DamagedError, RefusalError, Survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from saved_models import INDEX, MODEL, SHARD
 
-SHARD = "variables/variables.data-00000-of-00001"
-MODEL = {"saved_model.pb": b"graph", "variables/variables.index": b"index", SHARD: b"weights" * 100}
 FORMATS = ["w", "w:gz", "w:bz2", "w:xz", "zip"]
 
 
@@ -122,6 +121,15 @@ def test_several_models_in_one_archive_are_refused_by_their_places(tmp_path):
 def test_an_archive_without_a_model_is_refused(tmp_path):
     with pytest.raises(RefusalError, match=r"^it holds no saved_model.pb; give what tf.saved_model.save wrote$"):
         archives.model_root(archives.survey(str(tar_of(tmp_path / "a", {"README": b"x"}))))
+
+
+def test_a_model_for_tensorflow_lite_is_refused_by_its_name(tmp_path):
+    with pytest.raises(RefusalError) as refusal:
+        archives.model_root(archives.survey(str(tar_of(tmp_path / "a", {"1/model.tflite": b"x"}))))
+    assert str(refusal.value) == (
+        "it is a TensorFlow Lite model, which this collection does not publish; "
+        "give the SavedModel that it was converted from"
+    )
 
 
 # --- hostile archives ----------------------------------------------------------------------------------------
@@ -338,12 +346,16 @@ def test_the_digest_of_a_directory_is_what_the_documented_command_prints(tmp_pat
 
 # --- a whole SavedModel --------------------------------------------------------------------------------------
 
-INDEX = "variables/variables.index"
 TWO = ("variables/variables.data-00000-of-00002", "variables/variables.data-00001-of-00002")
 BROKEN = [
     ({"variables/x": 1}, "it has no saved_model.pb; give what tf.saved_model.save wrote"),
     ({"saved_model.pb": 0, INDEX: 1, SHARD: 1}, "its saved_model.pb is empty; export the model again"),
-    ({"saved_model.pb": 1}, "it has no variables directory; give the whole SavedModel, not saved_model.pb alone"),
+    ({"saved_model.pb": 0, "saved_model.pbtxt": 1}, "its saved_model.pb is empty; export the model again"),
+    (
+        {"saved_model.cpb": 1, "saved_model.pb": 1, INDEX: 1, SHARD: 1},
+        "it is a saved_model.cpb, a graph of more than 2 GB in pieces, which nobody can check before a server loads "
+        "it; keep the weights in variables, so that the graph fits into saved_model.pb",
+    ),
     ({"saved_model.pb": 1, SHARD: 1}, f"{INDEX} is missing or empty; export the model again"),
     ({"saved_model.pb": 1, SHARD: 1, INDEX: 0}, f"{INDEX} is missing or empty; export the model again"),
     ({"saved_model.pb": 1, INDEX: 1}, f"it lacks {SHARD}; export or pack the model again"),
@@ -370,8 +382,9 @@ def test_a_model_that_lacks_a_part_is_refused(files, message):
         holding({"saved_model.pbtxt": 1, INDEX: 1, TWO[0]: 1, TWO[1]: 1}),
         holding({"saved_model.pb": 1, INDEX: 1, TWO[0]: 1, SHARD: 1}),
         Survey({"saved_model.pb": 1}, {"variables"}),
+        Survey({"saved_model.pb": 1}, set()),
     ],
-    ids=["binary", "text, two shards", "a stale shard beside a whole set", "frozen"],
+    ids=["binary", "text, two shards", "a stale shard beside a whole set", "frozen", "frozen, without its directory"],
 )
 def test_a_whole_model_is_taken(found):
     archives.check_saved_model(found)

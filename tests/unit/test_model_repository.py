@@ -15,8 +15,10 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.action import model_repository as action
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
-from test_archives import MODEL, read_tree, tar_of, write_tree, zip_of
+from saved_models import FLOAT, FROZEN, INDEX, MODEL, SHARD, index, model_pb
+from test_archives import read_tree, tar_of, write_tree, zip_of
 from test_downloads import Server, unused_port
 from test_model_store import run_until_killed
 
@@ -216,13 +218,13 @@ def test_a_source_that_is_not_on_the_host_is_refused(host):
 
 
 def test_one_source_that_fails_leaves_the_host_as_it_was_for_all_models(host, archive, tmp_path):
-    broken = tar_of(tmp_path / "broken", {"saved_model.pb": b"x"})
+    broken = tar_of(tmp_path / "broken", {"saved_model.pb": MODEL["saved_model.pb"]})
     host.run(ranker(archive, 6))
     before = host.files()
     message = host.refusal(ranker(archive, 7), ranker(broken, 1, name="other"))
     assert message == (
-        "tfserving_models[1].source: version 1 cannot be published: it has no variables directory; "
-        "give the whole SavedModel, not saved_model.pb alone"
+        "tfserving_models[1].source: version 1 cannot be published: its graph has variables and "
+        "variables/variables.index is missing; give the whole SavedModel, not saved_model.pb alone"
     )
     assert host.files() == before
     assert sorted(os.listdir(host.root / "ranker")) == [".published", "6"]
@@ -248,6 +250,160 @@ def test_an_unknown_owner_is_refused(host, archive):
 def test_a_mode_that_is_none_is_refused(host, archive, mode):
     message = f"file_mode: {mode!r} is not a mode; write three octal digits in quotes, such as '0755'"
     assert host.refusal(ranker(archive), file_mode=mode) == message
+
+
+# --- models that only look whole ---------------------------------------------------------------------------
+
+GRAPH = "saved_model.pb"
+LARGE = {**MODEL, GRAPH: model_pb(ops=["Placeholder", "VarHandleOp", *["Const"] * 1000])}
+NO_MODEL = [
+    ({**LARGE, GRAPH: LARGE[GRAPH][: len(LARGE[GRAPH]) // 2]}, r"its saved_model.pb is damaged \(.*\); export or copy"),
+    ({**MODEL, GRAPH: b"<html>Not Found</html>"}, r"its saved_model.pb is damaged \(.*\); export or copy"),
+    ({**MODEL, GRAPH: bytes(4096)}, r"its saved_model.pb is damaged \(impossible field number at byte 1\)"),
+    ({**MODEL, GRAPH: b"\x08\x01"}, r"its saved_model.pb is damaged \(it holds no graph\)"),
+    ({**MODEL, SHARD: b""}, r"its variables/variables.data-00000-of-00001 has 0 bytes and variables/variables.index "),
+    ({**MODEL, SHARD: MODEL[SHARD][:-1]}, r"has 699 bytes and variables/variables.index needs 700 of it; export"),
+    ({**MODEL, INDEX: MODEL[INDEX][:-1]}, r"its variables/variables.index is damaged \(it does not end as one does\)"),
+    ({**MODEL, INDEX: index([(1, 0, 1)], shards=2)}, r"it lacks variables/variables.data-00001-of-00002; "),
+    ({**MODEL, GRAPH: model_pb(tags=["train"])}, r"has no graph with the tags that the server loads, serve \(tags "),
+    ({**MODEL, GRAPH: model_pb(tags=["serve", "gpu"])}, r"loads, serve \(tags in it: gpu, serve\); export it "),
+    ({**MODEL, GRAPH: model_pb(assets=["words"])}, r"it lacks assets/words, which its graph names; give "),
+    ({"model.tflite": b"x"}, r"it is a TensorFlow Lite model, which this collection does not publish; give the SavedM"),
+]
+
+
+@pytest.mark.parametrize(("files", "message"), NO_MODEL, ids=[message for _files, message in NO_MODEL])
+def test_what_no_server_could_load_is_refused_before_it_appears(host, tmp_path, files, message):
+    for source in (write_tree(tmp_path / "export", files), tar_of(tmp_path / "a.tar", files, "w")):
+        for check in (True, False):
+            with pytest.raises(WishError, match=rf"^tfserving_models\[0\].source: version 7 cannot .*{message}"):
+                host.run(ranker(source), check=check)
+        assert set(host.files()) <= {".lock"}
+        with pytest.raises(archives.RefusalError, match=message):
+            action.prepare(str(source), str(tmp_path), False, Demands())
+
+
+@pytest.mark.parametrize(
+    "files",
+    [FROZEN, {**FROZEN, GRAPH: model_pb(ops=["Const"])}, {**FROZEN, GRAPH: model_pb(saver=False)}],
+    ids=["frozen", "nothing to restore", "initialised by the graph itself"],
+)
+def test_a_graph_without_variables_needs_no_directory_of_them(host, tmp_path, files):
+    host.run(ranker(tar_of(tmp_path / "a", files)))
+    assert host.version(7) == files
+
+
+def test_instances_may_load_other_tags(host, tmp_path):
+    source = write_tree(tmp_path / "export", {**MODEL, GRAPH: model_pb(tags=["serve", "gpu"])})
+    mine = [{**one, "flags": {"saved_model_tags": "gpu,serve"}} for one in serving(None)]
+    assert host.run(ranker(source), instances=mine)["models"] == {"ranker": [7]}
+
+
+# --- contract and batches ------------------------------------------------------------------------------------
+
+KEPT = {"inputs": {"x": {"dtype": "DT_FLOAT", "shape": [-1, 3]}}, "outputs": {"y": {"dtype": "DT_FLOAT"}}}
+BROKEN_CONTRACT = (
+    "it departs from the contract: input x is DT_FLOAT [-1, 3] and not DT_FLOAT [-1, 4]; "
+    "export a model that keeps it, or correct the contract"
+)
+
+
+def test_a_version_that_departs_from_its_contract_is_not_published(host, archive):
+    contract = {"inputs": {"x": {"shape": [-1, 4]}}}
+    for check in (True, False):
+        message = host.refusal(ranker(archive, contract=contract)) if not check else None
+        if check:
+            with pytest.raises(WishError) as refusal:
+                host.run(ranker(archive, contract=contract), check=True)
+            message = str(refusal.value)
+        assert message == f"tfserving_models[0].contract: version 7 cannot be published: {BROKEN_CONTRACT}"
+    assert set(host.files()) <= {".lock"}
+    assert host.run(ranker(archive, contract=KEPT))["models"] == {"ranker": [7]}
+
+
+def test_a_version_on_the_host_that_departs_from_its_contract_is_refused_where_it_would_be_served(host, archive):
+    host.run(ranker(archive, 6))
+    contract = {"inputs": {"x": {"shape": [-1, 4]}}}
+    wish = ranker(archive, 6, contract=contract)
+    message = f"tfserving_models[0].contract: version 6 on this host cannot be served: {BROKEN_CONTRACT}"
+    assert host.refusal(wish, instances=serving(None)) == message
+
+
+SCALAR = model_pb({"n": (FLOAT, [])})
+NO_BATCHES = (
+    "it cannot be served in batches, which instance i0 forms: input n of signature serving_default is a scalar; "
+    "write batching: {enabled: false} for i0 in tfserving_instances, or export it with a free first dimension"
+)
+
+
+def batching(*ports: int | None) -> list[dict[str, object]]:
+    return [{**one, "flags": {"enable_batching": True}} for one in serving(*ports)]
+
+
+def test_a_model_that_cannot_be_batched_is_refused_where_an_instance_forms_batches(host, tmp_path):
+    source = write_tree(tmp_path / "export", {**MODEL, GRAPH: SCALAR})
+    before = f"tfserving_models[0].source: version 7 cannot be published: {NO_BATCHES}"
+    assert host.refusal(ranker(source), instances=batching(None)) == before
+    assert set(host.files()) <= {".lock"}
+    host.run(ranker(source), instances=serving(None))
+    after = f"tfserving_models[0]: version 7 on this host cannot be served: {NO_BATCHES}"
+    assert host.refusal(ranker(source), instances=batching(None)) == after
+
+
+# --- copies that never served --------------------------------------------------------------------------------
+
+
+def mended(tmp_path: Path) -> tuple[Path, dict[str, bytes]]:
+    return tmp_path / "export", {**MODEL, "assets/mended": b"yes"}
+
+
+def test_a_version_that_never_served_is_replaced_when_its_source_changes(host, server, tmp_path):
+    source, better = mended(tmp_path)
+    host.run(ranker(write_tree(source, MODEL)))
+    server.serves("ranker", v7="END")
+    instances = serving(server.port)
+    assert not host.run(ranker(source), instances=instances)["changed"]
+    write_tree(source, better)
+    would = host.run(ranker(source), instances=instances, check=True)
+    done = host.run(ranker(source), instances=instances)
+    note = "ranker: version 7 has never served and its source has other content; it is replaced"
+    for result in (would, done):
+        assert [(one["model"], one["version"]) for one in result["published"]] == [("ranker", 7)]
+        assert (result["changed"], result["notes"]) == (True, [note])
+    assert host.version(7) == better
+    assert not host.run(ranker(source), instances=instances)["changed"]
+
+
+def test_a_version_that_has_served_is_never_replaced(host, server, tmp_path):
+    source, better = mended(tmp_path)
+    host.run(ranker(write_tree(source, MODEL)))
+    server.serves("ranker", v7="AVAILABLE")
+    assert not host.run(ranker(source), instances=serving(server.port))["changed"]
+    write_tree(source, better)
+    for state in ("AVAILABLE", "END"):
+        server.serves("ranker", v7=state)
+        assert not host.run(ranker(source), instances=serving(server.port))["changed"]
+    assert host.version(7) == MODEL
+
+
+def test_a_source_that_is_gone_is_no_reason_to_touch_what_is_published(host, tmp_path):
+    source = tar_of(tmp_path / "a", MODEL)
+    host.run(ranker(source))
+    source.write_bytes(b"x")
+    assert "version 7 cannot be published: it is neither a tar" in host.refusal(ranker(source), instances=serving(None))
+    source.unlink()
+    assert not host.run(ranker(source), instances=serving(None))["changed"]
+    assert host.version(7) == MODEL
+
+
+def test_the_source_on_the_controller_is_compared_there(host):
+    source = {"remote": False}
+    staged = {"ranker/7": {"same": True}}
+    write_tree(host.root / "ranker" / "7", MODEL)
+    write_tree(host.root / "ranker" / ".published", {"7.json": b'{"sha256": null, "tree": "aa"}'})
+    asked = host.run(ranker("/exports", source=source), instances=serving(None))
+    assert [need["published"] for need in asked["needs"]] == [["aa"]]
+    assert not host.run(ranker("/exports", source=source), instances=serving(None), staged=staged)["published"]
 
 
 # --- full disks ----------------------------------------------------------------------------------------------
@@ -374,6 +530,7 @@ def test_servers_are_not_asked_while_there_is_nothing_to_remove(host, server, ar
 def test_what_the_controller_has_to_send_is_asked_for_before_anything_is_done(host):
     result = host.run(ranker("exports/{version}", source={"remote": False, "sha256": "a" * 64}))
     need = {"key": "ranker/7", "uri": "exports/7", "sha256": "a" * 64, "where": "tfserving_models[0]"}
+    need |= {"published": [], "demands": {"contract": None, "batching": [], "tags": []}}
     assert (result["changed"], result["needs"]) == (False, [need])
     assert not host.root.exists()
 
@@ -396,19 +553,19 @@ def test_the_action_leaves_out_what_the_plan_says_for_itself():
 
 def test_a_directory_is_packed_once_for_all_hosts_until_it_changes(tmp_path):
     source = write_tree(tmp_path / "export", {f"7/{name}": content for name, content in MODEL.items()})
-    first = action.prepare(str(source), str(tmp_path), pack=True)
+    first = action.prepare(str(source), str(tmp_path), True, Demands())
     inode = os.stat(first["file"]).st_ino
-    assert action.prepare(str(source), str(tmp_path), pack=True) == first
+    assert action.prepare(str(source), str(tmp_path), True, Demands()) == first
     assert os.stat(first["file"]).st_ino == inode
     assert first["sha256"] == archives.directory_digest(str(source / "7"))
-    (source / "7" / "saved_model.pb").write_bytes(b"another graph")
-    assert action.prepare(str(source), str(tmp_path), pack=True)["sha256"] != first["sha256"]
+    (source / "7" / "saved_model.pb").write_bytes(model_pb({"z": (FLOAT, [-1])}))
+    assert action.prepare(str(source), str(tmp_path), True, Demands())["sha256"] != first["sha256"]
 
 
 def test_nothing_is_packed_in_check_mode(tmp_path):
     source = write_tree(tmp_path / "export", MODEL)
     cache = tmp_path / "cache"
     cache.mkdir()
-    parcel = action.prepare(str(source), str(cache), pack=False)
+    parcel = action.prepare(str(source), str(cache), False, Demands())
     assert parcel["sha256"] == archives.directory_digest(str(source))
     assert not os.path.exists(parcel["file"])

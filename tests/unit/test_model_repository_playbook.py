@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives
-from test_archives import MODEL, read_tree, tar_of, write_tree
+from saved_models import MODEL, model_pb
+from test_archives import read_tree, tar_of, write_tree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -30,7 +31,7 @@ class Controller:
 
     def run(self, *models: dict[str, object], options: tuple[str, ...] = (), **variables: object) -> dict[str, object]:
         """Run the role once; returns `rc`, `output` and, with -vvv among the options, `calls` of its module."""
-        plan = {"paths": {"models": str(self.root)}, "models": models, "instances": []}
+        plan = {"paths": {"models": str(self.root)}, "models": models, "instances": variables.pop("instances", [])}
         mine = {"model_repository_owner": str(os.geteuid()), "model_repository_group": str(os.getegid())}
         (self.place / "site.yml").write_text(
             "- {hosts: all, gather_facts: false, roles: [{role: tfserving.fleet.model_repository}]}\n"
@@ -111,6 +112,24 @@ def test_what_is_wrong_on_the_controller_is_told_in_one_sentence_each_and_nothin
         ) in result["output"]
         assert "Traceback" not in result["output"]
     assert not controller.root.exists()
+
+
+def test_a_copy_that_never_served_follows_its_source_on_the_controller(controller):
+    ranker = controller.model("ranker", "exports/ranker")
+    instances = [{"name": "main", "models": ["ranker"], "ports": {"rest": 1}, "flags": {"port": 2}}]
+    first = controller.run(ranker, instances=instances)
+    assert "changed=1" in first["output"], first["output"]
+    for options in (("--check",), ("-vvv",)):
+        assert "changed=0" in controller.run(ranker, options=options, instances=instances)["output"]
+
+    mended = {**MODEL, "saved_model.pb": model_pb(ops=["VarHandleOp", "Identity"])}
+    write_tree(controller.place / "exports" / "ranker", mended)
+    for options in (("--check",), ()):
+        result = controller.run(ranker, options=options, instances=instances)
+        assert "changed=1" in result["output"], result["output"]
+        assert "version 7 has never served and its source has other content; it is replaced" in result["output"]
+    assert read_tree(controller.root / "ranker" / "7") == mended
+    assert "changed=0" in controller.run(ranker, instances=instances)["output"]
 
 
 def test_headers_and_what_is_secret_in_an_address_are_shown_nowhere(controller):

@@ -24,7 +24,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 from hypothesis import given
 from hypothesis import strategies as st
-from test_archives import MODEL, read_tree, write_tree
+from saved_models import MODEL
+from test_archives import read_tree, write_tree
 
 SUM = "a" * 64
 
@@ -46,13 +47,54 @@ def publish(store: Store, version: int = 7, record: dict[str, str] | None = None
 # --- what the server finds -----------------------------------------------------------------------------------
 
 
-def test_versions_are_the_directories_with_a_plain_number_for_a_name(store):
+def test_versions_are_the_directories_that_the_server_reads_as_numbers(store):
     base = Path(store.base("ranker"))
-    for name in ("10", "9", "0", "007", "-1", "1.0", ".staging-8-x", "latest", "9223372036854775808"):
+    for name in ("10", "9", "0", "007", "+5", " 3", "-1", "1.0", "0x4", "٣", ".staging-8-x", "latest"):
+        (base / name).mkdir()
+    for name in (str(2**63 - 1), str(2**63), "9" * 20, "0" * 100 + "12"):
         (base / name).mkdir()
     (base / "11").write_text("a file")
-    assert store.versions("ranker") == [9, 10]
+    assert store.versions("ranker") == [0, 3, 5, 7, 9, 10, 12, 2**63 - 1]
+    assert store.place("ranker", 7) == str(base / "007")
     assert store.versions("unheard") == []
+
+
+def test_a_version_with_zeros_before_its_number_is_adopted_and_removed_like_any_other(store):
+    base = Path(store.base("ranker"))
+    for name in ("00000123", "00000000"):
+        write_tree(base / name, MODEL)
+    assert missing(store, versions=[123]) == ([], [])
+    store.remove("ranker", 123)
+    store.remove("ranker", 0)
+    assert store.versions("ranker") == []
+
+
+def test_a_newer_version_with_zeros_before_its_number_is_noted(store):
+    write_tree(Path(store.base("ranker"), "00000200"), MODEL)
+    assert missing(store, versions=[123], serve={"latest": 1}) == (
+        [123],
+        [
+            "ranker: version 200 on this host is newer than the wanted 123, "
+            "and a policy of the latest versions serves it"
+        ],
+    )
+
+
+def test_two_directories_of_one_version_are_refused(store):
+    for name in ("7", "007"):
+        write_tree(Path(store.base("ranker"), name), MODEL)
+    with pytest.raises(WishError) as refusal:
+        missing(store)
+    assert str(refusal.value) == (
+        f"tfserving_models[0].versions: version 7 lies twice in {store.base('ranker')}, as '007' and '7', "
+        "and the server takes either; remove one of them"
+    )
+
+
+def test_a_file_that_the_server_takes_for_a_version_is_noted(store):
+    path = Path(store.base("ranker"), "8")
+    path.write_text("8")
+    assert missing(store) == ([7], [f"ranker: the server takes the file {path} for a version; move it away"])
 
 
 def test_a_published_version_is_whole_and_remembered(store):
@@ -233,6 +275,7 @@ def test_a_policy_names_versions(serve, expected):
 
 def model(**changes: object) -> dict[str, object]:
     source = {"type": "path", "uri": "/exports/ranker", "remote": True, **changes.pop("source", {})}
+    changes.pop("instances", None)
     return {"name": "ranker", "versions": [7], "source": source, **changes}
 
 
@@ -306,8 +349,8 @@ def test_checksums_belong_to_the_versions_they_are_written_for():
 
 
 def missing(store: Store, **changes: object) -> tuple[list[int], list[str]]:
-    (wanted,) = read_wanted([model(**changes)], [])
-    requests, notes = missing_versions(wanted, store)
+    (wanted,) = read_wanted([model(**changes)], changes.pop("instances", []))
+    requests, notes = missing_versions(wanted, store, lambda _model: set(), lambda request: bool(request.sha256))
     return [request.version for request in requests], notes
 
 
@@ -341,6 +384,7 @@ def test_another_checksum_under_a_published_number_is_refused(store):
     publish(store, 7, {"sha256": SUM, "tree": "b" * 64})
     assert missing(store, source={"sha256": SUM}) == ([], [])
     assert missing(store, source={"sha256": "b" * 64}) == ([], [])
+    store.prove("ranker", 7)
     with pytest.raises(WishError) as refusal:
         missing(store, source={"sha256": "c" * 64})
     assert str(refusal.value) == (
@@ -365,13 +409,19 @@ def test_a_version_put_there_by_hand_may_consist_of_links(store, tmp_path):
 
 
 def test_half_a_version_put_there_by_hand_is_refused(store):
-    place = write_tree(Path(store.base("ranker"), "7"), {"saved_model.pb": b"x"})
+    place = write_tree(Path(store.base("ranker"), "7"), {"saved_model.pb": MODEL["saved_model.pb"]})
     with pytest.raises(WishError) as refusal:
         missing(store)
     assert str(refusal.value) == (
-        "tfserving_models[0].versions: version 7 was put on this host by hand and is not whole: "
-        f"it has no variables directory; complete or remove {place}"
+        "tfserving_models[0].versions: version 7 was put on this host by hand and cannot be served: "
+        f"its graph has variables and variables/variables.index is missing; complete or remove {place}"
     )
+
+
+def test_a_version_that_never_served_makes_way_for_another_checksum(store):
+    publish(store, 7, {"sha256": SUM, "tree": "b" * 64})
+    note = "ranker: version 7 has never served and its source has other content; it is replaced"
+    assert missing(store, source={"sha256": "c" * 64}) == ([7], [note])
 
 
 def test_a_newer_version_that_would_be_served_instead_of_the_wanted_one_is_noted(store):
