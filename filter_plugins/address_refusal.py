@@ -10,7 +10,7 @@ short_description: Why a list of addresses cannot be used, or nothing
 version_added: 0.1.0
 description:
   - systemd drops an address that it cannot read with a line in its journal, and then lets in fewer than were meant.
-positional: rest, rules
+positional: rest, rules, outgoing
 options:
   _input:
     description: Addresses, networks and systemd's words for them.
@@ -26,6 +26,11 @@ options:
     description: C(tfserving_address_rules). Only V(nftables) can tell ports apart.
     type: str
     default: nftables
+  outgoing:
+    description: Those whom the servers may call.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -49,10 +54,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import address_rul
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 
-def address_refusal(addresses: Any, rest: Any = (), rules: str = "nftables") -> str:
+def address_refusal(addresses: Any, rest: Any = (), rules: str = "nftables", outgoing: Any = ()) -> str:
     """Return why the addresses cannot be used, or an empty text."""
     try:
-        address_rules.check(addresses, rest, rules)
+        address_rules.check(addresses, rest, rules, outgoing)
     except WishError as error:
         return str(error)
     return ""

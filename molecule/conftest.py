@@ -70,6 +70,19 @@ class Serving:
     def environment(self) -> dict[str, str]:
         return dict(pair.split("=", 1) for pair in self.process("environ").split("\0") if "=" in pair)
 
+    def ids(self) -> tuple[int, int]:
+        """The account and the group that the server runs as, as numbers."""
+        found = dict(line.split(":", 1) for line in self.process("status").splitlines())
+        return int(found["Uid"].split()[0]), int(found["Gid"].split()[0])
+
+    def inside(self, program: str, *arguments: str):
+        """What a Python program prints as JSON when it runs as the server does: its account, its group, its view."""
+        user, group = (str(number) for number in self.ids())
+        enter = f"nsenter --target {self.pid} --mount --net --root --wd --setgid {group} --setuid {user}"
+        words = " ".join("%s" for _ in arguments)
+        command = f"{enter} setpriv --no-new-privs python3 -I -c %s {words}"
+        return json.loads(self.host.check_output(command, program, *arguments))
+
     def command_of_unit(self) -> str:
         return self.show("ExecStart")
 

@@ -229,7 +229,7 @@ def _instance(plan: dict[str, Any]) -> dict[str, Any]:
 
 def _start(name: str, arguments: list[str], properties: list[str]) -> None:
     _stop(name)  # of a run that was cut short
-    user = ["--property=User=tfserving", "--property=Group=tfserving"]
+    user = ["--property=DynamicUser=yes", "--property=Group=tfserving"]
     _transient(name, [*user, *properties], ["/usr/bin/tensorflow_model_server", *arguments])
 
 

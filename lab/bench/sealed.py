@@ -65,7 +65,7 @@ def start_open(instance: dict) -> None:
     replaced = {"--port": OPEN_GRPC, "--rest_api_port": OPEN_REST}
     command = [f"{flag}={replaced[flag]}" if (flag := word.partition("=")[0]) in replaced else word for word in words]
     settings = [f"--setenv={name}={value}" for name, value in instance["environment"].items()]
-    settings += ["--property=User=tfserving", "--property=Group=tfserving"]
+    settings += ["--property=DynamicUser=yes", "--property=Group=tfserving"]
     settings += [
         f"--property={name}={value}"
         for name, value in instance["unit"].items()

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 VARIABLE = "tfserving_allow_from"
 REST = "tfserving_rest_allow_from"
+OUTGOING = "tfserving_allow_to"
 RULES = "tfserving_address_rules"
 
 # As systemd.resource-control(5) has them for IPAddressAllow=.
@@ -23,10 +24,12 @@ WORDS = {
 }
 
 
-def check(addresses: Any, rest: Any = (), rules: str = "nftables") -> None:
-    """Raise WishError where the addresses of all ports, or of the REST ports (``rest``), cannot be put in force."""
+def check(addresses: Any, rest: Any = (), rules: str = "nftables", outgoing: Any = ()) -> None:
+    """Raise WishError where the addresses of all ports, of the REST ports (``rest``), or of those whom the servers may
+    call (``outgoing``) cannot be put in force."""
     networks(addresses)
     networks(rest, REST)
+    networks(outgoing, OUTGOING)
     if rest and rules != "nftables":
         raise WishError(
             REST, f"is set and {RULES} is {rules}, which filters by unit and knows no ports", "use nftables"

@@ -52,6 +52,12 @@ def test_what_systemd_would_drop_without_a_word_is_refused(addresses, sentence):
     assert str(refusal.value) == sentence
 
 
+def test_whom_the_servers_may_call_is_read_as_strictly():
+    assert address_refusal(["any"], [], "systemd", ["10.20.0.1/16"]) == (
+        "tfserving_allow_to[0]: '10.20.0.1/16' is neither an address nor a network; write 10.20.0.0/16"
+    )
+
+
 def test_the_rest_ports_can_have_addresses_of_their_own_with_nftables_alone():
     assert address_refusal(["any"], ["localhost"], "nftables") == ""
     assert address_refusal(["any"], ["localhost"], "systemd") == (

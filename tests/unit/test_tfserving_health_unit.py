@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from ansible.plugins.filter.core import get_hash
+from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
 
 SYSTEM = Path(__file__).resolve().parents[2] / "roles/tfserving/templates/host/etc/systemd/system"
@@ -21,7 +22,11 @@ SYSTEM = Path(__file__).resolve().parents[2] / "roles/tfserving/templates/host/e
 def rendered(template, **variables):
     """Render as the role does."""
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"hash": get_hash, "tfserving.fleet.systemd_quote": systemd_quote}
+    environment.filters |= {
+        "hash": get_hash,
+        "tfserving.fleet.systemd_quote": systemd_quote,
+        "tfserving.fleet.instance_account": instance_account,
+    }
     return environment.from_string((SYSTEM / template).read_text()).render(ansible_managed="x", **variables)
 
 
@@ -76,6 +81,7 @@ def test_the_drop_in_names_the_port_and_the_models_of_the_plan():
     instance = {"name": "ranker", "models": ["digits", "ranker"], "ports": {"rest": 8511}}
     text = rendered("tfserving-health@{instance}.service.d/10-plan.conf.j2", instance=instance)
     words = directive(text, "ExecStart")
+    assert directive(text, "User") == ["tfhealth-ranker"]
     assert words[0] == "/usr/bin/python3"
     assert words[-3:] == [
         "/usr/local/lib/tfserving-fleet/tfserving-health",

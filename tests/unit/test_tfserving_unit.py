@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
+from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import server_flags
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
 from planner_cases import ARCHIVE, IMAGE, box, gpus, instance, plan
@@ -34,16 +35,18 @@ def unit(wish=None, machine=None, **policy) -> str:
         "flatten": flatten,
         "tfserving.fleet.systemd_quote": systemd_quote,
         "tfserving.fleet.server_flags": server_flags,
+        "tfserving.fleet.instance_account": instance_account,
     }
     (planned,) = plan(machine or box(), [instance(**(wish or {}))], **policy)["instances"]
     variables = {
         "ansible_managed": "x",
         "instance": planned,
-        "tfserving_user": "tfserving",
         "tfserving_group": "tfserving",
         "tfserving_open_files": 65536,
         "tfserving_address_rules": "systemd",
         "tfserving_allow_from": ["localhost"],
+        "tfserving_allow_to": [],
+        "__tfserving_tls": policy.get("tls", False),
         "__tfserving_unit_revision": "x",
     }
     files = ("tfserving@.service.j2", "tfserving@{instance}.service.d/10-plan.conf.j2")
@@ -52,6 +55,19 @@ def unit(wish=None, machine=None, **policy) -> str:
 
 def values(text: str, directive: str) -> list[str]:
     return re.findall(rf"^{directive}=(.*)$", text, re.MULTILINE)
+
+
+def test_an_instance_runs_as_itself_and_not_as_all_instances_of_the_template():
+    # systemd names an account that has no name after the template: every instance would get the same.
+    assert values(unit({"name": "ranker"}), "User") == ["tfserving-ranker"]
+    assert values(unit(), "DynamicUser") == ["yes"]
+
+
+def test_the_key_is_handed_to_the_instance_that_needs_it():
+    text = unit(tls=True)
+    assert values(text, "LoadCredential") == ["ssl.config:/etc/tfserving/%i/ssl.config"]
+    assert "--ssl_config_file=/run/credentials/tfserving@ranker.service/ssl.config" in text
+    assert values(unit(), "LoadCredential") == []
 
 
 def test_an_instance_without_gpus_sees_no_devices_and_runs_on_the_hosts_tree():

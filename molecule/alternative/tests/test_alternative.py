@@ -87,10 +87,10 @@ def test_the_allocator_preset_and_its_override_reach_the_process(ranker):
     assert "dirty_decay_ms:5000" in conf
 
 
-def test_the_account_is_the_one_that_was_named(host, ranker):
-    process = host.process.get(pid=str(ranker.pid))
-    assert (process.user, process.group) == ("model-server", "model-servers")
-    assert not host.user("tfserving").exists
+def test_the_group_is_the_one_that_was_named(host, ranker, digits):
+    gid = host.group("model-servers").gid
+    assert ranker.ids()[1] == digits.ids()[1] == gid
+    assert not host.group("tfserving").exists
 
 
 def test_models_lie_where_the_inventory_wants_them(host):

@@ -137,8 +137,9 @@ def test_jemalloc_is_mapped_inside_of_the_image(first):
 
 
 def test_the_account_has_no_place_to_write_but_its_own(host, first):
-    assert host.process.get(pid=str(first.pid)).user == "tfserving"
-    inside = f"nsenter --target {first.pid} --mount --root --wd setpriv --reuid=tfserving --clear-groups --"
+    user, group = first.ids()
+    assert group == host.group("tfserving").gid
+    inside = f"nsenter --target {first.pid} --mount --root --wd --setgid {group} --setuid {user} --"
     assert host.run(f"{inside} /usr/bin/env touch /usr/x").rc != 0
     assert host.run(f"{inside} /bin/sh -c 'ls /home /root /srv'").stdout == ""
 
@@ -175,7 +176,7 @@ def test_grpc_speaks_tls_and_lets_in_only_clients_of_the_authority(host, first):
     assert host.check_output("python3 -c %s client", HANDSHAKE).strip() == "h2 9"
     assert host.run("python3 -c %s nobody", HANDSHAKE).stdout.strip() != "h2 9"
     file = host.file("/etc/tfserving/first/ssl.config")
-    assert (oct(file.mode), file.user, file.group) == ("0o640", "root", "tfserving")
+    assert (oct(file.mode), file.user, file.group) == ("0o600", "root", "root")
 
 
 def test_a_new_key_restarts_both_one_after_the_other_and_is_not_shown(

@@ -33,6 +33,9 @@ OWNED = {
     "platform_config_file": "leave it out; it would switch off the threads, batching and memory of the plan",
 }
 
+# Where systemd shows the unit its copy of a file that root alone can read (systemd.exec(5), LoadCredential=).
+CREDENTIAL = "/run/credentials/tfserving@{name}.service/ssl.config"
+
 # A version that cannot be loaded fails alike each time: its files are verified and local. Retries only help where
 # memory was short for a moment. Upstream's 5 retries a minute apart take five minutes to report a broken version.
 LOAD_RETRIES = 2
@@ -69,7 +72,7 @@ def flags(
         result["enable_batching"] = True
         result["batching_parameters_file"] = f"{folder}/batching.config"
     if policy["tls"]:
-        result["ssl_config_file"] = f"{folder}/ssl.config"
+        result["ssl_config_file"] = CREDENTIAL.format(name=wish.name)
     if plan["gpu_memory_fraction"] is not None:
         result[FRACTION_FLAG] = plan["gpu_memory_fraction"]
     result.update(_settled(sheet, wish, policy))

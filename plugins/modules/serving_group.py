@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sees to the group that all servers of a host are in, and to nobody else being in it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: serving_group
+short_description: Create the servers' group, or refuse one that is somebody else's
+version_added: 0.2.0
+description:
+  - Each instance has an account of its own, which systemd makes as it starts; the group is what they have in common.
+    The kernel tells them by it from everybody else, and it opens model stores that are not for all.
+  - A group that is there is taken when it is a system group without members and without rights of its own, and is
+    refused otherwise. So is an instance whose account is there already, for systemd would run it as that.
+options:
+  name:
+    description: Name of the group.
+    type: str
+    required: true
+  instances:
+    description: Names of the instances that are going to run.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: Checks all the same, and says whether the group would be created.
+author:
+  - tfserving.fleet contributors
+"""
+
+EXAMPLES = r"""
+- name: Create the group of the servers
+  tfserving.fleet.serving_group:
+    name: tfserving
+    instances: [ranker]
+"""
+
+RETURN = r"""
+gid:
+  description: Number of the group; absent in check mode where it would be created.
+  returned: where the group is there
+  type: int
+"""
+
+import grp
+import pwd
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import accounts
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+
+def group_of(name: str) -> accounts.Group | None:
+    """Return the group of that name."""
+    try:
+        found = grp.getgrnam(name)
+    except KeyError:
+        return None
+    return accounts.Group(found.gr_name, found.gr_gid, tuple(found.gr_mem))
+
+
+def accounts_of(instances: list[str]) -> list[accounts.Account]:
+    """Return all accounts that can be listed, and those of the instances, which a directory may not list."""
+    entries = pwd.getpwall()
+    for name in instances:
+        for prefix in (accounts.SERVER, accounts.HEALTH):
+            try:
+                entries.append(pwd.getpwnam(accounts.of_instance(name, prefix)))
+            except KeyError:
+                continue
+    return [accounts.Account(each.pw_name, each.pw_uid, each.pw_gid, each.pw_gecos, each.pw_shell) for each in entries]
+
+
+def execute(module: AnsibleModule) -> dict[str, Any]:
+    """Check, and create the group where it is missing; return the module's result."""
+    name, instances = module.params["name"], module.params["instances"]
+    group, known = group_of(name), accounts_of(instances)
+    accounts.check_group(name, group, known)
+    accounts.check_instances(instances, known)
+    if group is None and not module.check_mode:
+        module.run_command(["groupadd", "--system", name], check_rc=True)
+        group = group_of(name)
+    return {"gid": group.gid} if group else {}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "instances": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    before = group_of(module.params["name"])
+    try:
+        result = execute(module)
+    except WishError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=before is None, **result)
+
+
+if __name__ == "__main__":
+    main()
