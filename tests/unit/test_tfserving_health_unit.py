@@ -46,7 +46,7 @@ def ending(tmp_path):
     def run(result, status):
         words = directive(rendered("tfserving-health@.service.j2"), "ExecStopPost")
         environment = {"PATH": str(tmp_path), "SERVICE_RESULT": result, "EXIT_STATUS": status}
-        subprocess.run([words[0].removeprefix("+"), *words[1:]], env=environment, check=True)
+        subprocess.run([words[0].removeprefix("!"), *words[1:]], env=environment, check=True)
         told = tmp_path / "told"
         return told.read_text() if told.exists() else ""
 

@@ -98,6 +98,32 @@ def test_models_lie_where_the_inventory_wants_them(host):
     assert not host.file("/var/lib/tfserving/models").exists
 
 
+def test_releases_lie_where_the_inventory_wants_them(host, ranker):
+    assert "/srv/releases/" in ranker.command_of_unit()
+    assert not host.file("/opt/tfserving").exists
+
+
+def test_the_plan_follows_the_policy(ranker):
+    assert "--model_config_file_poll_wait_seconds=5" in ranker.command_line()
+    assert ":tensorflow:serving:request_count" in ranker.ask("/metrics")
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("/etc/tmpfiles.d/90-tfserving-fleet.conf", "w /sys/kernel/mm/transparent_hugepage/enabled - - - - always"),
+        ("/etc/tmpfiles.d/90-tfserving-fleet.conf", "scaling_governor - - - - schedutil"),
+        ("/etc/tmpfiles.d/90-tfserving-fleet.conf", "energy_performance_preference - - - - balance_performance"),
+        ("/etc/tmpfiles.d/90-tfserving-fleet.conf", "pm_qos_resume_latency_us - - - - 50"),
+        ("/etc/modules-load.d/90-tfserving-fleet.conf", "tcp_bbr"),
+        ("/etc/sysctl.d/90-tfserving-fleet.conf", "net.ipv4.tcp_congestion_control = bbr"),
+        ("/etc/systemd/system/kubepods.slice.d/90-tfserving-fleet.conf", "[Slice]"),
+    ],
+)
+def test_settings_of_the_host_are_written_down_as_wished(host, file, line):
+    assert line in host.file(file).content_string
+
+
 def test_the_environment_file_is_for_root_alone(host):
     assert oct(host.file("/etc/tfserving/ranker/environment").mode) == "0o600"
 
@@ -115,9 +141,10 @@ def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
     host.check_output("systemctl stop %s %s", ranker.unit, digits.unit)
     try:
-        assert "tfserving" not in host.check_output("nft list tables")
+        host.check_output("timeout 20 sh -c 'while nft list table inet tfserving > /dev/null 2>&1; do sleep 0.1; done'")
     finally:
-        host.check_output("systemctl start %s %s", ranker.unit, digits.unit)
+        # The health units are started once the models are available.
+        host.check_output("systemctl start %s %s tfserving-health@ranker tfserving-health@digits", ranker.unit, digits.unit)
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
 
 
