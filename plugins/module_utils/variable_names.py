@@ -13,7 +13,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 OWN_PREFIX = "my_"
 
 # Variables that were there once: what to do instead. A name stays here for good.
-REMOVED: dict[str, str] = {}
+REMOVED: dict[str, str] = {
+    "tfserving_user": "remove it; each instance has an account of its own, and tfserving_group is what they share",
+}
 
 # How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people
 # give to a part of their own inventory, would count as a misspelt "models"; one wrong letter in six still reaches 0.8.

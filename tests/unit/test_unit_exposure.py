@@ -63,7 +63,8 @@ def test_systemd_has_nothing_to_object_to(tmp_path, case):
         (tmp_path / name).write_text(text)
     judged = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in texts)],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     objections = [line for line in judged.stderr.splitlines() if any(str(name) in line for name in texts)]
     # What it starts is on the hosts, and not on the machine that runs this.

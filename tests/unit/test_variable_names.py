@@ -36,7 +36,7 @@ def test_known_variables_and_what_roles_leave_behind_are_no_cause_for_complaint(
         ("tfserving_verison", "tfserving_version"),
         ("tfserving_model", "tfserving_models"),
         ("tfserving_root_model", "tfserving_model_root"),
-        ("tfserving_allow", "tfserving_allow_from"),
+        ("tfserving_allow_form", "tfserving_allow_from"),
         ("tfserving_install_methode", "tfserving_install_method"),
         ("tfserving_branch", "nvidia_driver_branch"),
         ("nvidia_driver_reboot_okay", "nvidia_driver_reboot_ok"),
@@ -70,6 +70,13 @@ def test_a_removed_variable_is_refused_with_what_to_do_instead():
     removed = {"tfserving_farm": "leave it out; there is one barn"}
     assert variable_names.refusals(["tfserving_farm"], KNOWN, PREFIXES, removed) == [sentence]
     assert variable_names.warnings(["tfserving_farm"], KNOWN, PREFIXES, removed) == []
+
+
+def test_the_account_that_all_servers_shared_is_no_wish_any_more():
+    assert judged("tfserving_user")["refused"] == [
+        "tfserving_user: is no variable of this collection any more; remove it; each instance has an account of its"
+        " own, and tfserving_group is what they share"
+    ]
 
 
 def test_no_variable_is_both_documented_and_removed():

@@ -144,7 +144,9 @@ def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
         host.check_output("timeout 20 sh -c 'while nft list table inet tfserving > /dev/null 2>&1; do sleep 0.1; done'")
     finally:
         # The health units are started once the models are available.
-        host.check_output("systemctl start %s %s tfserving-health@ranker tfserving-health@digits", ranker.unit, digits.unit)
+        host.check_output(
+            "systemctl start %s %s tfserving-health@ranker tfserving-health@digits", ranker.unit, digits.unit
+        )
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
 
 

@@ -130,7 +130,10 @@ def test_a_server_that_was_taken_over_learns_nothing_of_the_other(ranker, digits
 
 
 def test_the_record_of_the_plan_is_not_for_the_servers(ranker, attempts):
-    assert set(attempts(ranker, ("read", "/etc/tfserving/plan.json")).values()) <= DENIED
+    assert (
+        set(attempts(ranker, *(("read", f"/etc/tfserving/{name}") for name in ("plan.json", "plan.key"))).values())
+        <= DENIED
+    )
 
 
 @pytest.fixture
