@@ -7,15 +7,18 @@ A policy is a mapping that names only what differs from ``DEFAULTS``. Unknown ke
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import release_ids, server_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils import release_ids, sandbox_paths, server_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 ROOT = "host_plan_policy"
+# The key under which the policy carries what users set in ROOT.
+OVERRIDES = "overrides"
 
 # Below a thousandth of the objective, queues would be longer than any server's memory.
 SMALLEST_PART = 0.001
@@ -30,7 +33,6 @@ PATHS = {
     "releases.package": "tfserving_apt_package",
     "tls": "tfserving_tls",
     "paths.models": "tfserving_model_root",
-    "paths.config": "tfserving_config_root",
     "kernel": "kernel_tuning_*",
     "extra_slices": "cpu_partition_extra_slices",
     "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
@@ -146,6 +148,15 @@ def _directory(path: str, value: Any) -> str:
     raise WishError(path, f"is {described(value)}", "give an absolute path")
 
 
+def _served_directory(path: str, value: Any) -> str:
+    """Read the path of a directory that servers read: there must be such a directory where they run."""
+    found = "/" + posixpath.normpath(_directory(path, value)).lstrip("/")
+    hidden = sandbox_paths.hidden(found)
+    if hidden:
+        raise WishError(path, f"is {described(value)}, {hidden}", "give a directory such as /srv/tfserving")
+    return found
+
+
 def _cores_per_node(path: str, value: Any) -> Any:
     return value if value == "auto" else fields.whole(1, what="'auto' or a count of cores")(path, value)
 
@@ -176,10 +187,16 @@ _MEGABYTES = fields.whole(0, what="an amount in MB")
 CHECKS: dict[str, Any] = {
     "version": _release,
     "install_method": fields.one_of(*release_ids.METHODS),
-    "releases": {"root": _directory, "images": fields.mapping, "archives": fields.mapping, "package": fields.text},
+    "releases": {
+        "root": _served_directory,
+        "images": fields.mapping,
+        "archives": fields.mapping,
+        "package": fields.text,
+    },
     "tls": fields.boolean,
     "architecture": fields.text,
-    "paths": {"models": _directory, "config": _directory},
+    # The units have the latter in their paths.
+    "paths": {"models": _served_directory, "config": fields.one_of("/etc/tfserving")},
     "housekeeping": {
         "cores_per_node": _cores_per_node,
         "large_node_cores": fields.whole(),
@@ -210,9 +227,32 @@ CHECKS: dict[str, Any] = {
 def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``policy`` with every setting it leaves out; raises WishErrors for what is unknown or impossible."""
     refusals = Refusals()
-    result = _complete("", {} if policy is None else policy, DEFAULTS, CHECKS, refusals)
+    given = dict(policy) if isinstance(policy, Mapping) else policy or {}
+    overrides = given.pop(OVERRIDES, None) if isinstance(given, dict) else None
+    result = _complete("", given, DEFAULTS, CHECKS, refusals)
+    _refuse_second_names(overrides, refusals)
+    if overrides is not None:
+        result = _complete("", overrides, result, CHECKS, refusals)
+    _refuse_one_in_the_other(result, refusals)
     refusals.stop()
     return result
+
+
+def _refuse_second_names(overrides: Any, refusals: Refusals) -> None:
+    """Refuse settings whose variable is read by roles as well: set here, they would hold for the plan alone."""
+    for place, variable in PATHS.items():
+        found: Any = overrides
+        for key in place.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is not None:
+            refusals.add(WishError(f"{ROOT}.{place}", "has a variable of its own", f"set {variable} instead"))
+
+
+def _refuse_one_in_the_other(policy: Mapping[str, Any], refusals: Refusals) -> None:
+    models, releases = policy["paths"]["models"], policy["releases"]["root"]
+    if posixpath.commonpath([models, releases]) in (models, releases):
+        problem = f"is {models}, and {PATHS['releases.root']} is {releases}: one lies in the other"
+        refusals.add(WishError(PATHS["paths.models"], problem, "give models and releases directories of their own"))
 
 
 def _complete(

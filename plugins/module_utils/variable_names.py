@@ -15,6 +15,7 @@ OWN_PREFIX = "my_"
 # Variables that were there once: what to do instead. A name stays here for good.
 REMOVED: dict[str, str] = {
     "tfserving_user": "remove it; each instance has an account of its own, and tfserving_group is what they share",
+    "tfserving_config_root": "remove it; the files of the instances are always in /etc/tfserving",
 }
 
 # How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people

@@ -43,9 +43,8 @@ def run(folder, *arguments, playbook="tfserving.fleet.plan"):
         "LC_ALL": "C.UTF-8",
         "PATH": os.environ["PATH"],
     }
-    variables = f"tfserving_config_root={folder}/none"
     program = Path(sys.executable).with_name("ansible-playbook")
-    command = [program, "-i", "hosts.yml", "-e", variables, playbook, *arguments]
+    command = [program, "-i", "hosts.yml", playbook, *arguments]
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -99,3 +99,11 @@ def facts(part: Any) -> Iterator[str]:
             yield part["register"]
         yield from part.get("ansible.builtin.set_fact", {})
         yield from facts([value for value in part.values() if isinstance(value, (dict, list))])
+
+
+def test_the_removed_root_of_the_configuration_says_where_it_is():
+    (sentence,) = variable_names.refusals(["tfserving_config_root"], [], ["tfserving_"])
+    assert sentence == (
+        "tfserving_config_root: is no variable of this collection any more;"
+        " remove it; the files of the instances are always in /etc/tfserving"
+    )

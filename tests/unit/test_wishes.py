@@ -338,6 +338,28 @@ def test_what_is_legal_and_probably_not_meant_is_a_warning(instances, models, wa
         ({"version": 2.19}, "tfserving_version: the fraction 2.19 is not a release of the server"),
         ({"paths": {"models": "models"}}, "tfserving_model_root: is the string 'models'; give an absolute path"),
         (
+            {"paths": {"models": "/home/ml/models"}},
+            "tfserving_model_root: is the string '/home/ml/models', and that is in /home, which the servers do not see"
+            " (ProtectHome= of their unit); give a directory such as /srv/tfserving",
+        ),
+        ({"paths": {"models": "/var/../tmp//m"}}, "and that is in /tmp, in place of which each server has an"),
+        ({"paths": {"models": "//root"}}, "and that is in /root, which the servers do not see"),
+        ({"paths": {"models": "/run/user/0/m"}}, "and that is in /run, which is empty after a boot"),
+        ({"paths": {"models": "/dev/shm/m"}}, "and that is in /dev, of which the servers see the common devices alone"),
+        ({"paths": {"models": "/"}}, "tfserving_model_root: is the string '/', the root of all directories; give"),
+        ({"paths": {"models": "/etc/tfserving/models"}}, "and that is in /etc/tfserving, where the instances' own"),
+        ({"releases": {"root": "/home/r"}}, "tfserving_release_root: is the string '/home/r', and that is in /home"),
+        (
+            {"paths": {"models": "/srv/tf"}, "releases": {"root": "/srv/tf/releases"}},
+            "tfserving_model_root: is /srv/tf, and tfserving_release_root is /srv/tf/releases: one lies in the other;"
+            " give models and releases directories of their own",
+        ),
+        (
+            {"overrides": {"paths": {"models": "/srv/tf"}}},
+            "host_plan_policy.paths.models: has a variable of its own; set tfserving_model_root instead",
+        ),
+        ({"paths": {"config": "/etc/x"}}, "host_plan_policy.paths.config: is the string '/etc/x'; choose one of"),
+        (
             {"poll_seconds": 0},
             "host_plan_policy.poll_seconds: is the number 0; give a number of seconds from 1 to 3600",
         ),
