@@ -170,7 +170,7 @@ def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> dict[
     """
     directory = os.path.isdir(path)
     asked = demands and demands.plain()
-    key = hashlib.sha256(json.dumps([path, pack, asked, _stamps(path)]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([path, pack, asked, archives.stamps(path)]).encode()).hexdigest()
     packed = os.path.join(cache, f"tfserving-model-{key}.tar")
     note = f"{packed}.sha256"
     with _turn(f"{packed}.lock"):
@@ -194,14 +194,6 @@ def _examine(path: str, packed: str | None, cache: str, demands: Demands | None)
         return archives.file_digest(path)
     source = os.path.join(path, prefix)
     return archives.pack(source, packed) if packed else archives.directory_digest(source)
-
-
-def _stamps(path: str) -> list[tuple[str, int, int]]:
-    """Return what tells whether a source is still the one that was examined."""
-    files = [path] if not os.path.isdir(path) else []
-    files += [os.path.join(folder, name) for folder, _folders, names in os.walk(path) for name in names]
-    found = [(name, os.lstat(name)) for name in sorted(files)]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import hashlib
 import lzma
 import os
 import re
-import stat
 import struct
 import tarfile
 import zipfile
@@ -22,23 +21,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, Callable, NamedTuple
+from typing import BinaryIO
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.archive_entries import (
+    MIB,
+    DamagedError,
+    Entry,
+    RefusalError,
+    entries,
+    in_mib,
+    opened,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible as shown
 
 CHUNK = 1024 * 1024
-MIB = 1024 * 1024
 # The block of ext4 and XFS as they are made by default.
 BLOCK = 4096
 
 # A SavedModel has some dozens of files, rarely some thousands (assets). The bound keeps an archive of empty
 # members from eating all inodes or the memory that the list of members needs.
 MAX_MEMBERS = 100_000
-# tarfile reads extended headers (long names, PAX records) into memory at the length they declare.
-MAX_TAR_HEADER = MIB
-# Tar pads its end with zeros up to a record of 10 KiB, and some tools up to a larger block.
-MAX_TAR_PADDING = MIB
-
+# Names as Linux takes them (NAME_MAX), and half of its PATH_MAX, the other half of which is the model root's.
+MAX_NAME = 255
+MAX_PATH = 2048
+# Directories within directories: exports have two or three. Python's own walks and the servers' recurse.
+MAX_DEPTH = 64
+# Weights do not compress well. What unpacks to more than this is compared with its archive: gzip reaches 1:1000, xz
+# and bzip2 far more, and reading through it takes hours before anything is written.
+MAX_UNCOMPARED = 10 * 1024 * MIB
+MAX_RATIO = 200
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 # Other things that a server can load, and why a version of one is refused.
 OTHER_MODELS = {
@@ -54,15 +65,6 @@ OTHER_MODELS = {
 INDEX = "variables/variables.index"
 _SHARD = re.compile(r"variables/variables\.data-([0-9]{5})-of-([0-9]{5})")
 
-_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
-_TAR_MAGIC_AT = 257
-_TAR_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -74,35 +76,6 @@ _DAMAGE = (
     ArithmeticError,
     RuntimeError,  # with NotImplementedError (unknown compression) and RecursionError (chained headers)
 )
-
-
-class RefusalError(Exception):
-    """What stands in the way of a version, and the remedy; `key` is the part of the wish it concerns."""
-
-    def __init__(self, problem: str, remedy: str, key: str = "source") -> None:
-        super().__init__(problem, remedy, key)
-        self.problem = problem
-        self.remedy = remedy
-        self.key = key
-
-    def __str__(self) -> str:
-        return f"{self.problem}; {self.remedy}"
-
-
-class DamagedError(RefusalError):
-    """An archive that cannot be read to its end."""
-
-    def __init__(self, detail: object) -> None:
-        super().__init__(f"the archive is damaged ({detail})", "pack or fetch it again")
-
-
-class Entry(NamedTuple):
-    """One member: its name as written, `file`, `directory` or the kind that is refused, and its content."""
-
-    name: str
-    kind: str
-    size: int
-    open: Callable[[], BinaryIO]
 
 
 @dataclass
@@ -138,13 +111,24 @@ def survey(source: str, room: int | None = None) -> Survey:
     """
     found = Survey()
     total = 0
+    packed = None if os.path.isdir(source) else os.path.getsize(source)
     for path, entry in _checked(source):
         _add(found, path, entry)
         total += entry.size if entry.kind == "file" else 0
         if room is not None and total > room:
             problem = f"it unpacks to {in_mib(total)} or more and {in_mib(room)} may be used"
             raise RefusalError(problem, "free space there, or check what was packed")
+        if packed is not None and total > max(MAX_UNCOMPARED, MAX_RATIO * packed):
+            problem = f"it unpacks to {in_mib(total)} or more out of {in_mib(packed)}, as no model does"
+            raise RefusalError(problem, "check what was packed, or pack it without compression")
     return found
+
+
+def stamps(source: str) -> list[tuple[str, int, int]]:
+    """Return what tells whether a source is still the same: names, sizes and times of its files."""
+    paths = [path for path, _entry in _checked(source)] if os.path.isdir(source) else [""]
+    found = [(path, os.lstat(os.path.join(source, path) if path else source)) for path in sorted(paths)]
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
 def model_root(found: Survey) -> str:
@@ -276,7 +260,7 @@ def free_bytes(path: str) -> int:
 
 def file_digest(path: str) -> str:
     """Return the SHA-256 of one file."""
-    with open(path, "rb") as content:
+    with opened(path) as content:
         return _sha256(content)
 
 
@@ -290,18 +274,13 @@ def compare(wished: str, found: str) -> None:
         )
 
 
-def in_mib(size: int) -> str:
-    """Return a size for people, in MiB, rounded up so that nothing small becomes nothing."""
-    return f"{-(-size // MIB)} MiB"
-
-
 # --- rules -------------------------------------------------------------------------------------------------
 
 
 def _checked(source: str) -> Iterator[tuple[str, Entry]]:
     """Yield (safe relative path, entry) for all files and directories of a source, or refuse it."""
-    with _readable(), closing(_entries(source)) as entries:
-        for count, entry in enumerate(entries, 1):
+    with _readable(), closing(entries(source)) as members:
+        for count, entry in enumerate(members, 1):
             if count > MAX_MEMBERS:
                 raise RefusalError(f"it holds more than {MAX_MEMBERS} members", "pack the SavedModel alone")
             path = _safe_path(entry.name)
@@ -329,7 +308,12 @@ def _safe_path(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise RefusalError(f"the name {shown(name)} leads out of it", "pack with names relative to the model")
-    return "/".join(parts)
+    if len(parts) > MAX_DEPTH:
+        raise RefusalError(f"it has more than {MAX_DEPTH} directories within each other", "pack the SavedModel alone")
+    path = "/".join(parts)
+    if len(os.fsencode(path)) > MAX_PATH or any(len(os.fsencode(part)) > MAX_NAME for part in parts):
+        raise RefusalError(f"it holds a name that is too long, {shown(name[:MAX_NAME])}", "use shorter names")
+    return path
 
 
 def _add(found: Survey, path: str, entry: Entry) -> None:
@@ -341,6 +325,8 @@ def _add(found: Survey, path: str, entry: Entry) -> None:
     if doubled:
         raise RefusalError(f"it holds {shown(doubled[0])} twice", "pack it afresh instead of appending")
     found.directories.update(directories)
+    if len(found.directories) > MAX_MEMBERS:
+        raise RefusalError(f"it holds more than {MAX_MEMBERS} directories", "pack the SavedModel alone")
     if entry.kind == "file":
         found.files[path] = entry.size
 
@@ -373,107 +359,6 @@ def _readable() -> Iterator[None]:
         if error.errno is None:  # gzip and bz2 report bad data so
             raise DamagedError(error) from error
         raise
-
-
-# --- formats -----------------------------------------------------------------------------------------------
-
-
-def _entries(source: str) -> Iterator[Entry]:
-    if os.path.isdir(source):
-        return _directory_entries(source)
-    kind = _identify(source)
-    return _zip_entries(source) if kind == "zip" else _tar_entries(source, kind)
-
-
-def _identify(path: str) -> str:
-    """Return the format by content, never by name: `zip`, or tar's compression (empty: none)."""
-    with open(path, "rb") as file:
-        head = file.read(_TAR_MAGIC_AT + 5)
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
-    if head[_TAR_MAGIC_AT:] == b"ustar":
-        return ""
-    raise RefusalError("it is neither a tar (plain, gz, bz2, xz) nor a zip", "pack it as one of these")
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """Reports damage in the middle of a tar, which tarfile itself takes for the end of it."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _StrictTarInfo:
-        info = super().frombuf(buf, encoding, errors)
-        if info.size < 0 or (info.type in _TAR_HEADERS and info.size > MAX_TAR_HEADER):
-            raise DamagedError("impossible header")
-        return info
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
-            raise
-        except tarfile.HeaderError as error:
-            raise DamagedError(error) from error
-
-
-def _tar_entries(path: str, compression: str) -> Iterator[Entry]:
-    with tarfile.open(path, f"r:{compression}", tarinfo=_StrictTarInfo) as tar:
-        for info in tar:
-            yield Entry(info.name, _tar_kind(info), info.size, partial(tar.extractfile, info))
-        # The compressor's own checksum is compared at the end of its data only.
-        if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:
-            raise DamagedError("data after the end of the tar")
-
-
-def _tar_kind(info: tarfile.TarInfo) -> str:
-    kinds = {tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.DIRTYPE: "directory"}
-    return "file" if info.isfile() else kinds.get(info.type, "device, pipe or other special file")
-
-
-def _zip_entries(path: str) -> Iterator[Entry]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.flag_bits & 0x1:
-                raise RefusalError(f"its member {shown(info.filename)} is encrypted", "pack it without a password")
-            yield Entry(info.filename, _zip_kind(info), info.file_size, partial(archive.open, info))
-
-
-def _zip_kind(info: zipfile.ZipInfo) -> str:
-    unix_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where a system without such modes packed
-    if unix_type == stat.S_IFLNK:
-        return "symbolic link"
-    if unix_type not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "device, pipe or other special file"
-    return "directory" if info.is_dir() else "file"
-
-
-def _directory_entries(top: str) -> Iterator[Entry]:
-    # Everything is reached through open directories, so that nothing swapped for a link meanwhile leads elsewhere.
-    real = os.path.realpath(top)
-    for folder, directories, files, handle in os.fwalk(real, onerror=_raise):
-        directories.sort()
-        for name in sorted([*directories, *files]):
-            found = os.stat(name, dir_fd=handle, follow_symlinks=False)
-            size = found.st_size if stat.S_ISREG(found.st_mode) else 0
-            path = os.path.relpath(os.path.join(folder, name), real)
-            yield Entry(path, _stat_kind(found.st_mode), size, partial(_open_file, name, handle))
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _stat_kind(mode: int) -> str:
-    if stat.S_ISLNK(mode):
-        return "symbolic link"
-    if stat.S_ISREG(mode):
-        return "file"
-    return "directory" if stat.S_ISDIR(mode) else "device, pipe or other special file"
-
-
-def _open_file(name: str, directory: int) -> BinaryIO:
-    return os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb")
 
 
 class _Hashing:

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_models
-from ansible_collections.tfserving.fleet.plugins.module_utils.downloads import public
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import (
@@ -35,6 +34,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import
     parse_image,
     release,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
 BUNDLE = "tfserving_fleet_bundle"
 # Where a host keeps what was brought to it.

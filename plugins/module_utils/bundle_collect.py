@@ -15,9 +15,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     downloads,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, compare, file_digest
-from ansible_collections.tfserving.fleet.plugins.module_utils.downloads import public
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import IMAGES, parse_image
+from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
 # What is for the builder alone: apt's index, images on their way.
 PRIVATE = ".work"

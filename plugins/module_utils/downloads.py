@@ -8,22 +8,16 @@ The other thing that is asked over HTTP is here too: which versions a live serve
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Callable
-from urllib.error import HTTPError, URLError
 
-from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
-from ansible.module_utils.urls import open_url
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, model_check
-from ansible_collections.tfserving.fleet.plugins.module_utils.archives import CHUNK, RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, fetching, model_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store, now
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
@@ -33,8 +27,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     UnreachableError,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
-
-_BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError)
 
 
 @dataclass
@@ -141,7 +133,8 @@ def _obtain(
     source = os.path.join(place, "archive")
     headers = {**params["headers"], **(request.model.source.get("headers") or {})}
     timeout = params["download_timeout"]
-    return source, request.sha256, download(request.uri, source, headers=headers, timeout=timeout, announce=announce)
+    found = download(request.uri, source, headers=headers, timeout=timeout, announce=announce, room=store.room)
+    return source, request.sha256, found
 
 
 def _on_host(path: str) -> str:
@@ -174,59 +167,31 @@ def download(
     headers: Mapping[str, Any],
     timeout: float,
     announce: Callable[[int], None] = lambda size: None,
+    room: Callable[[], int] | None = None,
 ) -> str:
     """Stream ``url`` (http or https) into the new file ``target``; return the SHA-256 of its bytes.
 
-    ``timeout`` is the seconds of silence after which the attempt is given up. ``announce`` is called with the
-    declared length before the first byte is written and may raise. Raises RefusalError in one sentence without
-    the URL's secrets; OSError of the disk passes.
+    ``announce`` is called with the declared length before the first byte is written and may raise. Where no length is
+    declared, every piece has to fit into what ``room`` returns at that time. The rest is as in fetching.answered;
+    OSError of the disk passes.
     """
-    place = public(url)
-    try:
-        # Headers often carry a credential: they are meant for this server, not for one it redirects to.
-        # decompress: a .tar.gz served with Content-Encoding must keep the bytes that its checksum is of.
-        answer = open_url(
-            url,
-            headers={**{name: str(value) for name, value in headers.items()}, "Accept-Encoding": "identity"},
-            unredirected_headers=list(headers),
-            timeout=timeout,
-            http_agent="tfserving.fleet",
-            decompress=False,
-            use_netrc=False,
-        )
-    except HTTPError as error:
-        raise RefusalError(f"{place} answers {error.code} {error.reason}", _cure(error.code), "source.uri") from error
-    except (*_BROKEN, ValueError) as error:
-        raise _unreachable(place, error) from error
-    with answer:
-        length = _declared_length(answer)
-        if length is not None:
-            announce(length)
-        return _store(answer, target, length, place)
+    with fetching.answered(url, timeout=timeout, headers=headers) as answer:
+        if answer.length is not None:
+            announce(answer.length)
+        return _store(answer, target, room if answer.length is None else None)
 
 
-def _store(answer: Any, target: str, length: int | None, place: str) -> str:
+def _store(answer: fetching.Answer, target: str, room: Callable[[], int] | None) -> str:
     digest = hashlib.sha256()
-    received = 0
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
-        for chunk in iter(partial(_read, answer, place), b""):
+        for chunk in answer:
+            if room and len(chunk) > room():
+                problem = f"{answer.place} has sent {archives.in_mib(answer.received)}, and no more fits here"
+                raise RefusalError(problem, "free space there, or check the address", "source.uri")
             file.write(chunk)
             digest.update(chunk)
-            received += len(chunk)
-    if length is not None and received != length:
-        raise RefusalError(
-            f"{place} broke off after {received} of {length} bytes", "run again, or look at that server", "source.uri"
-        )
     return digest.hexdigest()
-
-
-def _read(answer: Any, place: str) -> bytes:
-    # Apart from the writing, so that a full disk is never taken for a broken connection.
-    try:
-        return answer.read(CHUNK)
-    except _BROKEN as error:
-        raise _unreachable(place, error) from error
 
 
 def live_versions(port: int | None, model: str) -> set[int] | None:
@@ -246,19 +211,3 @@ def version_states(port: int | None, model: str) -> dict[int, str] | None:
         return {known.version: known.state for known in Client(port).status(model)}
     except (UnreachableError, ServerError):
         return None
-
-
-def _declared_length(answer: Any) -> int | None:
-    declared = answer.headers.get("Content-Length") or ""
-    return int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
-
-
-def _unreachable(place: str, error: Exception) -> RefusalError:
-    reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return RefusalError(f"{place} cannot be fetched ({reason})", "check the address from this host", "source.uri")
-
-
-def _cure(code: int) -> str:
-    if code in (401, 403):
-        return "check the credentials in its headers"
-    return "check the address" if code in (404, 410) else "run again, or look at that server"

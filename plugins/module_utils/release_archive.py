@@ -57,8 +57,9 @@ def _proven(job: Job) -> str:
             path = os.path.join(job.place, "download")
             timeout = job.params["download_timeout"]
             found = downloads.download(
-                uri, path, headers={}, timeout=timeout, announce=lambda size: job.store.require(size, job.where)
-            )
+                uri, path, headers={}, timeout=timeout, room=job.store.free,
+                announce=lambda size: job.store.require(size, job.where),
+            )  # fmt: skip
         else:
             raise RefusalError(f"{uri or 'the archive'} is not on this host", "give the option archive its path here")
         archives.compare(job.plan["digest"].partition(":")[2], found)

@@ -23,11 +23,15 @@ TAG = "release"
 
 # Transient failures of a registry are worth two more attempts; skopeo knows which these are, and waits 1 s and 2 s.
 RETRIES = 2
+# A registry that sends a byte now and then is never silent: an image with CUDA (3.5 GB) at 170 KiB a second.
+LONGEST = "6h"
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 # Manifests have some KiB; registries allow 4 MiB (distribution, registry/handlers/manifests.go).
 MAX_MANIFEST = 4 * 1024 * 1024
+# Of what a layout holds instead, as much as helps to find the slip.
+MOST_NAMED = 5
 
 _ARCHITECTURE = re.compile(r"no image found in (?:manifest list|image index) for architecture", re.IGNORECASE)
 
@@ -97,9 +101,10 @@ def fetch(job: Job, image: Image) -> None:
 def command(architecture: str, attempt: Attempt) -> list[str]:
     """Return skopeo's command line; it is run in the staging directory."""
     # tmpdir: layers that skopeo keeps aside are as large as the image, and /var/tmp may be small.
-    platform = ["--override-os", "linux", "--override-arch", architecture, "--tmpdir", "tmp"]
+    platform = ["--override-os", "linux", "--override-arch", architecture]
+    bounds = ["--command-timeout", LONGEST, "--tmpdir", "tmp"]
     copy = ["copy", "--quiet", *attempt.options]
-    return ["skopeo", *platform, *copy, attempt.source, f"{OCI}{LAYOUT}:{TAG}"]
+    return ["skopeo", *bounds, *platform, *copy, attempt.source, f"{OCI}{LAYOUT}:{TAG}"]
 
 
 def attempts(job: Job, image: Image) -> Iterator[Attempt]:
@@ -174,8 +179,9 @@ def pinned_manifest(job: Job, image: Image) -> bytes:
 def _named_in(layout: str) -> str:
     try:
         with open(os.path.join(layout, "index.json"), encoding="utf-8") as file:
-            return ", ".join(entry["digest"] for entry in json.load(file)["manifests"]) or "nothing"
-    except (OSError, ValueError, KeyError, TypeError):
+            named = json.loads(file.read(MAX_MANIFEST))["manifests"]
+        return ", ".join(entry["digest"] for entry in named[:MOST_NAMED]) or "nothing"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "nothing that can be read"
 
 

@@ -68,7 +68,9 @@ options:
     description: File on the builder with the credentials of registries.
     type: path
   timeout:
-    description: Seconds of silence after which a download is given up.
+    description:
+      - Seconds of silence after which a download is given up.
+      - A transfer of less than 64 KiB a second is given up as well, after its first minute.
     type: int
     default: 60
   send:

@@ -165,7 +165,9 @@ options:
     type: dict
     default: {}
   download_timeout:
-    description: Seconds of silence after which a download is given up.
+    description:
+      - Seconds of silence after which a download is given up.
+      - A transfer of less than 64 KiB a second is given up as well, after its first minute.
     type: int
     default: 60
   min_free_mb:

@@ -64,7 +64,9 @@ options:
     description: SHA-256 of the archive, 64 hexadecimal digits. Required with O(method=archive).
     type: str
   download_timeout:
-    description: Seconds of silence after which the download of an archive is given up.
+    description:
+      - Seconds of silence after which the download of an archive is given up.
+      - A transfer of less than 64 KiB a second is given up as well, after its first minute.
     type: int
     default: 60
   lock_timeout:

@@ -107,14 +107,13 @@ fetched:
   type: bool
 """
 
-import http.client
 import os
 import time
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
+from ansible_collections.tfserving.fleet.plugins.module_utils import fetching, web_address
+from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, opened
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.signing_keys import (
     DAY_S,
@@ -209,16 +208,14 @@ class Keyring:
 
     @property
     def _remote(self) -> bool:
-        return urlsplit(self.module.params["source"]).scheme in ("http", "https")
+        return (self.module.params["source"] or "").lower().startswith(("http://", "https://"))
 
     @property
     def _where(self) -> str:
         source = self.module.params["source"]
         if source is None:
             return "content"
-        # Without the user and the password that an URL may carry.
-        parts = urlsplit(source)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return web_address.public(source) if self._remote else source
 
     def _ageing(self, key: Key) -> bool:
         days = key.days_left(self.now)
@@ -236,14 +233,23 @@ class Keyring:
         if source is None:
             return content.encode()
         self.fetched = True
-        if not self._remote:
-            with open(source, "rb") as file:
-                return file.read(MOST_BYTES + 1)
         try:
-            with open_url(source, timeout=self.module.params["timeout"], http_agent="tfserving.fleet") as response:
-                return response.read(MOST_BYTES + 1)
-        except http.client.HTTPException as error:
-            raise OSError(str(error)) from error
+            return self._download(source) if self._remote else self._file(source)
+        except RefusalError as refusal:
+            raise OSError(refusal.problem.removeprefix(f"{self._where} ")) from refusal
+
+    def _file(self, source: str) -> bytes:
+        with opened(source) as file:
+            return file.read(MOST_BYTES + 1)
+
+    def _download(self, source: str) -> bytes:
+        data = b""
+        with fetching.answered(source, timeout=self.module.params["timeout"]) as answer:
+            for chunk in answer:
+                data += chunk
+                if len(data) > MOST_BYTES:
+                    break
+        return data
 
     def _gpg(self, arguments: list[str], data: bytes) -> tuple[int, str, str]:
         return self.module.run_command(arguments, data=data, binary_data=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import socket
 import stat
 import subprocess
 import tarfile
@@ -15,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils import archive_entries, archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import DamagedError, RefusalError, Survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,7 +145,7 @@ HOSTILE = {
     "it holds a device, pipe or other special file, disk": member("disk", tarfile.BLKTYPE, devmajor=8),
     "it holds a device, pipe or other special file, tty": member("tty", tarfile.CHRTYPE, devmajor=5),
     r"it holds the odd name a\nb": member("a\nb"),
-    r"it holds the odd name a\\b": member("a\\b"),
+    r"it holds the odd name a\b": member("a\\b"),
     "it holds saved_model.pb twice": member("saved_model.pb"),
     "it holds variables twice": member("variables"),
 }
@@ -230,6 +231,130 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(huge.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     with pytest.raises(DamagedError, match="impossible header"):
         archives.survey(str(tmp_path / "a.tar"))
+
+
+# --- sources that are none, and archives without an end -------------------------------------------------------
+
+
+@pytest.fixture(params=["named pipe", "socket", "device"])
+def special(request, tmp_path):
+    """A source of each kind that has no end or no beginning."""
+    path = tmp_path / "model.tar"
+    if request.param == "named pipe":
+        os.mkfifo(path)
+    elif request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    else:
+        path = Path("/dev/zero")
+    return path, request.param
+
+
+@pytest.mark.parametrize("ask", [archives.survey, archives.file_digest])
+def test_what_is_no_file_is_refused_by_its_kind_and_not_waited_for(special, ask):
+    path, kind = special
+    with pytest.raises(RefusalError) as refusal:
+        ask(str(path))
+    assert str(refusal.value) == f"{path} is a {kind}; give the archive itself"
+
+
+def test_a_file_that_became_a_pipe_since_it_was_looked_at_is_refused(tmp_path):
+    write_tree(tmp_path / "export", MODEL)
+    members = archives.entries(str(tmp_path / "export"))
+    entry = next(entry for entry in members if entry.name == "saved_model.pb")
+    (tmp_path / "export/saved_model.pb").unlink()
+    os.mkfifo(tmp_path / "export/saved_model.pb")
+    with pytest.raises(RefusalError, match=r"^saved_model.pb is a named pipe; "):
+        entry.open()
+    members.close()
+
+
+DEEP = "d/" * 1500 + "saved_model.pb"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_directories_within_each_other_end_somewhere(tmp_path, form):
+    source = archive_of(tmp_path / "a", {**MODEL, DEEP: b"x"}, form)
+    with pytest.raises(RefusalError) as refusal:
+        archives.survey(str(source))
+    assert str(refusal.value) == "it has more than 64 directories within each other; pack the SavedModel alone"
+
+
+def test_a_directory_that_is_too_deep_to_walk_is_refused_on_the_way_down(tmp_path):
+    write_tree(tmp_path / "export", MODEL)
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path / "export")
+        for _level in range(1500):
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    for ask in (archives.survey, archives.directory_digest, archives.stamps):
+        with pytest.raises(RefusalError, match=r"^it has more than 64 directories within each other; "):
+            ask(str(tmp_path / "export"))
+    # Neither pytest nor shutil could.
+    subprocess.run(["rm", "-rf", str(tmp_path / "export")], check=True)
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "/".join(["n" * 200] * 11)])
+def test_a_name_that_no_disk_takes_is_refused_before_anything_is_written(tmp_path, name):
+    source = tar_of(tmp_path / "a", {**MODEL, name: b"x"})
+    with pytest.raises(RefusalError, match=r"^it holds a name that is too long, nnn.*; use shorter names$"):
+        archives.survey(str(source))
+
+
+def test_names_and_notes_of_a_tar_are_bounded_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_entries, "MAX_NAMES", archives.MIB)
+    source = tmp_path / "a.tar"
+    with tarfile.open(source, "w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(12):
+            tar.addfile(member(f"f{number}", pax_headers={"comment": "x" * 100_000}))
+    with pytest.raises(RefusalError) as refusal:
+        archives.survey(str(source))
+    assert str(refusal.value) == "its names and notes take more than 1 MiB; pack the SavedModel alone"
+
+
+def test_the_directory_of_a_zip_is_bounded_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_entries, "MAX_NAMES", 1000)
+    source = zip_of(tmp_path / "a.zip", {f"file-{number}": b"" for number in range(30)})
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(RefusalError) as refusal:
+        archives.survey(str(source))
+    assert str(refusal.value) == "its directory takes more than 1 MiB; pack the SavedModel alone"
+
+
+def test_more_directories_than_members_may_be_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 50)
+    source = tar_of(tmp_path / "a", {f"{number}/a/b/c/d/e/f/g/h/i": b"" for number in range(6)})
+    with pytest.raises(RefusalError, match=r"^it holds more than 50 directories; pack the SavedModel alone$"):
+        archives.survey(str(source))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_unpacks_to_far_more_than_its_archive_is_refused_without_any_other_bound(tmp_path, form, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_UNCOMPARED", archives.MIB)
+    source = archive_of(tmp_path / "a", {"saved_model.pb": bytes(5 * archives.MIB)}, form)
+    if form == "w":
+        assert archives.survey(str(source)).size == 5 * archives.MIB
+        return
+    with pytest.raises(RefusalError) as refusal:
+        archives.survey(str(source))
+    assert str(refusal.value) == (
+        "it unpacks to 5 MiB or more out of 1 MiB, as no model does; check what was packed, or pack it without "
+        "compression"
+    )
+
+
+@pytest.mark.parametrize("form", ["gnu", "pax"])
+def test_a_sparse_file_is_refused(tmp_path, form):
+    (tmp_path / "saved_model.pb").touch()
+    os.truncate(tmp_path / "saved_model.pb", 10 * archives.MIB)
+    source = tmp_path / "a.tar"
+    packing = ["tar", f"--format={form}", "--sparse", "-cf", source, "-C", tmp_path, "saved_model.pb"]
+    subprocess.run(packing, check=True)
+    with pytest.raises(RefusalError, match=r"^it holds a sparse file; pack it without --sparse$"):
+        archives.survey(str(source))
 
 
 # --- damaged archives ----------------------------------------------------------------------------------------

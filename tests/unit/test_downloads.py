@@ -6,15 +6,23 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
+import io
+import itertools
 import json
+import re
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import HTTPError
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import downloads
+from ansible_collections.tfserving.fleet.plugins.module_utils import downloads, fetching
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
+from serving_double import HostileServer
 
 BODY = b"an archive, as far as a download cares\n" * 1000
 
@@ -188,6 +196,146 @@ def test_nonsense_in_place_of_http_is_told(tmp_path):
         threading.Thread(target=answer, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/7.tar"
         assert refusal_of(url, tmp_path / "a").startswith(f"{url} cannot be fetched (SSH-2.0-OpenSSH_9.2")
+
+
+# --- redirects, pace and secrets -------------------------------------------------------------------------------
+
+
+def redirecting(monkeypatch: pytest.MonkeyPatch, locations: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """Answer each address with a redirect; return who was asked with which headers."""
+    asked = []
+
+    def answer(url: str, headers: dict[str, str], **_options: object) -> None:
+        asked.append((url, sorted(headers)))
+        message = http.client.HTTPMessage()
+        message["Location"] = locations[url]
+        raise HTTPError(url, 302, "Found", message, io.BytesIO())
+
+    monkeypatch.setattr(fetching, "open_url", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("location", "kind"),
+    [
+        ("http://mirror/7.tar?sig=hush", "an address without TLS"),
+        ("HTTP://mirror/7.tar", "an address without TLS"),
+        ("file:///etc/shadow", "something else than http and https"),
+        ("ftp://mirror/7.tar", "something else than http and https"),
+        ("data:,hush", "something else than http and https"),
+        ("https://[::1/hush", "something else than http and https"),
+    ],
+)
+def test_no_redirect_leads_out_of_tls_or_off_the_web(tmp_path, monkeypatch, location, kind):
+    asked = redirecting(monkeypatch, {"https://store/7.tar": location})
+    assert refusal_of("https://store/7.tar", tmp_path / "a") == (
+        f"https://store/7.tar redirects to {kind}; give the final address itself if you trust it"
+    )
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirects_to_another_server_are_followed_without_credentials(server, tmp_path, code):
+    with Server() as other:
+        other.answers["/7.tar"] = (200, {}, BODY)
+        server.answers["/7.tar"] = (code, {"Location": f"{other.url}/7.tar"}, b"")
+        fetch(f"{server.url}/7.tar", tmp_path / "a", headers={"Authorization": "Bearer hush", "X-Token": "hush"})
+        assert (tmp_path / "a").read_bytes() == BODY
+        assert "hush" not in str(other.requests)
+        assert "hush" in str(server.requests)
+
+
+def test_a_redirect_may_be_relative(server, tmp_path):
+    server.answers["/a/7.tar"] = (302, {"Location": "../b/7.tar"}, b"")
+    server.answers["/b/7.tar"] = (200, {}, BODY)
+    fetch(f"{server.url}/a/7.tar", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == BODY
+
+
+def test_a_server_that_redirects_without_end_is_given_up(server, tmp_path):
+    server.answers["/7.tar"] = (302, {"Location": "/7.tar"}, b"")
+    url = f"{server.url}/7.tar"
+    assert refusal_of(url, tmp_path / "a") == f"{url} redirects more than 5 times; check the address"
+    assert len(server.requests) == 6
+
+
+def test_a_redirect_without_an_address_is_an_answer_like_any_other(server, tmp_path):
+    server.answers["/7.tar"] = (302, {}, b"")
+    assert " answers 302 " in refusal_of(f"{server.url}/7.tar", tmp_path / "a")
+
+
+@pytest.mark.parametrize("url", ["file:///etc/shadow", "ftp://127.0.0.1/7.tar", "/etc/shadow", "http:///x"])
+def test_only_the_web_is_asked(tmp_path, url):
+    assert refusal_of(url, tmp_path / "a") == f"{url} is no address of the web; begin it with https:// or http://"
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """Less patience, and the time that a server has until it is lost."""
+    monkeypatch.setattr(fetching, "GRACE_S", 0.5)
+    monkeypatch.setattr(fetching, "TICK_S", 0.05)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [],
+        [b"HTTP/1.1 200 OK\r\n"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\n\r\n"],
+    ],
+    ids=["status", "headers", "declared", "chunked", "undeclared"],
+)
+def test_a_server_that_is_never_silent_and_never_done_is_given_up(tmp_path, hurried, first):
+    with HostileServer(itertools.chain(first, itertools.repeat(b"1")), pause_s=0.02) as dribbling:
+        url = f"http://127.0.0.1:{dribbling.port}/7.tar"
+        started = time.monotonic()
+        message = refusal_of(url, tmp_path / "a", timeout=60)
+    assert re.fullmatch(rf"{url} has sent 0 KiB in \d s, which is too slow; look at that server, or .*", message)
+    assert time.monotonic() - started < 30
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_transfer_that_keeps_pace_may_take_as_long_as_it_takes(tmp_path, hurried, monkeypatch):
+    # Slow enough to outlast the patience, and sixty times as fast as it has to be.
+    monkeypatch.setattr(fetching, "LEAST_BYTES_S", 10_000)
+    chunks = [b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65536] * 12]
+    with HostileServer(chunks, pause_s=0.1) as steady:
+        fetch(f"http://127.0.0.1:{steady.port}/7.tar", tmp_path / "a")
+    assert (tmp_path / "a").stat().st_size == 12 * 65536
+
+
+def test_an_archive_of_undeclared_length_fills_no_more_than_there_is(tmp_path):
+    left = iter([10**9, 10**9, 0])
+    chunks = itertools.chain([b"HTTP/1.1 200 OK\r\n\r\n"], itertools.repeat(b"x" * 65536))
+    with HostileServer(chunks) as endless:
+        url = f"http://127.0.0.1:{endless.port}/7.tar"
+        message = refusal_of(url, tmp_path / "a", room=lambda: next(left))
+    assert message == f"{url} has sent 1 MiB, and no more fits here; free space there, or check the address"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {"Authorization": "Bearer hush\n"}),
+        ("", {"X-Hush\r\nEvil": "1"}),
+        ("", {"Authorization": "Bearer hüsh\u2713hush"}),
+        ("?sig=hush\x01", {}),
+        ("?sig=hush hush", {}),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_without_repeating_it(server, tmp_path, query, headers):
+    message = refusal_of(f"{server.url}/7.tar{query}", tmp_path / "a", headers=headers)
+    assert message.startswith(f"{server.url}/7.tar cannot be fetched (")
+    assert "hush" not in message.lower()
+
+
+def test_an_address_that_cannot_be_taken_apart_is_not_repeated(tmp_path):
+    message = refusal_of("https://user:hush@[::1/7.tar?hush", tmp_path / "a")
+    assert "hush" not in message
+    assert message.endswith(" is no address of the web; begin it with https:// or http://")
 
 
 # --- live servers --------------------------------------------------------------------------------------------

@@ -290,8 +290,19 @@ def test_a_source_that_cannot_be_read_is_named_without_its_password(run, site, k
     site.status = 404
     url = site.url.replace("//", "//user:secret@")
     result = run(source=url, fingerprint=keys.good)
-    assert result["msg"].startswith(f"{site.url}: cannot be read (HTTP Error 404")
+    assert result["msg"].startswith(f"{site.url}: cannot be read (answers 404")
     assert "secret" not in result["msg"]
+
+
+def test_a_source_that_is_no_file_is_not_waited_for(run, keys, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    message = run(source=str(tmp_path / "pipe"), fingerprint=keys.good)["msg"]
+    assert message == f"{tmp_path}/pipe: cannot be read (is a named pipe); check that it can be reached"
+
+
+def test_a_key_without_an_end_is_not_read_to_it(run, site, keys):
+    site.content = b"x" * 4_000_000
+    assert "is larger than" in run(source=site.url, fingerprint=keys.good)["msg"]
 
 
 def test_a_missing_file_of_the_host_is_named(run, keys):
@@ -361,7 +372,7 @@ def test_an_expired_key_whose_source_is_away_is_both_told(run, site, keys, keyri
     keyring.write_bytes(keys.expired_file)
     site.status = 503
     message = run(source=site.url, fingerprint=keys.yearly)["msg"]
-    assert "cannot be read (HTTP Error 503" in message
+    assert "cannot be read (answers 503" in message
     assert f"and the key in {keyring} expired on 2023-11-04" in message
 
 
