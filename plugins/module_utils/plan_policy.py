@@ -51,6 +51,9 @@ DEFAULTS: dict[str, Any] = {
         # usual node; a node with more cores carries more queues and more instances to observe.
         "cores_per_node": "auto",  # 1, and 2 on nodes of more than `large_node_cores`
         "large_node_cores": 16,
+        # What a node of eight cores gives. Where nodes are smaller (sub-NUMA, a node for each cache) a core of each
+        # would be up to half of the host; then only nodes with NICs give one. Rounded up to a whole core.
+        "largest_share": 0.125,
         # Below this a core for the system is a third of the host or more, which costs more than the disturbance.
         "smallest_host_cores": 4,
     },
@@ -200,6 +203,7 @@ CHECKS: dict[str, Any] = {
     "housekeeping": {
         "cores_per_node": _cores_per_node,
         "large_node_cores": fields.whole(),
+        "largest_share": _share,
         "smallest_host_cores": fields.whole(2),
     },
     "jemalloc": {"enabled": fields.boolean, "preset": fields.text, "conf": fields.mapping},

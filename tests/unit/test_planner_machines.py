@@ -69,10 +69,45 @@ def test_counted_cores_are_performance_cores_as_long_as_there_are_any():
     assert found["warnings"] == []
 
 
-@pytest.mark.parametrize(("cores", "kept"), [(4, 1), (16, 1), (17, 2), (64, 2)])
+@pytest.mark.parametrize(("cores", "kept"), [(5, 1), (16, 1), (17, 2), (64, 2)])
 def test_large_nodes_keep_two_cores_for_the_system_and_others_one(cores, kept):
     found = plan(machines.topology(sockets=2, cores=cores, smt=1))
     assert len(cpus(found["housekeeping"])) == 2 * kept
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cores", "nics", "kept"),
+    [
+        # A core of each would be half of these hosts, and a quarter.
+        (8, 2, [0], [0]),
+        (8, 2, [5], [10]),
+        (8, 2, [], [0]),
+        (8, 2, [2, 6], [4, 12]),
+        (8, 2, [0, 1, 2, 3], [0, 2]),
+        (2, 4, [1], [4]),
+        # A host of 64 cores keeps two, wherever they are; a node never gives its last one.
+        (32, 2, [3], [0, 6]),
+        # Not more than what every node of eight cores gives.
+        (8, 8, [3], [0, 8, 16, 24, 32, 40, 48, 56]),
+    ],
+)
+def test_small_nodes_keep_cores_for_the_system_where_the_nics_are(nodes, cores, nics, kept):
+    machine = machines.topology(sockets=1, nodes_per_socket=nodes, cores=cores, smt=1, nics=[{"node": n} for n in nics])
+    assert sorted(cpus(plan(machine)["housekeeping"])) == kept
+
+
+def test_the_system_may_use_memory_of_every_node():
+    found = plan(machines.topology(sockets=1, nodes_per_socket=8, cores=2, smt=1, nics=[{"node": 5}]))
+    assert found["housekeeping"]["nodes"] == found["serving"]["nodes"] == "0-7"
+    assert found["housekeeping"]["reason"] == (
+        "1 whole core for the system, agents and interrupts: 1 on node 5; NICs on node 5"
+    )
+
+
+def test_the_policy_may_keep_a_larger_share_of_small_nodes():
+    machine = machines.topology(sockets=1, nodes_per_socket=8, cores=2, smt=1)
+    assert len(cpus(plan(machine, housekeeping={"largest_share": 0.5})["housekeeping"])) == 8
+    assert len(cpus(plan(machine, housekeeping={"cores_per_node": 1})["housekeeping"])) == 8
 
 
 def test_a_node_never_gives_its_last_core_to_the_system():
@@ -89,8 +124,8 @@ def test_offline_cpus_and_sparse_numbers_are_ordinary():
     machine = machines.topology(sockets=2, cores=4, smt=2, sparse=True, offline=[6])
     found = plan(machine)
     assert cpus(found["housekeeping"]) | cpus(found["serving"]) == {0, 2, 4, 8, 10, 12, 14, *range(16, 32, 2)}
-    # Node 3 has all of its four cores, node 0 lost a CPU, whose sibling stays.
-    assert found["instances"][0]["nodes"] == "0"
+    # Node 3 has all of its four cores, node 0 lost a CPU, whose sibling stays, and a core to the system.
+    assert found["instances"][0]["nodes"] == "3"
 
 
 def test_instances_without_gpus_go_where_most_room_is():
@@ -261,7 +296,7 @@ def test_more_instances_than_cores_share_cores_thread_by_thread_with_a_warning()
 
 
 def test_a_node_without_memory_uses_that_of_the_nearest():
-    machine = machines.topology(sockets=3, cores=4, smt=1)
+    machine = machines.topology(sockets=3, cores=8, smt=1)
     machine["nodes"][0].update(memory_mb=0, distances=[10, 31, 20])
     found = plan(machine, [instance(cpus=3)])
     assert found["housekeeping"]["nodes"] == found["serving"]["nodes"] == "1-2"
@@ -269,7 +304,7 @@ def test_a_node_without_memory_uses_that_of_the_nearest():
 
 
 def test_memory_beside_no_cpus_may_be_used_and_is_nobodys_first_choice():
-    machine = machines.topology(sockets=2, cores=4, smt=1, memory_mb=16384)
+    machine = machines.topology(sockets=2, cores=8, smt=1, memory_mb=16384)
     machine["nodes"].append({"id": 2, "cpus": [], "memory_mb": 65536, "distances": [20, 20, 10]})
     machine["memory_mb"] += 65536
     found = plan(machine, None, [model(memory_mb=1000)])

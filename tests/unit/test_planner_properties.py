@@ -62,6 +62,16 @@ def test_housekeeping_and_serving_never_share_a_core(topology, wishes, policy):
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)
+def test_the_system_keeps_an_eighth_of_the_cores_at_the_most(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    core_of = {cpu["id"]: cpu["core"] for cpu in topology["cpus"]}
+    kept, there = (
+        {core_of[cpu] for cpu in part} for part in (cases.cpus(plan["housekeeping"]), cases.online(topology))
+    )
+    assert len(kept) <= -(-len(there) // 8)
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES)
 def test_every_instance_has_serving_cpus_that_no_other_instance_has(topology, wishes, policy):
     plan = granted(topology, wishes, policy)
     serving = cases.cpus(plan["serving"])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,24 +28,46 @@ class Split:
 
 
 def split(machine: Machine, policy: Mapping[str, Any]) -> Split:
-    """Keep whole cores for the system on every node; a host too small for that is not split."""
+    """Keep whole cores for the system, on every node or on as few as it takes; a small host is not split."""
     total = sum(map(len, machine.cores.values()))
     if total < policy["smallest_host_cores"]:
         return _whole(machine, total, policy["smallest_host_cores"])
+    wanted = _wanted(machine, total, policy)
     kept: dict[int, list[Core]] = {}
     serving: dict[int, list[Core]] = {}
     for node, cores in machine.cores.items():
-        # A node never gives its last core: it would have no CPU left to serve from.
-        wanted = min(_wanted(len(cores), policy), len(cores) - 1)
-        kept[node] = sorted(cores, key=_most_dispensable)[:wanted]
+        kept[node] = sorted(cores, key=_most_dispensable)[: wanted[node]]
         serving[node] = [core for core in cores if core not in kept[node]]
     if not any(kept.values()):
-        boot = min(machine.cores, key=lambda node: machine.cores[node][0].first)
+        boot = _boot_node(machine)
         kept[boot], serving[boot] = serving[boot], []
     return _split(machine, kept, serving)
 
 
-def _wanted(cores: int, policy: Mapping[str, Any]) -> int:
+def _boot_node(machine: Machine) -> int:
+    return min(machine.cores, key=lambda node: machine.cores[node][0].first)
+
+
+def _wanted(machine: Machine, total: int, policy: Mapping[str, Any]) -> dict[int, int]:
+    """Return how many cores each node keeps for the system."""
+    # A node never gives its last core: it would have no CPU left to serve from.
+    wanted = {node: min(_wanted_of(len(cores), policy), len(cores) - 1) for node, cores in machine.cores.items()}
+    most = math.ceil(total * policy["largest_share"])
+    if policy["cores_per_node"] != "auto" or sum(wanted.values()) <= most:
+        return wanted
+    # Many small nodes (a node for each cache or each quarter of a chip): those with NICs, and as many cores as a host
+    # of this size keeps on a single node. Interrupts of devices on other nodes come here.
+    near = sum(wanted.get(node, 0) for node in machine.nic_nodes)
+    left = min(most, max(near, _wanted_of(total, policy)))
+    boot = _boot_node(machine)
+    result = dict.fromkeys(wanted, 0)
+    for node in sorted(wanted, key=lambda node: (node not in machine.nic_nodes, node != boot, node)):
+        result[node] = min(wanted[node], left)
+        left -= result[node]
+    return result
+
+
+def _wanted_of(cores: int, policy: Mapping[str, Any]) -> int:
     if policy["cores_per_node"] != "auto":
         return policy["cores_per_node"]
     return 1 if cores <= policy["large_node_cores"] else 2

@@ -45,10 +45,6 @@ class Machine:
         far = self.distances.get(node, {})
         return min(self.memory, key=lambda other: (far.get(other, 0), abs(other - node), other))
 
-    def memory_without_cpus(self) -> int:
-        """Return the mask of the nodes that have memory and no CPUs in use, such as CXL expanders."""
-        return cpu_mask.of(node for node in self.memory if node not in self.cores)
-
     def memory_nodes(self, nodes: int) -> int:
         """Return the mask of the nodes whose memory serves the CPUs of ``nodes``, a mask as well."""
         return cpu_mask.of(self.home_of_memory(node) for node in self.cores if nodes >> node & 1)

@@ -177,10 +177,12 @@ def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int
 
 
 def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
-    nodes = cpu_mask.of(node for node, cores in host.cores.items() if any(core.mask & mask for core in cores))
-    # A half without CPUs has no memory of its own. The others use memory that is beside nobody's CPUs as well.
-    memory_nodes = host.memory_nodes(nodes) | host.memory_without_cpus() if mask else 0
-    return {"cpus": cpu_mask.listed(mask), "nodes": cpu_mask.listed(memory_nodes), "reason": reason}
+    # Either half may need more memory than there is beside its CPUs; what is near is a preference of each process.
+    return {
+        "cpus": cpu_mask.listed(mask),
+        "nodes": cpu_mask.listed(cpu_mask.of(host.memory) if mask else 0),
+        "reason": reason,
+    }
 
 
 def _idle_nodes(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
