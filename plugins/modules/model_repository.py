@@ -279,7 +279,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, downloads, model_store
+from ansible_collections.tfserving.fleet.plugins.module_utils import accounts, archives, downloads, model_store
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Request, Store, Wanted
@@ -524,9 +524,13 @@ def _attributes(params: Mapping[str, Any]) -> Attributes:
 
 def _id(name: str, option: str, find: Callable[[str], int]) -> int:
     try:
-        return int(name) if name.isdecimal() else find(name)
+        found = int(name) if name.isdecimal() else find(name)
     except KeyError:
         raise WishError(option, f"{name} is not on this host", "create it first, or name another") from None
+    if found in accounts.DYNAMIC:
+        problem = f"{name} is lent by systemd to a service while it runs, and to another one later (id {found})"
+        raise WishError(option, problem, "name one that is there to stay")
+    return found
 
 
 def _mode(mode: str, option: str) -> int:

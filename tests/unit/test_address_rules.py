@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+import unit_cases
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
 from ansible_collections.tfserving.fleet.plugins.filter.address_refusal import address_refusal
@@ -69,3 +70,31 @@ def test_the_rest_ports_can_have_addresses_of_their_own_with_nftables_alone():
 
 def test_good_addresses_are_no_refusal():
     assert address_refusal(["localhost", "fe80::1"]) == ""
+
+
+RULES = unit_cases.ROLES / "tfserving/templates/host/etc/tfserving/addresses.nft.j2"
+
+
+def servers_chain(ports, outgoing) -> list[str]:
+    """Return the rules for what the servers send, as the role lays them down."""
+    rules = [{"ports": ports, "networks": address_networks(["localhost"])}] if ports else []
+    text = unit_cases.rendered(
+        RULES, __tfserving_address_rules=rules, __tfserving_ports=ports, tfserving_allow_to=outgoing
+    )
+    chain = text.partition("chain servers {")[2].partition("}\n}")[0]
+    return [line.strip() for line in chain.splitlines() if line.strip()]
+
+
+def test_servers_answer_and_call_nobody_but_their_host_and_whom_they_may():
+    assert servers_chain([8500, 8501], ["198.51.100.1", "2001:db8::/32"]) == [
+        'oifname "lo" accept',
+        "tcp sport { 8500, 8501 } tcp flags & (syn | ack) != syn accept",
+        "ip daddr 198.51.100.1/32 accept",
+        "ip6 daddr 2001:db8::/32 accept",
+        "counter reject with icmpx admin-prohibited",
+    ]
+
+
+def test_without_instances_the_rules_still_are_rules():
+    # nft refuses an empty set of ports.
+    assert servers_chain([], []) == ['oifname "lo" accept', "counter reject with icmpx admin-prohibited"]

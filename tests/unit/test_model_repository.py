@@ -246,6 +246,14 @@ def test_an_unknown_owner_is_refused(host, archive):
     assert host.refusal(ranker(archive), owner="nobody-of-that-name") == message
 
 
+def test_an_owner_that_comes_and_goes_with_a_service_is_refused(host, archive):
+    message = (
+        "owner: 61500 is lent by systemd to a service while it runs, and to another one later (id 61500);"
+        " name one that is there to stay"
+    )
+    assert host.refusal(ranker(archive), owner="61500") == message
+
+
 @pytest.mark.parametrize("mode", ["rwx", "0999", "4755", "755 "])
 def test_a_mode_that_is_none_is_refused(host, archive, mode):
     message = f"file_mode: {mode!r} is not a mode; write three octal digits in quotes, such as '0755'"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 from ansible.plugins.filter.core import comment, get_hash
+from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
 from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import server_flags
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
@@ -41,6 +42,7 @@ def rendered(path: Path, **variables) -> str:
         "tfserving.fleet.systemd_quote": systemd_quote,
         "tfserving.fleet.server_flags": server_flags,
         "tfserving.fleet.instance_account": instance_account,
+        "tfserving.fleet.address_networks": address_networks,
     }
     return environment.from_string(path.read_text()).render(**VARIABLES | variables)
 

@@ -166,3 +166,27 @@ def test_a_server_reaches_its_own_host_and_whom_it_is_allowed_to_and_nobody_else
 
 def test_the_rules_are_for_the_servers_and_for_nobody_else_on_the_host(host, far):
     host.check_output("python3 -c %s %s.2", "import socket, sys; socket.create_connection((sys.argv[1], 80), 5)", far)
+
+
+def test_a_group_that_is_somebody_elses_is_refused_and_the_servers_go_on(site, host, ranker):
+    pid = ranker.pid
+    run = site(tfserving_group="shadow")
+    assert run.status != 0
+    assert (
+        "tfserving_group: shadow comes with the system (id 42); leave tfserving_group out, or name a group that is the"
+        " servers' alone"
+    ) in run.message
+    assert ranker.pid == pid
+    assert ranker.ids()[1] == host.group("model-servers").gid
+
+
+def test_an_account_that_is_there_is_not_taken_over_by_an_instance_of_its_name(site, host, ranker):
+    pid = ranker.pid
+    host.check_output("useradd --create-home tfhealth-digits")
+    try:
+        run = site()
+    finally:
+        host.check_output("userdel --remove tfhealth-digits")
+    assert run.status != 0
+    assert "tfserving_instances: digits would run as tfhealth-digits, which is an account of this host" in run.message
+    assert ranker.pid == pid

@@ -38,7 +38,16 @@ def test_the_server_runs_as_an_account_that_is_its_own_and_ends_with_it(host, ma
     assert user in range(61184, 65520)
     assert group == host.group("tfserving").gid
     assert main.show("User") == "tfserving-main"
-    assert not host.run("grep tfserving /etc/passwd").stdout
+
+
+def test_what_the_shared_account_of_0_1_0_had_kept_is_the_instances_own_now(host, main):
+    kept = host.file("/var/cache/private/tfserving/main/kernel")
+    assert kept.content_string == "compiled"
+    assert kept.uid == main.ids()[0]
+    uid = str(host.user("tfserving").uid)
+    assert host.run("pgrep --uid %s", uid).rc == 1
+    assert host.check_output("find /etc /run /srv /var /opt -xdev -uid %s", uid) == ""
+    assert host.check_output("find /etc/tfserving -group tfserving") == ""
 
 
 def test_threads_are_set_by_the_plan(host, main):

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,6 +22,8 @@ CGROUP_FILES = ("cpuset.cpus", "cpuset.cpus.effective", "cpuset.mems.effective",
 WATCHED_S = 1.0
 # The host's own address on QEMU's network (lab/vm/customise.sh), and how long a connection is given to come about.
 ADDRESS = "10.0.2.15"
+# Another host as this one sees it: QEMU's gateway, which answers for the machine around it.
+GATEWAY = "10.0.2.2"
 CONNECT_S = 3.0
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 
@@ -167,6 +170,39 @@ def lets_in(port: int, source: str) -> bool:
     return True
 
 
+# Joins a cgroup, as what a server starts would be in its own, and says what came of an attempt to reach an address.
+REACH = """
+import errno, socket, sys
+group, address, port = sys.argv[1:]
+if group:
+    open(group + "/cgroup.procs", "w").write("0")
+try:
+    socket.create_connection((address, int(port)), 3).close()
+except OSError as error:
+    print(errno.errorcode.get(error.errno, error))
+else:
+    print("ok")
+"""
+
+
+def ways_out(plan: dict, instances: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """What comes of calling the host itself and another one, from within each instance, and from outside of all."""
+    ports = {
+        f"tfserving@{instance['name']}.service": instance["ports"]["rest"] for instance in plan.get("instances", [])
+    }
+    groups = {name: f"{CGROUPS}{instances[name]['ControlGroup']}" for name in ports if name in instances}
+    port = str(next(iter(ports.values()), 9))
+    return {
+        name: {"own": reach(group, "127.0.0.1", port), "other": reach(group, GATEWAY, "9")}
+        for name, group in {**groups, "outside": ""}.items()
+    }
+
+
+def reach(group: str, address: str, port: str) -> str:
+    command = [sys.executable, "-I", "-c", REACH, group, address, port]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     plan = json.loads(text("/etc/tfserving/plan.json") or "{}")
     instances = units("tfserving@*.service")
@@ -190,8 +226,10 @@ def main() -> None:
         "instances": instances,
         "memory": {name: text(f"/proc/{unit['MainPID']}/numa_maps") for name, unit in instances.items()},
         "exposure": {name: exposure(name) for name in instances},
+        "accounts": {name: os.stat(f"/proc/{unit['MainPID']}").st_uid for name, unit in instances.items()},
         "failed": failed_units(),
         "doors": doors(plan),
+        "ways_out": ways_out(plan, instances),
     }
     print(json.dumps(answer))
 

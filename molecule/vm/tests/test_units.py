@@ -24,3 +24,16 @@ def test_the_health_of_an_instance_is_watched_from_the_housekeeping_cpus(live, n
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_the_kernel_keeps_everybody_away_from_an_instance_but_the_host_itself(live, name):
     assert live.seen["doors"][name] == {"127.0.0.1": True, "10.0.2.15": False}
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_the_kernel_keeps_an_instance_from_calling_anybody_but_the_host_itself(live, name):
+    assert live.seen["ways_out"][f"tfserving@{name}.service"] == {"own": "ok", "other": "EPERM"}
+    # The rules are the instances' own: others on the host get as far as that machine's answer.
+    assert live.seen["ways_out"]["outside"]["other"] != "EPERM"
+
+
+def test_instances_run_as_accounts_of_their_own(live):
+    users = [live.seen["accounts"][f"tfserving@{name}.service"] for name in ("first", "second")]
+    assert len(set(users)) == 2
+    assert all(61184 <= user <= 65519 for user in users)
