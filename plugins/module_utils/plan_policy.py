@@ -32,6 +32,7 @@ PATHS = {
     "releases.archives": "tfserving_archives",
     "releases.package": "tfserving_apt_package",
     "tls": "tfserving_tls",
+    "address_rules": "tfserving_address_rules",
     "paths.models": "tfserving_model_root",
     "kernel": "kernel_tuning_*",
     "extra_slices": "cpu_partition_extra_slices",
@@ -44,6 +45,8 @@ DEFAULTS: dict[str, Any] = {
     "releases": {"root": release_ids.ROOT, "images": {}, "archives": {}, "package": release_ids.PACKAGE},
     # Whether the gRPC ports speak TLS; keys and certificates are no business of the plan.
     "tls": False,
+    # What holds others off, and the servers in.
+    "address_rules": "systemd",
     "architecture": None,  # of the host, unless the topology is to be overruled
     "paths": {"models": "/var/lib/tfserving/models", "config": "/etc/tfserving"},
     "housekeeping": {
@@ -197,6 +200,7 @@ CHECKS: dict[str, Any] = {
         "package": fields.text,
     },
     "tls": fields.boolean,
+    "address_rules": fields.one_of("systemd", "nftables"),
     "architecture": fields.text,
     # The units have the latter in their paths.
     "paths": {"models": _served_directory, "config": fields.one_of("/etc/tfserving")},

@@ -641,3 +641,15 @@ def test_gpus_that_wait_for_a_boot_are_refused_to_those_who_ask_for_them():
         " set nvidia_driver_reboot_ok, or boot it and run this again"
     )
     assert only(machine=gpu_host("8.0"), **waiting, **IMAGE)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "hybrid"])
+def test_rules_that_the_kernel_would_not_heed_are_warned_of(mode):
+    machine = {**CPU_HOST, "cgroup_mode": mode}
+    sentence = (
+        f"tfserving_address_rules: systemd filters no addresses where the cgroup hierarchy is {mode}, so anybody may"
+        " talk to the servers and they to anybody; set it to nftables"
+    )
+    assert sentence in plan(machine)["warnings"]
+    assert sentence not in plan(machine, address_rules="nftables")["warnings"]
+    assert sentence not in plan({**machine, "cgroup_mode": "unified"})["warnings"]

@@ -82,6 +82,7 @@ def host_plan(
             *(f"topology: {problem}" for problem in topology.get("problems") or ()),
             *asked.warnings,
             *halves.warnings,
+            *_unfiltered(topology, planned, settings["address_rules"]),
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
             *_idle_nodes(places, halves),
         ],
@@ -89,6 +90,17 @@ def host_plan(
     preloaded = {each.name: each.environment.get("LD_PRELOAD") for each in asked.instances}
     _add_host_layer(plan, topology, settings, assigned, preloaded)
     return plan
+
+
+def _unfiltered(topology: Mapping[str, Any], planned: list[Any], rules: str) -> list[str]:
+    """Say where systemd would take the address rules, and the kernel would not."""
+    mode = topology.get("cgroup_mode")
+    if rules != "systemd" or not planned or mode in (None, "unified"):
+        return []
+    why = f"systemd filters no addresses where the cgroup hierarchy is {mode}"
+    return [
+        f"tfserving_address_rules: {why}, so anybody may talk to the servers and they to anybody; set it to nftables"
+    ]
 
 
 def _add_host_layer(
