@@ -29,7 +29,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan i
     matcher,
     parents,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest, shown
 from jinja2 import TemplateSyntaxError
 
 SUFFIX = ".j2"
@@ -93,7 +93,7 @@ def check_expand(expand: Mapping[str, Any]) -> None:
         if not _PLACEHOLDER.fullmatch(f"{{{placeholder}}}"):
             raise WishError(where, "is not the name of a variable", "use letters, digits and _")
         if not isinstance(entries, list):
-            raise WishError(where, f"is {described(entries)}", "give a list of mappings, each with a name")
+            raise WishError(where, f"is {shown(entries)}", "give a list of mappings, each with a name")
         _check_entries(entries, where)
 
 
@@ -102,7 +102,7 @@ def _check_entries(entries: list[Any], where: str) -> None:
     for number, entry in enumerate(entries):
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-            problem = "is missing" if name is None else f"{described(name)} cannot be part of a path"
+            problem = "is missing" if name is None else f"{shown(name)} cannot be part of a path"
             raise WishError(f"{where}[{number}].name", problem, f"use {SAFE_NAMES}")
         if name in known:
             raise WishError(f"{where}[{number}].name", f"'{name}' is there twice", "rename one of the two")

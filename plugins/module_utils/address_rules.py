@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, nearest, quoted
 
 VARIABLE = "tfserving_allow_from"
 REST = "tfserving_rest_allow_from"
@@ -42,21 +43,33 @@ def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
     systemd drops an address that it cannot read with a line in its journal, and lets nobody in or too many out.
     """
     if not isinstance(addresses, (list, tuple)):
-        raise WishError(variable, f"is {described(addresses)}", "give a list of addresses, networks or words")
+        raise WishError(variable, f"is {kind(addresses)}", "give a list of addresses, networks or words")
     found = [network for place, text in enumerate(addresses) for network in _read(f"{variable}[{place}]", text)]
     return {f"ipv{version}": _collapsed(found, version) for version in (4, 6)}
 
 
+# What Python reads and systemd and nft do not: zones, netmasks in place of lengths, zeros in front.
+_WRITTEN = re.compile(r"[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?")
+
+
 def _read(path: str, text: Any) -> Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    if str(text) in WORDS:
-        return [ipaddress.ip_network(network) for network in WORDS[str(text)]]
+    if not isinstance(text, str):
+        raise WishError(path, f"is {kind(text)}", "write the address in quotes")
+    if text in WORDS:
+        return [ipaddress.ip_network(network) for network in WORDS[text]]
+    if "%" in text:
+        raise WishError(path, "names a zone, and systemd drops such an address without a word", "leave out the %")
+    if text.lower().startswith("::ffff:"):
+        raise WishError(path, "is an IPv4 address in IPv6's clothes, which no packet carries", "write its IPv4 form")
     try:
+        if not _WRITTEN.fullmatch(text):
+            raise ValueError("neither")
         return [ipaddress.ip_network(str(text))]
     except ValueError as error:
         remedy = nearest(text, WORDS) or f"write it as 10.20.0.0/16, or use one of {', '.join(sorted(WORDS))}"
         if "host bits" in str(error):
             remedy = f"write {ipaddress.ip_network(str(text), strict=False)}"
-        raise WishError(path, f"'{text}' is neither an address nor a network", remedy) from None
+        raise WishError(path, f"{quoted(text)} is neither an address nor a network", remedy) from None
 
 
 def _collapsed(found: Iterable[Any], version: int) -> list[str]:

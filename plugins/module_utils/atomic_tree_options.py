@@ -26,7 +26,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan i
     parse_mode,
     parse_secret,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, shown
 
 STATE_PATH = "/var/lib/tfserving-fleet/trees"
 
@@ -78,7 +78,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """Refuse what can be known to be wrong without a host."""
     name = options["name"]
     if not SAFE_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        problem = f"{described(name)} cannot name a directory of the state"
+        problem = f"{shown(name)} cannot name a directory of the state"
         raise WishError("name", problem, f"use at most {_LONGEST_NAME} characters: {SAFE_NAMES}")
     for number, pattern in enumerate(options["exclude"]):
         check_pattern(pattern, f"exclude[{number}]")
@@ -177,9 +177,9 @@ def _command(command: str, where: str) -> list[str]:
     try:
         parts = shlex.split(command)
     except ValueError as error:
-        raise WishError(where, f"{described(command)} is not a command ({error})", "close its quotes") from None
+        raise WishError(where, f"{shown(command)} is not a command ({error})", "close its quotes") from None
     if not any("%s" in part for part in parts[1:]):
-        raise WishError(where, f"{described(command)} does not name the file", "put %s where the file's path belongs")
+        raise WishError(where, f"{shown(command)} does not name the file", "put %s where the file's path belongs")
     return parts
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import ABSENT, Host, Seen
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, shown
 
 # Modes as root's own umask of 022 would give them, and as ansible.builtin.template does on Debian.
 FILE_MODE = 0o644
@@ -53,11 +53,11 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 def check_pattern(pattern: str, where: str) -> None:
     """Refuse a pattern that could never match."""
     if not pattern or pattern.startswith("/"):
-        raise WishError(where, f"{described(pattern)} matches no file", "leave out the leading /")
+        raise WishError(where, f"{shown(pattern)} matches no file", "leave out the leading /")
     try:
         matcher(pattern)
     except re.error as error:
-        raise WishError(where, f"{described(pattern)} is not a pattern ({error})", "correct its brackets") from None
+        raise WishError(where, f"{shown(pattern)} is not a pattern ({error})", "correct its brackets") from None
 
 
 def parse_mode(value: object, where: str) -> int | None:
@@ -65,7 +65,7 @@ def parse_mode(value: object, where: str) -> int | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _MODE.fullmatch(value):
-        raise WishError(where, f"{described(value)} is not a mode", "write it in octal and in quotes, such as '0644'")
+        raise WishError(where, f"{shown(value)} is not a mode", "write it in octal and in quotes, such as '0644'")
     return int(value, 8)
 
 
@@ -76,7 +76,7 @@ def parse_secret(value: object, where: str) -> bool:
     try:
         return boolean(value, strict=True)
     except TypeError:
-        raise WishError(where, f"{described(value)} is not a boolean", "write true or false") from None
+        raise WishError(where, f"{shown(value)} is not a boolean", "write true or false") from None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
@@ -14,8 +15,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 # on words that merely share a suffix such as "_threads".
 LIKENESS = 0.6
 
-# Longest piece of a user's string repeated in a message: a whole path still fits, a pasted certificate does not.
-SHOWN = 80
+# What of a user's text is repeated in a message: short words such as names, versions and choices. No address, header or
+# line of a key looks like this; where a password could stand, nothing is repeated at all (``kind``).
+SHOWN = re.compile(r"[A-Za-z0-9._/-]{0,24}")
+# What of a mapping's key is: a misspelt name. ``{TOKEN=abc}`` is a mapping too, with a secret for its key.
+SHOWN_KEY = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
+# Names with a figure or two, such as slo_p99_ms, and versions such as 2.19.1.
+_FIGURED = re.compile(r"[a-z_]+[0-9]{1,3}[a-z_]*|[0-9]+(\.[0-9]+){0,3}")
+# Names are compared by their beginnings: the comparison takes the square of their length.
+LONGEST_NAME = 64
 
 
 class WishError(ValueError):
@@ -38,8 +46,26 @@ class WishError(ValueError):
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known name most like ``word``, or an empty string."""
-    found = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=LIKENESS)
+    found = (
+        difflib.get_close_matches(word[:LONGEST_NAME], sorted(known), n=1, cutoff=LIKENESS) if _is_text(word) else ()
+    )
     return f"did you mean '{found[0]}'?" if found else ""
+
+
+def key_path(path: str, key: object) -> str:
+    """Return the path of a mapping's entry; a key that may be a secret by mistake is not shown."""
+    return f"{path}.{key}" if is_shown(key) else f"{path}.(a key)"
+
+
+def is_shown(key: object) -> bool:
+    """Tell whether a key may be repeated: a number, or what looks like a name, for one that is almost always is one."""
+    if isinstance(key, bool) or not isinstance(key, int):
+        return _is_text(key) and bool(SHOWN_KEY.fullmatch(key) or _FIGURED.fullmatch(key))
+    return abs(key) < 10**19
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def kind(value: object) -> str:
@@ -54,12 +80,26 @@ def kind(value: object) -> str:
 
 
 def described(value: object) -> str:
-    """Name the kind of a value and show it where that helps: ``the string '8500'``, ``the number 3``, ``a list``."""
+    """Name the kind of a value and show it where that helps: ``the string '8500'``, ``the number 3``, ``a list``.
+
+    Only for values of fields where nobody would write a secret.
+    """
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
-    if isinstance(value, (int, float)):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**19):
         return f"the {kind(value)[2:]} {value!r}"
-    if isinstance(value, str):
-        text = str(value)
-        return f"the string {text!r}" if len(text) <= SHOWN else f"a string of {len(text)} characters"
+    if isinstance(value, int):
+        return "a number beyond 64 bits"
+    if isinstance(value, str) and SHOWN.fullmatch(value):
+        return f"the string {str(value)!r}"
     return kind(value)
+
+
+def quoted(value: object) -> str:
+    """Return a value in quotes where ``described`` would show it: ``'8500'``; otherwise its kind alone."""
+    return repr(str(value)) if isinstance(value, str) and SHOWN.fullmatch(value) else described(value)
+
+
+def shown(value: object) -> str:
+    """Return ``described``, with any text in full: for what the authors of roles write, which is no secret."""
+    return f"the string {str(value)!r}" if isinstance(value, str) else described(value)

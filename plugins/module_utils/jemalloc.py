@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, nearest, quoted
 
 # Where Debian and Ubuntu's package libjemalloc2 puts the library: the multiarch directory of the architecture.
 LIBRARIES = {
@@ -180,7 +180,7 @@ _INFORMATION = re.compile(r"<jemalloc>: (-- Set conf value|malloc_conf #\d+ )")
 def _preset(name: str) -> dict[str, object]:
     if name not in PRESETS:
         raise WishError(
-            "tfserving_allocator_preset", f"{name!r} is not a preset", nearest(name, PRESETS) or _one_of(PRESETS)
+            "tfserving_allocator_preset", f"{quoted(name)} is not a preset", nearest(name, PRESETS) or _one_of(PRESETS)
         )
     return PRESETS[name]
 
@@ -189,10 +189,14 @@ def _checked(overrides: Mapping[str, object]) -> Mapping[str, object]:
     for name, value in overrides.items():
         if name not in OPTIONS:
             hint = nearest(name, OPTIONS) or "see https://jemalloc.net/jemalloc.3.html#tuning"
-            raise WishError(f"tfserving_allocator_conf.{name}", "is not a tuning option of jemalloc 5.3", hint)
+            raise WishError(key_path("tfserving_allocator_conf", name), "is not a tuning option of jemalloc 5.3", hint)
         problem = "" if value is None else OPTIONS[name](value)
         if problem:
-            raise WishError(f"tfserving_allocator_conf.{name}", problem, f"{value!r} was given")
+            raise WishError(
+                f"tfserving_allocator_conf.{name}",
+                problem,
+                f"{value if isinstance(value, (int, float)) and abs(value) < 10**19 else quoted(value)} was given",
+            )
     return overrides
 
 

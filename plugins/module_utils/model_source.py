@@ -7,23 +7,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import web_address
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    WishError,
+    described,
+    key_path,
+    kind,
+    nearest,
+)
 
 TYPES = ("path", "http")
 PLANNED_TYPES = ("mlflow", "s3", "s3-compatible")
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# A header's name is a token of RFC 9110.
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def source_type(path: str, value: Any) -> str:
     """Check the type; those that are meant to come are told apart from misspellings."""
     if isinstance(value, str) and value in TYPES:
         return str(value)
-    if value in PLANNED_TYPES:
+    if isinstance(value, str) and value in PLANNED_TYPES:
         raise WishError(path, f"is '{value}', which is not yet supported", "use path or http")
     raise WishError(path, f"is {described(value)}", nearest(value, TYPES) or f"choose one of {', '.join(TYPES)}")
 
@@ -31,12 +39,18 @@ def source_type(path: str, value: Any) -> str:
 def sha256(path: str, value: Any) -> str | dict[str, str]:
     """Check one digest, or a mapping of versions to digests."""
     if isinstance(value, Mapping):
-        return {str(_version_key(path, key)): _digest(f"{path}.{key}", digest) for key, digest in value.items()}
+        return _digests(path, value)
     return _digest(path, value)
 
 
-def _version_key(path: str, key: Any) -> int:
-    return fields.version(f"{path}.{key}", int(key) if isinstance(key, str) and key.isdecimal() else key)
+def _digests(path: str, value: Mapping[Any, Any]) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for key, digest in value.items():
+        version = str(fields.version(key_path(path, key), key))
+        if version in result:
+            raise WishError(f"{path}.{version}", "stands twice, as a number and as text", "keep one of them")
+        result[version] = _digest(f"{path}.{version}", digest)
+    return result
 
 
 def _digest(path: str, value: Any) -> str:
@@ -45,12 +59,27 @@ def _digest(path: str, value: Any) -> str:
     raise WishError(path, f"is {described(value)}", "give the 64 hexadecimal digits that sha256sum prints")
 
 
+def headers(path: str, value: Any) -> dict[str, str]:
+    """Check the headers of a request; none of it is ever shown, as every part may be a credential."""
+    result = {}
+    for number, (name, entry) in enumerate(fields.mapping(path, value).items(), start=1):
+        if not _HEADER.fullmatch(name):
+            raise WishError(path, f"holds a name, the {number}. one, that no header can have", "write 'Name: value'")
+        if isinstance(entry, bool) or not isinstance(entry, (str, int, float)):
+            raise WishError(key_path(path, name), f"is {kind(entry)}", "give a text on one line")
+        text = fields.one_line(key_path(path, name), str(entry))
+        if not text.isascii():
+            raise WishError(key_path(path, name), "holds a letter that no header can", "use ASCII")
+        result[name] = text
+    return result
+
+
 FIELDS: dict[str, fields.Check] = {
     "type": source_type,
     "uri": fields.text,
     "sha256": sha256,
     "remote": fields.boolean,
-    "headers": fields.mapping,
+    "headers": headers,
 }
 
 
@@ -62,7 +91,7 @@ def source(path: str, value: Any) -> dict[str, Any]:
             raise WishError(f"{path}.{key}", "is missing", "give a source its type (path or http) and its uri")
     for name in _PLACEHOLDER.findall(wish["uri"]):
         if name != "version":
-            raise WishError(f"{path}.uri", f"holds the placeholder {{{name}}}", "only {version} is filled in")
+            raise WishError(f"{path}.uri", "holds a placeholder other than {version}", "only {version} is filled in")
     _address(path, wish)
     for key, meant_for in (("remote", "path"), ("headers", "http")):
         if key in wish and wish["type"] != meant_for:
@@ -78,13 +107,13 @@ def _address(path: str, wish: Mapping[str, Any]) -> None:
         if scheme:
             raise WishError(
                 f"{path}.uri",
-                f"begins with {scheme[0]}, but the type is path",
+                "begins with a scheme such as https://, but the type is path",
                 "use type http for http(s) addresses, or give a directory or an archive",
             )
         return
-    parts = urlsplit(wish["uri"].replace("{version}", "0"))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WishError(f"{path}.uri", f"is {described(wish['uri'])}", "begin it with https://HOST/ or http://HOST/")
+    parts = web_address.parts(wish["uri"].replace("{version}", "0"))
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", wish["uri"]):
+        raise WishError(f"{path}.uri", "is no address of the web", "begin it with https://HOST/ or http://HOST/")
     if parts.password is not None:
         raise WishError(
             f"{path}.uri", "holds a password, which would show up in logs", "give it through source.headers"

@@ -8,12 +8,18 @@ A policy is a mapping that names only what differs from ``DEFAULTS``. Unknown ke
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import release_ids, sandbox_paths, server_flags
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    release_ids,
+    sandbox_paths,
+    server_flags,
+    wish_bounds,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 ROOT = "host_plan_policy"
@@ -128,6 +134,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# Of what a path of a request may hold, what nobody escapes.
+_METRICS_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,254}")
+
+
 def _release(path: str, value: Any) -> str:
     try:
         server_flags.parse_version(value)
@@ -148,15 +158,9 @@ def _part(path: str, value: Any) -> float:
     raise WishError(path, f"is {described(value)}", f"give a share from {SMALLEST_PART:g} to 1")
 
 
-def _directory(path: str, value: Any) -> str:
-    if isinstance(value, str) and value.startswith("/") and value == value.strip():
-        return value.rstrip("/") or "/"
-    raise WishError(path, f"is {described(value)}", "give an absolute path")
-
-
 def _served_directory(path: str, value: Any) -> str:
     """Read the path of a directory that servers read: there must be such a directory where they run."""
-    found = "/" + posixpath.normpath(_directory(path, value)).lstrip("/")
+    found = fields.directory(path, value)
     hidden = sandbox_paths.hidden(found)
     if hidden:
         raise WishError(path, f"is {described(value)}, {hidden}", "give a directory such as /srv/tfserving")
@@ -173,8 +177,8 @@ def _names(path: str, value: Any) -> list[str]:
 
 def _metrics_path(path: str, value: Any) -> str:
     # The server compares the path part of a request with this text, exactly.
-    if isinstance(value, str) and value.startswith("/") and not any(sign in value for sign in " ?#\n"):
-        return value
+    if isinstance(value, str) and _METRICS_PATH.fullmatch(value):
+        return str(value)
     raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
 
 
@@ -235,6 +239,9 @@ CHECKS: dict[str, Any] = {
 def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``policy`` with every setting it leaves out; raises WishErrors for what is unknown or impossible."""
     refusals = Refusals()
+    for place, value in policy.items() if isinstance(policy, Mapping) else ():
+        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value)
+    refusals.stop()
     given = dict(policy) if isinstance(policy, Mapping) else policy or {}
     overrides = given.pop(OVERRIDES, None) if isinstance(given, dict) else None
     result = _complete("", given, DEFAULTS, CHECKS, refusals)
@@ -269,7 +276,7 @@ def _complete(
     # The result shares what it does not change with DEFAULTS: the planner reads policies and never writes them.
     result = dict(defaults)
     if not isinstance(given, Mapping):
-        refusals.add(WishError(_path(place), f"is {described(given)}", "give a mapping"))
+        refusals.add(WishError(_path(place), f"is {kind(given)}", "give a mapping"))
         return result
     for key, value in given.items():
         inner = f"{place}.{key}" if place else str(key)

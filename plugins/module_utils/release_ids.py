@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils import web_address, wish_fields
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, nearest, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
 ROOT = "/opt/tfserving/releases"
@@ -43,6 +44,8 @@ _REPOSITORY = re.compile(
 _TAG = re.compile(r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~-]*")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+# It becomes a part of a unit's ExecStart=.
+_INNER = re.compile(r"[A-Za-z0-9._+@=,/-]{1,255}")
 _DOCKER_HUB = "docker.io"
 
 
@@ -100,7 +103,7 @@ def release(
         return of_archive(version, **_archive_fields(f"{ARCHIVES}.{version}", entry), root=root)
     if method == "apt":
         return of_package(version, package, root)
-    raise WishError(METHOD, f"{method!r} is no method", nearest(method, METHODS) or "use apt, image or archive")
+    raise WishError(METHOD, f"{quoted(method)} is no method", nearest(method, METHODS) or "use apt, image or archive")
 
 
 def of_image(version: str, reference: Any, root: str = ROOT, binary: str | None = None) -> dict[str, Any]:
@@ -109,7 +112,9 @@ def of_image(version: str, reference: Any, root: str = ROOT, binary: str | None 
     image = parse_image(reference, where)
     binary = binary or BINARY
     if not binary.startswith("/") or ".." in binary.split("/"):
-        raise WishError(where, f"the binary {binary!r} is no path inside the image", "write it from the image's root")
+        raise WishError(
+            where, f"the binary {quoted(binary)} is no path inside the image", "write it from the image's root"
+        )
     return _plan(release_id(image.name, image.digest), root, image.source, image.digest, binary)
 
 
@@ -120,23 +125,26 @@ def of_archive(
     where = f"{ARCHIVES}.{checked_version(version)}"
     if not uri or not isinstance(uri, str):
         raise WishError(where, "names no uri", "add uri: a path, or an address that begins with https://")
-    if "://" in uri and not re.match(r"https?://[^/]", uri):
-        problem = f"{public(uri)} is no address that can be fetched"
+    wish_fields.one_line(f"{where}.uri", uri)
+    parts = web_address.parts(uri)
+    if "://" in uri and not (parts and parts.scheme in ("http", "https") and parts.hostname):
+        problem = "is no address that can be fetched"
         raise WishError(f"{where}.uri", problem, "begin it with https:// or http://, or give a path")
     if not sha256:
         raise WishError(where, "names no sha256", "add sha256: HEX as sha256sum prints it")
     digest = _digest(f"sha256:{sha256}", f"{where}.sha256", "write the 64 hexadecimal digits that sha256sum prints")
     inner = binary or PROGRAM
-    if inner.startswith("/") or inner.endswith("/") or ".." in inner.split("/"):
-        problem = f"{inner!r} is no path inside the archive"
-        raise WishError(f"{where}.binary", problem, "write it relative to the archive's top")
+    if not isinstance(inner, str) or not _INNER.fullmatch(inner) or {"", ".", ".."} & set(inner.split("/")):
+        problem = f"{quoted(inner)} is no path inside the archive"
+        remedy = "write it relative to the archive's top"
+        raise WishError(f"{where}.binary", problem, remedy)
     return _plan(release_id(PROGRAM, digest), root, public(uri) if "://" in uri else uri, digest, inner, chroot=False)
 
 
 def of_package(version: str, package: str = PACKAGE, root: str = ROOT) -> dict[str, Any]:
     """Return the release that a copy of an installed package makes. It runs on the host's tree; no digest is known."""
     if not _PACKAGE.fullmatch(str(package)):
-        raise WishError("package", f"{package!r} is no package's name", f"write it as {PACKAGE}")
+        raise WishError("package", f"{quoted(package)} is no package's name", f"write it as {PACKAGE}")
     named = f"{package}@{checked_version(version)}"
     return _plan(named, root, f"{package}={version}", "", BINARY, chroot=False)
 
@@ -150,7 +158,7 @@ def release_id(name: str, digest: str) -> str:
 def parse_image(reference: Any, where: str) -> Image:
     """Return what an image's reference says; raises WishError naming ``where``."""
     if not isinstance(reference, str) or not reference:
-        raise WishError(where, f"is {described(reference)}", "write REPOSITORY@sha256:DIGEST")
+        raise WishError(where, f"is {kind(reference) if reference else 'empty'}", "write REPOSITORY@sha256:DIGEST")
     place, at, digest = reference.strip().rpartition("@")
     if not at or ":" not in digest or "/" in digest:
         raise WishError(where, "names no digest", "append @sha256:... as `skopeo inspect` prints it")
@@ -163,7 +171,10 @@ def parse_image(reference: Any, where: str) -> Image:
 
 def _image_on_host(transport: str, path: str, digest: str, where: str) -> Image:
     if not path.startswith("/"):
-        raise WishError(where, f"{path!r} is not an absolute path", f"write {transport}/PATH@{digest}")
+        raise WishError(where, "names no absolute path", f"write {transport}/PATH@{digest}")
+    wish_fields.one_line(where, path)
+    if ".." in path.split("/"):
+        raise WishError(where, "names a path with '..'", "give the path as it is after them")
     return Image(transport, path, digest)
 
 
@@ -175,7 +186,7 @@ def _image_of_registry(place: str, digest: str, where: str) -> Image:
         remedy = (
             "write registry.example/path/name@sha256:..., oci:/DIRECTORY@sha256:... or docker-archive:/FILE@sha256:..."
         )
-        raise WishError(where, f"{shown_place(place)!r} is no repository", remedy)
+        raise WishError(where, "names no repository", remedy)
     host, slash, _rest = place.partition("/")
     if not slash:
         return Image(REGISTRY, f"{_DOCKER_HUB}/library/{place}", digest)
@@ -183,28 +194,23 @@ def _image_of_registry(place: str, digest: str, where: str) -> Image:
     return Image(REGISTRY, place if named else f"{_DOCKER_HUB}/{place}", digest)
 
 
-def shown_place(place: str) -> str:
-    """Return a repository as it may be shown: without what stands before an ``@``, which may be a password."""
-    return place.rpartition("@")[2]
-
-
 def checked_version(version: Any) -> str:
     """Return a version that may stand in a name; raises WishError."""
-    if not _VERSION.fullmatch(str(version)):
-        raise WishError(VERSION, f"{version!r} is no version", "write it as 2.19.1")
+    if not _VERSION.fullmatch(str(version)) or len(str(version)) > 64:
+        raise WishError(VERSION, f"{quoted(version)} is no version", "write it as 2.19.1")
     return str(version)
 
 
 def _digest(text: str, where: str, remedy: str) -> str:
     algorithm, _colon, digits = text.partition(":")
     if algorithm != "sha256" or not _HEX.fullmatch(digits.lower()):
-        raise WishError(where, f"{text!r} is no SHA-256 digest", remedy)
+        raise WishError(where, "holds no SHA-256 digest", remedy)
     return f"sha256:{digits.lower()}"
 
 
 def _entry(variable: str, version: str, entries: Any, example: str) -> Any:
     if entries is not None and not isinstance(entries, Mapping):
-        raise WishError(variable, f"is {described(entries)}", f'map versions: "{version}": {example}')
+        raise WishError(variable, f"is {kind(entries)}", f'map versions: "{version}": {example}')
     named = {str(key): value for key, value in (entries or {}).items()}
     if named.get(str(version)) is None:
         raise WishError(variable, f"has no entry for {version}", f'add one: "{version}": {example}')
@@ -213,11 +219,11 @@ def _entry(variable: str, version: str, entries: Any, example: str) -> Any:
 
 def _archive_fields(where: str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, Mapping):
-        raise WishError(where, f"is {described(entry)}", "write {uri: PATH, sha256: HEX}")
+        raise WishError(where, f"is {kind(entry)}", "write {uri: PATH, sha256: HEX}")
     known = ("uri", "sha256", "binary")
     for key in entry:
         if key not in known:
-            raise WishError(f"{where}.{key}", "is unknown", nearest(key, known) or f"known are {', '.join(known)}")
+            raise wish_fields.unknown_key(where, key, "an archive", known)
     return {key: entry.get(key) for key in known}
 
 

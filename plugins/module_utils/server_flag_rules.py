@@ -47,7 +47,7 @@ def check_channel_arguments(value: str, path: str) -> None:
         key, *values = item.split("=")
         if len(values) != 1 or not key.strip():
             fault = "two equals signs, the server cuts it at the second" if len(values) > 1 else "no key=value"
-            raise WishError(path, f"the item '{item}' has {fault}", "write 'key=value,key=value'")
+            raise WishError(path, f"an item has {fault}", "write 'key=value,key=value'")
 
 
 # The checks that tables/flag_rules.yml names under "form".

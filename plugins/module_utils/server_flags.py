@@ -17,11 +17,23 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    WishError,
+    described,
+    is_shown,
+    key_path,
+    kind,
+    nearest,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.server_flag_rules import FORMS, check_together
 from ansible_collections.tfserving.fleet.plugins.module_utils.table_file import table
 
 Release = tuple[int, int, int]
+
+# A line of a unit holds them all, and the kernel takes 128 KiB for one argument.
+LONGEST_STRING = 4096
+
+_RELEASE = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:-?rc[0-9]{1,6})?")
 
 INTEGER_BITS = {"int32": 32, "int64": 64}
 
@@ -39,7 +51,7 @@ def arguments(flags: Mapping[str, Any], version: str, path: str = "flags") -> li
     """
     release = parse_version(version)
     if not isinstance(flags, Mapping):
-        raise WishError(path, f"flags are a mapping of names to values, not {described(flags)}", "write 'name: value'")
+        raise WishError(path, f"flags are a mapping of names to values, not {kind(flags)}", "write 'name: value'")
     wishes = {name: value for name, value in flags.items() if value is not None}
     for name in wishes:
         _check_name(name, release, version, path)
@@ -56,7 +68,7 @@ def known_flags(version: str) -> dict[str, dict[str, Any]]:
 
 def parse_version(version: object) -> Release:
     """Return ``"2.19.1"`` as ``(2, 19, 1)``; a suffix such as ``-rc0`` counts as the release it leads to."""
-    found = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)(?:-?rc\d+)?", version) if isinstance(version, str) else None
+    found = _RELEASE.fullmatch(version) if isinstance(version, str) else None
     if not found:
         problem = f"{described(version)} is not a release of the server"
         raise WishError("version", problem, 'write three numbers in quotes, such as "2.19.1"')
@@ -86,16 +98,19 @@ def _has(release: Release, row: Mapping[str, Any]) -> bool:
 def _check_name(name: object, release: Release, version: str, path: str) -> None:
     row = _flags().get(name) if isinstance(name, str) else None
     if row is None:
-        _refuse_unknown(name, release, f"{path}.{name}")
+        _refuse_unknown(name, release, path)
     elif not _has(release, row):
         problem = f"needs {row['since']} or newer, this host gets {version}"
         raise WishError(f"{path}.{name}", problem, "leave it out or raise tfserving_version")
 
 
-def _refuse_unknown(name: object, release: Release, path: str) -> None:
+def _refuse_unknown(name: object, release: Release, flags: str) -> None:
+    path = f"{flags}.{name}" if isinstance(name, str) and is_shown(name.lstrip("-")) else key_path(flags, name)
     if isinstance(name, str) and name.startswith("-"):
-        raise WishError(path, "the name carries its dashes", f"write '{name.lstrip('-')}'")
-    answer = table("flag_rules")["not_flags"].get(name)
+        bare = name.lstrip("-")
+        remedy = f"write '{bare}'" if is_shown(bare) else "write it without them"
+        raise WishError(path, "the name carries its dashes", remedy)
+    answer = table("flag_rules")["not_flags"].get(name) if isinstance(name, str) else None
     if answer:
         raise WishError(path, "no release of the server has this flag", answer)
     guess = nearest(name, [known for known, row in _flags().items() if _has(release, row)])
@@ -124,14 +139,19 @@ def _write_integer(row: Mapping[str, Any], value: object, path: str) -> str:
         raise WishError(path, f"needs a whole number, not {described(value)}", _number_remedy(value))
     bits = INTEGER_BITS[row["type"]]
     if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-        raise WishError(path, f"{value} does not fit into {bits} bits", f"stay within ±{2 ** (bits - 1) - 1}")
+        raise WishError(
+            path,
+            f"{value if abs(value) < 10**20 else described(value)} does not fit into {bits} bits",
+            f"stay within ±{2 ** (bits - 1) - 1}",
+        )
     return str(int(value))
 
 
 def _write_float(row: Mapping[str, Any], value: object, path: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise WishError(path, f"needs a number, not {described(value)}", _number_remedy(value))
-    number = Decimal(repr(float(value)))
+    # An int beyond what a float holds cannot be told from infinity.
+    number = Decimal(repr(float(value))) if abs(value) < 1e300 else Decimal("inf")
     if not number.is_finite():
         raise WishError(path, f"needs a number, not {described(value)}", "write a finite number")
     return f"{number:f}"  # never an exponent: 0.00001, not 1e-05
@@ -140,7 +160,9 @@ def _write_float(row: Mapping[str, Any], value: object, path: str) -> str:
 def _write_string(row: Mapping[str, Any], value: object, path: str) -> str:
     if not isinstance(value, str):
         raise WishError(path, f"needs a string, not {described(value)}", "put the value in quotes")
-    if re.search(r"[\x00-\x1f\x7f]", value):
+    if len(value.encode("utf-8", "replace")) > LONGEST_STRING:
+        raise WishError(path, f"is longer than {LONGEST_STRING} bytes", "write a shorter text")
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", value):
         raise WishError(path, "holds a line break or another control character", "write one line of plain text")
     return str(value)
 
@@ -155,7 +177,7 @@ WRITERS: dict[str, Callable[[Mapping[str, Any], object, str], str]] = {
 
 
 def _number_remedy(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", value):
         return f"write {value} without quotes, and let a template end in '| int' or '| float'"
     return "write a number"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
 CERTIFICATE = "tfserving_tls_certificate"
 KEY = "tfserving_tls_key"
@@ -20,6 +20,9 @@ def check(certificate: str, key: str, client_ca: str, now: datetime | None = Non
 
     All are PEM texts, empty for none.
     """
+    for name, value in ((CERTIFICATE, certificate), (KEY, key), (CLIENT_CA, client_ca)):
+        if not isinstance(value, str) or not value.isascii():
+            raise WishError(name, f"is {kind(value)}, not PEM text", "begin it with its -----BEGIN line")
     if not certificate:
         for name, value in ((KEY, key), (CLIENT_CA, client_ca)):
             if value:

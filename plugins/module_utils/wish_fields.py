@@ -8,12 +8,19 @@ plain data or raises WishError. None of them looks at any other value; rules tha
 
 from __future__ import annotations
 
-import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    WishError,
+    described,
+    is_shown,
+    key_path,
+    kind,
+    nearest,
+)
 
 Check = Callable[[str, Any], Any]
 
@@ -23,9 +30,27 @@ INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
 LABEL_NAME = re.compile(r"\w+", re.ASCII)
+# UUIDs and MIG ids, old and new ("MIG-GPU-UUID/1/0").
+GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1
+# Whole numbers as people and templates write them. Zeros in front mean octal to some readers.
+DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+# A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
+LONGEST_INSTANCE = 64
+# A directory of its own, whose staged twin has a longer name.
+LONGEST_MODEL = 128
+LONGEST_LINE = 4096
+# Comparing each with each takes the square of it.
+MOST_ENTRIES = 1000
+# With it the planner's own figures stay far below what their types hold.
+LARGEST_COUNT = 1_000_000
+# A path of the host; the deepest file below it stays within the kernel's 4096.
+LONGEST_PATH = 1024
+LONGEST_PART = 255
+# What no shell, no unit and no mount option reads in any way of its own.
+_PATH = re.compile(r"/[A-Za-z0-9._+@=,/-]+")
 
 
 def plain(value: Any) -> Any:
@@ -40,7 +65,10 @@ def plain(value: Any) -> Any:
 def unknown_key(path: str, key: object, of: str, known: Iterable[str]) -> WishError:
     """Return the refusal of a key that nobody would ever read."""
     known = list(known)
-    remedy = nearest(key, known) or f"the keys of {of} are {', '.join(known)}"
+    guess = nearest(key, known)
+    remedy = guess or f"the keys of {of} are {', '.join(known)}"
+    if not guess and not is_shown(key):
+        return WishError(path, f"holds a key that is none of {of}", remedy)
     return WishError(f"{path}.{key}", f"is not a key of {of}", remedy)
 
 
@@ -49,47 +77,104 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def decimal(value: Any) -> Any:
+    """Return plain decimal digits as the number that they are, and anything else as it is.
+
+    ``-e version=2`` and templates with text around them give text by nature.
+    """
+    return int(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
+
+
 def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number") -> Check:
-    """Return a check for a whole number within bounds."""
+    """Return a check for a whole number within bounds, which may be written in plain decimal digits."""
     bounds = f"from {least}" if most == LARGEST_INT64 else f"from {least} to {most}"
 
     def check(path: str, value: Any) -> int:
-        if is_whole(value) and least <= value <= most:
-            return value
-        raise WishError(path, f"is {described(value)}", f"give {what} {bounds}, without quotes")
+        number = decimal(value)
+        if is_whole(number) and least <= number <= most:
+            return int(number)
+        how = " in plain decimal digits" if isinstance(value, str) else ""
+        raise WishError(path, f"is {described(value)}", f"give {what} {bounds}{how}")
 
     return check
+
+
+def count(what: str = "a whole number", least: int = 1) -> Check:
+    """Return a check for how many of something there are."""
+    return whole(least, LARGEST_COUNT, what)
 
 
 version = whole(what="a version, which is a whole number")
 
 
-def positive(path: str, value: Any) -> float:
-    """Check a number above zero."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
-        return value
-    raise WishError(path, f"is {described(value)}", "give a number above 0, without quotes")
+def within(least: float, most: float, what: str = "a number") -> Check:
+    """Return a check for a number that need not be whole."""
+
+    def check(path: str, value: Any) -> float:
+        number = decimal(value)
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and least <= number <= most:
+            return number
+        raise WishError(path, f"is {described(value)}", f"give {what} from {least:g} to {most:g}")
+
+    return check
+
+
+# A thousandth and a million: beyond, shares of CPUs and memory are rounding errors.
+positive = within(0.001, 1e6)
+milliseconds = within(0.001, 86_400_000, "milliseconds")
+
+# What templates make of a truth: YAML's words, and Python's.
+TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 
 
 def boolean(path: str, value: Any) -> bool:
-    """Check a true or false."""
+    """Check a true or false, which may be the text that a template made of it."""
     if isinstance(value, bool):
         return value
-    raise WishError(path, f"is {described(value)}", "give true or false, without quotes")
+    if isinstance(value, str) and value in TRUTHS:
+        return TRUTHS[value]
+    raise WishError(path, f"is {described(value)}", "give true or false")
 
 
-def text(path: str, value: Any) -> str:
-    """Check a text that says something, on one line."""
-    if isinstance(value, str) and value.strip() and not any(sign in value for sign in "\n\r\0"):
-        return str(value)
-    raise WishError(path, f"is {described(value)}", "give a text on one line")
+def one_line(path: str, value: Any) -> str:
+    """Check a text without control characters, which may be a secret: it is never shown."""
+    if not isinstance(value, str) or not value.strip():
+        raise WishError(
+            path, f"is {kind(value)}" if not isinstance(value, str) else "is empty", "give a text on one line"
+        )
+    if any(unicodedata.category(sign) == "Cc" or sign in "\u2028\u2029" for sign in value):
+        raise WishError(path, "holds a line break or another control character", "give a text on one line")
+    if len(value.encode()) > LONGEST_LINE:
+        raise WishError(path, f"is longer than {LONGEST_LINE} bytes", "give a shorter text")
+    return str(value)
+
+
+text = one_line
+
+
+def directory(path: str, value: Any) -> str:
+    """Check an absolute path of the host that may stand in units, mounts and commands; returns it normalised."""
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise WishError(path, f"is {described(value)}", "give an absolute path")
+    parts = value.strip("/").split("/")
+    if not value.strip("/"):
+        raise WishError(path, "is the root of the host", "give a directory of its own")
+    if not _PATH.fullmatch(value):
+        raise WishError(
+            path, "holds a sign that units or commands read otherwise", "use letters, digits and . _ + @ = , -"
+        )
+    if any(part in ("", ".", "..") for part in parts):
+        raise WishError(path, "holds an empty part, '.' or '..'", "give the path as it is after them")
+    if len(value) > LONGEST_PATH or any(len(part) > LONGEST_PART for part in parts):
+        raise WishError(path, "is too long", f"use at most {LONGEST_PATH} bytes, and {LONGEST_PART} between slashes")
+    return "/" + "/".join(parts)
 
 
 def mapping(path: str, value: Any) -> dict[str, Any]:
     """Check a mapping and return a copy of it."""
     if isinstance(value, Mapping):
         return plain(value)
-    raise WishError(path, f"is {described(value)}", "give a mapping of names to values")
+    raise WishError(path, f"is {kind(value)}", "give a mapping of names to values")
 
 
 def one_of(*choices: str) -> Check:
@@ -105,11 +190,13 @@ def one_of(*choices: str) -> Check:
     return check
 
 
-def named(pattern: re.Pattern[str], allowed: str) -> Check:
+def named(pattern: re.Pattern[str], allowed: str, longest: int) -> Check:
     """Return a check for a name that is safe in units, paths and addresses."""
 
     def check(path: str, value: Any) -> str:
         if isinstance(value, str) and pattern.fullmatch(value):
+            if len(value) > longest:
+                raise WishError(path, f"is {len(value)} characters long", f"use at most {longest}")
             return str(value)
         remedy = "write the name in quotes" if is_whole(value) else f"use {allowed}, beginning with a letter or digit"
         raise WishError(path, f"is {described(value)}, which cannot be a name", remedy)
@@ -117,16 +204,18 @@ def named(pattern: re.Pattern[str], allowed: str) -> Check:
     return check
 
 
-instance_name = named(INSTANCE_NAME, "letters, digits, '-' and '_'")
-model_name = named(MODEL_NAME, "letters, digits, '.', '-' and '_'")
+instance_name = named(INSTANCE_NAME, "letters, digits, '-' and '_'", LONGEST_INSTANCE)
+model_name = named(MODEL_NAME, "letters, digits, '.', '-' and '_'", LONGEST_MODEL)
 
 
 def distinct(path: str, value: Any, check: Check) -> list[Any]:
     """Check a list of at least one entry, none of them twice."""
     if not isinstance(value, (list, tuple)):
-        raise WishError(path, f"is {described(value)}", "give a list")
+        raise WishError(path, f"is {kind(value)}", "give a list")
     if not value:
         raise WishError(path, "is an empty list", "name at least one")
+    if len(value) > MOST_ENTRIES:
+        raise WishError(path, f"holds {len(value)} entries", f"give at most {MOST_ENTRIES}")
     entries = [check(f"{path}[{position}]", entry) for position, entry in enumerate(value)]
     for position, entry in enumerate(entries):
         if entry in entries[:position]:
@@ -141,7 +230,7 @@ def versions(path: str, value: Any) -> list[int]:
 
 def sizes(path: str, value: Any) -> list[int]:
     """Check a list of batch sizes; their order matters and is checked with the other batching fields."""
-    return distinct(path, value, whole(what="a batch size"))
+    return distinct(path, value, count("a batch size"))
 
 
 def model_names(path: str, value: Any) -> list[str]:
@@ -151,26 +240,24 @@ def model_names(path: str, value: Any) -> list[str]:
 
 def cpus(path: str, value: Any) -> int | None:
     """Check ``auto`` (returned as None) or a count of cores."""
-    if value == "auto":
-        return None
-    if is_whole(value) and value >= 1:
-        return value
-    raise WishError(path, f"is {described(value)}", "give 'auto' or a count of cores from 1, without quotes")
+    return None if value == "auto" else count("'auto' or a count of cores")(path, value)
 
 
 def gpu_id(path: str, value: Any) -> int | str:
     """Check one index, UUID or MIG id."""
-    if is_whole(value) and value >= 0:
-        return value
-    if isinstance(value, str) and value.strip():
-        return int(value) if value.isdecimal() else str(value)
+    number = decimal(value)
+    if is_whole(number) and 0 <= number <= LARGEST_COUNT:
+        return int(number)
+    if isinstance(value, str) and GPU_ID.fullmatch(value):
+        return str(value)
     raise WishError(path, f"is {described(value)}", "give the index, UUID or MIG id of a GPU as nvidia-smi -L shows it")
 
 
 def gpus(path: str, value: Any) -> int | list[int | str]:
     """Check a count of GPUs (0 for none) or a list of particular ones."""
-    if is_whole(value) and value >= 0:
-        return value
+    number = decimal(value)
+    if is_whole(number) and 0 <= number <= LARGEST_COUNT:
+        return int(number)
     if isinstance(value, (list, tuple)):
         return distinct(path, value, gpu_id) if value else 0
     raise WishError(
@@ -184,7 +271,7 @@ PORT_FIELDS: dict[str, Check] = {"grpc": whole(1, 65535, "a port"), "rest": whol
 def fields(path: str, value: Any, of: str, known: Mapping[str, Check]) -> dict[str, Any]:
     """Check a mapping key by key; keys without a value count as not given."""
     if not isinstance(value, Mapping):
-        raise WishError(path, f"is {described(value)}", f"give {of} as a mapping with the keys {', '.join(known)}")
+        raise WishError(path, f"is {kind(value)}", f"give {of} as a mapping with the keys {', '.join(known)}")
     result = {}
     for key, entry in value.items():
         if key not in known:
@@ -203,20 +290,25 @@ def labels(path: str, value: Any) -> dict[str, int]:
     """Check a mapping of labels to versions."""
     result = {}
     for name, target in mapping(path, value).items():
-        if not LABEL_NAME.fullmatch(name):
-            raise WishError(f"{path}.{name}", "cannot be a label", "use letters, digits and '_'")
+        if not LABEL_NAME.fullmatch(name) or len(name) > LONGEST_MODEL:
+            raise WishError(key_path(path, name), "cannot be a label", "use letters, digits and '_'")
         result[name] = version(f"{path}.{name}", target)
     return result
 
 
 def serve_all(path: str, value: Any) -> bool:
     """Check the value of ``all``, for which only true makes sense."""
-    if value is True:
+    if value is True or value == "true":
         return True
     raise WishError(path, f"is {described(value)}", "write 'all: true', or choose 'latest' or 'versions' instead")
 
 
-SERVE_FIELDS: dict[str, Check] = {"latest": whole(), "all": serve_all, "versions": versions, "labels": labels}
+SERVE_FIELDS: dict[str, Check] = {
+    "latest": whole(1, MOST_ENTRIES),
+    "all": serve_all,
+    "versions": versions,
+    "labels": labels,
+}
 
 
 def serve(path: str, value: Any) -> dict[str, Any]:
@@ -250,14 +342,14 @@ def examples(path: str, value: Any) -> Any:
     """Check the rows of a probe."""
     if isinstance(value, (list, tuple)) and value:
         return plain(value)
-    raise WishError(path, f"is {described(value)}", "give a list of at least one row")
+    raise WishError(path, f"is {kind(value)}", "give a list of at least one row")
 
 
 def columns(path: str, value: Any) -> Any:
     """Check the inputs of a probe: a mapping of names to tensors, or one bare tensor."""
     if isinstance(value, (Mapping, list, tuple)) and value:
         return plain(value)
-    raise WishError(path, f"is {described(value)}", "give a mapping of input names to values")
+    raise WishError(path, f"is {kind(value)}", "give a mapping of input names to values")
 
 
 def anything(_path: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 
@@ -17,7 +17,7 @@ def entries(path: str, value: Any, refusals: Refusals) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
-        problem = f"is {described(value)}"
+        problem = f"is {kind(value)}"
         refusals.add(WishError(path, problem, "give a list of mappings, each beginning with '- name:'"))
         return []
     _refuse_repeated_names(path, value, refusals)
@@ -29,7 +29,7 @@ def _refuse_repeated_names(path: str, wishes: Any, refusals: Refusals) -> None:
     for position, wish in enumerate(wishes):
         name = wish.get("name") if isinstance(wish, Mapping) else None
         if isinstance(name, str) and first.setdefault(name, position) != position:
-            problem = f"repeats '{name}', the name of {path}[{first[name]}]"
+            problem = f"repeats {quoted(name)}, the name of {path}[{first[name]}]"
             refusals.add(WishError(f"{path}[{position}].name", problem, "give each a name of its own"))
 
 
@@ -38,7 +38,7 @@ def entry(
 ) -> dict[str, Any] | None:
     """Check each key of one wish by itself and return the values given; None where the wish is no mapping at all."""
     if not isinstance(wish, Mapping):
-        refusals.add(WishError(path, f"is {described(wish)}", f"give {of} as a mapping with a name"))
+        refusals.add(WishError(path, f"is {kind(wish)}", f"give {of} as a mapping with a name"))
         return None
     result = {}
     for key, value in wish.items():

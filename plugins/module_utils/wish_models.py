@@ -51,10 +51,10 @@ FIELDS: dict[str, fields.Check] = {
     "version": fields.version,
     "versions": fields.versions,
     "serve": fields.serve,
-    "keep": fields.whole(what="a count of versions"),
+    "keep": fields.whole(1, fields.MOST_ENTRIES, "a count of versions"),
     "contract": fields.contract,
     "probe": fields.probe,
-    "memory_mb": fields.whole(what="the size of one loaded version in MB, a whole number"),
+    "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
 }
 
 

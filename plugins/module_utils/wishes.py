@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import plan_policy, wish_instances, wish_models
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    plan_policy,
+    wish_bounds,
+    wish_instances,
+    wish_models,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors
 from ansible_collections.tfserving.fleet.plugins.module_utils.wish_instances import INSTANCES, InstanceWish
 from ansible_collections.tfserving.fleet.plugins.module_utils.wish_models import MODELS, ModelWish
@@ -36,6 +41,9 @@ def read(instances: Any, models: Any, policy: Mapping[str, Any]) -> Wishes:
     Raises WishErrors with everything that is wrong.
     """
     refusals = Refusals()
+    for variable, value in ((MODELS, models), (INSTANCES, instances)):
+        refusals.check(wish_bounds.check, variable, value)
+    refusals.stop()
     known = wish_models.read(models, refusals)
     names = [model.name for model in known if model.name]
     wanted = wish_instances.read(instances, names, policy["jemalloc"]["enabled"], refusals)

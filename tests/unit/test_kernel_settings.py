@@ -131,12 +131,12 @@ def test_a_key_that_looks_like_a_slip_is_kept_and_warned_of():
         ({"sysctl": {"vm.swappiness": True}}, "kernel_tuning_sysctl.vm.swappiness: is the boolean true; give 1"),
         (
             {"sysctl": {"vm.swappiness": "1\nkernel.panic = 1"}},
-            "kernel_tuning_sysctl.vm.swappiness: is the string '1\\nkernel.panic = 1';"
+            "kernel_tuning_sysctl.vm.swappiness: is a string;"
             " give a number or a line of text, or null to leave it alone",
         ),
         ({"sysctl": []}, "kernel_tuning_sysctl: is a list; give a mapping of names to values"),
         ({"thp": "on"}, "kernel_tuning_thp: is the string 'on'; choose from madvise, always, never or keep"),
-        ({"governor": "per formance"}, "kernel_tuning_governor: is the string 'per formance'; give its name, or keep"),
+        ({"governor": "per formance"}, "kernel_tuning_governor: is a string; give its name, or keep"),
         (
             {"energy_preference": "balance_power"},
             "kernel_tuning_energy_preference: has no effect beside kernel_tuning_governor: performance, under which"
@@ -148,7 +148,7 @@ def test_a_key_that_looks_like_a_slip_is_kept_and_warned_of():
         ),
         (
             {"modules": ["a b"]},
-            "kernel_tuning_modules: the string 'a b' is not the name of a kernel module; write it as in tcp_bbr",
+            "kernel_tuning_modules: a string is not the name of a kernel module; write it as in tcp_bbr",
         ),
         ({"thpp": "never"}, "kernel_tuning_thpp: is not a setting of the kernel's tuning; did you mean 'thp'?"),
     ],

@@ -244,14 +244,14 @@ def test_a_value_of_the_wrong_type_is_refused(flag, value, message):
         (
             "grpc_channel_arguments",
             "a=1,b",
-            "the item 'b' has no key=value; write 'key=value,key=value'",
+            "an item has no key=value; write 'key=value,key=value'",
         ),
-        ("grpc_channel_arguments", "a=1,", "the item '' has no key=value; write 'key=value,key=value'"),
-        ("grpc_channel_arguments", "=1", "the item '=1' has no key=value; write 'key=value,key=value'"),
+        ("grpc_channel_arguments", "a=1,", "an item has no key=value; write 'key=value,key=value'"),
+        ("grpc_channel_arguments", "=1", "an item has no key=value; write 'key=value,key=value'"),
         (
             "grpc_channel_arguments",
             "a=b=c",
-            "the item 'a=b=c' has two equals signs, the server cuts it at the second; write 'key=value,key=value'",
+            "an item has two equals signs, the server cuts it at the second; write 'key=value,key=value'",
         ),
         (
             "model_base_path",

@@ -27,7 +27,7 @@ LIST = "wish.model_config_list"
         ),
         (
             [model(name="a:b")],
-            "config[0].name: the string 'a:b' holds a slash or a colon, so no REST path can name the model; "
+            "config[0].name: a string holds a slash or a colon, so no REST path can name the model; "
             "use letters, digits, '_', '-' and '.'",
         ),
         (

@@ -63,20 +63,20 @@ MODELS = [
     ({"name": "-x"}, "beginning with a letter or digit"),
     ({"name": 7}, "tfserving_models[0].name: is the number 7, which cannot be a name; write the name in quotes"),
     (
-        {"version": "7"},
-        "tfserving_models[0].version: is the string '7'; give a version, which is a whole number from 1",
+        {"version": "07"},
+        "tfserving_models[0].version: is the string '07'; give a version, which is a whole number",
     ),
     ({"version": 0}, "tfserving_models[0].version: is the number 0; give a version"),
     ({"version": -1}, "tfserving_models[0].version: is the number -1"),
     ({"version": 7.5}, "tfserving_models[0].version: is the fraction 7.5"),
     ({"version": True}, "tfserving_models[0].version: is the boolean true"),
-    ({"version": 2**63}, "tfserving_models[0].version: is the number 9223372036854775808"),
+    ({"version": 2**63}, "tfserving_models[0].version: is a number beyond 64 bits; stay within"),
     ({"version": None}, "tfserving_models[0].version: is missing; give either version (one) or versions (a list)"),
     ({"versions": [6, 7]}, "tfserving_models[0].version: repeats what versions says; give either version"),
     ({"versions": [], "version": None}, "tfserving_models[0].versions: is an empty list; name at least one"),
     ({"versions": [7, 7], "version": None}, "tfserving_models[0].versions[1]: names 7 a second time; leave it out"),
     ({"source": None}, "tfserving_models[0].source: is missing; say where the model comes from"),
-    ({"source": "/srv/x"}, "tfserving_models[0].source: is the string '/srv/x'; give a source as a mapping"),
+    ({"source": "/srv/x"}, "tfserving_models[0].source: is a string; give a source as a mapping"),
     ({"source": {"type": "path"}}, "tfserving_models[0].source.uri: is missing"),
     ({"source": {"uri": "/srv"}}, "tfserving_models[0].source.type: is missing"),
     ({"source": {**FIXED, "type": "mlflow"}}, "source.type: is 'mlflow', which is not yet supported; use path or http"),
@@ -89,17 +89,17 @@ MODELS = [
         {"source": {**FIXED, "url": "x"}},
         "tfserving_models[0].source.url: is not a key of a source; did you mean 'uri'?",
     ),
-    ({"source": {**FIXED, "uri": "https://x.example/y"}}, "source.uri: begins with https://, but the type is path"),
+    ({"source": {**FIXED, "uri": "https://x.example/y"}}, "source.uri: begins with a scheme such as https://, but"),
     (
         {"source": {**FIXED, "uri": "/srv/{name}"}},
-        "source.uri: holds the placeholder {name}; only {version} is filled in",
+        "source.uri: holds a placeholder other than {version}; only {version} is filled in",
     ),
     (
         {"source": {**FIXED, "headers": {}}},
         "source.headers: means nothing for the type path; leave it out or use type http",
     ),
     ({"source": {**HTTP, "remote": True}}, "source.remote: means nothing for the type http"),
-    ({"source": {**FIXED, "remote": "yes"}}, "source.remote: is the string 'yes'; give true or false, without quotes"),
+    ({"source": {**FIXED, "remote": "yes"}}, "source.remote: is the string 'yes'; give true or false"),
     ({"source": {**HTTP, "uri": "ftp://x.example/y"}}, "begin it with https://HOST/ or http://HOST/"),
     ({"source": {**HTTP, "uri": "https:///y"}}, "begin it with https://HOST/"),
     (
@@ -135,7 +135,7 @@ MODELS = [
         {"serve": {"versions": [7], "labels": {"stable": 6}}},
         "labels.stable: points at version 6, which is not served; add",
     ),
-    ({"serve": {"versions": [7], "labels": {"a b": 7}}}, "serve.labels.a b: cannot be a label; use letters, digits"),
+    ({"serve": {"versions": [7], "labels": {"a b": 7}}}, "serve.labels.(a key): cannot be a label; use letters"),
     ({"keep": 0}, "tfserving_models[0].keep: is the number 0; give a count of versions from 1"),
     (
         {"keep": 1, "serve": {"latest": 2}},
@@ -170,16 +170,16 @@ INSTANCES = [
     ({"name": "../etc"}, "which cannot be a name"),
     ({"models": None}, "tfserving_instances[0].models: is missing; list the models that the instance serves"),
     ({"models": []}, "tfserving_instances[0].models: is an empty list; name at least one"),
-    ({"models": "ranker"}, "tfserving_instances[0].models: is the string 'ranker'; give a list"),
+    ({"models": "ranker"}, "tfserving_instances[0].models: is a string; give a list"),
     ({"models": ["rankr"]}, "models[0]: names 'rankr', which is not in tfserving_models; did you mean 'ranker'?"),
     ({"models": ["x"]}, "models[0]: names 'x', which is not in tfserving_models; add it to tfserving_models"),
     ({"models": ["ranker", "ranker"]}, "tfserving_instances[0].models[1]: names ranker a second time; leave it out"),
     ({"profile": "latncy"}, "tfserving_instances[0].profile: is the string 'latncy'; did you mean 'latency'?"),
     ({"profile": "x"}, "profile: is the string 'x'; choose one of latency, balanced, throughput"),
-    ({"slo_p99_ms": 0}, "tfserving_instances[0].slo_p99_ms: is the number 0; give a number above 0"),
+    ({"slo_p99_ms": 0}, "tfserving_instances[0].slo_p99_ms: is the number 0; give milliseconds from 0.001 to 8.64e+07"),
     (
-        {"slo_p99_ms": "50"},
-        "tfserving_instances[0].slo_p99_ms: is the string '50'; give a number above 0, without quotes",
+        {"slo_p99_ms": "5e1"},
+        "tfserving_instances[0].slo_p99_ms: is the string '5e1'; give milliseconds from 0.001 to 8.64e+07",
     ),
     ({"gpus": -1}, "tfserving_instances[0].gpus: is the number -1; give a count of GPUs (0 for none), or a list"),
     ({"gpus": True}, "tfserving_instances[0].gpus: is the boolean true"),
@@ -187,7 +187,7 @@ INSTANCES = [
     ({"gpus": [0, "0"]}, "tfserving_instances[0].gpus[1]: names 0 a second time"),
     ({"gpus": [1.5]}, "tfserving_instances[0].gpus[0]: is the fraction 1.5; give the index, UUID or MIG id of a GPU"),
     ({"cpus": 0}, "tfserving_instances[0].cpus: is the number 0; give 'auto' or a count of cores from 1"),
-    ({"cpus": "4"}, "tfserving_instances[0].cpus: is the string '4'"),
+    ({"cpus": "4.0"}, "tfserving_instances[0].cpus: is the string '4.0'"),
     ({"weight": -1}, "tfserving_instances[0].weight: is the number -1"),
     (
         {"ports": {"http": 80}},
@@ -202,16 +202,16 @@ INSTANCES = [
         {"batching": {"max_batchsize": 8}},
         "batching.max_batchsize: is not a key of batching; did you mean 'max_batch_size'?",
     ),
-    ({"batching": {"max_batch_size": "8"}}, "batching.max_batch_size: is the string '8'"),
+    ({"batching": {"max_batch_size": "+8"}}, "batching.max_batch_size: is a string; give a whole number"),
     ({"batching": {"enabled": False, "max_batch_size": 8}}, "batching.max_batch_size: is set while enabled is false"),
     ({"flags": ["--port=1"]}, "tfserving_instances[0].flags: is a list; give a mapping of names to values"),
-    ({"environment": {"1A": "x"}}, "environment.1A: cannot be the name of a variable; use letters"),
-    ({"environment": {"A": True}}, "environment.A: is the boolean true, which programs read in different ways; write"),
-    ({"environment": {"A": "x\ny"}}, "environment.A: holds a line break; give a value on one line"),
+    ({"environment": {"1A": "x"}}, "environment: holds a name, the 1. one, that no variable can have"),
+    ({"environment": {"A": True}}, "environment.A: is a boolean, which programs read in different ways; write"),
+    ({"environment": {"A": "x\ny"}}, "environment.A: holds a line break or another control character"),
     ({"environment": {"A": ["x"]}}, "environment.A: is a list; give a text or a number"),
     (
         {"environment": {"TF_FORCE_GPU_ALLOW_GROWTH": "True"}},
-        "is the string 'True', which TensorFlow does not understand",
+        "is neither of the two words that TensorFlow understands",
     ),
     ({"environment": {"TF_NUM_INTEROP_THREADS": 4}}, "set flags.tensorflow_inter_op_parallelism instead"),
     ({"environment": {"TF_NUM_INTRAOP_THREADS": 4}}, "set flags.tensorflow_intra_op_parallelism instead"),
@@ -232,9 +232,9 @@ def test_an_instance_that_cannot_be_is_refused(keys, message):
     ("instances", "models", "message"),
     [
         (None, {"name": "x"}, "tfserving_models: is a mapping; give a list of mappings, each beginning with '- name:'"),
-        (None, ["ranker"], "tfserving_models[0]: is the string 'ranker'; give a model as a mapping with a name"),
+        (None, ["ranker"], "tfserving_models[0]: is a string; give a model as a mapping with a name"),
         (None, [model(), model()], "tfserving_models[1].name: repeats 'ranker', the name of tfserving_models[0]; give"),
-        ("main", None, "tfserving_instances: is the string 'main'; give a list of mappings"),
+        ("main", None, "tfserving_instances: is a string; give a list of mappings"),
         (
             [instance(), instance()],
             None,
@@ -255,7 +255,7 @@ def test_lists_that_contradict_themselves_are_refused(instances, models, message
 
 def test_everything_that_is_wrong_is_told_at_once():
     with pytest.raises(WishErrors) as caught:
-        read([instance(profil="x"), instance("b", cpus=0)], [model(version="7")])
+        read([instance(profil="x"), instance("b", cpus=0)], [model(version="07")])
     first, count, *others = str(caught.value).splitlines()
     assert first.startswith("tfserving_models[0].version: ")
     assert count == "and 2 more:"
@@ -329,7 +329,7 @@ def test_what_is_legal_and_probably_not_meant_is_a_warning(instances, models, wa
     [
         ({"housekeping": {}}, "host_plan_policy.housekeping: is not a key of the policy; did you mean 'housekeeping'?"),
         ({"memory": {"proces_mb": 1}}, "host_plan_policy.memory.proces_mb: is not a key of the policy; did you mean"),
-        ({"memory": 1}, "host_plan_policy.memory: is the number 1; give a mapping"),
+        ({"memory": 1}, "host_plan_policy.memory: is a number; give a mapping"),
         ({"install_method": "yum"}, "tfserving_install_method: is the string 'yum'; choose one of apt, image, archive"),
         (
             {"version": "2.19"},
@@ -342,11 +342,12 @@ def test_what_is_legal_and_probably_not_meant_is_a_warning(instances, models, wa
             "tfserving_model_root: is the string '/home/ml/models', and that is in /home, which the servers do not see"
             " (ProtectHome= of their unit); give a directory such as /srv/tfserving",
         ),
-        ({"paths": {"models": "/var/../tmp//m"}}, "and that is in /tmp, in place of which each server has an"),
+        ({"paths": {"models": "/tmp/m"}}, "and that is in /tmp, in place of which each server has an"),
+        ({"paths": {"models": "/var/../tmp//m"}}, "tfserving_model_root: holds an empty part, '.' or '..'"),
         ({"paths": {"models": "//root"}}, "and that is in /root, which the servers do not see"),
         ({"paths": {"models": "/run/user/0/m"}}, "and that is in /run, which is empty after a boot"),
         ({"paths": {"models": "/dev/shm/m"}}, "and that is in /dev, of which the servers see the common devices alone"),
-        ({"paths": {"models": "/"}}, "tfserving_model_root: is the string '/', the root of all directories; give"),
+        ({"paths": {"models": "/"}}, "tfserving_model_root: is the root of the host; give a directory of its own"),
         ({"paths": {"models": "/etc/tfserving/models"}}, "and that is in /etc/tfserving, where the instances' own"),
         ({"releases": {"root": "/home/r"}}, "tfserving_release_root: is the string '/home/r', and that is in /home"),
         (

@@ -1,0 +1,119 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the roles' own variables may look like, where their argument specs say no more than that they are texts.
+
+They become lines of units, of apt's files and of commands. Models, instances and the policy are in wishes.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import web_address, wish_bounds
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+_UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
+_MIRROR = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
+_APT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~-]{0,127}")
+_FINGERPRINT = re.compile(r"(0[xX])?[0-9A-Fa-f ]{40,60}")
+
+
+def _optional(check: fields.Check) -> fields.Check:
+    """Return a check that lets an empty text, which stands for none, pass."""
+    return lambda path, value: value if value in ("", None) else check(path, value)
+
+
+def _each(check: fields.Check) -> fields.Check:
+    """Return a check of every entry of a list."""
+
+    def checked(path: str, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple)):
+            raise WishError(path, f"is {kind(value)}", "give a list")
+        return [check(f"{path}[{number}]", entry) for number, entry in enumerate(value)]
+
+    return checked
+
+
+def _matching(pattern: re.Pattern[str], remedy: str) -> fields.Check:
+    def check(path: str, value: Any) -> str:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        raise WishError(path, f"is {described(value)}", remedy)
+
+    return check
+
+
+def address(path: str, value: Any) -> str:
+    """Check an address that is kept where everybody on a host can read it, and logged: nothing in it may be secret."""
+    line = fields.one_line(path, value)
+    parts = web_address.parts(line)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", line):
+        raise WishError(path, "is no address of the web", "begin it with https://HOST/ or http://HOST/")
+    _refuse_secrets(path, line)
+    return line
+
+
+def key_source(path: str, value: Any) -> str:
+    """Check where a key comes from: an address, or a file of the controller."""
+    return address(path, value) if "://" in fields.one_line(path, value) else value
+
+
+def _refuse_secrets(path: str, line: str) -> None:
+    secret = web_address.secret_parts(line)
+    if secret:
+        problem = f"holds a {' and a '.join(secret)}, which would show up in files and logs that many can read"
+        raise WishError(path, problem, "use an address without; apt takes credentials from /etc/apt/auth.conf.d")
+
+
+def _mirror(path: str, value: Any) -> str:
+    if isinstance(value, str) and "@" in value:
+        problem = "holds a user, which would show up in logs"
+        raise WishError(path, problem, "give it through tfserving_registry_credentials")
+    return _matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value)
+
+
+_WORD = _matching(_APT_WORD, "use letters, digits and . _ / + ~ -")
+
+CHECKS: dict[str, fields.Check] = {
+    "tfserving_model_root": fields.directory,
+    "tfserving_release_root": fields.directory,
+    "model_repository_staging": _optional(fields.directory),
+    "tfserving_fleet_bundle": _optional(fields.directory),
+    "bundle_dir": fields.directory,
+    "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "use a name that groupadd takes"),
+    "tfserving_open_files": fields.whole(1024, 2**30, "a limit"),
+    "tfserving_keep_releases": fields.whole(1, fields.MOST_ENTRIES, "a count of releases"),
+    "tfserving_registry_mirrors": _each(_mirror),
+    "tfserving_apt_repository_uri": address,
+    "tfserving_apt_suite": _WORD,
+    "tfserving_apt_key_url": key_source,
+    "tfserving_apt_key_fingerprint": _matching(_FINGERPRINT, "give its 40 hexadecimal digits"),
+    "tfserving_apt_key_warn_days": fields.whole(0, 3650, "days"),
+    "model_repository_download_timeout": fields.whole(1, 86_400, "seconds"),
+    "model_repository_min_free_mb": fields.whole(0, 10**9, "MiB"),
+    "nvidia_driver_repository_uri": _optional(address),
+    "nvidia_driver_key_url": _optional(key_source),
+    "nvidia_driver_key_fingerprint": _optional(_matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
+    "nvidia_driver_version": _optional(_WORD),
+    "nvidia_driver_kernel": _WORD,
+    "nvidia_driver_clients": _each(_matching(_UNIT, "name a unit, or a pattern of units")),
+    "nvidia_driver_reboot_timeout": fields.whole(1, 86_400, "seconds"),
+    "nvidia_driver_expected_gpus": fields.whole(0, fields.MOST_ENTRIES, "a count of GPUs"),
+    "cpu_partition_reboot_timeout": fields.whole(1, 86_400, "seconds"),
+    "host_plan_gpu_pci_vendors": _each(_matching(re.compile(r"0x[0-9a-f]{4}"), "write a PCI vendor as 0x10de")),
+}
+
+
+def check(variables: Mapping[str, Any]) -> None:
+    """Raise WishErrors with all that is wrong with the roles' variables, by name."""
+    refusals = Refusals()
+    for name, value in variables.items():
+        before = len(refusals.errors)
+        refusals.check(wish_bounds.check, name, value)
+        if name in CHECKS and len(refusals.errors) == before:
+            refusals.check(CHECKS[name], name, value)
+    refusals.stop()

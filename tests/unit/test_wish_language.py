@@ -1,0 +1,361 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How values may be written, what no value may be, and that a refusal never repeats what may be secret."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    address_rules,
+    plan_policy,
+    registry_logins,
+    release_ids,
+    role_wishes,
+    tls_pair,
+    wish_bounds,
+    wishes,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from planner_cases import instance, model
+
+SECRET = "Tr0ub4dor"
+DIGEST = "ab" * 32
+HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
+
+
+def read(instances, models=None):
+    return wishes.read(instances, models or [model()], plan_policy.complete({}))
+
+
+def problems(instances=None, models=None):
+    return wishes.problems(instances, models or [model()])
+
+
+# Whole numbers as text ------------------------------------------------------------------------------------------------
+
+
+def test_plain_digits_are_the_numbers_that_they_are():
+    source = {**HTTP, "sha256": {"2": DIGEST, "3": DIGEST}}
+    given = model(source=source, version=None, versions=["2", 3], keep="4", memory_mb="100")
+    given["serve"] = {"versions": ["2"], "labels": {"stable": "2"}}
+    wish = instance(gpus="1", cpus="2", ports={"grpc": "9000", "rest": "9001"}, slo_p99_ms="50", weight="2")
+    wish["batching"] = {"max_batch_size": "8", "allowed_batch_sizes": ["4", "8"]}
+    found = read([wish], [given])
+    one, (ranker,) = found.instances[0], found.models.values()
+    assert (one.gpus, one.cpus, one.ports, one.slo_p99_ms, one.weight) == (1, 2, {"grpc": 9000, "rest": 9001}, 50, 2)
+    assert one.batching == {"max_batch_size": 8, "allowed_batch_sizes": [4, 8]}
+    assert (ranker.versions, ranker.keep, ranker.memory_mb) == ([2, 3], 4, 100)
+    assert ranker.serve == {"versions": [2], "labels": {"stable": 2}}
+    assert ranker.source["sha256"] == {"2": DIGEST, "3": DIGEST}
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "1e3", "+1", " 1 ", "1_000", "\u0661", "1.0", "0x10", "-1", "", "1\n", "9" * 20]
+)
+@pytest.mark.parametrize("key", ["version", "keep", "memory_mb"])
+def test_other_ways_to_write_a_number_are_refused(key, text):
+    (found,) = problems(models=[model(**{key: text})])
+    assert found.startswith(f"tfserving_models[0].{key}: is ")
+    assert found.endswith("in plain decimal digits")
+
+
+def test_leading_zeros_are_refused_in_one_sentence():
+    assert problems([instance(ports={"grpc": "010"})]) == [
+        "tfserving_instances[0].ports.grpc: is the string '010'; give a port from 1 to 65535 in plain decimal digits"
+    ]
+
+
+def test_a_version_that_has_two_digests_is_refused():
+    (found,) = problems(models=[model(source={**HTTP, "sha256": {7: DIGEST, "7": DIGEST}})])
+    assert found == "tfserving_models[0].source.sha256.7: stands twice, as a number and as text; keep one of them"
+
+
+@pytest.mark.parametrize(("text", "truth"), [("true", True), ("True", True), ("false", False), ("False", False)])
+def test_the_text_that_a_template_makes_of_a_truth_is_one(text, truth):
+    found = read(None, [model(source={"type": "path", "uri": "/srv/x", "remote": text})])
+    assert found.models["ranker"].source["remote"] is truth
+
+
+@pytest.mark.parametrize("text", ["yes", "on", "1", "TRUE", "", " true"])
+def test_other_texts_are_no_truths(text):
+    (found,) = problems(models=[model(source={"type": "path", "uri": "/srv/x", "remote": text})])
+    assert found.startswith("tfserving_models[0].source.remote: is ")
+
+
+# What no value may be -------------------------------------------------------------------------------------------------
+
+RECURSIVE: list = []
+RECURSIVE.append(RECURSIVE)
+DEEP: list = []
+for _level in range(5000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (RECURSIVE, "tfserving_models: is nested deeper than 32 levels; look for an alias to what it stands in"),
+        (DEEP, "tfserving_models: is nested deeper than 32 levels; look for an alias to what it stands in"),
+        ([0] * 300_000, "tfserving_models: holds more than 200000 values; make it smaller"),
+        ([10**400], "tfserving_models[0]: is a number beyond 64 bits; stay within ±9223372036854775807"),
+        ([int("9" * 4300) * 10], "tfserving_models[0]: is a number beyond 64 bits; stay within ±9223372036854775807"),
+        ([{"probe": float("nan")}], "tfserving_models[0].probe: is no finite number; write a number that JSON knows"),
+        (
+            [{"probe": [float("inf")]}],
+            "tfserving_models[0].probe[0]: is no finite number; write a number that JSON knows",
+        ),
+        (["\ud800"], "tfserving_models[0]: holds half a character (a surrogate); write the character itself"),
+        (["a\0"], "tfserving_models[0]: holds a NUL, which no file and no program can; remove it"),
+        (["x" * 300_000], "tfserving_models[0]: is a text of 300000 characters; stay within 262144"),
+        ([datetime.date(2026, 1, 1)], "tfserving_models[0]: is a date; write it in quotes, as text"),
+        ([{("a", "b"): 1}], "tfserving_models[0]: holds a key that is none of a model; the keys"),
+    ],
+)
+def test_what_no_variable_may_hold(value, problem):
+    found = wishes.problems(None, value)
+    assert found[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        ({"weight": 10**400}, "tfserving_instances[0].weight: is a number beyond 64 bits; stay within"),
+        (
+            {"slo_p99_ms": 1e306},
+            "tfserving_instances[0].slo_p99_ms: is the fraction 1e+306; give milliseconds from 0.001 to",
+        ),
+        ({"name": "a" * 300}, "tfserving_instances[0].name: is 300 characters long; use at most 64"),
+        (
+            {"ports": {"grpc": 99999}},
+            "tfserving_instances[0].ports.grpc: is the number 99999; give a port from 1 to 65535",
+        ),
+        (
+            {"ports": {"rest": "abc"}},
+            "tfserving_instances[0].ports.rest: is the string 'abc'; give a port from 1 to 65535",
+        ),
+        (
+            {"ports": {"rest": True}},
+            "tfserving_instances[0].ports.rest: is the boolean true; give a port from 1 to 65535",
+        ),
+        (
+            {"environment": {"A": "\x1b[2J"}},
+            "tfserving_instances[0].environment.A: holds a line break or another control",
+        ),
+        (
+            {"environment": {"A": "x" * 70_000}},
+            "tfserving_instances[0].environment.A: is longer than 65536 bytes; put it",
+        ),
+        ({"environment": {"LD_PRELOAD": "/a:../b"}}, "tfserving_instances[0].environment.LD_PRELOAD: "),
+        ({"flags": {"grpc_socket_path": "x" * 5000}}, ""),
+    ],
+)
+def test_an_instance_that_would_break_later_is_refused_now(wish, problem):
+    if problem:
+        assert problems([instance(**wish)])[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        (
+            {"serve": {"latest": 2**62}},
+            "tfserving_models[0].serve.latest: is the number 4611686018427387904; give a whole",
+        ),
+        ({"name": "a" * 300}, "tfserving_models[0].name: is 300 characters long; use at most 128"),
+        (
+            {"source": {**HTTP, "uri": "https://[::1/x"}},
+            "tfserving_models[0].source.uri: is no address of the web; begin",
+        ),
+        (
+            {"source": {**HTTP, "uri": "https://h:abc/x"}},
+            "tfserving_models[0].source.uri: is no address of the web; begin",
+        ),
+    ],
+)
+def test_a_model_that_would_break_later_is_refused_now(wish, problem):
+    assert problems(models=[model(**wish)])[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("models", "is the string 'models'; give an absolute path"),
+        ("/", "is the root of the host; give a directory of its own"),
+        ("//", "is the root of the host; give a directory of its own"),
+        ("/a/../etc", "holds an empty part, '.' or '..'; give the path as it is after them"),
+        ("/a//b", "holds an empty part, '.' or '..'; give the path as it is after them"),
+        ("/a/./b", "holds an empty part, '.' or '..'; give the path as it is after them"),
+        ("/a\nExecStartPre=+/bin/touch /pwned", "holds a sign that units or commands read otherwise; use letters"),
+        ("/a b", "holds a sign that units or commands read otherwise; use letters"),
+        ("/a%n", "holds a sign that units or commands read otherwise; use letters"),
+        ("/a:b", "holds a sign that units or commands read otherwise; use letters"),
+        ("/a\\", "holds a sign that units or commands read otherwise; use letters"),
+        ("/$HOME", "holds a sign that units or commands read otherwise; use letters"),
+        ("/" + "a" * 256, "is too long; use at most 1024 bytes, and 255 between slashes"),
+        ("/a" * 600, "is too long; use at most 1024 bytes, and 255 between slashes"),
+        (5, "is the number 5; give an absolute path"),
+    ],
+)
+@pytest.mark.parametrize("name", sorted(name for name, check in role_wishes.CHECKS.items() if name.endswith("_root")))
+def test_every_path_passes_one_check(name, path, problem):
+    with pytest.raises(WishError) as refused:
+        role_wishes.check({name: path})
+    assert str(refused.value).startswith(f"{name}: {problem}")
+
+
+def test_the_planner_refuses_such_a_path_by_itself():
+    with pytest.raises(WishError, match=r"^tfserving_model_root: holds a sign that units or commands read otherwise"):
+        plan_policy.complete({"paths": {"models": "/a\nb"}})
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("fe80::1%eth0", "names a zone, and systemd drops such an address without a word; leave out the %"),
+        ("10.0.0.0/255.0.0.0", "'10.0.0.0/255.0.0.0' is neither an address nor a network; write it as"),
+        ("10.0.0.0/08", "'10.0.0.0/08' is neither an address nor a network; write it as"),
+        ("::ffff:10.0.0.1", "is an IPv4 address in IPv6's clothes, which no packet carries; write its IPv4 form"),
+        (167772160, "is a number; write the address in quotes"),
+        ("10.0.0.1\nIPAddressAllow=any", "a string is neither an address nor a network; write it as"),
+    ],
+)
+def test_addresses_that_systemd_or_nft_would_misread_are_refused(address, problem):
+    with pytest.raises(WishError) as refused:
+        address_rules.networks([address])
+    assert str(refused.value).startswith(f"tfserving_allow_from[0]: {problem}")
+
+
+# Secrets --------------------------------------------------------------------------------------------------------------
+
+AT_MODEL = [
+    {"source": {**HTTP, "uri": f"htps://me:{SECRET}@h/x"}},
+    {"source": {**HTTP, "uri": f"https://me:{SECRET}@h/x"}},
+    {"source": {**HTTP, "uri": f"https://{SECRET}@[::1/x"}},
+    {"source": {**HTTP, "uri": f"https://h/x?sig={SECRET}\n"}},
+    {"source": {**HTTP, "uri": f"https://h/{{{SECRET}}}"}},
+    {"source": {**HTTP, "uri": {"x": SECRET}}},
+    {"source": {"type": "path", "uri": f"{SECRET}://x"}},
+    {"source": {**HTTP, "sha256": f"sha256:{SECRET}"}},
+    {"source": f"https://{SECRET}@h/x"},
+    {"source": {**HTTP, "headers": f"Authorization: Bearer {SECRET}"}},
+    {"source": {**HTTP, "headers": [f"Authorization: Bearer {SECRET}"]}},
+    {"source": {**HTTP, "headers": {"Authorization": f"Bearer {SECRET}\n"}}},
+    {"source": {**HTTP, "headers": {"Authorization": [SECRET]}}},
+    {"source": {**HTTP, "headers": {f"Authorization Bearer {SECRET}": None}}},
+    {"source": {**HTTP, "header": {"Authorization": SECRET}}},
+    {"source": {**HTTP, f"https://{SECRET}@h/x": None}},
+    {f"{SECRET}=1": 1},
+    {"version": f"https://{SECRET}@h"},
+    {"name": f"{SECRET}: x"},
+    {"serve": {"labels": {f"{SECRET}!": 1}, "versions": [7]}},
+    {"probe": f"Bearer {SECRET}"},
+]
+AT_INSTANCE = [
+    {"environment": f"TOKEN={SECRET}"},
+    {"environment": [f"TOKEN={SECRET}"]},
+    {"environment": {f"TOKEN={SECRET}": None}},
+    {"environment": {"TOKEN": {"a": SECRET}}},
+    {"environment": {"TOKEN": f"{SECRET}\n"}},
+    {"environment": {"TOKEN": f"{SECRET}\x1b"}},
+    {"environment": {"TF_FORCE_GPU_ALLOW_GROWTH": SECRET}},
+    {"environment": {"CUDA_VISIBLE_DEVICES": SECRET}},
+    {"enviroment": {"TOKEN": SECRET}},
+    {"flags": f"--x={SECRET}!"},
+    {"flags": {f"--x={SECRET}": 1}},
+    {"batching": {f"x={SECRET}": 1}},
+]
+
+
+@pytest.mark.parametrize("keys", AT_MODEL, ids=str)
+def test_a_refused_model_never_repeats_what_may_be_secret(keys):
+    found = problems([], [model(**keys)])
+    assert found
+    assert SECRET not in "\n".join(found)
+
+
+@pytest.mark.parametrize("keys", AT_INSTANCE, ids=str)
+def test_a_refused_instance_never_repeats_what_may_be_secret(keys):
+    from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+    from planner_cases import box
+
+    with pytest.raises(WishError) as refused:
+        host_plan(box(0), [instance(**keys)], [model()], {"jemalloc": {"enabled": False}})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "entry"),
+    [
+        ("image", f"me:{SECRET}@registry.example/X:y@sha256:{DIGEST}"),
+        ("image", f"me:{SECRET}@registry.example/x"),
+        ("image", f"https://h/x?token={SECRET}@sha256:{DIGEST}"),
+        ("image", f"x@{SECRET}:y"),
+        ("image", {"a": SECRET}),
+        ("archive", f"https://{SECRET}@h/x"),
+        ("archive", {"uri": f"htps://{SECRET}@h/x", "sha256": DIGEST}),
+        ("archive", {"uri": f"https://{SECRET}@[::1/x", "sha256": DIGEST}),
+        ("archive", {"uri": "/x", "sha256": DIGEST, "binary": {"a": SECRET}}),
+        ("archive", {"uri": "/x", "sha256": {"a": SECRET}}),
+        ("archive", {f"https://{SECRET}@h/x": None}),
+        ("archive", 5),
+        ("archive", {"uri": 5, "sha256": DIGEST}),
+    ],
+    ids=str,
+)
+def test_a_refused_release_never_repeats_what_may_be_secret(method, entry):
+    with pytest.raises(WishError) as refused:
+        release_ids.release("2.19.1", method, {"2.19.1": entry}, {"2.19.1": entry})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        SECRET,
+        [SECRET],
+        {"h": SECRET},
+        {"h": {"username": "a", "password": {"x": SECRET}}},
+        {"h": {"username": f"{SECRET}:x", "password": "x"}},
+        {"h": {"username": "a", "password": f"{SECRET}\n"}},
+        {f"me:{SECRET}@h": {"username": "a", "password": "b"}},
+        {5: {"username": "a", "password": "b"}},
+    ],
+    ids=str,
+)
+def test_refused_credentials_are_never_repeated(credentials):
+    with pytest.raises(WishError) as refused:
+        registry_logins.auths(credentials)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", [[SECRET], {"a": SECRET}, 5, f"{SECRET}", f"-----BEGIN {SECRET}", "\ud800", None])
+def test_a_refused_key_is_never_repeated(key):
+    with pytest.raises(WishError) as refused:
+        tls_pair.check("x", key, "")
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tfserving_apt_repository_uri", f"https://{SECRET}@mirror.example/apt"),
+        ("tfserving_apt_key_url", f"https://mirror.example/key?token={SECRET}"),
+        ("nvidia_driver_repository_uri", f"https://me:{SECRET}@mirror.example/apt"),
+        ("tfserving_registry_mirrors", [f"me:{SECRET}@mirror.example"]),
+        ("tfserving_apt_suite", f"stable\nSigned-By: {SECRET}!"),
+        ("tfserving_release_root", f"/opt/{SECRET} x"),
+    ],
+)
+def test_what_many_can_read_may_hold_no_secret(name, value):
+    with pytest.raises(WishError) as refused:
+        role_wishes.check({name: value})
+    assert str(refused.value).startswith(name)
+    assert SECRET not in str(refused.value)
+
+
+def test_bounds_name_the_place_and_never_the_value():
+    with pytest.raises(WishError) as refused:
+        wish_bounds.check("x", {"a": [{f"{SECRET}=1": float("nan")}]})
+    assert str(refused.value) == "x.a[0].(a key): is no finite number; write a number that JSON knows"
