@@ -17,7 +17,7 @@ options:
     elements: dict
     required: true
   models:
-    description: The models of the plan. Read are C(name) and C(probe).
+    description: The models of the plan. Read are C(name), C(probe) and C(contract).
     type: list
     elements: dict
     default: []

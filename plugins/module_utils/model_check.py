@@ -78,13 +78,10 @@ def fit(model: SavedModel, demands: Demands) -> None:
         if demands.contract:
             words = signatures.departures(demands.contract, graph.signatures)
             if words:
-                raise RefusalError(f"it departs from the contract: {words}", CONTRACT_REMEDY, "contract")
+                raise RefusalError(f"it departs from the contract: {words}", signatures.CONTRACT_REMEDY, "contract")
         words = signatures.unbatchable(graph.signatures, demands.signature) if demands.batching else ""
         if words:
             raise RefusalError(*unbatched(words, demands.batching))
-
-
-CONTRACT_REMEDY = "export a model that keeps it, or correct the contract"
 
 
 def unbatched(words: str, instances: tuple[str, ...]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import version_names
+from ansible_collections.tfserving.fleet.plugins.module_utils import signatures, version_names
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
     AVAILABLE,
     END,
@@ -24,7 +24,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     served_version,
     shortened,
     wanted_versions,
-    zero_request,
+    zero_requests,
 )
 
 # Long enough to recognise an answer, short enough for a line of a report.
@@ -33,6 +33,7 @@ ANSWER_CHARS = 200
 # "Not now": the queue is full or the label table is not there yet. Everything else is the server's last word.
 _PASSING = (429, 503)
 _REFUSED = 400
+_PROBE_REMEDY = "give it a probe, or probe: false to serve it without proof"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Expectation:
     versions: tuple[int, ...]
     labels: Mapping[str, int] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = True
+    """Whether a prediction is to prove it; `probe: false` says no."""
+    batched: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ def expectations(
     instance: Mapping[str, Any], models: Sequence[Mapping[str, Any]], model_root: str
 ) -> list[Expectation]:
     """Return what ``instance`` (an entry of the plan) must serve, its version policies resolved on this host's disk."""
-    probes = {model["name"]: model.get("probe") or {} for model in models}
-    return [_expectation(config, probes, model_root) for config in _configs(instance)]
+    wishes = {model["name"]: model for model in models}
+    batched = bool((instance.get("flags") or {}).get("enable_batching"))
+    return [_expectation(config, wishes.get(config["name"], {}), model_root, batched) for config in _configs(instance)]
 
 
 def _configs(instance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -80,14 +86,17 @@ def _configs(instance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return config if config is not None else [{"name": name} for name in instance.get("models", [])]
 
 
-def _expectation(config: Mapping[str, Any], probes: Mapping[str, Any], model_root: str) -> Expectation:
+def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root: str, batched: bool) -> Expectation:
     base_path = config.get("base_path") or f"{model_root}/{config['name']}"
     return Expectation(
         model=config["name"],
         base_path=base_path,
         versions=tuple(wanted_versions(config.get("model_version_policy"), versions_on_disk(base_path))),
         labels={label: int(version) for label, version in (config.get("version_labels") or {}).items()},
-        probe=probes.get(config["name"], {}),
+        probe=wish.get("probe") or {},
+        contract=wish.get("contract") or {},
+        asked=wish.get("probe") is not False,
+        batched=batched,
     )
 
 
@@ -149,6 +158,32 @@ def label_shortfalls(client: Client, expected: Expectation) -> list[str]:
     return found
 
 
+def misfit(client: Client, expected: Expectation) -> str:
+    """Return how a served version departs from its contract or from its instance's batching, or an empty text.
+
+    Out of the server's own metadata, so that it holds for versions of any origin. Raises UnreachableError.
+    """
+    if not expected.contract and not expected.batched:
+        return ""
+    for version in expected.versions:
+        try:
+            found = signatures.of_metadata(client.metadata(expected.model, version=version))
+        except ServerError as error:
+            return f"model {expected.model} version {version} tells no metadata ({error})"
+        problem = _misfit(expected, found)
+        if problem:
+            return f"model {expected.model} version {version} {problem}"
+    return ""
+
+
+def _misfit(expected: Expectation, found: Mapping[str, signatures.Signature]) -> str:
+    words = signatures.departures(expected.contract, found) if expected.contract else ""
+    if words:
+        return f"departs from its contract: {words}; {signatures.CONTRACT_REMEDY}"
+    words = signatures.unbatchable(found, expected.contract.get("signature_name")) if expected.batched else ""
+    return f"cannot be served in batches: {words}; {signatures.BATCHING_REMEDY}" if words else ""
+
+
 def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     """Ask for a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
 
@@ -157,10 +192,10 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     given = given_request(expected.probe)
     made_up = not {"instances", "inputs"} & set(given)
     try:
-        body = zero_request(client.metadata(expected.model), given.get("signature_name")) if made_up else given
+        body = _fitting(client, expected, given.get("signature_name")) if made_up else given
         asked = [client.predict(expected.model, body) for _ in range(repeats if repeats == 1 else repeats + 1)]
     except NoRequestError as error:
-        return Probe(ok=None, note=f"no request can be made up ({error}); give the model a probe")
+        return Probe(ok=None, note=f"no request can be made up ({error}); {_PROBE_REMEDY}")
     except ServerError as error:
         return _refusal(error, made_up)
     answer, latencies = asked[-1][0], [latency for _answer, latency in asked[-repeats:]]
@@ -172,6 +207,20 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
         median_ms=round(statistics.median(latencies), 2),
         answer=shortened(json.dumps(answer), ANSWER_CHARS),
     )
+
+
+def _fitting(client: Client, expected: Expectation, signature: str | None) -> Mapping[str, Any]:
+    """Return the first made-up request that the model takes, or the first of them where it takes none."""
+    bodies = zero_requests(client.metadata(expected.model), signature)
+    for body in bodies if len(bodies) > 1 else ():
+        try:
+            client.predict(expected.model, body)
+        except ServerError as error:
+            if error.code != _REFUSED:
+                raise
+        else:
+            return body
+    return bodies[0]
 
 
 def _departure(expected: Expectation, answer: Any) -> str:
@@ -191,7 +240,7 @@ def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any
 def _refusal(error: ServerError, made_up: bool) -> Probe:
     if made_up and error.code == _REFUSED:
         # Zeros are no valid input of every model (an empty text is no image): its refusal proves nothing against it.
-        return Probe(ok=None, note=f"the model takes no zeros ({shortened(str(error), 300)}); give it a probe")
+        return Probe(ok=None, note=f"the model takes no zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
     return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in _PASSING)
 
 

@@ -14,6 +14,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
@@ -112,9 +113,10 @@ class Client:
         except _OTHER_SHAPE as error:
             raise self._stranger("the states of a model's versions") from error
 
-    def metadata(self, model: str, label: str | None = None) -> dict[str, Any]:
-        """Return the metadata of the version that serves ``model`` (under ``label``)."""
-        return self._call("GET", _path(model, label) + "/metadata", most_bytes=MOST_METADATA_BYTES)
+    def metadata(self, model: str, label: str | None = None, version: int | None = None) -> dict[str, Any]:
+        """Return the metadata of the version that serves ``model`` (under ``label``), or of one by its number."""
+        path = _path(model, label) + ("" if version is None else f"/versions/{version}")
+        return self._call("GET", f"{path}/metadata", most_bytes=MOST_METADATA_BYTES)
 
     def predict(self, model: str, body: Mapping[str, Any], label: str | None = None) -> tuple[Any, float]:
         """Return the prediction for the request ``body`` and the time it took in milliseconds."""
@@ -222,11 +224,30 @@ def wanted_versions(policy: Mapping[str, Any] | None, on_disk: Iterable[int]) ->
     return present[-int((policy.get("latest") or {}).get("num_versions", 1)) :]
 
 
-def zero_request(metadata: Mapping[str, Any], signature: str | None = None) -> dict[str, Any]:
+# What stands for the free dimensions after the first, and the rank of an input of unknown rank: one of everything, then
+# what has no rows or is a table, and sides that several halvings leave something of.
+_GUESSES = ((1, 1), (1, 0), (1, 2), (32, 1), (224, 4))
+
+
+def zero_requests(metadata: Mapping[str, Any], signature: str | None = None) -> list[dict[str, Any]]:
+    """Return requests of zeros for a signature, the most probable first; several only where its shapes are open."""
+    found = [zero_request(metadata, signature)]
+    for guess in _GUESSES[1:]:
+        with suppress(NoRequestError):
+            body = zero_request(metadata, signature, *guess)
+            if body not in found:
+                found.append(body)
+    return found
+
+
+def zero_request(
+    metadata: Mapping[str, Any], signature: str | None = None, inner: int = 1, rank: int = 1
+) -> dict[str, Any]:
     """Return a request in column form that gives every input of a signature zeros, a single row of them.
 
-    Free dimensions become 1. Without ``signature`` the default one is used, or the first by name. Raises
-    NoRequestError, and ServerError where the metadata are none.
+    Free dimensions become 1, those after the first ``inner``; an input of unknown rank gets ``rank`` dimensions.
+    Without ``signature`` the default one is used, or the first by name that has inputs. Raises NoRequestError, and
+    ServerError where the metadata are none.
     """
     try:
         signatures = metadata.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
@@ -235,7 +256,7 @@ def zero_request(metadata: Mapping[str, Any], signature: str | None = None) -> d
             has = ", ".join(sorted(signatures)) or "none"
             raise NoRequestError(f"the model has no signature {name!r}, it has {has}")
         inputs = signatures[name].get("inputs", {})
-        shapes = {key: _shape(key, info) for key, info in sorted(inputs.items())}
+        shapes = {key: _shape(key, info, inner, rank) for key, info in sorted(inputs.items())}
     except _OTHER_SHAPE as error:
         raise ServerError(0, "the metadata describe no signatures as TensorFlow Serving does") from error
     if not shapes:
@@ -245,23 +266,25 @@ def zero_request(metadata: Mapping[str, Any], signature: str | None = None) -> d
 
 
 def _default_signature(signatures: Mapping[str, Any]) -> str:
-    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and take no inputs.
+    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and take no inputs. REST
+    # refuses every request for one without inputs, so that another proves the model.
     public = sorted(name for name in signatures if not name.startswith("__"))
-    return "serving_default" if "serving_default" in signatures or not public else public[0]
+    asking = [name for name in ("serving_default", *public) if name in signatures and signatures[name].get("inputs")]
+    return asking[0] if asking else "serving_default"
 
 
-def _shape(name: str, info: Mapping[str, Any]) -> tuple[list[int], Any]:
+def _shape(name: str, info: Mapping[str, Any], inner: int, rank: int) -> tuple[list[int], Any]:
     """Return the sizes of one row of an input and the zero of its type."""
     dtype = _text(info.get("dtype", "DT_INVALID"))
     if dtype not in _ZEROS:
         raise NoRequestError(f"the input {name!r} is of type {dtype}, which a REST request cannot hold")
     shape = info.get("tensor_shape", {})
     if shape.get("unknown_rank"):
-        raise NoRequestError(f"the input {name!r} is of unknown rank")
+        return [1] * rank, _ZEROS[dtype]
     sizes = [_integer(dim.get("size", 0)) for dim in shape.get("dim", [])]
     if len(sizes) > MOST_DIMENSIONS:
         raise NoRequestError(f"the input {name!r} has {len(sizes)} dimensions, more than a tensor can have")
-    return [1 if size < 0 else size for size in sizes], _ZEROS[dtype]
+    return [size if size >= 0 else inner if at else 1 for at, size in enumerate(sizes)], _ZEROS[dtype]
 
 
 def _refuse_large(shapes: Mapping[str, tuple[list[int], Any]]) -> None:

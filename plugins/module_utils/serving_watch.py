@@ -156,11 +156,18 @@ class Watch:
     def _ask_all(self) -> None:
         for expected in self.expected:
             try:
-                answer = serving_check.probe(self.client, expected)
+                misfit = serving_check.misfit(self.client, expected)
+                answer = serving_check.probe(self.client, expected) if expected.asked and not misfit else None
             except UnreachableError as error:
                 self.problems.append(f"model {expected.model}: {error}")
                 continue
+            if misfit:
+                raise GivenUpError(misfit)
+            if answer is None:
+                continue
             self.probes[expected.model] = answer
+            if answer.ok is None:
+                raise GivenUpError(f"model {expected.model} is not proven: {answer.note}")
             if answer.ok is False:
                 failure = f"model {expected.model} fails its prediction: {answer.note}"
                 if not answer.passing:
@@ -212,13 +219,3 @@ def without_repeats(lines: Sequence[str]) -> list[str]:
     for line in lines:
         first.setdefault(_TIME.sub(r"\g<level>", line), line)
     return list(first.values())
-
-
-def unproven(reports: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence for every model that could not be asked for a prediction."""
-    return [
-        f"instance {report['name']}: model {model['name']} is not proven: {model['probe']['note']}"
-        for report in reports
-        for model in report["models"]
-        if model.get("probe", {}).get("ok", True) is None
-    ]

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
+
 DEFAULT = "serving_default"
 
 # tensorflow/core/framework/types.proto, in the order of its numbers
@@ -21,6 +23,9 @@ DTYPES: dict[int, str] = dict(
         )
     )
 )
+
+CONTRACT_REMEDY = "export a model that keeps it, or correct the contract"
+BATCHING_REMEDY = "write batching: {enabled: false} for this instance, or export it with a free first dimension"
 
 # A model has as many differences as tensors; the first ones say what happened.
 MOST_SHOWN = 5
@@ -54,9 +59,8 @@ def shown_shape(shape: tuple[int, ...] | list[int] | None) -> str:
 
 
 def shown(name: str) -> str:
-    """Return a name that a model gave as it may stand in a message: without control characters, and not too long."""
-    safe = name.encode("unicode_escape").decode("ascii")
-    return safe if len(safe) <= _MOST_NAME else f"{safe[:_MOST_NAME]}..."
+    """Return a name that a model gave as it may stand in a message: nothing in it acts, and it is not too long."""
+    return shortened(visible(name), _MOST_NAME)
 
 
 def chosen(signatures: Mapping[str, Signature], name: str | None = None) -> str:

@@ -367,14 +367,3 @@ def probe(path: str, value: Any) -> dict[str, Any]:
         problem = "gives instances and inputs together" if "inputs" in wish else "holds no request"
         raise WishError(path, problem, "give either instances (rows) or inputs (columns)")
     return wish
-
-
-CONTRACT_FIELDS: dict[str, Check] = {"signature_name": text, "inputs": mapping, "outputs": mapping}
-
-
-def contract(path: str, value: Any) -> dict[str, Any]:
-    """Check the signature that callers rely on; the tensors themselves are compared with the model on the host."""
-    wish = fields(path, value, "a contract", CONTRACT_FIELDS)
-    if not wish.get("inputs") and not wish.get("outputs"):
-        raise WishError(path, "promises nothing", "give inputs, outputs or both")
-    return wish

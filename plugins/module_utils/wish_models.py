@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import model_source, wish_lists
+from ansible_collections.tfserving.fleet.plugins.module_utils import model_source, wish_contract, wish_lists
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -34,7 +34,7 @@ class ModelWish:
     serve: dict[str, Any]
     keep: int
     contract: dict[str, Any] | None = None
-    probe: dict[str, Any] | None = None
+    probe: dict[str, Any] | bool | None = None
     memory_mb: int | None = None
 
     def resident(self) -> int:
@@ -52,8 +52,8 @@ FIELDS: dict[str, fields.Check] = {
     "versions": fields.versions,
     "serve": fields.serve,
     "keep": fields.whole(1, fields.MOST_ENTRIES, "a count of versions"),
-    "contract": fields.contract,
-    "probe": fields.probe,
+    "contract": wish_contract.contract,
+    "probe": wish_contract.probe,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
 }
 

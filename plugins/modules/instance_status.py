@@ -166,8 +166,9 @@ class Inspector:
                 absence = serving_check.absence(expected)
                 entry = {"name": expected.model, "versions": serving_check.states(versions)}
                 facts["models"].append(entry)
-                problems += [absence] if absence else wrong
-                if self.probe_count and not wrong:
+                misfit = "" if wrong else serving_check.misfit(client, expected)
+                problems += [absence] if absence else [*wrong, *filter(None, [misfit])]
+                if not wrong and expected.asked and self.probe_count:
                     answer = serving_check.probe(client, expected, self.probe_count)
                     entry["probe"] = answer.report()
                     if answer.ok is False:

@@ -30,8 +30,8 @@ options:
   probe:
     description:
       - Whether each model must answer a prediction, its own C(probe) or else zeros in the shape of its signature.
-      - A model for which no request can be made up, or which refuses zeros as invalid, is reported with a warning and
-        does not fail. Give such a model a C(probe).
+      - A model for which no request can be made up, or which refuses zeros as invalid, is not proven, and that is a
+        failure. Give such a model a C(probe), or C(probe=false) to serve it without proof.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -162,8 +162,6 @@ def main() -> None:
     reports = [watch.report() for watch in watches]
     if given_up:
         module.fail_json(**serving_watch.failure(*given_up), instances=reports)
-    for text in serving_watch.unproven(reports):
-        module.warn(text)
     module.exit_json(changed=False, instances=reports)
 
 

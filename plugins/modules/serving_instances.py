@@ -326,8 +326,6 @@ class Conductor:
         self.done["instances"].append(watch.report())
         if given_up:
             self.fail(**serving_watch.failure(*given_up))
-        for text in serving_watch.unproven([watch.report()]):
-            self.module.warn(text)
         self._prove_allocator(instance)
         self._prove_restart(instance, watch.expected)
 

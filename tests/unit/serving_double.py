@@ -11,7 +11,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+))?(/metadata|:predict)?$")
+MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+)|/versions/[0-9]+)?(/metadata|:predict)?$")
 
 HALF_PLUS_TWO = {
     "serving_default": {
@@ -34,6 +34,8 @@ class Model:
         self.signatures = signatures or HALF_PLUS_TWO
         self.answer = [[2.0]] if answer is None else answer
         self.refusal = refusal
+        # The least size of the second dimension of what it takes, as a convolution has it.
+        self.least = 0
 
     def serving(self, label):
         """Return the version that answers, or the server's error."""
@@ -73,9 +75,9 @@ class Handler(BaseHTTPRequestHandler):
             # The label is accepted and not used.
             self._json({"model_version_status": [self._status(*entry) for entry in model.versions.items()]})
         else:
-            self._serve(name, model, label, verb)
+            self._serve(name, model, label, verb, body)
 
-    def _serve(self, name, model, label, verb):
+    def _serve(self, name, model, label, verb, body):
         version, error = model.serving(label)
         if error:
             self._error(*error)
@@ -85,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"model_spec": spec, "metadata": metadata})
         elif model.refusal:
             self._error(*model.refusal)
+        elif model.least and len(body["inputs"]["x"][0]) < model.least:
+            self._error(400, "Computed output size would be negative")
         else:
             self._json({"outputs": model.answer})
 

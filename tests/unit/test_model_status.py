@@ -235,13 +235,18 @@ def test_a_full_queue_is_asked_again(watch):
         assert wait(watch(instance(server.port)), Clock(at_1=lambda: setattr(model, "refusal", None))) is None
 
 
-def test_a_model_that_takes_no_zeros_is_not_failed_for_it(watch):
+UNPROVEN = "the model takes no zeros (Invalid JPEG data); give it a probe, or probe: false to serve it without proof"
+
+
+def test_a_model_that_takes_no_zeros_is_not_proven_unless_the_wish_does_without(watch):
     model = Model({7: "AVAILABLE"}, refusal=(400, "Invalid JPEG data"))
     with FakeServer(m=model) as server:
         seen = watch(instance(server.port))
+        assert wait(seen) == f"model m is not proven: {UNPROVEN}"
+        assert seen.report()["models"][0]["probe"] == {"ok": None, "note": UNPROVEN}
+        seen = watch(instance(server.port), models=[{"name": "m", "probe": False}])
         assert wait(seen) is None
-        note = seen.report()["models"][0]["probe"]
-        assert note == {"ok": None, "note": "the model takes no zeros (Invalid JPEG data); give it a probe"}
+        assert "probe" not in seen.report()["models"][0]
         seen = watch(instance(server.port), models=[{"name": "m", "probe": {"instances": [1]}}])
         assert wait(seen) == "model m fails its prediction: Invalid JPEG data"
 
@@ -348,9 +353,43 @@ def test_check_mode_on_a_host_without_the_unit_says_so(run, host):
     assert result["instances"][0]["problem"] == f"the unit {UNIT} does not exist"
 
 
-def test_a_model_that_is_not_proven_is_warned_about(run):
+def test_a_model_that_is_not_proven_is_a_failure(run):
     with FakeServer(m=Model({7: "AVAILABLE"}, refusal=(400, "Invalid JPEG data"))) as server:
         result = run(instances=[instance(server.port)])
-    assert result["warnings"] == [
-        "instance ranker: model m is not proven: the model takes no zeros (Invalid JPEG data); give it a probe"
-    ]
+        assert result["failed"]
+        assert result["msg"].endswith(f"instance ranker: model m is not proven: {UNPROVEN}")
+        assert not run(instances=[instance(server.port)], models=[{"name": "m", "probe": False}]).get("failed")
+
+
+def contract(shape: list[int]) -> dict[str, object]:
+    return {"name": "m", "contract": {"inputs": {"x": {"dtype": "DT_FLOAT", "shape": shape}}}}
+
+
+def test_a_served_model_that_departs_from_its_contract_is_a_failure(watch):
+    with FakeServer(m=Model({7: "AVAILABLE"})) as server:
+        assert wait(watch(instance(server.port), models=[contract([-1, 1])])) is None
+        assert wait(watch(instance(server.port), models=[contract([-1, 2])])) == (
+            "model m version 7 departs from its contract: input x is DT_FLOAT [-1, 1] and not DT_FLOAT [-1, 2]; "
+            "export a model that keeps it, or correct the contract"
+        )
+
+
+def test_a_served_model_that_cannot_be_batched_is_a_failure_where_batches_are_formed(watch):
+    scalar = {"x": {"dtype": "DT_FLOAT", "tensor_shape": {}}}
+    batching = {"flags": {"enable_batching": True}}
+    with FakeServer(m=Model({7: "AVAILABLE"}, signatures={"serving_default": {"inputs": scalar}})) as server:
+        assert wait(watch(instance(server.port))) is None
+        assert wait(watch({**instance(server.port), **batching})) == (
+            "model m version 7 cannot be served in batches: input x of signature serving_default is a scalar; "
+            "write batching: {enabled: false} for this instance, or export it with a free first dimension"
+        )
+
+
+def test_several_guesses_are_tried_where_the_shapes_are_open(watch):
+    image = {"x": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}] * 3 + [{"size": "3"}]}}}
+    model = Model({7: "AVAILABLE"}, signatures={"serving_default": {"inputs": image}})
+    model.least = 32
+    with FakeServer(m=model) as server:
+        assert wait(watch(instance(server.port))) is None
+        tried = [len(body["inputs"]["x"][0]) for method, _path, body in server.calls if method == "POST"]
+        assert tried == [1, 32, 32]

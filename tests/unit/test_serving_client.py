@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     served_version,
     wanted_versions,
     zero_request,
+    zero_requests,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,7 +135,6 @@ def test_zeros_take_the_shape_and_type_of_every_input():
 @pytest.mark.parametrize(
     ("found", "signature", "message"),
     [
-        (metadata(x={"dtype": "DT_FLOAT", "tensor_shape": {"unknown_rank": True}}), None, "'x' is of unknown rank"),
         (metadata(x=tensor("DT_COMPLEX64", -1)), None, "'x' is of type DT_COMPLEX64, which a REST request cannot hold"),
         (metadata(x=tensor("DT_FLOAT", MOST_VALUES, 2)), None, "holds 2000000 values, too many for a probe"),
         (metadata(), None, "the signature 'serving_default' has no inputs"),
@@ -145,6 +145,26 @@ def test_zeros_take_the_shape_and_type_of_every_input():
 def test_what_cannot_be_made_up_is_said(found, signature, message):
     with pytest.raises(NoRequestError, match=message):
         zero_request(found, signature)
+
+
+def test_what_is_open_in_a_shape_is_guessed_once_each_and_never_too_large():
+    unknown = {"dtype": "DT_STRING", "tensor_shape": {"unknown_rank": True}}
+    empty = {"b64": ""}
+    bodies = [body["inputs"]["s"] for body in zero_requests(metadata(s=unknown))]
+    assert bodies == [[empty], empty, [[empty]], [[[[empty]]]]]
+    sides = [len(body["inputs"]["x"][0]) for body in zero_requests(metadata(x=tensor("DT_UINT8", -1, -1, -1, 3)))]
+    assert sides == [1, 32, 224]
+    assert len(zero_requests(metadata(x=tensor("DT_UINT8", -1, 224, 224, 3)))) == 1
+    assert len(zero_requests(metadata(n=tensor("DT_INT64")))) == 1
+    assert len(zero_requests(metadata(x=tensor("DT_FLOAT", -1, -1, MOST_VALUES)))) == 1
+
+
+def test_where_the_default_signature_has_no_inputs_another_is_asked():
+    signatures = {"serving_default": {"inputs": {}}, "a": {"inputs": {}}, "b": {"inputs": {"x": tensor("DT_INT8")}}}
+    assert zero_request({"metadata": {"signature_def": {"signature_def": signatures}}}) == {
+        "signature_name": "b",
+        "inputs": {"x": 0},
+    }
 
 
 def test_without_a_default_signature_the_first_public_one_is_used():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import plan_policy, wishes
+from ansible_collections.tfserving.fleet.plugins.module_utils import plan_policy, wish_contract, wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 from planner_cases import instance, model
 
@@ -149,7 +149,30 @@ MODELS = [
     ({"probe": {}}, "tfserving_models[0].probe: holds no request; give either instances (rows) or inputs (columns)"),
     ({"probe": {"instances": [1], "inputs": [1]}}, "tfserving_models[0].probe: gives instances and inputs together"),
     ({"probe": {"instances": []}}, "tfserving_models[0].probe.instances: is a list; give a list of at least one row"),
+    ({"probe": True}, "tfserving_models[0].probe: is the boolean true; leave it out for a request of zeros, or write"),
     ({"contract": {}}, "tfserving_models[0].contract: promises nothing; give inputs, outputs or both"),
+    ({"contract": {"inputs": [1]}}, "tfserving_models[0].contract.inputs: is a list; give a mapping of names to"),
+    (
+        {"contract": {"inputs": {"x": {"dtype": "float32"}}}},
+        "tfserving_models[0].contract.inputs.x.dtype: is the string 'float32', which is no type of a tensor; "
+        "write DT_FLOAT",
+    ),
+    (
+        {"contract": {"inputs": {"x": {"dtype": "string"}}}},
+        "contract.inputs.x.dtype: is the string 'string', which is no type of a tensor; write DT_STRING",
+    ),
+    (
+        {"contract": {"inputs": {"x": {"dtype": 7}}}},
+        "contract.inputs.x.dtype: is the number 7, which is no type of a tensor; write it as the server's metadata do",
+    ),
+    (
+        {"contract": {"inputs": {"x": {"shape": 3}}}},
+        "contract.inputs.x.shape: is the number 3; give a list of sizes, with -1 for what is free: [-1, 16]",
+    ),
+    ({"contract": {"outputs": {"y": {"shape": [-2]}}}}, "contract.outputs.y.shape[0]: is the number -2; give a size"),
+    ({"contract": {"outputs": {"y": {"shape": [1] * 255}}}}, "contract.outputs.y.shape: has 255 dimensions; a tensor"),
+    ({"contract": {"outputs": {"y": {"size": 1}}}}, "contract.outputs.y.size: is not a key of a tensor; the keys of"),
+    ({"contract": {"outputs": {"a\nb": None}}}, "tfserving_models[0].contract.outputs: has a name that is"),
 ]
 
 
@@ -392,3 +415,11 @@ def test_a_policy_names_only_what_differs_from_the_defaults():
 def test_every_setting_has_a_default_that_it_accepts_itself():
     assert plan_policy.complete(plan_policy.DEFAULTS) == plan_policy.DEFAULTS
     assert set(plan_policy.CHECKS) == set(plan_policy.DEFAULTS)
+
+
+def test_a_contract_and_a_model_without_proof_come_out_in_one_form():
+    wish = {"inputs": {"x": {"dtype": "DT_FLOAT", "shape": [None, -1, 16]}, "y": None}}
+    assert wish_contract.contract("contract", wish) == {
+        "inputs": {"x": {"dtype": "DT_FLOAT", "shape": [-1, -1, 16]}, "y": {}}
+    }
+    assert wish_contract.probe("probe", False) is False
