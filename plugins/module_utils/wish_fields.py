@@ -30,8 +30,8 @@ INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
 LABEL_NAME = re.compile(r"\w+", re.ASCII)
-# UUIDs and MIG ids, old and new ("MIG-GPU-UUID/1/0").
-GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}")
+# UUIDs and MIG ids, old and new ("MIG-GPU-UUID/1/0"), and MIG profiles ("1g.10gb", "1g.10gb+me", "1c.3g.40gb").
+GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}|([0-9]{1,2}c\.)?[0-9]{1,2}g\.[0-9]{1,4}gb(\+[a-z.]{1,16})?", re.I)
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1
@@ -250,7 +250,8 @@ def gpu_id(path: str, value: Any) -> int | str:
         return int(number)
     if isinstance(value, str) and GPU_ID.fullmatch(value):
         return str(value)
-    raise WishError(path, f"is {described(value)}", "give the index, UUID or MIG id of a GPU as nvidia-smi -L shows it")
+    remedy = "give the index or UUID of a GPU, or the id or profile of a MIG slice, as nvidia-smi -L shows it"
+    raise WishError(path, f"is {described(value)}", remedy)
 
 
 def gpus(path: str, value: Any) -> int | list[int | str]:
@@ -261,7 +262,9 @@ def gpus(path: str, value: Any) -> int | list[int | str]:
     if isinstance(value, (list, tuple)):
         return distinct(path, value, gpu_id) if value else 0
     raise WishError(
-        path, f"is {described(value)}", "give a count of GPUs (0 for none), or a list of indexes, UUIDs or MIG ids"
+        path,
+        f"is {described(value)}",
+        "give a count of GPUs (0 for none), or a list of indexes, UUIDs, MIG ids or profiles",
     )
 
 

@@ -217,8 +217,8 @@ def sliced(count):
     return box(gpus=gpus(1, mig={"mode": "enabled", "instances": parts}))
 
 
-def test_mig_slices_count_as_gpus():
-    found = plan(sliced(3), [instance("a", gpus=1), instance("b", gpus=["MIG-0"])], **IMAGE)
+def test_mig_slices_are_had_by_their_profile():
+    found = plan(sliced(3), [instance("a", gpus=["1g.10gb"]), instance("b", gpus=["MIG-0"])], **IMAGE)
     assert on(found, "b")["gpus"] == ["MIG-0"]
     assert on(found, "a")["gpus"] == ["MIG-1"]
 
@@ -239,10 +239,10 @@ def test_mig_slices_count_as_gpus():
         (sliced(2), {"gpus": [0]}, "asks for GPU 0, which is cut into 2 MIG slices; name a slice, such as MIG-0"),
         (
             sliced(2),
-            {"gpus": 2},
+            {"gpus": ["MIG-0", "MIG-1"]},
             "comes to MIG slice 0 of GPU 0 and MIG slice 1 of GPU 0, and CUDA gives a process one",
         ),
-        (sliced(2), {"gpus": ["MIG-7"]}, "asks for 'MIG-7', the host has MIG-0 and MIG-1; choose among those"),
+        (sliced(2), {"gpus": ["MIG-7"]}, "asks for 'MIG-7', the host has MIG-0 (1g.10gb) and MIG-1 (1g.10gb)"),
     ],
 )
 def test_gpus_that_are_not_there_are_refused(machine, wish, message):

@@ -208,7 +208,7 @@ INSTANCES = [
     ({"gpus": True}, "tfserving_instances[0].gpus: is the boolean true"),
     ({"gpus": [0, 0]}, "tfserving_instances[0].gpus[1]: names 0 a second time; leave it out"),
     ({"gpus": [0, "0"]}, "tfserving_instances[0].gpus[1]: names 0 a second time"),
-    ({"gpus": [1.5]}, "tfserving_instances[0].gpus[0]: is the fraction 1.5; give the index, UUID or MIG id of a GPU"),
+    ({"gpus": [1.5]}, "tfserving_instances[0].gpus[0]: is the fraction 1.5; give the index or UUID of a GPU, or"),
     ({"cpus": 0}, "tfserving_instances[0].cpus: is the number 0; give 'auto' or a count of cores from 1"),
     ({"cpus": "4.0"}, "tfserving_instances[0].cpus: is the string '4.0'"),
     ({"weight": -1}, "tfserving_instances[0].weight: is the number -1"),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import cpu
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.machine import Machine
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted, joined
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish
+
+# As nvidia-smi names them: "1g.10gb", "1g.10gb+me", "1c.3g.40gb".
+PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb(\+[a-z.]+)?", re.IGNORECASE)
+MAKE_SLICES = (
+    "make slices with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'"
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,13 @@ class Gpu:
     """None where firmware does not say, on a host of several nodes."""
     memory_mb: int
     """0 where the driver does not say."""
-    is_slice: bool = False
+    profile: str = ""
+    """The MIG profile of a slice, such as "1g.10gb"; empty for a whole GPU."""
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a MIG slice."""
+        return bool(self.profile)
 
 
 def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
@@ -42,9 +54,15 @@ def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
             devices.append(Gpu(gpu.get("uuid") or index, f"GPU {index}", index, node, gpu.get("memory_mb") or 0))
             continue
         for part in mig.get("instances") or ():
-            label = f"MIG slice {part['index']} of GPU {index}"
-            devices.append(Gpu(part["uuid"], label, index, node, _slice_memory(part.get("profile") or ""), True))
+            label, profile = f"MIG slice {part['index']} of GPU {index}", part.get("profile") or "slice"
+            devices.append(Gpu(part["uuid"], label, index, node, _slice_memory(profile), profile))
     return devices
+
+
+def uncut(topology: Mapping[str, Any]) -> list[int]:
+    """Return the indexes of GPUs in MIG mode without a slice, on which nothing can run."""
+    gpus = [gpu for gpu in topology.get("gpus") or () if (gpu.get("mig") or {}).get("mode") == "enabled"]
+    return sorted(gpu["index"] for gpu in gpus if gpu["index"] is not None and not gpu["mig"].get("instances"))
 
 
 def _slice_memory(profile: str) -> int:
@@ -70,32 +88,74 @@ def _node(gpu: Mapping[str, Any], machine: Machine) -> int | None:
     return best if near[best] and list(near.values()).count(near[best]) == 1 else None
 
 
-def assign(wishes: list[InstanceWish], devices: list[Gpu]) -> list[list[Gpu]]:
+def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Sequence[int] = ()) -> list[list[Gpu]]:
     """Return the devices of each wish, in the order of the wishes.
 
-    Lists are taken literally and may overlap. Counts get devices that nobody else has, the largest count first, each
-    from the one node where most are free, so that an instance's GPUs and CPUs are together and instances are spread.
+    Indexes and ids are taken literally and may overlap. Profiles of MIG slices and counts get devices that nobody else
+    has: a count whole GPUs, the largest first, each from the one node where most are free, so that an instance's GPUs
+    and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice.
     """
     assigned: list[list[Gpu]] = [[] for _ in wishes]
-    for place, wish in enumerate(wishes):
-        if wish.gpus and not devices:
-            raise WishError(
-                f"{wish.path}.gpus",
-                "asks for GPUs, the host has none",
-                "set it to 0, or run this instance on a host with GPUs",
-            )
-        if isinstance(wish.gpus, list):
-            assigned[place] = _named(wish, devices)
-    taken = {gpu.identity for gpus in assigned for gpu in gpus}
-    free = [gpu for gpu in devices if gpu.identity not in taken]
-    counts = [place for place, wish in enumerate(wishes) if not isinstance(wish.gpus, list) and wish.gpus]
+    asking = [place for place, wish in enumerate(wishes) if wish.gpus]
+    for place in asking:
+        if not devices:
+            raise _none(wishes[place], uncut)
+    profiles = [place for place in asking if _profiles(wishes[place])]
+    counts = [place for place in asking if not isinstance(wishes[place].gpus, list)]
+    for place in asking:
+        if place not in profiles and place not in counts:
+            assigned[place] = _named(wishes[place], devices, uncut)
+    free = _free(devices, assigned)
+    for place in profiles:
+        assigned[place] = _sliced(wishes[place], free, devices)
+        free = _free(devices, assigned)
     for place in sorted(counts, key=lambda place: -int(wishes[place].gpus)):
-        assigned[place] = _packed(wishes[place], free, len(devices))
-        free = [gpu for gpu in free if gpu not in assigned[place]]
+        assigned[place] = _packed(wishes[place], free, devices, uncut)
+        free = _free(devices, assigned)
     return assigned
 
 
-def _named(wish: InstanceWish, devices: list[Gpu]) -> list[Gpu]:
+def _free(devices: list[Gpu], assigned: list[list[Gpu]]) -> list[Gpu]:
+    taken = {gpu.identity for gpus in assigned for gpu in gpus}
+    return [gpu for gpu in devices if gpu.identity not in taken]
+
+
+def _none(wish: InstanceWish, uncut: Sequence[int]) -> WishError:
+    if uncut:
+        return WishError(f"{wish.path}.gpus", f"asks for GPUs, and {_in_mig_mode(uncut)}", MAKE_SLICES)
+    return WishError(
+        f"{wish.path}.gpus", "asks for GPUs, the host has none", "set it to 0, or run this instance on a host with GPUs"
+    )
+
+
+def _in_mig_mode(uncut: Sequence[int]) -> str:
+    named = f"GPU {uncut[0]} is" if len(uncut) == 1 else f"GPUs {cpu_mask.listed(cpu_mask.of(uncut))} are"
+    return f"{named} in MIG mode without a slice, so that nothing can run on {'it' if len(uncut) == 1 else 'them'}"
+
+
+def _profiles(wish: InstanceWish) -> list[str]:
+    """Return the MIG profiles that a wish names."""
+    wanted = wish.gpus if isinstance(wish.gpus, list) else []
+    return [each for each in wanted if isinstance(each, str) and PROFILE.fullmatch(each)]
+
+
+def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu]) -> list[Gpu]:
+    """Return a free slice of the profile that a wish names, from the GPU with most of them left."""
+    wanted, path = _profiles(wish)[0].lower(), f"{wish.path}.gpus"
+    if len(wish.gpus) > 1:
+        problem = f"names {wanted} and more, and CUDA gives a process one MIG slice only"
+        raise WishError(path, problem, "use one slice for each instance")
+    fitting = [gpu for gpu in free if gpu.profile.lower() == wanted]
+    if not fitting:
+        there = sum(gpu.profile.lower() == wanted for gpu in devices)
+        has = f"and none of the host's {there} is free" if there else f"the host has {_available(devices)}"
+        remedy = "share one by its id" if there else "choose among those"
+        raise WishError(path, f"asks for a MIG slice {wanted}, {has}", f"{remedy}, or make one with nvidia_driver_mig")
+    left_on = [gpu.index for gpu in fitting]
+    return [min(fitting, key=lambda gpu: (-left_on.count(gpu.index), gpu.index))]
+
+
+def _named(wish: InstanceWish, devices: list[Gpu], uncut: Sequence[int]) -> list[Gpu]:
     by_id: dict[int | str, list[Gpu]] = {}
     for gpu in devices:
         by_id.setdefault(str(gpu.identity).lower(), []).append(gpu)
@@ -104,6 +164,8 @@ def _named(wish: InstanceWish, devices: list[Gpu]) -> list[Gpu]:
     for position, wanted in enumerate(wish.gpus):
         path = f"{wish.path}.gpus"
         found = by_id.get(wanted.lower() if isinstance(wanted, str) else wanted, [])
+        if not found and wanted in uncut:
+            raise WishError(path, f"asks for GPU {wanted}, and {_in_mig_mode([int(wanted)])}", MAKE_SLICES)
         if not found:
             called = f"GPU {wanted}" if isinstance(wanted, int) else f"'{wanted}'"
             raise WishError(path, f"asks for {called}, the host has {_available(devices)}", "choose among those")
@@ -111,7 +173,7 @@ def _named(wish: InstanceWish, devices: list[Gpu]) -> list[Gpu]:
             raise WishError(
                 path,
                 f"asks for GPU {wanted}, which is cut into {len(found)} MIG slices",
-                f"name a slice, such as {found[0].identity}",
+                f"name a slice, such as {found[0].identity}, or its profile, {found[0].profile}",
             )
         if found[0] in chosen:
             raise WishError(f"{path}[{position}]", f"names {found[0].label} a second time", "leave it out")
@@ -124,24 +186,36 @@ def _available(devices: list[Gpu]) -> str:
     if len(devices) == 1:
         return f"{devices[0].label} only"
     whole = cpu_mask.listed(cpu_mask.of(gpu.index for gpu in devices if not gpu.is_slice))
-    return joined([*([whole] if whole else []), *(str(gpu.identity) for gpu in devices if gpu.is_slice)])
+    slices = [f"{gpu.identity} ({gpu.profile})" for gpu in devices if gpu.is_slice]
+    return joined([*([whole] if whole else []), *slices])
 
 
-def _packed(wish: InstanceWish, free: list[Gpu], total: int) -> list[Gpu]:
+def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Sequence[int]) -> list[Gpu]:
     count = int(wish.gpus)
+    whole = [gpu for gpu in devices if not gpu.is_slice]
+    free = [gpu for gpu in free if not gpu.is_slice]
     if count > len(free):
-        left = f", of which {len(free)} are not yet taken" if len(free) < total else ""
-        raise WishError(
-            f"{wish.path}.gpus",
-            f"asks for {counted(count, 'GPU')}, the host has {total}{left}",
-            "ask for fewer, or let instances share GPUs by listing the same ones",
-        )
+        raise WishError(f"{wish.path}.gpus", *_too_few(count, len(free), len(whole), devices, uncut))
     by_node: dict[int | None, list[Gpu]] = {}
     for gpu in free:
         by_node.setdefault(gpu.node, []).append(gpu)
     roomiest_first = sorted(by_node.values(), key=lambda gpus: (-len(gpus), gpus[0].index))
     chosen = [gpu for gpus in roomiest_first for gpu in gpus][:count]
     return _refuse_several_slices(wish, [gpu for gpu in free if gpu in chosen])
+
+
+def _too_few(count: int, free: int, whole: int, devices: list[Gpu], uncut: Sequence[int]) -> tuple[str, str]:
+    """Return the problem and the remedy of a count that cannot be had; slices are no GPUs, and are named as such."""
+    left = f", of which {free} are not yet taken" if free < whole else ""
+    has = f"asks for {counted(count, 'GPU')}, the host has {whole}{left}"
+    profiles = sorted({gpu.profile for gpu in devices if gpu.is_slice})
+    if profiles:
+        slices = counted(len(devices) - whole, "MIG slice")
+        remedy = f"name a slice by its profile, such as gpus: [{profiles[0]}], or ask for fewer"
+        return f"{has}{' whole' if not left else ''} and {slices} ({joined(profiles)})", remedy
+    if uncut:
+        return f"{has}, and {_in_mig_mode(uncut)}", MAKE_SLICES
+    return has, "ask for fewer, or let instances share GPUs by listing the same ones"
 
 
 def _refuse_several_slices(wish: InstanceWish, chosen: list[Gpu]) -> list[Gpu]:
@@ -167,7 +241,9 @@ def explain(sheet: Sheet, wish: InstanceWish, devices: list[Gpu]) -> None:
         return
     names = joined([gpu.label for gpu in devices])
     how = (
-        "as listed"
+        f"the profile {devices[0].profile} asked for"
+        if _profiles(wish)
+        else "as listed"
         if isinstance(wish.gpus, list)
         else f"{counted(len(devices), 'device')} asked for, from the node with most free"
     )

@@ -1,0 +1,137 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which instance gets which GPUs and MIG slices, and what is said where they are not there."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from planner_cases import IMAGE, box, gpus, instance, plan
+
+
+def cut(*profiles, gpu=0):
+    """A GPU in MIG mode with these slices."""
+    found = [
+        {"index": index, "profile": profile, "uuid": f"MIG-{gpu}{index}"} for index, profile in enumerate(profiles)
+    ]
+    return {"mig": {"mode": "enabled", "instances": found}}
+
+
+def host(*mig):
+    """A host whose GPUs are these: nothing for a whole one."""
+    return box(gpus=[{**each, **more} for each, more in zip(gpus(len(mig)), mig)])
+
+
+def given(machine, *wished):
+    """Plan an instance for each wish; return the devices that each has."""
+    instances = [instance(f"i{number}", gpus=wish) for number, wish in enumerate(wished)]
+    return [each["gpus"] for each in plan(machine, instances, **IMAGE)["instances"]]
+
+
+def refusal(machine, *wished):
+    with pytest.raises(WishError) as caught:
+        given(machine, *wished)
+    return str(caught.value)
+
+
+MIXED = host(cut("1g.10gb", "2g.20gb"), {})
+
+
+def test_a_count_means_whole_gpus():
+    assert given(MIXED, 1) == [["GPU-0001"]]
+
+
+def test_a_slice_is_had_by_its_profile_its_id_and_in_no_other_way():
+    assert given(MIXED, ["1g.10gb"], ["MIG-01"], 1) == [["MIG-00"], ["MIG-01"], ["GPU-0001"]]
+    assert given(MIXED, ["2G.20GB"]) == [["MIG-01"]]
+
+
+def test_slices_by_profile_are_had_by_one_instance_each_and_spread():
+    machine = host(cut("1g.10gb", "1g.10gb"), cut("1g.10gb", "1g.10gb+me", gpu=1))
+    assert given(machine, ["1g.10gb"], ["1g.10gb"], ["1g.10gb"], ["1g.10gb+me"]) == [
+        ["MIG-00"], ["MIG-01"], ["MIG-10"], ["MIG-11"]
+    ]  # fmt: skip
+
+
+def test_a_slice_that_is_named_by_its_id_is_not_given_away_by_its_profile():
+    machine = host(cut("1g.10gb", "1g.10gb"))
+    assert given(machine, ["1g.10gb"], ["MIG-00"]) == [["MIG-01"], ["MIG-00"]]
+
+
+def test_the_plan_says_why():
+    reasons = plan(MIXED, [instance(gpus=["1g.10gb"])], **IMAGE)["instances"][0]["reasons"]
+    assert reasons["gpus"] == "MIG slice 0 of GPU 0: the profile 1g.10gb asked for"
+
+
+MAKE = (
+    "make slices with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'"
+)
+
+
+@pytest.mark.parametrize(
+    ("machine", "wished", "sentence"),
+    [
+        (
+            host(cut()), [1],
+            f"asks for GPUs, and GPU 0 is in MIG mode without a slice, so that nothing can run on it; {MAKE}",
+        ),
+        (
+            host(cut(), cut()), [["1g.10gb"]],
+            f"asks for GPUs, and GPUs 0-1 are in MIG mode without a slice, so that nothing can run on them; {MAKE}",
+        ),
+        (
+            host(cut(), {}), [2],
+            "asks for 2 GPUs, the host has 1, and GPU 0 is in MIG mode without a slice, so that nothing can run on it;"
+            f" {MAKE}",
+        ),
+        (
+            host(cut(), {}), [[0]],
+            f"asks for GPU 0, and GPU 0 is in MIG mode without a slice, so that nothing can run on it; {MAKE}",
+        ),
+        (
+            MIXED, [2],
+            "asks for 2 GPUs, the host has 1 whole and 2 MIG slices (1g.10gb and 2g.20gb); name a slice by its profile,"
+            " such as gpus: [1g.10gb], or ask for fewer",
+        ),
+        (
+            host(cut("3g.40gb")), [1],
+            "asks for 1 GPU, the host has 0 whole and 1 MIG slice (3g.40gb); name a slice by its profile, such as gpus:"
+            " [3g.40gb], or ask for fewer",
+        ),
+        (
+            MIXED, [["7g.80gb"]],
+            "asks for a MIG slice 7g.80gb, the host has 1, MIG-00 (1g.10gb) and MIG-01 (2g.20gb); choose among those,"
+            " or make one with nvidia_driver_mig",
+        ),
+        (
+            host({}), [["1g.10gb"]],
+            "asks for a MIG slice 1g.10gb, the host has GPU 0 only; choose among those, or make one with"
+            " nvidia_driver_mig",
+        ),
+        (
+            MIXED, [["MIG-nowhere"]],
+            "asks for 'MIG-nowhere', the host has 1, MIG-00 (1g.10gb) and MIG-01 (2g.20gb); choose among those",
+        ),
+        (
+            MIXED, [[0]],
+            "asks for GPU 0, which is cut into 2 MIG slices; name a slice, such as MIG-00, or its profile, 1g.10gb",
+        ),
+        (
+            MIXED, [["1g.10gb", "2g.20gb"]],
+            "names 1g.10gb and more, and CUDA gives a process one MIG slice only; use one slice for each instance",
+        ),
+        (
+            box(gpu_count=0), [1],
+            "asks for GPUs, the host has none; set it to 0, or run this instance on a host with GPUs",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_refused_with_what_is(machine, wished, sentence):
+    assert refusal(machine, *wished) == f"tfserving_instances[0].gpus: {sentence}"
+
+
+def test_a_profile_that_others_have_taken_is_told():
+    assert refusal(MIXED, ["1g.10gb"], ["1g.10gb"]) == (
+        "tfserving_instances[1].gpus: asks for a MIG slice 1g.10gb, and none of the host's 1 is free; share one by its"
+        " id, or make one with nvidia_driver_mig"
+    )
