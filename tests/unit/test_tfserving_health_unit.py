@@ -1,33 +1,22 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the health unit does at its end, how tightly it is shut, and what its drop-in asks the program to watch."""
+"""What the health unit does at its end, and what its drop-in asks the program to watch."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
-from pathlib import Path
 
-import jinja2
 import pytest
-from ansible.plugins.filter.core import get_hash
-from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
-from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
+import unit_cases
 
-SYSTEM = Path(__file__).resolve().parents[2] / "roles/tfserving/templates/host/etc/systemd/system"
+SYSTEM = unit_cases.ROLES / "tfserving/templates/host/etc/systemd/system"
 
 
 def rendered(template, **variables):
     """Render as the role does."""
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {
-        "hash": get_hash,
-        "tfserving.fleet.systemd_quote": systemd_quote,
-        "tfserving.fleet.instance_account": instance_account,
-    }
-    return environment.from_string((SYSTEM / template).read_text()).render(ansible_managed="x", **variables)
+    return unit_cases.rendered(SYSTEM / template, **variables)
 
 
 def directive(unit, name):
@@ -98,12 +87,3 @@ def test_a_process_that_asks_for_other_models_than_the_plan_can_be_told_by_its_m
         marks.add(directive(text, "Environment")[0])
     assert len(marks) == 3
     assert all(re.fullmatch(r"TFSERVING_CONFIGURATION=[0-9a-f]{12}", mark) for mark in marks)
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")
-def test_the_unit_is_shut_tightly_enough_for_systemds_own_judgement(tmp_path):
-    unit = tmp_path / "tfserving-health@ranker.service"
-    unit.write_text(rendered("tfserving-health@.service.j2") + "\n[Service]\nExecStart=/usr/bin/python3\n")
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)]
-    judged = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr

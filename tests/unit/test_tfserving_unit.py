@@ -1,22 +1,14 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The unit of an instance as a whole: what the plan makes of it, and how tightly systemd says that it is shut."""
+"""The unit of an instance as a whole: what the plan makes of it."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
-import jinja2
-import pytest
-from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
-from ansible_collections.tfserving.fleet.plugins.filter.server_flags import server_flags
-from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
 from planner_cases import ARCHIVE, IMAGE, box, gpus, instance, plan
+from unit_cases import services
 
-SYSTEM = Path(__file__).resolve().parents[2] / "roles/tfserving/templates/host/etc/systemd/system"
 LIBRARIES = [
     {"name": "libcuda.so.1", "path": "/usr/lib/x86_64-linux-gnu/libcuda.so.1"},
     {"name": "libnvidia-ml.so.1", "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"},
@@ -24,33 +16,9 @@ LIBRARIES = [
 RELEASE = "/opt/tfserving/releases/serving@sha256-a1a1a1a1a1a1a1a1"
 
 
-def flatten(values):
-    return [each for value in values for each in (value if isinstance(value, list) else [value])]
-
-
 def unit(wish=None, machine=None, **policy) -> str:
     """Return the unit of the only instance, its drop-in after it, as systemd puts them together."""
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {
-        "flatten": flatten,
-        "tfserving.fleet.systemd_quote": systemd_quote,
-        "tfserving.fleet.server_flags": server_flags,
-        "tfserving.fleet.instance_account": instance_account,
-    }
-    (planned,) = plan(machine or box(), [instance(**(wish or {}))], **policy)["instances"]
-    variables = {
-        "ansible_managed": "x",
-        "instance": planned,
-        "tfserving_group": "tfserving",
-        "tfserving_open_files": 65536,
-        "tfserving_address_rules": "systemd",
-        "tfserving_allow_from": ["localhost"],
-        "tfserving_allow_to": [],
-        "__tfserving_tls": policy.get("tls", False),
-        "__tfserving_unit_revision": "x",
-    }
-    files = ("tfserving@.service.j2", "tfserving@{instance}.service.d/10-plan.conf.j2")
-    return "\n".join(environment.from_string((SYSTEM / file).read_text()).render(**variables) for file in files)
+    return services(wish, machine, policy, __tfserving_tls=policy.get("tls", False))["tfserving@ranker.service"]
 
 
 def values(text: str, directive: str) -> list[str]:
@@ -126,15 +94,3 @@ def test_an_archive_finds_the_drivers_libraries_by_itself():
     (planned,) = plan(box(), [instance(gpus=1)], **ARCHIVE)["instances"]
     assert "LD_LIBRARY_PATH" not in planned["environment"]
     assert planned["server"]["binary"].endswith("/rootfs/tensorflow_model_server")
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")
-@pytest.mark.parametrize(
-    ("wish", "policy", "most"), [({}, {}, 20), ({"gpus": 1}, IMAGE, 25), ({"gpus": 1}, ARCHIVE, 25)]
-)
-def test_the_unit_is_shut_tightly_enough_for_systemds_own_judgement(tmp_path, wish, policy, most):
-    path = tmp_path / "tfserving@ranker.service"
-    path.write_text(unit(wish, **policy))
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={most}", "--no-pager", str(path)]
-    judged = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
