@@ -117,7 +117,6 @@ def test_the_plan_follows_the_policy(ranker):
         ("/etc/tmpfiles.d/90-tfserving-fleet.conf", "pm_qos_resume_latency_us - - - - 50"),
         ("/etc/modules-load.d/90-tfserving-fleet.conf", "tcp_bbr"),
         ("/etc/sysctl.d/90-tfserving-fleet.conf", "net.ipv4.tcp_congestion_control = bbr"),
-        ("/etc/systemd/system/kubepods.slice.d/90-tfserving-fleet.conf", "[Slice]"),
     ],
 )
 def test_settings_of_the_host_are_written_down_as_wished(host, file, line):
