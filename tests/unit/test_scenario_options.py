@@ -22,7 +22,6 @@ EXCEPTIONS = {
     "tfserving_plan": HANDED_OVER,
     "tfserving_previous_plan": HANDED_OVER,
     "tfserving_plan_secrets": HANDED_OVER,
-    "tfserving_config_root": "is not to be set any more",
     "tfserving_install_method": f"{ELSEWHERE}: scenarios runtime and offline",
     "tfserving_images": f"{ELSEWHERE}: scenario runtime",
     "tfserving_archives": f"{ELSEWHERE}: scenario runtime",
