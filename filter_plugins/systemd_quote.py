@@ -42,39 +42,18 @@ _value:
   type: str
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
-
-# What systemd leaves alone anywhere in a word. A leading '#' or ';' would make a continued line a comment, and a
-# lone ';' would start another command, so neither is here.
-PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
-
-EXEC_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t", "%": "%%", "$": "$$"}
-
-
-def quote_argument(argument: str) -> str:
-    """Return one ``ExecStart=`` word that systemd reads as ``argument``. Raises WishError for a NUL."""
-    if not isinstance(argument, str):
-        raise WishError("systemd_quote", f"needs a string, not {described(argument)}", "let it pass '| string' first")
-    if "\0" in argument:
-        raise WishError("systemd_quote", "an argument cannot hold a NUL", "leave it out")
-    if PLAIN.fullmatch(argument):
-        return str(argument)
-    return '"' + re.sub(r'[\x01-\x1f\x7f"\\%$]', _exec_escape, argument) + '"'
-
-
-def _exec_escape(found: re.Match[str]) -> str:
-    return EXEC_ESCAPES.get(found[0]) or f"\\x{ord(found[0]):02x}"
+from ansible_collections.tfserving.fleet.plugins.module_utils import unit_text
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 
 def systemd_quote(argument: str) -> str:
     """Quote one argument for ExecStart=; see DOCUMENTATION. Raises AnsibleFilterError."""
     try:
-        return quote_argument(argument)
+        return unit_text.argument(argument)
     except WishError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -41,8 +41,8 @@ def test_an_argument_is_quoted_for_an_exec_line(argument, word):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("a\0b", "systemd_quote: an argument cannot hold a NUL; leave it out"),
-        (8500, "systemd_quote: needs a string, not the number 8500; let it pass '| string' first"),
+        ("a\0b", "unit: a value cannot hold a NUL; leave it out"),
+        (8500, "unit: needs a string, not a number; let it pass '| string' first"),
     ],
 )
 def test_what_cannot_be_an_argument_is_refused(argument, message):

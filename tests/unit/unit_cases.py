@@ -11,6 +11,7 @@ from ansible.plugins.filter.core import comment, get_hash
 from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
 from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import server_flags
+from ansible_collections.tfserving.fleet.plugins.filter.systemd_line import systemd_line
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
 from planner_cases import box, instance, plan
 
@@ -40,6 +41,7 @@ def rendered(path: Path, **variables) -> str:
         "flatten": flatten,
         "hash": get_hash,
         "tfserving.fleet.systemd_quote": systemd_quote,
+        "tfserving.fleet.systemd_line": systemd_line,
         "tfserving.fleet.server_flags": server_flags,
         "tfserving.fleet.instance_account": instance_account,
         "tfserving.fleet.address_networks": address_networks,

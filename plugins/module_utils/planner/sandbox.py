@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import unit_text
+
 # What CUDA opens beside the GPUs themselves. nvidia-modeset is for displays.
 CONTROL_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 # The capabilities of MIG slices; which minor belongs to which slice is for the driver to check.
@@ -41,7 +43,7 @@ def _devices(instance: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> 
     # PrivateDevices= would hide GPUs; where there are none to use, it is the shorter and stricter line.
     if not gpus:
         return {"PrivateDevices": "yes"}
-    nodes = [gpu.get("device") or f"/dev/nvidia{gpu['index']}" for gpu in gpus]
+    nodes = [unit_text.whole(gpu.get("device") or f"/dev/nvidia{gpu['index']}") for gpu in gpus]
     allowed = [f"{node} rw" for node in (*sorted(set(nodes)), *CONTROL_DEVICES)]
     if any(str(name).startswith("MIG-") for name in instance["gpus"]):
         allowed.append(f"{SLICE_DEVICES} r")
@@ -54,11 +56,23 @@ def _root(
     libraries: Sequence[Mapping[str, str]],
     paths: Mapping[str, str],
 ) -> dict[str, Any]:
-    shown = [f"{paths['config']}/{instance['name']}", paths["models"]]
-    shown += [library for library in re.split(r"[\s:]+", instance["environment"].get("LD_PRELOAD", "")) if library]
+    shown = [unit_text.path(each) for each in (f"{paths['config']}/{instance['name']}", paths["models"])]
+    shown += [
+        unit_text.path(library)
+        for library in re.split(r"[\s:]+", instance["environment"].get("LD_PRELOAD", ""))
+        if library
+    ]
     if instance["gpus"]:
-        shown += [f"{library['path']}:{DRIVER_FOLDER}/{library['name']}" for library in libraries]
-    return {"RootDirectory": f"{release['path']}/rootfs", "MountAPIVFS": "yes", "BindReadOnlyPaths": shown}
+        shown += [_bind(library["path"], f"{DRIVER_FOLDER}/{library['name']}") for library in libraries]
+    return {
+        "RootDirectory": unit_text.whole(f"{release['path']}/rootfs"),
+        "MountAPIVFS": "yes",
+        "BindReadOnlyPaths": shown,
+    }
+
+
+def _bind(source: str, target: str) -> str:
+    return f"{unit_text.path(source)}:{unit_text.path(target)}"
 
 
 def environment(instance: str, chroot: bool) -> dict[str, tuple[str, str]]:
