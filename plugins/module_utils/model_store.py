@@ -428,12 +428,20 @@ def missing_versions(
         f"{wanted.name}: version {request.version} has never served and its source has other content; it is replaced"
         for request in replaced
     ]
-    if "latest" in wanted.serve and on_disk and wanted.versions and on_disk[-1] > wanted.versions[-1]:
-        notes.append(
-            f"{wanted.name}: version {on_disk[-1]} on this host is newer than the wanted {wanted.versions[-1]}, "
-            "and a policy of the latest versions serves it"
-        )
+    _refuse_to_serve_another(wanted, on_disk)
     return [*replaced, *missing], [*notes, *_files_like_versions(wanted, store)]
+
+
+def _refuse_to_serve_another(wanted: Wanted, on_disk: Sequence[int]) -> None:
+    """Refuse a policy of the latest versions where newer ones on disk would take the place of the wanted one."""
+    newest = max(wanted.versions, default=0)
+    instead = served(wanted.serve, {*on_disk, *wanted.versions})
+    if "latest" in wanted.serve and newest not in instead:
+        raise WishError(
+            f"{wanted.where}.serve.latest",
+            f"would serve version {max(instead)}, which is on this host, and not the wanted {newest}",
+            f"write serve: {{versions: [{newest}]}}, or remove {max(instead)} from {wanted.name} in the model root",
+        )
 
 
 def _refuse_doubles(wanted: Wanted, store: Store) -> None:

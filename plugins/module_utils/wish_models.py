@@ -36,6 +36,8 @@ class ModelWish:
     contract: dict[str, Any] | None = None
     probe: dict[str, Any] | bool | None = None
     memory_mb: int | None = None
+    chosen: bool = True
+    """Whether the user says what to serve; without it, it is the newest version that is asked for."""
 
     def resident(self) -> int:
         """Return how many versions of the model are in memory, at the most, while nothing changes."""
@@ -80,12 +82,13 @@ def _model(path: str, wish: Any, refusals: Refusals) -> ModelWish | None:
         # Rules between fields would only repeat what is wrong with the fields. The name is known all the same, so that
         # the instances that serve it are not refused as well.
         return ModelWish(path, given.get("name", ""), [], [], {}, {"latest": 1}, KEEP)
-    serve = given.pop("serve", {"latest": 1})
     asked = given.pop("versions", None) or [given.pop("version")]
+    # By its number: with a policy of the latest, going back to a version would leave the newer one in service.
+    chosen, serve = "serve" in given, given.pop("serve", {"versions": [max(asked)]})
     versions = sorted({*asked, *serve.get("versions", ())})
     provided = refusals.check(model_source.provided, f"{path}.source", given["source"], asked, versions, default=[])
     keep = refusals.check(_keep, f"{path}.keep", given.pop("keep", None), serve, default=KEEP)
-    return ModelWish(path=path, versions=versions, provided=provided, serve=serve, keep=keep, **given)
+    return ModelWish(path=path, versions=versions, provided=provided, serve=serve, keep=keep, chosen=chosen, **given)
 
 
 def _keep(path: str, keep: int | None, serve: Mapping[str, Any]) -> int:
@@ -102,7 +105,7 @@ def warnings(models: list[ModelWish]) -> list[str]:
     found = []
     for model in models:
         idle = sorted(set(model.versions) - set(model.serve.get("versions", model.versions)))
-        if idle:
+        if idle and model.chosen:
             listed = ", ".join(map(str, idle))
             found.append(f"{model.path}.version: {listed} is put on disk and not served; add it to serve.versions")
     return found

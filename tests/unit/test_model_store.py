@@ -69,15 +69,10 @@ def test_a_version_with_zeros_before_its_number_is_adopted_and_removed_like_any_
     assert store.versions("ranker") == []
 
 
-def test_a_newer_version_with_zeros_before_its_number_is_noted(store):
+def test_a_newer_version_with_zeros_before_its_number_is_refused(store):
     write_tree(Path(store.base("ranker"), "00000200"), MODEL)
-    assert missing(store, versions=[123], serve={"latest": 1}) == (
-        [123],
-        [
-            "ranker: version 200 on this host is newer than the wanted 123, "
-            "and a policy of the latest versions serves it"
-        ],
-    )
+    with pytest.raises(WishError, match="would serve version 200, which is on this host, and not the wanted 123"):
+        missing(store, versions=[123], serve={"latest": 1})
 
 
 def test_two_directories_of_one_version_are_refused(store):
@@ -424,10 +419,14 @@ def test_a_version_that_never_served_makes_way_for_another_checksum(store):
     assert missing(store, source={"sha256": "c" * 64}) == ([7], [note])
 
 
-def test_a_newer_version_that_would_be_served_instead_of_the_wanted_one_is_noted(store):
+def test_a_newer_version_that_would_be_served_instead_of_the_wanted_one_is_refused(store):
     publish(store, 7)
     publish(store, 9)
-    assert missing(store, serve={"latest": 1})[1] == [
-        "ranker: version 9 on this host is newer than the wanted 7, and a policy of the latest versions serves it"
-    ]
-    assert missing(store, serve={"versions": [7]})[1] == []
+    with pytest.raises(WishError) as refused:
+        missing(store, serve={"latest": 1})
+    assert str(refused.value).partition(": ")[0].endswith(".serve.latest")
+    assert str(refused.value).partition(": ")[2] == (
+        "would serve version 9, which is on this host, and not the wanted 7;"
+        " write serve: {versions: [7]}, or remove 9 from ranker in the model root"
+    )
+    assert missing(store, serve={"versions": [7]})[1] == missing(store, serve={"latest": 2})[1] == []

@@ -259,7 +259,8 @@ def test_other_batches_are_a_restart_and_a_new_version_is_a_hot_reload():
     )
     host = in_force(gpu_host(), before)
     assert effects(host) == {"ranker": "reload", "embeddings": "restart", "vision": "none", "spelling": "none"}
-    assert [(c.path, c.before, c.after) for c in changes(host, "ranker")] == [("models.ranker.versions", "6", "7")]
+    shown = [(change.path, change.before, change.after) for change in changes(host, "ranker")]
+    assert shown == [("models.ranker.serve", "versions 6", "versions 7")]
     shown = {change.path for change in changes(host, "embeddings")}
     assert {"batching.max_batch_size", "threads.rest"} <= shown
     assert not any(path.startswith("flags.rest") for path in shown), "flags repeat the threads"

@@ -461,18 +461,20 @@ def test_memory_is_bound_to_the_node_where_all_is_known_to_fit():
 
 def test_the_models_file_says_which_versions_are_served():
     models = [
-        model("latest"),
+        model("one", version=7),
+        model("latest", serve={"latest": 1}),
         model("all", serve={"all": True}),
         model("some", serve={"versions": [6, 7], "labels": {"stable": 6}}),
     ]
-    found = only({"models": ["latest", "all", "some"]}, models)["model_config"]["model_config_list"]["config"]
+    found = only({"models": ["one", "latest", "all", "some"]}, models)["model_config"]["model_config_list"]["config"]
     assert [each["model_version_policy"] for each in found] == [
+        {"specific": {"versions": [7]}},
         {"latest": {"num_versions": 1}},
         {"all": {}},
         {"specific": {"versions": [6, 7]}},
     ]
     assert [each["base_path"] for each in found] == [f"/var/lib/tfserving/models/{each['name']}" for each in models]
-    assert found[2]["version_labels"] == {"stable": 6}
+    assert found[3]["version_labels"] == {"stable": 6}
 
 
 def test_models_and_their_versions_come_without_a_restart():

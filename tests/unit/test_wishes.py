@@ -317,6 +317,20 @@ def test_the_versions_on_disk_are_those_asked_for_and_those_served(keys, version
     assert (found.versions, found.provided) == (versions, provided)
 
 
+@pytest.mark.parametrize(
+    ("keys", "serve"),
+    [
+        ({"version": 6}, {"versions": [6]}),
+        ({"version": None, "versions": [7, 5]}, {"versions": [7]}),
+        ({"version": 6, "serve": {"latest": 1}}, {"latest": 1}),
+    ],
+)
+def test_what_is_served_is_what_is_named_unless_the_user_says_otherwise(keys, serve):
+    found = read(models=[model(**keys)])
+    assert found.models["ranker"].serve == serve
+    assert not found.warnings
+
+
 def test_as_many_versions_are_kept_as_are_served():
     assert read(models=[model()]).models["ranker"].keep == 3
     assert read(models=[model(serve={"latest": 5})]).models["ranker"].keep == 5
