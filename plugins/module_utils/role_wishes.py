@@ -84,7 +84,7 @@ CHECKS: dict[str, fields.Check] = {
     "model_repository_staging": _optional(fields.directory),
     "tfserving_fleet_bundle": _optional(fields.directory),
     "bundle_dir": fields.directory,
-    "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "use a name that groupadd takes"),
+    "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),
     "tfserving_open_files": fields.whole(1024, 2**30, "a limit"),
     "tfserving_keep_releases": fields.whole(1, fields.MOST_ENTRIES, "a count of releases"),
     "tfserving_registry_mirrors": _each(_mirror),
