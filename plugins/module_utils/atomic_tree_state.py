@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import (
     Seen,
     discard,
@@ -50,8 +51,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Make the directory if need be and keep other runs away; a run that dies gives way by itself."""
         with naming(self.path):
-            if not os.path.isdir(self.path):
-                os.makedirs(self.path, mode=0o700)
+            folders.make(self.path, 0o700)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             try:

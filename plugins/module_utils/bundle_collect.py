@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     bundle_manifest,
     bundle_packages,
     downloads,
+    folders,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, compare, file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -26,7 +27,7 @@ PRIVATE = ".work"
 def collect(params: Mapping[str, Any], run: bundle_packages.Run) -> list[dict[str, Any]]:
     """Fetch what lacks below ``params["root"]``, remove what is no longer needed; return the artifacts."""
     root = params["root"]
-    os.makedirs(os.path.join(root, PRIVATE), mode=0o755, exist_ok=True)
+    folders.make(os.path.join(root, PRIVATE))
     origins = {repository["key"]: public(repository["key_url"]) for repository in params["repositories"]}
     if params["packages"]:
         origins.update(_packages(root, params, run))
@@ -69,7 +70,7 @@ def _download(root: str, wish: Mapping[str, Any], params: Mapping[str, Any]) -> 
             compare(wish["sha256"], found)
         except RefusalError as refusal:
             raise WishError(wish["where"], refusal.problem, refusal.remedy) from refusal
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        folders.make(os.path.dirname(target))
         os.replace(staged, target)
     return {wish["path"]: public(wish["url"])}
 

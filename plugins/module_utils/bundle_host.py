@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import bundle, bundle_manifest, bundle_parcel
+from ansible_collections.tfserving.fleet.plugins.module_utils import bundle, bundle_manifest, bundle_parcel, folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_packages import INDEX
 
 LISTS = "apt/lists"
@@ -32,7 +32,7 @@ def keep(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     if due or laid:
         # apt takes an index for current that it has read before.
         shutil.rmtree(os.path.join(root, LISTS), ignore_errors=True)
-    bundle_parcel.make_folder(os.path.join(root, LISTS, "partial"))
+    folders.make(os.path.join(root, LISTS, "partial"))
     gone = False
     if not check:
         gone = bundle_manifest.prune(root, [file["path"] for file in params["files"]])
@@ -45,7 +45,7 @@ def _lay_down(root: str, texts: Mapping[str, str]) -> bool:
     changed = False
     for path, text in texts.items():
         place = os.path.join(root, path)
-        bundle_parcel.make_folder(os.path.dirname(place))
+        folders.make(os.path.dirname(place))
         if _text(place) != text:
             with open(f"{place}.part", "w", encoding="utf-8") as file:
                 file.write(text)

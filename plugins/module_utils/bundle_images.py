@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import OCI, REGISTRY, Image
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import last_words
@@ -41,15 +42,14 @@ def collect(run: Run, image: Image, folder: str, place: str, where: str, options
     problems = []
     for source, extra in sources(image, options):
         shutil.rmtree(place, ignore_errors=True)
-        os.makedirs(place, mode=0o700)
+        folders.make(place, 0o700)
         problem = _fetch(run, source, extra, place)
         if not problem:
             layout = os.path.join(place, "layout")
             digits = _lay_out(run, place, image.digest, layout, where)
-            os.makedirs(os.path.join(place, "done", digits), mode=0o755)
+            folders.make(os.path.join(place, "done", digits))
             os.rename(layout, os.path.join(place, "done", digits, image.name))
-            os.makedirs(os.path.dirname(folder), mode=0o755, exist_ok=True)
-            os.chmod(os.path.join(place, "done"), 0o755)
+            folders.make(os.path.dirname(folder))
             os.rename(os.path.join(place, "done"), folder)
             shutil.rmtree(place)
             return
@@ -98,7 +98,7 @@ def _lay_out(run: Run, place: str, digest: str, target: str, where: str) -> str:
     if docker:
         return _converted(run, fetched, target, where)
     blobs = os.path.join(target, "blobs", "sha256")
-    os.makedirs(blobs, mode=0o755)
+    folders.make(blobs)
     for name in os.listdir(fetched):
         if _DIGITS.fullmatch(name):
             os.rename(os.path.join(fetched, name), os.path.join(blobs, name))

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
@@ -55,7 +56,7 @@ class Resolver:
         own = os.path.join(self.place, "sources")
         shutil.rmtree(own, ignore_errors=True)
         for folder in (own, os.path.join(self.place, "lists", "partial"), os.path.join(self.archives, "partial")):
-            os.makedirs(folder, mode=0o755, exist_ok=True)
+            folders.make(folder)
         with open(os.path.join(self.place, "status"), "w", encoding="utf-8"):
             pass
         for name in sorted(os.listdir(sources)) if os.path.isdir(sources) else ():
@@ -128,7 +129,7 @@ def collect(resolver: Resolver, sets: Iterable[Sequence[str]], target: str) -> d
     origins: dict[str, str] = {}
     for names in sets:
         origins.update(resolver.fetch(names))
-    os.makedirs(target, mode=0o755, exist_ok=True)
+    folders.make(target)
     for name in set(os.listdir(target)) - set(origins):
         os.unlink(os.path.join(target, name))
     for name in origins:

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import BUNDLE
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -81,7 +82,7 @@ def unpack(parcel: str, directory: str, files: Iterable[Mapping[str, Any]]) -> N
 
 
 def _place(content: BinaryIO, target: str, file: Mapping[str, Any]) -> None:
-    make_folder(os.path.dirname(target))
+    folders.make(os.path.dirname(target))
     staged = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:200]}.part")
     digest = hashlib.sha256()
     with open(staged, "wb") as stream:
@@ -93,11 +94,3 @@ def _place(content: BinaryIO, target: str, file: Mapping[str, Any]) -> None:
         os.unlink(staged)
         raise WishError(BUNDLE, f"{file['path']} was damaged on the way, or changed meanwhile", "run again")
     os.replace(staged, target)
-
-
-def make_folder(path: str) -> None:
-    """Make a folder that everybody may read, whatever the umask: apt's own user among them."""
-    if not os.path.isdir(path):
-        make_folder(os.path.dirname(path))
-        os.mkdir(path, 0o755)
-        os.chmod(path, 0o755)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import proc_path
 
@@ -135,7 +136,7 @@ class Record:
         if not self.originals:
             Path(self.path).unlink(missing_ok=True)
             return
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        folders.make(os.path.dirname(self.path))
         staged = f"{self.path}.new"
         with open(staged, "w", encoding="utf-8") as file:
             json.dump({"schema": SCHEMA, "originals": self.originals}, file, indent=2, sort_keys=True)

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import model_check
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
     MIB,
     RefusalError,
@@ -129,7 +129,7 @@ class Store:
 
     def ensure(self, path: str) -> None:
         """Make the directory, with its parents, and settle its owner and mode."""
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        folders.make(path)
         with _directory(path) as handle:
             self.attributes.settle(handle)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import affinity_live, cpu_list, irqs
+from ansible_collections.tfserving.fleet.plugins.module_utils import affinity_live, cpu_list, folders, irqs
 from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_partition import AFFINITY
 from ansible_collections.tfserving.fleet.plugins.module_utils.cpuset_live import CGROUPS, Cpusets, Unit
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
@@ -58,7 +58,7 @@ class Record:
         if not units and not affinity:
             self.path.unlink(missing_ok=True)
             return
-        os.makedirs(self.path.parent, mode=0o755, exist_ok=True)
+        folders.make(self.path.parent)
         staged = self.path.with_suffix(".new")
         staged.write_text(json.dumps({"units": self.units, "affinity": affinity}) + "\n", encoding="utf-8")
         os.replace(staged, self.path)

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
 # Of the plans that this release writes and reads.
@@ -122,7 +123,7 @@ def write(path: str, plan: Mapping[str, Any]) -> None:
     """Put ``plan`` in place of the record, readable by its owner alone from the first byte on, and on disk for good."""
     folder = os.path.dirname(path)
     try:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+        folders.make(folder)
         # One name, so that what a killed run has left is not left for ever.
         staged = os.path.join(folder, f".{os.path.basename(path)}.new")
         _stage(staged, as_text(plan).encode())

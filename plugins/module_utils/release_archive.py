@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, downloads, release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, downloads, folders, release_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import DamagedError, RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import PROGRAM
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Job
@@ -29,7 +29,7 @@ def build(job: Job) -> dict[str, Any]:
     inner = os.path.relpath(job.plan["binary"], os.path.join(job.plan["path"], TREE))
     if release_tree.is_program(source):
         job.store.require(os.path.getsize(source), job.where)
-        os.makedirs(os.path.dirname(os.path.join(root, inner)), exist_ok=True)
+        folders.make(os.path.dirname(os.path.join(root, inner)))
         shutil.copyfile(source, os.path.join(root, inner))
     else:
         _unpack(job, source, root, inner)

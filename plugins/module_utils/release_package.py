@@ -10,7 +10,7 @@ import shutil
 import stat
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, folders, release_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import BINARY, VERSION
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Job
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_store import TREE
@@ -30,7 +30,7 @@ def build(job: Job) -> dict[str, Any]:
     files = _files(job, package)
     job.store.require(sum(os.lstat(HOST + path).st_size for path in files), job.where)
     root = os.path.join(job.place, TREE)
-    os.mkdir(root, 0o755)
+    folders.make(root)
     for path in files:
         _copy(HOST + path, root + path)
     binary = root + BINARY
@@ -87,7 +87,7 @@ def _answer(job: Job, command: list[str]) -> str:
 
 
 def _copy(path: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    folders.make(os.path.dirname(target))
     shutil.copyfile(path, target, follow_symlinks=False)
     if not os.path.islink(path):
         os.chmod(target, stat.S_IMODE(os.stat(path).st_mode) & 0o755)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import MIB, free_bytes, in_mib
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_tree import inside, runnable
@@ -83,7 +84,7 @@ class Store:
 
         What a killed controller has begun goes on for a while on the host: its successor waits for that.
         """
-        os.makedirs(self.root, mode=0o755, exist_ok=True)
+        folders.make(self.root)
         handle = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             deadline = time.monotonic() + patience_s

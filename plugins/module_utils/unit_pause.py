@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
 
 
@@ -49,7 +50,7 @@ class Pause:
         self.record.unlink(missing_ok=True)
 
     def _remember(self, units: Iterable[str]) -> None:
-        self.record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(self.record.parent, 0o700)
         staged = self.record.with_suffix(".new")
         staged.write_text(json.dumps(list(dict.fromkeys(units))), encoding="utf-8")
         os.replace(staged, self.record)

@@ -99,6 +99,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    folders,
     gpu_settings,
     nvidia_query,
     nvidia_smi,
@@ -131,7 +132,7 @@ class Memory:
         if not self.originals and not self.locks:
             self.path.unlink(missing_ok=True)
             return
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.make(self.path.parent, 0o700)
         staged = self.path.with_suffix(".new")
         staged.write_text(
             json.dumps({"boot_id": self.boot_id, "originals": self.originals, "locks": self.locks}), encoding="utf-8"

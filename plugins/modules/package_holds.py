@@ -65,6 +65,7 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.package_holds import difference
 
 
@@ -89,7 +90,7 @@ def remember(record: Path, names: list[str]) -> None:
     if not names:
         record.unlink(missing_ok=True)
         return
-    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders.make(record.parent, 0o700)
     staged = record.with_suffix(".new")
     staged.write_text(json.dumps(names), encoding="utf-8")
     os.replace(staged, record)

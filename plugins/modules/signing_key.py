@@ -112,7 +112,7 @@ import time
 from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import fetching, web_address
+from ansible_collections.tfserving.fleet.plugins.module_utils import fetching, folders, web_address
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, opened
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.signing_keys import (
@@ -195,7 +195,7 @@ class Keyring:
 
     def write(self, binary: bytes) -> None:
         """Put the key in place by rename."""
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        folders.make(os.path.dirname(self.path))
         staged = os.path.join(self.module.tmpdir, "signing-key")
         with open(staged, "wb") as file:
             file.write(armoured(binary) if self._armoured else binary)
