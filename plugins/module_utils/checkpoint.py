@@ -10,6 +10,7 @@ BundleHeaderProto (tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow wri
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -64,11 +65,14 @@ def check(files: Mapping[str, int], path: str) -> None:
 
 def read(path: str) -> Index:
     """Return what an index says. Raises RefusalError where it is damaged."""
+    # Somebody may have put a FIFO there, which is not waited for.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        with open(path, "rb") as file:
-            return _Table(file.fileno()).index()
+        return _Table(handle).index()
     except DamageError as error:
         raise RefusalError(f"its {INDEX} is damaged ({error})", "export or copy the model again") from None
+    finally:
+        os.close(handle)
 
 
 class _Table:
@@ -76,11 +80,14 @@ class _Table:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        self.size = os.fstat(handle).st_size
+        found = os.fstat(handle)
+        self.size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         self.entries = 0
 
     def index(self) -> Index:
-        footer = os.pread(self.handle, _FOOTER, max(self.size - _FOOTER, 0))
+        if self.size < _FOOTER:
+            raise DamageError("it is too short")
+        footer = os.pread(self.handle, _FOOTER, self.size - _FOOTER)
         if len(footer) != _FOOTER or not footer.endswith(_MAGIC):
             raise DamageError("it does not end as one does")
         _offset, at = _varint(footer, 0)

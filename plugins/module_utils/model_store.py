@@ -27,6 +27,8 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import folders, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
+    MAX_DEPTH,
+    MAX_MEMBERS,
     MIB,
     RefusalError,
     Survey,
@@ -264,11 +266,19 @@ def now() -> str:
 def listing(directory: str) -> Survey:
     """Return what lies in a version that somebody put there, following its links as the server would."""
     found = Survey()
-    for folder, directories, files in os.walk(directory, followlinks=True):
-        inner = os.path.relpath(folder, directory)
-        places = {name: os.path.normpath(os.path.join(inner, name)) for name in (*directories, *files)}
-        found.directories.update(places[name] for name in directories)
-        found.files.update({places[name]: _size(os.path.join(folder, name)) for name in files})
+    left = [""]
+    while left:
+        inner = left.pop()
+        for name in _names(os.path.join(directory, inner)):
+            path = os.path.join(inner, name)
+            if os.path.isdir(os.path.join(directory, path)):
+                found.directories.add(path)
+                left.append(path)
+            else:
+                found.files[path] = _size(os.path.join(directory, path))
+        # Links may lead in circles.
+        if len(found.files) + len(found.directories) > MAX_MEMBERS or inner.count("/") >= MAX_DEPTH:
+            raise RefusalError("it has no end, or holds far more than a SavedModel", "look at its links")
     return found
 
 
@@ -549,7 +559,7 @@ def served(serve: Mapping[str, Any], on_disk: Iterable[int]) -> set[int]:
 def _size(path: str) -> int:
     try:
         return os.path.getsize(path)
-    except FileNotFoundError:  # a link that leads nowhere
+    except OSError:  # a link that leads nowhere, or to itself
         return 0
 
 

@@ -9,6 +9,7 @@ memory. Every message must end exactly where its length says (https://protobuf.d
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ class Wire:
 
     def __init__(self, path: str) -> None:
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        self.size = os.fstat(self._handle).st_size
+        found = os.fstat(self._handle)
+        self.size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         self._window = b""
         self._at = 0
         self._fields = 0

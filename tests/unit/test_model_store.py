@@ -403,6 +403,24 @@ def test_a_version_put_there_by_hand_may_consist_of_links(store, tmp_path):
     assert missing(store) == ([], [])
 
 
+def test_links_that_lead_in_circles_and_pipes_are_refused_and_not_waited_for(store):
+    place = write_tree(Path(store.base("ranker"), "7"), MODEL)
+    words = "tfserving_models[0].versions: version 7 was put on this host by hand and cannot be served: "
+    for name in ("a", "b"):
+        os.symlink(".", place / name)
+    with pytest.raises(WishError) as refusal:
+        missing(store)
+    assert str(refusal.value).startswith(f"{words}it has no end, or holds far more than a SavedModel; complete")
+    os.unlink(place / "a")
+    os.unlink(place / "b")
+    for name in ("variables/variables.index", "saved_model.pb"):
+        os.unlink(place / name)
+        os.mkfifo(place / name)
+        with pytest.raises(WishError) as refusal:
+            missing(store)
+        assert str(refusal.value).startswith(words)
+
+
 def test_half_a_version_put_there_by_hand_is_refused(store):
     place = write_tree(Path(store.base("ranker"), "7"), {"saved_model.pb": MODEL["saved_model.pb"]})
     with pytest.raises(WishError) as refusal:

@@ -12,12 +12,10 @@ import pytest
 MODELS = "/var/lib/tfserving/models"
 LAB = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
 
-# Whole as far as a file system can tell; only the server finds out that there is no graph in it.
-BROKEN = {
-    "saved_model.pb": b"no graph at all",
-    "variables/variables.index": b"no index",
-    "variables/variables.data-00000-of-00001": b"no weights",
-}
+WHOLE = {str(path.relative_to(LAB / "digits/1")): path.read_bytes() for path in (LAB / "digits/1").rglob("*.*")}
+# Whole as far as anybody can tell; only the server finds out that there is no such op.
+BROKEN = {**WHOLE, "saved_model.pb": WHOLE["saved_model.pb"].replace(b"MatMul", b"MatMux")}
+CUT = {**WHOLE, "saved_model.pb": WHOLE["saved_model.pb"][:-100]}
 
 
 def model(name: str, version: int, uri: str, **source) -> dict:
@@ -78,6 +76,30 @@ def test_a_server_that_cannot_load_its_model_ends_with_its_own_words_and_the_old
     assert "The last lines of instance main:" in run.message, run.output
     assert "The previous configuration is back in force: main serves as before this run." in run.message
     assert host.file("/etc/tfserving/main/models.config").content == before
+
+
+def test_what_no_server_could_load_never_reaches_one(site, host, main, archive, with_second):
+    run = site(**with_second(model("third", 1, archive("cut", CUT))))
+    assert run.status != 0
+    assert "tfserving_models[1].source" in run.message
+    assert "its saved_model.pb is damaged" in run.message
+    assert not host.file(f"{MODELS}/third/1").exists
+    assert main.states("digits")["1"] == "AVAILABLE"
+
+
+def test_a_broken_copy_that_is_mended_under_the_same_number_serves(site, main, archive, with_second):
+    wishes = with_second(model("second", 1, archive("broken", BROKEN)))
+    wishes["tfserving_models"][1]["probe"] = wishes["tfserving_models"][0]["probe"]
+    wishes["tfserving_instances"] = [{"name": "main", "models": ["digits", "second"]}]
+    assert site(**wishes).status != 0
+    archive("broken", WHOLE)
+    run = site(**wishes)
+    assert run.status == 0, run.output
+    assert "second: version 1 has never served and its source has other content; it is replaced" in run.message
+    assert main.states("second") == {"1": "AVAILABLE"}
+    assert not site(**wishes).changed
+    run = site()
+    assert run.status == 0, run.output
 
 
 def test_an_instance_that_has_failed_the_first_time_is_not_left_running(site, host, archive, with_second):
