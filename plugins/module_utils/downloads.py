@@ -19,13 +19,14 @@ from typing import Any, Callable
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives, fetching, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Request, Store, now
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Store, now
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
     END,
     Client,
     ServerError,
     UnreachableError,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models import Request
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
 

@@ -279,11 +279,12 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import accounts, archives, downloads, model_store
+from ansible_collections.tfserving.fleet.plugins.module_utils import accounts, archives, downloads, wanted_models
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Request, Store, Wanted
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Store
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors
+from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models import Request, Wanted
 
 SOURCE = {
     "type": {"type": "str", "choices": ["path", "http"], "required": True},
@@ -348,7 +349,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     sources = json.loads(params["sources"])
     given = [{**model, "source": {**model["source"], **sources.get(model["name"], {})}} for model in params["models"]]
     wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
-    models = model_store.read_wanted(wanted, params["instances"])
+    models = wanted_models.read_wanted(wanted, params["instances"])
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
     missing = _missing(models, store, params, report)
@@ -376,7 +377,7 @@ def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], repo
         return asked[model.name]
 
     differs = partial(_differs, staged=params["staged"])
-    check = partial(model_store.missing_versions, store=store, available=available, differs=differs)
+    check = partial(wanted_models.missing_versions, store=store, available=available, differs=differs)
     found = [refusals.check(check, model, default=([], [])) for model in models]
     refusals.stop()
     report.notes = [note for _missing, notes in found for note in notes]
@@ -496,7 +497,7 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
 
 def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:
     """Return the versions beyond `keep` that nobody needs; reports them and those that stay."""
-    beyond = model_store.surplus(on_disk, model.keep, {*model.versions, *model_store.served(model.serve, on_disk)})
+    beyond = wanted_models.surplus(on_disk, model.keep, {*model.versions, *wanted_models.served(model.serve, on_disk)})
     reasons = _reasons_to_stay(model, beyond) if beyond else {}
     report.kept += [{"model": model.name, "version": version, "reason": reasons[version]} for version in reasons]
     removable = [version for version in beyond if version not in reasons]

@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import (
-    Attributes,
-    Store,
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
+from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models import (
     missing_versions,
     read_wanted,
     served,
     surplus,
     version_number,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 from hypothesis import given
 from hypothesis import strategies as st
 from saved_models import MODEL
