@@ -258,19 +258,21 @@ def now() -> str:
 def listing(directory: str) -> Survey:
     """Return what lies in a version that somebody put there, following its links as the server would."""
     found = Survey()
-    left = [""]
+    left: list[tuple[str, tuple[str, ...]]] = [("", ())]
     while left:
-        inner = left.pop()
-        for name in _names(os.path.join(directory, inner)):
+        inner, above = left.pop()
+        real = os.path.realpath(os.path.join(directory, inner))
+        if real in above or len(above) > MAX_DEPTH or len(found.files) + len(found.directories) > MAX_MEMBERS:
+            raise RefusalError(
+                "its links lead in a circle, or it holds far more than a SavedModel", "look at its links"
+            )
+        for name in _names(real):
             path = os.path.join(inner, name)
-            if os.path.isdir(os.path.join(directory, path)):
+            if os.path.isdir(os.path.join(real, name)):
                 found.directories.add(path)
-                left.append(path)
+                left.append((path, (*above, real)))
             else:
-                found.files[path] = _size(os.path.join(directory, path))
-        # Links may lead in circles.
-        if len(found.files) + len(found.directories) > MAX_MEMBERS or inner.count("/") >= MAX_DEPTH:
-            raise RefusalError("it has no end, or holds far more than a SavedModel", "look at its links")
+                found.files[path] = _size(os.path.join(real, name))
     return found
 
 

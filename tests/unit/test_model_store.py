@@ -409,7 +409,7 @@ def test_links_that_lead_in_circles_and_pipes_are_refused_and_not_waited_for(sto
         os.symlink(".", place / name)
     with pytest.raises(WishError) as refusal:
         missing(store)
-    assert str(refusal.value).startswith(f"{words}it has no end, or holds far more than a SavedModel; complete")
+    assert str(refusal.value).startswith(f"{words}its links lead in a circle, or it holds far more than a SavedModel; ")
     os.unlink(place / "a")
     os.unlink(place / "b")
     for name in ("variables/variables.index", "saved_model.pb"):
