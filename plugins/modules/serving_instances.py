@@ -358,7 +358,9 @@ class Conductor:
     def _restore(self) -> dict[str, Any]:
         """Let each instance serve with the files that are there, and tell what became of it."""
         described = {name: self._description(name) for name in self._described()}
-        outcomes = [{"name": name, "state": take_back.REMOVED} for name in self._remove_surplus(described)]
+        outcomes = [
+            {"name": name, "state": take_back.REMOVED, "problem": ""} for name in self._remove_surplus(described)
+        ]
         self.idle = (atomic_tree_point.noted(self.store, "idle") if self.store else None) or ()
         instances = {name: found["instance"] for name, found in described.items()}
         for instance in self._in_order(instances, instances):
@@ -367,6 +369,7 @@ class Conductor:
             outcomes.append({"name": name, "state": self._outcome(name, problem), "problem": problem})
         if self.store and not any(one["state"] == take_back.FAILED for one in outcomes):
             atomic_tree_point.close(self.store)
+        outcomes.sort(key=lambda one: one["name"])
         return {"in_force": take_back.sentence(outcomes), "outcomes": outcomes}
 
     def _outcome(self, name: str, problem: str) -> str:
