@@ -115,6 +115,12 @@ class Run:
         return " ".join(self.output.split())
 
     @property
+    def last_words(self) -> str:
+        """The last line of the last message that a task failed with, as it is printed before its origin."""
+        words, _origin, _rest = self.output.rpartition("[ERROR]: ")[2].partition("\nOrigin: ")
+        return words.splitlines()[-1]
+
+    @property
     def changed(self) -> bool:
         return "changed=0" not in self.output
 

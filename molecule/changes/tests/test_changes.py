@@ -85,6 +85,19 @@ def test_a_changed_flag_restarts_its_own_instance_alone(site, first, second):
     assert "--rest_api_timeout_in_ms=9000" in second.command_line()
 
 
+def test_an_inventory_that_goes_back_serves_the_older_version_without_a_restart(site, first, second, known):
+    pids = first.pid, second.pid
+    instances = copy.deepcopy(INSTANCES)
+    instances[1]["flags"] = {"rest_api_timeout_in_ms": 9000}
+    run = site(**wishes({"version": 1, "serve": None}, instances))
+    assert run.status == 0, run.output
+    assert (first.pid, second.pid) == pids
+    assert first.states("digits")["1"] == second.states("digits")["1"] == "AVAILABLE"
+    assert first.states("digits")["2"] == "END"
+    expected = [row["class_id"] for row in known("digits")["answers"]["1"]["predictions"]]
+    assert answers(first, known) == answers(second, known) == expected
+
+
 @pytest.mark.parametrize("task", ["Start, restart and stop", "Record the plan"])
 def test_a_run_that_was_cut_off_is_made_good_by_the_next(site, first, second, known, task):
     timeout = 9000 + len(task)
@@ -98,6 +111,17 @@ def test_a_run_that_was_cut_off_is_made_good_by_the_next(site, first, second, kn
         assert f"--rest_api_timeout_in_ms={timeout}" in instance.command_line()
         assert answers(instance, known)
     assert not site(**wanted).changed
+
+
+def test_two_instances_swap_their_ports(site, host, serving):
+    ports = {"grpc": 8500, "rest": 8501}, {"grpc": 8510, "rest": 8511}
+    swapped = [{**INSTANCES[0], "ports": ports[1]}, {**INSTANCES[1], "ports": ports[0]}]
+    run = site(**wishes({"version": 2, "serve": {"latest": 1}}, swapped))
+    assert run.status == 0, run.output
+    assert serving("first", 8511).states("digits")["2"] == serving("second", 8501).states("digits")["2"] == "AVAILABLE"
+    for name, port in (("first", 8511), ("second", 8501)):
+        assert f"--rest_api_port={port}" in serving(name, port).command_line()
+    # The next test's release comes with the ports that they had before.
 
 
 def test_another_release_of_the_server_restarts_all(site, host, first, second):

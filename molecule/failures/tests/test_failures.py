@@ -102,13 +102,32 @@ def test_a_broken_copy_that_is_mended_under_the_same_number_serves(site, main, a
     assert run.status == 0, run.output
 
 
-def test_an_instance_that_has_failed_the_first_time_is_not_left_running(site, host, archive, with_second):
-    broken = archive("broken", BROKEN)
+def test_without_a_record_of_the_plan_what_is_new_goes_and_what_serves_goes_on(site, host, main, archive, with_second):
+    broken, pid = archive("broken", BROKEN), main.pid
+    host.check_output("mv /etc/tfserving/plan.json /root/plan.json")
     instances = [{"name": "main", "models": ["digits"]}, {"name": "extra", "models": ["third"]}]
     run = site(**with_second(model("third", 1, broken)), tfserving_instances=instances)
+    host.check_output("mv /root/plan.json /etc/tfserving/plan.json")
     assert run.status != 0
+    assert main.pid == pid
     assert host.run("systemctl is-active tfserving@extra.service").stdout.strip() != "active"
     assert not host.file("/etc/tfserving/extra").exists
+    # On a line of its own, and the last one of the message.
+    assert run.last_words == (
+        "The previous configuration is back in force: main serves as before this run;"
+        " extra was not there before this run: it is stopped and its files are gone."
+    )
+
+
+def test_a_model_root_that_the_server_cannot_see_is_no_success(site, host, main):
+    """By a link: the plan refuses what the path itself says. The server goes on with what it has loaded."""
+    pid = main.pid
+    host.check_output("mkdir -p /home/ml && ln -sfn /home/ml /srv/models")
+    run = site(tfserving_model_root="/srv/models")
+    assert run.status != 0
+    assert "instance main: it serves, but could not read /srv/models/digits/1 (" in run.message
+    assert run.last_words == "The previous configuration is back in force: main serves as before this run."
+    assert main.pid == pid
 
 
 def test_a_rest_port_that_another_process_holds_is_noticed(site, host, with_second):

@@ -25,6 +25,14 @@ REFUSALS = {
         {"tfserving_models": [{**DIGITS, "version": "seven"}]},
         "tfserving_models[0].version: ",
     ),
+    "a model root that no server sees": (
+        {"tfserving_model_root": "/home/ml/models"},
+        "tfserving_model_root: is the string '/home/ml/models', and that is in /home, which the servers do not see",
+    ),
+    "a variable that is gone": (
+        {"tfserving_config_root": "/etc/other"},
+        "tfserving_config_root: is no variable of this collection any more; remove it",
+    ),
     "two instances on one port": (
         {
             "tfserving_instances": [
