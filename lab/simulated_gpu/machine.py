@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 # Where the machine is kept. A test may have one of its own.
 HOME = Path(os.environ.get("SIMULATED_GPU", "/var/lib/simulated-gpu"))
 STATE = HOME / "state.json"
+UNINSTALLER = Path("/usr/bin/nvidia-uninstall")
 
 # What a GPU says where its kind and its variant say nothing.
 ORDINARY = {
@@ -74,6 +75,7 @@ def build(name: str) -> dict:
         "library": variant.get("library"),
         "in_use": variant.get("in_use", False),
         "boots_with": None,
+        "installer": False,
         "build": variant.get("build", "works"),
         "secure_boot": variant.get("secure_boot", "absent"),
     }
@@ -111,7 +113,15 @@ def show(machine: dict) -> None:
     for number in range(machine["nvswitches"]):
         _device(pci / f"0000:{0xC1 + number:02x}:00.0", "0x22a3", "0x068000", None)
     _modules(HOME / "sys/module", machine["loaded"])
+    if machine.get("installer"):
+        _installer()
     _version(HOME / "proc/driver/nvidia", machine)
+
+
+def _installer() -> None:
+    """Put NVIDIA's uninstaller where its installer does; called as it should be, it takes itself away."""
+    UNINSTALLER.write_text('#!/bin/sh\ntest "$1" = --silent && exec rm "$0"\n', encoding="utf-8")
+    UNINSTALLER.chmod(0o755)
 
 
 def _device(folder: Path, device_id: str, device_class: str, driver: str | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_names, driver_table
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, driver_names, driver_table
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_table import Architecture
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
@@ -74,9 +74,10 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
     :raises WishError: the wish is malformed, or no driver is what it asks for on these GPUs.
     """
     asked = _checked(wish)
-    generations = driver_table.architectures(gpus)
     row = driver_table.system(host["distribution"], host["release"])
-    branch = _branch(asked, row, generations)
+    branch = _branch(asked, row, gpus)
+    driven = [gpu for gpu in gpus if driver_gpus.drives(branch, None, driver_gpus.generation(gpu))]
+    generations = driver_table.architectures(driven)
     flavour, why = _flavour(asked["flavour"], branch, generations)
     request = Request(
         system=row,
@@ -99,6 +100,7 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
         "flavour": flavour,
         "flavour_reason": why,
         "generations": [generation.name for generation in generations],
+        "left_alone": _left_alone(gpus, branch),
         "pinning": names.pinning,
         "packages": names.packages,
         "headers": [] if asked["modules"] != "dkms" else names.headers,
@@ -129,8 +131,19 @@ def _checked(wish: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "version": str(asked["version"] or "")}
 
 
-def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], generations: Sequence[Architecture]) -> int:
-    """Return the branch, checked against the archive and every GPU."""
+def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[str]:
+    """Return a sentence for each GPU that the branch does not drive, such as a card for the console."""
+    return [
+        f"GPU {name} is left alone: driver {branch} does not drive it, and nothing is served on it"
+        for name in driver_gpus.undriven(gpus, branch, None)
+    ]
+
+
+def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> int:
+    """Return the branch, checked against the archive and the GPUs, of which it has to drive one."""
+    generations = [kind for kind in map(driver_gpus.generation, gpus) if kind]
+    if gpus and not generations:
+        driver_table.architectures(gpus)  # says why
     branch = int(asked["branch"]) if asked["branch"] != "auto" else _default_branch(asked, row, generations)
     if asked["version"] and not asked["version"].startswith(f"{branch}."):
         raise WishError(
@@ -139,8 +152,11 @@ def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], generations: Seque
             f"set {VARIABLE}branch to {asked['version'].split('.')[0]}, or leave one of the two out",
         )
     _refuse_unpackaged(asked, branch, row)
+    # What needs a newer branch was bought for serving. What no branch of today drives is left alone beside others.
+    some = any(driver_gpus.drives(branch, None, generation) for generation in generations)
     for generation in generations:
-        _refuse_undriven(branch, generation)
+        if branch < generation.first or not some:
+            _refuse_undriven(branch, generation)
     return branch
 
 
@@ -152,8 +168,14 @@ def _default_branch(asked: Mapping[str, Any], row: Mapping[str, Any], generation
     archive = row.get("archive")
     if not archive:
         return int(row["archive_default"])
-    fitting = [branch for branch in archive if all(_drives(branch, generation) for generation in generations)]
-    return next(iter(fitting or archive))
+    # The newest GPUs are those for serving; an old one beside them is mostly there for the console.
+    newest = max(generations, key=lambda generation: generation.first, default=None)
+
+    def fitness(branch: int) -> tuple[bool, int]:
+        driven = [generation for generation in generations if driver_gpus.drives(branch, None, generation)]
+        return newest in driven, len(driven)
+
+    return int(max(archive, key=fitness))
 
 
 def _refuse_unpackaged(asked: Mapping[str, Any], branch: int, row: Mapping[str, Any]) -> None:
@@ -171,10 +193,6 @@ def _refuse_unpackaged(asked: Mapping[str, Any], branch: int, row: Mapping[str, 
             "is prebuilt, and only Ubuntu's own archive has modules that are built for each of its kernels",
             "use dkms",
         )
-
-
-def _drives(branch: int, generation: Architecture) -> bool:
-    return generation.first <= branch and (generation.last is None or branch <= generation.last)
 
 
 def _refuse_undriven(branch: int, generation: Architecture) -> None:
@@ -195,7 +213,7 @@ def _flavour(wanted: str, branch: int, generations: Sequence[Architecture]) -> t
         raise WishError(
             f"{VARIABLE}flavour",
             f"{never} needs the proprietary modules and {always} the open ones, and a kernel loads one of them",
-            "take one kind of GPU out of the host",
+            "name one kind in nvidia_driver_ignore, or take it out of the host",
         )
     if wanted == "auto":
         return _auto_flavour(branch, never, always)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
@@ -30,6 +31,10 @@ _LOADED = re.compile(r"NVRM version:.*?(?P<open>Open )?Kernel Module.*?\s(?P<ver
 _DKMS = re.compile(r"(?P<name>nvidia[^,/]*)[,/]\s*(?P<version>[^,]+),\s*(?P<kernel>[^,]+),\s*[^:]+:\s*(?P<status>\w+)")
 _LIBRARY = re.compile(r"libnvidia-ml\.so\.(\d{3}\.[\d.]+)")
 LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib")
+
+# Where NVIDIA's installer puts its uninstaller, which no package has, and what it keeps of itself.
+UNINSTALLERS = ("usr/bin/nvidia-uninstall", "usr/local/bin/nvidia-uninstall")
+INSTALLER_LOG = "var/log/nvidia-installer.log"
 
 # Everything that NVIDIA's driver is made of, in Debian's, Canonical's and NVIDIA's packaging.
 FAMILY = re.compile(
@@ -51,9 +56,15 @@ FLOATING = (
 )
 
 
-def devices(tree: Tree) -> dict[str, Any]:
-    """Return the GPUs (PCI address, device id, driver that is bound) and the number of NVSwitches."""
+def devices(tree: Tree, ignored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the GPUs (PCI address, device id, driver that is bound) and the number of NVSwitches.
+
+    GPUs that are none of ours stand apart as ``left_out``, each with the reason, and what of ``ignored`` (as
+    driver_gpus.checked returns it) is no GPU of this host as ``unmatched``.
+    """
     gpus: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    known: set[str] = set()
     switches = 0
     for address in tree.names(PCI):
         folder = f"{PCI}/{address}"
@@ -62,14 +73,14 @@ def devices(tree: Tree) -> dict[str, Any]:
         device_class = tree.text(f"{folder}/class") or ""
         switches += device_class.startswith(NVSWITCH_CLASS)
         if device_class.startswith(DISPLAY_CLASS):
-            gpus.append(
-                {
-                    "pci_address": address,
-                    "device_id": tree.text(f"{folder}/device"),
-                    "driver": tree.link_name(f"{folder}/driver"),
-                }
-            )
-    return {"gpus": gpus, "nvswitches": switches}
+            device_id, driver = tree.text(f"{folder}/device"), tree.link_name(f"{folder}/driver")
+            device = driver_gpus.Device(address, VENDOR, device_id or "0x0000", driver)
+            gpu = {"pci_address": address, "device_id": device_id, "driver": driver}
+            why = driver_gpus.left_out(device, ignored)
+            known.update(driver_gpus.names(device))
+            (left_out if why else gpus).append({**gpu, "why": why} if why else gpu)
+    unmatched = [name for name in ignored if name not in known]
+    return {"gpus": gpus, "nvswitches": switches, "left_out": left_out, "unmatched": unmatched}
 
 
 def loaded(tree: Tree) -> dict[str, Any]:
@@ -90,6 +101,23 @@ def library_version(tree: Tree) -> str | None:
         if found:
             return found[1]
     return None
+
+
+def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], installed: Sequence[Any]) -> Any:
+    """Return what NVIDIA's own installer (.run) has left here: its ``version`` and ``uninstaller``; None for nothing.
+
+    A driver whose libraries, modules or sources lie there while dpkg knows no package of one came from nowhere else.
+    What is merely loaded proves nothing: a module outlives its packages, and containers see that of their host.
+    """
+    uninstaller = next((f"/{path}" for path in UNINSTALLERS if tree.exists(path)), None)
+    packaged = any(package["branch"] for package in installed)
+    library = library_version(tree)
+    video = f"lib/modules/{release}/kernel/drivers/video"
+    own = [name for name in tree.names(video) if re.fullmatch(r"nvidia\.ko(\.\w+)?", name)]
+    if not uninstaller and (packaged or not (own or dkms_rows or (library and tree.exists(INSTALLER_LOG)))):
+        return None
+    version = library or next((row["version"] for row in dkms_rows), None) or loaded(tree)["version"]
+    return {"version": version, "uninstaller": uninstaller}
 
 
 def kernel(tree: Tree, wanted: str) -> dict[str, Any]:

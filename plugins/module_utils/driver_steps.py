@@ -30,6 +30,7 @@ def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequen
     """
     if not resolved:
         return _removal(state)
+    _refuse_installer(state)
     _refuse_unloadable(state, resolved)
     installed = {package["name"]: package for package in state["packages"]["installed"]}
     purge = sorted(name for name, package in installed.items() if _foreign(name, package, resolved))
@@ -47,6 +48,7 @@ def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequen
 
 
 def _removal(state: Mapping[str, Any]) -> dict[str, Any]:
+    _refuse_installer(state)
     _refuse_strangers(state["users"], (), "removed")
     purge = sorted(package["name"] for package in state["packages"]["installed"])
     replaces = state["loaded"]["version"] is not None
@@ -75,6 +77,22 @@ def _fits(package: Mapping[str, Any] | None, name: str, resolved: Mapping[str, A
     return (
         name in FLOATING
         or re.match(rf"(\d+:)?{re.escape(resolved['version_prefix'])}[.-]", package["version"]) is not None
+    )
+
+
+def _refuse_installer(state: Mapping[str, Any]) -> None:
+    """Refuse to touch a driver that came from NVIDIA's own installer: packages over it would leave two."""
+    found = state.get("installer")
+    if not found:
+        return
+    driver = f"a driver{' ' + found['version'] if found['version'] else ''}"
+    version = found["version"] or "VERSION"
+    uninstall = f"'{found['uninstaller']} --silent'" if found["uninstaller"] else ""
+    uninstall = uninstall or f"'sh NVIDIA-Linux-*-{version}.run --uninstall --silent'"
+    raise WishError(
+        "nvidia_driver_state",
+        f"{driver} of NVIDIA's own installer (.run) is on this host, which no package manager knows",
+        f"remove it with {uninstall} on the host and run again, or set this to unmanaged",
     )
 
 

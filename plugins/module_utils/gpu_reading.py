@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, nvidia_query
@@ -37,10 +38,10 @@ ROWS = {
 }
 
 
-def read(tree: Tree, ask: Ask, run: Run, kernel_log: str | None = None) -> dict[str, Any]:
-    """Return the reading. ``kernel_log`` is a file in place of this boot's log."""
+def read(tree: Tree, ask: Ask, run: Run, kernel_log: str | None = None, ignored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the reading. ``kernel_log`` is a file in place of this boot's log, ``ignored`` are GPUs to leave out."""
     return {
-        **driver_state.devices(tree),
+        **driver_state.devices(tree, ignored),
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
         "smi": answers(ask),

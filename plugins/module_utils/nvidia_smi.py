@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
@@ -73,10 +73,13 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
     return output
 
 
-def enrich(topology: dict[str, Any], ask: Callable[[tuple[str, ...]], str | None]) -> None:
+def enrich(
+    topology: dict[str, Any], ask: Callable[[tuple[str, ...]], str | None], left_out: Collection[str] = ()
+) -> None:
     """Adds what nvidia-smi knows to the GPUs of a topology, matched by PCI address, and to its versions.
 
-    `ask` takes arguments and returns the text, as `run` does. Where nvidia-smi fails, and where it and sysfs disagree,
+    `ask` takes arguments and returns the text, as `run` does; `left_out` are addresses of GPUs that are none of ours.
+    Where nvidia-smi fails, and where it and sysfs disagree,
     the topology's problems say so and the GPUs stay as sysfs shows them.
     """
     gpus = [gpu for gpu in topology["gpus"] if gpu["vendor"] == VENDOR]
@@ -89,8 +92,9 @@ def enrich(topology: dict[str, Any], ask: Callable[[tuple[str, ...]], str | None
         if answer is None:
             return
         known, remarks = parse_query(answer)
-        problems.extend(f"nvidia-smi says: {remark}" for remark in remarks)
-        _complete(gpus, {gpu["pci_address"]: gpu for gpu in known}, problems)
+        problems.extend(visible(f"nvidia-smi says: {remark}") for remark in remarks)
+        ours = {gpu["pci_address"]: gpu for gpu in known if gpu["pci_address"] not in left_out}
+        _complete(gpus, ours, problems)
         topology["driver_version"] = next(filter(None, (gpu["driver_version"] for gpu in gpus)), None)
         topology["cuda_version"] = parse_version(ask(VERSION) or "")
         if any(gpu["mig"]["mode"] == "enabled" for gpu in gpus):
@@ -170,6 +174,7 @@ def _complete(gpus: list[dict[str, Any]], known: dict[str, dict[str, Any]], prob
         # The driver numbers only the GPUs it drives, so a number counted from sysfs could be another GPU's.
         gpu.update(known.get(address, {"index": None}))
         if address not in known:
-            problems.append(f"GPU {address} is not known to nvidia-smi: another driver holds it, or it is broken")
+            why = "this driver does not drive it, another holds it, or it is broken"
+            problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
     for address in known.keys() - {gpu["pci_address"] for gpu in gpus}:
         problems.append(f"GPU {address} is known to nvidia-smi but not to sysfs")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import web_address, wish_bounds
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, web_address, wish_bounds
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -102,6 +102,7 @@ CHECKS: dict[str, fields.Check] = {
     "nvidia_driver_kernel": _WORD,
     "nvidia_driver_clients": _each(_matching(_UNIT, "name a unit, or a pattern of units")),
     "nvidia_driver_reboot_timeout": fields.whole(1, 86_400, "seconds"),
+    "nvidia_driver_ignore": _each(driver_gpus.device_name),
     "nvidia_driver_expected_gpus": fields.whole(0, fields.MOST_ENTRIES, "a count of GPUs"),
     "cpu_partition_reboot_timeout": fields.whole(1, 86_400, "seconds"),
     "host_plan_gpu_pci_vendors": _each(_matching(re.compile(r"0x[0-9a-f]{4}"), "write a PCI vendor as 0x10de")),

@@ -54,11 +54,12 @@ class Numa(NamedTuple):
     others: list[int]  # nodes that are online and are no memory of the host
 
 
-def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
+def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] = ()) -> dict[str, Any]:
     """Reads the topology of the machine that `tree` shows, without its drivers' tools.
 
-    `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"). Raises LookupError when the tree shows no
-    CPU at all. The shape is documented as the return value of the module host_topology.
+    `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"), `ignored` the GPUs that are left out by hand
+    (driver_gpus.checked). Raises LookupError when the tree shows no CPU at all. The shape is documented as the return
+    value of the module host_topology.
     """
     cgroups = read_cgroups(tree)
     allowed = read_allowed(tree, cgroups)
@@ -68,7 +69,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str]) -> dict[str, Any]:
     locality = topology_devices.Locality(
         nodes={node["id"]: node["cpus"] for node in nodes}, usable=sorted(cpus.usable), problems=[]
     )
-    gpus = topology_devices.read_gpus(tree, locality, gpu_pci_vendors)
+    gpus = topology_devices.read_gpus(tree, locality, gpu_pci_vendors, list(ignored))
     nics = topology_devices.read_nics(tree, locality)
     return {
         "cpus": _cpus(tree, cpus, numa),

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files, driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 PCI = "sys/bus/pci/devices"
@@ -55,9 +55,13 @@ class Locality(NamedTuple):
         return [cpu for cpu in self.usable if cpu in set(local)]
 
 
-def read_gpus(tree: Tree, locality: Locality, vendors: Collection[str]) -> list[dict[str, Any]]:
-    """The display controllers of these vendors in the order of their PCI addresses."""
-    return [_gpu(tree, locality, index, address) for index, address in enumerate(gpu_addresses(tree, vendors))]
+def read_gpus(
+    tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
+    addresses = gpu_addresses(tree, vendors)
+    ours = [address for address in addresses if not driver_gpus.left_out(_device(tree, address), ignored)]
+    return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
 
 
 def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
@@ -78,6 +82,12 @@ def _pci_devices(tree: Tree) -> list[str]:
 def _is_gpu(tree: Tree, address: str, vendors: Collection[str]) -> bool:
     folder = f"{PCI}/{address}"
     return (tree.text(f"{folder}/class") or "").startswith(_DISPLAY_CLASS) and tree.text(f"{folder}/vendor") in vendors
+
+
+def _device(tree: Tree, address: str) -> driver_gpus.Device:
+    folder = f"{PCI}/{address}"
+    ids = (tree.text(f"{folder}/{name}") or "0x0000" for name in ("vendor", "device"))
+    return driver_gpus.Device(address, *ids, tree.link_name(f"{folder}/driver"))
 
 
 def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, Any]:

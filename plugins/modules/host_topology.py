@@ -29,6 +29,13 @@ options:
     type: list
     elements: str
     default: ["0x10de"]
+  gpu_ignore:
+    description:
+      - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)). Those
+        that C(vfio-pci) holds for virtual machines are left out anyway.
+    type: list
+    elements: raw
+    default: []
   timeout:
     description:
       - Seconds to wait for each answer of C(nvidia-smi). Without the persistence daemon it initialises every GPU before
@@ -244,7 +251,14 @@ topology:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files, nvidia_smi, topology
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_files,
+    driver_gpus,
+    nvidia_smi,
+    topology,
+    topology_devices,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
@@ -253,19 +267,25 @@ def main() -> None:
         argument_spec={
             "sysroot": {"type": "path", "default": "/"},
             "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [nvidia_smi.VENDOR]},
+            "gpu_ignore": {"type": "list", "elements": "raw", "default": []},
             "timeout": {"type": "int", "default": 10},
         },
         supports_check_mode=True,
     )
     tree = Tree(module.params["sysroot"])
     try:
-        found = topology.read(tree, module.params["gpu_pci_vendors"])
+        ignored = driver_gpus.checked(module.params["gpu_ignore"])
+        found = topology.read(tree, module.params["gpu_pci_vendors"], ignored)
+    except WishError as error:
+        module.fail_json(msg=str(error))
     except LookupError as error:
         module.fail_json(msg=f"sysroot: {error.args[0]}; give the folder that holds the machine's sys and proc")
     if tree.live:
         if found["gpus"]:
             found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
-        nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]))
+        on_bus = topology_devices.gpu_addresses(tree, module.params["gpu_pci_vendors"])
+        left_out = set(on_bus) - {gpu["pci_address"] for gpu in found["gpus"]}
+        nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
     module.exit_json(changed=False, topology=found)
 
 

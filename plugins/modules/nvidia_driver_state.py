@@ -34,6 +34,13 @@ options:
     type: str
     choices: [auto, "true", "false"]
     default: auto
+  ignore:
+    description:
+      - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by the ids of vendor and device (V(10de:128b)). What
+        is no GPU of the host is warned about.
+    type: list
+    elements: raw
+    default: []
   sysroot:
     description: Root of the machine to read. Programs are asked of this host all the same.
     type: path
@@ -62,6 +69,18 @@ driver:
       description: GPUs by PCI address, each with C(pci_address), C(device_id) and the kernel C(driver) that is bound.
       type: list
       elements: dict
+    left_out:
+      description: >-
+        GPUs that are none of this collection's, as C(gpus) and with C(why), such as those that C(vfio-pci) holds.
+      type: list
+      elements: dict
+    unmatched:
+      description: What of O(ignore) is no GPU of this host.
+      type: list
+      elements: str
+    installer:
+      description: C(version) and C(uninstaller) of a driver that came from NVIDIA's installer (.run); null without one.
+      type: dict
     nvswitches:
       description: Number of NVSwitches.
       type: int
@@ -109,28 +128,36 @@ driver:
       type: dict
 """
 
+from collections.abc import Sequence
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
     driver_state,
     driver_steps,
     process_facts,
     secure_boot,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
-def read(tree: Tree, run: process_facts.Run, wanted_kernel: str, certificates: list[str]) -> dict:
+def read(
+    tree: Tree, run: process_facts.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()
+) -> dict:
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
+    dkms, packages = driver_state.dkms(run), driver_state.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
     return {
-        **driver_state.devices(tree),
+        **driver_state.devices(tree, ignored),
         "kernel": kernel,
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
         "built": driver_state.built_modules(tree, kernel["wanted"], run),
-        "dkms": driver_state.dkms(run),
-        "packages": driver_state.packages(run),
+        "dkms": dkms,
+        "packages": packages,
+        "installer": driver_state.installer(tree, kernel["wanted"], dkms, packages["installed"]),
         "components": driver_state.components(run),
         "secure_boot": secure_boot.read(tree, certificates),
         "users": driver_state.users(tree),
@@ -148,6 +175,14 @@ def judge(state: dict, resolved: dict, require_live: str) -> dict:
     }
 
 
+def warn(module: AnsibleModule, state: dict, resolved: dict | None) -> None:
+    """Say which GPUs nothing will be done for, and what has been left out in vain."""
+    for name in state["unmatched"]:
+        module.warn(f"{driver_gpus.VARIABLE}: {name} is no NVIDIA GPU of this host")
+    for text in (resolved or {}).get("left_alone") or ():
+        module.warn(text)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -156,13 +191,19 @@ def main() -> None:
             "certificates": {"type": "list", "elements": "path", "default": list(secure_boot.CERTIFICATES)},
             "resolved": {"type": "dict"},
             "require_live": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},
+            "ignore": {"type": "list", "elements": "raw", "default": []},
             "sysroot": {"type": "path", "default": "/"},
         },
         supports_check_mode=True,
     )
     options = module.params
     run = process_facts.runner(module)
-    state = read(Tree(options["sysroot"]), run, options["kernel"], options["certificates"])
+    try:
+        ignored = driver_gpus.checked(options["ignore"])
+    except WishError as error:
+        module.fail_json(msg=str(error))
+    state = read(Tree(options["sysroot"]), run, options["kernel"], options["certificates"], ignored)
+    warn(module, state, options["resolved"])
     if options["resolved"]:
         state["verdict"] = judge(state, options["resolved"], options["require_live"])
     module.exit_json(changed=False, driver=state)

@@ -26,6 +26,13 @@ options:
     type: str
     choices: [pass, info, warning, unknown, critical]
     default: critical
+  ignore:
+    description:
+      - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)). Those
+        that C(vfio-pci) holds, and those that the loaded driver does not drive, are not missed anyway.
+    type: list
+    elements: raw
+    default: []
   kernel_log:
     description: A file to read in place of the kernel log of this boot, such as one that was saved before a reboot.
     type: path
@@ -103,12 +110,14 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
     gpu_health,
     gpu_reading,
     nvidia_smi,
     process_facts,
     xids,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
@@ -131,6 +140,7 @@ def main() -> None:
         argument_spec={
             "expected_gpus": {"type": "int"},
             "accept": {"type": "str", "choices": list(gpu_health.ORDER), "default": gpu_health.CRITICAL},
+            "ignore": {"type": "list", "elements": "raw", "default": []},
             "kernel_log": {"type": "path"},
             "sysroot": {"type": "path", "default": "/"},
             "timeout": {"type": "int", "default": 30},
@@ -139,7 +149,12 @@ def main() -> None:
     )
     options = module.params
     ask = partial(nvidia_smi.run, timeout=options["timeout"])
-    reading = gpu_reading.read(Tree(options["sysroot"]), ask, process_facts.runner(module), options["kernel_log"])
+    try:
+        ignored = driver_gpus.checked(options["ignore"])
+    except WishError as error:
+        module.fail_json(msg=str(error))
+    run = process_facts.runner(module)
+    reading = gpu_reading.read(Tree(options["sysroot"]), ask, run, options["kernel_log"], ignored)
     findings = gpu_health.examine(reading, options["expected_gpus"])
     accepted = gpu_health.ORDER.index(options["accept"])
     worse = [finding for finding in findings if gpu_health.ORDER.index(finding.status) > accepted]

@@ -293,7 +293,7 @@ REFUSALS = [
         {},
         "nvidia_driver_flavour: Pascal needs the proprietary modules and Blackwell the open ones, and a kernel"
         " loads one of"
-        " them; take one kind of GPU out of the host",
+        " them; name one kind in nvidia_driver_ignore, or take it out of the host",
     ),
     (
         BOOKWORM,
@@ -362,6 +362,56 @@ def test_what_cannot_be_is_refused_in_one_sentence(system, gpus, wish, sentence)
     assert refusal(system, *gpus, **wish) == sentence
 
 
+GT_710, GT_610 = "0x128b", "0x104a"
+
+
+def left_alone(system, *device_ids, **wish):
+    distribution, release, kernel = system
+    host = {"distribution": distribution, "release": release, "architecture": "x86_64", "kernel": kernel}
+    gpus = [{"pci_address": f"0000:{0x10 + n:02x}:00.0", "device_id": each} for n, each in enumerate(device_ids)]
+    resolved = driver_packages.resolve(wish, host, gpus)
+    return resolved["branch"], resolved["generations"], resolved["left_alone"]
+
+
+@pytest.mark.parametrize(
+    ("system", "gpus", "wish", "branch", "alone"),
+    [
+        (BOOKWORM, [GT_710, H200, H200], {}, "535", ["GPU 0000:10:00.0 (Kepler)"]),
+        # Two cards for the console are still no reason to leave out the one for serving.
+        (BOOKWORM, [H200, GT_710, GT_710], {}, "535", ["GPU 0000:11:00.0 (Kepler)", "GPU 0000:12:00.0 (Kepler)"]),
+        (TRIXIE, [GT_710, H200], {}, "550", ["GPU 0000:10:00.0 (Kepler)"]),
+        (NOBLE, [GT_710, H200], {}, "580", ["GPU 0000:10:00.0 (Kepler)"]),
+        (NOBLE, [GT_710, B200], NVIDIA, "580", ["GPU 0000:10:00.0 (Kepler)"]),
+        (NOBLE, [P40, H200], {**NVIDIA, "branch": 590}, "590", ["GPU 0000:10:00.0 (Pascal)"]),
+        (
+            NOBLE, ["0x0191", H200], {}, "580",
+            ["GPU 0000:10:00.0 (of a generation that no supported branch drives)"],
+        ),
+        (BOOKWORM, [GT_710], {}, "470", []),
+        (BOOKWORM, [GT_710, T4], {}, "470", []),
+        (BOOKWORM, [GT_710, T4], {"branch": 535}, "535", ["GPU 0000:10:00.0 (Kepler)"]),
+        (BOOKWORM, [GT_710, T4], {"branch": 470}, "470", []),
+        (NOBLE, [P40, H200], {}, "580", []),
+    ],
+)  # fmt: skip
+def test_what_the_branch_no_longer_drives_is_named_and_left_alone(system, gpus, wish, branch, alone):
+    found, generations, told = left_alone(system, *gpus, **wish)
+    assert found == branch
+    sentence = "is left alone: driver {} does not drive it, and nothing is served on it"
+    assert told == [f"{name} {sentence.format(branch)}" for name in alone]
+    assert generations
+
+
+def test_a_gpu_that_needs_a_newer_branch_is_never_left_alone():
+    sentence = "nvidia_driver_branch: 470 is too old for this host's GPUs (Hopper needs 525 or newer); set it to 525"
+    assert refusal(BOOKWORM, GT_710, H200, branch=470).startswith(sentence)
+    assert "(Blackwell needs 570 or newer)" in refusal(BOOKWORM, T4, B200)
+
+
+def test_a_card_without_a_future_is_no_reason_for_its_flavour():
+    assert resolve(NOBLE, GT_710, B200, **NVIDIA)["flavour"] == "open"
+
+
 def test_a_machine_without_driver_packages_is_refused():
     assert refusal(NOBLE, T4, architecture="riscv64") == (
         "nvidia_driver_state: this host is riscv64, for which no driver packages are known; use a host that is"
@@ -377,7 +427,7 @@ def test_a_machine_without_driver_packages_is_refused():
     branch=st.sampled_from(["auto", 470, 535, 550, 570, 580, 590, 610]),
     flavour=st.sampled_from(["auto", "open", "proprietary"]),
 )
-def test_a_driver_is_refused_or_drives_every_gpu(system, gpus, repository, branch, flavour):
+def test_a_driver_is_refused_or_drives_the_gpus_that_it_does_not_leave_alone(system, gpus, repository, branch, flavour):
     try:
         resolved = resolve(system, *gpus, repository=repository, branch=branch, flavour=flavour)
     except WishError as refused:
@@ -386,8 +436,15 @@ def test_a_driver_is_refused_or_drives_every_gpu(system, gpus, repository, branc
     if resolved is None:
         assert all(told)
         return
-    for generation in driver_table.architectures([{"device_id": gpu} for gpu in gpus]):
-        assert generation.first <= int(resolved["branch"]) <= (generation.last or 10_000)
+    branch = int(resolved["branch"])
+    generations = driver_table.architectures([{"device_id": gpu} for gpu in gpus])
+    driven = [each for each in generations if branch <= (each.last or 10_000)]
+    assert driven or not gpus
+    assert len(resolved["left_alone"]) == len([gpu for gpu in gpus if gpu == K80 and branch > 470]) + len(
+        [gpu for gpu in gpus if gpu in (P40, V100) and branch > 580]
+    )
+    for generation in driven:
+        assert generation.first <= branch
         assert generation.open != {"open": "never", "proprietary": "always"}[resolved["flavour"]]
     # One package of modules, and it is the chosen flavour's.
     assert [package for package in resolved["packages"] if package in resolved["module_packages"]] == [

@@ -53,6 +53,8 @@ def test_gpus_and_nvswitches_are_told_apart_from_sound_and_from_other_vendors(ho
     assert driver_state.devices(tree) == {
         "gpus": [{"pci_address": "0000:18:00.0", "device_id": "0x2335", "driver": "nouveau"}],
         "nvswitches": 1,
+        "left_out": [],
+        "unmatched": [],
     }
 
 

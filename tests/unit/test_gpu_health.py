@@ -280,3 +280,42 @@ def test_a_finding_that_repeats_the_machines_words_is_one_line():
 
 def test_what_nvidia_smi_says_as_it_fails_is_one_line():
     assert str(nvidia_smi.NvidiaSmiError("said\x1b[2J\n")) == r"said\x1b[2J\n"
+
+
+def place(tree, address, device, driver=None):
+    folder = Path(tree.path(f"sys/bus/pci/devices/{address}"))
+    folder.mkdir()
+    for name, value in {"vendor": "0x10de", "class": "0x030000", "device": device}.items():
+        (folder / name).write_text(value, encoding="utf-8")
+    if driver:
+        (folder / "driver").symlink_to(f"../../../bus/pci/drivers/{driver}")
+
+
+def test_a_card_for_the_console_is_neither_missed_nor_forgotten(simulated):
+    tree = simulated("healthy")
+    place(tree, "0000:03:00.0", "0x128b")
+    findings = examine(tree)
+    assert only(findings, "count") == [Finding("count", "pass", "1 GPUs, as expected")]
+    assert only(findings, "left_alone") == [
+        Finding("left_alone", "info", "driver 580.95.05 does not drive it, so it is left alone", "0000:03:00.0")
+    ]
+    assert gpu_health.verdict(findings) == "info"
+
+
+def test_gpus_of_virtual_machines_and_those_left_out_by_hand_are_not_missed(simulated):
+    tree = simulated("healthy")
+    place(tree, "0000:98:00.0", "0x2335", "vfio-pci")
+    place(tree, "0000:99:00.0", "0x2335")
+    quiet = lambda arguments: (0, "", "")  # noqa: E731
+    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet, ignored=["0000:99:00.0"])
+    assert only(gpu_health.examine(reading, None), "count") == [Finding("count", "pass", "1 GPUs, as expected")]
+
+
+def test_what_is_wrong_with_a_gpu_that_is_left_out_is_not_told(simulated):
+    tree = simulated("ecc-errors")
+    quiet = lambda arguments: (0, "", "")  # noqa: E731
+    addresses = [gpu["pci_address"] for gpu in gpu_reading.driver_state.devices(tree)["gpus"]]
+    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet, ignored=addresses[:1])
+    findings = gpu_health.examine(reading, None)
+    assert addresses[0] not in {finding.gpu for finding in findings}
+    assert only(findings, "count")[0].status == "pass"

@@ -160,7 +160,8 @@ class TestEnrich:
         nvidia_smi.enrich(found, answering(query=A100))
         assert [gpu["index"] for gpu in found["gpus"]] == [None, 0]
         assert found["problems"] == [
-            "GPU 0000:01:00.0 is not known to nvidia-smi: another driver holds it, or it is broken"
+            "GPU 0000:01:00.0 is not known to nvidia-smi: this driver does not drive it, another holds it, or it is"
+            " broken"
         ]
 
     def test_a_gpu_that_only_the_driver_shows_is_reported(self):

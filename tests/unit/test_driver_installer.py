@@ -1,0 +1,92 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A driver that came from NVIDIA's own installer: how it is told from one of packages, and what is said of it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, driver_steps
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from test_driver_steps import DRIVER_535, package, state
+
+KERNEL = "6.1.0-40-amd64"
+LIBRARY = "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05"
+MODULE = f"lib/modules/{KERNEL}/kernel/drivers/video/nvidia.ko"
+DKMS = [{"name": "nvidia", "version": "580.95.05", "kernel": KERNEL, "status": "installed"}]
+PACKAGES = [package("libcuda1"), package("nvidia-kernel-dkms")]
+# Bears no version of a driver, and stays where drivers come and go.
+TOOL = [package("nvidia-modprobe", "535.161.07-1") | {"branch": None}]
+
+
+def found(tmp_path, *files, dkms=(), installed=()):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    return driver_state.installer(Tree(str(tmp_path)), KERNEL, dkms, installed)
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "uninstaller"),
+    [
+        (["usr/bin/nvidia-uninstall", LIBRARY, MODULE], {}, "/usr/bin/nvidia-uninstall"),
+        (["usr/bin/nvidia-uninstall", LIBRARY], {"dkms": DKMS}, "/usr/bin/nvidia-uninstall"),
+        (["usr/local/bin/nvidia-uninstall", LIBRARY], {"installed": TOOL}, "/usr/local/bin/nvidia-uninstall"),
+        # Packages over it: the host has two already.
+        (["usr/bin/nvidia-uninstall", LIBRARY], {"installed": PACKAGES}, "/usr/bin/nvidia-uninstall"),
+        # The uninstaller itself is gone.
+        ([MODULE, LIBRARY], {}, None),
+        ([f"{MODULE}.xz", LIBRARY], {}, None),
+        ([LIBRARY], {"dkms": DKMS}, None),
+        ([LIBRARY, "var/log/nvidia-installer.log"], {}, None),
+    ],
+)
+def test_it_is_known_by_what_no_package_has_put_there(tmp_path, files, more, uninstaller):
+    assert found(tmp_path, *files, **more) == {"version": "580.95.05", "uninstaller": uninstaller}
+
+
+@pytest.mark.parametrize(
+    ("files", "more"),
+    [
+        ([], {}),
+        ([LIBRARY, MODULE], {"dkms": DKMS, "installed": PACKAGES}),
+        # A container sees the module of the host around it, and is given its libraries.
+        (["sys/module/nvidia/version", LIBRARY], {}),
+        # A driver whose packages were just removed is still loaded.
+        (["sys/module/nvidia/version", "var/log/nvidia-installer.log"], {}),
+        # Others put modules there as well.
+        ([f"lib/modules/{KERNEL}/kernel/drivers/video/nvidiafb.ko"], {}),
+    ],
+)
+def test_a_driver_of_packages_or_of_a_host_around_is_not_taken_for_it(tmp_path, files, more):
+    assert found(tmp_path, *files, **more) is None
+
+
+@pytest.mark.parametrize("resolved", [DRIVER_535, {}], ids=["present", "absent"])
+@pytest.mark.parametrize(
+    ("installer", "sentence"),
+    [
+        (
+            {"version": "580.95.05", "uninstaller": "/usr/bin/nvidia-uninstall"},
+            "nvidia_driver_state: a driver 580.95.05 of NVIDIA's own installer (.run) is on this host, which no package"
+            " manager knows; remove it with '/usr/bin/nvidia-uninstall --silent' on the host and run again, or set this"
+            " to unmanaged",
+        ),
+        (
+            {"version": "580.95.05", "uninstaller": None},
+            "nvidia_driver_state: a driver 580.95.05 of NVIDIA's own installer (.run) is on this host, which no package"
+            " manager knows; remove it with 'sh NVIDIA-Linux-*-580.95.05.run --uninstall --silent' on the host and run"
+            " again, or set this to unmanaged",
+        ),
+        (
+            {"version": None, "uninstaller": "/usr/bin/nvidia-uninstall"},
+            "nvidia_driver_state: a driver of NVIDIA's own installer (.run) is on this host, which no package manager"
+            " knows; remove it with '/usr/bin/nvidia-uninstall --silent' on the host and run again, or set this to"
+            " unmanaged",
+        ),
+    ],
+)
+def test_it_is_left_untouched_and_its_uninstaller_named(installer, sentence, resolved):
+    with pytest.raises(WishError) as refusal:
+        driver_steps.steps(state(installer=installer), resolved)
+    assert str(refusal.value) == sentence
