@@ -173,11 +173,15 @@ def lets_in(port: int, source: str) -> bool:
 # Joins a cgroup, as what a server starts would be in its own, and says what came of an attempt to reach an address.
 REACH = """
 import errno, socket, sys
-group, address, port = sys.argv[1:]
+group, kind, address, port = sys.argv[1:]
 if group:
     open(group + "/cgroup.procs", "w").write("0")
 try:
-    socket.create_connection((address, int(port)), 3).close()
+    if kind == "tcp":
+        socket.create_connection((address, int(port)), 3).close()
+    else:
+        # A packet that is not let out is an error at once; of a connection one would learn by its silence.
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (address, int(port)))
 except OSError as error:
     print(errno.errorcode.get(error.errno, error))
 else:
@@ -193,13 +197,13 @@ def ways_out(plan: dict, instances: dict[str, dict[str, str]]) -> dict[str, dict
     groups = {name: f"{CGROUPS}{instances[name]['ControlGroup']}" for name in ports if name in instances}
     port = str(next(iter(ports.values()), 9))
     return {
-        name: {"own": reach(group, "127.0.0.1", port), "other": reach(group, GATEWAY, "9")}
+        name: {"own": reach(group, "tcp", "127.0.0.1", port), "other": reach(group, "udp", GATEWAY, "9")}
         for name, group in {**groups, "outside": ""}.items()
     }
 
 
-def reach(group: str, address: str, port: str) -> str:
-    command = [sys.executable, "-I", "-c", REACH, group, address, port]
+def reach(group: str, *how: str) -> str:
+    command = [sys.executable, "-I", "-c", REACH, group, *how]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
