@@ -26,7 +26,8 @@ def config_steps(before: Sequence[Instance], after: Sequence[Instance]) -> list[
 
 
 def _bridge(before: Instance | None, after: Instance) -> Instance:
-    if before is None or before["digest"] != after["digest"]:
+    # What comes from a record may lack what another release knew nothing of: then there is nothing to build on.
+    if before is None or before.get("digest") != after["digest"]:
         return after
     present = {config["name"]: config for config in _configs(before)}
     bridged = copy.deepcopy(dict(after))
@@ -48,4 +49,4 @@ def _keep_labels(before: Mapping[str, Any], config: dict[str, Any]) -> None:
 
 
 def _configs(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return instance["model_config"]["model_config_list"]["config"]
+    return ((instance.get("model_config") or {}).get("model_config_list") or {}).get("config") or []

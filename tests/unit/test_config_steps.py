@@ -48,6 +48,13 @@ def test_a_new_instance_needs_no_bridge():
     assert config_steps([], after) == [after]
 
 
+def test_a_record_that_knows_less_is_nothing_to_build_on():
+    after = [instance([2], {"stable": 2})]
+    assert config_steps([{"name": "main"}], after) == [after]
+    assert config_steps([{"name": "main", "digest": "same"}], after) == [after]
+    assert config_steps([{"name": "gone", "digest": "same"}], after) == [after]
+
+
 def test_neither_plan_is_changed():
     before, after = [instance([1], {"stable": 1})], [instance([2], {"stable": 2})]
     kept = copy.deepcopy((before, after))
