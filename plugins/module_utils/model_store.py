@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -89,13 +89,12 @@ class Store:
 
     def versions(self, model: str) -> list[int]:
         """Return the versions that the server would find, ascending; files with a number for a name are none."""
-        return sorted(version for version in self.named(model) if os.path.isdir(self.place(model, version)))
+        base, named = self.base(model), self.named(model)
+        return sorted(version for version, names in named.items() if os.path.isdir(_place(base, names)))
 
     def place(self, model: str, version: int) -> str:
         """Return the directory of a version, which others may have named with zeros before its number."""
-        names = self.named(model).get(version, [str(version)])
-        places = [os.path.join(self.base(model), name) for name in names]
-        return next(filter(os.path.isdir, places), places[0])
+        return _place(self.base(model), self.named(model).get(version, [str(version)]))
 
     def marker(self, model: str, version: int) -> dict[str, Any]:
         """Return what was recorded when the version was published; empty for one put there by hand."""
@@ -223,10 +222,13 @@ class Store:
     @staticmethod
     def sweep(path: str) -> None:
         """Delete a file, a link (never what it points to) or a tree."""
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
+        if not os.path.isdir(path) or os.path.islink(path):
             os.unlink(path)
+            return
+        try:
+            shutil.rmtree(path)
+        except RecursionError:  # nothing that was published here is that deep
+            raise RefusalError(f"{path} has too many directories within each other", "remove it by hand") from None
 
     def _marker(self, model: str, version: int) -> str:
         return os.path.join(self.base(model), MARKERS, f"{version}.json")
@@ -248,6 +250,11 @@ class Store:
                 os.unlink(draft)
             raise
         _sync(folder)
+
+
+def _place(base: str, names: Sequence[str]) -> str:
+    places = [os.path.join(base, name) for name in names]
+    return next(filter(os.path.isdir, places), places[0])
 
 
 def now() -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,19 @@ def test_a_removed_version_leaves_nothing(store):
     store.remove("ranker", 6)
     assert sorted(os.listdir(store.base("ranker"))) == [".published", "7"]
     assert store.marker("ranker", 6) == {}
+
+
+def test_a_version_without_end_ends_in_no_traceback(store):
+    base = Path(store.base("ranker"))
+    subprocess.run(["mkdir", "-p", base / "3" / "/".join(["d"] * 1500)], check=True)
+    with pytest.raises(WishError) as refusal:
+        missing(store, versions=[3])
+    assert "its links lead in a circle, or it holds far more than a SavedModel" in str(refusal.value)
+    # Newer releases of Python delete without recursion.
+    with suppress(RefusalError):
+        store.remove("ranker", 3)
+    assert store.versions("ranker") == []
+    subprocess.run(["rm", "-rf", base], check=True)
 
 
 def test_removing_a_linked_version_spares_what_it_points_to(store, tmp_path):
