@@ -222,7 +222,8 @@ class _Reader:
     def _tensor(self, of: Field, tensors: dict[str, Tensor]) -> None:
         name, content = self._entry(of)
         self._count()
-        dtype, shape = "DT_INVALID", ()
+        # Signatures of old exporters name no shape at all, which is none that anybody could be held to.
+        dtype, shape = "DT_INVALID", None
         for part in self.wire.fields(content.start, content.end) if content else ():
             if (part.number, part.kind) == (2, VARINT):
                 dtype = DTYPES.get(part.value, f"type {part.value}")

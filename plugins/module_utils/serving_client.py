@@ -279,7 +279,7 @@ def _shape(name: str, info: Mapping[str, Any], inner: int, rank: int) -> tuple[l
     if dtype not in _ZEROS:
         raise NoRequestError(f"the input {name!r} is of type {dtype}, which a REST request cannot hold")
     shape = info.get("tensor_shape", {})
-    if shape.get("unknown_rank"):
+    if shape.get("unknown_rank") or "tensor_shape" not in info:
         return [1] * rank, _ZEROS[dtype]
     sizes = [_integer(dim.get("size", 0)) for dim in shape.get("dim", [])]
     if len(sizes) > MOST_DIMENSIONS:

@@ -92,7 +92,8 @@ def _tensor(info: Mapping[str, Any]) -> Tensor:
     shape = _mapping(info.get("tensor_shape"))
     dims = shape.get("dim")
     sizes = [_size(_mapping(dim).get("size")) for dim in dims] if isinstance(dims, list) else []
-    return Tensor(str(info.get("dtype", "DT_INVALID")), None if shape.get("unknown_rank") else tuple(sizes))
+    unknown = shape.get("unknown_rank") or "tensor_shape" not in info
+    return Tensor(str(info.get("dtype", "DT_INVALID")), None if unknown else tuple(sizes))
 
 
 def _size(value: object) -> int:

@@ -195,6 +195,14 @@ def test_impossible_content_is_refused(tmp_path, words, content):
     assert refusal(tmp_path) == f"its saved_model.pb is damaged ({words}); export or copy the model again"
 
 
+def test_a_tensor_without_a_shape_is_of_unknown_rank(tmp_path):
+    """As upstream's saved_model_half_plus_three has them, which its tests serve in batches."""
+    inputs = entry(1, "x", part(1, "x:0") + number(2, FLOAT)) + entry(1, "n", number(2, FLOAT) + part(3, b""))
+    (tmp_path / GRAPH).write_bytes(saved_model_pb(graph({"serving_default": inputs}, saver=False)))
+    found = saved_model.read(str(tmp_path / GRAPH)).served().signatures["serving_default"]
+    assert found.inputs == {"x": Tensor("DT_FLOAT", None), "n": Tensor("DT_FLOAT", ())}
+
+
 def test_a_file_of_nothing_but_small_parts_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(wire_format, "MOST_FIELDS", 1000)
     (tmp_path / GRAPH).write_bytes(saved_model_pb(graph({}), b"\x08\x00" * 1000))

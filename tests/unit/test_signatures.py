@@ -107,6 +107,12 @@ def test_the_signature_that_callers_name_is_the_one_that_must_be_batched():
 ODD = {"dim": [{"size": "x"}, 3]}
 
 
+def test_a_tensor_without_a_shape_is_of_unknown_rank_and_one_without_dimensions_a_scalar():
+    inputs = {"x": {"dtype": "DT_FLOAT"}, "n": {"dtype": "DT_INT8", "tensor_shape": {"dim": [], "unknown_rank": False}}}
+    found = of_metadata({"metadata": {"signature_def": {"signature_def": {"a": {"inputs": inputs}}}}})
+    assert found["a"].inputs == {"x": Tensor("DT_FLOAT", None), "n": Tensor("DT_INT8", ())}
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
