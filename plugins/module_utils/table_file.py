@@ -8,16 +8,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 TABLES = Path(__file__).resolve().parent / "tables"
-
-# libyaml where PyYAML was built with it: the tables are read once per worker process, and Ansible forks many.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
 def table(name: str) -> dict[str, Any]:
     """Return the table ``tables/NAME.yml``; the same object on every call, so callers must not change it."""
+    # Here, so that modules which share code with a reader of tables can still be loaded on hosts.
+    import yaml  # noqa: PLC0415
+
+    # libyaml where PyYAML was built with it: the tables are read once per worker process, and Ansible forks many.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (TABLES / f"{name}.yml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=_Loader)
+    return yaml.load(text, Loader=loader)
