@@ -15,7 +15,7 @@ TABLES = Path(__file__).resolve().parent / "tables"
 def table(name: str) -> dict[str, Any]:
     """Return the table ``tables/NAME.yml``; the same object on every call, so callers must not change it."""
     # Here, so that modules which share code with a reader of tables can still be loaded on hosts.
-    import yaml  # noqa: PLC0415
+    import yaml
 
     # libyaml where PyYAML was built with it: the tables are read once per worker process, and Ansible forks many.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
