@@ -18,7 +18,8 @@ HARMLESS = ("prune.yml", "survey.yml")
 
 
 def disturbing_plays() -> list[Any]:
-    plays = [(path.name, play) for path in sorted(PLAYBOOKS.glob("*.yml")) for play in yaml.safe_load(path.read_text())]
+    files = sorted([*PLAYBOOKS.glob("*.yml"), *PLAYBOOKS.glob("plays/*.yml")])
+    plays = [(path.name, play) for path in files for play in yaml.safe_load(path.read_text())]
     return [pytest.param(play, id=f"{name}: {play['name']}") for name, play in plays if roles(play) & set(DISTURBING)]
 
 

@@ -1,0 +1,76 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run may say of the fleet before it knows a host: whether there are hosts, how many at once, who is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+
+# Groups that every inventory has, and the one that Ansible puts the rest into.
+_EVERYWHERE = ("all", "ungrouped")
+# More names make no sentence.
+_NAMED = 20
+
+_PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
+
+
+def refuse_pattern(pattern: Any) -> None:
+    """Refuse a pattern of hosts that is none."""
+    for each in pattern if isinstance(pattern, list) else [pattern]:
+        if not isinstance(each, str) or not each.strip():
+            what = "is empty" if isinstance(each, str) else f"is {described(each)}"
+            raise WishError("fleet_hosts", what, "write a pattern of hosts, such as tfserving or rack1:rack2")
+
+
+def refuse_nobody(
+    pattern: Any, matched: Sequence[str], limited: Sequence[str], groups: Mapping[str, list[str]]
+) -> None:
+    """Refuse a fleet that has no hosts, or none within ``--limit``."""
+    shown = pattern if isinstance(pattern, str) else ":".join(pattern)
+    if not matched:
+        there = named(sorted(name for name in groups if name not in _EVERYWHERE and groups[name]))
+        remedy = f"name others with -e fleet_hosts=...; the groups that have hosts are {there}"
+        raise WishError("fleet_hosts", f"no host of the inventory matches '{shown}'", remedy if there else _NO_GROUPS)
+    if not set(matched) & set(limited):
+        raise WishError(
+            "--limit", f"leaves none of the fleet's hosts ('{shown}')", f"they are {named(sorted(matched))}"
+        )
+
+
+_NO_GROUPS = "the inventory has no group with hosts; write one, or name another with -i"
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence, not longer than people read."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def refuse_batch(path: str, value: Any) -> None:
+    """Refuse a size of batches that Ansible cannot count to."""
+    sizes = value if isinstance(value, list) else [value]
+    for each in sizes or [None]:
+        text = str(each) if isinstance(each, (int, str)) and not isinstance(each, bool) else ""
+        if not (_PERCENT.fullmatch(text) or _COUNT.fullmatch(text)):
+            shown = described(each) if each is not None else kind(value) if isinstance(value, list) else "nothing"
+            raise WishError(
+                path, f"is {shown}", "write a number of hosts from 1, a percentage from 1% to 100%, or a list of these"
+            )
+
+
+def unreachable(answers: Mapping[str, Mapping[str, Any]], pattern: Any, leave_out: bool) -> str:
+    """Return the sentence that refuses to go on without the hosts that gave no answer, or an empty one."""
+    missing = sorted(host for host, answer in answers.items() if answer.get("unreachable"))
+    if not missing or (leave_out and len(missing) < len(answers)):
+        return ""
+    if len(missing) == len(answers):
+        return str(WishError(named(missing), "no host of this run can be reached", "see the messages above"))
+    shown = pattern if isinstance(pattern, str) else ":".join(pattern)
+    limit = ":".join([shown, *(f"!{host}" for host in missing[:_NAMED])])
+    remedy = f"mend that, leave them out with --limit '{limit}', or set fleet_unreachable: leave_out"
+    return str(WishError(named(missing), "cannot be reached, and nothing has been changed on any host", remedy))

@@ -1,0 +1,154 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The run of ansible-playbook on this controller: who it is, whether another still lives, what to do at its end.
+
+A run ends in many ways, and Ansible tells its plugins of few: not of an interrupt, of a host that another host's
+failure has taken out, or of a kill. So a small process watches the run's process and acts when that is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import getpass
+import hashlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+# How often a process is looked at where the kernel cannot tell of its end.
+LOOK_S = 0.5
+# The watching process keeps one file beside the three standard ones.
+HEARD = 3
+
+
+def this_run(pid: int, playbooks: Sequence[str]) -> dict[str, str]:
+    """Return what a lock says of the run whose process is ``pid``."""
+    life = {"boot": machine(), "pid": str(pid), "started": started(pid)}
+    run = hashlib.sha256("/".join([socket.gethostname(), *life.values()]).encode()).hexdigest()[:12]
+    who = f"{_user()}@{socket.gethostname()}"
+    playbook = ", ".join(os.path.basename(each) for each in playbooks)
+    since = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return {"run": run, "who": who, "playbook": playbook, "since": since, **life}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())
+
+
+def machine() -> str:
+    """Return what tells this boot of this machine, and this namespace of process ids, from all others."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux: nobody can tell here whether a process lives, and its lock lapses
+        return ""
+
+
+def started(pid: int) -> str:
+    """Return when a living process began, in the kernel's ticks; empty where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def is_dead(holder: dict[str, Any]) -> bool:
+    """Tell whether the holder of a lock is known to have ended: a process of this very machine that is no more."""
+    here = machine()
+    if not here or holder["boot"] != here or not holder["pid"].isdecimal():
+        return False
+    return started(int(holder["pid"])) != holder["started"]
+
+
+def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_s: float) -> Callable[[], None]:
+    """Start a process that calls ``release`` once the process ``pid`` has ended, and ``renew`` now and then until then.
+
+    It is started before there is anything to release, or a kill in between would leave that for ever. It renews only
+    from when the returned function was called.
+    """
+    heard, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            # Twice, so that the process belongs to nobody; in a session of its own, so that an interrupt passes it by.
+            os.setsid()
+            if not os.fork():
+                _let_go(heard)
+                _wait(pid, renew, every_s)
+                release()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(heard)
+    return lambda: _tell(tell)
+
+
+def _tell(handle: int) -> None:
+    os.write(handle, b"1")
+    os.close(handle)
+
+
+def _let_go(heard: int) -> None:
+    """Keep none of the run's files but one: who reads its output waits for the last one that holds it."""
+    gc.freeze()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.dup2(heard, HEARD)
+    null = os.open(os.devnull, os.O_RDWR)
+    for handle in range(HEARD):
+        os.dup2(null, handle)
+    os.closerange(HEARD + 1, os.sysconf("SC_OPEN_MAX"))
+    os.set_blocking(HEARD, False)
+
+
+def _wait(pid: int, renew: Callable[[], Any], every_s: float) -> None:
+    ended, taken = _end_of(pid), False
+    while not ended(every_s):
+        taken = taken or _heard()
+        if taken:
+            renew()
+
+
+def _heard() -> bool:
+    try:
+        return os.read(HEARD, 1) == b"1"
+    except BlockingIOError:
+        return False
+
+
+def _end_of(pid: int) -> Callable[[float], bool]:
+    """Return a function that waits for the end of a process, at most so long, and tells whether it has come."""
+    born = started(pid)
+    try:
+        poll = select.poll()
+        poll.register(os.pidfd_open(pid), select.POLLIN)
+    except (AttributeError, OSError):
+        return lambda seconds: _looked(pid, born, seconds)
+    return lambda seconds: bool(poll.poll(seconds * 1000))
+
+
+def _looked(pid: int, born: str, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not _lives(pid) or started(pid) != born:
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
