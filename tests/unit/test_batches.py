@@ -14,7 +14,7 @@ PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 
 # Roles that change, restart or boot what serves, and the files of theirs that change nothing.
 DISTURBING = ("cpu_partition", "kernel_tuning", "nvidia_driver", "tfserving")
-HARMLESS = ("prune.yml", "survey.yml")
+HARMLESS = ("account.yml", "prune.yml", "survey.yml")
 
 
 def disturbing_plays() -> list[Any]:
