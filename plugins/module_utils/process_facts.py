@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+
 PROC = Path("/proc")
 NOBODY = 65534  # by number: the names are the root's own
 
@@ -156,7 +158,7 @@ def stranger_on_port(port: int, entry: Unit, proc: Path = PROC) -> str:
     owners = [pid for pid in _pids(proc) if _holds(pid, inodes, proc)]
     if not owners or any(_belongs(pid, entry.name, proc) for pid in owners):
         return ""
-    return f"process {owners[0]} ({_read(proc / str(owners[0]) / 'comm').strip()})"
+    return f"process {owners[0]} ({visible(_read(proc / str(owners[0]) / 'comm').strip())})"
 
 
 def _listening(port: int, proc: Path) -> set[str]:

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import Client, UnreachableError
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
+    Client,
+    UnreachableError,
+    said,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 # For an instance that does not say: what a load takes that fails with all of the server's own retries (1 + 5, one a
@@ -25,6 +29,10 @@ RESTARTS_OF_A_LOOP = 2
 
 # As TensorFlow begins a line of its log (tsl/platform/default/logging.cc), and as absl does.
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: |^(?P<level>[IWEF])\d{4} \d\d:\d\d:[\d.]+ +\d+ ")
+
+
+# A line of the log says what it has to say before it lists the whole of a graph.
+LINE_CHARACTERS = 1000
 
 
 class GivenUpError(Exception):
@@ -106,7 +114,7 @@ class Watch:
             unit = process_facts.unit(self.run, self.unit_name)
         except RuntimeError:
             return []
-        return [visible(line) for line in process_facts.journal(self.run, unit, of_all_starts=loop)]
+        return [said(line, LINE_CHARACTERS) for line in process_facts.journal(self.run, unit, of_all_starts=loop)]
 
     def _model(self, expected: serving_check.Expectation) -> dict[str, Any]:
         versions = serving_check.states(self.states.get(expected.model, []))

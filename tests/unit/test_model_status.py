@@ -393,3 +393,22 @@ def test_several_guesses_are_tried_where_the_shapes_are_open(watch):
         assert wait(watch(instance(server.port))) is None
         tried = [len(body["inputs"]["x"][0]) for method, _path, body in server.calls if method == "POST"]
         assert tried == [1, 32, 32]
+
+
+def test_what_server_and_log_say_draws_nothing_in_the_terminal(watch, host):
+    host.log["unit"] = host.log["abc123"] = ["E \x1b[2Jtensorflow\u202e", "x" * 5000]
+    host.unit |= {"ActiveState": "failed", "SubState": "failed"}
+    with FakeServer(m=Model({7: ("NOT_FOUND", "boom\r\nlab-b  forged")})) as server:
+        observed = watch(instance(server.port))
+        result = serving_watch.failure(observed, serving_watch.GivenUpError("boom\r\n\x1b[2J"))
+    assert result["msg"].replace("\n", "").isprintable()
+    assert result["msg"].splitlines()[-1] == r"instance ranker: boom\r\n\x1b[2J"
+    assert result["log"] == [r"E \x1b[2Jtensorflow\u202e", "x" * 999 + "…"]
+
+
+def test_a_failed_load_whose_error_has_lines_is_reported_in_one(watch, host):
+    with FakeServer(m=Model({7: ("NOT_FOUND", "boom\r\nlab-b  forged")})) as server:
+        observed = watch(instance(server.port))
+        reason = wait(observed)
+    assert reason == r"model m version 7 failed to load: NOT_FOUND: boom\r\nlab-b  forged"
+    assert observed.report()["problem"] == reason

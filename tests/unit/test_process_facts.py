@@ -143,6 +143,13 @@ def test_another_process_on_the_port_is_named(proc):
     assert process_facts.stranger_on_port(8501, unit(), proc.root) == "process 7 (haproxy)"
 
 
+def test_a_process_with_a_name_that_would_act_in_a_terminal_is_named_in_signs(proc):
+    proc.listening(port=8501)
+    proc.process(4242, sockets=[5])
+    proc.process(7, "a\x1b[2J\nb", sockets=[77])
+    assert process_facts.stranger_on_port(8501, unit(), proc.root) == r"process 7 (a\x1b[2J\nb)"
+
+
 def test_a_child_of_the_unit_is_no_stranger(proc):
     proc.listening(port=8501)
     proc.process(4242)
