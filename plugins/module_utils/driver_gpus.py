@@ -1,14 +1,16 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of a host's GPUs are this collection's: not those handed to virtual machines, nor those left out by hand."""
+"""Which of a host's GPUs are this collection's: not those handed to virtual machines, nor those left out by hand.
+
+Runs on hosts, which have no YAML: what generations and branches there are is known on the controller alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_table
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
 VARIABLE = "nvidia_driver_ignore"
@@ -59,30 +61,3 @@ def left_out(device: Device, ignored: Sequence[str]) -> str:
     if device.driver in PASSED_THROUGH:
         return f"{device.driver} holds it for a virtual machine"
     return f"{VARIABLE} names it" if set(names(device)) & set(ignored) else ""
-
-
-def undriven(gpus: Sequence[Mapping[str, Any]], branch: int, flavour: str | None) -> list[str]:
-    """Return a name for each GPU that a driver of this branch (and flavour) does not drive, by PCI address."""
-    return [called(gpu) for gpu in gpus if not drives(branch, flavour, generation(gpu))]
-
-
-def generation(gpu: Mapping[str, Any]) -> driver_table.Architecture | None:
-    """Return the generation of a GPU, None for one that no supported branch drives."""
-    try:
-        return driver_table.architecture(int(str(gpu["device_id"]), 16))
-    except WishError:
-        return None
-
-
-def drives(branch: int, flavour: str | None, kind: driver_table.Architecture | None) -> bool:
-    """Tell whether a driver drives a generation; ``flavour`` is None where it does not matter yet."""
-    if kind is None or (flavour, kind.open) in (("open", "never"), ("proprietary", "always")):
-        return False
-    return kind.first <= branch and (kind.last is None or branch <= kind.last)
-
-
-def called(gpu: Mapping[str, Any]) -> str:
-    """Name a GPU by its place and its generation."""
-    kind = generation(gpu)
-    place = gpu.get("pci_address") or f"device {gpu['device_id']}"
-    return f"{place} ({kind.name if kind else 'of a generation that no supported branch drives'})"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, driver_names, driver_table
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_names, driver_table
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_table import Architecture
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
@@ -76,7 +76,7 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
     asked = _checked(wish)
     row = driver_table.system(host["distribution"], host["release"])
     branch = _branch(asked, row, gpus)
-    driven = [gpu for gpu in gpus if driver_gpus.drives(branch, None, driver_gpus.generation(gpu))]
+    driven = [gpu for gpu in gpus if driver_table.drives(branch, driver_table.generation(gpu))]
     generations = driver_table.architectures(driven)
     flavour, why = _flavour(asked["flavour"], branch, generations)
     request = Request(
@@ -131,17 +131,22 @@ def _checked(wish: Mapping[str, Any]) -> dict[str, Any]:
     return {**asked, "version": str(asked["version"] or "")}
 
 
-def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[str]:
-    """Return a sentence for each GPU that the branch does not drive, such as a card for the console."""
+def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[dict[str, Any]]:
+    """Return the GPUs that the branch does not drive, such as a card for the console, each with a sentence."""
     return [
-        f"GPU {name} is left alone: driver {branch} does not drive it, and nothing is served on it"
-        for name in driver_gpus.undriven(gpus, branch, None)
+        {
+            "pci_address": gpu.get("pci_address"),
+            "why": f"GPU {driver_table.called(gpu)} is left alone: driver {branch} does not drive it, and nothing is"
+            " served on it",
+        }
+        for gpu in gpus
+        if not driver_table.drives(branch, driver_table.generation(gpu))
     ]
 
 
 def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> int:
     """Return the branch, checked against the archive and the GPUs, of which it has to drive one."""
-    generations = [kind for kind in map(driver_gpus.generation, gpus) if kind]
+    generations = [kind for kind in map(driver_table.generation, gpus) if kind]
     if gpus and not generations:
         driver_table.architectures(gpus)  # says why
     branch = int(asked["branch"]) if asked["branch"] != "auto" else _default_branch(asked, row, generations)
@@ -153,7 +158,7 @@ def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], gpus: Sequence[Map
         )
     _refuse_unpackaged(asked, branch, row)
     # What needs a newer branch was bought for serving. What no branch of today drives is left alone beside others.
-    some = any(driver_gpus.drives(branch, None, generation) for generation in generations)
+    some = any(driver_table.drives(branch, generation) for generation in generations)
     for generation in generations:
         if branch < generation.first or not some:
             _refuse_undriven(branch, generation)
@@ -172,7 +177,7 @@ def _default_branch(asked: Mapping[str, Any], row: Mapping[str, Any], generation
     newest = max(generations, key=lambda generation: generation.first, default=None)
 
     def fitness(branch: int) -> tuple[bool, int]:
-        driven = [generation for generation in generations if driver_gpus.drives(branch, None, generation)]
+        driven = [generation for generation in generations if driver_table.drives(branch, generation)]
         return newest in driven, len(driven)
 
     return int(max(archive, key=fitness))

@@ -57,6 +57,26 @@ def architectures(gpus: Iterable[Mapping[str, Any]]) -> list[Architecture]:
     return list(dict.fromkeys(architecture(int(str(gpu["device_id"]), 16)) for gpu in gpus))
 
 
+def generation(gpu: Mapping[str, Any]) -> Architecture | None:
+    """Return the generation of a GPU, None for one that no supported branch drives."""
+    try:
+        return architecture(int(str(gpu["device_id"]), 16))
+    except WishError:
+        return None
+
+
+def drives(branch: int, kind: Architecture | None) -> bool:
+    """Tell whether a branch drives a generation."""
+    return kind is not None and kind.first <= branch and (kind.last is None or branch <= kind.last)
+
+
+def called(gpu: Mapping[str, Any]) -> str:
+    """Name a GPU by its place and its generation."""
+    kind = generation(gpu)
+    place = gpu.get("pci_address") or f"device {gpu['device_id']}"
+    return f"{place} ({kind.name if kind else 'of a generation that no supported branch drives'})"
+
+
 def system(distribution: str, release: str) -> Mapping[str, Any]:
     """Return the row of a distribution; ``release`` may be more exact than the table (``12.5``). Raises WishError."""
     systems = table(TABLE)["systems"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
 
 PASS, INFO, WARNING, CRITICAL, UNKNOWN = "pass", "info", "warning", "critical", "unknown"
@@ -66,7 +66,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     elif answer["gpus"] is None:
         findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be asked"))
     else:
-        findings += [_count(reading, expected), *_left_alone(reading)]
+        findings.append(_count(reading, expected))
         left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
             findings += [*_memory(gpu), _throttle(gpu)]
@@ -100,7 +100,7 @@ def _versions(reading: Mapping[str, Any]) -> Finding:
 
 
 def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
-    left_out = {gpu["pci_address"] for gpu in [*reading.get("left_out", ()), *_undriven(reading)]}
+    left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
     known = {gpu["pci_address"] for gpu in reading["smi"]["gpus"]} - left_out
     on_bus = [gpu["pci_address"] for gpu in reading["gpus"] if gpu["pci_address"] not in left_out]
     lost = [address for address in on_bus if address not in known]
@@ -112,22 +112,6 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
         detail = f"the driver knows {len(known)} GPUs, and {wanted} are expected"
         return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
     return Finding("count", PASS, f"{wanted} GPUs, as expected")
-
-
-def _undriven(reading: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the GPUs that are of no generation that the loaded driver drives: they were never lost."""
-    loaded = reading["loaded"]
-    if not loaded["version"]:
-        return []
-    branch = int(loaded["version"].split(".")[0])
-    return [
-        gpu for gpu in reading["gpus"] if not driver_gpus.drives(branch, loaded["flavour"], driver_gpus.generation(gpu))
-    ]
-
-
-def _left_alone(reading: Mapping[str, Any]) -> list[Finding]:
-    detail = f"driver {reading['loaded']['version']} does not drive it, so it is left alone"
-    return [Finding("left_alone", INFO, detail, gpu["pci_address"]) for gpu in _undriven(reading)]
 
 
 def _memory(gpu: Mapping[str, Any]) -> list[Finding]:

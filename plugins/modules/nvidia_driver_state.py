@@ -179,8 +179,8 @@ def warn(module: AnsibleModule, state: dict, resolved: dict | None) -> None:
     """Say which GPUs nothing will be done for, and what has been left out in vain."""
     for name in state["unmatched"]:
         module.warn(f"{driver_gpus.VARIABLE}: {name} is no NVIDIA GPU of this host")
-    for text in (resolved or {}).get("left_alone") or ():
-        module.warn(text)
+    for gpu in (resolved or {}).get("left_alone") or ():
+        module.warn(gpu["why"])
 
 
 def main() -> None:

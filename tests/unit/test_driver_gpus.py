@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -13,7 +16,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.modules import host_topology, nvidia_driver_state, nvidia_gpu_status
+from conftest import REPOSITORY
 
+MODULES = REPOSITORY / "plugins/modules"
 CONSOLE, FIRST, SECOND = "0000:03:00.0", "0000:18:00.0", "0000:2a:00.0"
 
 
@@ -117,7 +122,7 @@ def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_dr
     options = {
         "ignore": ["10de:9999"],
         "sysroot": machine.path(""),
-        "resolved": {"left_alone": ["GPU x is left alone"]},
+        "resolved": {"left_alone": [{"pci_address": CONSOLE, "why": "GPU x is left alone"}]},
     }
     monkeypatch.setattr(nvidia_driver_state, "judge", lambda *_arguments: {})
     with patch_module_args(options), pytest.raises(SystemExit):
@@ -138,3 +143,26 @@ def test_a_gpu_that_is_left_out_and_driven_all_the_same_contradicts_nothing():
     nvidia_smi.enrich(found, lambda arguments: answer if arguments == nvidia_smi.QUERY else "", {SECOND})
     assert found["problems"] == []
     assert found["gpus"][0]["index"] == 0
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in MODULES.glob("*.py")))
+def test_no_module_needs_more_than_hosts_have(module):
+    """Python's own library and what Ansible brings along: neither YAML nor Jinja is on a host."""
+    program = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, *_more):\n"
+        "        if name.partition('.')[0] in ('yaml', 'jinja2', 'cryptography'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "import ansible.module_utils.basic, ansible.module_utils.urls\n"
+        "for name in [name for name in sys.modules if name.partition('.')[0] in ('yaml', 'jinja2', 'cryptography')]:\n"
+        "    del sys.modules[name]\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"import ansible_collections.tfserving.fleet.plugins.modules.{module}\n"
+    )
+    paths = os.pathsep.join(filter(None, sys.path))
+    environment = {"PYTHONPATH": paths, "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

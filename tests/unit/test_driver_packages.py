@@ -370,7 +370,8 @@ def left_alone(system, *device_ids, **wish):
     host = {"distribution": distribution, "release": release, "architecture": "x86_64", "kernel": kernel}
     gpus = [{"pci_address": f"0000:{0x10 + n:02x}:00.0", "device_id": each} for n, each in enumerate(device_ids)]
     resolved = driver_packages.resolve(wish, host, gpus)
-    return resolved["branch"], resolved["generations"], resolved["left_alone"]
+    assert all(each["pci_address"] in each["why"] for each in resolved["left_alone"])
+    return resolved["branch"], resolved["generations"], [each["why"] for each in resolved["left_alone"]]
 
 
 @pytest.mark.parametrize(

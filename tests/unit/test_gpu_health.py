@@ -291,17 +291,6 @@ def place(tree, address, device, driver=None):
         (folder / "driver").symlink_to(f"../../../bus/pci/drivers/{driver}")
 
 
-def test_a_card_for_the_console_is_neither_missed_nor_forgotten(simulated):
-    tree = simulated("healthy")
-    place(tree, "0000:03:00.0", "0x128b")
-    findings = examine(tree)
-    assert only(findings, "count") == [Finding("count", "pass", "1 GPUs, as expected")]
-    assert only(findings, "left_alone") == [
-        Finding("left_alone", "info", "driver 580.95.05 does not drive it, so it is left alone", "0000:03:00.0")
-    ]
-    assert gpu_health.verdict(findings) == "info"
-
-
 def test_gpus_of_virtual_machines_and_those_left_out_by_hand_are_not_missed(simulated):
     tree = simulated("healthy")
     place(tree, "0000:98:00.0", "0x2335", "vfio-pci")
