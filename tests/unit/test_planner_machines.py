@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -57,8 +59,139 @@ def test_the_system_takes_efficiency_cores_first():
     found = plan(hybrid)
     kinds = {cpu["id"]: cpu["kind"] for cpu in hybrid["cpus"]}
     assert {kinds[cpu] for cpu in cpus(found["housekeeping"])} == {"efficiency"}
-    assert "'main' mixes performance and efficiency cores" in found["warnings"][0]
-    assert "cpus: 6 would give it performance cores alone" in found["warnings"][0]
+
+
+HYBRID = machines.topology(sockets=1, cores=6, smt=2, hybrid=8)
+
+
+def kinds_of(found, machine=HYBRID):
+    """Return the cores of each instance by kind, as `6P` or `3P+1E`."""
+    kind_of = {cpu["id"]: (cpu["core"], cpu["kind"]) for cpu in machine["cpus"]}
+    result = {}
+    for each in found["instances"]:
+        cores = {kind_of[cpu] for cpu in cpus(each)}
+        counts = {kind[0].upper(): sum(one == kind for _, one in cores) for kind in ("performance", "efficiency")}
+        result[each["name"]] = "+".join(f"{count}{kind}" for kind, count in counts.items() if count)
+    return result
+
+
+def hybrid(*wished, **shape):
+    """Plan for a machine with six performance cores, and seven efficiency cores left, unless told otherwise."""
+    machine = machines.topology(**{"sockets": 1, "cores": 6, "smt": 2, "hybrid": 8, **shape})
+    return kinds_of(plan(machine, [instance(profile, profile=profile, **keys) for profile, keys in wished]), machine)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    ("wishes", "kinds"),
+    [
+        ("latency throughput", "6P 7E"),
+        ("balanced throughput", "6P 7E"),
+        ("latency balanced throughput", "3P 3P 7E"),
+        ("latency*4 balanced throughput", "6P 4E 3E"),
+        # Counts are granted before shares, and leave performance cores to those whose turn is before.
+        ("latency throughput=4", "6P 4E"),
+        ("latency=5 throughput=4", "5P 4E"),
+        ("latency=4 balanced=2 throughput=3", "4P 2P 3E"),
+        # Nobody straddles kinds who fits one.
+        ("latency=7", "7E"),
+        ("latency=4 balanced=3", "4P 3E"),
+        ("latency throughput=8", "5P 1P+7E"),
+    ],
+)  # fmt: skip
+def test_performance_cores_go_by_profile_whatever_the_order(wishes, kinds, backwards):
+    """Wishes are written as PROFILE, PROFILE*WEIGHT or PROFILE=CORES."""
+    wished = []
+    for wish in wishes.split():
+        profile, cores, weight = re.fullmatch(r"(\w+)(?:=(\d+))?(?:\*(\d+))?", wish).groups()
+        wished.append((profile, {"cpus": int(cores) if cores else "auto", "weight": int(weight or 1)}))
+    found = hybrid(*(reversed(wished) if backwards else wished))
+    assert " ".join(found[profile] for profile, _ in wished) == kinds
+
+
+@pytest.mark.parametrize(
+    ("profile", "efficient", "kinds"),
+    [("latency", 17, "6P"), ("balanced", 17, "6P"), ("throughput", 9, "6P"), ("throughput", 10, "9E")],
+)
+def test_a_lone_instance_keeps_to_one_kind(profile, efficient, kinds):
+    assert hybrid((profile, {}), hybrid=efficient) == {profile: kinds}
+
+
+def test_cores_of_a_kind_that_nobody_uses_are_a_warning():
+    assert plan(HYBRID)["warnings"] == [
+        "no instance uses the 7 efficiency cores of node 0; an instance on auto keeps to one kind, so add one for them"
+        " to tfserving_instances"
+    ]
+
+
+def test_an_instance_that_fits_no_kind_mixes_them_with_a_warning():
+    assert plan(HYBRID, [instance(cpus=9)])["warnings"] == [
+        "tfserving_instances[0].cpus: 'ranker' mixes performance and efficiency cores, and an op that runs on both"
+        " waits for the slow ones; cpus: 6 would give it performance cores alone"
+    ]
+
+
+def test_latency_goes_to_the_node_that_has_performance_cores():
+    machine = machines.topology(sockets=2, cores=8, smt=1)
+    for cpu in machine["cpus"]:
+        cpu["kind"] = "performance" if cpu["node"] == 1 else "efficiency"
+    found = plan(machine, [instance("a", profile="throughput"), instance("b", profile="latency")])
+    assert [each["nodes"] for each in found["instances"]] == ["0", "1"]
+
+
+def clustered(where, **shape):
+    """Return a machine of two sockets, each of two nodes of 15 cores, with GPUs on the nodes that are named."""
+    devices = [{**gpu, "node": node} for gpu, node in zip(gpus(len(where)), where)]
+    usual = {"sockets": 2, "nodes_per_socket": 2, "cores": 15, "smt": 1, "memory_mb": 65536, "gpus": devices}
+    return machines.topology(**{**usual, **shape})
+
+
+def test_gpu_instances_use_idle_nodes_of_their_socket():
+    wishes = [instance("a", gpus=[0]), instance("b", gpus=[1])]
+    found = plan(clustered([0, 2]), wishes, **IMAGE)
+    assert [(each["nodes"], len(cpus(each))) for each in found["instances"]] == [("0-1", 28), ("2-3", 28)]
+    assert found["warnings"] == []
+    assert (found["instances"][0]["memory"]["policy"], found["instances"][0]["memory"]["mask"]) == ("interleave", "0-1")
+    assert found["instances"][0]["reasons"]["cpus"] == (
+        "28 cores on nodes 0-1, on the socket of its GPUs, since their own node has no more cores; its share by"
+        " weight 1"
+    )
+
+
+def test_several_gpu_instances_of_a_socket_are_packed_node_by_node():
+    wishes = [instance(f"i{number}", gpus=[number]) for number in range(4)]
+    found = plan(clustered([0, 0, 0, 0]), wishes, **IMAGE)
+    assert [(each["nodes"], len(cpus(each))) for each in found["instances"]] == [
+        ("0", 7), ("0", 7), ("1", 7), ("1", 7)
+    ]  # fmt: skip
+    assert found["instances"][2]["memory"]["mask"] == "1"
+    assert [warning for warning in found["warnings"] if "i2" in warning] == []
+
+
+def test_nodes_that_others_live_on_stay_theirs():
+    wishes = [instance("gpu", gpus=[0]), *(instance(name) for name in ("a", "b", "c"))]
+    found = plan(clustered([0]), wishes, **IMAGE)
+    assert [each["nodes"] for each in found["instances"]] == ["0", "1", "2", "3"]
+
+
+def test_counted_cores_stay_on_the_socket_of_the_gpu():
+    (only,) = plan(clustered([2]), [instance(gpus=1, cpus=20)], **IMAGE)["instances"]
+    assert only["nodes"] == "2-3"
+
+
+def test_counted_cores_without_gpus_stay_on_one_socket_as_well():
+    wishes = [instance("a", cpus=10), instance("b", cpus=20)]
+    found = plan(clustered([], offline=[0, 15]), wishes)
+    assert on(found, "b")["nodes"] == "2-3"
+    assert on(found, "a")["nodes"] in ("0", "1")
+
+
+def test_nodes_of_unknown_socket_are_neighbours_of_none():
+    machine = clustered([0])
+    for cpu in machine["cpus"]:
+        cpu["socket"] = None
+    (only,) = plan(machine, [instance(gpus=1)], **IMAGE)["instances"]
+    assert only["nodes"] == "0"
 
 
 def test_counted_cores_are_performance_cores_as_long_as_there_are_any():

@@ -96,15 +96,41 @@ def test_an_instance_with_a_count_of_cores_gets_that_many_whole_ones(topology, w
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)
-def test_a_lone_instance_is_on_the_node_of_its_gpu_when_it_fits(topology, wishes, policy):
+def test_a_lone_instance_is_on_the_socket_of_its_gpu_and_first_on_its_node(topology, wishes, policy):
     only, models = wishes[0][0], wishes[1]
     plan = granted(topology, ([only], models), policy)
-    node_of = {cpu["id"]: cpu["node"] for cpu in topology["cpus"]}
+    home_of = {cpu["id"]: (cpu["socket"], cpu["node"]) for cpu in topology["cpus"]}
     homes = {gpu["node"] for gpu in topology["gpus"] if gpu["uuid"] in plan["instances"][0]["gpus"]}
-    serving = {node_of[cpu] for cpu in cases.cpus(plan["serving"])}
-    used = {node_of[cpu] for cpu in cases.cpus(plan["instances"][0])}
-    if homes and homes <= serving and only["cpus"] == "auto":
-        assert used <= homes
+    serving = {home_of[cpu] for cpu in cases.cpus(plan["serving"])}
+    used = {home_of[cpu] for cpu in cases.cpus(plan["instances"][0])}
+    if homes and homes <= {node for _, node in serving} and only["cpus"] == "auto":
+        assert homes <= {node for _, node in used}
+        assert {socket for socket, _ in used} == {socket for socket, node in serving if node in homes}
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES)
+def test_nobody_on_auto_mixes_kinds_of_cores_on_a_node(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    kind_of = {cpu["id"]: (cpu["node"], cpu["kind"]) for cpu in topology["cpus"]}
+    for wish, instance in zip(wishes[0], plan["instances"]):
+        if wish["cpus"] == "auto":
+            used = {kind_of[cpu] for cpu in cases.cpus(instance)}
+            assert len(used) == len({node for node, _ in used})
+
+
+@given(cases.topologies(), cases.wishes(), POLICIES)
+def test_no_later_turn_has_performance_cores_where_an_earlier_one_has_none(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    kind_of = {cpu["id"]: cpu["kind"] for cpu in topology["cpus"]}
+    turns = ("latency", "balanced", "throughput")
+    node = {}
+    for wish, instance in zip(wishes[0], plan["instances"]):
+        if wish["cpus"] == "auto" and "-" not in instance["nodes"] and "," not in instance["nodes"]:
+            fast = any(kind_of[cpu] == "performance" for cpu in cases.cpus(instance))
+            node.setdefault(instance["nodes"], []).append((turns.index(wish["profile"]), fast))
+    for found in node.values():
+        latest = max((turn for turn, fast in found if fast), default=0)
+        assert all(fast or turn >= latest for turn, fast in found)
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)

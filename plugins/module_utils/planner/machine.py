@@ -35,6 +35,8 @@ class Machine:
     nic_nodes: set[int]
     distances: dict[int, dict[int, int]]
     """From node to node, as far as the firmware tells."""
+    sockets: dict[int, Any]
+    """The socket of each node with cores; a node of unknown socket is one of its own."""
     hybrid: bool
     architecture: str
 
@@ -69,6 +71,7 @@ def _read(topology: Mapping[str, Any]) -> Machine:
     found: dict[Any, list[Any]] = {}
     online = 0
     kinds = set()
+    socket_of = {}
     for cpu in topology["cpus"]:
         if not cpu["online"]:
             continue
@@ -77,6 +80,7 @@ def _read(topology: Mapping[str, Any]) -> Machine:
         node = 0 if node is None or node < 0 else node
         bit = 1 << number
         online |= bit
+        socket_of[number] = cpu.get("socket")
         entry = found.get(core)
         if entry is None:
             found[core] = [node, cpu["kind"] == "efficiency", number, bit]
@@ -98,9 +102,14 @@ def _read(topology: Mapping[str, Any]) -> Machine:
         memory_mb=min(filter(None, (topology.get("memory_mb"), sum(memory.values()))), default=0),
         nic_nodes={nic["node"] for nic in topology.get("nics") or () if nic["node"] is not None and nic["node"] >= 0},
         distances=_distances(topology.get("nodes") or ()),
+        sockets={node: _socket(node, socket_of[inside[0].first]) for node, inside in cores.items()},
         hybrid={"efficiency", "performance"} <= kinds,
         architecture=topology.get("architecture") or "x86_64",
     )
+
+
+def _socket(node: int, socket: int | None) -> Any:
+    return ("node", node) if socket is None else socket
 
 
 def _distances(nodes: Sequence[Mapping[str, Any]]) -> dict[int, dict[int, int]]:

@@ -3,21 +3,25 @@
 """Which cores each instance gets.
 
 Counts are granted first, then the instances on ``auto`` divide what is left of their node by weight. Instances with
-GPUs live where their GPUs hang, the others where most room is. A core belongs to one instance.
+GPUs live where their GPUs hang, the others where most room is. A core belongs to one instance. How cores are divided is
+in sharing.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.planner import cpu_mask
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import cpu_mask, sharing
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.machine import Core
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner.sharing import Rooms
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import INSTANCES, InstanceWish
 
-Rooms = dict[int, list[Core]]
+# Who gets performance cores first on hosts with two kinds of cores: those whose requests run one by one.
+TURNS = {"latency": 0, "balanced": 1, "throughput": 2}
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Place:
     wish: InstanceWish
     homes: dict[int, int]
     """How many of its GPUs hang on each node; empty for an instance that may live anywhere."""
+    near: set[int] = field(default_factory=set)
+    """The nodes on the sockets of its GPUs, those of the GPUs among them."""
     cores: list[Core] = field(default_factory=list)
     split: bool = False
     """Whether it has threads of cores rather than whole ones."""
@@ -42,29 +48,46 @@ class Place:
         return cpu_mask.of(core.node for core in self.cores)
 
     @property
+    def turn(self) -> int:
+        """When its turn is to take performance cores, the lower the earlier."""
+        return TURNS[self.wish.profile]
+
+    @property
     def weight(self) -> float:
         """The share of an instance grows with the GPUs that its CPUs have to feed."""
         return self.wish.weight * max(1, sum(self.homes.values()))
 
 
-def place(wishes: list[InstanceWish], homes: list[dict[int, int]], serving: Mapping[int, list[Core]]) -> list[Place]:
+def place(
+    wishes: list[InstanceWish],
+    homes: list[dict[int, int]],
+    serving: Mapping[int, list[Core]],
+    sockets: Mapping[int, Any],
+) -> list[Place]:
     """Return the place of each wish, in the order of the wishes.
 
-    ``homes`` names for each wish the nodes of its GPUs. Raises WishError where cores run out.
+    ``homes`` names for each wish the nodes of its GPUs, ``sockets`` the socket of each node. Raises WishError where
+    cores run out.
     """
-    places = [Place(wish, home) for wish, home in zip(wishes, homes)]
+    places = [Place(wish, home, _near(home, sockets)) for wish, home in zip(wishes, homes)]
     free = _units(places, serving)
     _refuse_too_many(places, free)
     fixed = [each for each in places if each.wish.cpus]
     shared = [each for each in places if not each.wish.cpus]
+    hybrid = len({core.efficiency for units in free.values() for core in units}) > 1 if fixed else False
     # Those with GPUs cannot move, and large ones fit in fewer places than small ones.
-    for each in sorted(fixed, key=lambda each: (not each.homes, -(each.wish.cpus or 0))):
-        _grant(each, free, shared)
+    for each in sorted(fixed, key=lambda each: (hybrid and each.turn, not each.homes, -(each.wish.cpus or 0))):
+        _grant(each, free, shared, sockets)
     if shared:
-        _divide(shared, free)
+        sharing.divide(shared, free, sockets)
     for each in places:
         each.cores.sort()
     return places
+
+
+def _near(homes: Mapping[int, int], sockets: Mapping[int, Any]) -> set[int]:
+    mine = {sockets.get(node, node) for node in homes}
+    return {*homes, *(node for node, socket in sockets.items() if socket in mine)} if homes else set()
 
 
 def _units(places: list[Place], serving: Mapping[int, list[Core]]) -> Rooms:
@@ -99,108 +122,64 @@ def _refuse_too_many(places: list[Place], free: Rooms) -> None:
         left -= wanted
 
 
-def _grant(each: Place, free: Rooms, shared: list[Place]) -> None:
+def _grant(each: Place, free: Rooms, shared: list[Place], sockets: Mapping[int, Any]) -> None:
     """Give an instance the number of cores that it asks for."""
     wanted = each.wish.cpus or 0
-    for node, share in zip(each.homes, _divided(wanted, list(each.homes.values()))):
-        _move(each, free, node, share)
+    for node, share in zip(each.homes, sharing.divided(wanted, list(each.homes.values()))):
+        _take(each, free, node, share, shared)
     while len(each.cores) < wanted:
+        left = wanted - len(each.cores)
         # What GPU instances on auto will need at the least stays with them while there is another way.
         spare = {node: len(units) - sum(node in other.homes for other in shared) for node, units in free.items()}
-        roomiest = max(
-            spare, key=lambda node: (node in each.homes and spare[node] > 0, spare[node], len(free[node]), -node)
-        )
-        granted = min(wanted - len(each.cores), spare[roomiest] if spare[roomiest] > 0 else len(free[roomiest]))
-        _move(each, free, roomiest, granted)
+        best = max(spare, key=lambda node: (*_suits(each, free, node, left, spare, shared, sockets), -node))
+        _take(each, free, best, min(left, spare[best] if spare[best] > 0 else len(free[best])), shared)
 
 
-def _move(each: Place, free: Rooms, node: int, number: int) -> None:
-    """Hand over the first units of a node, as many of ``number`` as there are."""
+def _suits(
+    each: Place,
+    free: Rooms,
+    node: int,
+    left: int,
+    spare: Mapping[int, int],
+    shared: list[Place],
+    sockets: Mapping[int, Any],
+) -> tuple[Any, ...]:
+    """Return how well a node suits an instance that asks for ``left`` more cores; more is better."""
+    usable, near = spare[node] > 0, each.near or {n for n in free if sockets[n] in _sockets(each, sockets)}
+    on_socket = sum(max(0, room) for other, room in spare.items() if sockets[other] == sockets[node])
+    kinds = sharing.kinds(free[node])
+    spared = _spared(each, node, shared) if all(kinds) else 0
+    return (
+        node in each.homes and usable,
+        # A straddling instance stays on one socket, if it can: on the one where it is, or on the roomiest.
+        node in near and usable,
+        min(on_socket, left),
+        min(spare[node], max(len(kinds[0]) - spared, len(kinds[1]))) >= left,
+        spare[node],
+        len(free[node]),
+    )
+
+
+def _sockets(each: Place, sockets: Mapping[int, Any]) -> set[Any]:
+    return {sockets[core.node] for core in each.cores}
+
+
+def _spared(each: Place, node: int, shared: list[Place]) -> int:
+    """Return how many performance cores of a node stay for instances on auto whose turn is before."""
+    return sum(other.turn < each.turn and (not other.homes or node in other.homes) for other in shared)
+
+
+def _take(each: Place, free: Rooms, node: int, number: int, shared: list[Place]) -> None:
+    """Hand over units of a node, as many of ``number`` as there are, and of one kind if that many are."""
     units = free.get(node, [])
-    each.cores += units[:number]
-    del units[:number]
-
-
-@dataclass
-class _Claim:
-    """The wish of one instance on auto for a part of one node."""
-
-    place: Place
-    weight: float
-
-
-def _divide(shared: list[Place], free: Rooms) -> None:
-    """Divide every node among the instances on auto that live there."""
-    claims: dict[int, list[_Claim]] = {node: [] for node in free}
-    for each in shared:
-        gpus = sum(each.homes.values())
-        for node, near in each.homes.items():
-            if node in claims:
-                claims[node].append(_Claim(each, each.weight * near / gpus))
-    anywhere = [each for each in shared if not any(node in claims for node in each.homes)]
-    for each in sorted(anywhere, key=lambda each: -each.weight):
-        roomiest = max(free, key=lambda node: (_room(free[node], claims[node], each.weight), -node))
-        claims[roomiest].append(_Claim(each, each.weight))
-    _relieve(claims, free)
-    for node, units in free.items():
-        sizes = _divided(len(units), [claim.weight for claim in claims[node]], least=1)
-        for claim, size in zip(list(claims[node]), sizes):
-            _move(claim.place, free, node, size)
-
-
-def _room(units: list[Core], claims: list[_Claim], weight: float) -> float:
-    """Return the cores that a newcomer would get beside those who are there; below zero on a full node."""
-    if len(units) <= len(claims):
-        return len(units) - len(claims) - 1
-    return len(units) * weight / (weight + sum(claim.weight for claim in claims))
-
-
-def _relieve(claims: dict[int, list[_Claim]], free: Rooms) -> None:
-    """Move claims away from nodes that have fewer cores than claims, until every claim can have a core."""
-    while True:
-        room = {node: len(free[node]) - len(claims[node]) for node in free}
-        crowded = next((node for node in room if room[node] < 0), None)
-        if crowded is None:
-            return
-        # Let go whoever has a share elsewhere, then whoever is not tied to this node, then the last.
-        leaving = max(
-            reversed(claims[crowded]),
-            key=lambda claim: (_elsewhere(claims, claim, crowded), not claim.place.homes),
-        )
-        claims[crowded].remove(leaving)
-        if not _elsewhere(claims, leaving, crowded):
-            # Where no node has room, the one where somebody with a share elsewhere can give way in the next round.
-            target = max(
-                (node for node in free if node != crowded),
-                key=lambda node: (
-                    room[node] > 0,
-                    any(_elsewhere(claims, claim, node) for claim in claims[node]),
-                    room[node],
-                    -node,
-                ),
-            )
-            claims[target].append(_Claim(leaving.place, leaving.place.weight))
-
-
-def _elsewhere(claims: Mapping[int, list[_Claim]], wanted: _Claim, here: int) -> bool:
-    return any(claim.place is wanted.place for node, others in claims.items() if node != here for claim in others)
-
-
-def _divided(total: int, weights: list[float], least: int = 0) -> list[int]:
-    """Divide ``total`` by weight into whole numbers of at least ``least`` that add up to it (largest remainder)."""
-    if not weights:
-        return []
-    whole = sum(weights)
-    ideal = [total * weight / whole for weight in weights]
-    sizes = [max(least, int(share)) for share in ideal]
-    everyone = range(len(sizes))
-    while sum(sizes) < total:
-        neediest = max(everyone, key=lambda one: (ideal[one] - sizes[one], -one))
-        sizes[neediest] += 1
-    while sum(sizes) > total:
-        richest = max(everyone, key=lambda one: (sizes[one] > least, sizes[one] - ideal[one], one))
-        sizes[richest] -= 1
-    return sizes
+    fast, slow = sharing.kinds(units)
+    if fast and slow:
+        spared, on_slow = _spared(each, node, shared), {core.efficiency for core in each.cores} == {True}
+        fast_fits, slow_fits = len(fast) - spared >= number, len(slow) >= number
+        # The kind that has room; where both have, performance cores, unless an earlier turn or its other cores say no.
+        first_slow = slow_fits if fast_fits != slow_fits else bool(spared or (on_slow and slow_fits))
+        units = [*slow, *fast] if first_slow else [*fast, *slow]
+    sharing.move(each, free, node, units[:number])
 
 
 def explain(sheet: Sheet, place: Place) -> None:
@@ -210,6 +189,8 @@ def explain(sheet: Sheet, place: Place) -> None:
     beside = "where most room was"
     if place.homes:
         beside = "beside its GPUs" if nodes <= set(place.homes) else "not all of it fits beside its GPUs"
+        if nodes <= place.near and not nodes <= set(place.homes):
+            beside = "on the socket of its GPUs, since their own node has no more cores"
     share = "as asked" if wish.cpus else f"its share by weight {place.weight:g}"
     reason = f"{_counted_cores(place)} on {on}, {beside}; {share}"
     if wish.cpus:
@@ -228,7 +209,7 @@ def _counted_cores(place: Place) -> str:
 
 
 def _warn(sheet: Sheet, place: Place, nodes: set[int], on: str) -> None:
-    path, name, near = f"{place.wish.path}.cpus", place.wish.name, set(place.homes)
+    path, name, near = f"{place.wish.path}.cpus", place.wish.name, place.near
     if len(nodes) > 1 and not nodes <= near:
         sheet.warnings.append(f"{path}: '{name}' does not fit on one node and straddles {on}; ask for fewer cores")
     elif near and not nodes & near:

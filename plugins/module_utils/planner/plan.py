@@ -59,7 +59,7 @@ def host_plan(
     halves = housekeeping.split(host, settings["housekeeping"])
     assigned = gpus.assign(asked.instances, devices, gpus.uncut(topology))
     _refuse_unfit_host(topology, asked.instances, assigned, settings)
-    places = placement.place(asked.instances, [gpus.homes(each) for each in assigned], halves.cores)
+    places = placement.place(asked.instances, [gpus.homes(each) for each in assigned], halves.cores, host.sockets)
     shares = gpu_memory.fractions(asked.instances, assigned, settings["memory"]["gpu_context_mb"])
 
     serving_mb = memory.serving_memory_mb(host, settings["memory"])
@@ -84,7 +84,7 @@ def host_plan(
             *halves.warnings,
             *_unfiltered(topology, planned, settings["address_rules"]),
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
-            *_idle_nodes(places, halves),
+            *_idle(places, halves),
         ],
     }
     preloaded = {each.name: each.environment.get("LD_PRELOAD") for each in asked.instances}
@@ -197,17 +197,29 @@ def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
     }
 
 
-def _idle_nodes(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
-    """Return a warning where there are nodes whose serving CPUs no instance uses."""
-    used = cpu_mask.union(place.mask for place in places)
-    idle = {node: cores for node, cores in halves.cores.items() if not any(core.mask & used for core in cores)}
-    if not idle or not places:
+def _idle(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
+    """Return a warning where there are nodes, or cores of one kind, that no instance uses."""
+    if not places:
         return []
-    cores = counted(sum(map(len, idle.values())), "serving core")
-    return [
-        f"no instance uses the {cores} of {cpu_mask.named('node', cpu_mask.of(idle))}; an instance stays on one node,"
-        f" so add one for each to {wishes.INSTANCES}"
-    ]
+    used = cpu_mask.union(place.mask for place in places)
+    free = {node: [core for core in cores if not core.mask & used] for node, cores in halves.cores.items()}
+    idle = {node: cores for node, cores in free.items() if cores == halves.cores[node]}
+    warnings = []
+    if idle:
+        cores = counted(sum(map(len, idle.values())), "serving core")
+        warnings.append(
+            f"no instance uses the {cores} of {cpu_mask.named('node', cpu_mask.of(idle))}; an instance stays on one"
+            f" node, so add one for each to {wishes.INSTANCES}"
+        )
+    auto = cpu_mask.union(place.nodes for place in places if not place.wish.cpus)
+    for node, cores in free.items():
+        if cores and node not in idle and auto >> node & 1:
+            kind = "efficiency" if cores[0].efficiency else "performance"
+            warnings.append(
+                f"no instance uses the {counted(len(cores), f'{kind} core')} of node {node}; an instance on auto keeps"
+                f" to one kind, so add one for them to {wishes.INSTANCES}"
+            )
+    return warnings
 
 
 def _model(model: ModelWish, key: str) -> dict[str, Any]:
