@@ -80,15 +80,15 @@ def _read(topology: Mapping[str, Any]) -> Machine:
         node = 0 if node is None or node < 0 else node
         bit = 1 << number
         online |= bit
-        socket_of[number] = cpu.get("socket")
         entry = found.get(core)
         if entry is None:
             found[core] = [node, cpu["kind"] == "efficiency", number, bit]
             kinds.add(cpu["kind"])
+            socket_of[number] = cpu.get("socket")
         else:
             entry[3] |= bit
             if number < entry[2]:
-                entry[2], entry[0] = number, node
+                entry[2], entry[0], socket_of[number] = number, node, cpu.get("socket")
     cores: dict[int, list[Core]] = {}
     # Where firmware tears a core over two nodes, it stays whole and goes with its lowest CPU.
     for core in sorted(map(Core._make, found.values())):

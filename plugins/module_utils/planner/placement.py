@@ -74,7 +74,7 @@ def place(
     _refuse_too_many(places, free)
     fixed = [each for each in places if each.wish.cpus]
     shared = [each for each in places if not each.wish.cpus]
-    hybrid = len({core.efficiency for units in free.values() for core in units}) > 1 if fixed else False
+    hybrid = bool(fixed) and sharing.is_hybrid(free)
     # Those with GPUs cannot move, and large ones fit in fewer places than small ones.
     for each in sorted(fixed, key=lambda each: (hybrid and each.turn, not each.homes, -(each.wish.cpus or 0))):
         _grant(each, free, shared, sockets)

@@ -42,14 +42,15 @@ def divide(shared: list[Place], free: Rooms, sockets: Mapping[int, Any]) -> None
             if node in claims:
                 claims[node].append(_Claim(each, node, each.weight * near / gpus))
     anywhere = [each for each in shared if not any(node in claims for node in each.homes)]
-    hybrid = len({core.efficiency for units in free.values() for core in units}) > 1
+    hybrid = is_hybrid(free)
     for each in sorted(anywhere, key=lambda each: (hybrid and each.turn, -each.weight)):
         node = _roomiest(each, free, claims, fast_only=hybrid and each.turn == 0)
         claims[node].append(_Claim(each, node, each.weight))
     _relieve(claims, free)
     for nodes in _domains(claims, free, sockets):
         units = [unit for node in nodes for unit in free[node]]
-        for group, part in _by_kind([claim for node in nodes for claim in claims[node]], units):
+        mine = [claim for node in nodes for claim in claims[node]]
+        for group, part in _by_kind(mine, units) if hybrid else [(mine, units)]:
             _deal(group, part, free)
 
 
@@ -164,8 +165,16 @@ def _hand(claim: _Claim, rooms: Rooms, node: int, number: int, free: Rooms) -> i
 def move(place: Place, free: Rooms, node: int, units: list[Core]) -> None:
     """Take units out of what is free on a node, for an instance."""
     place.cores += units
-    taken = set(units)
-    free[node] = [unit for unit in free.get(node, ()) if unit not in taken]
+    there = free.get(node, [])
+    if there[: len(units)] == units:
+        del there[: len(units)]
+    else:
+        free[node] = [unit for unit in there if unit not in units]
+
+
+def is_hybrid(free: Rooms) -> bool:
+    """Tell whether there are cores of two kinds."""
+    return len({core.efficiency for units in free.values() for core in units}) > 1
 
 
 def kinds(units: list[Core]) -> tuple[list[Core], list[Core]]:
