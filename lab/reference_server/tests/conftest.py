@@ -25,7 +25,7 @@ import harness  # noqa: E402 (imports protocol buffers of the runtime)
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A directory with plus (1-3), busy, echo, rowsum and digits (1, 2)."""
+    """A directory with plus (1-3), busy, echo, rowsum, types and digits (1, 2)."""
     directory = tmp_path_factory.mktemp("models")
     subprocess.run(
         ["/usr/bin/python3", str(HERE / "make_models.py"), str(directory)],
@@ -45,13 +45,13 @@ def monitoring(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, models, monitoring):
-    """plus 1-3 with the labels stable and canary, busy, echo, rowsum, digits; no batching. Not to be reconfigured."""
+    """plus 1-3 with the labels stable and canary, and the other models; no batching. Not to be reconfigured."""
     directory = tmp_path_factory.mktemp("shared")
     labels = "version_labels { key: 'stable' value: 1 } version_labels { key: 'canary' value: 3 }"
     config = harness.write_config(
         directory / "models.config",
         harness.model_config("plus", models / "plus", f"model_version_policy {{ all {{}} }} {labels}"),
-        *(harness.model_config(name, models / name) for name in ("busy", "echo", "rowsum", "digits")),
+        *(harness.model_config(name, models / name) for name in ("busy", "echo", "rowsum", "types", "digits")),
     )
     running = harness.Server(
         directory,

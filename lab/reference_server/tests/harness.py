@@ -105,9 +105,9 @@ class Server:
         request = urllib.request.Request(url, data, headers or {}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
-                return response.status, response.read().decode()
+                return response.status, response.read().decode(errors="surrogateescape")
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            return error.code, error.read().decode(errors="surrogateescape")
 
     def json(self, path: str, body: Any = None) -> tuple[int, Any]:
         status, text = self.http(path, body)

@@ -66,6 +66,37 @@ class RowSum(tf.Module):
         return {"total": tf.reduce_sum(x, axis=1)}
 
 
+class Types(tf.Module):
+    """A signature for each kind of tensor that the two faces treat differently, and for what is no inference."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def strings(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"outputs": tf.cast(tf.strings.length(inputs), tf.float32)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+    def two_outputs(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        lengths = tf.cast(tf.strings.length(inputs), tf.float32)
+        return {"outputs": lengths, "more": lengths + 1.0}
+
+    @tf.function(input_signature=[])
+    def constant(self) -> dict[str, tf.Tensor]:
+        return {"y": tf.constant([1.0])}
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string, name="x")])
+    def scalar_string(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.strings.upper(x)}
+
+
+def signatures(model: Types) -> dict[str, tf.types.experimental.GenericFunction]:
+    """Those above, and the identity of every type of numbers by the type's name."""
+    names = "float32 float64 half bfloat16 int8 uint8 int16 uint16 int32 uint32 int64 uint64 complex64 bool qint8"
+    named = {name: getattr(model, name) for name in ("strings", "two_outputs", "constant", "scalar_string")}
+    for name in names.split():
+        spec = tf.TensorSpec(None, getattr(tf, name), name="x")
+        named[name] = tf.function(lambda x: {"y": tf.identity(x)}).get_concrete_function(spec)
+    return named
+
+
 def main() -> None:
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -73,6 +104,8 @@ def main() -> None:
         tf.saved_model.save(Plus(float(version)), str(out / "plus" / str(version)))
     for name, model in {"busy": Busy(), "echo": Echo(), "rowsum": RowSum()}.items():
         tf.saved_model.save(model, str(out / name / "1"), signatures=model.serve)
+    types = Types()
+    tf.saved_model.save(types, str(out / "types" / "1"), signatures=signatures(types))
     train.build("digits", out)
 
 

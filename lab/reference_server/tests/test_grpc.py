@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -70,7 +71,12 @@ def test_wrong_requests_carry_upstreams_codes(predict):
     )
     code, details = code_of(predict.Predict, predict_request("plus", z=floats(1)))
     assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert "Sent extra: {z}. Missing but required: {x}." in details
+    assert details.startswith("Signature input alias: x(feed name: ")
+    code, details = code_of(predict.Predict, predict_request("plus"))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert details == (
+        "input size does not match signature: 0!=1 len({}) != len({x}). Sent extra: {}. Missing but required: {x}."
+    )
     request = predict_request("plus", x=floats(1))
     request.model_spec.signature_name = "other"
     assert code_of(predict.Predict, request) == (
@@ -206,3 +212,126 @@ def test_complex_numbers_survive_the_way_there_and_back():
     for kind in (np.complex64, np.complex128):
         array = np.array([[1 + 2j, 3 - 4j]], kind)
         assert (tensors.to_array(tensors.to_proto(array), "x") == array).all()
+
+
+def classify_request(kind, signature, *features):
+    """A ClassificationRequest or RegressionRequest for the model of many types."""
+    request = kind()
+    request.model_spec.name, request.model_spec.signature_name = "types", signature
+    for value in features:
+        request.input.example_list.examples.add().features.feature["x"].float_list.value.append(value)
+    return request
+
+
+UNFIT = {
+    "no inputs": ("constant", "Expected one input Tensor."),
+    "no classes": ("strings", "Expected classification signature outputs to contain at least one of "),
+    "inputs by another name": ("scalar_string", "No classification inputs found in SignatureDef: "),
+    "unknown": ("other", "No signature was found with the name: other"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_signature_unfit_for_classification_is_an_invalid_argument(predict, case):
+    signature, message = UNFIT[case]
+    code, details = code_of(
+        predict.Classify, classify_request(classification_pb2.ClassificationRequest, signature, 1.0)
+    )
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert details.startswith(message)
+
+
+def test_regression_wants_one_output_by_its_name(predict):
+    def refusal(signature):
+        return code_of(predict.Regress, classify_request(regression_pb2.RegressionRequest, signature, 1.0))
+
+    assert refusal("two_outputs") == (grpc.StatusCode.INVALID_ARGUMENT, "Expected one output Tensor.")
+    code, details = refusal("float32")
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert details.startswith("No regression inputs found in SignatureDef: ")
+    answer = predict.Regress(classify_request(regression_pb2.RegressionRequest, "strings", 1.0))
+    assert len(answer.result.regressions) == 1
+
+
+def multi_request(*tasks):
+    """An inference request for digits with (method, signature) pairs, over three examples."""
+    request = inference_pb2.MultiInferenceRequest()
+    for method, signature in tasks:
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "digits", signature
+    for _ in range(3):
+        example = request.input.example_list.examples.add()
+        example.features.feature["x"].float_list.value.extend([0.5] * 784)
+    return request
+
+
+def test_multi_inference_runs_once_and_counts_its_examples_once(server, predict):
+    counters = {
+        "runs": lambda: server.metric(":tensorflow:core:graph_runs"),
+        "examples": lambda: server.metric(":tensorflow:serving:request_example_count_total", model="digits"),
+        "requests": lambda: server.metric(":tensorflow:serving:request_example_counts_count", model="digits"),
+        "latency": lambda: server.metric(
+            ":tensorflow:serving:runtime_latency_count", model_name="digits", API="Classify", runtime="TF1"
+        ),
+    }
+    before = {name: read() for name, read in counters.items()}
+    predict.MultiInference(multi_request(("classify", "classify_digits"), ("regress", "regress_digits")))
+    assert {name: read() - before[name] for name, read in counters.items()} == {
+        "runs": 1, "examples": 3, "requests": 1, "latency": 0,
+    }  # fmt: skip
+
+
+MULTI = {
+    "twice": ((("classify", "classify_digits"),) * 2, "Duplicate evaluation of signature: classify_digits"),
+    "another method": ((("predict", ""),), "Unsupported signature method_name: tensorflow/serving/predict"),
+    "unknown": ((("classify", "other"),), "Requested signature not found in model graph: other"),
+    "no task": ((), "ModelSpec has no name specified."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MULTI)
+def test_multi_inference_refuses_with_upstreams_words(predict, case):
+    tasks, message = MULTI[case]
+    assert code_of(predict.MultiInference, multi_request(*tasks))[1] == message
+
+
+@pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "GetModelMetadata"])
+def test_a_request_without_a_model_is_told_so(predict, method):
+    request = {
+        "Predict": predict_pb2.PredictRequest,
+        "Classify": classification_pb2.ClassificationRequest,
+        "Regress": regression_pb2.RegressionRequest,
+        "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest,
+    }[method]()
+    expected = (grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
+    assert code_of(getattr(predict, method), request) == expected
+
+
+def test_the_status_of_no_model_is_missing_and_of_a_model_without_a_name_not_found(server):
+    stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
+    request = get_model_status_pb2.GetModelStatusRequest()
+    assert code_of(stub.GetModelStatus, request) == (grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
+    request.model_spec.SetInParent()
+    assert code_of(stub.GetModelStatus, request) == (
+        grpc.StatusCode.NOT_FOUND,
+        "Could not find any versions of model ",
+    )
+
+
+def test_a_scalar_string_is_answered(predict):
+    request = predict_request("types", x=np.array(b"abc", object))
+    request.model_spec.signature_name = "scalar_string"
+    assert predict.Predict(request).outputs["y"].string_val == [b"ABC"]
+
+
+def test_types_that_cannot_be_answered_are_told_and_are_no_internal_error(predict):
+    request = predict_request("types")
+    request.model_spec.signature_name = "qint8"
+    request.inputs["x"].dtype = types_pb2.DT_QINT8
+    assert code_of(predict.Predict, request) == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: x")
+
+
+def test_long_errors_are_cut_off_and_say_so(predict):
+    request = predict_request("plus")
+    request.model_spec.name = "n" * 2000
+    assert len(code_of(predict.Predict, request)[1]) == 1024 + len("...TRUNCATED")

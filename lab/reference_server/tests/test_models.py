@@ -104,6 +104,7 @@ def test_models_come_and_go_with_the_config_and_a_bad_config_changes_nothing(rel
     server.await_states("rowsum", {1: "AVAILABLE"})
     server.config("nonsense")
     server.await_log("PollFilesystemAndReloadConfig failed")
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: " in server.log()
     assert server.states("rowsum") == {1: "AVAILABLE"}
     server.config(plus)
     server.await_states("rowsum", {1: "END"})
@@ -152,13 +153,15 @@ def test_a_reload_over_grpc_replaces_the_list_and_tells_metrics(start, models, t
     path = harness.write_config(tmp_path / "models.config", harness.model_config("plus", models / "plus"))
     server = start(f"--model_config_file={path}", "--max_num_load_retries=0")
     stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
-    request = model_management_pb2.ReloadConfigRequest(metric_names=["/tensorflow/cc/saved_model/load_attempt_count"])
+    names = ["/tensorflow/core/direct_session_runs", "/no/such/metric"]
+    request = model_management_pb2.ReloadConfigRequest(metric_names=names)
     request.config.model_config_list.config.add(
         name="rowsum", base_path=str(models / "rowsum"), model_platform="tensorflow"
     )
     response = stub.HandleReloadConfigRequest(request, timeout=harness.PATIENCE)
     assert response.status.error_code == 0
-    assert response.metric[0].int64_value_increase == 1
+    # The load restores the variables and runs the initialiser; unknown metrics are answered with 0.
+    assert [(metric.name, metric.int64_value_increase) for metric in response.metric] == list(zip(names, (2, 0)))
     assert server.states("rowsum") == {1: "AVAILABLE"}
     server.await_states("plus", {3: "END"})
     with pytest.raises(grpc.RpcError) as raised:

@@ -5,9 +5,17 @@
 import base64
 import gzip
 import json
+import math
 import socket
 
+import harness
+import numpy as np
 import pytest
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+from test_grpc import predict_request
+from tfs_reference import json_response, tensors
+from tfs_reference.status import StatusError
 
 PLUS = "/v1/models/plus"
 
@@ -140,7 +148,7 @@ REFUSED = {
     "neither form": (f"{PLUS}:predict", {"rows": [1]}, 400, "Missing 'inputs' or 'instances' key"),
     "both forms": (f"{PLUS}:predict", {"inputs": [1], "instances": [1]}, 400, "expecting only one of"),
     "no rows": (f"{PLUS}:predict", {"instances": []}, 400, "No values in 'instances' array"),
-    "no list": (f"{PLUS}:predict", {"instances": 1}, 400, "Excepting 'instances' to be an list/array"),
+    "no list": (f"{PLUS}:predict", {"instances": 1}, 400, "Expecting 'instances' to be an list/array"),
     "text for a number": (
         f"{PLUS}:predict", {"instances": ["one"]}, 400,
         "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"one\" Type: String "
@@ -239,3 +247,214 @@ def test_rest_listens_on_all_addresses(server):
 def test_numbers_are_written_with_as_few_digits_as_give_them_back(server, value, text):
     status, body = server.http(f"{PLUS}:predict", json.dumps({"instances": [value]}).encode())
     assert (status, body) == (200, f'{{\n    "predictions": [{text}\n    ]\n}}')
+
+
+TYPES = "/v1/models/types:predict"
+
+
+def typed(server, kind, form, values):
+    """(status, outputs or error) of the identity of a type; `values` is JSON text."""
+    body = f'{{"signature_name": "{kind}", "{form}": {values}}}'.encode(errors="surrogateescape")
+    status, text = server.http(TYPES, body)
+    answer = json.loads(text)
+    return status, answer.get("error", answer.get("outputs", answer.get("predictions")))
+
+
+NUMBERS = {
+    "a float is rounded": ("float32", "[1435774380, 16777217]", [1435774340.0, 16777216.0]),
+    "a float too large is infinite": ("float32", "[1.79769e+308, -1e39]", [math.inf, -math.inf]),
+    "a double is rounded": ("float64", "[9007199254740993, 18446744073709551616]", [2.0**53, 2.0**64]),
+    "named numbers": ("float32", "[Inf, -Infinity, 1]", [math.inf, -math.inf, 1.0]),
+    "uint8 is cut to its bits": ("uint8", "[300, -1]", [44, 255]),
+    "int8 is cut to its bits": ("int8", "[200]", [-56]),
+    "int16 is cut to its bits": ("int16", "[65537]", [1]),
+    "the whole of uint64": ("uint64", "[18446744073709551615]", [2**64 - 1]),
+    "the whole of int64": ("int64", "[-9223372036854775808]", [-(2**63)]),
+    "nothing": ("int32", "[[], []]", [[], []]),
+    "nothing on the inside": ("int32", "[[[], []]]", [[[], []]]),
+    "a scalar": ("float32", "2.5", 2.5),
+    "a scalar string": ("scalar_string", '"abc"', "ABC"),
+    "base64 without padding": ("scalar_string", '{"b64": "aGVs bG8"}', "HELLO"),
+    "bytes that are no UTF-8": ("scalar_string", '"\udcff"', None),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_numbers_and_strings_are_converted_as_upstream_converts_them(server, case):
+    kind, values, outputs = NUMBERS[case]
+    if outputs is None:
+        outputs = json.loads(values)
+    assert typed(server, kind, "inputs", values) == (200, outputs)
+
+
+REFUSED_VALUES = {
+    "a type upstream's JSON does not know": (
+        "half", "inputs", "[1.0]", 501, "Conversion of JSON Value: 1.0 to type: half",
+    ),
+    "the same in a row": (
+        "bfloat16", "instances", "[1.0]", 400,
+        "Failed to process element: 0 of 'instances' list. Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to "
+        "type: bfloat16",
+    ),
+    "uint16": ("uint16", "inputs", "[1]", 501, "Conversion of JSON Value: 1 to type: uint16"),
+    "complex64": ("complex64", "inputs", "1", 501, "Conversion of JSON Value: 1 to type: complex64"),
+    "an object for a type it does not know": (
+        "half", "inputs", '{"b64": ""}', 400,
+        'JSON Value: {\n    "b64": ""\n} Type: Object is not of expected type: half',
+    ),
+    "true among floats": (
+        "float32", "inputs", "[1.0, true]", 400, "JSON Value: true Type: True is not of expected type: float",
+    ),
+    "beyond 32 bits": (
+        "uint8", "inputs", "[2147483648]", 400,
+        "JSON Value: 2147483648 Type: Number is not of expected type: uint8",
+    ),
+    "negative unsigned": (
+        "uint32", "inputs", "[-1]", 400, "JSON Value: -1 Type: Number is not of expected type: uint32",
+    ),
+    "beyond 64 bits": (
+        "int64", "inputs", "[9223372036854775808]", 400,
+        "JSON Value: 9223372036854775808 Type: Number is not of expected type: int64",
+    ),
+    "a lone surrogate": (
+        "scalar_string", "inputs", '"\\ud800"', 400,
+        "JSON Parse error: The surrogate pair in string is invalid. at offset: 47",
+    ),
+    "base64 of one letter": ("scalar_string", "inputs", '{"b64": "a"}', 400, "Unable to base64 decode"),
+    "base64 with too much padding": ("scalar_string", "inputs", '{"b64": "aGVs="}', 400, "Unable to base64 decode"),
+    "no inputs, rows": ("constant", "instances", "[1]", 400, "Failed to get input map for signature: constant"),
+    "no inputs, columns": ("constant", "inputs", "[]", 400, "Failed to get input map for signature: constant"),
+    "nested too deep": (
+        "float32", "inputs", "[" * 300 + "]" * 300, 400, "tensor parsing error: a list is nested too deep",
+    ),
+    "another size": (
+        "float32", "instances", "[[1, 2], [[1], [2]]]", 400,
+        "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [2] but got: [2,1]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED_VALUES)
+def test_values_are_refused_with_upstreams_words(server, case):
+    kind, form, values, status, message = REFUSED_VALUES[case]
+    assert typed(server, kind, form, values) == (status, message)
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "uint16", "complex64"])
+def test_outputs_of_types_that_json_cannot_write_are_refused(server, kind):
+    request = predict_request("types")
+    request.model_spec.signature_name = kind
+    # By gRPC the same tensor comes back, so it is the JSON alone that refuses.
+    dtype = tensors.numpy_type(types_pb2.DataType.Value(f"DT_{kind.upper()}"))
+    request.inputs["x"].CopyFrom(tensors.to_proto(np.ones(1, dtype)))
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+    assert tensors.to_array(stub.Predict(request).outputs["y"], "y").tolist() == [1]
+    with pytest.raises(StatusError, match=f"Failed to write JSON value for tensor type: {kind}"):
+        json_response.columns({"y": np.ones(1, dtype)})
+
+
+def test_metadata_is_laid_out_as_upstream_concatenates_it(server):
+    text = server.http(f"{PLUS}/versions/2/metadata")[1]
+    assert text.startswith(
+        '{\n"model_spec":{\n "name": "plus",\n "signature_name": "",\n "version": "2"\n}\n,\n'
+        '"metadata": {"signature_def": {\n "signature_def": {\n'
+    )
+    assert text.endswith(" }\n}\n}\n}\n")
+    # What belongs to a oneof comes after the rest, as TensorInfo's name.
+    tensor = json.loads(text)["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["x"]
+    assert list(tensor) == ["dtype", "tensor_shape", "name"]
+
+
+def test_base64_objects_are_indented_like_others():
+    outputs = {"t_bytes": np.array([[b"a"]], object)}
+    assert json_response.predictions(outputs) == (
+        '{\n    "predictions": [[{\n                "b64": "YQ=="\n            }]\n    ]\n}'
+    )
+    assert json_response.columns(outputs) == (
+        '{\n    "outputs": [\n        [\n            {\n                "b64": "YQ=="\n'
+        "            }\n        ]\n    ]\n}"
+    )
+
+
+def test_empty_answers():
+    assert json_response.predictions({"y": np.zeros((0, 2), np.float32)}) == '{\n    "predictions": []\n}'
+    assert json_response.predictions({"y": np.zeros((2, 2, 0), np.float32)}) == (
+        '{\n    "predictions": [[[], []], [[], []]\n    ]\n}'
+    )
+    for form in (json_response.predictions, json_response.columns):
+        with pytest.raises(StatusError, match="Cannot convert empty tensor map to JSON"):
+            form({})
+
+
+def exchange(server, *parts):
+    """Send raw bytes and read until the server closes or falls silent for a moment."""
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=harness.PATIENCE) as client:
+        for part in parts:
+            client.sendall(part)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    return answer.decode()
+
+
+BODY = b'{"instances": [2]}'
+
+
+def test_http_1_0_is_answered_in_kind_and_kept_when_asked_for(server):
+    head = b"POST /v1/models/plus:predict HTTP/1.0\r\nContent-Length: 18\r\n"
+    closed = exchange(server, head + b"\r\n" + BODY)
+    assert closed.startswith("HTTP/1.0 200 OK\r\n")
+    assert "Connection:" not in closed
+    kept = exchange(server, (head + b"Connection: Keep-Alive\r\n\r\n" + BODY) * 2)
+    assert kept.count("HTTP/1.0 200 OK\r\n") == kept.count("Connection: keep-alive\r\n") == 2
+
+
+def test_lines_may_end_in_a_line_feed_alone(server):
+    request = b"POST /v1/models/plus:predict HTTP/1.1\nHost: x\nContent-Length: 18\n\n" + BODY
+    assert exchange(server, request * 2).count("HTTP/1.1 200 OK\r\n") == 2
+
+
+def test_headers_after_the_last_chunk_are_dropped(server):
+    request = b"POST /v1/models/plus:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n12\r\n" + BODY
+    assert exchange(server, (request + b"\r\n0\r\nX: y\r\n\r\n") * 2).count("HTTP/1.1 200 OK\r\n") == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/x HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
+        b"POST /v1/x HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/x HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"GET /v1/x HTTP/3.0\r\n\r\n",
+        b"GET /v1/x HTTP/1.1\r\nno colon\r\n\r\n",
+    ],
+)
+def test_bad_heads_are_answered_400_and_the_server_goes_on(server, head):
+    assert exchange(server, head).startswith("HTTP/1.1 400 ")
+    assert server.predict("plus", {"instances": [2.0]})[0] == 200
+
+
+def test_a_query_belongs_to_the_path_as_upstream_reads_it(server):
+    assert error(server.http(f"{PLUS}?x=1")) == (404, "Could not find any versions of model plus?x=1")
+    status, text = server.http("/monitoring/prometheus/metrics?x=1")
+    assert (status, text[:16]) == (400, "Unexpected path:")
+
+
+def test_a_body_that_is_no_gzip_counts_as_empty(server):
+    answer = server.http(f"{PLUS}:predict", b"no gzip", headers={"Content-Encoding": "gzip"})
+    assert error(answer) == (400, "JSON Parse error: The document is empty")
+
+
+def test_versions_too_long_for_a_number_are_refused(server):
+    for digits in ("9223372036854775808", "9" * 5000):
+        assert error(server.http(f"{PLUS}/versions/{digits}")) == (
+            400,
+            f"Failed to convert version: {digits} to numeric.",
+        )
+
+
+def test_names_are_bytes_and_come_back_as_they_came(server):
+    assert error(server.http("/v1/models/%ff%2Fa")) == (404, "Could not find any versions of model \udcff/a")
+    assert server.metric(":tensorflow:serving:request_count", model_name="\udcff/a", status="NOT_FOUND") == 1

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ends a start, and what goes wrong without a word."""
 
+import re
 import shutil
 import signal
 import socket
@@ -97,6 +98,45 @@ def test_wrong_model_configs_exit_255_and_say_why(case, tmp_path):
     assert message in result.stdout
 
 
+PARSE_ERRORS = {
+    "model_config_file": (
+        "improper\n",
+        '2:1: Message type "tensorflow.serving.ModelServerConfig" has no field named "improper".',
+    ),
+    "batching_parameters_file": (
+        "# sizes\nmax_batch: 8",
+        '2:10: Message type "tensorflow.serving.BatchingParameters" has no field named "max_batch".',
+    ),
+    "tensorflow_session_config_file": (
+        "gpu_options { allow_growth: true } gpus { }",
+        '1:41: Message type "tensorflow.ConfigProto" has no field named "gpus".',
+    ),
+}
+
+
+@pytest.mark.parametrize("flag", PARSE_ERRORS)
+def test_a_file_that_does_not_parse_tells_its_position_on_standard_error(flag, tmp_path):
+    content, message = PARSE_ERRORS[flag]
+    (tmp_path / "file").write_text(content)
+    result = harness.run_to_end(f"--{flag}={tmp_path}/file", "--enable_batching", BASE)
+    assert result.returncode == 255
+    kind = re.search('type "([^"]*)"', message)[1]
+    assert f"Error parsing text-format {kind}: {message}\n" in result.stderr
+    assert (
+        result.stdout == f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{tmp_path}/file'\n"
+    )
+
+
+def test_a_key_that_stands_where_it_should_not_is_not_printed(tmp_path, models):
+    (tmp_path / "ssl.config").write_text('server_key: "VERY SECRET" server_cert: "x" client_verify: "VERY SECRET"')
+    result = harness.run_to_end(
+        f"--port={harness.free_port()}", f"--model_base_path={models}/plus", f"--ssl_config_file={tmp_path}/ssl.config"
+    )
+    assert result.returncode == -signal.SIGABRT
+    assert "Error parsing text-format tensorflow.serving.SSLConfig: 1:" in result.stderr
+    assert "SECRET" not in result.stdout + result.stderr
+
+
 def test_a_custom_model_config_aborts(tmp_path):
     (tmp_path / "models.config").write_text("custom_model_config { }")
     result = harness.run_to_end(f"--model_config_file={tmp_path}/models.config")
@@ -150,7 +190,7 @@ def test_a_broken_model_ends_the_server_after_its_retries(tmp_path, models):
         "--load_retry_interval_micros=1000",
     )
     assert result.returncode == 255
-    assert "1 servable(s) did not become available: {{{name: broken version: 1} due to error: " in result.stdout
+    assert "1 model(s) did not become available: {{{name: broken version: 1} due to error: " in result.stdout
     assert result.stderr.count("Loading servable: {name: broken version: 1} failed") == 3
 
 
@@ -248,6 +288,7 @@ def test_a_broken_monitoring_file_leaves_grpc_up_and_rest_down(start, tmp_path, 
         ready=False,
     )
     server.await_log("Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file")
+    assert "Error parsing text-format tensorflow.serving.MonitoringConfig: 1:12: Message type" in server.log()
     assert answers_grpc(server) == 4.0
     assert is_refused(server.rest_port)
 

@@ -338,8 +338,8 @@ class BatchingSession:
             return arrays
         if not self._options.pad_variable_length_inputs or len({array.ndim for array in arrays}) > 1:
             raise failed_precondition(
-                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off."
-                "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name"
+                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. "
+                "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name "
                 "have equal dimensions starting with the first dim."
             )
         widest = np.max([array.shape[1:] for array in arrays], axis=0)

@@ -113,11 +113,11 @@ class ServerCore:
     def _wait(self, names: list[str], since: int) -> None:
         failures = self.monitor.wait_until_available(names, since)
         if failures:
-            details = ", ".join(
-                f"{{{{name: {name} version: {version}}} due to error: {error}}}"
+            details = "".join(
+                f"{{{{name: {name} version: {version}}} due to error: {error}}}, "
                 for (name, version), error in failures.items()
             )
-            raise StatusError("UNKNOWN", f"{len(failures)} servable(s) did not become available: {{{details}}}")
+            raise StatusError("UNKNOWN", f"{len(failures)} model(s) did not become available: {{{details}}}")
 
     def _checked_labels(self, models: list[Any]) -> dict[str, dict[str, int]]:
         """The new label table; raises FAILED_PRECONDITION for a label on a version that is not available."""
@@ -154,12 +154,23 @@ def _validate_base_path(model: Any) -> None:
 
 def _validate_platform(model: Any) -> None:
     tensorflow_type = type(model).DESCRIPTOR.fields_by_name["model_type"].enum_type.values_by_name["TENSORFLOW"].number
+    if model.model_type:
+        log.warning("Deprecated ModelServerConfig::model_type field used. Prefer ModelServerConfig::model_platform.")
     if model.model_type and model.model_platform:
-        raise invalid_argument("Illegal setting both model_type(deprecated) and model_platform.")
+        raise _illegal("both", "and", model)
     if not model.model_type and not model.model_platform:
-        raise invalid_argument("Illegal setting neither model_type(deprecated) nor model_platform.")
-    if model.model_type not in (0, tensorflow_type) or model.model_platform not in ("", _PLATFORM):
-        raise invalid_argument(f"Model {model.name} requests unsupported platform {model.model_platform or 'other'}")
+        raise _illegal("neither", "nor", model)
+    if model.model_type not in (0, tensorflow_type):
+        raise invalid_argument(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+    if model.model_platform not in ("", _PLATFORM):
+        raise invalid_argument(f"Model {model.name} requests unsupported platform {model.model_platform}")
+
+
+def _illegal(either: str, word: str, model: Any) -> StatusError:
+    return invalid_argument(
+        f"Illegal setting {either} ModelServerConfig::model_type (deprecated) {word} "
+        f"ModelServerConfig::model_platform, model name is {model.name}"
+    )
 
 
 def _refuse_request_logging(models: list[Any]) -> None:

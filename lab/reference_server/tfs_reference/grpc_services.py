@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import (
     model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
@@ -35,6 +36,11 @@ def _abort(context: grpc.ServicerContext, status: StatusError) -> None:
     context.abort(_GRPC_CODES[status.number], message.decode(errors="replace"))
 
 
+def _check_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+
+
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Inference. A client's deadline becomes the time limit of the session run."""
 
@@ -54,17 +60,19 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Not counted as a request, as upstream."""
         try:
-            if not request.tasks:
-                raise invalid_argument("Inference request does not contain any tasks.")
-            with self._core.handle_of_spec(request.tasks[0].model_spec) as servable:
+            with self._core.handle_of_spec(request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()) as (
+                servable
+            ):
                 return inference.multi_inference(servable, request, self._settings_of(context))
         except Exception as error:
             _abort(context, of_exception(error))
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         try:
+            _check_spec(request)
+            inference.check_metadata_fields(list(request.metadata_field))
             with self._core.handle_of_spec(request.model_spec) as servable:
-                return inference.metadata(servable, list(request.metadata_field))
+                return inference.metadata(servable)
         except Exception as error:
             _abort(context, of_exception(error))
 
@@ -74,6 +82,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         started = time.monotonic()
         model = request.model_spec.name
         try:
+            _check_spec(request)
             with self._core.handle_of_spec(request.model_spec) as servable:
                 response = call(servable, request, self._settings_of(context))
         except Exception as error:
@@ -100,8 +109,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         spec = request.model_spec
         try:
-            if not spec.name:
-                raise invalid_argument("ModelSpec has no name specified.")
+            _check_spec(request)
             version = spec.version.value if spec.HasField("version") else None
             return model_status(self._core.monitor, spec.name, version)
         except StatusError as error:
@@ -110,7 +118,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Apply a model list. The request may name counters, whose increase during the call is then answered."""
         response = model_management_pb2.ReloadConfigResponse()
-        before = {name: metrics.REGISTRY.counter_total(name) for name in request.metric_names}
+        before = {name: metrics.REGISTRY.first_value(name) for name in request.metric_names}
         try:
             if request.config.WhichOneof("config") != "model_config_list":
                 raise invalid_argument(
@@ -123,8 +131,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             log.error(f"ReloadConfig failed: {status.message}")
             _abort(context, status)
         for name, value in before.items():
-            if value is not None:
-                response.metric.add(name=name, int64_value_increase=metrics.REGISTRY.counter_total(name) - value)
+            response.metric.add(name=name, int64_value_increase=metrics.REGISTRY.first_value(name) - value)
         return response
 
 

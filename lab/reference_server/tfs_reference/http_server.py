@@ -9,11 +9,12 @@ request in flight occupies another. With a pool of one nothing is ever answered,
 from __future__ import annotations
 
 import email.utils
-import gzip
 import http
 import queue
+import re
 import selectors
 import socket
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,18 +25,26 @@ _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _BACKLOG = 1024
 _READ_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 1 << 20
+_MAX_UNPACKED_BYTES = 100 << 20  # upstream's limit for gzip
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_PROTOCOL = re.compile(r"HTTP/1\.[01]")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
+_AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _NOT_FOUND_PAGE = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 
 
 @dataclass
 class Request:
-    """A complete request; header names in lower case, the path without its query."""
+    """A complete request; header names in lower case. `target` is the path with its query."""
 
     method: str
     path: str
+    target: str
     headers: dict[str, str]
     body: bytes
     keep_alive: bool
+    minor: int = 1  # of the protocol's version: HTTP/1.0 or 1.1
 
 
 @dataclass
@@ -60,12 +69,12 @@ class BadRequestError(Exception):
 
 
 class Connection:
-    """The bytes of one client connection, cut into requests."""
+    """The bytes of one client connection, cut into requests. A line feed alone ends a line, too, as in libevent."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._buffer = bytearray()
-        self._head: tuple[str, str, dict[str, str], bool] | None = None
+        self._head: Request | None = None
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -73,21 +82,22 @@ class Connection:
     def next_request(self) -> Request | None:
         """A complete request, or None while there is none yet. Raises BadRequestError."""
         if self._head is None:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._buffer) > _MAX_HEADER_BYTES:
-                    raise BadRequestError(400)
+            end = _HEAD_END.search(self._buffer)
+            if len(self._buffer if end is None else self._buffer[: end.end()]) > _MAX_HEADER_BYTES:
+                raise BadRequestError(400)
+            if end is None:
                 return None
-            self._head = _parse_head(bytes(self._buffer[:end]))
-            del self._buffer[: end + 4]
-            if self._head[2].get("expect", "").lower() == "100-continue":
+            self._head = _parse_head(bytes(self._buffer[: end.start()]))
+            del self._buffer[: end.end()]
+            if self._head.headers.get("expect", "").lower() == "100-continue":
                 self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        method, path, headers, keep_alive = self._head
+        headers = self._head.headers
         body = self._chunked_body() if "chunked" in headers.get("transfer-encoding", "") else self._plain_body(headers)
         if body is None:
             return None
-        self._head = None
-        return Request(method, path, headers, _decoded(body, headers), keep_alive)
+        request, self._head = self._head, None
+        request.body = _decoded(body, headers)
+        return request
 
     def _plain_body(self, headers: dict[str, str]) -> bytes | None:
         length = int(headers.get("content-length", "0"))
@@ -100,51 +110,83 @@ class Connection:
     def _chunked_body(self) -> bytes | None:
         parts, position = [], 0
         while True:
-            line_end = self._buffer.find(b"\r\n", position)
-            if line_end < 0:
+            line, start = self._line(position)
+            if line is None:
                 return None
-            try:
-                size = int(bytes(self._buffer[position:line_end]).split(b";")[0], 16)
-            except ValueError:
-                raise BadRequestError(400) from None
-            start = line_end + 2
-            if len(self._buffer) < start + size + 2:
+            if not _CHUNK_SIZE.fullmatch(line.split(b";")[0].strip()):
+                raise BadRequestError(400)
+            size = int(line.split(b";")[0], 16)
+            if not size:
+                return self._without_trailers(start, parts)
+            separator, position = self._line(start + size)
+            if separator is None:
                 return None
             parts.append(bytes(self._buffer[start : start + size]))
-            position = start + size + 2
-            if not size:
+
+    def _without_trailers(self, position: int, parts: list[bytes]) -> bytes | None:
+        """The body once the headers after its last chunk are there, too; they are dropped."""
+        while True:
+            line, position = self._line(position)
+            if line is None:
+                return None
+            if not line:
                 del self._buffer[:position]
                 return b"".join(parts)
 
+    def _line(self, position: int) -> tuple[bytes | None, int]:
+        """(the line at a position without its end, where the next one begins); None while it is not complete."""
+        end = self._buffer.find(b"\n", position)
+        return (None, position) if end < 0 else (bytes(self._buffer[position:end]).rstrip(b"\r"), end + 1)
 
-def _parse_head(head: bytes) -> tuple[str, str, dict[str, str], bool]:
-    lines = head.decode("latin-1").split("\r\n")
+
+def _parse_head(head: bytes) -> Request:
+    lines = [line.removesuffix("\r") for line in head.decode("latin-1").split("\n")]
     parts = lines[0].split(" ")
-    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+    if len(parts) != 3 or not _PROTOCOL.fullmatch(parts[2]):
         raise BadRequestError(400)
     method, target, protocol = parts
     if method not in _METHODS:
         raise BadRequestError(501)
-    headers = {}
-    for line in lines[1:]:
+    headers = _parse_headers(lines[1:])
+    if not _LENGTH.fullmatch(headers.get("content-length", "0")):
+        raise BadRequestError(400)
+    connection, minor = headers.get("connection", "").lower(), int(protocol[-1])
+    keep_alive = connection != "close" if minor else connection.startswith("keep-alive")
+    target = _AUTHORITY.sub("", target)
+    return Request(method, re.split("[?#]", target)[0], target, headers, b"", keep_alive, minor)
+
+
+def _parse_headers(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if line[:1] in (" ", "\t") and name:  # goes on with the line before
+            headers[name] += " " + line.strip()
+            continue
         name, colon, value = line.partition(":")
+        name = name.strip().lower()
         if not colon:
             raise BadRequestError(400)
-        headers[name.strip().lower()] = value.strip()
-    if not headers.get("content-length", "0").isdigit():
-        raise BadRequestError(400)
-    connection = headers.get("connection", "").lower()
-    keep_alive = connection == "keep-alive" if protocol == "HTTP/1.0" else connection != "close"
-    return method, target.split("?")[0], headers, keep_alive
+        headers[name] = value.strip()
+    return headers
 
 
 def _decoded(body: bytes, headers: dict[str, str]) -> bytes:
-    if "gzip" not in headers.get("content-encoding", "").lower():
+    """A body that cannot be unpacked, or grows too large, is no body: upstream logs it and goes on with nothing."""
+    if "gzip" not in headers.get("content-encoding", ""):
         return body
-    try:
-        return gzip.decompress(body)
-    except (OSError, EOFError):
-        raise BadRequestError(400) from None
+    parts, room = [], _MAX_UNPACKED_BYTES
+    while body:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(unpacker.decompress(body, room + 1))
+        except zlib.error:
+            return b""
+        room -= len(parts[-1])
+        if room < 0 or not unpacker.eof:
+            return b""
+        body = unpacker.unused_data
+    return b"".join(parts)
 
 
 class HttpServer:
@@ -173,10 +215,10 @@ class HttpServer:
     def _loop(self) -> None:
         while True:
             for key, _ in self._selector.select():
-                if isinstance(key.data, Connection):
-                    self._read(key.data)
-                else:
-                    key.data()
+                try:
+                    self._read(key.data) if isinstance(key.data, Connection) else key.data()
+                except Exception as error:  # nothing a client sends may end the loop
+                    log.error(f"HTTP loop failed: {type(error).__name__}: {error}")
 
     def _accept(self) -> None:
         try:
@@ -208,10 +250,13 @@ class HttpServer:
         """Hand a complete request over; the connection is left alone until it is answered."""
         try:
             request = connection.next_request()
-        except BadRequestError as error:
+        except (BadRequestError, OSError) as error:
             if registered:
                 self._selector.unregister(connection.socket)
-            _send(connection.socket, Response(error.status, str(error)), keep_alive=False)
+            if isinstance(error, BadRequestError):
+                _send(connection.socket, Response(error.status, str(error)), keep_alive=False)
+            else:
+                connection.socket.close()
             return
         if request is None and not registered:
             self._selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -230,7 +275,8 @@ class HttpServer:
             except Exception as error:  # a bug in a handler must not cost the pool a thread
                 log.error(f"HTTP handler failed: {type(error).__name__}: {error}")
                 response = Response(500, str(of_exception(error)))
-            if _send(connection.socket, response, request.keep_alive, head_only=request.method == "HEAD"):
+            head_only = request.method == "HEAD"
+            if _send(connection.socket, response, request.keep_alive, head_only, request.minor):
                 self._answered.put(connection)
                 self._wake_sender.send(b".")
 
@@ -249,17 +295,20 @@ def _listen(port: int) -> socket.socket:
     raise failure
 
 
-def _send(sock: socket.socket, response: Response, keep_alive: bool, head_only: bool = False) -> bool:
+def _send(sock: socket.socket, response: Response, keep_alive: bool, head_only: bool = False, minor: int = 1) -> bool:
     """Send and return whether the connection stays open."""
-    body = response.body.encode() if isinstance(response.body, str) else response.body
-    headers = {"Date": email.utils.formatdate(usegmt=True), "Content-Length": str(len(body)), **response.headers}
-    if not keep_alive:
-        headers["Connection"] = "close"
+    body = response.body.encode(errors="surrogateescape") if isinstance(response.body, str) else response.body
+    headers = {"Date": email.utils.formatdate(usegmt=True)} if minor else {}
+    headers |= {"Content-Length": str(len(body)), **response.headers}
+    # Both versions have a default; only the other choice is said.
+    if keep_alive != bool(minor):
+        headers["Connection"] = "keep-alive" if keep_alive else "close"
     try:
         phrase = http.HTTPStatus(response.status).phrase
     except ValueError:  # 499 is nobody's standard
         phrase = "Client Closed Request"
-    head = f"HTTP/1.1 {response.status} {phrase}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
+    lines = [f"HTTP/1.{minor} {response.status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "".join(f"{line}\r\n" for line in [*lines, ""])
     try:
         sock.sendall(head.encode("latin-1") + (b"" if head_only else body))
     except OSError:

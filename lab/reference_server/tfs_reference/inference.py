@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tensorflow.core.example import example_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
 
 from tfs_reference import metrics, tensors
 from tfs_reference.servable import DEFAULT_SIGNATURE, Servable
-from tfs_reference.status import StatusError, failed_precondition, invalid_argument
+from tfs_reference.status import StatusError, invalid_argument
 
 _METHOD = "tensorflow/serving/{}"
 _PREDICT_METHODS = tuple(_METHOD.format(name) for name in ("predict", "classify", "regress"))
@@ -69,6 +69,12 @@ def _check_inputs(signature: Any, inputs: dict[str, np.ndarray]) -> None:
     if sent == known:
         return
     extra, missing = sorted(sent - known), sorted(known - sent)
+    if len(sent) == len(known):
+        raise invalid_argument(
+            f"Signature input alias: {missing[0]}(feed name: {signature.inputs[missing[0]].name}) not found in request "
+            f"and no default value provided. Inputs expected to be in the request {{{','.join(sorted(sent))}}}, or "
+            "default input alias set: "
+        )
     raise invalid_argument(
         f"input size does not match signature: {len(sent)}!={len(known)} len({{{','.join(sorted(sent))}}}) != "
         f"len({{{','.join(sorted(known))}}}). Sent extra: {{{','.join(extra)}}}. "
@@ -91,162 +97,191 @@ def _output_aliases(signature: Any, wanted: list[str]) -> list[str]:
 def classify(servable: Servable, request: Any, settings: Settings) -> Any:
     """ClassificationRequest -> ClassificationResponse."""
     response = classification_pb2.ClassificationResponse()
-    name, signature = _signature_for(servable, request.model_spec.signature_name, "classify", settings)
-    aliases = _classify_outputs(signature)
-    arrays = _run_examples(servable, signature, "Classify", request.input, aliases, settings)
-    _fill_classifications(response.result, arrays)
+    name, signature = _signature(servable, request.model_spec.signature_name)
+    aliases = _checked(signature, "classify", settings)
+    arrays, count = _run_examples(servable, signature, "Classify", request.input, aliases, settings)
+    _fill_classifications(response.result, arrays, count)
     fill_model_spec(response.model_spec, servable, name)
     return response
-
-
-def _classify_outputs(signature: Any) -> list[str]:
-    if len(signature.outputs) not in (1, 2):
-        raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
-    if not aliases:
-        raise failed_precondition(
-            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
-            f"Signature was: {signature}"
-        )
-    return aliases
-
-
-def _fill_classifications(result: Any, arrays: dict[str, np.ndarray]) -> None:
-    for alias, array in arrays.items():
-        if array.ndim != 2:
-            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}")
-        expected = object if alias == "classes" else np.float32
-        if array.dtype != expected:
-            name = "DT_STRING" if alias == "classes" else "DT_FLOAT"
-            raise invalid_argument(f"Expected {alias} Tensor of {name}. Got: {array.dtype.name}")
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) > 1:
-        raise invalid_argument("Tensors class and score should match in dim_size(1).")
-    rows, classes = shapes.pop()
-    for row in range(rows):
-        entries = result.classifications.add().classes
-        for column in range(classes):
-            entry = entries.add()
-            if "classes" in arrays:
-                entry.label = arrays["classes"][row, column]
-            if "scores" in arrays:
-                entry.score = arrays["scores"][row, column]
 
 
 def regress(servable: Servable, request: Any, settings: Settings) -> Any:
     """RegressionRequest -> RegressionResponse."""
     response = regression_pb2.RegressionResponse()
-    name, signature = _signature_for(servable, request.model_spec.signature_name, "regress", settings)
-    if "outputs" not in signature.outputs:
-        raise failed_precondition(f"No regression outputs found in SignatureDef: {signature}")
-    array = _run_examples(servable, signature, "Regress", request.input, ["outputs"], settings)["outputs"]
-    _fill_regressions(response.result, array)
+    name, signature = _signature(servable, request.model_spec.signature_name)
+    aliases = _checked(signature, "regress", settings)
+    arrays, count = _run_examples(servable, signature, "Regress", request.input, aliases, settings)
+    _fill_regressions(response.result, arrays["outputs"], count)
     fill_model_spec(response.model_spec, servable, name)
     return response
 
 
-def _fill_regressions(result: Any, array: np.ndarray) -> None:
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
-        raise invalid_argument(
-            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {list(array.shape)}"
-        )
-    if array.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT. Got: {array.dtype.name}")
-    for value in array.ravel().tolist():
-        result.regressions.add(value=value)
-
-
 def multi_inference(servable: Servable, request: Any, settings: Settings) -> Any:
-    """MultiInferenceRequest -> MultiInferenceResponse: several heads of one model over the same examples."""
+    """MultiInferenceRequest -> MultiInferenceResponse: several heads of one model, by one run over the examples."""
+    tasks = _checked_tasks(servable, request, settings)
+    serialized = _serialized_examples(request.input)
+    feeds = {signature.inputs["inputs"].name: serialized for _, signature, _ in tasks.values()}
+    names = sorted({signature.outputs[alias].name for _, signature, aliases in tasks.values() for alias in aliases})
+    # Not by servable.run(): upstream measures no runtime_latency here.
+    outputs = dict(zip(names, servable.runner.run(feeds, names, settings.timeout_ms)))
+    metrics.examples(servable.name, len(serialized))
     response = inference_pb2.MultiInferenceResponse()
-    seen = set()
-    for task in request.tasks:
-        if task.model_spec.name != request.tasks[0].model_spec.name:
-            raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
-        if task.model_spec.signature_name in seen:
-            raise invalid_argument(f"Duplicate evaluation of signature: {task.model_spec.signature_name}")
-        seen.add(task.model_spec.signature_name)
+    for name, (task, signature, aliases) in tasks.items():
+        arrays = {alias: outputs[signature.outputs[alias].name] for alias in aliases}
         result = response.results.add()
-        _run_task(servable, task, request.input, settings, result)
+        if task.method_name == _METHOD.format("classify"):
+            _fill_classifications(result.classification_result, arrays, len(serialized))
+        else:
+            _fill_regressions(result.regression_result, arrays["outputs"], len(serialized))
+        fill_model_spec(result.model_spec, servable, name)
     return response
 
 
-def _run_task(servable: Servable, task: Any, examples: Any, settings: Settings, result: Any) -> None:
-    if task.method_name == _METHOD.format("classify"):
-        request = classification_pb2.ClassificationRequest(model_spec=task.model_spec, input=examples)
-        answer = classify(servable, request, settings)
-        result.classification_result.CopyFrom(answer.result)
-    elif task.method_name == _METHOD.format("regress"):
-        request = regression_pb2.RegressionRequest(model_spec=task.model_spec, input=examples)
-        answer = regress(servable, request, settings)
-        result.regression_result.CopyFrom(answer.result)
-    else:
-        raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
-    result.model_spec.CopyFrom(answer.model_spec)
+def _checked_tasks(servable: Servable, request: Any, settings: Settings) -> dict[str, tuple[Any, Any, list[str]]]:
+    """Signature name -> (task, SignatureDef, outputs to fetch); raises INVALID_ARGUMENT and UNIMPLEMENTED."""
+    tasks: dict[str, tuple[Any, Any, list[str]]] = {}
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise invalid_argument("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != request.tasks[0].model_spec.name:
+            raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in tasks:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+        if name not in servable.signatures:
+            raise invalid_argument(f"Requested signature not found in model graph: {name}")
+        signature = servable.signatures[name]
+        kind = task.method_name.removeprefix(_METHOD.format(""))
+        if task.method_name not in (_METHOD.format("classify"), _METHOD.format("regress")):
+            raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
+        tasks[name] = task, signature, _checked(signature, kind, settings)
+    return tasks
 
 
-def _signature_for(servable: Servable, name: str, method: str, settings: Settings) -> tuple[str, Any]:
-    """The signature of a classify or regress call; its method name counts only when the server checks it."""
+def _signature(servable: Servable, name: str) -> tuple[str, Any]:
     name = name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise invalid_argument(f"No signature was found with the name: {name}")
-    signature = servable.signatures[name]
+    return name, servable.signatures[name]
+
+
+def _checked(signature: Any, method: str, settings: Settings) -> list[str]:
+    """The outputs to fetch for a method ("classify" or "regress"); raises INVALID_ARGUMENT for an unfit signature."""
     kind = {"classify": "classification", "regress": "regression"}[method]
     expected = _METHOD.format(method)
     if settings.check_method_names and signature.method_name != expected:
         raise invalid_argument(f"Expected {kind} signature method_name to be {expected}. Was: {signature.method_name}")
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
+    aliases = _classify_outputs(signature) if method == "classify" else _regress_outputs(signature)
     if "inputs" not in signature.inputs:
-        raise failed_precondition(f"No {kind} inputs found in SignatureDef: {signature}")
-    return name, signature
+        raise invalid_argument(f"No {kind} inputs found in SignatureDef: {signature}")
+    if not aliases and method == "classify":
+        raise invalid_argument(
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
+            f"Signature was: {signature}"
+        )
+    if not aliases:
+        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
+    return aliases
+
+
+def _classify_outputs(signature: Any) -> list[str]:
+    if len(signature.outputs) not in (1, 2):
+        raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    return [alias for alias in ("classes", "scores") if alias in signature.outputs]
+
+
+def _regress_outputs(signature: Any) -> list[str]:
+    if len(signature.outputs) != 1:
+        raise invalid_argument("Expected one output Tensor.")
+    return [alias for alias in ("outputs",) if alias in signature.outputs]
+
+
+def _fill_classifications(result: Any, arrays: dict[str, np.ndarray], count: int) -> None:
+    for alias, array in arrays.items():
+        _check_class_tensor(alias, array, count)
+    widths = [array.shape[1] for array in arrays.values()]
+    if len(set(widths)) > 1:
+        raise invalid_argument(f"Tensors class and score should match in dim_size(1). Got {widths[0]} vs. {widths[1]}")
+    for row in range(count):
+        entries = result.classifications.add().classes
+        for column in range(widths[0]):
+            entry = entries.add()
+            if "classes" in arrays:
+                # A message of Python's holds UTF-8 alone.
+                entry.label = arrays["classes"][row, column].decode(errors="replace")
+            if "scores" in arrays:
+                entry.score = arrays["scores"][row, column]
+
+
+def _check_class_tensor(alias: str, array: np.ndarray, count: int) -> None:
+    if array.ndim != 2:
+        raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(array)}")
+    wanted = types_pb2.DT_STRING if alias == "classes" else types_pb2.DT_FLOAT
+    if tensors.type_of(array) != wanted:
+        raise invalid_argument(
+            f"Expected {alias} Tensor of {types_pb2.DataType.Name(wanted)}. Got: {_type_text(array)}"
+        )
+    if array.shape[0] != count:
+        raise invalid_argument(f"Expected {alias} output batch size of {count}. Got: {array.shape[0]}")
+
+
+def _fill_regressions(result: Any, array: np.ndarray, count: int) -> None:
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
+        raise invalid_argument(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + _shape_text(array)
+        )
+    if array.shape[0] != count:
+        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}")
+    if array.dtype != np.float32:
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {_type_text(array)}")
+    for value in array.ravel().tolist():
+        result.regressions.add(value=value)
+
+
+def _shape_text(array: np.ndarray) -> str:
+    return "[" + ",".join(map(str, array.shape)) + "]"
+
+
+def _type_text(array: np.ndarray) -> str:
+    return types_pb2.DataType.Name(tensors.type_of(array))
 
 
 def _run_examples(
     servable: Servable, signature: Any, api: str, examples: Any, aliases: list[str], settings: Settings
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], int]:
+    """(arrays by alias, how many examples there were)."""
     serialized = _serialized_examples(examples)
     feeds = {signature.inputs["inputs"].name: serialized}
     arrays = servable.run(api, feeds, [signature.outputs[alias].name for alias in aliases], settings.timeout_ms)
     metrics.examples(servable.name, len(serialized))
-    for alias, array in zip(aliases, arrays):
-        if not array.shape or array.shape[0] != len(serialized):
-            raise invalid_argument(
-                f"Expected {alias} output batch size of {len(serialized)}. Got: {array.shape[0] if array.shape else 0}"
-            )
-    return dict(zip(aliases, arrays))
+    return dict(zip(aliases, arrays)), len(serialized)
 
 
 def _serialized_examples(source: Any) -> np.ndarray:
-    """The examples of an Input message; a context is merged into each, the example's own features winning."""
+    """The examples of an Input message; a context goes before each, so that the example's own features win."""
     kind = source.WhichOneof("kind")
-    if kind == "example_list_with_context":
-        listed = source.example_list_with_context
-        examples = [_with_context(example, listed.context) for example in listed.examples]
-    else:
-        examples = list(source.example_list.examples)
-    if not examples:
+    listed = source.example_list_with_context if kind == "example_list_with_context" else source.example_list
+    context = listed.context.SerializeToString() if kind == "example_list_with_context" else b""
+    if not listed.examples:
         raise invalid_argument("Input is empty.")
-    array = np.empty(len(examples), dtype=object)
-    array[:] = [example.SerializeToString() for example in examples]
+    array = np.empty(len(listed.examples), dtype=object)
+    array[:] = [context + example.SerializeToString() for example in listed.examples]
     return array
 
 
-def _with_context(example: Any, context: Any) -> Any:
-    merged = example_pb2.Example()
-    merged.CopyFrom(context)
-    for name, feature in example.features.feature.items():
-        merged.features.feature[name].CopyFrom(feature)
-    return merged
-
-
-def metadata(servable: Servable, fields: list[str]) -> Any:
-    """GetModelMetadataResponse; the only field there is, is signature_def."""
+def check_metadata_fields(fields: list[str]) -> None:
+    """Raises INVALID_ARGUMENT; the only field there is, is signature_def."""
     if not fields:
         raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
     for field in fields:
         if field != _SIGNATURE_DEF:
             raise invalid_argument(f"Metadata field {field} is not supported")
+
+
+def metadata(servable: Servable) -> Any:
+    """GetModelMetadataResponse."""
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     fill_model_spec(response.model_spec, servable, "")
     response.metadata[_SIGNATURE_DEF].Pack(signature_def_map(servable))

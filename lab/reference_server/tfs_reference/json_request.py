@@ -5,191 +5,239 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import json
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 
-from tfs_reference import tensors
+from tfs_reference import json_reader, tensors
+from tfs_reference.json_text import quote
 from tfs_reference.status import StatusError, invalid_argument
 
-_FLOAT_MAX_INT = {types_pb2.DT_FLOAT: 2**24 - 1, types_pb2.DT_DOUBLE: 2**53 - 1}
-_INT_RANGES = {
-    # Upstream checks the small types as 32-bit integers.
-    types_pb2.DT_INT8: (-(2**31), 2**31 - 1),
-    types_pb2.DT_INT16: (-(2**31), 2**31 - 1),
-    types_pb2.DT_INT32: (-(2**31), 2**31 - 1),
-    types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
-    types_pb2.DT_UINT8: (-(2**31), 2**31 - 1),
-    types_pb2.DT_UINT32: (0, 2**32 - 1),
-    types_pb2.DT_UINT64: (0, 2**64 - 1),
+_INT32 = range(-(2**31), 2**31)
+_INT64 = range(-(2**63), 2**63)
+_INTEGERS = {
+    # Upstream reads the small types as 32-bit integers and cuts them to their bits.
+    types_pb2.DT_INT8: _INT32,
+    types_pb2.DT_INT16: _INT32,
+    types_pb2.DT_INT32: _INT32,
+    types_pb2.DT_INT64: _INT64,
+    types_pb2.DT_UINT8: _INT32,
+    types_pb2.DT_UINT32: range(2**32),
+    types_pb2.DT_UINT64: range(2**64),
 }
+_FLOATS = (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE)
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; raises INVALID_ARGUMENT. NaN and infinities are accepted, as upstream does."""
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise invalid_argument(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise invalid_argument("JSON Parse error: Invalid encoding in string. at offset: 0") from None
-    if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {_text(document)} Is not object")
-    return document
+@dataclass(frozen=True)
+class Document:
+    """A parsed body: its members, and whether `true` or `false` stand in it, which NumPy would take for numbers."""
+
+    members: dict[str, Any]
+    has_booleans: bool
+
+    def refusal(self, problem: str) -> StatusError:
+        return invalid_argument(f"JSON Value: {quote(self.members)} {problem}")
 
 
-def signature_name(document: dict[str, Any]) -> str:
-    name = document.get("signature_name", "")
+def parse(body: bytes) -> Document:
+    """Raises INVALID_ARGUMENT for what is no JSON, or no object."""
+    value = json_reader.parse(body)
+    if not isinstance(value, dict):
+        raise invalid_argument(f"JSON Value: {quote(value)} Is not object")
+    return Document(value, b"true" in body or b"false" in body)
+
+
+def signature_name(document: Document) -> str:
+    name = document.members.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid_argument(
-            f"JSON Value: {_text(document)} not formatted correctly. 'signature_name' key must be a string value."
-        )
+        raise document.refusal("not formatted correctly. 'signature_name' key must be a string value.")
     return name
 
 
-def predict_inputs(document: dict[str, Any], infos: dict[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
+def predict_inputs(document: Document, infos: dict[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
     """(arrays by input name, whether the request was in row form). `infos`: the signature's TensorInfo by name."""
-    if "instances" in document and "inputs" in document:
-        raise invalid_argument(
-            f"JSON Value: {_text(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
-            "keys to exist "
-        )
-    if "instances" in document:
+    members = document.members
+    if "instances" in members and "inputs" in members:
+        raise document.refusal("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ")
+    if "instances" in members:
         return _rows(document, infos), True
-    if "inputs" in document:
-        return _columns(document["inputs"], infos), False
+    if "inputs" in members:
+        return _columns(document, infos), False
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
-def _rows(document: dict[str, Any], infos: dict[str, Any]) -> dict[str, np.ndarray]:
-    instances = document["instances"]
+# -- row form ----------------------------------------------------------------------------------------------------------
+
+
+def _rows(document: Document, infos: dict[str, Any]) -> dict[str, np.ndarray]:
+    instances = document.members["instances"]
     if not isinstance(instances, list):
-        raise invalid_argument(f"JSON Value: {_text(document)} Excepting 'instances' to be an list/array")
+        raise document.refusal("Expecting 'instances' to be an list/array")
     if not instances:
-        raise invalid_argument(f"JSON Value: {_text(document)} No values in 'instances' array")
+        raise document.refusal("No values in 'instances' array")
     if not isinstance(instances[0], dict) and len(infos) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
-    if not _is_named_object(instances[0]):
-        _check_all_plain(instances)
-        name = next(iter(infos))
-        return {name: _stack(instances, infos[name].dtype, "")}
-    _check_all_named(instances, infos)
-    return {name: _stack([row[name] for row in instances], infos[name].dtype, f" key: {name}") for name in infos}
+    named = _is_named_object(instances[0])
+    quick = _quick_rows(document, infos, named)
+    return _exact_rows(instances, infos, named) if quick is None else quick
 
 
-def _check_all_plain(instances: list[Any]) -> None:
+def _quick_rows(document: Document, infos: dict[str, Any], named: bool) -> dict[str, np.ndarray] | None:
+    """All rows at once, where they have exactly the names asked for and NumPy makes the right arrays of them."""
+    instances = document.members["instances"]
+    if named and not all(_is_named_object(row) and row.keys() == infos.keys() for row in instances):
+        return None
+    arrays = {}
+    for name in infos if named else [next(iter(infos))]:
+        values = [row[name] for row in instances] if named else instances
+        arrays[name] = _quick_array(values, infos[name].dtype, document.has_booleans)
+        if arrays[name] is None:
+            return None
+    return arrays
+
+
+@dataclass
+class _Column:
+    """The values of one input over all rows, which must agree in size and shape."""
+
+    data_type: int
+    flat: list[Any] = field(default_factory=list)
+    shape: list[int] | None = None
+    size: int = 0
+
+    def add(self, value: Any) -> None:
+        shape, before = _shape(value), len(self.flat)
+        _fill(value, shape, 0, self.data_type, self.flat)
+        size = len(self.flat) - before
+        if self.shape is None:
+            self.shape, self.size = shape, size
+        elif size != self.size:
+            raise invalid_argument(f"Expecting tensor size: {self.size} but got: {size}")
+        elif shape != self.shape:
+            raise invalid_argument(f"Expecting shape {_shape_text(self.shape)} but got: {_shape_text(shape)}")
+
+
+def _exact_rows(instances: list[Any], infos: dict[str, Any], named: bool) -> dict[str, np.ndarray]:
+    """Row after row as upstream does, to fail with its message at the first thing that is wrong."""
+    names = infos.keys() if named else [next(iter(infos))]
+    columns = {name: _Column(infos[name].dtype) for name in names}
     for position, row in enumerate(instances):
-        if _is_named_object(row):
-            raise invalid_argument(f"Expecting value/list but got object at item {position} of input list")
+        if named:
+            _add_named_row(position, row, columns)
+        else:
+            _add_plain_row(position, row, next(iter(columns.values())))
+    return {
+        name: _array_of(column.flat, [len(instances), *(column.shape or [])], column.data_type, name)
+        for name, column in columns.items()
+    }
 
 
-def _check_all_named(instances: list[Any], infos: dict[str, Any]) -> None:
-    names = infos.keys()
-    for position, row in enumerate(instances):
-        if not _is_named_object(row):
-            raise invalid_argument(f"Expecting object but got list at item {position} of input list")
-        for key in row:
-            if key not in names:
-                raise invalid_argument(
-                    f"Failed to process element: {position} key: {key} of 'instances' list. Error: INVALID_ARGUMENT: "
-                    f"JSON object: does not have named input: {key}"
-                )
-        if row.keys() != names:
-            raise invalid_argument(
-                f"Failed to process element: {position} of 'instances' list. JSON object: {_text(row)} keys must be "
-                f"equal to: {','.join(sorted(names))}"
-            )
+def _add_plain_row(position: int, row: Any, column: _Column) -> None:
+    if _is_named_object(row):
+        raise invalid_argument(f"Expecting value/list but got object at item {position} of input list")
+    try:
+        column.add(row)
+    except StatusError as error:
+        raise invalid_argument(f"Failed to process element: {position} of 'instances' list. Error: {error}") from None
 
 
-def _stack(values: list[Any], data_type: int, place: str) -> np.ndarray:
-    """One array out of the values of all rows, which must agree in type and shape."""
-    array = _quick_array(values, data_type)
-    if array is not None:
-        return array
-    rows = []
-    for position, value in enumerate(values):
+def _add_named_row(position: int, row: Any, columns: dict[str, _Column]) -> None:
+    if not _is_named_object(row):
+        raise invalid_argument(f"Expecting object but got list at item {position} of input list")
+    for name, value in row.items():
         try:
-            rows.append(_exact_array(value, data_type))
-            _check_same_shape(rows[0], rows[-1])
+            if name not in columns:
+                raise invalid_argument(f"JSON object: does not have named input: {name}")
+            columns[name].add(value)
         except StatusError as error:
             raise invalid_argument(
-                f"Failed to process element: {position}{place} of 'instances' list. Error: {error}"
+                f"Failed to process element: {position} key: {name} of 'instances' list. Error: {error}"
             ) from None
-    return np.stack(rows)
+    if row.keys() != columns.keys():
+        raise invalid_argument(
+            f"Failed to process element: {position} of 'instances' list. JSON object: {quote(row)} keys must be "
+            f"equal to: {','.join(sorted(columns))}"
+        )
 
 
-def _check_same_shape(first: np.ndarray, other: np.ndarray) -> None:
-    if first.size != other.size:
-        raise invalid_argument(f"Expecting tensor size: {first.size} but got: {other.size}")
-    if first.shape != other.shape:
-        shapes = ["[" + ",".join(map(str, shape)) + "]" for shape in (first.shape, other.shape)]
-        raise invalid_argument(f"Expecting shape {shapes[0]} but got: {shapes[1]}")
+def _shape_text(shape: list[int]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
 
 
-def _columns(inputs: Any, infos: dict[str, Any]) -> dict[str, np.ndarray]:
+# -- column form -------------------------------------------------------------------------------------------------------
+
+
+def _columns(document: Document, infos: dict[str, Any]) -> dict[str, np.ndarray]:
+    inputs = document.members["inputs"]
     if not _is_named_object(inputs):
         if len(infos) > 1:
             raise invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
                 "tensorinfo_map"
             )
-        name, info = next(iter(infos.items()))
-        return {name: _array(inputs, info.dtype)}
+        inputs = {next(iter(infos)): inputs}
     arrays = {}
     for name, info in infos.items():
         if name not in inputs:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
-        arrays[name] = _array(inputs[name], info.dtype)
+        arrays[name] = _array(inputs[name], info.dtype, document.has_booleans, name)
     return arrays
 
 
-def _array(value: Any, data_type: int) -> np.ndarray:
-    array = _quick_array(value, data_type)
-    return _exact_array(value, data_type) if array is None else array
+def _array(value: Any, data_type: int, has_booleans: bool, name: str) -> np.ndarray:
+    array = _quick_array(value, data_type, has_booleans)
+    if array is not None:
+        return array
+    shape, flat = _shape(value), []
+    _fill(value, shape, 0, data_type, flat)
+    return _array_of(flat, shape, data_type, name)
 
 
-def _quick_array(value: Any, data_type: int) -> np.ndarray | None:
-    """Let NumPy convert nested lists of plain numbers; None where it takes the exact walk to tell right from wrong.
+# -- values ------------------------------------------------------------------------------------------------------------
 
-    NumPy takes true for 1 when both occur, so the walk decides whenever NumPy's own type is not the one asked for.
-    """
-    if data_type == types_pb2.DT_STRING:
+
+def _quick_array(value: Any, data_type: int, has_booleans: bool) -> np.ndarray | None:
+    """Let NumPy convert nested lists of plain numbers; None where it takes the exact walk to tell right from wrong."""
+    if has_booleans or (data_type not in _FLOATS and data_type not in _INTEGERS):
         return None
     try:
         array = np.array(value)
-    except (ValueError, OverflowError):  # ragged lists, giant integers
+    except (ValueError, OverflowError, RecursionError):  # ragged or very deep lists, giant integers
         return None
-    wanted = tensors.numpy_type(data_type)
-    if array.dtype.kind == "f" and wanted.kind == "f" and _fits(array, wanted):
-        return array.astype(wanted)
-    if array.dtype.kind == "i" and wanted.kind in "fiu" and data_type not in (types_pb2.DT_UINT32, types_pb2.DT_UINT64):
-        small = 2**24 - 1 if wanted.kind == "f" else min(np.iinfo(wanted).max, 2**62)
-        if array.size and -small <= array.min() and array.max() <= small:
-            return array.astype(wanted)
-    return None
+    if data_type in _FLOATS:
+        return _rounded(array, data_type) if array.dtype.kind in "fiu" else None
+    allowed = _INTEGERS[data_type]
+    if array.dtype.kind not in "iu" or (
+        array.size and not (int(array.min()) in allowed and int(array.max()) in allowed)
+    ):
+        return None
+    return array.astype(tensors.numpy_type(data_type))
 
 
-def _fits(array: np.ndarray, wanted: np.dtype) -> bool:
-    finite = array[np.isfinite(array)]
-    return not finite.size or bool(np.abs(finite).max() <= np.finfo(wanted).max)
+def _rounded(array: np.ndarray, data_type: int) -> np.ndarray:
+    """To float or double by way of double, as upstream does; what is too large for a float becomes an infinity."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float64).astype(tensors.numpy_type(data_type))
 
 
-def _exact_array(value: Any, data_type: int) -> np.ndarray:
-    """Walk the value as upstream does, and fail with its message at the first element that is wrong."""
-    shape = _shape(value)
-    flat: list[Any] = []
-    _fill(value, shape, 0, data_type, flat)
-    array = np.empty(len(flat), tensors.numpy_type(data_type))
-    array[:] = flat
+def _array_of(flat: list[Any], shape: list[int], data_type: int, name: str) -> np.ndarray:
+    dtype = tensors.numpy_type(data_type)
+    if dtype is None or len(shape) > tensors.NUMPY_MAX_RANK:
+        raise invalid_argument(f"tensor parsing error: {name}")
+    if data_type in _FLOATS:
+        array = _rounded(np.array(flat, np.float64), data_type)
+    elif data_type in _INTEGERS and _INTEGERS[data_type] is _INT32:
+        array = np.array(flat, np.int32).astype(dtype)
+    else:
+        array = np.empty(len(flat), dtype)
+        array[:] = flat
     return array.reshape(shape)
 
 
@@ -197,6 +245,8 @@ def _shape(value: Any) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
+        if len(shape) > tensors.MAX_RANK:  # upstream walks on first, and then finds that no tensor is like this
+            raise invalid_argument("tensor parsing error: a list is nested too deep")
         if not value:
             break
         value = value[0]
@@ -207,7 +257,7 @@ def _fill(value: Any, shape: list[int], level: int, data_type: int, flat: list[A
     if not isinstance(value, list):
         if level != len(shape):
             raise invalid_argument(
-                f"JSON Value: {_text(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"JSON Value: {quote(value)} found at incorrect level: {level + 1} in the JSON DOM. "
                 f"Expected at level: {len(shape)}"
             )
         flat.append(_scalar(value, data_type))
@@ -223,86 +273,109 @@ def _fill(value: Any, shape: list[int], level: int, data_type: int, flat: list[A
 
 
 def _scalar(value: Any, data_type: int) -> Any:
-    if data_type == types_pb2.DT_STRING and isinstance(value, str):
-        return value.encode()
     if data_type == types_pb2.DT_STRING and isinstance(value, dict):
         return decode_base64(value)
+    if isinstance(value, dict):
+        raise _type_error(value, data_type)
+    if data_type == types_pb2.DT_STRING and isinstance(value, str):
+        return _bytes(value)
     if data_type == types_pb2.DT_BOOL and isinstance(value, bool):
         return value
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if data_type in _INT_RANGES and is_integer:
-        low, high = _INT_RANGES[data_type]
-        if low <= value <= high:
-            return value
-    if data_type in _FLOAT_MAX_INT and (is_integer or isinstance(value, float)):
-        return _decimal(value, data_type)
-    raise invalid_argument(
-        f"JSON Value: {_text(value)} Type: {_json_type(value)} is not of expected type: {tensors.type_name(data_type)}"
+    if data_type in _INTEGERS and _is_integer(value) and value in _INTEGERS[data_type]:
+        return value
+    if data_type in _FLOATS and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if data_type in _FLOATS or data_type in _INTEGERS or data_type in (types_pb2.DT_STRING, types_pb2.DT_BOOL):
+        raise _type_error(value, data_type)
+    raise StatusError(
+        "UNIMPLEMENTED", f"Conversion of JSON Value: {quote(value)} to type: {tensors.type_name(data_type)}"
     )
 
 
-def _decimal(value: float, data_type: int) -> float:
-    limit = _FLOAT_MAX_INT[data_type] if isinstance(value, int) else np.finfo(tensors.numpy_type(data_type)).max
-    if abs(value) > limit and value not in (float("inf"), float("-inf")):
-        raise invalid_argument(
-            f"Cannot convert JSON value: {_text(value)} to {tensors.type_name(data_type)} without loss of precision."
-        )
-    return value
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in json_reader.INTEGERS
+
+
+def _type_error(value: Any, data_type: int) -> StatusError:
+    return invalid_argument(
+        f"JSON Value: {quote(value)} Type: {_json_type(value)} is not of expected type: {tensors.type_name(data_type)}"
+    )
+
+
+def _bytes(text: str) -> bytes:
+    """The bytes that stood in the body, UTF-8 or not."""
+    return text.encode(errors="surrogateescape")
+
+
+_BASE64 = re.compile(rb"([A-Za-z0-9+/]*)([=.]*)")
 
 
 def decode_base64(value: dict[str, Any]) -> bytes:
-    """{"b64": text} -> bytes; raises INVALID_ARGUMENT."""
+    """{"b64": text} -> bytes; raises INVALID_ARGUMENT. White space and missing padding are fine, as upstream."""
     if not _is_base64(value):
-        raise invalid_argument(f"JSON Value: {_text(value)} not formatted correctly for base64 data")
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid_argument("Unable to base64 decode") from None
+        raise invalid_argument(f"JSON Value: {quote(value)} not formatted correctly for base64 data")
+    found = _BASE64.fullmatch(b"".join(_bytes(value["b64"]).split()))
+    missing = -len(found[1]) % 4 if found else 3
+    if missing == 3 or len(found[2]) not in (0, missing):
+        raise invalid_argument("Unable to base64 decode")
+    return base64.b64decode(found[1] + b"=" * missing)
 
 
-def examples(document: dict[str, Any]) -> tuple[list[Any], Any | None]:
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+def examples(document: Document) -> tuple[list[Any], Any | None]:
     """(the tf.Example messages of a classify or regress request, the context Example or None)."""
-    context = _example(document["context"]) if "context" in document else None
-    if "examples" not in document:
-        raise invalid_argument(
-            f"JSON Value: {_text(document)} When method is classify, key 'examples' is expected and was not found"
-        )
-    if not isinstance(document["examples"], list):
-        raise invalid_argument(f"JSON Value: {_text(document)} Expecting 'examples' value to be an list/array")
-    if not document["examples"]:
-        raise invalid_argument(f"JSON Value: {_text(document)} 'examples' value is an empty array")
-    return [_example(value) for value in document["examples"]], context
+    members = document.members
+    context = _example(members["context"]) if "context" in members else None
+    if "examples" not in members:
+        raise document.refusal("When method is classify, key 'examples' is expected and was not found")
+    if not isinstance(members["examples"], list):
+        raise document.refusal("Expecting 'examples' value to be an list/array")
+    if not members["examples"]:
+        raise document.refusal("'examples' value is an empty array")
+    return [_example(value) for value in members["examples"]], context
 
 
 def _example(value: Any) -> Any:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {_json_type(value)}")
     example = example_pb2.Example()
-    for name, content in value.items():
-        feature = example.features.feature[name]
+    for name, content in getattr(value, "pairs", value.items()):  # of a name given twice, the last one counts
+        feature = example.features.feature[_utf8(name)]
+        feature.Clear()
         for element in content if isinstance(content, list) else [content]:
             _add_to_feature(element, name, feature)
     return example
 
 
+def _utf8(name: str) -> str:
+    """The name, where it can stand in a message; upstream checks only when it serialises, and logs."""
+    return _bytes(name).decode(errors="replace")
+
+
 def _add_to_feature(value: Any, name: str, feature: Any) -> None:
-    if isinstance(value, float):
-        kind, plain = "float_list", _decimal(value, types_pb2.DT_FLOAT)
-    elif isinstance(value, int):  # bool included: upstream stores true as 1
-        kind, plain = "int64_list", int(value)
-        if plain > 2**63 - 1:
-            raise invalid_argument(f"Feature: {name} has uint64 element. Only int64 is supported.")
-    elif isinstance(value, str):
-        kind, plain = "bytes_list", value.encode()
-    elif _is_base64(value):
-        kind, plain = "bytes_list", decode_base64(value)
-    else:
-        raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}")
+    kind, plain = _feature_value(value, name)
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
         expected = present.removesuffix("_list")
         raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {expected}")
-    getattr(feature, kind).value.append(plain)
+    if kind == "int64_list" and plain not in _INT64:
+        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    getattr(feature, kind).value.append(decode_base64(plain) if isinstance(plain, dict) else plain)
+
+
+def _feature_value(value: Any, name: str) -> tuple[str, Any]:
+    """(the list it belongs to, the value); base64 is decoded later, as upstream does."""
+    if isinstance(value, bool) or _is_integer(value):
+        return "int64_list", int(value)
+    if isinstance(value, (int, float)):
+        return "float_list", float(_rounded(np.array(float(value)), types_pb2.DT_FLOAT))
+    if isinstance(value, str):
+        return "bytes_list", _bytes(value)
+    if _is_base64(value):
+        return "bytes_list", value
+    raise invalid_argument(f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}")
 
 
 def _is_base64(value: Any) -> bool:
@@ -318,8 +391,4 @@ def _json_type(value: Any) -> str:
         return {None: "Null", True: "True", False: "False"}[value]
     if isinstance(value, (int, float)):
         return "Number"
-    return {dict: "Object", list: "Array", str: "String"}[type(value)]
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, indent=4, ensure_ascii=False)
+    return {dict: "Object", list: "Array", str: "String", json_reader.Repeated: "Object"}[type(value)]

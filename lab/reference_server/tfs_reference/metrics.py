@@ -41,9 +41,10 @@ class Counter(Metric):
         with self._lock:
             self._cells[values] = self._cells.get(values, 0) + by
 
-    def total(self) -> int:
+    def first_value(self) -> int:
+        """The cell whose labels sort first."""
         with self._lock:
-            return sum(self._cells.values())
+            return self._cells[min(self._cells)] if self._cells else 0
 
     def lines(self) -> Iterable[str]:
         with self._lock:
@@ -109,10 +110,10 @@ class Registry:
     def add(self, metric: Metric) -> None:
         self._metrics[metric.name] = metric
 
-    def counter_total(self, name: str) -> int | None:
-        """The sum over all cells of a counter; None when no counter has this name."""
+    def first_value(self, name: str) -> int:
+        """The value that a reload request is told of a metric: its first cell, 0 where there is no such counter."""
         metric = self._metrics.get(name)
-        return metric.total() if isinstance(metric, Counter) else None
+        return metric.first_value() if isinstance(metric, Counter) else 0
 
     def page(self) -> str:
         return "\n".join(line for _, metric in sorted(self._metrics.items()) for line in metric.lines()) + "\n"

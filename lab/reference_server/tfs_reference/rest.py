@@ -17,12 +17,13 @@ from tfs_reference.core import ServerCore
 from tfs_reference.http_server import NOT_FOUND, Request, Response
 from tfs_reference.inference import Settings
 from tfs_reference.model_status import model_status
+from tfs_reference.source import integer
 from tfs_reference.status import StatusError, failed_precondition, invalid_argument, of_exception
 
-_MODEL = r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_MODEL = r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _CALL = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(
-    r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?(?P<metadata>/metadata)?",
+    r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?(?P<metadata>/metadata)?",
     re.IGNORECASE,
 )
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -57,8 +58,8 @@ class RestApi:
 
     def __call__(self, request: Request) -> Response:
         if request.path == self._metrics_path:
-            return Response(200, metrics.REGISTRY.page(), {"Content-Type": "text/plain"})
-        if not _API.fullmatch(request.path):
+            return self._metrics_page(request)
+        if not _API.fullmatch(request.target):
             return NOT_FOUND
         started = time.monotonic()
         call = Call()
@@ -72,6 +73,13 @@ class RestApi:
         metrics.REQUEST_LATENCY.observe(micros, call.model, call.method, "REST")
         metrics.REQUEST_COUNT.add(call.model, "OK")
         return Response(200, body, self._headers)
+
+    def _metrics_page(self, request: Request) -> Response:
+        headers = {"Content-Type": "text/plain"}
+        if request.target != self._metrics_path:
+            problem = f"Unexpected path: {_text(request.target)}. Should be {self._metrics_path}"
+            return Response(400, problem, headers)
+        return Response(200, metrics.REGISTRY.page(), headers)
 
     def _answer(self, request: Request, call: Call) -> str:
         if request.method == "OPTIONS":
@@ -96,6 +104,8 @@ class RestApi:
             except StatusError:
                 shown = signature_name or "serving_default"
                 raise invalid_argument(f'Serving signature name: "{shown}" not found in signature def') from None
+            if not signature.inputs:
+                raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
             inputs, rows = json_request.predict_inputs(document, signature.inputs)
             outputs = inference.run_predict(servable, signature, inputs, self._settings, [])
         return json_response.predictions(outputs) if rows else json_response.columns(outputs)
@@ -124,23 +134,32 @@ class RestApi:
 
     def _metadata(self, call: Call) -> str:
         with self._core.handle(call.model, call.version, call.label) as servable:
-            response = inference.metadata(servable, ["signature_def"])
+            response = inference.metadata(servable)
             return json_response.model_metadata(response.model_spec, inference.signature_def_map(servable))
 
 
 def _parse_path(request: Request, call: Call) -> None:
     """Fill in `call`, model name first: it labels the metrics even when the rest is wrong."""
     pattern = {"POST": _CALL, "GET": _STATUS}.get(request.method)
-    match = pattern.fullmatch(request.path) if pattern else None
+    match = pattern.fullmatch(request.target) if pattern else None
     if not match:
-        raise invalid_argument(f"Malformed request: {request.method} {request.path}")
+        raise invalid_argument(f"Malformed request: {request.method} {_text(request.target)}")
     parts: dict[str, Any] = match.groupdict()
-    call.model = urllib.parse.unquote(parts["model"] or "")
+    call.model = _unescaped(parts["model"] or "")
     if parts["version"]:
-        call.version = int(parts["version"])
-        if call.version >= 2**63:
+        call.version = integer(parts["version"])
+        if call.version is None:
             raise invalid_argument(f"Failed to convert version: {parts['version']} to numeric.")
     if parts["label"]:
-        call.label = urllib.parse.unquote(parts["label"])
+        call.label = _unescaped(parts["label"])
     call.method = (parts.get("method") or "").lower()
     call.metadata = bool(parts.get("metadata"))
+
+
+def _text(latin: str) -> str:
+    """What HTTP read byte by byte, as the text that it is."""
+    return latin.encode("latin-1").decode(errors="surrogateescape")
+
+
+def _unescaped(latin: str) -> str:
+    return urllib.parse.unquote_to_bytes(latin.encode("latin-1")).decode(errors="surrogateescape")

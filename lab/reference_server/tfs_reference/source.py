@@ -13,7 +13,8 @@ from typing import Any
 from tfs_reference import log, process
 from tfs_reference.status import StatusError, invalid_argument
 
-_VERSION_NAME = re.compile(r"-?\d+")
+# What absl::SimpleAtoi takes: white space around, a sign.
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{1,19})[ \t\n\v\f\r]*")
 Aspire = Callable[[str, dict[int, str]], None]
 
 
@@ -68,6 +69,9 @@ def wanted_versions(model: Any) -> dict[int, str]:
     choice = policy.WhichOneof("policy_choice") or "latest"
     if choice == "all":
         wanted = available
+    elif choice == "specific" and not policy.specific.versions:
+        log.warning(f"No specific versions requested for servable {model.name}.")
+        return {}
     elif choice == "specific":
         wanted = {number: path for number, path in available.items() if number in policy.specific.versions}
         _warn_of_missing(model.name, set(policy.specific.versions) - available.keys())
@@ -92,15 +96,23 @@ def _children_by_version(model: Any) -> dict[int, str]:
         ) from None
     found: dict[int, str] = {}
     for child in children:
-        if not _VERSION_NAME.fullmatch(child):
+        version = integer(child)
+        if version is None:
             continue
-        if int(child) in found:
+        if version in found:
             log.warning(
-                f"Duplicate version directories detected. Version {int(child)} will be loaded from {child}, "
-                f"{os.path.basename(found[int(child)])} will be ignored."
+                f"Duplicate version directories detected. Version {version} will be loaded from {child}, "
+                f"{os.path.basename(found[version])} will be ignored."
             )
-        found[int(child)] = os.path.join(model.base_path, child)
+        found[version] = os.path.join(model.base_path, child)
     return found
+
+
+def integer(text: str) -> int | None:
+    """The signed 64-bit integer that a text is, as upstream reads names and paths; None where it is none."""
+    match = _INTEGER.fullmatch(text)
+    value = int(match[1] + match[2]) if match else None
+    return value if value is not None and -(2**63) <= value < 2**63 else None
 
 
 def _warn_of_missing(name: str, missing: set[int]) -> None:

@@ -14,7 +14,7 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tfs_reference.status import StatusError, invalid_argument
 
 MAX_RANK = 254  # the runtime's TensorShape
-_NUMPY_MAX_RANK = 64
+NUMPY_MAX_RANK = 64
 # A few bytes may ask for a tensor of any size, because one value fills the rest; upstream then dies of it.
 MAX_FILL_BYTES = 2**30
 
@@ -64,7 +64,7 @@ def to_array(proto: Any, name: str) -> np.ndarray:
     """
     dtype = numpy_type(proto.dtype)
     shape = _shape(proto.tensor_shape)
-    if dtype is None or shape is None or len(shape) > _NUMPY_MAX_RANK:
+    if dtype is None or shape is None or len(shape) > NUMPY_MAX_RANK:
         raise invalid_argument(f"tensor parsing error: {name}")
     size = math.prod(shape)
     if proto.tensor_content and size:

@@ -9,11 +9,13 @@ field by field and built at run time.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
+from tfs_reference import log
 from tfs_reference.status import StatusError, invalid_argument, not_found
 
 _PACKAGE = "tensorflow.serving"
@@ -91,7 +93,7 @@ def _message_class(message: str) -> type:
 
 
 def read(path: str, message: str) -> Any:
-    """Parse a file; raises NOT_FOUND or INVALID_ARGUMENT.
+    """Parse a file; raises NOT_FOUND or INVALID_ARGUMENT, after a line on standard error that tells where and why.
 
     An empty file is refused before any parsing, because upstream maps the file into memory and an empty one cannot be.
     """
@@ -101,7 +103,38 @@ def read(path: str, message: str) -> Any:
         raise not_found(f"{path}; {os.strerror(error.errno)}") from None
     if not content:
         raise StatusError("INVALID_ARGUMENT", f"{path}; Invalid argument")
+    target = new(message)
     try:
-        return text_format.Parse(content, new(message))
-    except (text_format.ParseError, UnicodeDecodeError, ValueError):
+        return text_format.Parse(content, target)
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        log.error(f"Error parsing text-format {target.DESCRIPTOR.full_name}: {_explained(error, content)}")
         raise invalid_argument(f"Invalid protobuf file: '{path}'") from None
+
+
+def _explained(error: Exception, content: bytes) -> str:
+    """LINE:COLUMN: what is wrong there. Never the line itself, which may hold a private key."""
+    if isinstance(error, UnicodeDecodeError):
+        line, column = content.count(b"\n", 0, error.start), error.start - (content.rfind(b"\n", 0, error.start) + 1)
+        return f"{line + 1}:{column + 1}: String is not valid UTF-8."
+    line = getattr(error, "GetLine", lambda: None)() or 1
+    column = getattr(error, "GetColumn", lambda: None)() or 1
+    if not isinstance(error, text_format.ParseError):
+        return f"{line}:{column}: The file cannot be read as text."
+    lines = content.decode(errors="replace").splitlines()
+    shown = lines[line - 1] if line <= len(lines) else ""
+    reason = str(error).removeprefix(f"{line}:{column} : ").removeprefix(f"'{shown}': ")
+    if reason.startswith("Message type"):
+        line, column = _next_token(content.decode(errors="replace"), line, column)
+    return f"{line}:{column}: {reason}"
+
+
+_NAME = re.compile(r"\[[^\]]*\]|[\w.]+")
+_BLANKS = re.compile(r"(?:\s|#[^\n]*)*")
+
+
+def _next_token(text: str, line: int, column: int) -> tuple[int, int]:
+    """Where the token after the name stands: upstream finds a name unknown only when it has read on."""
+    start = sum(len(part) for part in text.splitlines(keepends=True)[: line - 1]) + column - 1
+    name = _NAME.match(text, start)
+    end = _BLANKS.match(text, name.end() if name else start).end()
+    return text.count("\n", 0, end) + 1, end - (text.rfind("\n", 0, end) + 1) + 1
