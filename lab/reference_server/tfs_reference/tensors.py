@@ -71,7 +71,8 @@ def to_array(proto: Any, name: str) -> np.ndarray:
         values = _content_values(proto, dtype, size)
     else:
         values = _filled(_field_values(proto, dtype, size), dtype, size)
-    if values is None:
+    # NumPy counts the bytes of an empty array as if no dimension were 0.
+    if values is None or math.prod(filter(None, shape)) * dtype.itemsize >= 2**63:
         raise invalid_argument(f"tensor parsing error: {name}")
     return values.reshape(shape)
 
