@@ -12,11 +12,14 @@ author:
 description:
   - Writes the files that flags of C(tensorflow_model_server) name.
   - >-
-    A field that the server does not know makes it refuse the whole file without saying where, and some files parse and
-    still keep every model from loading. This filter checks names, types and the documented rules first, and says in one
+    A field that the server does not know makes it refuse the whole file, and some files parse and still keep every
+    model from loading. This filter checks names, types and the documented rules first, and says in one
     sentence what to write.
   - Wrapped scalars are wrapped here, so C(max_batch_size) takes a plain number.
-  - The fields were taken from a survey of the server's source, releases 2.8.0 to 2.20.0.
+  - >-
+    The fields were taken from a survey of the server's source, releases 2.8.0 to 2.20.0, and those of C(ConfigProto)
+    from TensorFlow 2.21.0. An older server refuses a file that names a field of a newer one, and logs the field's name
+    with its position.
 positional: message
 options:
   _input:

@@ -5,10 +5,12 @@
 
 The survey is a directory holding ``tfs_flags.yml`` (every flag of ``tensorflow_model_server``: name, type,
 default, first release) and ``tfs_textproto.yml`` (every message of its text-format files: fields, types,
-labels). Run it again when a new release was surveyed::
+labels). The session's options (``tensorflow.ConfigProto`` and all below
+it) come from the descriptors of a TensorFlow package, unpacked into a directory. Run it again when a new release was
+surveyed::
 
-    tools/generate_tables.py SURVEY            # rewrites plugins/module_utils/tables
-    tools/generate_tables.py SURVEY --check    # only says whether the tables are up to date; exit status 1 if not
+    tools/generate_tables.py SURVEY .cache/tensorflow            # rewrites plugins/module_utils/tables
+    tools/generate_tables.py SURVEY .cache/tensorflow --check    # only says what is out of date, by exit status 1
 
 What cannot be extracted from the source (limits, wrong names and their answers) is kept by hand in
 ``flag_rules.yml`` beside the generated tables.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,9 +49,9 @@ FLAGS_HEADER = """\
 """
 
 MESSAGES_HEADER = """\
-# Sources: TensorFlow Serving's config/*.proto and servables/tensorflow/session_bundle_config.proto, and TensorFlow's
-# core/protobuf/config.proto and rewriter_config.proto, tags 2.8.0 to 2.20.0. The fields kept here are the same in all
-# of these tags.
+# Sources: TensorFlow Serving's config/*.proto and servables/tensorflow/session_bundle_config.proto, tags 2.8.0 to
+# 2.20.0, in all of which these fields are the same; ConfigProto and all below it, whole, from the descriptors of
+# TensorFlow 2.21.0. The newest of its fields are unknown to older servers, which refuse the file and log the field.
 #
 # messages: fields in the order they are written
 #   type        as in the .proto file; Int64Value, StringValue and BoolValue are google.protobuf wrappers
@@ -58,74 +61,10 @@ MESSAGES_HEADER = """\
 
 FLAG_MESSAGES = ("ModelServerConfig", "BatchingParameters", "MonitoringConfig", "SSLConfig")
 
-# The part of tensorflow.ConfigProto that is useful in a server and that every surveyed release understands; a field
-# unknown to the release makes the server refuse the whole file, so newer fields are left out (in RewriterConfig those
-# numbered above 24, which came one by one). The survey names only the four most useful fields; the rest was read from
-# config.proto and rewriter_config.proto.
-SESSION_MESSAGES: dict[str, dict[str, str]] = {
-    "ConfigProto": {
-        "device_count": "map<string, int32>",
-        "intra_op_parallelism_threads": "int32",
-        "inter_op_parallelism_threads": "int32",
-        "use_per_session_threads": "bool",
-        "session_inter_op_thread_pool": "repeated ThreadPoolOptionProto",
-        "gpu_options": "GPUOptions",
-        "allow_soft_placement": "bool",
-        "log_device_placement": "bool",
-        "graph_options": "GraphOptions",
-        "operation_timeout_in_ms": "int64",
-        "isolate_session_state": "bool",
-    },
-    "ThreadPoolOptionProto": {"num_threads": "int32", "global_name": "string"},
-    "GPUOptions": {
-        "per_process_gpu_memory_fraction": "double",
-        "allow_growth": "bool",
-        "allocator_type": "string",
-        "deferred_deletion_bytes": "int64",
-        "visible_device_list": "string",
-        "polling_active_delay_usecs": "int32",
-        "polling_inactive_delay_msecs": "int32",
-        "force_gpu_compatible": "bool",
-    },
-    "GraphOptions": {
-        "optimizer_options": "OptimizerOptions",
-        "infer_shapes": "bool",
-        "place_pruned_graph": "bool",
-        "enable_bfloat16_sendrecv": "bool",
-        "rewrite_options": "RewriterConfig",
-    },
-    "OptimizerOptions": {
-        "do_common_subexpression_elimination": "bool",
-        "do_constant_folding": "bool",
-        "max_folded_constant_in_bytes": "int64",
-        "do_function_inlining": "bool",
-        "opt_level": "Level",
-        "global_jit_level": "GlobalJitLevel",
-    },
-    "RewriterConfig": {
-        "layout_optimizer": "Toggle",
-        "constant_folding": "Toggle",
-        "shape_optimization": "Toggle",
-        "remapping": "Toggle",
-        "common_subgraph_elimination": "Toggle",
-        "arithmetic_optimization": "Toggle",
-        "dependency_optimization": "Toggle",
-        "loop_optimization": "Toggle",
-        "function_optimization": "Toggle",
-        "debug_stripper": "Toggle",
-        "disable_model_pruning": "bool",
-        "scoped_allocator_optimization": "Toggle",
-        "pin_to_host_optimization": "Toggle",
-        "implementation_selector": "Toggle",
-        "auto_mixed_precision": "Toggle",
-        "disable_meta_optimizer": "bool",
-    },
-}
-SESSION_ENUMS = {
-    "Level": ["L1", "L0"],
-    "GlobalJitLevel": ["DEFAULT", "OFF", "ON_1", "ON_2"],
-    "Toggle": ["DEFAULT", "ON", "OFF", "AGGRESSIVE"],
-}
+# Types of fields by their number in descriptor.proto.
+SCALARS = {
+    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 8: "bool", 9: "string", 12: "bytes", 13: "uint32",
+}  # fmt: skip
 
 
 def flags_table(survey: dict[str, Any]) -> dict[str, Any]:
@@ -151,15 +90,68 @@ def _default(value: Any) -> dict[str, Any]:
     return {"default": None, "computed": computed[1]} if computed else {"default": value}
 
 
-def messages_table(survey: dict[str, Any]) -> dict[str, Any]:
-    """Return the table of messages reachable from the files that the server's flags name, and their enums."""
+def messages_table(survey: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of messages reachable from the files that the server's flags name, and their enums.
+
+    :param session: what ``session_table`` returns.
+    """
     messages: dict[str, list[dict[str, Any]]] = {}
     enums: dict[str, list[str]] = {}
     for root in FLAG_MESSAGES:
         _add_message(root, survey["messages"], messages, enums)
-    for name, fields in SESSION_MESSAGES.items():
-        messages[name] = [{"name": field, "type": kind} for field, kind in fields.items()]
-    return {"messages": messages, "enums": {**enums, **SESSION_ENUMS}}
+    return {"messages": {**messages, **session["messages"]}, "enums": {**enums, **session["enums"]}}
+
+
+def session_table(descriptor: Any) -> dict[str, Any]:
+    """Return the messages and enums reachable from the descriptor of ``tensorflow.ConfigProto``, itself first."""
+    found: dict[str, Any] = {"messages": {}, "enums": {}}
+    _add_descriptor(descriptor, found)
+    return found
+
+
+def _add_descriptor(descriptor: Any, found: dict[str, Any]) -> None:
+    rows = found["messages"][_short(descriptor)] = []
+    for field in descriptor.fields:
+        rows.append(_descriptor_row(field))
+        inner = field
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            inner = field.message_type.fields_by_name["value"]
+        if inner.enum_type:
+            found["enums"][_short(inner.enum_type)] = [value.name for value in inner.enum_type.values]
+        if inner.message_type and _short(inner.message_type) not in found["messages"]:
+            _add_descriptor(inner.message_type, found)
+
+
+def _short(descriptor: Any) -> str:
+    return descriptor.full_name.split(".", 1)[1]  # without the package, tensorflow
+
+
+def _descriptor_row(field: Any) -> dict[str, Any]:
+    kind = _descriptor_type(field)
+    row = {"name": field.name, "type": f"repeated {kind}" if field.is_repeated and "map<" not in kind else kind}
+    oneof = field.containing_oneof
+    return {**row, "oneof": oneof.name} if oneof and oneof.name != f"_{field.name}" else row
+
+
+def _descriptor_type(field: Any) -> str:
+    if field.enum_type:
+        return _short(field.enum_type)
+    if not field.message_type:
+        return SCALARS[field.type]
+    if not field.message_type.GetOptions().map_entry:
+        return _short(field.message_type)
+    key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
+    return f"map<{_descriptor_type(key)}, {_descriptor_type(value)}>"
+
+
+def read_descriptor(runtime: Path) -> Any:
+    """Return the descriptor of ``tensorflow.ConfigProto`` out of an unpacked wheel, without importing TensorFlow."""
+    sys.path.append(str(runtime))
+    package = sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+    package.__path__ = [str(runtime / "tensorflow")]
+    from tensorflow.core.protobuf import config_pb2
+
+    return config_pb2.ConfigProto.DESCRIPTOR
 
 
 # Nothing below these types can be used with the released server, so their fields are not carried along.
@@ -216,6 +208,7 @@ def _flow(value: Any) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("survey", type=Path, help="directory with tfs_flags.yml and tfs_textproto.yml")
+    parser.add_argument("runtime", type=Path, help="directory with the unpacked packages tensorflow and protobuf")
     parser.add_argument("--output", type=Path, default=TABLES, help="directory to write to (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a table would change")
     return parser.parse_args()
@@ -230,7 +223,9 @@ def main() -> int:
     options = _arguments()
     texts = {
         "server_flags.yml": flags_text(flags_table(_read(options.survey / "tfs_flags.yml"))),
-        "messages.yml": messages_text(messages_table(_read(options.survey / "tfs_textproto.yml"))),
+        "messages.yml": messages_text(
+            messages_table(_read(options.survey / "tfs_textproto.yml"), session_table(read_descriptor(options.runtime)))
+        ),
     }
     stale = [name for name, text in texts.items() if not _is(options.output / name, text)]
     for name in stale:

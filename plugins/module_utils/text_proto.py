@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes plain data as a text-format protocol buffer file of TensorFlow Serving, or says why it cannot be one.
 
-The server answers a bad file with "Invalid protobuf file" and no position, and some good-looking files only fail
-after five minutes of load retries; so names, types and the documented rules are checked here. The fields come from
-``tables/messages.yml``, the rules from ``text_proto_rules.py``.
+The server refuses a bad file as a whole ("Invalid protobuf file"; the position goes to its log), and some good-looking
+files only fail after five minutes of load retries; so names, types and the documented rules are checked here. The
+fields come from ``tables/messages.yml``, the rules from ``text_proto_rules.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -43,18 +43,35 @@ INTEGERS = {
     "int32": range(-(2**31), 2**31),
     "int64": range(-(2**63), 2**63),
     "uint32": range(2**32),
+    "uint64": range(2**64),
 }
+
+# The largest number of each type; the server would read a larger one as infinity.
+LARGEST = {"float": 3.4028234663852886e38, "double": 1.7976931348623157e308}
+
+# Of an enum with more values an error lists the first ones.
+MAX_SHOWN_NAMES = 12
+
+# A longer number is not repeated in an error.
+MAX_SHOWN_DIGITS = 40
+
+# Messages within messages: attributes of graph optimisers may hold functions, whose attributes may hold functions.
+MAX_DEPTH = 50
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a message: ``type`` is a scalar, an enum or a message; ``label`` is '', 'repeated' or 'map'."""
+    """A field of a message: ``type`` is a scalar, an enum or a message; ``label`` is '', 'repeated' or 'map'.
+
+    ``key`` is the type of a map's keys.
+    """
 
     message: str
     name: str
     type: str
     label: str
     oneof: str
+    key: str
 
 
 def render(data: Mapping[str, Any], message: str, path: str = "") -> str:
@@ -70,7 +87,7 @@ def render(data: Mapping[str, Any], message: str, path: str = "") -> str:
     """
     root = _root(message, path)
     header = f"# {message} of TensorFlow Serving, written by tfserving.fleet."
-    return "\n".join([header, *_message_lines(data, root, path), ""])
+    return "\n".join([header, *_message_lines(data, root, path, MAX_DEPTH), ""])
 
 
 def _root(message: object, path: str) -> str:
@@ -88,16 +105,19 @@ def _fields(message: str) -> dict[str, Field]:
     """Return the fields of a message by name, in the order of the table."""
     fields = {}
     for row in table("messages")["messages"][message]:
-        label, type_ = "", row["type"]
+        label, key, type_ = "", "", row["type"]
         if type_.startswith("repeated "):
             label, type_ = "repeated", type_[len("repeated ") :]
-        elif type_.startswith("map<string, "):
-            label, type_ = "map", type_[len("map<string, ") : -1]
-        fields[row["name"]] = Field(message, row["name"], type_, label, row.get("oneof", ""))
+        elif type_.startswith("map<"):
+            label, (key, type_) = "map", type_[len("map<") : -1].split(", ")
+        fields[row["name"]] = Field(message, row["name"], type_, label, row.get("oneof", ""), key)
     return fields
 
 
-def _message_lines(data: object, message: str, path: str) -> list[str]:
+def _message_lines(data: object, message: str, path: str, room: int) -> list[str]:
+    """Return the lines of a message; ``room`` is how many messages may still stand within each other."""
+    if not room:
+        raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deep")
     if not isinstance(data, Mapping):
         remedy = f"write the fields of {message}: {', '.join(_fields(message))}" if _fields(message) else "write {}"
         raise WishError(path, f"needs a mapping, not {described(data)}", remedy)
@@ -108,7 +128,7 @@ def _message_lines(data: object, message: str, path: str) -> list[str]:
     lines = []
     for name, field in _fields(message).items():
         if name in given:
-            lines += _field_lines(field, given[name], _below(path, name))
+            lines += _field_lines(field, given[name], _below(path, name), room)
     if message in CHECKS:
         CHECKS[message](given, path)
     return lines
@@ -133,36 +153,42 @@ def _check_oneofs(given: Mapping[str, Any], message: str, path: str) -> None:
         seen[field.oneof] = name
 
 
-def _field_lines(field: Field, value: object, path: str) -> list[str]:
+def _field_lines(field: Field, value: object, path: str, room: int) -> list[str]:
     if field.label == "repeated":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise WishError(path, f"needs a list, not {_shown(field, value)}", "write it as a list, even of one")
-        return [line for index, item in enumerate(value) for line in _value_lines(field, item, f"{path}[{index}]")]
+        items = enumerate(value)
+        return [line for index, item in items for line in _value_lines(field, item, f"{path}[{index}]", room)]
     if field.label == "map":
         if not isinstance(value, Mapping):
             raise WishError(path, f"needs a mapping, not {_shown(field, value)}", "write 'key: value' pairs")
-        return [line for key, item in _sorted_items(value, path) for line in _entry_lines(field, key, item, path)]
-    return _value_lines(field, value, path)
+        items = _sorted_items(field, value, path)
+        return [line for key, item in items for line in _entry_lines(field, key, item, path, room)]
+    return _value_lines(field, value, path, room)
 
 
-def _sorted_items(value: Mapping[Any, Any], path: str) -> list[tuple[str, Any]]:
+def _sorted_items(field: Field, value: Mapping[Any, Any], path: str) -> list[tuple[Any, Any]]:
     for key in value:
-        if not isinstance(key, str):
+        if field.key == "string" and not isinstance(key, str):
             raise WishError(f"{path}.{key}", f"the key is {described(key)}, not a string", f"write '{key}' in quotes")
+        if field.key != "string" and not _is_integer(key):
+            problem = f"the key is {described(key)}, not a whole number"
+            raise WishError(f"{path}.{key}", problem, "write the number without quotes")
     return sorted(value.items())
 
 
-def _entry_lines(field: Field, key: str, value: object, path: str) -> list[str]:
+def _entry_lines(field: Field, key: str | int, value: object, path: str, room: int) -> list[str]:
     where = f"{path}.{key}"
-    entry = [f"key: {_string(key, where)}", f"value: {_scalar(field, value, where)}"]
+    written = _string(key, where) if isinstance(key, str) else _integer(field.key, key, where)
+    entry = [f"key: {written}", *_value_lines(replace(field, name="value"), value, where, room)]
     return [f"{field.name} {{", *_indented(entry), "}"]
 
 
-def _value_lines(field: Field, value: object, path: str) -> list[str]:
+def _value_lines(field: Field, value: object, path: str, room: int) -> list[str]:
     if field.type in WRAPPERS:
         return [f"{field.name} {{ value: {_scalar(field, value, path)} }}"]
     if field.type in table("messages")["messages"]:
-        inner = _message_lines(value, field.type, path)
+        inner = _message_lines(value, field.type, path, room - 1)
         return [f"{field.name} {{", *_indented(inner), "}"] if inner else [f"{field.name} {{ }}"]
     return [f"{field.name}: {_scalar(field, value, path)}"]
 
@@ -193,7 +219,7 @@ def _scalar(field: Field, value: object, path: str) -> str:
         return _string(value, path)
     if type_ in INTEGERS:
         return _integer(type_, int(value), path)
-    return repr(float(value))
+    return _decimal(type_, value, path)
 
 
 def _is_integer(value: object) -> bool:
@@ -208,6 +234,8 @@ def _is_number(value: object) -> bool:
 SCALARS: dict[str, tuple[Callable[[object], bool], str]] = {
     "bool": (lambda value: isinstance(value, bool), "true or false without quotes"),
     "string": (lambda value: isinstance(value, str), "a string in quotes"),
+    "bytes": (lambda value: isinstance(value, str), "a string in quotes"),
+    "float": (_is_number, "a number without quotes"),
     "double": (_is_number, "a number without quotes"),
     **{name: (_is_integer, "a whole number without quotes") for name in INTEGERS},
 }
@@ -217,8 +245,15 @@ def _integer(type_: str, value: int, path: str) -> str:
     allowed = INTEGERS[type_]
     if value not in allowed:
         remedy = f"stay within {allowed.start} and {allowed.stop - 1}"
-        raise WishError(path, f"{value} does not fit into {type_}", remedy)
+        shown = str(value) if abs(value) < 10**MAX_SHOWN_DIGITS else "the number"
+        raise WishError(path, f"{shown} does not fit into {type_}", remedy)
     return str(value)
+
+
+def _decimal(type_: str, value: int | float, path: str) -> str:
+    if abs(value) > LARGEST[type_]:
+        raise WishError(path, f"the number does not fit into {type_}", f"stay within {LARGEST[type_]:g}")
+    return repr(float(value))
 
 
 def _enum(type_: str, value: object, path: str) -> str:
@@ -228,8 +263,9 @@ def _enum(type_: str, value: object, path: str) -> str:
     if isinstance(value, bool) and {"ON", "OFF"} & set(names):
         word = "ON" if value else "OFF"
         raise WishError(path, f"YAML reads a bare {word} as {described(value)}", f"write '{word}' in quotes")
-    remedy = nearest(value, names) or f"write one of {', '.join(names)}"
-    raise WishError(path, f"{described(value)} is no {type_}", remedy)
+    short = type_.split(".")[-1]
+    some = ", ".join(names[:MAX_SHOWN_NAMES]) + (", ..." if len(names) > MAX_SHOWN_NAMES else "")
+    raise WishError(path, f"{described(value)} is no {short}", nearest(value, names) or f"write one of {some}")
 
 
 def _string(value: str, path: str) -> str:

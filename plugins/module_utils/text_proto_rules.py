@@ -9,7 +9,6 @@ types) and the path they stand at.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -95,9 +94,8 @@ def _check_labels(data: Mapping[str, Any], path: str) -> None:
     specific = data.get("model_version_policy", {}).get("specific") or {}  # null leaves a field unset
     served = specific.get("versions")
     for label, version in data.get("version_labels", {}).items():
-        if not label or re.search(r"[/:]", label):
-            problem = f"{described(label)} is empty or holds a slash or a colon, so no REST path can name it"
-            raise WishError(path, problem, "use letters, digits and '_'")
+        if not label:
+            raise WishError(path, "a label is empty, so no request can name it", "use letters, digits and '_'")
         if served is not None and version not in served:
             problem = f"points at version {version}, and the policy serves {', '.join(map(str, served))}"
             raise WishError(f"{path}.{label}", problem, f"add {version} to the policy's versions or move the label")

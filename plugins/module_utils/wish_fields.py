@@ -26,7 +26,8 @@ Check = Callable[[str, Any], Any]
 
 # An instance name becomes part of a unit name, of paths and of labels: no dots (systemd reads ".service"), no "@".
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# A model name becomes a directory and a part of REST paths, where the server's own matcher ends it at "/" and ":".
+# A model name becomes the name of a directory below the model root, where a slash would be a path, and callers write it
+# into REST paths. The server takes any name there, but "/" and ":" only as "%2F" and "%3A", which few clients know.
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
 LABEL_NAME = re.compile(r"\w+", re.ASCII)

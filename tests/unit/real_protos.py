@@ -8,9 +8,11 @@ declared here as in TensorFlow Serving's session_bundle_config.proto, monitoring
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
@@ -19,7 +21,7 @@ pytest.importorskip("google.protobuf", reason="needs the TensorFlow runtime in .
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
-RUNTIME = REPOSITORY / ".cache" / "tensorflow"
+RUNTIME = Path(os.environ.get("LAB_RUNTIME", REPOSITORY / ".cache" / "tensorflow"))
 
 # Importing tensorflow.core.protobuf would import all of TensorFlow, which takes seconds and a gigabyte. A stand-in for
 # the top package avoids that, and the child process keeps the stand-in away from other tests.
@@ -72,17 +74,6 @@ DECLARED = {
 
 FULL_NAMES = {
     "ServableVersionPolicy": "tensorflow.serving.FileSystemStoragePathSourceConfig.ServableVersionPolicy",
-    **{
-        name: f"tensorflow.{name}"
-        for name in (
-            "ConfigProto",
-            "ThreadPoolOptionProto",
-            "GPUOptions",
-            "GraphOptions",
-            "OptimizerOptions",
-            "RewriterConfig",
-        )
-    },
 }
 
 
@@ -120,8 +111,12 @@ def _declared() -> descriptor_pb2.FileDescriptorProto:
 def descriptor(message: str):
     """Return the descriptor of a message by the name that our tables give it."""
     outer, _, inner = message.partition(".")
-    full = FULL_NAMES.get(outer, f"tensorflow.serving.{outer}")
-    return _pool().FindMessageTypeByName(f"{full}.{inner.capitalize()}" if inner else full)
+    for full in (FULL_NAMES.get(outer, ""), f"tensorflow.serving.{outer}", f"tensorflow.{outer}"):
+        try:
+            return _pool().FindMessageTypeByName(f"{full}.{inner}" if inner else full)
+        except KeyError:
+            continue
+    raise KeyError(message)
 
 
 def message_class(message: str):

@@ -261,12 +261,6 @@ def test_a_value_of_the_wrong_type_is_refused(flag, value, message):
         ),
         ("model_name", "", "a model needs a name; write one, or leave the key out"),
         (
-            "model_name",
-            "a/b",
-            "the string 'a/b' holds a slash or a colon, so no REST path can name the model; "
-            "use letters, digits, '_', '-' and '.'",
-        ),
-        (
             "grpc_socket_path",
             "/run/" + "x" * 103,
             "a path of 108 bytes is too long for a UNIX socket; "

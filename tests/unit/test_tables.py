@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils.server_flag_rules import CONFLICTS, FORMS
 from ansible_collections.tfserving.fleet.plugins.module_utils.server_flags import known_flags
 from ansible_collections.tfserving.fleet.plugins.module_utils.table_file import TABLES, table
-from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto import ROOTS, WRAPPERS
+from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto import ROOTS, SCALARS, WRAPPERS
 from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto_rules import (
     CHECKS,
     NOT_FIELDS,
@@ -73,8 +73,20 @@ def test_names_listed_as_wrong_are_no_flags():
 
 
 MESSAGES = table("messages")["messages"]
-# Of tensorflow.ConfigProto and what hangs below it the table keeps the useful part only.
-SELECTED = ("ConfigProto", "GPUOptions", "GraphOptions", "OptimizerOptions", "RewriterConfig", "ThreadPoolOptionProto")
+PACKAGES = (
+    "tensorflow.serving.FileSystemStoragePathSourceConfig.",
+    "tensorflow.serving.",
+    "tensorflow.",
+    "google.protobuf.",
+)
+
+
+def real_name(descriptor) -> str:
+    """Return the name of a real message or enum in the words of the table."""
+    name = descriptor.full_name
+    if name == "google.protobuf.Any":
+        return name
+    return name.removeprefix(next(package for package in PACKAGES if name.startswith(package)))
 
 
 def real_type(field) -> str:
@@ -84,23 +96,20 @@ def real_type(field) -> str:
     names = {
         FieldDescriptor.TYPE_BOOL: "bool",
         FieldDescriptor.TYPE_STRING: "string",
+        FieldDescriptor.TYPE_BYTES: "bytes",
+        FieldDescriptor.TYPE_FLOAT: "float",
         FieldDescriptor.TYPE_DOUBLE: "double",
         FieldDescriptor.TYPE_INT32: "int32",
         FieldDescriptor.TYPE_INT64: "int64",
         FieldDescriptor.TYPE_UINT32: "uint32",
+        FieldDescriptor.TYPE_UINT64: "uint64",
     }
-    if field.enum_type:
-        return field.enum_type.name
+    if field.enum_type or (field.message_type and not field.message_type.GetOptions().map_entry):
+        return real_name(field.enum_type or field.message_type)
     if not field.message_type:
         return names[field.type]
     inner = field.message_type
-    if inner.GetOptions().map_entry:
-        return f"map<{real_type(inner.fields_by_name['key'])}, {real_type(inner.fields_by_name['value'])}>"
-    if inner.full_name == "google.protobuf.Any":
-        return inner.full_name
-    if inner.containing_type and inner.containing_type.name == "ServableVersionPolicy":
-        return f"ServableVersionPolicy.{inner.name}"
-    return inner.name
+    return f"map<{real_type(inner.fields_by_name['key'])}, {real_type(inner.fields_by_name['value'])}>"
 
 
 def real_row(field) -> dict:
@@ -115,8 +124,6 @@ def test_fields_types_labels_and_oneofs_are_those_of_the_real_message(message):
     real_protos = pytest.importorskip("real_protos")
     rows = {row["name"]: row for row in MESSAGES[message]}
     real = {field.name: real_row(field) for field in real_protos.descriptor(message).fields}
-    if message in SELECTED:
-        real = {name: row for name, row in real.items() if name in rows}
     assert rows == real
 
 
@@ -126,17 +133,20 @@ def test_enum_values_are_those_of_the_real_enums():
         for row in rows:
             if row["type"] in table("messages")["enums"]:
                 real = real_protos.descriptor(message).fields_by_name[row["name"]].enum_type
-                assert set(table("messages")["enums"][row["type"]]) <= set(real.values_by_name), row
+                assert table("messages")["enums"][row["type"]] == [value.name for value in real.values], row
+
+
+def test_the_session_options_are_the_whole_of_the_real_message_and_all_below_it():
+    real_protos = pytest.importorskip("real_protos")
+    session = generator().session_table(real_protos.descriptor("ConfigProto"))
+    assert len(session["messages"]) > 20
+    for part in ("messages", "enums"):
+        assert {name: table("messages")[part][name] for name in session[part]} == session[part]
 
 
 def test_every_type_can_be_written_or_its_field_is_refused():
     writable = {
-        "bool",
-        "string",
-        "double",
-        "int32",
-        "int64",
-        "uint32",
+        *SCALARS,
         *WRAPPERS,
         *MESSAGES,
         *table("messages")["enums"],
@@ -220,7 +230,8 @@ def test_the_generator_turns_a_survey_into_rows():
         {"name": "b", "type": "int32", "since": "2.9.0", "default": None, "computed": "2 x CPUs", "unit": "threads"},
         {"name": "c", "type": "float", "since": "2.9.0", "default": 0.5, "unit": "fraction"},
     ]
-    messages = tool.messages_table(SURVEY_MESSAGES)
+    messages = tool.messages_table(SURVEY_MESSAGES, {"messages": {"Session": []}, "enums": {}})
+    assert messages["messages"]["Session"] == []
     assert messages["enums"]["Kind"] == ["A", "B"]
     assert messages["messages"]["ModelServerConfig"] == [{"name": "list", "type": "repeated Item", "oneof": "config"}]
     assert messages["messages"]["Item"] == [
@@ -237,11 +248,13 @@ def test_the_generator_turns_a_survey_into_rows():
 
 
 def test_the_generator_writes_tables_and_can_check_them(tmp_path):
+    real_protos = pytest.importorskip("real_protos")
     (tmp_path / "tfs_flags.yml").write_text(yaml.safe_dump(SURVEY_FLAGS, sort_keys=False))
     (tmp_path / "tfs_textproto.yml").write_text(yaml.safe_dump(SURVEY_MESSAGES, sort_keys=False))
 
     def run(*options):
-        command = [sys.executable, str(GENERATOR), str(tmp_path), "--output", str(tmp_path), *options]
+        places = [str(tmp_path), str(real_protos.RUNTIME), "--output", str(tmp_path)]
+        command = [sys.executable, str(GENERATOR), *places, *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     missing = run("--check")

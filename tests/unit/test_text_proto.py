@@ -4,9 +4,19 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.table_file import table
-from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto import INTEGERS, ROOTS, render
+from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto import (
+    INTEGERS,
+    MAX_DEPTH,
+    ROOTS,
+    _fields,
+    _message_lines,
+    render,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.text_proto_rules import REFUSED_FIELDS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +39,27 @@ def assert_reads_back(data, message):
     from google.protobuf import json_format
 
     text = render(data, message)
-    assert parsed(text, message) == json_format.ParseDict(data, real_protos.message_class(ROOTS[message])())
+    wished = as_json(data, ROOTS[message])
+    assert parsed(text, message) == json_format.ParseDict(wished, real_protos.message_class(ROOTS[message])())
     return text
+
+
+def as_json(value, type_):
+    """Return the data as the library's JSON has it: bytes in base64."""
+    if type_ == "bytes":
+        return base64.b64encode(value.encode()).decode()
+    if type_ not in table("messages")["messages"] or not isinstance(value, dict):
+        return value
+    fields, result = _fields(type_), {}
+    for name, inner in value.items():
+        field = fields[name]
+        if field.label == "repeated":
+            result[name] = [as_json(item, field.type) for item in inner]
+        elif field.label == "map":
+            result[name] = {key: as_json(item, field.type) for key, item in inner.items()}
+        else:
+            result[name] = as_json(inner, field.type)
+    return result
 
 
 def test_a_model_config_is_laid_out_for_people():
@@ -233,7 +262,7 @@ def test_data_that_does_not_fit_the_message_is_refused_at_its_place(data, messag
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/:"), min_size=1)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 VERSIONS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5)
 BASE_PATHS = st.one_of(ANY_TEXT.map("/{}".format), ANY_TEXT.map("gs://{}".format))
 
@@ -296,33 +325,138 @@ def test_any_tls_config_reads_back_as_it_was_wished(key, certificate, authority,
     assert_reads_back(data, "SSLConfig")
 
 
-def fields(message):
-    """Build a strategy from the table for a message without rules of its own."""
-    optional = {}
-    for row in table("messages")["messages"][message]:
-        if (message, row["name"]) not in REFUSED_FIELDS:
-            optional[row["name"]] = values(row["type"])
-    return st.fixed_dictionaries({}, optional=optional)
+def any_of(message, depth=3):
+    """Build a strategy from the table for a message: some of its fields, at most one of each oneof."""
+    rows = [row for row in table("messages")["messages"][message] if (message, row["name"]) not in REFUSED_FIELDS]
+    if depth == 0:
+        rows = [row for row in rows if inner_type(row["type"]) not in table("messages")["messages"]]
+    # All fields of a big message at once would make examples of megabytes.
+    chosen = st.lists(st.sampled_from(rows), max_size=4, unique_by=lambda row: row.get("oneof") or row["name"])
+    return (chosen if rows else st.just([])).flatmap(
+        lambda some: st.fixed_dictionaries({row["name"]: values(row["type"], depth) for row in some})
+    )
 
 
-def values(type_):
+def inner_type(type_):
+    return re.sub(r"^repeated |^map<\w+, |>$", "", type_)
+
+
+def values(type_, depth):
     """Build a strategy for one type of the table."""
     if type_.startswith("repeated "):
-        return st.lists(values(type_[len("repeated ") :]), max_size=3)
-    if type_.startswith("map<string, "):
-        return st.dictionaries(ANY_TEXT, values(type_[len("map<string, ") : -1]), max_size=3)
+        return st.lists(values(inner_type(type_), depth), max_size=2)
+    if type_.startswith("map<"):
+        key = type_[len("map<") :].split(", ")[0]
+        return st.dictionaries(values(key, depth), values(inner_type(type_), depth), max_size=2)
     if type_ == "ThreadPoolOptionProto":
         return st.fixed_dictionaries({}, optional={"num_threads": st.integers(0, 2**31 - 1), "global_name": ANY_TEXT})
     if type_ in table("messages")["messages"]:
-        return fields(type_)
+        return any_of(type_, depth - 1)
     if type_ in table("messages")["enums"]:
         return st.sampled_from(table("messages")["enums"][type_])
     if type_ in INTEGERS:
         return st.integers(INTEGERS[type_].start, INTEGERS[type_].stop - 1)
-    return {"bool": st.booleans(), "string": ANY_TEXT}[type_]
+    numbers = st.floats(allow_nan=False, allow_infinity=False, width=32 if type_ == "float" else 64)
+    return {"bool": st.booleans(), "string": ANY_TEXT, "bytes": ANY_TEXT, "float": numbers, "double": numbers}[type_]
 
 
-@given(fields("ConfigProto"))
+SESSION_MESSAGES = list(table("messages")["messages"])
+SESSION_MESSAGES = SESSION_MESSAGES[SESSION_MESSAGES.index("ConfigProto") :]
+
+
+@pytest.mark.parametrize("message", SESSION_MESSAGES)
+def test_every_session_option_reads_back_as_it_was_wished(message):
+    """Each field of every message below ConfigProto, by itself."""
+    real_protos = pytest.importorskip("real_protos")
+    from google.protobuf import text_format
+
+    for row in table("messages")["messages"][message]:
+        if (message, row["name"]) not in REFUSED_FIELDS:
+            data = {row["name"]: sample(row["type"])}
+            text = "\n".join(_message_lines(data, message, "", MAX_DEPTH))
+            read = text_format.Parse(text, real_protos.message_class(message)())
+            assert [field.name for field, _ in read.ListFields()] == [row["name"]], row
+
+
+def test_what_articles_set_in_the_session_is_known():
+    data = {
+        "device_filters": ["/job:a"],
+        "rpc_options": {"compression_level": 1},
+        "cluster_def": {"job": [{"name": "a", "tasks": {0: "a:1", 1: "b:1"}}]},
+        "experimental": {"disable_thread_spinning": True, "session_metadata": {"name": "a", "version": 3}},
+        "gpu_options": {"experimental": {"virtual_devices": [{"memory_limit_mb": [512.0, 256.0]}]}},
+        "graph_options": {
+            "rewrite_options": {
+                "meta_optimizer_iterations": "ONE",
+                "memory_optimization": "NO_MEM_OPT",
+                "optimizers": ["layout"],
+                "custom_optimizers": [{"name": "a", "parameter_map": {"b": {"i": 1}, "c": {"list": {"s": ["d"]}}}}],
+            }
+        },
+    }
+    assert_reads_back(data, "ConfigProto")
+
+
+def nested(depth):
+    """Functions within the attributes of functions."""
+    value = {"i": 1}
+    for _ in range(depth):
+        value = {"func": {"name": "f", "attr": {"a": value}}}
+    optimizer = {"name": "a", "parameter_map": {"a": value}}
+    return {"graph_options": {"rewrite_options": {"custom_optimizers": [optimizer]}}}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            {"cluster_def": {"job": [{"tasks": {"0": "a:1"}}]}},
+            "cluster_def.job[0].tasks.0: the key is the string '0', not a whole number; "
+            "write the number without quotes",
+        ),
+        (
+            {"gpu_options": {"experimental": {"virtual_devices": [{"memory_limit_mb": [1e39]}]}}},
+            "gpu_options.experimental.virtual_devices[0].memory_limit_mb[0]: the number does not fit into float; "
+            "stay within 3.40282e+38",
+        ),
+        (
+            {"operation_timeout_in_ms": 10**5000},
+            "operation_timeout_in_ms: the number does not fit into int64; stay within -9223372036854775808 and "
+            "9223372036854775807",
+        ),
+        (
+            {"graph_options": {"rewrite_options": {"remapping": "SOMETIMES"}}},
+            "graph_options.rewrite_options.remapping: the string 'SOMETIMES' is no Toggle; write one of DEFAULT, ON, "
+            "OFF, AGGRESSIVE, EXPERIMENTAL_MLIR, EXPERIMENTAL_BOTH",
+        ),
+    ],
+)
+def test_session_options_that_do_not_fit_are_refused_at_their_place(data, sentence):
+    assert refusal(data, "ConfigProto") == sentence
+
+
+def test_messages_nest_as_deep_as_anyone_needs_and_not_deeper():
+    assert_reads_back(nested(20), "ConfigProto")
+    assert refusal(nested(5000), "ConfigProto").endswith("stands in more than 50 messages; nest it less deep")
+
+
+def sample(type_):
+    """A value that differs from the field's default, so that it shows in what is read back."""
+    if type_.startswith("repeated "):
+        return [sample(inner_type(type_))]
+    if type_.startswith("map<"):
+        key = type_[len("map<") :].split(", ")[0]
+        return {sample(key): sample(inner_type(type_))}
+    if type_ in table("messages")["messages"]:
+        return {}
+    if type_ in table("messages")["enums"]:
+        return table("messages")["enums"][type_][-1]
+    if type_ in INTEGERS:
+        return 3
+    return {"bool": True, "string": "a", "bytes": "a", "float": 0.5, "double": 0.5}[type_]
+
+
+@given(any_of("ConfigProto"))
 def test_any_session_config_reads_back_as_it_was_wished(data):
     assert_reads_back(data, "ConfigProto")
 
