@@ -23,8 +23,8 @@ HEALTH = "tfhealth"
 LONGEST = 31
 # Ids that systemd gives to the accounts it makes (UIDS-GIDS.md of systemd).
 DYNAMIC = range(61184, 65520)
-# Ids below are given out by Debian itself (base-passwd); above are people's (Debian policy, 9.2.2).
-SYSTEM = range(100, 1000)
+# Ids below are given out by Debian itself (base-passwd, up to users, 100); above are people's (Debian policy, 9.2.2).
+SYSTEM = range(101, 1000)
 # Groups of no members that still open doors: devices, logs, the keys of other services, root by way of an engine.
 PRIVILEGED = frozenset((
     "adm", "crontab", "disk", "docker", "incus", "incus-admin", "input", "kmem", "kvm", "libvirt", "lxd", "mail",

@@ -51,6 +51,7 @@ def test_the_account_that_all_servers_shared_may_stay_in_the_group():
     [
         (Group("root", 0), "tfserving_group: root comes with the system (id 0)"),
         (Group("shadow", 42), "tfserving_group: shadow comes with the system (id 42)"),
+        (Group("users", 100), "tfserving_group: users comes with the system (id 100)"),
         (Group("alice", 1000), "tfserving_group: alice is no system group (id 1000)"),
         (Group("nogroup", 65534), "tfserving_group: nogroup is no system group (id 65534)"),
         (Group("docker", 995), "tfserving_group: docker gives rights on the host"),
