@@ -22,6 +22,7 @@ MODELS = "models.config"
 # A description is some kilobytes, most of them probes; what is larger was not written by us.
 LARGEST = 16 << 20
 
+_FIELD = re.compile(r'^ *(name|base_path|versions|all|num_versions)(?:: | {)"?([^"\n]*)', re.MULTILINE)
 _PORT = re.compile(r"--(rest_api_)?port=(\d+)")
 
 
@@ -48,13 +49,48 @@ def _check(found: Mapping[str, Any], name: str) -> None:
     int(instance["ports"]["rest"])
 
 
-def derived(name: str, command: str) -> dict[str, Any] | None:
-    """Make a description from the command line of the health unit, which names the port and the models."""
+def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
+    """Make a description from an instance's other files, for a host of a release that wrote none.
+
+    ``command`` is the command line of the health unit, which names the port and the models.
+    """
     port, models = re.search(r"--rest-port=(\d+)", command), re.search(r"--models=([^\s;\"]+)", command)
     if not port:
         return None
     listed = models.group(1).split(",") if models else []
-    return {"instance": {"name": name, "models": listed, "ports": {"rest": int(port.group(1))}}, "models": []}
+    instance = {"name": name, "models": listed, "ports": {"rest": int(port.group(1))}}
+    return {"instance": {**instance, **_configured(root, name)}, "models": []}
+
+
+def _configured(root: str, name: str) -> dict[str, Any]:
+    """Read back what we have written of each model: one field a line, in this order."""
+    try:
+        configs = _configs((Path(root) / name / MODELS).read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError, IndexError):
+        # Not there, or not as we write it.
+        return {}
+    return {"model_config": {"model_config_list": {"config": configs}}} if configs else {}
+
+
+def _configs(text: str) -> list[dict[str, Any]]:
+    configs: list[dict[str, Any]] = []
+    for field, value in _FIELD.findall(text):
+        if field == "name":
+            configs.append({"name": value})
+        elif field == "base_path":
+            configs[-1]["base_path"] = value
+        else:
+            _add_policy(configs[-1].setdefault("model_version_policy", {}), field, value)
+    return configs
+
+
+def _add_policy(policy: dict[str, Any], field: str, value: str) -> None:
+    if field == "versions":
+        policy.setdefault("specific", {"versions": []})["versions"].append(int(value))
+    elif field == "num_versions":
+        policy["latest"] = {"num_versions": int(value)}
+    else:
+        policy["all"] = {}
 
 
 def ports_of(pid: int, proc: Path = PROC) -> dict[str, int]:

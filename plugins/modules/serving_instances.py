@@ -384,7 +384,7 @@ class Conductor:
         found = instance_records.read(self.wishes["config_root"], name)
         if found is None:
             command = self.health.command("show", self.health.unit(name), "--property=ExecStart")
-            found = instance_records.derived(name, command)
+            found = instance_records.derived(self.wishes["config_root"], name, command)
         return found or {"instance": {"name": name, "ports": {}}, "models": []}
 
     def _brought_back(self, described: Mapping[str, Any], before: bool) -> str:

@@ -117,7 +117,10 @@ def test_a_load_that_fails_is_reported_at_once_in_the_servers_words(watch):
     with FakeServer(m=model) as server:
         clock = Clock(at_3=set_state(model, v7=("NOT_FOUND", "Op type not registered 'Frob'")))
         problem = wait(watch(instance(server.port)), clock)
-    assert problem == "model m version 7 failed to load: NOT_FOUND: Op type not registered 'Frob'"
+    assert problem == (
+        "model m version 7 failed to load: NOT_FOUND: Op type not registered 'Frob';"
+        " mend it at its source, or name a version that loads"
+    )
     assert clock.time < 5
 
 
