@@ -15,7 +15,7 @@ ALTERNATIVE = "alternative"
 HANDED_OVER = "roles hand it to each other; no inventory sets it"
 UNIQUE = "there is but one value that works in the lab"
 DRIVER = "changes a driver, which wants a GPU: the scenarios nvidia_driver*, and tests/unit/test_driver_*.py"
-RUN = "says how a run goes over the fleet, and is read before any host's own variables: test_fleet_hosts.py, test_run_lock.py"
+RUN = "says how a run goes over the fleet, before any host's own variables: test_fleet_hosts.py, test_run_lock.py"
 ELSEWHERE = "excludes what this scenario is about"
 
 # What the scenario `alternative` leaves to others, and where it is tried instead.
