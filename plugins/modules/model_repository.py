@@ -352,6 +352,9 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     models = wanted_models.read_wanted(wanted, params["instances"])
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
+    if not check_mode:
+        # First of all: what a refusal below leaves as it is has served all the same.
+        _remember_proven(store, models)
     missing = _missing(models, store, params, report)
     needs = [_need(request) for request in missing if request.place == "controller"]
     needs = [need for need in needs if need["key"] not in params["staged"]]
@@ -436,8 +439,6 @@ def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report
         store.ensure(store.root)
         report.changed = True
     with store.lock():
-        for model in models:
-            _remember_proven(store, model)
         # Once more, now that nobody else can change what it finds.
         missing = _missing(models, store, params, report)
         fresh = [store.base(model.name) for model in models if not os.path.isdir(store.base(model.name))]
@@ -455,12 +456,19 @@ def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report
         return {model.name: store.versions(model.name) for model in models}
 
 
-def _remember_proven(store: Store, model: Wanted) -> None:
+def _remember_proven(store: Store, models: list[Wanted]) -> None:
     """Record which versions serve now. It is no change of the host: nothing but this module reads it."""
+    proven = [(model.name, version) for model in models for version in _newly_proven(store, model)]
+    if proven:
+        with store.lock():
+            for name, version in proven:
+                store.prove(name, version)
+
+
+def _newly_proven(store: Store, model: Wanted) -> list[int]:
     markers = {version: store.marker(model.name, version) for version in store.versions(model.name)}
     unproven = {version for version, marker in markers.items() if marker and not marker.get("proven")}
-    for version in sorted(unproven & _available(model)) if unproven else ():
-        store.prove(model.name, version)
+    return sorted(unproven & _available(model)) if unproven else []
 
 
 def _prepare(store: Store, models: list[Wanted], report: Report) -> None:

@@ -394,6 +394,23 @@ def test_a_version_that_has_served_is_never_replaced(host, server, tmp_path):
     assert host.version(7) == MODEL
 
 
+def test_another_checksum_is_refused_for_what_serves_and_granted_for_what_never_did(host, server, tmp_path):
+    first = tar_of(tmp_path / "first", MODEL)
+    second = tar_of(tmp_path / "second", {**MODEL, "assets/mended": b"yes"})
+    host.run(ranker(first, source={"sha256": digest(first)}))
+    wish = ranker(second, source={"sha256": digest(second)})
+    server.serves("ranker", v7="AVAILABLE")
+    assert host.refusal(wish, instances=serving(server.port)) == (
+        "tfserving_models[0].source.sha256: version 7 is already published with another checksum; "
+        "versions are immutable, publish as a new version number"
+    )
+    server.serves("ranker", v7="END")
+    assert "with another checksum" in host.refusal(wish, instances=serving(server.port))
+    host.run(ranker(first, name="other", source={"sha256": digest(first)}))
+    host.run({**wish, "name": "other"}, instances=serving(server.port))
+    assert "assets/mended" in host.version(7, "other")
+
+
 def test_a_source_that_is_gone_is_no_reason_to_touch_what_is_published(host, tmp_path):
     source = tar_of(tmp_path / "a", MODEL)
     host.run(ranker(source))
