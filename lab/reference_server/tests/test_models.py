@@ -9,7 +9,10 @@ import threading
 import grpc
 import harness
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
+from tfs_reference import source
 
 
 @pytest.fixture
@@ -237,3 +240,66 @@ def test_warmup_is_replayed_measured_and_can_fail_a_load(start, tmp_path, models
     assert "DATA_LOSS" in failed.stdout
     unwarmed = start(*flags, "--enable_model_warmup=false")
     assert json.loads(unwarmed.http("/v1/models/digits")[1])["model_version_status"][0]["state"] == "AVAILABLE"
+
+
+def altered(models, target, change):
+    """A copy of the first version of plus whose saved_model.pb was changed."""
+    shutil.copytree(models / "plus" / "1", target)
+    path = target / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    change(model.meta_graphs[0])
+    path.write_bytes(model.SerializeToString())
+
+
+def rename_tensors(kind):
+    def change(graph):
+        for info in getattr(graph.signature_def["serving_default"], kind).values():
+            info.name = "nowhere:0"
+
+    return change
+
+
+def unknown_operation(graph):
+    graph.graph_def.node.add(name="odd", op="NoSuchOperation")
+
+
+def dangling_input(graph):
+    graph.graph_def.node.add(name="odd", op="Identity", input=["nowhere"])
+
+
+UNLOADABLE = {
+    "unknown operation": (unknown_operation, "NOT_FOUND", "Op type not registered 'NoSuchOperation'"),
+    "dangling input": (dangling_input, "INVALID_ARGUMENT", "odd"),
+}
+
+
+@pytest.mark.parametrize("case", UNLOADABLE)
+def test_a_broken_graph_fails_its_load_with_a_status_and_no_name_of_pythons(case, tmp_path, models):
+    change, code, words = UNLOADABLE[case]
+    altered(models, tmp_path / "plus" / "1", change)
+    flags = ["--model_name=plus", f"--model_base_path={tmp_path}/plus", "--max_num_load_retries=0"]
+    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    assert failed.returncode == 255
+    assert f"due to error: {code}: " in failed.stdout
+    assert words in failed.stdout
+    assert "Error: " not in failed.stdout.removeprefix("Failed to start server. Error: ")
+
+
+def test_signatures_of_tensors_that_the_graph_lacks_are_told_as_the_runtime_tells_them(start, tmp_path, models):
+    altered(models, tmp_path / "feed" / "1", rename_tensors("inputs"))
+    altered(models, tmp_path / "fetch" / "1", rename_tensors("outputs"))
+    named = [harness.model_config(name, tmp_path / name) for name in ("feed", "fetch")]
+    server = start(f"--model_config_file={harness.write_config(tmp_path / 'models.config', *named)}")
+    body = {"inputs": [1.0]}
+    assert server.predict("feed", body) == (404, {"error": "FeedInputs: unable to find feed output nowhere:0"})
+    assert server.predict("fetch", body) == (404, {"error": "FetchOutputs node nowhere:0: not found"})
+
+
+def test_names_of_directories_are_read_as_64_bit_integers(tmp_path, models):
+    names = ["99999999999999999999", "9223372036854775808", "+5", " 7", "007", "1_0", "\u0663", "-0x1", "8 ", "v9"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    config = model_server_config_pb2.ModelConfig(name="m", base_path=str(tmp_path))
+    config.model_version_policy.all.SetInParent()
+    found = {version: path.rsplit("/", 1)[1] for version, path in source.wanted_versions(config).items()}
+    assert found == {5: "+5", 7: "007", 8: "8 "}

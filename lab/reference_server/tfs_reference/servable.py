@@ -22,9 +22,10 @@ from tensorflow.python.framework import ops
 from tensorflow.python.saved_model import loader_impl
 
 from tfs_reference import metrics
-from tfs_reference.status import StatusError, failed_precondition, not_found, of_exception
+from tfs_reference.status import StatusError, failed_precondition, invalid_argument, not_found, of_exception
 
 DEFAULT_SIGNATURE = "serving_default"
+_NO_FEED, _NO_FETCH = "FeedInputs: unable to find feed output {}", "FetchOutputs node {}: not found"
 
 
 class Runner(Protocol):
@@ -91,8 +92,8 @@ class Session:
         metrics.GRAPH_RUN_INPUT_BYTES.observe(sum(array.nbytes for array in feeds.values()))
         started = time.monotonic()
         try:
-            feed = {self._tensor(name): value for name, value in feeds.items()}
-            outputs = [self._tensor(name) for name in fetches]
+            feed = {self._tensor(name, _NO_FEED): value for name, value in feeds.items()}
+            outputs = [self._tensor(name, _NO_FETCH) for name in fetches]
             results = self._call(self._run_options(timeout_ms), feed, outputs)
         except Exception as error:
             raise of_exception(error) from error
@@ -116,11 +117,14 @@ class Session:
                 wrapper.TF_DeleteBuffer(buffer)
         return [_as_array(result) for result in results]
 
-    def _tensor(self, name: str) -> Any:
-        """The runtime's handle of a tensor, looked up once."""
+    def _tensor(self, name: str, otherwise: str) -> Any:
+        """The runtime's handle of a tensor, looked up once; raises NOT_FOUND with `otherwise` where there is none."""
         handle = self._tensors.get(name)
         if handle is None:
-            handle = self._tensors[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
+            try:
+                handle = self._tensors[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
+            except (KeyError, ValueError):
+                raise not_found(otherwise.format(name)) from None
         return handle
 
     @staticmethod
@@ -142,7 +146,7 @@ class Session:
 
 def _load_error(error: BaseException, path: str, tags: list[str]) -> StatusError:
     """The Python loader's own errors have no codes: give them those of the native loader."""
-    if isinstance(error, RuntimeError):
+    if isinstance(error, RuntimeError) and "MetaGraphDef" in str(error):
         return not_found(
             f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
             "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
@@ -151,6 +155,11 @@ def _load_error(error: BaseException, path: str, tags: list[str]) -> StatusError
         if os.path.exists(os.path.join(path, "saved_model.pb")):
             return StatusError("DATA_LOSS", f"Can't parse {path}/saved_model.pb as binary proto")
         return not_found(f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}")
+    text = str(error.args[0] if error.args else error)
+    if "Op type not registered" in text:
+        return not_found(text)
+    if isinstance(error, (KeyError, RuntimeError, TypeError, ValueError)):  # a graph that contradicts itself
+        return invalid_argument(text)
     return of_exception(error)
 
 
