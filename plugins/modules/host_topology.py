@@ -68,6 +68,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+apt_sources:
+  description:
+    - Every entry of the host's apt, from both forms of source files; what is no file is passed over. Each has C(file),
+      C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
+  returned: success
+  type: list
+  elements: dict
 topology:
   description: The host's hardware.
   returned: success
@@ -252,6 +259,7 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    apt_sources,
     driver_files,
     driver_gpus,
     nvidia_smi,
@@ -286,7 +294,7 @@ def main() -> None:
         on_bus = topology_devices.gpu_addresses(tree, module.params["gpu_pci_vendors"])
         left_out = set(on_bus) - {gpu["pci_address"] for gpu in found["gpus"]}
         nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
-    module.exit_json(changed=False, topology=found)
+    module.exit_json(changed=False, topology=found, apt_sources=apt_sources.read(module.params["sysroot"]))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+apt_sources:
+  description:
+    - Every entry of the host's apt, from both forms of source files; what is no file is passed over. Each has C(file),
+      C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
+  returned: success
+  type: list
+  elements: dict
 driver:
   description: What the host shows.
   returned: success
@@ -132,6 +139,7 @@ from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    apt_sources,
     driver_gpus,
     driver_state,
     driver_steps,
@@ -206,7 +214,7 @@ def main() -> None:
     warn(module, state, options["resolved"])
     if options["resolved"]:
         state["verdict"] = judge(state, options["resolved"], options["require_live"])
-    module.exit_json(changed=False, driver=state)
+    module.exit_json(changed=False, driver=state, apt_sources=apt_sources.read(options["sysroot"]))
 
 
 if __name__ == "__main__":
