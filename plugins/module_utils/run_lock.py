@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+
 FOLDER = "/run/tfserving-fleet"
 LOCK = "run.lock"
 GUARD = "run.guard"
@@ -38,7 +40,7 @@ def take(folder: str, holder: Mapping[str, Any], replace: str, write: bool) -> d
     """
     if not write:
         return _other(folder, holder["run"], replace)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    folders.make(folder, 0o700)
     with _guarded(folder):
         other = _other(folder, holder["run"], replace)
         if not other:

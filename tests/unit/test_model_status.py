@@ -413,5 +413,6 @@ def test_a_failed_load_whose_error_has_lines_is_reported_in_one(watch, host):
     with FakeServer(m=Model({7: ("NOT_FOUND", "boom\r\nlab-b  forged")})) as server:
         observed = watch(instance(server.port))
         reason = wait(observed)
-    assert reason == r"model m version 7 failed to load: NOT_FOUND: boom\r\nlab-b  forged"
+    assert reason.startswith(r"model m version 7 failed to load: NOT_FOUND: boom\r\nlab-b  forged;")
+    assert len(reason.splitlines()) == 1
     assert observed.report()["problem"] == reason
