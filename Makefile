@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench lock docs venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench fuzz lock docs venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ test-vm: ## Runs the scenario of the host layer on a kernel of its own, in a vir
 test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenario on Debian 13: both take long
 	@$(LAB) test driver
 	@LAB_SUITE=trixie $(LAB) test driver
+
+fuzz: ## Plans 50,000 inventories at random: each is planned and read back, or refused in one sentence
+	@$(LAB) venv
+	@.venv/bin/python tools/fuzz_inventories.py
 
 bench: ## Runs the benchmarks, or one: make bench NAME=...
 	@$(LAB) bench $(NAME)

@@ -14,11 +14,16 @@ description:
   - Paths, addresses, names and limits become lines of units, of apt's files and of commands. This tells which cannot.
   - Every variable is looked at for what no variable may hold, such as a number beyond 64 bits or nesting without end.
   - Values that may be secret are never repeated.
+positional: options
 options:
   _input:
     description: The variables and their values.
     type: dict
     required: true
+  options:
+    description: Their argument specs, as P(tfserving.fleet.role_options#filter) returns them.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -43,10 +48,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import role_wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 
-def variables_refusal(variables: Mapping[str, Any]) -> str:
+def variables_refusal(variables: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> str:
     """Return why variables cannot be used, or an empty text."""
     try:
-        role_wishes.check(variables)
+        role_wishes.check(variables, options)
     except WishError as error:
         return str(error)
     return ""

@@ -109,12 +109,55 @@ CHECKS: dict[str, fields.Check] = {
 }
 
 
-def check(variables: Mapping[str, Any]) -> None:
-    """Raise WishErrors with all that is wrong with the roles' variables, by name."""
+# What ansible-core takes for a truth, in any case.
+TRUTHS = {"y", "yes", "on", "1", "true", "t", "1.0", "n", "no", "off", "0", "false", "f", "0.0"}
+
+
+def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Raise WishErrors with all that is wrong with the roles' variables, by name.
+
+    ``options`` are their argument specs. ansible-core checks them as well, and repeats what it refuses.
+    """
     refusals = Refusals()
     for name, value in variables.items():
-        before = len(refusals.errors)
-        refusals.check(wish_bounds.check, name, value)
-        if name in CHECKS and len(refusals.errors) == before:
-            refusals.check(CHECKS[name], name, value)
+        checks = [wish_bounds.check]
+        checks += [_kind_check((options or {}).get(name, {}))] if value is not None else []
+        checks += [CHECKS[name]] if name in CHECKS else []
+        for each in checks:
+            before = len(refusals.errors)
+            refusals.check(each, name, value)
+            if len(refusals.errors) > before:
+                break
     refusals.stop()
+
+
+def _kind_check(option: Mapping[str, Any]) -> fields.Check:
+    """Return a check of a value's kind, and of the choices that there are."""
+
+    def checked(path: str, value: Any) -> None:
+        remedy = _misfit(option, value)
+        if remedy:
+            raise WishError(path, f"is {kind(value)}", remedy)
+        choices = option.get("choices")
+        if choices and option.get("type") == "str" and str(value) not in choices:
+            fields.one_of(*choices)(path, value)
+
+    return checked
+
+
+def _misfit(option: Mapping[str, Any], value: Any) -> str:
+    """Return what to write in place of a value of the wrong kind, or an empty text."""
+    wanted = option.get("type")
+    if wanted == "list" and not isinstance(value, (list, tuple)):
+        return "give a list of mappings, each an entry with '- '" if option.get("elements") == "dict" else "give a list"
+    if wanted == "list" and option.get("elements") == "dict" and not all(isinstance(each, Mapping) for each in value):
+        return "give each entry as a mapping"
+    if wanted == "dict" and not isinstance(value, Mapping):
+        return "give a mapping of names to values"
+    if wanted == "bool" and not isinstance(value, bool) and str(value).lower() not in TRUTHS:
+        return "give true or false"
+    if wanted == "int" and not fields.is_whole(fields.decimal(value)):
+        return "give a whole number in plain decimal digits"
+    if wanted in ("str", "path") and isinstance(value, (bool, Mapping, list, tuple)):
+        return "give a text"
+    return ""

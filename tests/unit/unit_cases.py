@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -35,6 +36,11 @@ def flatten(values):
 
 def rendered(path: Path, **variables) -> str:
     """Render a template as a role does."""
+    return _template(path).render(**VARIABLES | variables)
+
+
+@cache
+def _template(path: Path) -> jinja2.Template:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {
         "comment": comment,
@@ -46,7 +52,7 @@ def rendered(path: Path, **variables) -> str:
         "tfserving.fleet.instance_account": instance_account,
         "tfserving.fleet.address_networks": address_networks,
     }
-    return environment.from_string(path.read_text()).render(**VARIABLES | variables)
+    return environment.from_string(path.read_text())
 
 
 def services(wish=None, machine=None, policy=None, **variables) -> dict[str, str]:

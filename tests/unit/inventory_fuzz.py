@@ -1,0 +1,480 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Inventories at random, and what has to hold for each: planned, rendered and read back, or refused in one sentence.
+
+They begin as the example inventory with every documented variable in it, and are then bent: values of other types,
+deletions, nesting, sizes, letters and secrets in any place. The tests run a few hundred of them, and
+tools/fuzz_inventories.py runs many.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.tfserving.fleet.plugins.filter.environment_line import environment_file_line
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    address_rules,
+    driver_packages,
+    gpu_settings,
+    plan_secrets,
+    registry_logins,
+    role_wishes,
+    server_flags,
+    text_proto,
+    tls_pair,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan_report import groups, page
+from ansible_collections.tfserving.fleet.plugins.module_utils.plan_report import text as report_text
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+from hypothesis import strategies as st
+from planner_cases import KEY, box
+from unit_cases import rendered
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = ROOT / "roles/tfserving/templates/host/etc/systemd/system"
+# No name, version or choice has such a sign, so that wherever this turns up, something was repeated that may be secret.
+CANARY = "S3cr3t!Canary"
+DIGEST = "3f" * 32
+HOST = {"distribution": "Debian", "release": "12", "architecture": "x86_64", "kernel": "6.1.0-32-amd64"}
+
+PEM = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n"
+
+
+@cache
+def _options() -> dict[str, Any]:
+    """Return every option of every role that is for users, by its name."""
+    found: dict[str, Any] = {}
+    for path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
+        found |= yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+    handed_on = ("tfserving_plan_secrets", "tfserving_previous_plan")
+    return {name: spec for name, spec in found.items() if not spec.get("required") and name not in handed_on}
+
+
+@cache
+def _documented() -> dict[str, Any]:
+    """Return every variable with its default, or with something of its type."""
+    samples = {"list": [], "dict": {}, "str": "", "bool": False, "int": 1, "path": "/srv/x", "float": 1.0}
+    return {name: spec.get("default", samples.get(spec.get("type", "str"))) for name, spec in _options().items()}
+
+
+RICH_MODEL = {
+    "name": "rich",
+    "source": {
+        "type": "http",
+        "uri": f"https://{CANARY}@models.example.com/r/{{version}}.tar?sig={CANARY}",
+        "sha256": {3: DIGEST, 4: DIGEST},
+        "headers": {"Authorization": f"Bearer {CANARY}"},
+    },
+    "versions": [3, 4],
+    "serve": {"versions": [3, 4], "labels": {"stable": 3}},
+    "keep": 3,
+    "probe": {"instances": [[1.0, 2.0]], "signature_name": "serving_default", "expect": [[1.0]]},
+    "memory_mb": 200,
+}
+PATH_MODEL = {
+    "name": "plain",
+    "source": {"type": "path", "uri": "/srv/models/plain", "remote": True},
+    "version": "2",
+    "serve": {"latest": 1},
+}
+RICH_INSTANCE = {
+    "name": "rich",
+    "models": ["rich", "plain"],
+    "profile": "balanced",
+    "slo_p99_ms": 80,
+    "gpus": 0,
+    "cpus": 4,
+    "weight": 2,
+    "ports": {"grpc": 8520, "rest": "8521"},
+    "batching": {"max_batch_size": 16, "batch_timeout_micros": 500, "allowed_batch_sizes": [8, 16]},
+    "flags": {"rest_api_timeout_in_ms": 20000, "grpc_channel_arguments": "grpc.max_concurrent_streams=64"},
+    "environment": {"DB_URL": f"postgres://u:{CANARY}@db/x", "TOKEN": CANARY, "LEVEL": 2, "MALLOC_CONF": "narenas:2"},
+}
+
+
+@cache
+def base() -> dict[str, Any]:
+    variables: dict[str, Any] = {}
+    for name in ("tfserving", "rack_b"):
+        variables |= yaml.safe_load((ROOT / f"inventories/example/group_vars/{name}.yml").read_text())
+    variables.pop("fleet_serial")
+    base = {**copy.deepcopy(_documented()), **variables}
+    base["tfserving_models"] = [*base["tfserving_models"], RICH_MODEL, PATH_MODEL]
+    base["tfserving_instances"] = [*base["tfserving_instances"], RICH_INSTANCE]
+    base["tfserving_archives"] = {"2.19.1": {"uri": f"https://{CANARY}@h/s.tar.gz?t={CANARY}", "sha256": DIGEST}}
+    base["tfserving_registry_credentials"] = {"docker.io": {"username": "me", "password": CANARY}}
+    base["kernel_tuning_sysctl"] = {"net.core.somaxconn": 4096, "vm.swappiness": None}
+    base["host_plan_policy"] = {"poll_seconds": 5, "metrics_path": "/metrics", "memory": {"process_mb": 300}}
+    base["model_repository_headers"] = {"X-Token": CANARY}
+    return base
+
+
+# Mutations ------------------------------------------------------------------------------------------------------------
+
+
+def _deep(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def _recursive() -> Any:
+    value: dict[str, Any] = {}
+    value["again"] = [value]
+    return value
+
+
+ODD: list[Any] = [
+    None, True, False, 0, 1, -1, 2, 7, 65535, 65536, 99999, 2**31, 2**62, 2**63, 10**400, -(10**50), 1e306, 5e-324,
+    -0.0, 0.5, float("nan"), float("inf"), "", " ", "0", "1", "010", "1e3", "+1", " 1 ", "1_000", "\u0661", "abc",
+    "true", "True", "yes", "auto", "keep", "a b", "a/b", "a:b", "../x", "/", "//", "/a/../b", "/a b", "/50%",
+    "/a:b", "/a\\", "$HOME", "%n", "a\nb", "a\rb", "\x1b[2J", "a\0b", "\ud800", "\u2028", "\u202e", "na\u00efve",
+    "\u6a21\u578b",
+    "x" * 300, "x" * 5000, "x" * 70_000, "/" + "a/" * 600, "https://[::1/x", "https://h:abc/x", "http://",
+    "ftp://h/x", "file:///etc/passwd", "{version}", "{x}", "a\nExecStartPre=+/bin/touch /pwned", "';\"`", "{{ x }}",
+    "10.0.0.0/8", "fe80::1%eth0", "10.0.0.0/255.0.0.0", "::ffff:1.2.3.4", [], {}, [[]], [{}], [None], [1, 1],
+    ["a", "a"], {"a": 1}, {1: 2}, {"": ""}, {"a b": 1}, {"a\nb": 1}, _deep(40), _deep(3000), _recursive(),
+    list(range(1500)), {str(number): number for number in range(1500)}, 10**5000,
+]  # fmt: skip
+
+SECRETS: list[Any] = [
+    CANARY,
+    f"Bearer {CANARY}",
+    f"Bearer {CANARY}\n",
+    f"https://{CANARY}@h/x",
+    f"htps://me:{CANARY}@h/x",
+    f"https://me:{CANARY}@[::1/x",
+    f"https://h/x?token={CANARY}",
+    PEM,
+    [CANARY],
+    [f"TOKEN={CANARY}"],
+    {"TOKEN": CANARY},
+    {f"TOKEN={CANARY}": None},
+    {CANARY: CANARY},
+    {"a": {"b": [CANARY]}},
+    f"me:{CANARY}@registry.example/X@sha256:{DIGEST}",
+]
+KEYS = [
+    "verion",
+    "enviroment",
+    "x",
+    "a b",
+    "",
+    "TOKEN",
+    f"TOKEN={CANARY}",
+    f"https://{CANARY}@h/x",
+    5,
+    None,
+    True,
+    "a\nb",
+]
+OPERATIONS = ("odd", "odd", "odd", "odd", "secret", "secret", "delete", "key", "wrap", "copy", "text")
+
+Place = tuple[Any, ...]
+
+
+def _places(value: Any, place: Place = ()) -> Iterator[Place]:
+    """Yield where anything stands."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield (*place, key)
+        yield from _places(entry, (*place, key))
+
+
+@cache
+def _base_places() -> list[Place]:
+    found = list(_places(base()))
+    wishes = [place for place in found if place[0] in ("tfserving_models", "tfserving_instances")]
+    # The wishes are where most can go wrong.
+    return [*found, *wishes, *wishes]
+
+
+def _at(value: Any, place: Place) -> Any:
+    for key in place:
+        value = value[key]
+    return value
+
+
+def _bend(draw: st.DrawFn, variables: dict[str, Any]) -> None:
+    place = draw(st.sampled_from(_base_places()))
+    try:
+        parent, value = _at(variables, place[:-1]), _at(variables, place)
+    except (KeyError, IndexError, TypeError):
+        return
+    if not isinstance(parent, (dict, list)):
+        return
+    operation = draw(st.sampled_from(OPERATIONS))
+    if operation == "delete":
+        del parent[place[-1]]
+    elif operation == "key" and isinstance(value, dict):
+        value[draw(st.sampled_from(KEYS))] = draw(st.sampled_from(ODD + SECRETS))
+    elif operation == "wrap":
+        parent[place[-1]] = draw(st.sampled_from([[value], {"a": value}, [value, value], (value,)]))
+    elif operation == "copy":
+        parent[place[-1]] = copy.copy(_at(base(), draw(st.sampled_from(_base_places()))))
+    elif operation == "text":
+        parent[place[-1]] = draw(st.text(max_size=20)) if draw(st.booleans()) else _as_text(value)
+    else:
+        parent[place[-1]] = copy.copy(draw(st.sampled_from(SECRETS if operation == "secret" else ODD)))
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return str(value)
+    except (RecursionError, ValueError):  # nested without end; more digits than Python writes
+        return "1"
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw the variables of a host, bent in one to four places."""
+    variables = copy.deepcopy(base())
+    variables["tfserving_install_method"] = draw(st.sampled_from(["image", "image", "archive", "apt"]))
+    if variables["tfserving_install_method"] == "apt":
+        del variables["tfserving_instances"][0]["gpus"]
+    for _each in range(draw(st.integers(0, 4))):
+        _bend(draw, variables)
+    return variables
+
+
+MACHINES = [box(), box(2), box(2, cores=4, nodes_per_socket=2)]
+
+
+# What has to hold -----------------------------------------------------------------------------------------------------
+
+
+class ViolationError(AssertionError):
+    """What the fuzzer is there to find."""
+
+
+def outcome(variables: dict[str, Any], topology: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return ``planned`` with the files of the host, or ``refused`` with nothing. Anything else raises."""
+    try:
+        files = _planned(variables, topology)
+    except WishError as refusal:
+        _check_refusal(refusal)
+        return "refused", {}
+    return "planned", files
+
+
+def _check_refusal(refusal: WishError) -> None:
+    for each in getattr(refusal, "errors", [refusal]):
+        sentence = WishError.__str__(each)
+        if CANARY in sentence:
+            raise ViolationError(f"a refusal repeats a secret: {sentence}")
+        if not each.path or not each.problem or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", sentence):
+            raise ViolationError(f"no single line with a path: {sentence!r}")
+        if len(sentence) > 1000:
+            raise ViolationError(f"a sentence of {len(sentence)} characters")
+
+
+def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> dict[str, str]:
+    def value(name: str) -> Any:
+        found = variables.get(name)
+        return _documented().get(name) if found is None else found
+
+    # As validate.yml and plan.yml of host_plan do, in their order.
+    role_wishes.check({name: each for name, each in variables.items() if name in _documented()}, _options())
+    addresses = (value("tfserving_allow_from"), value("tfserving_rest_allow_from"))
+    address_rules.check(*addresses, value("tfserving_address_rules"))
+    certificate, key = value("tfserving_tls_certificate"), value("tfserving_tls_key")
+    tls_pair.check(certificate, key, value("tfserving_tls_client_ca"))
+    registry_logins.auths(value("tfserving_registry_credentials"))
+    wish = {
+        key: value(f"nvidia_driver_{key}")
+        for key in driver_packages.DEFAULTS
+        if f"nvidia_driver_{key}" in _documented()
+    }
+    driver_packages.resolve(wish, HOST, [])
+    gpu_settings.wishes(value("nvidia_driver_gpu_settings"), [])
+    policy = _policy(value)
+    instances, models = value("tfserving_instances"), value("tfserving_models")
+    plan = host_plan(topology, instances, models, policy, KEY)
+    known = plan_secrets.secrets(instances, models, policy, KEY)
+    _check_plan(plan, variables, topology)
+    return _files(plan, known, variables, value)
+
+
+def _policy(value: Any) -> dict[str, Any]:
+    kernel = {
+        name.removeprefix("kernel_tuning_"): value(name)
+        for name in _documented()
+        if name.startswith("kernel_tuning_") and name not in ("kernel_tuning_state", "kernel_tuning_require_live")
+    }
+    allocator = {
+        "enabled": value("tfserving_allocator") == "jemalloc",
+        "preset": value("tfserving_allocator_preset"),
+        "conf": value("tfserving_allocator_conf"),
+    }
+    return {
+        "version": value("tfserving_version"),
+        "install_method": value("tfserving_install_method"),
+        "releases": {
+            "root": value("tfserving_release_root"),
+            "images": value("tfserving_images"),
+            "archives": value("tfserving_archives"),
+            "package": value("tfserving_apt_package"),
+        },
+        "tls": bool(value("tfserving_tls_certificate")),
+        "paths": {"models": value("tfserving_model_root")},
+        "kernel": kernel,
+        "extra_slices": value("cpu_partition_extra_slices"),
+        "jemalloc": allocator,
+        "overrides": value("host_plan_policy"),
+    }
+
+
+# Shown on purpose: what requests, command lines and configuration hold is nobody's secret (docs/plan-schema.md).
+SHOWN = ("flags", "probe", "contract", "thread_pool_name", "uri", "sysctl", "kernel_tuning", "host_plan_policy", "apt")
+
+
+def _shows_canary(value: Any, place: str = "") -> bool:
+    """Tell whether a secret stands where the plan shows things on purpose."""
+    if isinstance(value, dict):
+        return any(_shows_canary(each, f"{place}.{key}") or CANARY in str(key) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(_shows_canary(each, place) for each in value)
+    secret = re.search(r"\.(environment|headers|password|tfserving_tls_key)\b|model_repository_headers", place)
+    address = (
+        "uri" in place
+        and isinstance(value, str)
+        and re.match(rf"https?://({re.escape(CANARY)}@)?[^/]*/[^?]*(\?|$)", value)
+    )
+    if isinstance(value, str) and CANARY in value:
+        return not secret and not (address and CANARY not in re.sub(r"\?.*|//[^/]*@", "", value))
+    return False
+
+
+def _check_plan(plan: dict[str, Any], variables: dict[str, Any], topology: dict[str, Any]) -> None:
+    text = json.dumps(plan, allow_nan=False)
+    if json.loads(text) != plan:
+        raise ViolationError("the plan does not survive JSON")
+    host = groups.read({"h": {"topology": topology, "plan": plan, "previous": plan}})
+    outputs = {"plan": text, "text": report_text.text(host)}
+    if not _shows_canary(variables):
+        for name, output in outputs.items():
+            if CANARY in output:
+                raise ViolationError(f"the {name} shows a secret: {output[max(0, output.index(CANARY) - 200) :][:300]}")
+
+
+def page_of(plan: dict[str, Any], topology: dict[str, Any]) -> str:
+    """Return the page of a plan, which takes longer than all the rest."""
+    return page.page(groups.read({"h": {"topology": topology, "plan": plan, "previous": {}}}))
+
+
+def _files(plan: dict[str, Any], known: dict[str, Any], variables: dict[str, Any], value: Any) -> dict[str, str]:
+    allow = value("tfserving_allow_from")
+    files: dict[str, str] = {}
+    files["tfserving@.service"] = rendered(
+        UNITS / "tfserving@.service.j2",
+        tfserving_allow_from=list(allow),
+        tfserving_open_files=value("tfserving_open_files"),
+        tfserving_group=value("tfserving_group"),
+        tfserving_address_rules=value("tfserving_address_rules"),
+    )
+    _check_unit(files["tfserving@.service"])
+    for instance in plan["instances"]:
+        name = instance["name"]
+        drop_in = rendered(UNITS / "tfserving@{instance}.service.d/10-plan.conf.j2", instance=instance)
+        _check_unit(drop_in)
+        _check_command(drop_in, instance)
+        files[f"tfserving@{name}.service.d/10-plan.conf"] = drop_in
+        health = rendered(UNITS / "tfserving-health@{instance}.service.d/10-plan.conf.j2", instance=instance)
+        _check_unit(health)
+        files[f"tfserving-health@{name}.service.d/10-plan.conf"] = health
+        for variable, each in plan_secrets.environment(instance, known).items():
+            _check_variable(environment_file_line(variable, each), variable, each)
+        _check_protos(instance)
+    if not _shows_canary(variables):
+        for name, text in files.items():
+            if CANARY in text:
+                raise ViolationError(f"{name} shows a secret")
+    return files
+
+
+_LINE = re.compile(r"\[[A-Z][a-z]+\]|[A-Z][A-Za-z]+=.*|")
+# Every directive that the templates and the plan write; a line of a user's would bring others.
+_DIRECTIVES = re.compile(r"^([A-Z][A-Za-z]+)=", re.MULTILINE)
+
+
+@cache
+def _known_directives() -> set[str]:
+    written = "\n".join(path.read_text() for path in UNITS.rglob("*.j2"))
+    planned = """
+        AllowedCPUs CPUAffinity NUMAPolicy NUMAMask AllowedMemoryNodes MemoryHigh MemoryMax PrivateDevices
+        DevicePolicy DeviceAllow RootDirectory MountAPIVFS BindReadOnlyPaths
+    """
+    return {*_DIRECTIVES.findall(written), *planned.split()}
+
+
+def _check_unit(text: str) -> None:
+    joined = re.sub(r"\\\n\s*", " ", text)
+    for line in joined.splitlines():
+        if not line.startswith("#") and not _LINE.fullmatch(line):
+            raise ViolationError(f"no line of a unit: {line!r}")
+    unknown = set(_DIRECTIVES.findall(joined)) - _known_directives()
+    if unknown or joined.count("\nExecStart=/") > 1 or re.search(r"^ExecStart\w+=.*pwned", joined, re.MULTILINE):
+        raise ViolationError(f"lines that nobody wrote: {unknown}")
+
+
+def _check_command(text: str, instance: dict[str, Any]) -> None:
+    joined = re.sub(r"\\\n\s*", " ", text)
+    line = re.findall(r"^ExecStart=(.+)$", joined, re.MULTILINE)[-1]
+    wanted = [instance["server"]["binary"], *server_flags.arguments(instance["flags"], instance["server"]["version"])]
+    if list(words(line)) != wanted:
+        raise ViolationError(f"the command line reads back otherwise: {line}")
+
+
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"'}
+
+
+def words(line: str) -> Iterator[str]:
+    """Read a line of words as systemd does."""
+    for found in re.finditer(r'"((?:[^"\\]|\\.)*)"|(\S+)', line):
+        if found[2] is not None:
+            yield found[2]
+            continue
+        text = re.sub(
+            r"\\x([0-9a-f]{2})|\\(.)", lambda each: chr(int(each[1], 16)) if each[1] else _ESCAPED[each[2]], found[1]
+        )
+        yield text.replace("%%", "%").replace("$$", "$")
+
+
+def _check_variable(line: str, name: str, value: str) -> None:
+    found = re.fullmatch(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\`$\n]|\\["\\`$])*)"', line)
+    if not found or found[1] != name or re.sub(r'\\(["\\`$])', r"\1", found[2]) != value:
+        raise ViolationError(f"a variable reads back otherwise: {name}")
+
+
+def _check_protos(instance: dict[str, Any]) -> None:
+    from google.protobuf import json_format, text_format
+    from real_protos import message_class
+
+    for message, data in (
+        ("ModelServerConfig", instance["model_config"]),
+        ("BatchingParameters", instance["batching"] or {}),
+        ("MonitoringConfig", instance["monitoring"]),
+    ):
+        text = text_proto.render(data, message)
+        read = text_format.Parse(text, message_class(message)())
+        shown = json_format.MessageToDict(read, preserving_proto_field_name=True)
+        if not _same(data, shown):
+            raise ViolationError(f"{message} reads back otherwise: {data} {shown}")
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    """Compare plain data with what protobuf makes of it, which writes 64-bit numbers as text and leaves out zeros."""
+    if isinstance(wanted, dict):
+        return all(_same(each, (found or {}).get(key)) for key, each in wanted.items())
+    if isinstance(wanted, list):
+        return len(wanted) == len(found or []) and all(map(_same, wanted, found or []))
+    return found is None or str(found) == str(wanted) or found == wanted
