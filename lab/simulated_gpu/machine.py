@@ -110,6 +110,8 @@ def show(machine: dict) -> None:
     driver = {"nouveau": "nouveau", None: None}.get(machine["loaded"], "nvidia")
     for gpu in machine["gpus"]:
         _device(pci / gpu["address"], gpu["device_id"], "0x030200", driver)
+    for number, card in enumerate(machine.get("beside", [])):
+        _device(pci / f"0000:{0x03 + number:02x}:00.0", card["device_id"], "0x030000", card["driver"])
     for number in range(machine["nvswitches"]):
         _device(pci / f"0000:{0xC1 + number:02x}:00.0", "0x22a3", "0x068000", None)
     _modules(HOME / "sys/module", machine["loaded"])

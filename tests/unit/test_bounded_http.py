@@ -184,7 +184,10 @@ def replaced(value, path, other):
     return copy
 
 
-EXPECTED = serving_check.Expectation("m", "/nowhere", (7,), {"stable": 7}, {"expect": [[2.0, 3]]})
+CONTRACT = {"signature_name": "serving_default", "inputs": {"x": {"dtype": "DT_FLOAT", "shape": [-1, 1]}}}
+EXPECTED = serving_check.Expectation(
+    "m", "/nowhere", (7,), {"stable": 7}, {"expect": [[2.0, 3]]}, contract=CONTRACT, batched=True
+)
 
 
 def outcome(status, metadata, prediction, monkeypatch):
@@ -198,11 +201,12 @@ def outcome(status, metadata, prediction, monkeypatch):
     client = Client(8501)
     versions, problems = serving_check.survey(client, EXPECTED)
     probe = serving_check.probe(client, EXPECTED)
-    return [*problems, probe.note, probe.answer, *(text for each in versions for text in (each.state, each.error))]
+    misfit = serving_check.misfit(client, EXPECTED)
+    return [*problems, misfit, probe.note, probe.answer, *(text for each in versions for text in (each.state, each.error))]
 
 
 def test_a_proper_server_leaves_nothing_to_say(monkeypatch):
-    assert outcome(STATUS, METADATA, PREDICTION, monkeypatch) == ["", "[[2.0, 3]]", "AVAILABLE", ""]
+    assert outcome(STATUS, METADATA, PREDICTION, monkeypatch) == ["", "", "[[2.0, 3]]", "AVAILABLE", ""]
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
