@@ -125,9 +125,19 @@ def refusal(entries: Sequence[Entry], uri: str, suites: Sequence[str], signed_by
         entry
         for entry in entries
         if entry["file"] != own and entry["uri"] == place(uri) and entry["suite"] in suites
-        if entry["signed_by"] != signed_by or entry["trusted"]
+        if entry["trusted"] or not _goes_with(entry, signed_by, own)
     ]  # fmt: skip
     return "\n".join(str(_conflict(entry, own)) for entry in others)
+
+
+def _goes_with(entry: Entry, signed_by: str, own: str) -> bool:
+    """Whether apt takes an entry and ours: of those without a key only what it reads before ours (as of apt 2.6).
+
+    Debian's own sources.list is such an entry on most hosts.
+    """
+    if entry["signed_by"]:
+        return bool(entry["signed_by"] == signed_by)
+    return entry["file"] == f"/{MAIN}" or entry["file"] < own
 
 
 def _conflict(entry: Entry, own: str) -> WishError:

@@ -62,14 +62,21 @@ def test_an_entry_in_fields_is_found_however_it_is_spelt(host, uri):
 
 
 def test_one_without_a_key_one_that_is_trusted_and_one_for_source_packages_conflict_too(host):
-    (host / apt_sources.MAIN).write_text(
+    (host / apt_sources.FOLDER / "zz.list").write_text(
         f"deb {URI} stable a\ndeb-src [trusted=yes signed-by={KEY}] {URI} stable a\n"
         f"deb [signed-by={KEY}] {URI} stable b\n"
     )
     assert judged(host).split("\n") == [
-        sentence("/etc/apt/sources.list", 1, "without a key of its own"),
-        sentence("/etc/apt/sources.list", 2, f"signed by {KEY}"),
+        sentence("/etc/apt/sources.list.d/zz.list", 1, "without a key of its own"),
+        sentence("/etc/apt/sources.list.d/zz.list", 2, f"signed by {KEY}"),
     ]
+
+
+@pytest.mark.parametrize("path", [apt_sources.MAIN, f"{apt_sources.FOLDER}/aa.list"])
+def test_one_without_a_key_that_apt_reads_before_ours_goes_with_it(host, path):
+    # As Debian's own sources.list does with the archive's entry of nvidia_driver.
+    (host / path).write_text(f"deb {URI} stable a\n")
+    assert judged(host) == ""
 
 
 def test_what_apt_does_not_read_or_takes_with_ours_is_nobodys_concern(host):

@@ -202,7 +202,8 @@ def outcome(status, metadata, prediction, monkeypatch):
     versions, problems = serving_check.survey(client, EXPECTED)
     probe = serving_check.probe(client, EXPECTED)
     misfit = serving_check.misfit(client, EXPECTED)
-    return [*problems, misfit, probe.note, probe.answer, *(text for each in versions for text in (each.state, each.error))]
+    told = [text for each in versions for text in (each.state, each.error)]
+    return [*problems, misfit, probe.note, probe.answer, *told]
 
 
 def test_a_proper_server_leaves_nothing_to_say(monkeypatch):
