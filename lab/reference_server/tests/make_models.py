@@ -91,6 +91,7 @@ def signatures(model: Types) -> dict[str, tf.types.experimental.GenericFunction]
     """Those above, and the identity of every type of numbers by the type's name."""
     names = "float32 float64 half bfloat16 int8 uint8 int16 uint16 int32 uint32 int64 uint64 complex64 bool qint8"
     named = {name: getattr(model, name) for name in ("strings", "two_outputs", "constant", "scalar_string")}
+    named["serving_default"] = model.strings
     for name in names.split():
         spec = tf.TensorSpec(None, getattr(tf, name), name="x")
         named[name] = tf.function(lambda x: {"y": tf.identity(x)}).get_concrete_function(spec)

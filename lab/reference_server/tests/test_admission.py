@@ -9,7 +9,7 @@ import harness
 import numpy as np
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
-from test_grpc import code_of, predict_request
+from test_grpc import predict_request
 from tfs_reference import tensors
 
 COUNT = ":tensorflow:serving:request_count"
@@ -63,12 +63,3 @@ def test_no_thread_at_all_ends_the_server_once_the_models_are_loaded(models):
     )
     assert result.returncode == -signal.SIGABRT
     assert "No thread quota available to even create the minimum required polling threads" in result.stderr
-
-
-def test_without_a_thread_for_it_every_call_is_refused(start, models):
-    server = start("--model_name=plus", f"--model_base_path={models}/plus", "--grpc_max_threads=1")
-    request = predict_request("plus", x=np.array([1.0], "float32"))
-    assert code_of(stub_of(server).Predict, request) == (
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "Server Threadpool Exhausted",
-    )

@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 SEEDED = settings(
-    max_examples=250,
+    max_examples=150,
     derandomize=True,
     database=None,
     deadline=None,

@@ -253,12 +253,12 @@ def test_regression_wants_one_output_by_its_name(predict):
     assert len(answer.result.regressions) == 1
 
 
-def multi_request(*tasks):
-    """An inference request for digits with (method, signature) pairs, over three examples."""
+def multi_request(*tasks, model="digits"):
+    """An inference request for a model with (method, signature) pairs, over three examples."""
     request = inference_pb2.MultiInferenceRequest()
     for method, signature in tasks:
         task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
-        task.model_spec.name, task.model_spec.signature_name = "digits", signature
+        task.model_spec.name, task.model_spec.signature_name = model, signature
     for _ in range(3):
         example = request.input.example_list.examples.add()
         example.features.feature["x"].float_list.value.extend([0.5] * 784)
@@ -293,6 +293,16 @@ MULTI = {
 def test_multi_inference_refuses_with_upstreams_words(predict, case):
     tasks, message = MULTI[case]
     assert code_of(predict.MultiInference, multi_request(*tasks))[1] == message
+
+
+def test_a_signature_without_a_name_is_the_default_one(predict):
+    results = predict.MultiInference(multi_request(("regress", ""), model="types")).results
+    assert (len(results[0].regression_result.regressions), results[0].model_spec.signature_name) == (
+        3,
+        "serving_default",
+    )
+    twice = multi_request(("regress", ""), ("regress", "serving_default"), model="types")
+    assert code_of(predict.MultiInference, twice)[1] == "Duplicate evaluation of signature: serving_default"
 
 
 @pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "GetModelMetadata"])
