@@ -33,6 +33,8 @@ from hypothesis import strategies as st  # noqa: E402
 VERIFY = ("systemd-analyze", "verify", "--man=no", "--recursive-errors=no")
 # Between two inventories whose pages and units are looked at as well, which takes longer than all the rest.
 EVERY = 50
+# Inventories between two reports.
+PART = 1000
 
 
 class Findings:
@@ -96,9 +98,19 @@ def main() -> int:
     options = parser.parse_args()
     findings = Findings(options.units)
 
-    @seed(options.seed)
+    begun = time.monotonic()
+    for part, first in enumerate(range(0, options.inventories, PART)):
+        run_part(findings, f"{options.seed}/{part}", min(PART, options.inventories - first))
+        report(findings, options.seed, time.monotonic() - begun)
+    return 1 if findings.causes else 0
+
+
+def run_part(findings: Findings, start: str, count: int) -> None:
+    """Try a number of inventories, the same ones for the same ``start``."""
+
+    @seed(start)
     @settings(
-        max_examples=options.inventories,
+        max_examples=count,
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -108,14 +120,16 @@ def main() -> int:
     def run(variables: dict[str, Any], topology: dict[str, Any]) -> None:
         findings.take(variables, topology)
 
-    begun = time.monotonic()
     run()
+
+
+def report(findings: Findings, start: int, seconds: float) -> None:
+    """Print the figures so far."""
     total = sum(findings.outcomes.values())
-    print(f"seed {options.seed}: {total} inventories in {time.monotonic() - begun:.0f} s, {dict(findings.outcomes)}")
-    print(f"systemd-analyze verify: the units of {findings.verified} hosts")
+    print(f"seed {start}: {total} inventories in {seconds:.0f} s, {dict(findings.outcomes)}")
+    print(f"systemd-analyze verify: the units of {findings.verified} hosts", flush=True)
     for cause, count in findings.causes.most_common():
-        print(f"{count:6} {cause}: {findings.examples[cause]}")
-    return 1 if findings.causes else 0
+        print(f"{count:6} {cause}: {findings.examples[cause]}", flush=True)
 
 
 if __name__ == "__main__":

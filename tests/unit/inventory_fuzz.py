@@ -216,15 +216,23 @@ def _bend(draw: st.DrawFn, variables: dict[str, Any]) -> None:
     if operation == "delete":
         del parent[place[-1]]
     elif operation == "key" and isinstance(value, dict):
-        value[draw(st.sampled_from(KEYS))] = draw(st.sampled_from(ODD + SECRETS))
+        value[draw(st.sampled_from(KEYS))] = _own(draw(st.sampled_from(ODD + SECRETS)))
     elif operation == "wrap":
         parent[place[-1]] = draw(st.sampled_from([[value], {"a": value}, [value, value], (value,)]))
     elif operation == "copy":
-        parent[place[-1]] = copy.copy(_at(base(), draw(st.sampled_from(_base_places()))))
+        parent[place[-1]] = _own(_at(base(), draw(st.sampled_from(_base_places()))))
     elif operation == "text":
         parent[place[-1]] = draw(st.text(max_size=20)) if draw(st.booleans()) else _as_text(value)
     else:
-        parent[place[-1]] = copy.copy(draw(st.sampled_from(SECRETS if operation == "secret" else ODD)))
+        parent[place[-1]] = _own(draw(st.sampled_from(SECRETS if operation == "secret" else ODD)))
+
+
+def _own(value: Any) -> Any:
+    """Return a value that may be bent on without bending what it was drawn from."""
+    try:
+        return copy.deepcopy(value)
+    except RecursionError:
+        return value
 
 
 def _as_text(value: Any) -> str:
