@@ -67,7 +67,7 @@ def topologies(draw: st.DrawFn) -> dict[str, Any]:
     """Draw machines of one to eight sockets with anything off, forbidden, hybrid, sparse or without memory."""
     shape = {
         "sockets": draw(st.sampled_from([1, 2, 2, 4, 8])),
-        "nodes_per_socket": draw(st.sampled_from([1, 1, 2])),
+        "nodes_per_socket": draw(st.sampled_from([1, 1, 2, 4])),
         "cores": draw(st.integers(1, 6)),
         "smt": draw(st.sampled_from([1, 2, 2, 4])),
         "hybrid": draw(st.integers(0, 3)),

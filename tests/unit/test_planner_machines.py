@@ -168,6 +168,14 @@ def test_several_gpu_instances_of_a_socket_are_packed_node_by_node():
     assert [warning for warning in found["warnings"] if "i2" in warning] == []
 
 
+@pytest.mark.parametrize("nodes", [3, 4, 8])
+def test_an_instance_uses_all_nodes_of_its_socket_however_many(nodes):
+    machine = clustered([nodes - 1, nodes], nodes_per_socket=nodes)
+    wishes = [instance("a", gpus=[0]), instance("b", gpus=[1])]
+    found = plan(machine, wishes, **IMAGE)
+    assert [each["nodes"] for each in found["instances"]] == [f"0-{nodes - 1}", f"{nodes}-{2 * nodes - 1}"]
+
+
 def test_nodes_that_others_live_on_stay_theirs():
     wishes = [instance("gpu", gpus=[0]), *(instance(name) for name in ("a", "b", "c"))]
     found = plan(clustered([0]), wishes, **IMAGE)

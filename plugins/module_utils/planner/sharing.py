@@ -149,8 +149,11 @@ def _deal(claims: list[_Claim], units: list[Core], free: Rooms) -> None:
         sizes[position] -= _hand(claim, rooms, claim.node, sizes[position], free)
     for claim, left in zip(claims, sizes):
         while left:
-            # All of it on one node, if there is one with as much left; else where most is left.
-            node = max(rooms, key=lambda node: (len(rooms[node]) >= left, -abs(node - claim.node), len(rooms[node])))
+            # All of it on one node, if there is one with as much left; else from the nearest that has any.
+            node = max(
+                (node for node, units in rooms.items() if units),
+                key=lambda node: (len(rooms[node]) >= left, -abs(node - claim.node), len(rooms[node])),
+            )
             left -= _hand(claim, rooms, node, left, free)
 
 
