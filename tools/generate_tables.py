@@ -59,6 +59,8 @@ MESSAGES_HEADER = """\
 # enums: the names of the values that users may write
 """
 
+LINE_CHARS = 100
+
 FLAG_MESSAGES = ("ModelServerConfig", "BatchingParameters", "MonitoringConfig", "SSLConfig")
 
 # Types of fields by their number in descriptor.proto.
@@ -193,7 +195,7 @@ def messages_text(table: dict[str, Any]) -> str:
     blocks = []
     for name, fields in table["messages"].items():
         blocks.append(f"  {name}:\n{_rows(fields, '    ')}" if fields else f"  {name}: []\n")
-    enums = "".join(f"  {name}: {_flow(values)}\n" for name, values in table["enums"].items())
+    enums = "".join(_folded(name, values) for name, values in table["enums"].items())
     return f"{HEADER}{MESSAGES_HEADER}---\nmessages:\n{''.join(blocks)}enums:\n{enums}"
 
 
@@ -203,6 +205,14 @@ def _rows(rows: list[dict[str, Any]], indent: str) -> str:
 
 def _flow(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
+
+
+def _folded(name: str, values: list[str]) -> str:
+    """Write a named list over as many lines as it needs, each below the first value."""
+    start = f"  {name}: "
+    text = yaml.safe_dump(values, default_flow_style=True, width=LINE_CHARS).strip()
+    first, *others = text.splitlines()
+    return "".join([f"{start}{first}\n", *(f"{' ' * (len(start) + 1)}{line.strip()}\n" for line in others)])
 
 
 def _arguments() -> argparse.Namespace:
