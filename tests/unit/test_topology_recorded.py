@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import topology
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from planner_cases import IMAGE, cpus, plan
 
 FOLDER = os.environ.get("FLEET_TOPOLOGIES")
 ARCHIVES = sorted(Path(FOLDER).glob("*.tar.bz2")) if FOLDER else []
@@ -120,3 +121,15 @@ def test_every_usable_cpu_is_on_the_node_that_lscpu_tells(machine):
     seen = {cpu: node for cpu, node in lscpu(machine.root).items() if cpu in node_of}
     if not machine.found["problems"]:
         assert {cpu: node_of[cpu] for cpu in seen} == seen
+
+
+@recorded()
+def test_every_recorded_machine_is_planned_within_its_memory(machine):
+    found = plan(machine.found, **{**IMAGE, "architecture": "x86_64"})
+    (only,) = found["instances"]
+    core_of = {cpu["id"]: cpu["core"] for cpu in machine.usable}
+    kept = {core_of[cpu] for cpu in cpus(found["housekeeping"])}
+    assert len(kept) <= -(-len(set(core_of.values())) // 8)
+    assert len({cpu["kind"] == "efficiency" for cpu in machine.usable if cpu["id"] in cpus(only)}) == 1
+    if machine.found["memory_mb"]:
+        assert only["memory"]["max_mb"] < sum(node["memory_mb"] for node in machine.found["nodes"])
