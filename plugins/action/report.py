@@ -7,15 +7,17 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import described
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_lines
 
 # A report is for whoever may read the folder it is put into.
 MODE = 0o644
-ARGUMENTS = {"text": {"type": "str", "required": True}, "content": {"type": "str"}, "dest": {"type": "str"}}
+ARGUMENTS = {"text": {"type": "str", "required": True}, "content": {"type": "str"}, "dest": {"type": "raw"}}
 
 
 class ActionModule(ActionBase):
@@ -30,25 +32,36 @@ class ActionModule(ActionBase):
         _result, arguments = self.validate_argument_spec(ARGUMENTS)
         text = arguments["text"].rstrip("\n")
         result = {"changed": False}
+        # Whatever becomes of the file, the text is what was asked for.
+        Display().display(f"\n{visible_lines(text)}\n")
         if arguments["dest"]:
             content = arguments["text"] if arguments["content"] is None else arguments["content"]
             file = write(arguments["dest"], content)
-            text += f"\n\nReport: {file.as_uri()}"
+            Display().display(f"Report: {visible_lines(file.as_uri())}\n")
             result["dest"] = str(file)
-        Display().display(f"\n{visible_lines(text)}\n")
         return result
 
 
-def write(dest: str, content: str) -> Path:
+def write(dest: Any, content: str) -> Path:
     """Put ``content`` in place of the file ``dest`` as a whole, and return its absolute path."""
-    file = Path(dest).expanduser().absolute()
-    if file.is_dir():
-        raise AnsibleActionFail(f"dest: {file} is a directory; name a file in it")
+    if not isinstance(dest, str):
+        raise AnsibleActionFail(f"dest: is {described(dest)}; give the path of a file")
     try:
-        # The umask is no help: what mkstemp makes is for its owner alone, and what a rename replaces is gone.
-        handle, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        file = Path(dest).expanduser().absolute()
+        if file.is_dir():
+            raise AnsibleActionFail(f"dest: {file} is a directory; name a file in it")
+        _replace(file, content)
     except OSError as error:
-        raise AnsibleActionFail(f"dest: {file} cannot be written ({error.strerror}); choose another place") from error
+        why = error.strerror or str(error)
+        raise AnsibleActionFail(f"dest: {dest} cannot be written ({why}); choose another place") from error
+    except (RuntimeError, ValueError) as error:  # a home that nobody has, a zero byte
+        raise AnsibleActionFail(f"dest: {dest!r} is no path ({error}); choose another place") from error
+    return file
+
+
+def _replace(file: Path, content: str) -> None:
+    # The umask is no help: what mkstemp makes is for its owner alone, and what a rename replaces is gone.
+    handle, staged = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with open(handle, "w", encoding="utf-8") as stream:
             stream.write(content)
@@ -57,4 +70,3 @@ def write(dest: str, content: str) -> Path:
     except BaseException:
         os.unlink(staged)
         raise
-    return file

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -44,7 +45,9 @@ def run(folder, *arguments, playbook="tfserving.fleet.plan"):
         "PATH": os.environ["PATH"],
     }
     program = Path(sys.executable).with_name("ansible-playbook")
-    command = [program, "-i", "hosts.yml", playbook, *arguments]
+    # This machine may be a container that something else runs.
+    given = ["-e", "__host_plan_service_manager=systemd"]
+    command = [program, "-i", "hosts.yml", *given, playbook, *arguments]
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -69,6 +72,36 @@ def test_no_page_is_kept_and_no_reasons_are_shown_when_so_asked(tmp_path):
     assert "Reasons" not in done.stdout
     assert "Not planned" not in done.stdout
     assert not list(tmp_path.glob("*.html"))
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("none/plan.html", "dest: none/plan.html cannot be written (No such file or directory); choose another place"),
+        (".", "is a directory; name a file in it"),
+        (["plan.html"], "dest: is a list; give the path of a file"),
+        (5, "dest: is the number 5; give the path of a file"),
+        ("x" * 300, "cannot be written (File name too long); choose another place"),
+        ("a\0b", "is no path (embedded null byte); choose another place"),
+    ],
+)
+def test_a_page_that_cannot_be_written_costs_nobody_the_plan(tmp_path, place, sentence):
+    done = run(tmp_path, "--limit", "h1", "-e", json.dumps({"plan_html": place}))
+    assert done.returncode != 0
+    output = " ".join((done.stdout + done.stderr).split())
+    assert "\nPlace\n" in done.stdout
+    assert sentence in output
+    assert done.stdout.index("\nPlace\n") < done.stdout.index("fatal: ")
+    assert "Traceback" not in output
+
+
+def test_a_host_without_systemd_is_refused_by_the_plan(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "__host_plan_service_manager=openrc")
+    assert done.returncode != 0
+    assert (
+        "h1: is not run by systemd but by openrc, and the servers are units of systemd; boot the host with systemd as "
+        "its first process, or take it out of the fleet"
+    ) in " ".join(done.stdout.split())
 
 
 def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):

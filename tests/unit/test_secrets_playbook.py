@@ -95,7 +95,9 @@ class Place:
             "PATH": os.environ["PATH"],
         }
         program = str(Path(sys.executable).with_name("ansible-playbook"))
-        command = [sys.executable, program, "-i", "hosts.yml", playbook, "-vvv", "--diff", *arguments]
+        # This machine may be a container that something else than systemd runs.
+        given = ["-vvv", "--diff", "-e", "__host_plan_service_manager=systemd"]
+        command = [sys.executable, program, "-i", "hosts.yml", playbook, *given, *arguments]
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
