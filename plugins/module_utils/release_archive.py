@@ -47,7 +47,8 @@ def build(job: Job) -> dict[str, Any]:
 
 def _proven(job: Job) -> str:
     """Return the file on this host that the release is made from, with the wished checksum."""
-    path, uri = job.params.get("archive"), job.params.get("archive_uri") or ""
+    path = job.params.get("archive")
+    uri = job.params.get("archive_address") or job.params.get("archive_uri") or ""
     with _refusing(job):
         if path and not os.path.isfile(path):
             raise RefusalError(f"{path} is no file on this host", "put it there, or give an address as uri")

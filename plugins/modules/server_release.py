@@ -60,6 +60,10 @@ options:
     description: Where the archive comes from, for the record. An C(http) or C(https) address is fetched where
       O(archive) is not given; its user, password and query are not recorded.
     type: str
+  archive_address:
+    description: The address to fetch in place of O(archive_uri), where a user or a query of it may be secret. It is
+      neither logged nor shown.
+    type: str
   archive_sha256:
     description: SHA-256 of the archive, 64 hexadecimal digits. Required with O(method=archive).
     type: str
@@ -196,6 +200,7 @@ ARGUMENTS = {
     "auth_file": {"type": "path", "no_log": False},
     "archive": {"type": "path"},
     "archive_uri": {"type": "str"},
+    "archive_address": {"type": "str", "no_log": True},
     "archive_sha256": {"type": "str"},
     "download_timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 120},

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives, release_package
+from ansible_collections.tfserving.fleet.plugins.modules import server_release
 from test_archives import FORMATS, archive_of, tar_of, write_tree
 from test_downloads import Server
 from test_release_image import ARCHITECTURE, FOREIGN, SERVER, Host, elf
@@ -83,6 +84,21 @@ def test_an_archive_is_fetched_from_its_address(tmp_path, host, server):
     place = Path(result["release"]["path"])
     assert sorted(path.name for path in place.iterdir()) == ["release.json", "rootfs"]
     assert Path(result["release"]["binary"]).read_bytes() == OWN
+
+
+def test_an_address_with_a_secret_is_fetched_and_not_recorded(tmp_path, host, server):
+    path = tar_of(tmp_path / "build", FILES)
+    server.answers["/s.tgz"] = (200, {}, path.read_bytes())
+    result = host.install(
+        method="archive",
+        archive_uri=f"{server.url}/s.tgz",
+        archive_address=f"{server.url}/s.tgz?key=Tr0ub4dor",
+        archive_sha256=archives.file_digest(str(path)),
+    )
+    assert server.requests[-1][0] == "/s.tgz?key=Tr0ub4dor"
+    record = (Path(result["release"]["path"]) / "release.json").read_text()
+    assert "Tr0ub4dor" not in record + str(result)
+    assert server_release.ARGUMENTS["archive_address"]["no_log"] is True
 
 
 def test_an_address_that_gives_nothing_is_refused(host, server):
