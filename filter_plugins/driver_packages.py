@@ -54,7 +54,10 @@ _value:
     flavour: {description: V(open) or V(proprietary)., type: str}
     flavour_reason: {description: Why it is this flavour., type: str}
     generations: {description: The generations of the GPUs., type: list, elements: str}
-    left_alone: {description: "GPUs that the branch does not drive, with C(pci_address) and C(why).", type: list, elements: dict}
+    left_alone:
+      description: GPUs that the branch does not drive, with C(pci_address) and C(why).
+      type: list
+      elements: dict
     pinning: {description: Packages to be installed before the others., type: list, elements: str}
     packages: {description: Packages to be installed together., type: list, elements: str}
     headers: {description: The kernel's headers., type: list, elements: str}
