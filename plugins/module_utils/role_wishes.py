@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 _UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
-_MIRROR = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
+_MIRROR = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
 _APT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~-]{0,127}")
 _FINGERPRINT = re.compile(r"(0[xX])?[0-9A-Fa-f ]{40,60}")
 
@@ -57,6 +57,15 @@ def address(path: str, value: Any) -> str:
     return line
 
 
+def repository(path: str, value: Any) -> str:
+    """Check where a repository of apt is: an address, or a directory of the host (``file:/srv/mirror``)."""
+    scheme, _colon, rest = fields.one_line(path, value).partition(":")
+    if scheme in ("file", "copy"):
+        fields.directory(path, "/" + rest.lstrip("/"))
+        return str(value)
+    return address(path, value)
+
+
 def key_source(path: str, value: Any) -> str:
     """Check where a key comes from: an address, or a file of the controller."""
     return address(path, value) if "://" in fields.one_line(path, value) else value
@@ -88,14 +97,14 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_open_files": fields.whole(1024, 2**30, "a limit"),
     "tfserving_keep_releases": fields.whole(1, fields.MOST_ENTRIES, "a count of releases"),
     "tfserving_registry_mirrors": _each(_mirror),
-    "tfserving_apt_repository_uri": address,
+    "tfserving_apt_repository_uri": repository,
     "tfserving_apt_suite": _WORD,
     "tfserving_apt_key_url": key_source,
     "tfserving_apt_key_fingerprint": _matching(_FINGERPRINT, "give its 40 hexadecimal digits"),
     "tfserving_apt_key_warn_days": fields.whole(0, 3650, "days"),
     "model_repository_download_timeout": fields.whole(1, 86_400, "seconds"),
     "model_repository_min_free_mb": fields.whole(0, 10**9, "MiB"),
-    "nvidia_driver_repository_uri": _optional(address),
+    "nvidia_driver_repository_uri": _optional(repository),
     "nvidia_driver_key_url": _optional(key_source),
     "nvidia_driver_key_fingerprint": _optional(_matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
     "nvidia_driver_version": _optional(_WORD),

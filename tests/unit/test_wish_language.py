@@ -355,6 +355,19 @@ def test_what_many_can_read_may_hold_no_secret(name, value):
     assert SECRET not in str(refused.value)
 
 
+def test_mirrors_and_repositories_may_be_of_the_host_itself():
+    role_wishes.check(
+        {
+            "nvidia_driver_repository_uri": "file:/opt/vendor",
+            "nvidia_driver_key_url": "/opt/vendor/key.pub",
+            "tfserving_apt_repository_uri": "https://mirror.example/apt",
+            "tfserving_registry_mirrors": ["http://localhost:5000", "mirror.example.com/hub"],
+        }
+    )
+    with pytest.raises(WishError, match=r"^nvidia_driver_repository_uri: holds a sign that units or commands read"):
+        role_wishes.check({"nvidia_driver_repository_uri": "file:/opt/a b"})
+
+
 def test_bounds_name_the_place_and_never_the_value():
     with pytest.raises(WishError) as refused:
         wish_bounds.check("x", {"a": [{f"{SECRET}=1": float("nan")}]})
