@@ -439,6 +439,15 @@ def test_an_instance_of_unknown_size_gets_no_more_than_its_weight_where_memory_i
     assert [each["memory"]["max_mb"] for each in found] == [29491, 29491]
 
 
+def test_a_host_with_less_memory_than_a_server_takes_is_a_warning():
+    small = machines.topology(sockets=1, cores=4, smt=1, memory_mb=512)
+    assert plan(small)["warnings"] == [
+        "tfserving_instances[0].models: have no memory_mb, and of the host's memory 384 MB are left for 1 instance of"
+        " unknown size; a server without a model takes 512 MB; move instances to another host, or give every model its"
+        " memory_mb"
+    ]
+
+
 def test_an_instance_of_unknown_size_that_has_no_room_is_refused():
     with pytest.raises(WishError) as caught:
         memory_of([24_200, None])

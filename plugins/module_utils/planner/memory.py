@@ -152,15 +152,20 @@ def _weights(tenants: list[Tenant]) -> dict[int, float]:
 
 
 def _refuse_no_room(blind: list[Tenant], blind_mb: int, expected_mb: int, limits: Mapping[str, Any]) -> None:
-    if blind and blind_mb < len(blind) * limits["process_mb"]:
-        beside = f" beside the {expected_mb} MB that the other instances are expected to take" if expected_mb else ""
-        raise WishError(
-            f"{blind[0].wish.path}.models",
-            f"have no memory_mb, and of the host's memory {max(0, blind_mb)} MB are left for"
-            f" {counted(len(blind), 'instance')} of unknown size{beside}; a server without a model takes"
-            f" {limits['process_mb']} MB",
-            "move instances to another host, or give every model its memory_mb",
-        )
+    """Refuse instances of unknown size beside others that need all memory; a host too small for any is a warning."""
+    if not blind or blind_mb >= len(blind) * limits["process_mb"]:
+        return
+    beside = f" beside the {expected_mb} MB that the other instances are expected to take" if expected_mb else ""
+    error = WishError(
+        f"{blind[0].wish.path}.models",
+        f"have no memory_mb, and of the host's memory {max(0, blind_mb)} MB are left for"
+        f" {counted(len(blind), 'instance')} of unknown size{beside}; a server without a model takes"
+        f" {limits['process_mb']} MB",
+        "move instances to another host, or give every model its memory_mb",
+    )
+    if expected_mb:
+        raise error
+    blind[0].sheet.warnings.append(str(error))
 
 
 def _divide(blind: list[Tenant], blind_mb: int, instances: int) -> None:
