@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import CONTAINERS
 
 # Kernel-enforced sets of a cgroup, sched_setaffinity as far as a process heeds it, or nothing.
@@ -64,7 +64,7 @@ def _refuse_other_units(extra_slices: Sequence[str]) -> None:
     for name in extra_slices:
         if not re.fullmatch(r"[a-z0-9_]+\.slice", name) or name in (SERVING_UNIT, *HOUSEKEEPING_UNITS):
             remedy = "name a slice directly below the root, such as kubepods.slice"
-            raise WishError("cpu_partition_extra_slices", f"'{name}' is none to keep away from serving", remedy)
+            raise WishError("cpu_partition_extra_slices", f"{quoted(name)} is none to keep away from serving", remedy)
 
 
 def lines(instance: Mapping[str, Any], enforced: bool) -> dict[str, str]:
