@@ -22,10 +22,18 @@ def place(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("tfserving_models", "ranker", "tfserving_models: is a string; give a list of mappings, each an entry with '- '"),
+        (
+            "tfserving_models",
+            "ranker",
+            "tfserving_models: is a string; give a list of mappings, each an entry with '- '",
+        ),
         ("tfserving_instances", {"name": "a"}, "tfserving_instances: is a mapping; give a list of mappings"),
         ("host_plan_policy", 5, "host_plan_policy: is a number; give a mapping of names to values"),
-        ("tfserving_open_files", "many", "tfserving_open_files: is a string; give a whole number in plain decimal digits"),
+        (
+            "tfserving_open_files",
+            "many",
+            "tfserving_open_files: is a string; give a whole number in plain decimal digits",
+        ),
     ],
 )
 def test_a_wrong_kind_is_refused_on_one_screen(place, playbook, variable, value, sentence):
@@ -36,3 +44,24 @@ def test_a_wrong_kind_is_refused_on_one_screen(place, playbook, variable, value,
     assert sentence.replace("'", "''") in " ".join(output.split()) or sentence in " ".join(output.split())
     assert "Validation of arguments failed" not in output
     assert len(output.splitlines()) <= SCREEN
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variables", "sentence"),
+    [
+        ("bundle", {"bundle_dir": ["a"]}, "bundle_dir: is a list; give a text"),
+        ("bundle", {}, "bundle_dir: is nothing; give an absolute path"),
+        ("bundle", {"bundle_dir": "bundle"}, "bundle_dir: is the string 'bundle'; give an absolute path"),
+        ("bundle", {"bundle_dir": "/b", "bundle_builder": "nope"}, "bundle_builder: names no host of the inventory"),
+        ("bundle", {"bundle_dir": "/b", "bundle_packages": "x"}, "bundle_packages: is a string; give a list"),
+        ("certificates", {"certificates_dir": ["a"]}, "certificates_dir: is a list; give a text"),
+        ("certificates", {"certificates_days": "x"}, "certificates_days: is a string; give a whole number"),
+        ("certificates", {"certificates_renew_days": [1]}, "certificates_renew_days: is a list; give a whole number"),
+    ],
+)
+def test_a_playbooks_own_variables_are_refused_likewise(place, playbook, variables, sentence):
+    place.inventory({"tfserving": {"gpu-1": playbook_place.DEAD}})
+    status, output = place.run(f"tfserving.fleet.{playbook}", "-e", json.dumps(variables))
+    assert status == 2
+    assert sentence in output.replace("''", "'")
+    assert "Traceback" not in output
