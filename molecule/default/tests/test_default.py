@@ -47,7 +47,7 @@ def test_what_the_shared_account_of_0_1_0_had_kept_is_the_instances_own_now(host
     uid = str(host.user("tfserving").uid)
     assert host.run("pgrep --uid %s", uid).rc == 1
     assert host.check_output("find /etc /run /srv /var /opt -xdev -uid %s", uid) == ""
-    assert host.check_output("find /etc/tfserving -group tfserving") == ""
+    assert host.check_output("find /etc/tfserving -type f -group tfserving") == ""
 
 
 def test_threads_are_set_by_the_plan(host, main):
