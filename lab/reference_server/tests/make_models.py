@@ -86,11 +86,24 @@ class Types(tf.Module):
     def scalar_string(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": tf.strings.upper(x)}
 
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.string, name="x")])
+    def any_strings(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.strings.upper(x)}
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32, name="x")])
+    def to_strings(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.strings.as_string(x)}
+
+    @tf.function(input_signature=[tf.TensorSpec([1], tf.string, name="x")])
+    def deep_strings(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.reshape(x, [1] * 33)}
+
 
 def signatures(model: Types) -> dict[str, tf.types.experimental.GenericFunction]:
     """Those above, and the identity of every type of numbers by the type's name."""
     names = "float32 float64 half bfloat16 int8 uint8 int16 uint16 int32 uint32 int64 uint64 complex64 bool qint8"
-    named = {name: getattr(model, name) for name in ("strings", "two_outputs", "constant", "scalar_string")}
+    others = "strings two_outputs constant scalar_string any_strings to_strings deep_strings"
+    named = {name: getattr(model, name) for name in others.split()}
     named["serving_default"] = model.strings
     for name in names.split():
         spec = tf.TensorSpec(None, getattr(tf, name), name="x")

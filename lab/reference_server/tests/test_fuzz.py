@@ -31,7 +31,8 @@ SEEDED = settings(
 
 TYPES = [
     "float32", "float64", "half", "bfloat16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
-    "complex64", "bool", "qint8", "strings", "two_outputs", "constant", "scalar_string", "none",
+    "complex64", "bool", "qint8", "strings", "two_outputs", "constant", "scalar_string", "any_strings",
+    "to_strings", "deep_strings", "none",
 ]  # fmt: skip
 
 integers = st.one_of(

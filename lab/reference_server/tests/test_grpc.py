@@ -50,6 +50,25 @@ def test_predict_answers_tensors_and_the_version_that_gave_them(predict):
     assert (response.model_spec.version.value, response.model_spec.signature_name) == (3, "serving_default")
 
 
+@pytest.mark.parametrize("signature", ["any_strings", "to_strings", "deep_strings"])
+def test_strings_of_too_many_dimensions_are_refused_and_do_not_end_the_server(predict, signature):
+    """NumPy's iterators have 32, and the runtime's binding goes on without one."""
+
+    def request(rank):
+        array = np.full([1] * rank, 7, np.float32) if signature == "to_strings" else np.full([1] * rank, b"7", object)
+        asked = predict_request("types", x=array)
+        asked.model_spec.signature_name = signature
+        return asked
+
+    if signature != "deep_strings":
+        assert len(predict.Predict(request(32)).outputs["y"].tensor_shape.dim) == 32
+    assert code_of(predict.Predict, request(1 if signature == "deep_strings" else 33)) == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "the reference server cannot hold strings of more than 32 dimensions",
+    )
+    assert predict.Predict(predict_request("plus", x=floats(1))).outputs["y"].float_val == [3.5]
+
+
 def test_predict_takes_packed_tensors_labels_and_output_filters(predict):
     request = predict_request("plus")
     request.inputs["x"].CopyFrom(tensors.to_proto(floats(1, 2), as_content=True))

@@ -18,13 +18,15 @@ import numpy as np
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as wrapper
 from tensorflow.python.client import session
-from tensorflow.python.framework import ops
+from tensorflow.python.framework import dtypes, ops
 from tensorflow.python.saved_model import loader_impl
 
 from tfs_reference import metrics
 from tfs_reference.status import StatusError, failed_precondition, invalid_argument, not_found, of_exception
 
 DEFAULT_SIGNATURE = "serving_default"
+# The runtime's binding walks strings by an iterator of NumPy's that has no more dimensions, and dies of others.
+MAX_STRING_RANK = 32
 _NO_FEED, _NO_FETCH = "FeedInputs: unable to find feed output {}", "FetchOutputs node {}: not found"
 
 
@@ -69,6 +71,7 @@ class Session:
         self._graph = ops.Graph()
         self._session = _CountedSession(graph=self._graph, config=config)
         self._tensors: dict[str, Any] = {}
+        self._strings: set[str] = set()  # the names of those above that hold strings
         self._built: set[tuple[frozenset[str], tuple[str, ...]]] = set()
         try:
             with self._graph.as_default():
@@ -94,6 +97,7 @@ class Session:
         try:
             feed = {self._tensor(name, _NO_FEED): value for name, value in feeds.items()}
             outputs = [self._tensor(name, _NO_FETCH) for name in fetches]
+            self._check_ranks(feeds, fetches)
             results = self._call(self._run_options(timeout_ms), feed, outputs)
         except Exception as error:
             raise of_exception(error) from error
@@ -122,10 +126,21 @@ class Session:
         handle = self._tensors.get(name)
         if handle is None:
             try:
-                handle = self._tensors[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
+                tensor = self._graph.get_tensor_by_name(name)
             except (KeyError, ValueError):
                 raise not_found(otherwise.format(name)) from None
+            if tensor.dtype == dtypes.string:
+                self._strings.add(name)
+                if (tensor.shape.rank or 0) > MAX_STRING_RANK:
+                    raise _too_many_dimensions()
+            handle = self._tensors[name] = tensor._as_tf_output()
         return handle
+
+    def _check_ranks(self, feeds: dict[str, np.ndarray], fetches: list[str]) -> None:
+        """Results may have as many dimensions as what is fed. Raises UNIMPLEMENTED."""
+        deep = any(array.ndim > MAX_STRING_RANK for array in feeds.values())
+        if deep and (any(array.dtype.hasobject for array in feeds.values()) or self._strings.intersection(fetches)):
+            raise _too_many_dimensions()
 
     @staticmethod
     def _run_options(timeout_ms: int) -> bytes | None:
@@ -142,6 +157,12 @@ class Session:
         # The interpreter's view of the graph is full of cycles; waiting for the collector would let memory creep up
         # from swap to swap. This takes some 10 ms, because everything that lives for ever is frozen (see server.py).
         gc.collect()
+
+
+def _too_many_dimensions() -> StatusError:
+    return StatusError(
+        "UNIMPLEMENTED", f"the reference server cannot hold strings of more than {MAX_STRING_RANK} dimensions"
+    )
 
 
 def _load_error(error: BaseException, path: str, tags: list[str]) -> StatusError:
