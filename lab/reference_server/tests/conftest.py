@@ -25,7 +25,7 @@ import harness  # noqa: E402 (imports protocol buffers of the runtime)
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A directory with plus (1-3), busy, echo, rowsum, types and digits (1, 2)."""
+    """A directory with plus (1-3), busy, echo, rowsum, types, frozen and digits (1, 2)."""
     directory = tmp_path_factory.mktemp("models")
     subprocess.run(
         ["/usr/bin/python3", str(HERE / "make_models.py"), str(directory)],

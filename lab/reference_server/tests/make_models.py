@@ -111,6 +111,18 @@ def signatures(model: Types) -> dict[str, tf.types.experimental.GenericFunction]
     return named
 
 
+def frozen(directory: Path) -> None:
+    """A graph of constants alone, written by the builder of TensorFlow 1: y = x x matrix + 1."""
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 2], name="x")
+        y = tf.matmul(x, tf.constant([[0.5, 0.0], [0.0, 0.5]])) + 1.0
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+        builder = v1.saved_model.Builder(str(directory))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+
+
 def main() -> None:
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -120,6 +132,7 @@ def main() -> None:
         tf.saved_model.save(model, str(out / name / "1"), signatures=model.serve)
     types = Types()
     tf.saved_model.save(types, str(out / "types" / "1"), signatures=signatures(types))
+    frozen(out / "frozen" / "1")
     train.build("digits", out)
 
 

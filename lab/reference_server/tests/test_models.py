@@ -9,6 +9,7 @@ import threading
 import grpc
 import harness
 import pytest
+from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
@@ -293,6 +294,78 @@ def test_signatures_of_tensors_that_the_graph_lacks_are_told_as_the_runtime_tell
     body = {"inputs": [1.0]}
     assert server.predict("feed", body) == (404, {"error": "FeedInputs: unable to find feed output nowhere:0"})
     assert server.predict("fetch", body) == (404, {"error": "FetchOutputs node nowhere:0: not found"})
+
+
+def published(tmp_path, source, model="given"):
+    """A copy of a version under a name of its own."""
+    shutil.copytree(source, tmp_path / model / "1")
+    return tmp_path / model / "1"
+
+
+def without_variables(version):
+    shutil.rmtree(version / "variables", ignore_errors=True)
+
+
+def with_empty_variables(version):
+    without_variables(version)
+    (version / "variables").mkdir()
+
+
+def as_text(version):
+    without_variables(version)
+    binary = version / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(binary.read_bytes())
+    (version / "saved_model.pbtxt").write_text(text_format.MessageToString(model))
+    binary.unlink()
+
+
+STRIPPED = {"none": without_variables, "empty": with_empty_variables, "text": as_text}
+
+
+def test_models_without_variables_need_no_files_of_them(start, tmp_path, models):
+    """As TensorFlow 2 writes them with a checkpoint of nothing, and as TensorFlow 1 does."""
+    body, named = {"instances": [[2.0, 4.0]]}, []
+    for name, strip in STRIPPED.items():
+        for model in ("rowsum", "frozen"):
+            strip(published(tmp_path, models / model / "1", f"{model}-{name}"))
+            named.append(harness.model_config(f"{model}-{name}", tmp_path / f"{model}-{name}"))
+    server = start(f"--model_config_file={harness.write_config(tmp_path / 'models.config', *named)}")
+    for name in STRIPPED:
+        assert server.predict(f"rowsum-{name}", body) == (200, {"predictions": [6.0]})
+        assert server.predict(f"frozen-{name}", body) == (200, {"predictions": [[2.0, 3.0]]})
+    assert (
+        "The specified SavedModel has no variables; no checkpoints were restored. "
+        f"File does not exist: {tmp_path}/rowsum-none/1/variables/variables.index" in server.log()
+    )
+
+
+def test_variables_whose_files_are_gone_fail_the_first_request_as_upstream(start, tmp_path, models):
+    without_variables(published(tmp_path, models / "plus" / "1"))
+    server = start("--model_name=given", f"--model_base_path={tmp_path}/given", "--max_num_load_retries=0")
+    assert server.states("given") == {1: "AVAILABLE"}
+    status, told = server.predict("given", {"instances": [1.0]})
+    assert status == 400
+    assert "Could not find variable" in told["error"]
+
+
+def test_half_a_checkpoint_fails_the_load(tmp_path, models):
+    version = published(tmp_path, models / "plus" / "1")
+    (version / "variables" / "variables.data-00000-of-00001").unlink()
+    flags = ["--model_name=given", f"--model_base_path={tmp_path}/given", "--max_num_load_retries=0"]
+    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    assert failed.returncode == 255
+    assert "due to error: " in failed.stdout
+
+
+@pytest.mark.parametrize("content", [b"meta_graphs {", b"\xff\xfe"])
+def test_a_damaged_text_model_fails_its_load(tmp_path, content):
+    version = tmp_path / "given" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pbtxt").write_bytes(content)
+    flags = ["--model_name=given", f"--model_base_path={tmp_path}/given", "--max_num_load_retries=0"]
+    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    assert failed.returncode == 255
+    assert f"due to error: DATA_LOSS: Can't parse {version}/saved_model.pbtxt as text proto" in failed.stdout
 
 
 def test_names_of_directories_are_read_as_64_bit_integers(tmp_path, models):

@@ -21,7 +21,7 @@ from tensorflow.python.client import session
 from tensorflow.python.framework import dtypes, ops
 from tensorflow.python.saved_model import loader_impl
 
-from tfs_reference import metrics
+from tfs_reference import log, metrics
 from tfs_reference.status import StatusError, failed_precondition, invalid_argument, not_found, of_exception
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -51,6 +51,30 @@ class _CountedSession(session.Session):
         return result
 
 
+class _SavedModel(loader_impl.SavedModelLoader):
+    """Restores as the native loader does (loader.cc, RestoreSession): what has no index has nothing to restore.
+
+    Variables that this leaves without a value fail the requests that read them.
+    """
+
+    def load(self, sess: Any, tags: list[str], import_scope: None = None, **options: Any) -> Any:
+        meta_graph = self.get_meta_graph_def_from_tags(tags)
+        saver, _ = self.load_graph(sess.graph, tags)
+        if meta_graph.HasField("saver_def"):
+            self._restore(sess, saver)
+        self.run_init_ops(sess, tags)
+        return meta_graph
+
+    def _restore(self, sess: Any, saver: Any) -> None:
+        index = os.fsdecode(self.variables_path) + ".index"
+        if os.path.exists(index):
+            self.restore_variables(sess, saver)
+        else:
+            log.info(
+                f"The specified SavedModel has no variables; no checkpoints were restored. File does not exist: {index}"
+            )
+
+
 def _as_array(result: Any) -> np.ndarray:
     """The runtime's binding answers scalars as NumPy scalars, and a scalar string as bytes."""
     if isinstance(result, (bytes, str)):
@@ -75,7 +99,7 @@ class Session:
         self._built: set[tuple[frozenset[str], tuple[str, ...]]] = set()
         try:
             with self._graph.as_default():
-                meta_graph = loader_impl.SavedModelLoader(path).load(self._session, tags)
+                meta_graph = _SavedModel(path).load(self._session, tags)
             # Copies, because a message inside another keeps the whole of it alive.
             self.signatures = {name: copy.copy(signature) for name, signature in meta_graph.signature_def.items()}
             self._session._extend_graph()  # now, so that no request has to take the graph's lock for it
@@ -172,9 +196,10 @@ def _load_error(error: BaseException, path: str, tags: list[str]) -> StatusError
             f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
             "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
         )
-    if isinstance(error, OSError):
-        if os.path.exists(os.path.join(path, "saved_model.pb")):
-            return StatusError("DATA_LOSS", f"Can't parse {path}/saved_model.pb as binary proto")
+    if isinstance(error, (OSError, UnicodeDecodeError)):
+        for name, kind in (("saved_model.pb", "binary"), ("saved_model.pbtxt", "text")):
+            if os.path.exists(os.path.join(path, name)):
+                return StatusError("DATA_LOSS", f"Can't parse {path}/{name} as {kind} proto")
         return not_found(f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}")
     text = str(error.args[0] if error.args else error)
     if "Op type not registered" in text:
