@@ -18,7 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     wishes,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from planner_cases import instance, model
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+from planner_cases import box, instance, model
 
 SECRET = "Tr0ub4dor"
 DIGEST = "ab" * 32
@@ -148,12 +149,19 @@ def test_what_no_variable_may_hold(value, problem):
             "tfserving_instances[0].environment.A: is longer than 65536 bytes; put it",
         ),
         ({"environment": {"LD_PRELOAD": "/a:../b"}}, "tfserving_instances[0].environment.LD_PRELOAD: "),
-        ({"flags": {"grpc_socket_path": "x" * 5000}}, ""),
     ],
 )
 def test_an_instance_that_would_break_later_is_refused_now(wish, problem):
-    if problem:
-        assert problems([instance(**wish)])[0].startswith(problem)
+    assert problems([instance(**wish)])[0].startswith(problem)
+
+
+def test_a_path_that_no_kernel_takes_is_refused_by_the_plan():
+    wish = instance(flags={"grpc_socket_path": "/" + "x" * 4999})
+    with pytest.raises(WishError) as refused:
+        host_plan(box(0), [wish], [model()], {"jemalloc": {"enabled": False}})
+    assert str(refused.value) == (
+        "tfserving_instances[0].flags.grpc_socket_path: is longer than 4096 bytes; write a shorter text"
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,9 +285,6 @@ def test_a_refused_model_never_repeats_what_may_be_secret(keys):
 
 @pytest.mark.parametrize("keys", AT_INSTANCE, ids=str)
 def test_a_refused_instance_never_repeats_what_may_be_secret(keys):
-    from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
-    from planner_cases import box
-
     with pytest.raises(WishError) as refused:
         host_plan(box(0), [instance(**keys)], [model()], {"jemalloc": {"enabled": False}})
     assert SECRET not in str(refused.value)
