@@ -2,10 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The batcher, as its callers and its metrics see it."""
 
+import itertools
+import random
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import harness
+import numpy as np
 import pytest
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+from tfs_reference import tensors
 
 RUNS = ":tensorflow:serving:batching_session:wrapped_run_count"
 PROCESSED = ":tensorflow:serving:batching_session:processed_batch_size"
@@ -110,6 +121,91 @@ def test_rows_of_different_length_need_padding(batching):
     server = batching(common + "pad_variable_length_inputs: true")
     answers = ask_together(server, "rowsum", [[[1.0, 2.0]], [[1.0]]])
     assert answers == [(200, {"predictions": [3.0]}), (200, {"predictions": [1.0]})]
+
+
+def predict_together(server, model, *arrays):
+    """Send one tensor "x" a request at once; the errors, as (code, message)."""
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(server.channel)
+    calls = []
+    for array in arrays:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = model
+        request.inputs["x"].CopyFrom(tensors.to_proto(array))
+        calls.append(stub.Predict.future(request, timeout=harness.PATIENCE))
+    return [(call.code(), call.details()) for call in calls]
+
+
+def test_types_do_not_mix_in_a_batch(batching):
+    server = batching("max_batch_size { value: 2 } batch_timeout_micros { value: 3000000 }")
+    for other in (np.array([b"a"], object), np.array([1], np.int8)):
+        answers = predict_together(server, "plus", np.array([1.0], np.float32), other)
+        assert {code for code, _ in answers} == {grpc.StatusCode.INVALID_ARGUMENT}
+        assert "Cannot concatenate tensors that have different data types. Got " in answers[0][1]
+
+
+def test_an_empty_tensor_of_any_width_makes_no_other_that_wide(batching):
+    server = batching(
+        "max_batch_size { value: 2 } batch_timeout_micros { value: 1000000 } pad_variable_length_inputs: true"
+    )
+    answers = predict_together(server, "rowsum", np.ones((1, 1), np.float32), np.ones((0, 2**40), np.float32))
+    assert (
+        answers == [(grpc.StatusCode.RESOURCE_EXHAUSTED, "the reference server pads by 1073741824 bytes at most")] * 2
+    )
+
+
+# Of one tensor: its name and the types that its model takes.
+HOSTILE = {"plus": ("x", np.float32), "busy": ("rounds", np.int32), "rowsum": ("x", np.float32)}
+
+
+def hostile_tensor(choose, dtype):
+    if choose.random() < 0.2:
+        dtype = choose.choice([np.float32, np.float64, np.int8, np.complex64, np.bool_, object])
+    shape = [choose.choice([0, 1, 2, 3, 9]) for _ in range(choose.choice([0, 1, 1, 1, 2, 2, 3]))]
+    shape = choose.choice([shape, shape, shape, [1] * 33, [1] * 64, [0, 2**40], [2**40, 0]])
+    return np.full(shape, b"1" if dtype is object else 1, dtype)
+
+
+def send_hostile(server, seed):
+    """The codes of 60 requests, some of which are not waited for."""
+    choose = random.Random(seed)
+    codes = set()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for _ in range(60):
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = choose.choice(sorted(HOSTILE))
+            name, dtype = HOSTILE[request.model_spec.name]
+            request.inputs[name].CopyFrom(tensors.to_proto(hostile_tensor(choose, dtype), choose.random() < 0.5))
+            codes.add(stub.Predict.future(request, timeout=choose.choice([0.002, 0.05, harness.PATIENCE])).code())
+    return codes
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "allowed_batch_sizes: 4 allowed_batch_sizes: 8 pad_variable_length_inputs: true",
+        "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 3 }",
+    ],
+)
+def test_nothing_that_clients_send_ends_it_while_models_come_and_go(batching, models, more):
+    server = batching(f"max_batch_size {{ value: 8 }} num_batch_threads {{ value: 3 }} {more}", "--grpc_max_threads=40")
+    stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
+    with ThreadPoolExecutor(6) as pool:
+        clients = [pool.submit(send_hostile, server, seed) for seed in range(6)]
+        for name in itertools.cycle(sorted(HOSTILE)):
+            request = model_management_pb2.ReloadConfigRequest()
+            for kept in sorted(HOSTILE.keys() - {name}):
+                request.config.model_config_list.config.add(
+                    name=kept, base_path=str(models / kept), model_platform="tensorflow"
+                )
+            assert stub.HandleReloadConfigRequest(request, timeout=harness.PATIENCE).status.error_code == 0
+            if all(client.done() for client in clients):
+                break
+    codes = set().union(*(client.result() for client in clients))
+    assert grpc.StatusCode.OK in codes
+    assert not codes & {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED}
+    assert server.process.poll() is None
+    assert "Traceback" not in server.log()
 
 
 def test_the_pool_has_the_threads_and_the_name_that_the_file_gives(batching):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfs_reference import log, metrics, process
+from tfs_reference import log, metrics, process, tensors
 from tfs_reference.servable import Runner
 from tfs_reference.status import StatusError, failed_precondition, invalid_argument, of_exception
 
@@ -328,7 +329,9 @@ class BatchingSession:
             arrays = [piece.task.feeds[name][piece.start : piece.stop] for piece in batch.pieces]
             if len(arrays) > 1:
                 arrays = self._same_shapes(name, arrays)
+                _check_types(arrays)
             if padding:  # repeat a row that is known to be valid
+                _check_fill(padding * arrays[-1][:1].nbytes)
                 arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
             merged[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return merged
@@ -342,11 +345,30 @@ class BatchingSession:
                 "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name "
                 "have equal dimensions starting with the first dim."
             )
-        widest = np.max([array.shape[1:] for array in arrays], axis=0)
+        widest = [max(sizes) for sizes in zip(*(array.shape[1:] for array in arrays))]
+        rows = sum(len(array) for array in arrays)
+        _check_fill(rows * math.prod(widest) * arrays[0].itemsize - sum(array.nbytes for array in arrays))
         return [_padded(array, widest) for array in arrays]
 
 
-def _padded(array: np.ndarray, widest: np.ndarray) -> np.ndarray:
+def _check_types(arrays: list[np.ndarray]) -> None:
+    """NumPy would find a type that holds all; raises INVALID_ARGUMENT as upstream's tensor::Concat."""
+    first = arrays[0]
+    other = next((array for array in arrays if array.dtype != first.dtype), first)
+    if other is not first:
+        names = [tensors.type_name(tensors.type_of(array)) for array in (first, other)]
+        raise invalid_argument(
+            f"Cannot concatenate tensors that have different data types. Got {names[0]} and {names[1]}."
+        )
+
+
+def _check_fill(added: int) -> None:
+    """An empty tensor may name any width, and others would be padded to it."""
+    if added > tensors.MAX_FILL_BYTES:
+        raise StatusError("RESOURCE_EXHAUSTED", f"the reference server pads by {tensors.MAX_FILL_BYTES} bytes at most")
+
+
+def _padded(array: np.ndarray, widest: list[int]) -> np.ndarray:
     missing = [(0, 0)] + [(0, int(wide - size)) for wide, size in zip(widest, array.shape[1:])]
     filler = b"" if array.dtype == object else 0
     return np.pad(array, missing, constant_values=filler)
