@@ -105,12 +105,17 @@ def test_a_broken_copy_that_is_mended_under_the_same_number_serves(site, main, a
 
 def test_without_a_record_of_the_plan_what_is_new_goes_and_what_serves_goes_on(site, host, main, archive, with_second):
     broken = archive("broken", BROKEN)
+    # A share of the CPUs that is the same beside another instance: nothing of the new one concerns it.
+    instances = [{"name": "main", "models": ["digits"], "cpus": 1}]
+    run = site(tfserving_instances=instances)
+    assert run.status == 0, run.output
+    pid = main.pid
     host.check_output("mv /etc/tfserving/plan.json /root/plan.json")
-    instances = [{"name": "main", "models": ["digits"]}, {"name": "extra", "models": ["third"]}]
+    instances.append({"name": "extra", "models": ["third"], "cpus": 1})
     run = site(**with_second(model("third", 1, broken)), tfserving_instances=instances)
     host.check_output("mv /root/plan.json /etc/tfserving/plan.json")
     assert run.status != 0
-    # Its CPUs were halved for the new one, so it was restarted, and again on the way back.
+    assert main.pid == pid
     assert main.states("digits") == {"1": "AVAILABLE"}
     assert host.run("systemctl is-active tfserving@extra.service").stdout.strip() != "active"
     assert not host.file("/etc/tfserving/extra").exists
