@@ -47,9 +47,8 @@ test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenari
 	@$(LAB) test driver
 	@LAB_SUITE=trixie $(LAB) test driver
 
-fuzz: ## Plans 50,000 inventories at random: each is planned and read back, or refused in one sentence
-	@$(LAB) venv
-	@.venv/bin/python tools/fuzz_inventories.py
+fuzz: ## Plans 50,000 inventories at random, or make fuzz FUZZ="--inventories 1000 --seed 1"
+	@$(LAB) fuzz -- "$(FUZZ)"
 
 bench: ## Runs the benchmarks, or one: make bench NAME=...
 	@$(LAB) bench $(NAME)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,6 +162,13 @@ def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         stages.show(title, run)
 
 
+def _fuzz(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "venv", "runtime")
+    command = [lab.python, lab.root / "tools" / "fuzz_inventories.py", *shlex.split(options.options)]
+    environ = {**environment.ansible(lab), "LAB_RUNTIME": str(lab.runtime)}
+    stages.show("fuzz", lambda: openly(command, environ, lab.root))
+
+
 def _lock(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
     _prepare(lab, stages, "venv")
     stages.run("lock", lambda: locking.lock(lab))
@@ -193,4 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = commands.add_parser("bench", help="the benchmarks in lab/bench/")
     benchmark.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
     benchmark.set_defaults(command=_bench)
+    fuzz = commands.add_parser("fuzz", help="inventories at random (tools/fuzz_inventories.py)")
+    fuzz.add_argument("options", nargs="?", default="", help="for the program: ' --inventories 1000 --seed 1'")
+    fuzz.set_defaults(command=_fuzz)
     return parser
