@@ -62,7 +62,7 @@ def partition(topology: Mapping[str, Any], plan: Mapping[str, Any], extra_slices
 
 def _refuse_other_units(extra_slices: Sequence[str]) -> None:
     for name in extra_slices:
-        if not re.fullmatch(r"[a-z0-9_]+\.slice", name) or name in (SERVING_UNIT, *HOUSEKEEPING_UNITS):
+        if not re.fullmatch(r"[a-z0-9_]{1,64}\.slice", name) or name in (SERVING_UNIT, *HOUSEKEEPING_UNITS):
             remedy = "name a slice directly below the root, such as kubepods.slice"
             raise WishError("cpu_partition_extra_slices", f"{quoted(name)} is none to keep away from serving", remedy)
 

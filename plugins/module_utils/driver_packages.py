@@ -8,6 +8,7 @@ here yet: `driver_table.system` refuses it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ DEFAULTS: dict[str, Any] = {
     "modules": "dkms",
     "fabric_manager": False,
 }
+
+_BRANCH = re.compile(r"[1-9][0-9]{1,3}")
+_VERSION = re.compile(r"[1-9][0-9]{1,3}(\.[0-9]{1,4}){1,3}([-+~][A-Za-z0-9.+~-]{1,64})?")
 
 # apt's own words: a priority above 1000 goes back to an older version as well, a negative one is never installed.
 PIN_WANTED = 1001
@@ -125,10 +129,22 @@ def _checked(wish: Mapping[str, Any]) -> dict[str, Any]:
         if asked[key] not in choices:
             hint = nearest(asked[key], choices) or f"choose one of {', '.join(choices)}"
             raise WishError(f"{VARIABLE}{key}", f"is {described(asked[key])}", hint)
-    if asked["branch"] != "auto" and not str(asked["branch"]).isdecimal():
-        problem = f"is {described(asked['branch'])}"
-        raise WishError(f"{VARIABLE}branch", problem, "give the number before the first point of the version, or auto")
+    check_branch(f"{VARIABLE}branch", asked["branch"])
+    check_version(f"{VARIABLE}version", asked["version"])
     return {**asked, "version": str(asked["version"] or "")}
+
+
+def check_branch(path: str, value: Any) -> None:
+    """Raise WishError for what is no branch of the driver."""
+    if isinstance(value, bool) or (value != "auto" and not _BRANCH.fullmatch(str(value))):
+        problem = f"is {described(value)}"
+        raise WishError(path, problem, "give the number before the first point of the version, or auto")
+
+
+def check_version(path: str, value: Any) -> None:
+    """Raise WishError for what is no version of the driver; none at all stands for the branch's newest."""
+    if value not in ("", None) and not (isinstance(value, str) and _VERSION.fullmatch(value)):
+        raise WishError(path, f"is {described(value)}", "write it in quotes, as in 580.95.05, or leave it empty")
 
 
 def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[dict[str, Any]]:

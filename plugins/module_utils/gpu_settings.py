@@ -7,11 +7,19 @@ Pure functions; `nvidia_gpu_settings` asks and runs. The commands are those of h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    LONGEST_NAME,
+    WishError,
+    described,
+    is_shown,
+    nearest,
+    quoted,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
 
 PATH = "nvidia_driver_gpu_settings"
@@ -22,6 +30,9 @@ CLOCKS = {
     "graphics_clock_mhz": ("--lock-gpu-clocks", "--reset-gpu-clocks"),
     "memory_clock_mhz": ("--lock-memory-clocks", "--reset-memory-clocks"),
 }
+
+# Watts and MHz; no GPU comes near.
+MOST = 100_000
 
 # What is asked of each GPU.
 FIELDS = (
@@ -56,18 +67,44 @@ class Change(NamedTuple):
 def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Wish]]:
     """Return the settings by GPU (UUID) and key; later entries win over earlier ones. Raises WishError."""
     found: dict[str, dict[str, Wish]] = {str(gpu["uuid"]): {} for gpu in gpus}
+    for path, entry, values in _read(settings):
+        for gpu in _selected(path, entry.get("gpus", "all"), gpus):
+            found[str(gpu["uuid"])] |= {key: Wish(key, value, f"{path}.{key}") for key, value in values.items()}
+    return found
+
+
+def check(path: str, settings: Any) -> None:
+    """Raise WishError for what is wrong whatever the GPUs are."""
+    if not isinstance(settings, (list, tuple)):
+        raise WishError(path, f"is {described(settings)}", "give a list of mappings")
+    for _each in _read(settings):
+        pass
+
+
+def _read(settings: Sequence[Any]) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
+    """Yield each entry with its path, and its settings in their one form."""
     for position, entry in enumerate(settings):
         path = f"{PATH}[{position}]"
         if not isinstance(entry, Mapping):
             raise WishError(path, f"is {described(entry)}", f"give a mapping of {', '.join(KEYS)}")
         for key in entry:
             if key not in KEYS:
-                raise WishError(f"{path}.{key}", "is not a setting of a GPU", nearest(key, KEYS) or "remove it")
-        for gpu in _selected(path, entry.get("gpus", "all"), gpus):
-            for key, value in entry.items():
-                if key != "gpus":
-                    found[str(gpu["uuid"])][key] = Wish(key, _checked(f"{path}.{key}", key, value), f"{path}.{key}")
-    return found
+                raise _unknown(path, key)
+        _check_names(f"{path}.gpus", entry.get("gpus", "all"))
+        yield path, entry, {key: _checked(f"{path}.{key}", key, each) for key, each in entry.items() if key != "gpus"}
+
+
+def _unknown(path: str, key: object) -> WishError:
+    guess = nearest(key, KEYS)
+    if not guess and not is_shown(key):
+        return WishError(path, "holds a key that is no setting of a GPU", f"the keys are {', '.join(KEYS)}")
+    return WishError(f"{path}.{key}", "is not a setting of a GPU", guess or "remove it")
+
+
+def _check_names(path: str, wanted: Any) -> None:
+    for each in wanted if isinstance(wanted, list) else [wanted]:
+        if isinstance(each, (bool, float)) or not isinstance(each, (int, str)) or len(str(each)) > LONGEST_NAME:
+            raise WishError(path, f"names {described(each)}", "give indexes, UUIDs or names of GPUs, or all")
 
 
 def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -79,7 +116,8 @@ def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list
         matching = [gpu for gpu in gpus if str(each) in (gpu["index"], gpu["uuid"]) or fnmatch(gpu["name"], str(each))]
         if not matching:
             there = ", ".join(f"{gpu['index']} ({gpu['name']})" for gpu in gpus)
-            raise WishError(f"{path}.gpus", f"names {each!r}, and the host has {there}", "choose among those, or all")
+            named = each if fields.is_whole(each) else quoted(each)
+            raise WishError(f"{path}.gpus", f"names {named}, and the host has {there}", "choose among those, or all")
         chosen += [gpu for gpu in matching if gpu not in chosen]
     return chosen
 
@@ -91,17 +129,18 @@ def _checked(path: str, key: str, value: Any) -> Any:
             return value
         raise WishError(path, f"is {described(value)}", "give true or false")
     if key == "compute_mode":
-        if value in MODES:
+        if isinstance(value, str) and value in MODES:
             return value
         raise WishError(path, f"is {described(value)}", nearest(value, MODES) or f"choose one of {', '.join(MODES)}")
     values = value if isinstance(value, list) else [value]
-    if not all(isinstance(each, int) and not isinstance(each, bool) and each > 0 for each in values):
+    if not values or not all(fields.is_whole(each) and 0 < each <= MOST for each in values):
         raise WishError(path, f"is {described(value)}", "give a whole number" + (" or two" if key in CLOCKS else ""))
     if key == "power_limit_w":
         return values[0] if len(values) == 1 else _not_one(path)
     low, high = (values[0], values[-1])
     if len(values) > 2 or low > high:
-        raise WishError(path, f"is {values}", "give one clock, or the lowest and the highest")
+        problem = f"is {values}" if len(values) == 2 else f"holds {len(values)} values"
+        raise WishError(path, problem, "give one clock, or the lowest and the highest")
     return [low, high]
 
 

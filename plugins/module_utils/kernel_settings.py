@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_sysctls
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_sysctls import Setting
 
@@ -28,8 +29,14 @@ KEEP = "keep"
 
 OVERRIDES = ("sysctl", "modules", "thp", "governor", "energy_preference", "cpu_latency_us")
 
-# Dots between the parts, or slashes where a part holds dots itself (net/ipv4/conf/eth0.100/rp_filter).
-_NAME = re.compile(r"[\w:@-]+(?:(?:\.[\w:@-]+)+|(?:/[\w:@.-]+)+)", re.ASCII)
+# Dots between the parts, or slashes where a part holds dots itself (net/ipv4/conf/eth0.100/rp_filter). A dash in front
+# would have systemd-sysctl pass over what fails.
+_NAME = re.compile(r"\w[\w:@-]*(?:(?:\.[\w:@-]+)+|(?:/[\w:@.-]+)+)", re.ASCII)
+_LONGEST_NAME = 255
+_MODULE = re.compile(r"\w[\w-]{0,55}", re.ASCII)
+# The kernel's own bound for the name of a congestion control (TCP_CA_NAME_MAX).
+_CONTROL = re.compile(r"\w[\w-]{0,14}", re.ASCII)
+CONTROL = "net.ipv4.tcp_congestion_control"
 
 
 def settings(
@@ -54,7 +61,10 @@ def settings(
         if key not in OVERRIDES:
             raise WishError(f"kernel_tuning_{key}", "is not a setting of the kernel's tuning", nearest(key, OVERRIDES))
     wanted = _wanted_sysctls(asked.get("sysctl", {}))
-    control = wanted.get("net.ipv4.tcp_congestion_control")
+    control = wanted.get(CONTROL)
+    if control is not None and not _CONTROL.fullmatch(control):
+        problem = "cannot name a congestion control, which is a module of the kernel too"
+        raise WishError(f"kernel_tuning_sysctl.{CONTROL}", problem, "write it as in bbr")
     planned = [*kernel_sysctls.network(topology, ports), *kernel_sysctls.memory(topology)]
     planned += kernel_sysctls.undisturbed(topology) if pinned else []
     planned += kernel_sysctls.beside(control)
@@ -107,7 +117,7 @@ def _wanted_sysctls(given: Any) -> dict[str, str | None]:
         raise WishError(path, f"is {described(given)}", "give a mapping of names to values")
     result: dict[str, str | None] = {}
     for name, value in given.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > _LONGEST_NAME:
             raise WishError(
                 path, f"{described(name)} is not the name of a setting", "write it as in net.core.somaxconn"
             )
@@ -122,7 +132,7 @@ def _sysctl_value(path: str, value: Any) -> str | None:
         raise WishError(path, f"is {described(value)}", f"give {int(value)}")
     if not isinstance(value, (int, str)) or not str(value).strip() or "\n" in str(value).strip():
         raise WishError(path, f"is {described(value)}", "give a number or a line of text, or null to leave it alone")
-    return " ".join(str(value).split())
+    return fields.one_line(path, " ".join(str(value).split()))
 
 
 def _unfamiliar(wanted: Mapping[str, str | None], planned: Iterable[Setting]) -> list[str]:
@@ -143,7 +153,7 @@ def _modules(given: Any, congestion_control: str | None) -> list[dict[str, str]]
     if not isinstance(given, (list, tuple)):
         raise WishError(path, f"is {described(given)}", "give a list of names of kernel modules")
     for name in given:
-        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name, re.ASCII):
+        if not isinstance(name, str) or not _MODULE.fullmatch(name):
             raise WishError(path, f"{described(name)} is not the name of a kernel module", "write it as in tcp_bbr")
     found = [{"name": name, "reason": "(override) asked for", "source": path} for name in given]
     # Both are built into every kernel.
@@ -177,7 +187,7 @@ def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     governor = asked.get("governor", "performance")
     preference = asked.get("energy_preference", KEEP)
     for name, value in (("governor", governor), ("energy_preference", preference)):
-        if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_]+", value):
+        if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_]{1,40}", value):
             raise WishError(f"kernel_tuning_{name}", f"is {described(value)}", f"give its name, or {KEEP}")
     if preference != KEEP and governor == "performance":
         problem = "has no effect beside kernel_tuning_governor: performance, under which drivers take no preference"
@@ -201,12 +211,12 @@ def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _idle(topology: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    limit = asked.get("cpu_latency_us")
+    limit = fields.decimal(asked.get("cpu_latency_us"))
     if limit is None:
         # Waking from the deepest states takes some hundred microseconds, against milliseconds of a request, and a
         # sleeping core leaves its power to its neighbours' turbo.
         return []
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+    if not fields.is_whole(limit) or not 1 <= limit < 2**31:
         raise WishError("kernel_tuning_cpu_latency_us", f"is {described(limit)}", "give microseconds, or leave it out")
     cpus = [cpu["id"] for cpu in topology["cpus"] if cpu["online"]]
     where = "{" + ",".join(map(str, cpus)) + "}" if len(cpus) > 1 else str(cpus[0])

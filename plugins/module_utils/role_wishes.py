@@ -11,7 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, web_address, wish_bounds
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
+    driver_packages,
+    gpu_settings,
+    web_address,
+    wish_bounds,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -19,6 +25,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Re
 _UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
 _MIRROR = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
 _APT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~-]{0,127}")
+# By name or number, as chown takes them; and modes as chmod does. An unquoted 0644 is the number 420 to YAML.
+_OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|0|[1-9][0-9]{0,9}")
+_MODE = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(,[ugoa]*[-+=][rwxXst]*){0,8}")
+_GEOMETRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FINGERPRINT = re.compile(r"(0[xX])?[0-9A-Fa-f ]{40,60}")
 
 
@@ -85,6 +95,21 @@ def _mirror(path: str, value: Any) -> str:
     return _matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value)
 
 
+def _mig(path: str, value: Any) -> None:
+    """Check a geometry of MIG: its name becomes an argument, and the devices a file of mig-parted's."""
+    value = fields.mapping(path, value)
+    unknown = [key for key in value if key not in ("name", "devices")]
+    if unknown:
+        raise fields.unknown_key(path, unknown[0], "a geometry", ("name", "devices"))
+    name, devices = value.get("name"), value.get("devices")
+    if value and not (name and devices):
+        raise WishError(path, "lacks its name or its devices", "give both, or leave it empty")
+    if value:
+        _matching(_GEOMETRY, "use letters, digits and . _ -, in quotes")(f"{path}.name", name)
+        if not isinstance(devices, (list, tuple)) or not all(isinstance(each, Mapping) for each in devices):
+            raise WishError(f"{path}.devices", f"is {kind(devices)}", "give a list of mappings, as mig-parted knows it")
+
+
 _WORD = _matching(_APT_WORD, "use letters, digits and . _ / + ~ -")
 
 CHECKS: dict[str, fields.Check] = {
@@ -102,12 +127,20 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_apt_key_url": key_source,
     "tfserving_apt_key_fingerprint": _matching(_FINGERPRINT, "give its 40 hexadecimal digits"),
     "tfserving_apt_key_warn_days": fields.whole(0, 3650, "days"),
+    "model_repository_owner": _matching(_OWNER, "name an account, or its number in quotes"),
+    "model_repository_group": _matching(_OWNER, "name a group, or its number in quotes"),
+    "model_repository_directory_mode": _matching(_MODE, "write it in quotes, as in '0755'"),
+    "model_repository_file_mode": _matching(_MODE, "write it in quotes, as in '0644'"),
+    "jemalloc_package": _WORD,
     "model_repository_download_timeout": fields.whole(1, 86_400, "seconds"),
     "model_repository_min_free_mb": fields.whole(0, 10**9, "MiB"),
     "nvidia_driver_repository_uri": _optional(repository),
     "nvidia_driver_key_url": _optional(key_source),
     "nvidia_driver_key_fingerprint": _optional(_matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
-    "nvidia_driver_version": _optional(_WORD),
+    "nvidia_driver_branch": driver_packages.check_branch,
+    "nvidia_driver_version": driver_packages.check_version,
+    "nvidia_driver_gpu_settings": gpu_settings.check,
+    "nvidia_driver_mig": _mig,
     "nvidia_driver_kernel": _WORD,
     "nvidia_driver_clients": _each(_matching(_UNIT, "name a unit, or a pattern of units")),
     "nvidia_driver_reboot_timeout": fields.whole(1, 86_400, "seconds"),
@@ -116,10 +149,6 @@ CHECKS: dict[str, fields.Check] = {
     "cpu_partition_reboot_timeout": fields.whole(1, 86_400, "seconds"),
     "host_plan_gpu_pci_vendors": _each(_matching(re.compile(r"0x[0-9a-f]{4}"), "write a PCI vendor as 0x10de")),
 }
-
-
-# What ansible-core takes for a truth, in any case.
-TRUTHS = {"y", "yes", "on", "1", "true", "t", "1.0", "n", "no", "off", "0", "false", "f", "0.0"}
 
 
 def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -147,9 +176,17 @@ def _kind_check(option: Mapping[str, Any]) -> fields.Check:
         remedy = _misfit(option, value)
         if remedy:
             raise WishError(path, f"is {kind(value)}", remedy)
+        entries = value if option.get("type") == "list" else ()
+        for number, entry in enumerate(entries):
+            checked_entry(f"{path}[{number}]", entry)
         choices = option.get("choices")
         if choices and option.get("type") == "str" and str(value) not in choices:
             fields.one_of(*choices)(path, value)
+
+    def checked_entry(path: str, entry: Any) -> None:
+        wanted, choices = option.get("elements"), option.get("choices")
+        if wanted != "dict":
+            _kind_check({"type": wanted, "choices": choices})(path, entry)
 
     return checked
 
@@ -163,8 +200,9 @@ def _misfit(option: Mapping[str, Any], value: Any) -> str:
         return "give each entry as a mapping"
     if wanted == "dict" and not isinstance(value, Mapping):
         return "give a mapping of names to values"
-    if wanted == "bool" and not isinstance(value, bool) and str(value).lower() not in TRUTHS:
-        return "give true or false"
+    # Conditions take no text for a truth, and templates take 'no' for one.
+    if wanted == "bool" and not isinstance(value, bool):
+        return "give true or false without quotes, and on a command line as JSON: -e '{\"name\": true}'"
     if wanted == "int" and not fields.is_whole(fields.decimal(value)):
         return "give a whole number in plain decimal digits"
     if wanted in ("str", "path") and isinstance(value, (bool, Mapping, list, tuple)):

@@ -15,11 +15,11 @@ import pickle
 import re
 from collections.abc import Iterator
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.tfserving.fleet.plugins.filter.environment_line import environment_file_line
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
     driver_packages,
@@ -27,20 +27,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     plan_secrets,
     registry_logins,
     role_wishes,
-    server_flags,
-    text_proto,
     tls_pair,
+    wish_fields,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan_report import groups, page
 from ansible_collections.tfserving.fleet.plugins.module_utils.plan_report import text as report_text
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
 from hypothesis import strategies as st
+from inventory_files import SECRET_FILES, Host, ViolationError, files
 from planner_cases import KEY, box
-from unit_cases import rendered
+from test_tls_pair import pair
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = ROOT / "roles/tfserving/templates/host/etc/systemd/system"
 # No name, version or choice has such a sign, so that wherever this turns up, something was repeated that may be secret.
 CANARY = "S3cr3t!Canary"
 DIGEST = "3f" * 32
@@ -115,6 +114,18 @@ def base() -> dict[str, Any]:
     base["kernel_tuning_sysctl"] = {"net.core.somaxconn": 4096, "vm.swappiness": None}
     base["host_plan_policy"] = {"poll_seconds": 5, "metrics_path": "/metrics", "memory": {"process_mb": 300}}
     base["model_repository_headers"] = {"X-Token": CANARY}
+    base["tfserving_tls_certificate"], base["tfserving_tls_key"] = pair()
+    base["tfserving_tls_client_ca"] = base["tfserving_tls_certificate"]
+    base["tfserving_allow_to"] = ["198.51.100.0/24", "2001:db8::/32"]
+    base["kernel_tuning_modules"] = ["tcp_bbr"]
+    base["kernel_tuning_cpu_latency_us"] = 50
+    base["cpu_partition_extra_slices"] = ["kubepods.slice"]
+    base["cpu_partition_boot"] = ["managed_irq", "nohz_full"]
+    base["nvidia_driver_gpu_settings"] = [{"gpus": "all", "power_limit_w": 400, "graphics_clock_mhz": [600, 1500]}]
+    base["nvidia_driver_mig"] = {
+        "name": "halves",
+        "devices": [{"devices": [0, 1], "mig-enabled": True, "mig-devices": {"3g.40gb": 2}}],
+    }
     return base
 
 
@@ -139,7 +150,7 @@ ODD: list[Any] = [
     -0.0, 0.5, float("nan"), float("inf"), "", " ", "0", "1", "010", "1e3", "+1", " 1 ", "1_000", "\u0661", "abc",
     "true", "True", "yes", "auto", "keep", "a b", "a/b", "a:b", "../x", "/", "//", "/a/../b", "/a b", "/50%",
     "/a:b", "/a\\", "$HOME", "%n", "a\nb", "a\rb", "\x1b[2J", "a\0b", "\ud800", "\u2028", "\u202e", "na\u00efve",
-    "\u6a21\u578b",
+    "\u6a21\u578b", "9" * 5000, "580.", "a: b", "- a", "#", "*", "=x", "\x85", "</title><script>", "localhost", "any",
     "x" * 300, "x" * 5000, "x" * 70_000, "/" + "a/" * 600, "https://[::1/x", "https://h:abc/x", "http://",
     "ftp://h/x", "file:///etc/passwd", "{version}", "{x}", "a\nExecStartPre=+/bin/touch /pwned", "';\"`", "{{ x }}",
     "10.0.0.0/8", "fe80::1%eth0", "10.0.0.0/255.0.0.0", "::ffff:1.2.3.4", [], {}, [[]], [{}], [None], [1, 1],
@@ -178,7 +189,9 @@ KEYS = [
     True,
     "a\nb",
 ]
-OPERATIONS = ("odd", "odd", "odd", "odd", "secret", "secret", "delete", "key", "wrap", "copy", "text")
+OPERATIONS = (
+    "odd", "odd", "odd", "odd", "secret", "secret", "delete", "key", "wrap", "copy", "text", "fit", "fit", "fit", "fit",
+)  # fmt: skip
 
 Place = tuple[Any, ...]
 
@@ -222,10 +235,30 @@ def _bend(draw: st.DrawFn, variables: dict[str, Any]) -> None:
         parent[place[-1]] = draw(st.sampled_from([[value], {"a": value}, [value, value], (value,)]))
     elif operation == "copy":
         parent[place[-1]] = _own(_at(base(), draw(st.sampled_from(_base_places()))))
+    elif operation == "fit":
+        parent[place[-1]] = draw(st.sampled_from(_fitting(place, value)))
     elif operation == "text":
         parent[place[-1]] = draw(st.text(max_size=20)) if draw(st.booleans()) else _as_text(value)
     else:
         parent[place[-1]] = _own(draw(st.sampled_from(SECRETS if operation == "secret" else ODD)))
+
+
+def _fitting(place: Place, value: Any) -> list[Any]:
+    """Return what could stand there as well: most of it is planned."""
+    choices = _options().get(place[0], {}).get("choices") if len(place) < 3 else None
+    if choices:
+        return [*choices] if len(place) > 1 or not isinstance(value, list) else [[each] for each in choices]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, max(value - 1, 1), value * 2, 1, str(value)]
+    if isinstance(value, str):
+        return [f"{value}x", value[:-1], value.upper(), value.replace(".", "-"), f"{value}/{{version}}"]
+    if isinstance(value, list) and value:
+        return [value[:1], value[1:], value[::-1], [*value, *_own(value)]]
+    if isinstance(value, dict) and value:
+        return [{key: each for key, each in value.items() if key != left_out} for left_out in value]
+    return [value]
 
 
 def _own(value: Any) -> Any:
@@ -251,12 +284,13 @@ def _pickled() -> bytes:
 
 @st.composite
 def inventories(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw the variables of a host, bent in one to four places."""
+    """Draw the variables of a host, bent in up to four places, mostly in one: it is planned more often then."""
     variables = pickle.loads(_pickled())
     variables["tfserving_install_method"] = draw(st.sampled_from(["image", "image", "archive", "apt"]))
+    variables["tfserving_address_rules"] = draw(st.sampled_from(["systemd", "nftables"]))
     if variables["tfserving_install_method"] == "apt":
         del variables["tfserving_instances"][0]["gpus"]
-    for _each in range(draw(st.integers(0, 4))):
+    for _each in range(draw(st.sampled_from([0, 1, 1, 1, 1, 2, 2, 3, 4]))):
         _bend(draw, variables)
     return variables
 
@@ -267,18 +301,36 @@ MACHINES = [box(), box(2), box(2, cores=4, nodes_per_socket=2)]
 # What has to hold -----------------------------------------------------------------------------------------------------
 
 
-class ViolationError(AssertionError):
-    """What the fuzzer is there to find."""
+def outcome(
+    variables: dict[str, Any], topology: dict[str, Any], page_too: bool = False
+) -> tuple[str, dict[str, str]]:
+    """Return ``planned`` with the files of the host, or ``refused`` with nothing. Anything else raises.
 
-
-def outcome(variables: dict[str, Any], topology: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return ``planned`` with the files of the host, or ``refused`` with nothing. Anything else raises."""
+    ``page_too`` has the plan's page drawn and read as well, which takes longer than all the rest.
+    """
     try:
-        files = _planned(variables, topology)
+        host = _planned(variables, topology)
     except WishError as refusal:
         _check_refusal(refusal)
         return "refused", {}
-    return "planned", files
+    secret = [] if _shows_canary(variables) else [CANARY]
+    secret += _key_lines(host.value("tfserving_tls_key"))
+    _check_plan(host.plan, topology, secret, page_too)
+    laid_down = files(host)
+    for name, text in laid_down.items():
+        _refuse_secrets(name, "" if name.endswith(SECRET_FILES) else text, secret)
+    return "planned", laid_down
+
+
+def _key_lines(key: str) -> list[str]:
+    """Return the lines of a private key, of which none may turn up anywhere."""
+    return [line for line in key.splitlines() if line and "-----" not in line]
+
+
+def _refuse_secrets(name: str, text: str, secret: list[str]) -> None:
+    for each in secret:
+        if each in text:
+            raise ViolationError(f"{name} shows a secret: {text[max(0, text.index(each) - 200) :][:300]}")
 
 
 def _check_refusal(refusal: WishError) -> None:
@@ -292,34 +344,40 @@ def _check_refusal(refusal: WishError) -> None:
             raise ViolationError(f"a sentence of {len(sentence)} characters")
 
 
-def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> dict[str, str]:
+def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> Host:
     def value(name: str) -> Any:
         found = variables.get(name)
-        return _documented().get(name) if found is None else found
+        return wish_fields.plain(_documented().get(name) if found is None else found)
 
     # As validate.yml and plan.yml of host_plan do, in their order.
     role_wishes.check({name: each for name, each in variables.items() if name in _documented()}, _options())
-    addresses = (value("tfserving_allow_from"), value("tfserving_rest_allow_from"))
-    address_rules.check(*addresses, value("tfserving_address_rules"))
+    address_rules.check(
+        value("tfserving_allow_from"),
+        value("tfserving_rest_allow_from"),
+        value("tfserving_address_rules"),
+        value("tfserving_allow_to"),
+    )
     certificate, key = value("tfserving_tls_certificate"), value("tfserving_tls_key")
     tls_pair.check(certificate, key, value("tfserving_tls_client_ca"))
     registry_logins.auths(value("tfserving_registry_credentials"))
+    policy = _policy(value, topology)
+    instances, models = value("tfserving_instances"), value("tfserving_models")
+    plan = host_plan(topology, instances, models, policy, KEY)
+    known = plan_secrets.secrets(instances, models, policy, KEY)
+    # As nvidia_driver does when its turn comes.
     wish = {
         key: value(f"nvidia_driver_{key}")
         for key in driver_packages.DEFAULTS
         if f"nvidia_driver_{key}" in _documented()
     }
-    driver_packages.resolve(wish, HOST, [])
-    gpu_settings.wishes(value("nvidia_driver_gpu_settings"), [])
-    policy = _policy(value)
-    instances, models = value("tfserving_instances"), value("tfserving_models")
-    plan = host_plan(topology, instances, models, policy, KEY)
-    known = plan_secrets.secrets(instances, models, policy, KEY)
-    _check_plan(plan, variables, topology)
-    return _files(plan, known, variables, value)
+    wish["fabric_manager"] = str(wish["fabric_manager"]).lower() == "true"
+    driver = driver_packages.resolve(wish, HOST, [])
+    gpus = [{**gpu, "index": str(number), "name": "NVIDIA H100"} for number, gpu in enumerate(topology["gpus"])]
+    gpu_settings.wishes(value("nvidia_driver_gpu_settings"), gpus)
+    return Host(plan, known, driver, gpus, value)
 
 
-def _policy(value: Any) -> dict[str, Any]:
+def _policy(value: Any, topology: dict[str, Any]) -> dict[str, Any]:
     kernel = {
         name.removeprefix("kernel_tuning_"): value(name)
         for name in _documented()
@@ -340,6 +398,8 @@ def _policy(value: Any) -> dict[str, Any]:
             "package": value("tfserving_apt_package"),
         },
         "tls": bool(value("tfserving_tls_certificate")),
+        "address_rules": value("tfserving_address_rules"),
+        "architecture": topology["architecture"],
         "paths": {"models": value("tfserving_model_root")},
         "kernel": kernel,
         "extra_slices": value("cpu_partition_extra_slices"),
@@ -371,127 +431,30 @@ def _shows_canary(value: Any, place: str = "") -> bool:
     return False
 
 
-def _check_plan(plan: dict[str, Any], variables: dict[str, Any], topology: dict[str, Any]) -> None:
+def _check_plan(plan: dict[str, Any], topology: dict[str, Any], secret: list[str], page_too: bool) -> None:
     text = json.dumps(plan, allow_nan=False)
     if json.loads(text) != plan:
         raise ViolationError("the plan does not survive JSON")
-    host = groups.read({"h": {"topology": topology, "plan": plan, "previous": plan}})
-    outputs = {"plan": text, "text": report_text.text(host)}
-    if not _shows_canary(variables):
-        for name, output in outputs.items():
-            if CANARY in output:
-                raise ViolationError(f"the {name} shows a secret: {output[max(0, output.index(CANARY) - 200) :][:300]}")
+    report = groups.read({"h": {"topology": topology, "plan": plan, "previous": plan}})
+    shown = report_text.text(report)
+    if re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown):
+        raise ViolationError("the plan's text acts on a terminal")
+    _refuse_secrets("the plan", text, secret)
+    _refuse_secrets("the plan's text", shown, secret)
+    if page_too:
+        drawn = page.page(groups.read({"h": {"topology": topology, "plan": plan, "previous": {}}}))
+        _refuse_secrets("the plan's page", drawn, secret)
+        _Page().feed(drawn)
 
 
-def page_of(plan: dict[str, Any], topology: dict[str, Any]) -> str:
-    """Return the page of a plan, which takes longer than all the rest."""
-    return page.page(groups.read({"h": {"topology": topology, "plan": plan, "previous": {}}}))
+class _Page(HTMLParser):
+    """Reads a page as a browser does, and objects to what the template does not have."""
 
-
-def _files(plan: dict[str, Any], known: dict[str, Any], variables: dict[str, Any], value: Any) -> dict[str, str]:
-    allow = value("tfserving_allow_from")
-    files: dict[str, str] = {}
-    files["tfserving@.service"] = rendered(
-        UNITS / "tfserving@.service.j2",
-        tfserving_allow_from=list(allow),
-        tfserving_open_files=value("tfserving_open_files"),
-        tfserving_group=value("tfserving_group"),
-        tfserving_address_rules=value("tfserving_address_rules"),
-    )
-    _check_unit(files["tfserving@.service"])
-    for instance in plan["instances"]:
-        name = instance["name"]
-        drop_in = rendered(UNITS / "tfserving@{instance}.service.d/10-plan.conf.j2", instance=instance)
-        _check_unit(drop_in)
-        _check_command(drop_in, instance)
-        files[f"tfserving@{name}.service.d/10-plan.conf"] = drop_in
-        health = rendered(UNITS / "tfserving-health@{instance}.service.d/10-plan.conf.j2", instance=instance)
-        _check_unit(health)
-        files[f"tfserving-health@{name}.service.d/10-plan.conf"] = health
-        for variable, each in plan_secrets.environment(instance, known).items():
-            _check_variable(environment_file_line(variable, each), variable, each)
-        _check_protos(instance)
-    if not _shows_canary(variables):
-        for name, text in files.items():
-            if CANARY in text:
-                raise ViolationError(f"{name} shows a secret")
-    return files
-
-
-_LINE = re.compile(r"\[[A-Z][a-z]+\]|[A-Z][A-Za-z]+=.*|")
-# Every directive that the templates and the plan write; a line of a user's would bring others.
-_DIRECTIVES = re.compile(r"^([A-Z][A-Za-z]+)=", re.MULTILINE)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if f"<{tag.lower()}" not in _page_template() or any(name.startswith("on") for name, _value in attrs):
+            raise ViolationError(f"the plan's page has a tag that nobody wrote: {tag} {attrs}")
 
 
 @cache
-def _known_directives() -> set[str]:
-    written = "\n".join(path.read_text() for path in UNITS.rglob("*.j2"))
-    planned = """
-        AllowedCPUs CPUAffinity NUMAPolicy NUMAMask AllowedMemoryNodes MemoryHigh MemoryMax PrivateDevices
-        DevicePolicy DeviceAllow RootDirectory MountAPIVFS BindReadOnlyPaths
-    """
-    return {*_DIRECTIVES.findall(written), *planned.split()}
-
-
-def _check_unit(text: str) -> None:
-    joined = re.sub(r"\\\n\s*", " ", text)
-    for line in joined.splitlines():
-        if not line.startswith("#") and not _LINE.fullmatch(line):
-            raise ViolationError(f"no line of a unit: {line!r}")
-    unknown = set(_DIRECTIVES.findall(joined)) - _known_directives()
-    if unknown or joined.count("\nExecStart=/") > 1 or re.search(r"^ExecStart\w+=.*pwned", joined, re.MULTILINE):
-        raise ViolationError(f"lines that nobody wrote: {unknown}")
-
-
-def _check_command(text: str, instance: dict[str, Any]) -> None:
-    joined = re.sub(r"\\\n\s*", " ", text)
-    line = re.findall(r"^ExecStart=(.+)$", joined, re.MULTILINE)[-1]
-    wanted = [instance["server"]["binary"], *server_flags.arguments(instance["flags"], instance["server"]["version"])]
-    if list(words(line)) != wanted:
-        raise ViolationError(f"the command line reads back otherwise: {line}")
-
-
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"'}
-
-
-def words(line: str) -> Iterator[str]:
-    """Read a line of words as systemd does."""
-    for found in re.finditer(r'"((?:[^"\\]|\\.)*)"|(\S+)', line):
-        if found[2] is not None:
-            yield found[2]
-            continue
-        text = re.sub(
-            r"\\x([0-9a-f]{2})|\\(.)", lambda each: chr(int(each[1], 16)) if each[1] else _ESCAPED[each[2]], found[1]
-        )
-        yield text.replace("%%", "%").replace("$$", "$")
-
-
-def _check_variable(line: str, name: str, value: str) -> None:
-    found = re.fullmatch(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\`$\n]|\\["\\`$])*)"', line)
-    if not found or found[1] != name or re.sub(r'\\(["\\`$])', r"\1", found[2]) != value:
-        raise ViolationError(f"a variable reads back otherwise: {name}")
-
-
-def _check_protos(instance: dict[str, Any]) -> None:
-    from google.protobuf import json_format, text_format
-    from real_protos import message_class
-
-    for message, data in (
-        ("ModelServerConfig", instance["model_config"]),
-        ("BatchingParameters", instance["batching"] or {}),
-        ("MonitoringConfig", instance["monitoring"]),
-    ):
-        text = text_proto.render(data, message)
-        read = text_format.Parse(text, message_class(message)())
-        shown = json_format.MessageToDict(read, preserving_proto_field_name=True)
-        if not _same(data, shown):
-            raise ViolationError(f"{message} reads back otherwise: {data} {shown}")
-
-
-def _same(wanted: Any, found: Any) -> bool:
-    """Compare plain data with what protobuf makes of it, which writes 64-bit numbers as text and leaves out zeros."""
-    if isinstance(wanted, dict):
-        return all(_same(each, (found or {}).get(key)) for key, each in wanted.items())
-    if isinstance(wanted, list):
-        return len(wanted) == len(found or []) and all(map(_same, wanted, found or []))
-    return found is None or str(found) == str(wanted) or found == wanted
+def _page_template() -> str:
+    return (ROOT / "templates/plan.html.j2").read_text().lower()

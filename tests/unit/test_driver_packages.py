@@ -338,6 +338,33 @@ REFUSALS = [
         {"branch": "latest"},
         "nvidia_driver_branch: is the string 'latest'; give the number before the first point of the version, or auto",
     ),
+    # Each of these ended in a traceback, or was taken for the number that it resembles.
+    *(
+        (
+            NOBLE,
+            [T4],
+            {"branch": branch},
+            f"nvidia_driver_branch: is {shown}; give the number before the first point of the version, or auto",
+        )
+        for branch, shown in (
+            ("9" * 5000, "a string"),
+            ("0570", "the string '0570'"),
+            ("\u0665\u0667\u0660", "a string"),
+        )
+    ),
+    *(
+        (
+            NOBLE,
+            [T4],
+            {"version": version},
+            f"nvidia_driver_version: is {shown}; write it in quotes, as in 580.95.05, or leave it empty",
+        )
+        for version, shown in (
+            ("abc", "the string 'abc'"),
+            ("x.1", "the string 'x.1'"),
+            (580.95, "the fraction 580.95"),
+        )
+    ),
     (NOBLE, [T4], {"flavour": "opne"}, "nvidia_driver_flavour: is the string 'opne'; did you mean 'open'?"),
     (
         NOBLE,

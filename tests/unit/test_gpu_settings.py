@@ -148,6 +148,45 @@ REFUSALS = [
         {},
         "nvidia_driver_gpu_settings[0].gpus: names 3, and the host has 0 (NVIDIA H200); choose among those, or all",
     ),
+    # What the fuzzer found: tracebacks, and sentences that repeat what may be a secret or are without end.
+    (
+        {"gpus": ["Bearer abc"], "ecc": True},
+        {},
+        "nvidia_driver_gpu_settings[0].gpus: names a string, and the host has 0 (NVIDIA H200); choose among those, or"
+        " all",
+    ),
+    (
+        {"gpus": [{}], "ecc": True},
+        {},
+        "nvidia_driver_gpu_settings[0].gpus: names a mapping; give indexes, UUIDs or names of GPUs, or all",
+    ),
+    (
+        {"TOKEN=abc": 1},
+        {},
+        "nvidia_driver_gpu_settings[0]: holds a key that is no setting of a GPU; the keys are gpus, power_limit_w,"
+        " graphics_clock_mhz, memory_clock_mhz, ecc, compute_mode",
+    ),
+    (
+        {"graphics_clock_mhz": []},
+        {},
+        "nvidia_driver_gpu_settings[0].graphics_clock_mhz: is a list; give a whole number or two",
+    ),
+    (
+        {"graphics_clock_mhz": list(range(900, 0, -1))},
+        {},
+        "nvidia_driver_gpu_settings[0].graphics_clock_mhz: holds 900 values; give one clock, or the lowest and the"
+        " highest",
+    ),
+    (
+        {"compute_mode": ["default"]},
+        {},
+        "nvidia_driver_gpu_settings[0].compute_mode: is a list; choose one of default, exclusive_process, prohibited",
+    ),
+    (
+        {"power_limit_w": 2**62},
+        {},
+        "nvidia_driver_gpu_settings[0].power_limit_w: is the number 4611686018427387904; give a whole number",
+    ),
 ]
 
 

@@ -150,6 +150,35 @@ def test_a_key_that_looks_like_a_slip_is_kept_and_warned_of():
             {"modules": ["a b"]},
             "kernel_tuning_modules: a string is not the name of a kernel module; write it as in tcp_bbr",
         ),
+        # What the fuzzer put into sysctl.d and modules-load.d.
+        (
+            {"sysctl": {"vm.swappiness": "\x1b[2J"}},
+            "kernel_tuning_sysctl.vm.swappiness: holds a line break or another control character;"
+            " give a text on one line",
+        ),
+        (
+            {"sysctl": {"-vm.swappiness": 1}},
+            "kernel_tuning_sysctl: the string '-vm.swappiness' is not the name of a setting;"
+            " write it as in net.core.somaxconn",
+        ),
+        (
+            {"sysctl": {"vm." + "x" * 300: 1}},
+            "kernel_tuning_sysctl: a string is not the name of a setting; write it as in net.core.somaxconn",
+        ),
+        (
+            {"sysctl": {"net.ipv4.tcp_congestion_control": "../bbr x"}},
+            "kernel_tuning_sysctl.net.ipv4.tcp_congestion_control: cannot name a congestion control, which is a module"
+            " of the kernel too; write it as in bbr",
+        ),
+        (
+            {"modules": ["--remove"]},
+            "kernel_tuning_modules: the string '--remove' is not the name of a kernel module; write it as in tcp_bbr",
+        ),
+        ({"governor": "x" * 70_000}, "kernel_tuning_governor: is a string; give its name, or keep"),
+        (
+            {"cpu_latency_us": 2**31},
+            "kernel_tuning_cpu_latency_us: is the number 2147483648; give microseconds, or leave it out",
+        ),
         ({"thpp": "never"}, "kernel_tuning_thpp: is not a setting of the kernel's tuning; did you mean 'thp'?"),
     ],
 )

@@ -373,6 +373,77 @@ def test_mirrors_and_repositories_may_be_of_the_host_itself():
         role_wishes.check({"nvidia_driver_repository_uri": "file:/opt/a b"})
 
 
+LISTED = {
+    "nvidia_driver_hold_kernel": {"type": "bool"},
+    "cpu_partition_boot": {"type": "list", "elements": "str", "choices": ["managed_irq", "nohz_full"]},
+}
+HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refusal"),
+    [
+        # A template takes the text 'no' for a truth, and a condition takes no text at all.
+        (
+            "nvidia_driver_hold_kernel",
+            "no",
+            "is a string; give true or false without quotes, and on a command line as JSON: -e '{\"name\": true}'",
+        ),
+        ("cpu_partition_boot", [f"{SECRET}!"], "[0]: is a string; choose one of managed_irq, nohz_full"),
+        ("cpu_partition_boot", ["nohz_ful"], "[0]: is the string 'nohz_ful'; did you mean 'nohz_full'?"),
+        ("cpu_partition_boot", [{SECRET: 1}], "[0]: is a mapping; give a text"),
+        ("nvidia_driver_mig", {"name": "halves"}, "lacks its name or its devices; give both, or leave it empty"),
+        ("nvidia_driver_mig", {**HALVES, "nam": 1}, "nam: is not a key of a geometry; did you mean 'name'?"),
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "name": "a: b"},
+            "name: is a string; use letters, digits and . _ -, in quotes",
+        ),
+        ("nvidia_driver_mig", {**HALVES, "name": 5}, "name: is the number 5; use letters, digits and . _ -, in quotes"),
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "devices": "all"},
+            "devices: is a string; give a list of mappings, as mig-parted knows it",
+        ),
+        ("nvidia_driver_gpu_settings", None, "is nothing; give a list of mappings"),
+        (
+            "nvidia_driver_version",
+            "abc",
+            "is the string 'abc'; write it in quotes, as in 580.95.05, or leave it empty",
+        ),
+        ("model_repository_owner", "a b", "is a string; name an account, or its number in quotes"),
+        # What YAML makes of an unquoted 0755.
+        ("model_repository_directory_mode", 493, "is the number 493; write it in quotes, as in '0755'"),
+        ("model_repository_file_mode", "rw-r--r--", "is the string 'rw-r--r--'; write it in quotes, as in '0644'"),
+        ("jemalloc_package", "a b", "is a string; use letters, digits and . _ / + ~ -"),
+    ],
+)
+def test_what_a_role_would_stumble_over_on_the_host_is_refused_before_any_host_is_changed(name, value, refusal):
+    with pytest.raises(WishError) as refused:
+        role_wishes.check({name: value}, LISTED)
+    sentence = str(refused.value)
+    assert sentence.startswith(name)
+    assert sentence[len(name) :].lstrip(".: ") == refusal
+    assert SECRET not in sentence
+
+
+def test_what_roles_take_passes():
+    role_wishes.check(
+        {
+            "nvidia_driver_hold_kernel": True,
+            "cpu_partition_boot": ["managed_irq"],
+            "nvidia_driver_mig": HALVES,
+            "nvidia_driver_branch": 580,
+            "nvidia_driver_version": "535.261.03-1~deb12u1",
+            "model_repository_owner": "0",
+            "model_repository_group": "model-servers",
+            "model_repository_directory_mode": "u=rwx,g=rx,o=",
+            "model_repository_file_mode": "0640",
+        },
+        LISTED,
+    )
+
+
 def test_bounds_name_the_place_and_never_the_value():
     with pytest.raises(WishError) as refused:
         wish_bounds.check("x", {"a": [{f"{SECRET}=1": float("nan")}]})

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import types
 from functools import cache
 from pathlib import Path
 
 import jinja2
-from ansible.plugins.filter.core import comment, get_hash
+from ansible.plugins.filter.core import comment, get_hash, to_json, to_nice_json, to_nice_yaml
 from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
+from ansible_collections.tfserving.fleet.plugins.filter.environment_line import environment_line
 from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
+from ansible_collections.tfserving.fleet.plugins.filter.instance_environment import instance_environment
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import server_flags
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_line import systemd_line
 from ansible_collections.tfserving.fleet.plugins.filter.systemd_quote import systemd_quote
+from ansible_collections.tfserving.fleet.plugins.filter.textproto import textproto
 from planner_cases import box, instance, plan
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -34,6 +38,13 @@ def flatten(values):
     return [each for value in values for each in (value if isinstance(value, list) else [value])]
 
 
+def drawn_out(value):
+    """Return lists in place of generators, as Ansible's own templating does."""
+    if isinstance(value, dict):
+        return {key: drawn_out(each) for key, each in value.items()}
+    return list(value) if isinstance(value, types.GeneratorType) else value
+
+
 def rendered(path: Path, **variables) -> str:
     """Render a template as a role does."""
     return _template(path).render(**VARIABLES | variables)
@@ -46,11 +57,17 @@ def _template(path: Path) -> jinja2.Template:
         "comment": comment,
         "flatten": flatten,
         "hash": get_hash,
+        "to_json": to_json,
+        "to_nice_json": lambda value: to_nice_json(drawn_out(value)),
+        "to_nice_yaml": to_nice_yaml,
         "tfserving.fleet.systemd_quote": systemd_quote,
         "tfserving.fleet.systemd_line": systemd_line,
         "tfserving.fleet.server_flags": server_flags,
         "tfserving.fleet.instance_account": instance_account,
         "tfserving.fleet.address_networks": address_networks,
+        "tfserving.fleet.environment_line": environment_line,
+        "tfserving.fleet.instance_environment": instance_environment,
+        "tfserving.fleet.textproto": textproto,
     }
     return environment.from_string(path.read_text())
 
