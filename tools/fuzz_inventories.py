@@ -79,7 +79,9 @@ class Findings:
         place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         cause = f"{kind or type(error).__name__}{place}"
         self.causes[cause] += 1
-        self.examples.setdefault(cause, str(error)[:400])
+        if cause not in self.examples:
+            self.examples[cause] = str(error)[:400]
+            print(f"{cause}: {self.examples[cause]}", flush=True)
 
     def figures(self) -> str:
         """Return what a reader wants to know, on one line."""

@@ -19,7 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     wish_bounds,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, key_path, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 _UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
@@ -28,7 +28,7 @@ _APT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~-]{0,127}")
 # By name or number, as chown takes them; and modes as chmod does. An unquoted 0644 is the number 420 to YAML.
 _OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|0|[1-9][0-9]{0,9}")
 _MODE = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(,[ugoa]*[-+=][rwxXst]*){0,8}")
-_GEOMETRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_GEOMETRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _FINGERPRINT = re.compile(r"(0[xX])?[0-9A-Fa-f ]{40,60}")
 
 
@@ -105,9 +105,26 @@ def _mig(path: str, value: Any) -> None:
     if value and not (name and devices):
         raise WishError(path, "lacks its name or its devices", "give both, or leave it empty")
     if value:
-        _matching(_GEOMETRY, "use letters, digits and . _ -, in quotes")(f"{path}.name", name)
+        _matching(_GEOMETRY, "use letters, digits and . _ + -, in quotes")(f"{path}.name", name)
         if not isinstance(devices, (list, tuple)) or not all(isinstance(each, Mapping) for each in devices):
             raise WishError(f"{path}.devices", f"is {kind(devices)}", "give a list of mappings, as mig-parted knows it")
+        _mig_words(f"{path}.devices", devices)
+
+
+def _mig_words(path: str, value: Any) -> None:
+    """Check what mig-parted reads: words, whole numbers and truths, in lists and under words."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _mig_word(path, key)
+            _mig_words(key_path(path, key), each)
+    elif isinstance(value, (list, tuple)):
+        for number, each in enumerate(value):
+            _mig_words(f"{path}[{number}]", each)
+    elif not isinstance(value, int):
+        _mig_word(path, value)
+
+
+_mig_word = _matching(_GEOMETRY, "use what mig-parted knows, such as all, 0x233010DE or 3g.40gb")
 
 
 _WORD = _matching(_APT_WORD, "use letters, digits and . _ / + ~ -")

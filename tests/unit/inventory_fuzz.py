@@ -251,7 +251,7 @@ def _fitting(place: Place, value: Any) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, max(value - 1, 1), value * 2, 1, str(value)]
+        return [value + 1, max(value - 1, 1), value * 2, 1, _as_text(value)]
     if isinstance(value, str):
         return [f"{value}x", value[:-1], value.upper(), value.replace(".", "-"), f"{value}/{{version}}"]
     if isinstance(value, list) and value:

@@ -377,7 +377,7 @@ LISTED = {
     "nvidia_driver_hold_kernel": {"type": "bool"},
     "cpu_partition_boot": {"type": "list", "elements": "str", "choices": ["managed_irq", "nohz_full"]},
 }
-HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True}]}
+HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True, "mig-devices": {"1g.5gb+me": 2}}]}
 
 
 @pytest.mark.parametrize(
@@ -397,13 +397,23 @@ HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True}]
         (
             "nvidia_driver_mig",
             {**HALVES, "name": "a: b"},
-            "name: is a string; use letters, digits and . _ -, in quotes",
+            "name: is a string; use letters, digits and . _ + -, in quotes",
         ),
-        ("nvidia_driver_mig", {**HALVES, "name": 5}, "name: is the number 5; use letters, digits and . _ -, in quotes"),
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "name": 5},
+            "name: is the number 5; use letters, digits and . _ + -, in quotes",
+        ),
         (
             "nvidia_driver_mig",
             {**HALVES, "devices": "all"},
             "devices: is a string; give a list of mappings, as mig-parted knows it",
+        ),
+        # A template that indents lines takes such a sign for the end of one.
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "devices": [{"devices": "all", "mig-devices": {"\u2028": 1}}]},
+            "devices[0].mig-devices: is a string; use what mig-parted knows, such as all, 0x233010DE or 3g.40gb",
         ),
         ("nvidia_driver_gpu_settings", None, "is nothing; give a list of mappings"),
         (
