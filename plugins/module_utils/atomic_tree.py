@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import atomic_tree_point
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import Host, naming
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Plan, merged, report
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import ABSENT, Host, naming
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Change, Plan, merged, report
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_state import (
     COMMITTED,
     JOURNAL,
     MANIFEST,
+    POINT,
     PREPARE,
     SCHEMA,
     Record,
@@ -65,6 +66,24 @@ class Tree:
             plan = self._plan(planner)
             late = self._settle(plan) if plan.empty else self._carry_out(plan, validate, missed, unproven)
             return self._outcome(plan, missed, late)
+
+    def remember(self, path: str) -> None:
+        """Have ``state=restored`` bring back a file, of another hand than the tree's, that is about to be written."""
+        with self.store.locked():
+            self.recover()
+            with naming(self.store.path):
+                plan = Plan(changes=[Change(path, self.host.see(path), ABSENT)])
+                atomic_tree_point.remember(self.store, self.manifest(), plan)
+
+    def unproven(self) -> bool:
+        """Tell whether there is something that nobody has proven yet, and that could be brought back."""
+        return self.store.load(POINT) is not None
+
+    def prove(self) -> None:
+        """Forget what could be brought back: what the files call for works, or they have been brought back."""
+        if self.unproven():
+            with self.store.locked(), naming(self.store.path):
+                atomic_tree_point.close(self.store)
 
     def manifest(self) -> Record:
         """The record of the last change; one without any file where there is none."""

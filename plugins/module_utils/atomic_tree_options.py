@@ -67,7 +67,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "exclude": {"type": "list", "elements": "str", "default": []},
     "prune": {"type": "bool", "default": True},
-    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted", "restored"]},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted", "restored", "proven"]},
     "until_proven": {"type": "bool", "default": False},
     "keep": {"type": "dict", "default": {}},
     "state_path": {"type": "path", "default": STATE_PATH},

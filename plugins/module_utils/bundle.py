@@ -257,6 +257,7 @@ def apt_files(release_name: str, root: str = ROOT) -> dict[str, str]:
     """Return the texts, by path below ``root``, that make apt see the bundle and nothing else."""
     configuration = {
         "Dir::Etc::sourcelist": f"{root}/apt/sources.list",
+        # Alone, so that no entry of the host's can conflict with it.
         "Dir::Etc::sourceparts": "/dev/null",
         # The host's own index and its caches stay as they are.
         "Dir::State::lists": f"{root}/apt/lists",

@@ -49,6 +49,16 @@ options:
     description: Permissions of the keyring file. The C(_apt) user must be able to read it.
     type: raw
     default: "0644"
+  tree:
+    description:
+      - A tree of M(tfserving.fleet.template_tree) that the keyring belongs to. Before it is written, the tree learns
+        how it was, so that C(state=restored) of the tree brings it back, or removes it where there was none.
+    type: str
+    default: ""
+  state_path:
+    description: Where the records of the trees are.
+    type: path
+    default: /var/lib/tfserving-fleet/trees
 extends_documentation_fragment:
   - ansible.builtin.files
 attributes:
@@ -114,6 +124,8 @@ from dataclasses import dataclass
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import fetching, folders, web_address
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, opened
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_options import STATE_PATH
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.signing_keys import (
     DAY_S,
@@ -195,6 +207,8 @@ class Keyring:
 
     def write(self, binary: bytes) -> None:
         """Put the key in place by rename."""
+        if self.module.params["tree"]:
+            Tree(self.module.params["state_path"], self.module.params["tree"], "/").remember(self.path.lstrip("/"))
         folders.make(os.path.dirname(self.path))
         staged = os.path.join(self.module.tmpdir, "signing-key")
         with open(staged, "wb") as file:
@@ -322,6 +336,8 @@ def main() -> None:
             "allow_expired": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 30},
             "mode": {"type": "raw", "default": "0644"},
+            "tree": {"type": "str", "default": ""},
+            "state_path": {"type": "path", "default": STATE_PATH},
         },
         mutually_exclusive=[("source", "content")],
         required_one_of=[("source", "content")],

@@ -130,13 +130,14 @@ options:
         return with their owners and modes, files it created go. There is one step back; a second run changes nothing.
       - V(restored) takes back all changes since the last state that was proven, however many there were and whichever
         runs made them, a killed one included. It needs O(until_proven) with every change.
+      - V(proven) says that what the files call for works, and forgets what V(restored) would bring back.
     type: str
     default: present
-    choices: [present, absent, reverted, restored]
+    choices: [present, absent, reverted, restored, proven]
   until_proven:
     description:
       - Whether to remember how the files were before the first of these changes, until somebody has proven that what
-        they call for works. M(tfserving.fleet.serving_instances) does so with its option C(tree).
+        they call for works, with O(state=proven) or with the option C(tree) of M(tfserving.fleet.serving_instances).
     type: bool
     default: false
   keep:
@@ -248,6 +249,11 @@ recovered:
   returned: success
   type: bool
   sample: false
+unproven:
+  description: Whether there are changes that nobody has proven, of this run or of one before; see O(until_proven).
+  returned: success
+  type: bool
+  sample: false
 tree:
   description: Number of files in the tree.
   returned: success
@@ -268,7 +274,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_option
     unpack,
     validator,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import plan_reverted, plan_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Plan, plan_reverted, plan_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_point import plan_restored
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
@@ -299,6 +305,8 @@ def run(module: AnsibleModule) -> dict:
         raise WishError("", "template_tree cannot run without its action plugin", "call it from a task")
     files, placeholders = unpack(options["_parcel"])
     tree = Tree(options["state_path"], options["name"], options["dest"])
+    if options["state"] == "proven" and not module.check_mode:
+        tree.prove()
     warnings: list[str] = []
     planner = _planner(module, tree, files, warnings)
     validate = validator(options["validate"], tree.host.path, lambda command: _execute(module, command))
@@ -306,6 +314,7 @@ def run(module: AnsibleModule) -> dict:
     for warning in [*warnings, *outcome.warnings]:
         module.warn(warning)
     result = {**outcome.report, "changed": outcome.changed, "recovered": outcome.recovered, "tree": len(files)}
+    result["unproven"] = tree.unproven()
     result["changed_by"] = {**{placeholder: {} for placeholder in placeholders}, **outcome.report["changed_by"]}
     if module._diff:
         result["diff"] = differences(outcome.plan, tree.host, options["_largest_diff"])
@@ -320,6 +329,8 @@ def _planner(module: AnsibleModule, tree: Tree, files: dict, warnings: list[str]
     if options["state"] == "restored":
         secrets = secrecy(options["attributes"])
         return lambda host, manifest: plan_restored(host, manifest, tree.store, secrets, options["keep"])
+    if options["state"] == "proven":
+        return lambda host, manifest: Plan(files=manifest["files"], directories=manifest["directories"])
     if options["state"] == "absent":
         secrets = secrecy(options["attributes"])
         return lambda host, manifest: plan_tree(host, {}, secrets, manifest, prune=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils import signing_keys
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_point import plan_restored
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.modules import signing_key
 
@@ -420,3 +422,22 @@ def test_nothing_is_left_in_the_temporary_directory(run, site, keys):
     run(source=site.url, fingerprint=keys.good)
     assert not list(Path(tempfile.gettempdir()).glob("tfserving-fleet-gpg-*"))
     assert os.environ.get("GNUPGHOME") is None
+
+
+def test_a_keyring_of_a_tree_is_brought_back_with_the_tree(run, gpg, keys, keyring, tmp_path):
+    """A failed run takes its repository out of apt, and the old repository needs its own key again."""
+
+    def restore():
+        tree = Tree(str(tmp_path / "trees"), "apt", "/")
+        tree.run(lambda host, manifest: plan_restored(host, manifest, tree.store), lambda *_: None)
+        tree.prove()
+
+    places = {"tree": "apt", "state_path": str(tmp_path / "trees")}
+    run(content=keys.good_armoured.decode(), fingerprint=keys.good, **places)
+    restore()
+    assert not keyring.exists()
+    run(content=keys.good_armoured.decode(), fingerprint=keys.good)
+    run(content=gpg.export(keys.other, armour=True).decode(), fingerprint=keys.other, **places)
+    assert keyring.read_bytes() != keys.good_file
+    restore()
+    assert keyring.read_bytes() == keys.good_file

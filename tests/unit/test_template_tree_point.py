@@ -124,3 +124,26 @@ def test_a_run_that_was_killed_anywhere_is_taken_back_by_the_next(place):
         if ended:
             return
     raise AssertionError("the change never came to its end")
+
+
+def test_what_another_hand_wrote_beside_the_tree_is_taken_back_with_it(place):
+    place.write({"keys/old": b"theirs"}, 0o640)
+    before = place.seen()
+    place.tree().remember("keys/old")
+    place.tree().remember("keys/new")
+    place.write({"keys/old": b"ours", "keys/new": b"ours"})
+    place.tree().remember("keys/old")
+    change(place, {"a/x": b"1"})
+    assert place.tree().unproven()
+    restore(place)
+    assert place.seen() == before
+
+
+def test_what_has_been_proven_or_brought_back_is_forgotten(place):
+    place.tree().remember("key")
+    place.write({"key": b"ours"})
+    place.tree().prove()
+    assert not place.tree().unproven()
+    assert not restore(place).changed
+    place.tree().prove()
+    assert (place.dest / "key").read_bytes() == b"ours"
