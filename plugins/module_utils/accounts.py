@@ -9,10 +9,12 @@ read a model store that is not for everybody. Both only hold while nobody else i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 GROUP = "tfserving_group"
 REMEDY = f"leave {GROUP} out, or name a group that is the servers' alone"
@@ -92,3 +94,13 @@ def check_instances(names: Iterable[str], accounts: Iterable[Account]) -> None:
                 f"{name} would run as {account.name}, which is an account of this host already (id {account.uid})",
                 "name the instance otherwise, or remove the account",
             )
+
+
+def refusal(found: Mapping[str, Any], group: str, instances: Iterable[str]) -> str:
+    """Return what speaks against the group and the instances on a host of these entries, or nothing."""
+    known = [Account(**each) for each in found["accounts"]]
+    there = Group(**found["group"]) if found["group"] else None
+    refusals = Refusals()
+    refusals.check(check_group, group, there, known)
+    refusals.check(check_instances, instances, known)
+    return "\n".join(str(error) for error in refusals.errors)

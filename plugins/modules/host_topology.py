@@ -42,6 +42,15 @@ options:
         it answers, which takes some seconds on hosts with eight. A driver that is wedged never answers.
     type: int
     default: 10
+  group:
+    description: A group whose entry is read, for RV(accounts).
+    type: str
+    default: tfserving
+  instances:
+    description: Names of instances, whose accounts are looked for among the host's, for RV(accounts).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Reads only, so check mode is no different.
@@ -68,6 +77,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+accounts:
+  description:
+    - What the host knows under the names that the servers are to have. C(group) has C(name), C(gid) and C(members), or
+      is null; C(accounts) are those in the group and those of the instances' names, each with C(name), C(uid), C(gid),
+      C(comment) and C(shell). Of a recording nothing is read.
+  returned: success
+  type: dict
 apt_sources:
   description:
     - Every entry of the host's apt, from both forms of source files; what is no file is passed over. Each has C(file),
@@ -255,10 +271,13 @@ topology:
       elements: str
 """
 
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    account_entries,
     apt_sources,
     driver_files,
     driver_gpus,
@@ -270,6 +289,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
+def accounts(group: str, instances: list[str]) -> dict[str, Any]:
+    """Return what the host knows under the servers' names."""
+    found = account_entries.group_of(group)
+    known = account_entries.accounts_of(found, instances)
+    return {"group": asdict(found) if found else None, "accounts": [asdict(each) for each in known]}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -277,6 +303,8 @@ def main() -> None:
             "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [nvidia_smi.VENDOR]},
             "gpu_ignore": {"type": "list", "elements": "raw", "default": []},
             "timeout": {"type": "int", "default": 10},
+            "group": {"type": "str", "default": "tfserving"},
+            "instances": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -294,7 +322,11 @@ def main() -> None:
         on_bus = topology_devices.gpu_addresses(tree, module.params["gpu_pci_vendors"])
         left_out = set(on_bus) - {gpu["pci_address"] for gpu in found["gpus"]}
         nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
-    module.exit_json(changed=False, topology=found, apt_sources=apt_sources.read(module.params["sysroot"]))
+    entries = {"group": None, "accounts": []}
+    if tree.live:
+        entries = accounts(module.params["group"], module.params["instances"])
+    sources = apt_sources.read(module.params["sysroot"])
+    module.exit_json(changed=False, topology=found, apt_sources=sources, accounts=entries)
 
 
 if __name__ == "__main__":

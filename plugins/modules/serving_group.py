@@ -47,45 +47,23 @@ gid:
   type: int
 """
 
-import grp
-import pwd
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import accounts
+from ansible_collections.tfserving.fleet.plugins.module_utils import account_entries, accounts
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-
-
-def group_of(name: str) -> accounts.Group | None:
-    """Return the group of that name."""
-    try:
-        found = grp.getgrnam(name)
-    except KeyError:
-        return None
-    return accounts.Group(found.gr_name, found.gr_gid, tuple(found.gr_mem))
-
-
-def accounts_of(instances: list[str]) -> list[accounts.Account]:
-    """Return all accounts that can be listed, and those of the instances, which a directory may not list."""
-    entries = pwd.getpwall()
-    for name in instances:
-        for prefix in (accounts.SERVER, accounts.HEALTH):
-            try:
-                entries.append(pwd.getpwnam(accounts.of_instance(name, prefix)))
-            except KeyError:
-                continue
-    return [accounts.Account(each.pw_name, each.pw_uid, each.pw_gid, each.pw_gecos, each.pw_shell) for each in entries]
 
 
 def execute(module: AnsibleModule) -> dict[str, Any]:
     """Check, and create the group where it is missing; return the module's result."""
     name, instances = module.params["name"], module.params["instances"]
-    group, known = group_of(name), accounts_of(instances)
+    group = account_entries.group_of(name)
+    known = account_entries.accounts_of(group, instances)
     accounts.check_group(name, group, known)
     accounts.check_instances(instances, known)
     if group is None and not module.check_mode:
         module.run_command(["groupadd", "--system", name], check_rc=True)
-        group = group_of(name)
+        group = account_entries.group_of(name)
     return {"gid": group.gid} if group else {}
 
 
@@ -98,7 +76,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    before = group_of(module.params["name"])
+    before = account_entries.group_of(module.params["name"])
     try:
         result = execute(module)
     except WishError as error:

@@ -87,3 +87,16 @@ def test_an_account_that_is_there_already_is_not_taken_over(name):
 def test_the_account_of_an_instance_that_runs_is_its_own():
     running = Account("tfserving-ranker", 61500, 61500)
     assert refusal(accounts.check_instances, ["ranker"], [running]) == ""
+
+
+def test_all_that_speaks_against_the_names_of_a_host_is_said_at_once():
+    found = {
+        "group": {"name": "ops", "gid": 994, "members": ["bob"]},
+        "accounts": [{"name": "tfserving-digits", "uid": 1000, "gid": 1000, "comment": "", "shell": "/bin/sh"}],
+    }
+    assert accounts.refusal(found, "ops", ["ranker", "digits"]).splitlines() == [
+        "tfserving_group: ops has members (bob)" + REMEDY,
+        "tfserving_instances: digits would run as tfserving-digits, which is an account of this host already (id 1000);"
+        " name the instance otherwise, or remove the account",
+    ]
+    assert accounts.refusal({"group": None, "accounts": []}, "ops", ["digits"]) == ""

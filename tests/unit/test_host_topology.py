@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 
 import pytest
 import yaml
@@ -67,3 +68,16 @@ def test_every_returned_key_is_documented(run, tmp_path):
     assert found.keys() == documented.keys()
     for part in ("cpus", "nodes", "gpus", "nics"):
         assert found[part][0].keys() == documented[part]["contains"].keys()
+
+
+def test_what_the_host_knows_under_the_servers_names_is_read(run, tmp_path, monkeypatch):
+    """A directory need not list an account that it knows."""
+    hidden = pwd.struct_passwd(("tfhealth-ranker", "x", 4711, 4711, "", "/", "/bin/sh"))
+    known = {"tfhealth-ranker": hidden}
+    monkeypatch.setattr(pwd, "getpwnam", known.__getitem__)
+    found = run(group="root", instances=["ranker", "digits"])["accounts"]
+    assert (found["group"]["name"], found["group"]["gid"]) == ("root", 0)
+    names = {each["name"]: each["uid"] for each in found["accounts"]}
+    assert (names["root"], names["tfhealth-ranker"]) == (0, 4711)
+    assert run(group="no-such-group")["accounts"] == {"group": None, "accounts": []}
+    assert run(group="root", sysroot=build(tmp_path))["accounts"] == {"group": None, "accounts": []}

@@ -124,3 +124,21 @@ def test_a_printed_text_moves_no_cursor_and_keeps_its_lines(tmp_path):
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     done = run(tmp_path, playbook="play.yml")
     assert "\na\\x1b[2Jb\\r\nc\\u202e\n" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_group_that_is_somebody_elses_is_refused_by_the_plan(tmp_path):
+    done = run(tmp_path, "--check", "-e", "tfserving_group=root")
+    assert done.returncode != 0
+    assert "tfserving_group: root comes with the system (id 0); leave tfserving_group out, or name a group that is" in (
+        " ".join((done.stdout + done.stderr).split())
+    )
+
+
+def test_what_needs_no_gpus_is_refused_before_a_driver_is_changed():
+    """Only then is the host planned, since its GPUs may come with the driver."""
+    plays = yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())
+    survey, change = plays[1], plays[2]
+    (early,) = (task for task in survey["tasks"] if "include_role" in str(task) and "host_plan" in str(task))
+    assert early["ansible.builtin.include_role"]["tasks_from"] == "survey.yml"
+    assert early["when"] == "nvidia_driver_due == 'change'"
+    assert change["roles"] == [{"role": "tfserving.fleet.nvidia_driver"}]
