@@ -110,7 +110,8 @@ def _is_shell(path: Path) -> bool:
 def _pytest(lab: Lab, paths: list[Path]) -> Callable[[str], None]:
     present = [path for path in paths if path.is_dir()]
     # Not in PYTHONPATH: the runtime brings packages of its own, which must not hide those of .venv.
-    env = {"LAB_RUNTIME": str(lab.runtime), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    runtime = str(lab.runtime)
+    env = {"LAB_RUNTIME": runtime, "TFS_REFERENCE_RUNTIME": runtime, "TF_CPP_MIN_LOG_LEVEL": "2"}
     return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
 
 
