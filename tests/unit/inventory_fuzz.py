@@ -301,9 +301,7 @@ MACHINES = [box(), box(2), box(2, cores=4, nodes_per_socket=2)]
 # What has to hold -----------------------------------------------------------------------------------------------------
 
 
-def outcome(
-    variables: dict[str, Any], topology: dict[str, Any], page_too: bool = False
-) -> tuple[str, dict[str, str]]:
+def outcome(variables: dict[str, Any], topology: dict[str, Any], page_too: bool = False) -> tuple[str, dict[str, str]]:
     """Return ``planned`` with the files of the host, or ``refused`` with nothing. Anything else raises.
 
     ``page_too`` has the plan's page drawn and read as well, which takes longer than all the rest.
@@ -313,8 +311,8 @@ def outcome(
     except WishError as refusal:
         _check_refusal(refusal)
         return "refused", {}
-    secret = [] if _shows_canary(variables) else [CANARY]
-    secret += _key_lines(host.value("tfserving_tls_key"))
+    secrets = [CANARY, *_key_lines(host.value("tfserving_tls_key"))]
+    secret = [each for each in secrets if not _is_shown(each, variables)]
     _check_plan(host.plan, topology, secret, page_too)
     laid_down = files(host)
     for name, text in laid_down.items():
@@ -336,7 +334,7 @@ def _refuse_secrets(name: str, text: str, secret: list[str]) -> None:
 def _check_refusal(refusal: WishError) -> None:
     for each in getattr(refusal, "errors", [refusal]):
         sentence = WishError.__str__(each)
-        if CANARY in sentence:
+        if any(secret in sentence for secret in (CANARY, *_key_lines(base()["tfserving_tls_key"]))):
             raise ViolationError(f"a refusal repeats a secret: {sentence}")
         if not each.path or not each.problem or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", sentence):
             raise ViolationError(f"no single line with a path: {sentence!r}")
@@ -410,25 +408,23 @@ def _policy(value: Any, topology: dict[str, Any]) -> dict[str, Any]:
 
 # Shown on purpose: what requests, command lines and configuration hold is nobody's secret (docs/plan-schema.md).
 _SHOWN = re.compile(r"\.(flags|probe|contract|batching)\b")
+_SECRET = re.compile(r"\.(environment|headers|password|tfserving_tls_key)\b|model_repository_headers")
 
 
-def _shows_canary(value: Any, place: str = "") -> bool:
-    """Tell whether a secret stands where the plan shows things on purpose."""
+def _is_shown(secret: str, value: Any, place: str = "") -> bool:
+    """Tell whether a secret stands where the plan shows things on purpose, and so is none."""
     if isinstance(value, dict):
-        return any(_shows_canary(each, f"{place}.{key}") or CANARY in str(key) for key, each in value.items())
+        return any(_is_shown(secret, each, f"{place}.{key}") or secret in str(key) for key, each in value.items())
     if isinstance(value, (list, tuple)):
-        return any(_shows_canary(each, place) for each in value)
+        return any(_is_shown(secret, each, place) for each in value)
+    if not isinstance(value, str) or secret not in value:
+        return False
     if _SHOWN.search(place):
-        return isinstance(value, str) and CANARY in value
-    secret = re.search(r"\.(environment|headers|password|tfserving_tls_key)\b|model_repository_headers", place)
-    address = (
-        "uri" in place
-        and isinstance(value, str)
-        and re.match(rf"https?://({re.escape(CANARY)}@)?[^/]*/[^?]*(\?|$)", value)
-    )
-    if isinstance(value, str) and CANARY in value:
-        return not secret and not (address and CANARY not in re.sub(r"\?.*|//[^/]*@", "", value))
-    return False
+        return True
+    if _SECRET.search(place):
+        return False
+    address = re.match(rf"https?://({re.escape(secret)}@)?[^/]*/[^?]*(\?|$)", value) if "uri" in place else None
+    return not (address and secret not in re.sub(r"\?.*|//[^/]*@", "", value))
 
 
 def _check_plan(plan: dict[str, Any], topology: dict[str, Any], secret: list[str], page_too: bool) -> None:
