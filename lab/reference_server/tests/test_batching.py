@@ -166,12 +166,12 @@ def hostile_tensor(choose, dtype):
 
 
 def send_hostile(server, seed):
-    """The codes of 60 requests, some of which are not waited for."""
+    """The codes of 25 requests, some of which are not waited for."""
     choose = random.Random(seed)
     codes = set()
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        for _ in range(60):
+        for _ in range(25):
             request = predict_pb2.PredictRequest()
             request.model_spec.name = choose.choice(sorted(HOSTILE))
             name, dtype = HOSTILE[request.model_spec.name]
