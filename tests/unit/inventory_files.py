@@ -204,7 +204,7 @@ def _known_programs() -> set[str]:
 
 def _unit(name: str, text: str, host: Host, instance: dict[str, Any] | None) -> None:
     joined = re.sub(r"\\\n\s*", " ", text)
-    for line in joined.splitlines():
+    for line in joined.split("\n"):
         if not line.startswith("#") and not _LINE.fullmatch(line):
             raise ViolationError(f"no line of a unit: {line!r}")
     unknown = set(_DIRECTIVES.findall(joined)) - _known_directives()
@@ -250,7 +250,7 @@ def words(line: str) -> Iterator[str]:
 
 def _environment(_name: str, text: str, host: Host, instance: dict[str, Any] | None) -> None:
     found = {}
-    for line in text.splitlines()[1:]:
+    for line in text.split("\n")[1:-1]:
         read = re.fullmatch(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\`$\n]|\\["\\`$])*)"', line)
         if not read:
             raise ViolationError("no line of an environment file")
@@ -317,7 +317,7 @@ _NFT = re.compile(
 
 def _nft(_name: str, text: str, host: Host, _instance: dict[str, Any] | None) -> None:
     networks = []
-    for line in filter(None, (each.strip() for each in text.splitlines())):
+    for line in filter(None, (each.strip() for each in text.split("\n"))):
         found = None if line.startswith("#") else _NFT.fullmatch(line)
         if not found and not line.startswith("#"):
             raise ViolationError(f"no rule of the packet filter: {line!r}")
@@ -337,7 +337,7 @@ def _nft(_name: str, text: str, host: Host, _instance: dict[str, Any] | None) ->
 def _entries(text: str, pattern: str) -> list[tuple[str, ...]]:
     """Return what the lines beside comments say, each of which has to match."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.strip() and not line.startswith("#"):
             read = re.fullmatch(pattern, line, re.ASCII)
             if not read:
@@ -383,7 +383,7 @@ def _keep_interrupts(name: str, text: str, host: Host, _instance: dict[str, Any]
 
 def _stanzas(text: str) -> list[dict[str, str]]:
     """Read what apt calls deb822, without continued lines."""
-    plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    plain = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
     return [dict(_entries(part, r"([A-Z][\w-]+): (\S(?:.*\S)?)")) for part in re.split(r"\n\s*\n", plain) if part]
 
 
@@ -428,7 +428,7 @@ def _fixed(name: str, text: str, _host: Host, _instance: dict[str, Any] | None) 
     """Nothing of a wish is in these: their lines are the template's own."""
     (template,) = (path.read_text() for each, path in templates().items() if each == name)
     lines = {line.strip() for line in template.splitlines()}
-    strange = [line for line in text.splitlines() if line.strip() not in lines and line[:1] not in ("#", "/", " ", "*")]
+    strange = [line for line in text.split("\n") if line.strip() not in lines and line[:1] not in ("#", "/", " ", "*")]
     if strange:
         raise ViolationError(f"{name} has lines that nobody wrote: {strange}")
 

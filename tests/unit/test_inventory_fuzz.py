@@ -11,7 +11,7 @@ import inventory_files
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from inventory_fuzz import MACHINES, base, inventories, outcome
+from inventory_fuzz import MACHINES, RICH_INSTANCE, base, inventories, outcome
 
 seen: Counter[str] = Counter()
 
@@ -93,6 +93,12 @@ def test_a_file_that_says_something_else_does_not_pass(monkeypatch, name, before
     monkeypatch.setattr(inventory_files, "rendered", other)
     with pytest.raises(inventory_files.ViolationError):
         outcome({**base(), "tfserving_address_rules": "nftables"}, MACHINES[0])
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"])
+def test_lines_end_where_systemd_ends_them_and_not_where_python_does(sign):
+    instances = [*base()["tfserving_instances"][:-1], {**RICH_INSTANCE, "environment": {"LEVEL": f"a{sign}b"}}]
+    assert outcome({**base(), "tfserving_instances": instances}, MACHINES[0])[0] == "planned"
 
 
 def _ending(name):
