@@ -49,17 +49,28 @@ def models(config: str) -> dict[str, Path]:
     return dict(zip(names, map(Path, folders)))
 
 
+# One tensor in, one out, each with a free first dimension: a model that can be served in batches.
+TENSOR = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "1"}]}, "name": "x:0"}
+SIGNATURES = {"serving_default": {"inputs": {"x": TENSOR}, "outputs": {"y": TENSOR}, "method_name": "predict"}}
+ASKED = re.compile(r"/v1/models/([^/]+)(?:/versions/[0-9]+)?(/metadata)?")
+
+
 class Answers(BaseHTTPRequestHandler):
-    """The status of a model's newest version, and predictions that are no predictions."""
+    """The status and the metadata of a model's newest version, and predictions that are no predictions."""
 
     models: dict[str, Path] = {}
 
     def do_GET(self) -> None:
-        folder = self.models.get(self.path.rpartition("/")[2])
+        name, metadata = (ASKED.fullmatch(self.path) or ASKED.fullmatch("/v1/models/-")).groups()
+        folder = self.models.get(name)
         if folder is None:
             self.answer({"error": "the stand-in does not know this"}, 404)
             return
         version = max(entry.name for entry in folder.iterdir() if entry.name.isdigit())
+        if metadata:
+            spec = {"name": name, "signature_name": "", "version": version}
+            self.answer({"model_spec": spec, "metadata": {"signature_def": {"signature_def": SIGNATURES}}})
+            return
         status = {"error_code": "OK", "error_message": ""}
         self.answer({"model_version_status": [{"version": version, "state": "AVAILABLE", "status": status}]})
 
