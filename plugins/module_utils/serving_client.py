@@ -77,7 +77,7 @@ class NoRequestError(Exception):
 
 def said(text: Any, length: int = MOST_CHARACTERS) -> str:
     """Return what a server or a model said as part of a sentence: one line, not too long, nothing in it that acts."""
-    return visible(shortened(str(text), length))
+    return shortened(visible(str(text)[: length + 1]), length)
 
 
 @dataclass(frozen=True)

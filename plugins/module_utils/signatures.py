@@ -30,6 +30,7 @@ BATCHING_REMEDY = "write batching: {enabled: false} for this instance, or export
 # A model has as many differences as tensors; the first ones say what happened.
 MOST_SHOWN = 5
 _MOST_NAME = 60
+_MOST_SHAPE = 100
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Tensor:
     shape: tuple[int, ...] | None
 
     def __str__(self) -> str:
-        return f"{self.dtype} {shown_shape(self.shape)}"
+        return f"{shown(self.dtype)} {shown_shape(self.shape)}"
 
 
 @dataclass
@@ -54,8 +55,8 @@ class Signature:
 
 
 def shown_shape(shape: tuple[int, ...] | list[int] | None) -> str:
-    """Return a shape as people write it."""
-    return "of unknown rank" if shape is None else f"[{', '.join(map(str, shape))}]"
+    """Return a shape as people write it, the end of a very long one left out."""
+    return "of unknown rank" if shape is None else f"[{shortened(', '.join(map(str, shape)), _MOST_SHAPE)}]"
 
 
 def shown(name: str) -> str:

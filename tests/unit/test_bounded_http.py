@@ -19,6 +19,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client imp
     ServerError,
     UnreachableError,
     difference,
+    said,
     served_version,
     zero_request,
 )
@@ -226,6 +227,23 @@ def test_an_answer_that_is_wrong_anywhere_ends_in_words(which, data):
 def metadata_of(*sizes, **more):
     info = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": size} for size in sizes]}, **more}
     return {"metadata": {"signature_def": {"signature_def": {"serving_default": {"inputs": {"x": info}}}}}}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [metadata_of("1", dtype=10**4000), metadata_of("1", dtype="\x1b" * 5000), metadata_of(*["123"] * 5000)],
+    ids=["digits", "escapes", "dimensions"],
+)
+def test_a_misfit_is_told_in_a_line_whatever_the_server_makes_of_it(metadata, monkeypatch):
+    *_others, misfit, _note, _answer, _state, _error = outcome(STATUS, metadata, PREDICTION, monkeypatch)
+    assert misfit.startswith("model m version 7 departs from its contract: input x is ")
+    assert misfit.isprintable()
+    assert len(misfit) < 500
+
+
+@pytest.mark.parametrize("text", ["\x1b" * 3000, "a" * 3000])
+def test_what_a_server_says_takes_no_more_room_for_being_escaped(text):
+    assert len(said(text)) == MOST_CHARACTERS
 
 
 @pytest.mark.parametrize(
