@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the tests import the collection by its own name, straight from the clone."""
+"""Lets the tests import the collection by its own name, from the clone, and draw the same examples in every run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,21 @@ import os
 import sys
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 sys.path.insert(0, str(REPOSITORY / "collections"))
 # The TensorFlow runtime comes last: it brings older or newer twins of packages that the venv pins.
 sys.path.append(os.environ.get("LAB_RUNTIME") or str(REPOSITORY / ".cache" / "tensorflow"))
+
+# A run says something of the change under test, so it draws what the last one drew, and no limit of time ends it: busy
+# machines take many times as long. `pytest --hypothesis-profile=default` draws others.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("repeatable")

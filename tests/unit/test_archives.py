@@ -404,7 +404,7 @@ def test_the_compressor_s_own_checksum_is_compared(tmp_path):
         archives.survey(str(source))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(form=st.sampled_from(FORMATS), data=st.data())
 def test_damaged_archives_unpack_whole_or_are_refused_in_words(form, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -429,7 +429,7 @@ KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarf
 MEMBERS = st.lists(st.tuples(st.lists(PARTS, min_size=1, max_size=4), KINDS, st.lists(PARTS, max_size=3)), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MEMBERS)
 def test_no_archive_ever_writes_outside_its_target(members):
     with tempfile.TemporaryDirectory() as folder:

@@ -125,7 +125,7 @@ def test_what_is_no_answer_is_told_in_a_few_words(raw, told):
     assert asked([raw]) == told
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", ok(b"", b"Transfer-Encoding: chunked")]))
 def test_no_bytes_on_the_wire_end_in_anything_else(noise, begin):
     told = asked([begin + noise])
@@ -212,7 +212,7 @@ def test_a_proper_server_leaves_nothing_to_say(monkeypatch):
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_an_answer_that_is_wrong_anywhere_ends_in_words(which, data):
     answers = [STATUS, METADATA, PREDICTION]

@@ -18,8 +18,6 @@ seen: Counter[str] = Counter()
 
 @settings(
     max_examples=400,
-    deadline=None,
-    derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

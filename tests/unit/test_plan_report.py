@@ -116,7 +116,7 @@ def owners_of(machine):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(topologies(), wishes())
 def test_every_cpu_of_any_machine_is_on_the_map_once_with_its_owner(topology, wished):
     try:

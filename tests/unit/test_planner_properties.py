@@ -12,12 +12,8 @@ import planner_cases as cases
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list, server_flags, text_proto
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
-
-# A first plan reads the tables of flags and fields, which takes longer than hypothesis allows for one example.
-settings.register_profile("planner", deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-settings.load_profile("planner")
 
 POLICIES = st.booleans().map(lambda leave: {**cases.IMAGE, "drain_then_swap": leave})
 

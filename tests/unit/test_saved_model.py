@@ -147,7 +147,7 @@ def said(read: Callable[[str], object], path: Path) -> str:
     return ""
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from([GRAPH, INDEX]), st.integers(0, 100), st.lists(MUTATION, min_size=1, max_size=4))
 def test_whatever_is_done_to_a_file_it_is_read_or_refused(samples, tmp_path_factory, name, which, mutations):
     content = samples[name][which % len(samples[name])]
@@ -159,7 +159,7 @@ def test_whatever_is_done_to_a_file_it_is_read_or_refused(samples, tmp_path_fact
     assert len(words) < 300
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     place = tmp_path_factory.mktemp("bytes")

@@ -139,7 +139,7 @@ def exec_words(line: str) -> list[bytes]:
 
 # Characters that mean something to one of systemd's readers, and some that do not.
 ARGUMENTS = st.text(st.sampled_from("ab $%{}\\\"'`;#\t\n\x01\x7f~=,:/AnHOMEé中"), max_size=12)
-own_reader = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+own_reader = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @own_reader

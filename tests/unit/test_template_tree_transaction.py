@@ -133,7 +133,7 @@ def _is(place: Place, path: str, content: bytes) -> bool:
     return (place.dest / path).is_file() and (place.dest / path).read_bytes() == content
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees, trees, trees, sabotage)
 def test_a_failing_call_leaves_every_file_as_it_was(foreign, first, edits, second, step):
     with places(2) as (sane, hurt):
@@ -152,7 +152,7 @@ def test_a_failing_call_leaves_every_file_as_it_was(foreign, first, edits, secon
         assert hurt.seen() == sane.seen()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees, trees, trees, sabotage, sabotage)
 def test_a_killed_run_is_undone_or_done_by_the_next(foreign, first, edits, second, step, later):
     with places(2) as (sane, hurt):
@@ -171,7 +171,7 @@ def test_a_killed_run_is_undone_or_done_by_the_next(foreign, first, edits, secon
         assert hurt.records() == sane.records()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees, trees, trees, sabotage)
 def test_check_mode_tells_what_the_run_then_does_even_after_a_kill(foreign, first, edits, second, step):
     with places(1) as (place,):
@@ -186,7 +186,7 @@ def test_check_mode_tells_what_the_run_then_does_even_after_a_kill(foreign, firs
         assert (again.changed, again.report["changed_files"], again.recovered) == (False, [], False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees, trees, trees, st.booleans())
 def test_a_revert_brings_back_what_the_last_change_found(foreign, first, edits, second, prune):
     with places(1) as (place,):
@@ -204,7 +204,7 @@ def test_a_revert_brings_back_what_the_last_change_found(foreign, first, edits, 
             assert place.seen() == before
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees, trees, sabotage)
 def test_a_revert_is_all_or_nothing_too(foreign, first, second, step):
     with places(1) as (place,):
@@ -216,7 +216,7 @@ def test_a_revert_is_all_or_nothing_too(foreign, first, second, step):
             assert place.seen() == before
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees, trees)
 def test_the_host_ends_up_with_the_very_bytes_and_absent_leaves_only_what_others_wrote(foreign, tree):
     with places(1) as (place,):

@@ -61,14 +61,14 @@ def shapes(draw):
     return shape
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes())
 def test_a_machine_is_read_back_from_its_files(shape):
     with TemporaryDirectory() as root:
         assert read(build(Path(root), **shape)) == described(**shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shapes(), st.data())
 def test_whatever_the_files_lack_every_usable_cpu_has_one_core_and_one_node(shape, data):
     with TemporaryDirectory() as root:
