@@ -44,7 +44,8 @@ def device_name(path: str, value: Any) -> str:
     text = value.strip().lower() if isinstance(value, str) else ""
     address = _ADDRESS.fullmatch(text)
     if address:
-        return f"{address['domain'] or '0000:'}{address['place']}"
+        # nvidia-smi writes the domain with eight digits, the kernel with as few as four.
+        return f"{int((address['domain'] or '0:')[:-1], 16):04x}:{address['place']}"
     if _IDS.fullmatch(text):
         return text
     # YAML reads 0000:03:00.0 without quotes as the number 180.0.

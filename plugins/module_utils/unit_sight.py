@@ -60,7 +60,10 @@ def _account(status: str) -> tuple[int, int, list[int]]:
 def _looked(root: str, account: tuple[int, int, list[int]], files: list[str], folders: list[str]) -> str:
     user, group, groups = account
     if os.geteuid() == 0:
-        os.chroot(root)
+        try:
+            os.chroot(root)
+        except OSError:  # it has ended meanwhile
+            return ""
         os.chdir("/")
         os.setgroups(groups)
         os.setgid(group)

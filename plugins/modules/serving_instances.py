@@ -142,6 +142,13 @@ in_force:
   description: What is in force now, in one sentence.
   returned: with O(state=restored)
   type: str
+outcomes:
+  description:
+    - What became of each instance, with its C(name), its C(state) (V(serves), V(kept), V(idle), V(removed) or
+      V(failed)) and its C(problem), which is empty for one that serves.
+  returned: with O(state=restored)
+  type: list
+  elements: dict
 log:
   description: The last lines that the failed server wrote to the journal.
   returned: failure

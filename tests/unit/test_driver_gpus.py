@@ -63,7 +63,7 @@ def test_a_gpu_of_a_virtual_machine_is_neither_counted_nor_offered(machine):
     assert addresses(topology.read(machine, ["0x10de"])["gpus"]) == [CONSOLE, FIRST]
 
 
-@pytest.mark.parametrize("name", ["0000:03:00.0", "03:00.0", "10DE:128B", " 10de:128b "])
+@pytest.mark.parametrize("name", ["0000:03:00.0", "03:00.0", "00000000:03:00.0", "10DE:128B", " 10de:128b "])
 def test_a_gpu_is_left_out_by_its_place_or_its_kind(machine, name):
     ignored = driver_gpus.checked([name])
     found = driver_state.devices(machine, ignored)
