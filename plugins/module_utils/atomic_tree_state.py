@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_files import (
     Seen,
     discard,
@@ -33,6 +33,50 @@ Record = dict[str, Any]
 
 _PREVIOUS = "previous-"
 _POINT = "point"
+
+_AWAY = "move it away; the tree's files stay as they are"
+# A tree has some dozens of files, of each of which a record says a few hundred bytes.
+_MOST_RECORD_BYTES = 64 << 20
+# A figure beyond this is none that a release has written.
+_MOST_SCHEMA = 1000
+
+
+def _is_seen(value: Any) -> bool:
+    """Tell whether a value is what ``remembered`` (atomic_tree_plan.py) says of a path."""
+    if value == {"kind": "absent"}:
+        return True
+    octal = plain_files.fits(value, {"mode": str}) and set(value["mode"]) <= set("01234567") and value["mode"] != ""
+    rest = {"kind": str, "uid": int, "gid": int, "target?": plain_files.is_latin, "kept?": plain_files.is_path}
+    return octal and plain_files.fits(value, rest)
+
+
+# What is read of a record without asking whether it is there or of which kind. Those of 0.1.0 know of no secrets.
+_NAMES = {str: plain_files.is_path}
+_FILES = {str: {"sha256": str, "entries": _NAMES}}
+_PATHS = [plain_files.is_path]
+_STEP = {"path": plain_files.is_path, "before": _is_seen, "entries": _NAMES}
+_REPORT = {"changed_files": _PATHS, "created": _PATHS, "removed": _PATHS, "changed_by": {str: {str: _PATHS}}}
+
+
+def _shape(step: Any) -> Any:
+    return {
+        "schema": lambda value: value == SCHEMA,
+        "dest": plain_files.is_path,
+        "files": _FILES,
+        "directories": _PATHS,
+        "steps": {kind: [step] for kind in ("changes", "make", "adjust", "drop")},
+    }
+
+
+_POINT_SHAPE = _shape(_STEP)
+_SHAPE = {
+    **_shape({**_STEP, "after": _is_seen}),
+    "name": plain_files.is_path,
+    "transaction": plain_files.is_path,
+    "previous": {"files": _FILES, "directories": _PATHS},
+    "revertable": bool,
+    "report": _REPORT,
+}
 
 
 def sync(descriptor: int) -> None:
@@ -66,16 +110,19 @@ class Store:
         """The record in this phase; None where there is none."""
         path = os.path.join(self.path, phase)
         try:
-            with naming(path), contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
-                record = json.load(file)
-                schema = record["schema"]
-                if schema == SCHEMA:
-                    return record
-                problem = f"has schema {schema}, this release of the collection reads schema {SCHEMA}"
-                raise WishError(path, problem, "run the release that wrote it, or a newer one")
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            raise WishError(path, "is damaged", "move it away; the tree's files stay as they are") from None
-        return None
+            record = plain_files.json_of(path, _MOST_RECORD_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WishError(path, f"cannot be read ({error.strerror})", _AWAY) from error
+        except ValueError:
+            raise WishError(path, "is damaged", _AWAY) from None
+        if plain_files.fits(record, {"schema": int}) and SCHEMA < record["schema"] < _MOST_SCHEMA:
+            problem = f"has schema {record['schema']}, this release of the collection reads schema {SCHEMA}"
+            raise WishError(path, problem, "run the release that wrote it, or a newer one")
+        if not plain_files.fits(record, _POINT_SHAPE if phase == POINT else _SHAPE):
+            raise WishError(path, "is damaged", _AWAY)
+        return record
 
     def last(self) -> Record | None:
         """The record of the last change that happened; None where there was none."""

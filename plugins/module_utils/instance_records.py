@@ -7,13 +7,13 @@ It is one of the tree's files, and comes back with the others when a change is t
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import PROC
 
 NAME = "instance.json"
@@ -23,7 +23,53 @@ MODELS = "models.config"
 LARGEST = 16 << 20
 
 _FIELD = re.compile(r'^ *(name|base_path|versions|all|num_versions)(?:: | {)"?([^"\n]*)', re.MULTILINE)
-_PORT = re.compile(r"--(rest_api_)?port=(\d+)")
+# A server that was broken into may have any text for its command line.
+_PORT = re.compile(r"--(rest_api_)?port=([0-9]{1,5})")
+MOST_PORT = 65535
+
+
+def _is_port(value: Any) -> bool:
+    return plain_files.fits(value, int) and 0 < value <= MOST_PORT
+
+
+def _is_whole(value: Any) -> bool:
+    return plain_files.fits(value, int) or (isinstance(value, str) and bool(re.fullmatch("[0-9]{1,19}", value)))
+
+
+def _is_seconds(value: Any) -> bool:
+    return value is None or _is_whole(value) or (isinstance(value, float) and 0 <= value < 2**31)
+
+
+def _or_nothing(shape: Any) -> Callable[[Any], bool]:
+    """Return a shape that takes what counts as not given as well; ``probe`` may be false."""
+    return lambda value: not value or plain_files.fits(value, shape)
+
+
+# What is read of a description without asking whether it is there or of which kind.
+_POLICY = {
+    "specific?": {"versions": [_is_whole]},
+    "latest?": _or_nothing({"num_versions?": _is_whole}),
+}
+_CONFIG = {
+    "name": str,
+    "base_path?": _or_nothing(plain_files.is_path),
+    "model_version_policy?": _or_nothing(_POLICY),
+    "version_labels?": _or_nothing({str: _is_whole}),
+}
+_FLAGS = {"model_config_file_poll_wait_seconds?": _is_seconds, "file_system_poll_wait_seconds?": _is_seconds}
+_SHAPE = {
+    "instance": {
+        "name": str,
+        "models?": [str],
+        "ports": {"rest": _is_port},
+        "model_config?": {"model_config_list?": {"config?": _or_nothing([_CONFIG])}},
+        "flags?": _or_nothing(_FLAGS),
+        "start_timeout_s?": _is_seconds,
+    },
+    "models": [
+        {"name": str, "probe?": _or_nothing({"signature_name?": _or_nothing(str)}), "contract?": _or_nothing({})}
+    ],
+}
 
 
 def names(root: str) -> list[str]:
@@ -34,19 +80,15 @@ def names(root: str) -> list[str]:
 def read(root: str, name: str) -> dict[str, Any] | None:
     """Return the description of an instance; None where there is none that can be read (0.1.0 wrote none)."""
     try:
-        with open(os.path.join(root, name, NAME), encoding="utf-8") as file:
-            found = json.loads(file.read(LARGEST))
-        _check(found, name)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = plain_files.json_of(os.path.join(root, name, NAME), LARGEST)
+    except (OSError, ValueError):
         return None
-    return found
+    return found if is_description(found, name) else None
 
 
-def _check(found: Mapping[str, Any], name: str) -> None:
-    instance = found["instance"]
-    if instance["name"] != name or not isinstance(found["models"], list) or not isinstance(instance["ports"], dict):
-        raise ValueError(name)
-    int(instance["ports"]["rest"])
+def is_description(value: Any, name: str) -> bool:
+    """Tell whether a value is a description of the instance ``name``, whole and of the right kinds."""
+    return plain_files.fits(value, _SHAPE) and bool(value["instance"]["name"] == name)
 
 
 def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
@@ -54,8 +96,8 @@ def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
 
     ``command`` is the command line of the health unit, which names the port and the models.
     """
-    port, models = re.search(r"--rest-port=(\d+)", command), re.search(r"--models=([^\s;\"]+)", command)
-    if not port:
+    port, models = re.search(r"--rest-port=([0-9]{1,5})\b", command), re.search(r"--models=([^\s;\"]+)", command)
+    if not port or not _is_port(int(port.group(1))):
         return None
     listed = models.group(1).split(",") if models else []
     instance = {"name": name, "models": listed, "ports": {"rest": int(port.group(1))}}
@@ -65,7 +107,7 @@ def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
 def _configured(root: str, name: str) -> dict[str, Any]:
     """Read back what we have written of each model: one field a line, in this order."""
     try:
-        configs = _configs((Path(root) / name / MODELS).read_text(encoding="utf-8", errors="replace"))
+        configs = _configs(plain_files.read(Path(root) / name / MODELS, LARGEST).decode("utf-8", "replace"))
     except (OSError, ValueError, IndexError):
         # Not there, or not as we write it.
         return {}
@@ -100,4 +142,5 @@ def ports_of(pid: int, proc: Path = PROC) -> dict[str, int]:
     except OSError:
         return {}
     found = (_PORT.fullmatch(argument) for argument in arguments)
-    return {"rest" if match.group(1) else "grpc": int(match.group(2)) for match in found if match}
+    ports = (("rest" if match.group(1) else "grpc", int(match.group(2))) for match in found if match)
+    return {kind: port for kind, port in ports if _is_port(port)}

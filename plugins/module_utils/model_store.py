@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import (
     MAX_DEPTH,
     MAX_MEMBERS,
@@ -38,6 +38,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.version_names impo
 
 LOCK = ".lock"
 MARKERS = ".published"
+# A marker has some hundred bytes, the longest of them an address.
+MOST_MARKER_BYTES = 1 << 20
 STAGING = ".staging-"
 DELETED = ".deleted-"
 
@@ -99,8 +101,7 @@ class Store:
     def marker(self, model: str, version: int) -> dict[str, Any]:
         """Return what was recorded when the version was published; empty for one put there by hand."""
         try:
-            with open(self._marker(model, version), encoding="utf-8") as file:
-                record = json.load(file)
+            record = plain_files.json_of(self._marker(model, version), MOST_MARKER_BYTES)
         except (FileNotFoundError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

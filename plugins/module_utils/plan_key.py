@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
@@ -29,15 +30,15 @@ def read_key(path: str) -> str:
 
     Random and the host's own: an id that everybody on the host can read would let everybody try values.
     """
+    remedy = "remove it, and the next run makes another and restarts every instance once"
     try:
-        with open(path, encoding="ascii", errors="replace") as kept:
-            text = kept.read(2 * BYTES + 2)
+        text = plain_files.read(path, 2 * BYTES + 1).decode("ascii", "replace")
     except FileNotFoundError:
         return secrets.token_hex(BYTES)
+    except OSError as error:
+        raise WishError(path, f"cannot be read as the host's key ({error.strerror})", remedy) from error
     if not _KEY.fullmatch(text):
-        raise WishError(
-            path, "holds no key", "remove it, and the next run makes another and restarts every instance once"
-        )
+        raise WishError(path, "holds no key", remedy)
     return text.strip()
 
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
 # Of the plans that this release writes and reads.
@@ -80,7 +80,10 @@ def _content(path: str) -> bytes:
 
 def _parsed(path: str, content: bytes) -> Any:
     try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant)
+        value = json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=plain_files.finite)
+        if plain_files.is_deeper(value):
+            raise ValueError("it is nested too deep")
+        return value
     except UnicodeDecodeError as error:
         raise WishError(path, f"is not text in UTF-8 (byte {error.start})", REMEDY) from error
     except json.JSONDecodeError as error:

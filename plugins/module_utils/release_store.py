@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import MIB, free_bytes, in_mib
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_tree import inside, runnable
@@ -28,6 +28,8 @@ LOCK = ".lock"
 STAGING = ".staging-"
 DELETED = ".deleted-"
 RECORD = "release.json"
+# A record has some hundred bytes.
+MOST_RECORD_BYTES = 1 << 20
 TREE = "rootfs"
 LOCK_PAUSE_S = 0.5
 
@@ -44,8 +46,7 @@ class Store:
     def record(self, release: str) -> dict[str, Any]:
         """Return what was recorded when a release was published; empty where there is none to be read."""
         try:
-            with open(os.path.join(self.path(release), RECORD), encoding="utf-8") as file:
-                found = json.load(file)
+            found = plain_files.json_of(os.path.join(self.path(release), RECORD), MOST_RECORD_BYTES)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) and found.get("id") == release else {}

@@ -12,12 +12,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 
 FOLDER = "/run/tfserving-fleet"
 LOCK = "run.lock"
@@ -31,6 +32,8 @@ RENEW_S = 60
 SAYS = ("run", "who", "playbook", "since", "boot", "pid", "started")
 SHOWN = 120
 _SIZE = 4096
+# What a damaged lock has in place of an id is nothing that anybody could write after fleet_break_lock=.
+_RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def take(folder: str, holder: Mapping[str, Any], replace: str, write: bool) -> dict[str, Any]:
@@ -57,15 +60,15 @@ def _other(folder: str, run: str, replace: str) -> dict[str, Any]:
 
 def read(folder: str) -> dict[str, Any]:
     """Return what the lock says of its holder, or an empty dictionary where there is none or nobody can be named."""
+    path = os.path.join(folder, LOCK)
     try:
-        with open(os.path.join(folder, LOCK), encoding="utf-8", errors="replace") as file:
-            run, _line, said = file.read(_SIZE).partition("\n")
-            age = time.time() - os.fstat(file.fileno()).st_mtime
+        age = time.time() - os.stat(path).st_mtime
+        run, _line, said = plain_files.beginning(path, _SIZE).decode("utf-8", "replace").partition("\n")
     except FileNotFoundError:
         return {}
     try:
         holder = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         holder = {}
     holder = holder if isinstance(holder, dict) else {}
     shown = {name: _plain(holder.get(name, "")) for name in SAYS}
@@ -89,7 +92,9 @@ def _guarded(folder: str) -> Iterator[None]:
 
 def _put(folder: str, holder: Mapping[str, Any]) -> None:
     staged = os.path.join(folder, LOCK + ".new")
-    with open(staged, "w", encoding="utf-8") as file:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(staged)
+    with open(staged, "x", encoding="utf-8") as file:
         file.write(_text(holder))
     os.rename(staged, os.path.join(folder, LOCK))
 
@@ -121,5 +126,7 @@ def refusal(host: str, holder: Mapping[str, Any]) -> str:
     minutes = max(1, -(-int(holder["lapses_in_s"]) // 60))
     who, playbook = holder["who"] or "somebody", holder["playbook"] or "a playbook"
     held = f"{who} is changing this host ({playbook}, since {holder['since'] or 'an unknown time'})"
-    cure = f"if it is known to be dead, wait {minutes} min or add -e fleet_break_lock={holder['run']}"
+    named = _RUN.fullmatch(holder["run"])
+    breaking = f"add -e fleet_break_lock={holder['run']}" if named else f"remove {FOLDER}/{LOCK} on that host"
+    cure = f"if it is known to be dead, wait {minutes} min or {breaking}"
     return f"{host}: {held}; wait until that run has ended, or, {cure}"

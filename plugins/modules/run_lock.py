@@ -86,7 +86,10 @@ def main() -> None:
     try:
         other = run_lock.take(given["folder"], given["holder"] or {"run": "nobody"}, given["break_lock"], write)
     except OSError as error:
-        module.fail_json(msg=f"{given['folder']}: the lock of this host cannot be taken ({error.strerror})")
+        place = error.filename or given["folder"]
+        module.fail_json(
+            msg=f"{place}: the lock of this host cannot be taken ({error.strerror}); look at what is there"
+        )
     module.exit_json(changed=False, other=other)
 
 

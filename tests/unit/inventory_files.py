@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
     cpu_list,
     gpu_settings,
+    instance_records,
     plan_secrets,
     server_flags,
 )
@@ -270,6 +271,8 @@ def _instance_json(_name: str, text: str, host: Host, instance: dict[str, Any] |
         raise ViolationError("the probes read back otherwise")
     if any(wanted[key] != each for key, each in found["instance"].items()):
         raise ViolationError("instance.json reads back otherwise")
+    if not instance_records.is_description(found, found["instance"]["name"]):
+        raise ViolationError("instance.json does not count as a description")
 
 
 def _proto(name: str, text: str, host: Host, instance: dict[str, Any] | None) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import instance_records
@@ -33,11 +34,50 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
     ["", "null", "5", "[]", "{", '{"instance": 5}', json.dumps({**DESCRIBED, "models": 1}), "[" * 100_000]
     + [
         json.dumps({**DESCRIBED, "instance": {**DESCRIBED["instance"], **part}})
-        for part in ({"name": "x"}, {"ports": 1})
+        for part in (
+            *({"name": "x"}, {"ports": 1}, {"ports": {"rest": 99_999}}, {"ports": {"rest": "x"}}, {"flags": [1]}),
+            *({"ports": {"rest": float("inf")}}, {"start_timeout_s": "x"}, {"models": [5]}, {"model_config": 5}),
+            {"flags": {"file_system_poll_wait_seconds": "x"}},
+            *(
+                {"model_config": {"model_config_list": {"config": config}}}
+                for config in (
+                    5,
+                    [5],
+                    [{}],
+                    [{"name": "a", "base_path": 5}],
+                    [{"name": "a", "version_labels": {"x": []}}],
+                )
+            ),
+            *(
+                {"model_config": {"model_config_list": {"config": [{"name": "a", "model_version_policy": policy}]}}}
+                for policy in (5, {"specific": {}}, {"specific": {"versions": ["x"]}}, {"latest": 5})
+            ),
+        )
+    ]
+    + [
+        json.dumps({**DESCRIBED, "models": [model]})
+        for model in (5, {}, {"name": "a", "probe": 5}, {"name": "a", "contract": 5})
     ],
 )
 def test_a_damaged_description_counts_as_none(tmp_path, content):
     assert described(tmp_path, content) is None
+
+
+@pytest.mark.parametrize("name", ["instance.json", "models.config"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_not_waited_for(tmp_path, name, make):
+    (tmp_path / "main").mkdir()
+    make(str(tmp_path / "main" / name))
+    assert instance_records.read(str(tmp_path), "main") is None
+    assert instance_records.derived(str(tmp_path), "main", HEALTH)["instance"]["ports"] == {"rest": 8501}
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "9" * 5000, "\u0665"])
+def test_a_port_that_no_server_can_have_is_none(tmp_path, port):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cmdline").write_text(f"server\0--rest_api_port={port}\0--port=8500\0")
+    assert instance_records.ports_of(7, tmp_path) == {"grpc": 8500}
+    assert instance_records.derived(str(tmp_path), "main", f"--rest-port={port}") is None
 
 
 def test_without_a_description_the_other_files_tell(tmp_path):

@@ -167,10 +167,20 @@ def test_removing_a_linked_version_spares_what_it_points_to(store, tmp_path):
     assert read_tree(elsewhere) == MODEL
 
 
-def test_a_marker_that_cannot_be_read_counts_as_none(store):
+@pytest.mark.parametrize("content", ["{", "null", "[" * 100_000, '{"proven": NaN}'])
+def test_a_marker_that_cannot_be_read_counts_as_none(store, content):
     publish(store)
-    Path(store.base("ranker"), ".published", "7.json").write_text("{")
+    Path(store.base("ranker"), ".published", "7.json").write_text(content)
     assert store.marker("ranker", 7) == {}
+
+
+def test_a_marker_that_is_no_file_is_not_waited_for(store):
+    publish(store)
+    path = Path(store.base("ranker"), ".published", "7.json")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="it is no file"):
+        store.marker("ranker", 7)
 
 
 def test_a_second_run_is_refused_and_the_lock_goes_with_its_holder(store):

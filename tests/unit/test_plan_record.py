@@ -120,7 +120,11 @@ def test_a_damaged_record_is_refused_in_one_sentence_and_left_alone(run, tmp_pat
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"[" * DEEP, b'{"schema": ' + b"1" * 5000 + b"}"], ids=["deep", "long number"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * DEEP, b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", b'{"schema": ' + b"1" * 5000 + b"}", b'{"a": 1e999}'],
+    ids=["deep", "less deep", "long number", "infinity"],
+)
 def test_a_record_that_no_parser_takes_is_refused_too(run, tmp_path, content):
     path = tmp_path / "plan.json"
     path.write_bytes(content)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import plan_key, plan_secrets
@@ -153,6 +154,14 @@ def test_a_new_key_is_random_and_a_kept_one_is_read(tmp_path):
     assert (len(first), first == second, path.exists()) == (64, False, False)
     path.write_text(f"{KEY}\n")
     assert plan_key.read_key(str(path)) == KEY
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path, path)])
+def test_a_key_that_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(str(tmp_path / "plan.key"))
+    with pytest.raises(WishError) as refused:
+        plan_key.read_key(str(tmp_path / "plan.key"))
+    assert str(refused.value).startswith(f"{tmp_path}/plan.key: cannot be read as the host's key (")
 
 
 def test_a_damaged_key_is_refused_without_being_shown(tmp_path):

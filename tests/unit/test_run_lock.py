@@ -76,6 +76,27 @@ def test_a_damaged_lock_holds_until_it_lapses_and_shows_nothing_that_acts(tmp_pa
     assert len(sentence) < 500
 
 
+@pytest.mark.parametrize("content", ["", "\x1b[2J\n{}", "$(reboot)\n{}", "b" * 9999, "bbbbbbbbbbbb\n" + "[" * 4000])
+def test_of_a_damaged_lock_no_id_is_offered_that_nobody_could_write(tmp_path, content):
+    (tmp_path / run_lock.LOCK).write_text(content)
+    sentence = run_lock.refusal("gpu1", take(tmp_path, MINE))
+    named = "add -e fleet_break_lock=bbbbbbbbbbbb"
+    removed = f"remove {run_lock.FOLDER}/{run_lock.LOCK} on that host"
+    assert sentence.endswith(f" wait 10 min or {named if content.startswith('bbbbbbbbbbbb' + chr(10)) else removed}")
+
+
+@pytest.mark.parametrize("name", [run_lock.LOCK, f"{run_lock.LOCK}.new"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_not_waited_for(tmp_path, name, make):
+    make(str(tmp_path / name))
+    if name == run_lock.LOCK:
+        with pytest.raises(OSError, match="it is no file"):
+            take(tmp_path, MINE)
+    else:
+        assert take(tmp_path, MINE) == {}
+        assert take(tmp_path, OTHER)["who"] == "me@here"
+
+
 def test_of_many_that_start_at_the_same_moment_one_wins(tmp_path):
     holders = [{**MINE, "run": f"{number:012}"} for number in range(40)]
     with ThreadPoolExecutor(20) as pool:

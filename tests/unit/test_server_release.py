@@ -137,6 +137,8 @@ REMOVE = "remove it once nothing runs from it, then run again"
     [
         (lambda path: (path / "release.json").unlink(), "has no readable release.json"),
         (lambda path: (path / "release.json").write_text("{"), "has no readable release.json"),
+        (lambda path: (path / "release.json").write_text("[" * 100_000), "has no readable release.json"),
+        (lambda path: refilled(path / "release.json"), "has no readable release.json"),
         (
             lambda path: (path / "rootfs/tensorflow_model_server").unlink(),
             "holds no executable {path}/rootfs/tensorflow_model_server",
@@ -156,6 +158,11 @@ def test_a_release_that_is_not_what_it_should_be_is_neither_used_nor_mended(host
     damage(path)
     said = host.refusal(**program)
     assert said == f"{path}: {problem.format(path=path, sha256=program['archive_sha256'])}; {REMOVE}"
+
+
+def refilled(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def rewrite(path: Path, **fields: str) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Rule
+from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_point import plan_restored
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -369,6 +372,64 @@ def test_a_record_that_cannot_be_read_is_refused_by_name(place, text, problem):
     with pytest.raises(WishError) as refusal:
         place.present({"a": b"new"})
     assert str(refusal.value).startswith(f"{path}: {problem}")
+
+
+def damages():
+    """What may lie where a record of a tree should: bytes, or what makes something else of the path."""
+    whole = {"schema": 1, "dest": "/d", "files": {}, "directories": [], "steps": {}}
+    deep = '{"schema": 1, "steps": ' + "[" * 900 + "]" * 900 + "}"
+    texts = ["", "null", "5", "[]", "[" * 100_000, deep, "9" * 10_000, '{"schema": 1}', '{"schema": [1]}']
+    yield from texts
+    yield from (json.dumps({**whole, "dest": name}) for name in ("\ud800", "a\0b"))
+    yield json.dumps({**whole, "schema": float("inf")})
+    yield "\xff"
+    yield from (os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/zero", path), lambda path: os.symlink(path, path))
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("phase", ["prepare", "journal", "committed", "manifest", "point"])
+def test_whatever_lies_in_place_of_a_record_is_refused_by_name(place, phase, check):
+    """A FIFO would be waited for and a device read for ever; a record without its parts ended in a traceback."""
+    for damage in damages():
+        path = place.state / "t" / f"{phase}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(damage):
+            damage(str(path))
+        else:
+            path.write_bytes(damage.encode("latin-1") if damage == "\xff" else damage.encode())
+        store = place.tree().store
+        with pytest.raises(WishError) as refusal:
+            place.tree().run(partial(plan_restored, store=store), lambda *_: None, check)
+        assert re.fullmatch(f"{path}: (is damaged|cannot be read \\([^()]*\\)); move it away; .*", str(refusal.value))
+        path.rmdir() if damage is os.mkdir else path.unlink()
+
+
+PARTS = [
+    *(("dest",), ("files",), ("directories",), ("previous",), ("previous", "files"), ("report",), ("revertable",)),
+    *(("steps",), ("steps", "adjust"), ("steps", "changes", 0), ("steps", "changes", 0, "before")),
+    *(("steps", "changes", 0, "before", "mode"), ("steps", "changes", 0, "path"), ("files", "a", "sha256")),
+    *(("transaction",), ("report", "changed_by", "unit"), ("files", "a", "entries", "unit")),
+]
+
+
+@pytest.mark.parametrize("damage", [5, [[]], {"a": None}, "\ud800"])
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: "-".join(map(str, part)))
+def test_a_part_of_a_record_that_is_of_another_kind_is_damage(place, part, damage):
+    place.write({"a": b"1"})
+    place.present({"a": b"2"})
+    path = place.state / "t" / "manifest.json"
+    record = json.loads(path.read_text())
+    assert place.tree().manifest() == record
+    inner = record
+    for name in part[:-1]:
+        inner = inner[name]
+    inner[part[-1]] = damage
+    path.write_text(json.dumps(record))
+    if (part[-1], damage) == ("sha256", "\ud800"):  # compared, and never used otherwise
+        return
+    with pytest.raises(WishError) as refusal:
+        place.present({"a": b"3"})
+    assert str(refusal.value) == f"{path}: is damaged; move it away; the tree's files stay as they are"
 
 
 def test_a_tree_does_not_move_to_another_place(place):
