@@ -32,6 +32,9 @@ EXPORT_AGAIN = "export or copy the model again"
 MOST_META_GRAPHS = 100
 MOST_TENSORS = 20_000
 MOST_ASSETS = 20_000
+# All that is kept of a file: names of some dozens of characters, each of which takes about so much beside its letters.
+MOST_KEPT_BYTES = 16 * 1024 * 1024
+_EACH_BYTES = 64
 # TensorShape::MaxDimensions()
 MOST_DIMENSIONS = 254
 
@@ -111,6 +114,7 @@ class _Reader:
         self.wire = wire
         self.nodes = nodes
         self.tensors = 0
+        self.kept = 0
 
     def graphs(self) -> list[MetaGraph]:
         found: list[MetaGraph] = []
@@ -138,7 +142,7 @@ class _Reader:
 
         readers = {
             (1, BYTES): lambda part: self._each(
-                part, {(4, BYTES): lambda tag: graph.tags.add(self.wire.text(tag))}
+                part, {(4, BYTES): lambda tag: graph.tags.add(self._text(tag))}
             ),
             (2, BYTES): lambda part: self.nodes and self._graph(part, graph),
             (3, BYTES): restores,
@@ -161,17 +165,26 @@ class _Reader:
 
     def _node(self, of: Field, graph: MetaGraph) -> None:
         name = op = b""
-        attributes = []
         for part in self.wire.fields(of.start, of.end):
             if part.kind == BYTES and part.number == 1:
                 name = self._tail(part, len(_RESTORED))
             elif part.kind == BYTES and part.number == 2:
                 op = self._tail(part, _MOST_OP_BYTES)
-            elif part.kind == BYTES and part.number == 5:
-                attributes.append(part)
         graph.stateful = graph.stateful or op in _STATEFUL
         if name == _RESTORED and op == b"Const" and not graph.restored:
-            graph.restored = any(self._names_tensor(attribute) for attribute in attributes)
+            # Once more, rather than with all of its parts in memory: a node may have millions.
+            parts = self.wire.fields(of.start, of.end)
+            graph.restored = any(self._names_tensor(part) for part in parts if (part.number, part.kind) == (5, BYTES))
+
+    def _text(self, of: Field) -> str:
+        """Return a text that is kept."""
+        self._keep(of.end - of.start)
+        return self.wire.text(of)
+
+    def _keep(self, size: int) -> None:
+        self.kept += size + _EACH_BYTES
+        if self.kept > MOST_KEPT_BYTES:
+            raise DamageError(f"its names take more than {MOST_KEPT_BYTES // 1024**2} MiB")
 
     def _tail(self, of: Field, length: int) -> bytes:
         """Return the last bytes of a text, however long it is."""
@@ -190,14 +203,14 @@ class _Reader:
     def _asset(self, of: Field, assets: list[str]) -> None:
         if len(assets) == MOST_ASSETS:
             raise DamageError(f"it names more than {MOST_ASSETS} assets")
-        self._each(of, {(2, BYTES): lambda part: assets.append(self.wire.text(part))})
+        self._each(of, {(2, BYTES): lambda part: assets.append(self._text(part))})
 
     def _entry(self, of: Field) -> tuple[str, Field | None]:
         """Return the key and the value of an entry of a map."""
         key, value = "", None
         for part in self.wire.fields(of.start, of.end):
             if (part.number, part.kind) == (1, BYTES):
-                key = self.wire.text(part)
+                key = self._text(part)
             elif (part.number, part.kind) == (2, BYTES):
                 value = part
         return key, value
@@ -208,7 +221,7 @@ class _Reader:
         signature = signatures[name] = Signature()
 
         def method(part: Field) -> None:
-            signature.method = self.wire.text(part)
+            signature.method = self._text(part)
 
         if content:
             readers = {
@@ -243,8 +256,11 @@ class _Reader:
             if (part.number, part.kind) == (2, BYTES):
                 if len(sizes) == MOST_DIMENSIONS:
                     raise DamageError(f"a tensor of its signatures has more than {MOST_DIMENSIONS} dimensions")
-                found = [one.value for one in self.wire.fields(part.start, part.end) if one[:2] == (1, VARINT)]
-                sizes.append(signed(found[-1]) if found else 0)
+                self._keep(0)
+                size = 0
+                for one in self.wire.fields(part.start, part.end):
+                    size = one.value if one[:2] == (1, VARINT) else size
+                sizes.append(signed(size))
             elif (part.number, part.kind) == (3, VARINT):
                 unknown_rank = part.value != 0
         return None if unknown_rank else tuple(sizes)

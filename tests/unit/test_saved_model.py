@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.signatures import 
 from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_models import FLOAT, FROZEN, INDEX, MODEL, SHARD, entry, graph, index, model_pb, number, part, varint
+from saved_models import FLOAT, FROZEN, INDEX, MODEL, SHARD, entry, graph, index, model_pb, number, part, tensor, varint
 from saved_models import saved_model as saved_model_pb
 from saved_models import signature as signature_pb
 
@@ -232,6 +233,33 @@ def test_weights_in_the_graph_cost_no_memory(tmp_path):
     served = Signature("tensorflow/serving/predict", {"x": Tensor("DT_FLOAT", (-1,))})
     assert found.signatures == {"serving_default": served}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+
+
+MANY = {
+    "tags": part(1, b"".join(part(4, f"{number:07d}") for number in range(25_000))),
+    "long tags": part(1, b"".join(part(4, f"{number:08d}" * 8000) for number in range(20))),
+    "names": b"".join(entry(5, f"{number:08d}" * 8000, b"") for number in range(20)),
+    "optional": entry(5, "s", b"".join(entry(4, f"{number:07d}", b"") for number in range(19_000))),
+    "dimensions": entry(5, "s", b"".join(entry(1, f"{number}", tensor(FLOAT, [2**40] * 250)) for number in range(70))),
+}
+
+
+@pytest.mark.parametrize("content", MANY.values(), ids=MANY)
+def test_what_is_kept_of_a_file_is_bounded_whatever_it_is(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(saved_model, "MOST_KEPT_BYTES", 2**20)
+    (tmp_path / GRAPH).write_bytes(saved_model_pb(content))
+    assert "(its names take more than 1 MiB)" in refusal(tmp_path)
+
+
+def test_a_node_of_very_many_parts_costs_no_memory(tmp_path):
+    node = part(1, part(1, "save/RestoreV2/tensor_names") + part(2, "Const") + b"\x2a\x00" * 30_000)
+    (tmp_path / GRAPH).write_bytes(saved_model_pb(graph({}) + part(2, node)))
+    tracemalloc.start()
+    try:
+        assert saved_model.read(str(tmp_path / GRAPH)).served().restored is False
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 INDEXES = {
