@@ -8,15 +8,18 @@ time without bounds, and waits for nobody. Sizes are bytes.
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO, Callable, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible as shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
 
 MIB = 1024 * 1024
 
@@ -24,6 +27,11 @@ MIB = 1024 * 1024
 MAX_NAMES = 16 * MIB
 # tarfile reads extended headers (long names, PAX records) into memory at the length they declare.
 MAX_TAR_HEADER = MIB
+# What an archive may have its reader keep of what was read before. `xz -9` asks for 64 MiB, xz itself allows 4 GiB.
+MAX_DICTIONARY = 256 * MIB
+# Names may have a MiB (see above), and an archive a hundred thousand of them.
+MOST_SHOWN_LETTERS = 255
+MOST_SHOWN_NAMES = 5
 # Tar pads its end with zeros up to a record of 10 KiB, and some tools up to a larger block.
 MAX_TAR_PADDING = MIB
 
@@ -67,6 +75,17 @@ class Entry(NamedTuple):
     open: Callable[[], BinaryIO]
 
 
+def shown(name: str) -> str:
+    """Return a name as it may stand in a message: nothing in it acts, and it is not too long."""
+    return shortened(visible(name[: MOST_SHOWN_LETTERS + 1]), MOST_SHOWN_LETTERS)
+
+
+def listed(names: list[str]) -> str:
+    """Return names for a message, the first ones where there are many."""
+    more = [f"{len(names) - MOST_SHOWN_NAMES} more"] if len(names) > MOST_SHOWN_NAMES else []
+    return ", ".join([*map(shown, names[:MOST_SHOWN_NAMES]), *more])
+
+
 def in_mib(size: int) -> str:
     """Return a size for people, in MiB, rounded up so that nothing small becomes nothing."""
     return f"{-(-size // MIB)} MiB"
@@ -107,7 +126,7 @@ def entries(source: str) -> Iterator[Entry]:
 def _identify(path: str) -> str:
     """Return the format by content, never by name: `zip`, or tar's compression (empty: none)."""
     with opened(path) as file:
-        head = file.read(_TAR_MAGIC_AT + 5)
+        head = file.read(_TAR_MAGIC_AT + 5) or b""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -145,9 +164,12 @@ class _StrictTarInfo(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             raise DamagedError(error) from error
 
-    def _proc_gnusparse_10(self, *_arguments: Any) -> None:
-        # Its map of holes may be as long as the archive, and would be read into memory.
+    def _refuse_sparse(self, *_arguments: Any) -> None:
+        # Its map of holes may be as long as the archive, and would be read into memory; and holes of many GB are
+        # written by a few letters.
         raise _sparse()
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 def _sparse() -> RefusalError:
@@ -156,13 +178,93 @@ def _sparse() -> RefusalError:
 
 def _tar_entries(path: str, compression: str) -> Iterator[Entry]:
     counting = type("CountingTarInfo", (_StrictTarInfo,), {})
-    with opened(path) as file, tarfile.open(fileobj=file, mode=f"r:{compression}", tarinfo=counting) as tar:
+    with opened(path) as file, _tar_of(file, compression, counting) as tar:
         for info in tar:
             tar.members = []  # nobody asks for them again, and they would stay in memory with all their headers
             yield Entry(info.name, _tar_kind(info), info.size, partial(tar.extractfile, info))
         # The compressor's own checksum is compared at the end of its data only.
         if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:
             raise DamagedError("data after the end of the tar")
+
+
+def _tar_of(file: BinaryIO, compression: str, tarinfo: type[tarfile.TarInfo]) -> tarfile.TarFile:
+    if compression == "xz":
+        return tarfile.open(fileobj=io.BufferedReader(_Xz(file), MIB), mode="r:", tarinfo=tarinfo)
+    return tarfile.open(fileobj=file, mode=f"r:{compression}", tarinfo=tarinfo)
+
+
+class _Xz(io.RawIOBase):
+    """What an xz file unpacks to, read forward. lzma.LZMAFile takes as much memory as a file asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._decoder: lzma.LZMADecompressor | None = self._new()
+        self._packed = b""
+        self._at = 0
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        offset += self._at if whence == os.SEEK_CUR else 0
+        if whence == os.SEEK_END or offset < self._at:
+            raise io.UnsupportedOperation("only forward")
+        while self._at < offset and self.read(min(offset - self._at, MIB)):
+            pass
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        content = b""
+        while not content and self._decoder:
+            content = self._more(len(buffer))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def _more(self, most: int) -> bytes:
+        """Return some of what follows; none where a stream has ended."""
+        decoder = self._decoder
+        if decoder.eof:
+            self._begin(decoder.unused_data)
+            return b""
+        if decoder.needs_input and not self._packed:
+            self._packed = self._file.read(MIB)
+            if not self._packed:
+                raise EOFError("it ends before its end")
+        packed, self._packed = self._packed, b""
+        try:
+            return decoder.decompress(packed, most)
+        except lzma.LZMAError as error:
+            if "Memory usage limit" not in str(error):
+                raise
+            raise _large_dictionary() from error
+
+    def _begin(self, packed: bytes) -> None:
+        """Go on with the next stream, between which and the last there may be zeros."""
+        packed = packed.lstrip(b"\0")
+        while not packed:
+            packed = self._file.read(MIB)
+            if not packed:
+                self._decoder = None
+                return
+            packed = packed.lstrip(b"\0")
+        self._packed, self._decoder = packed, self._new()
+
+
+def _large_dictionary() -> RefusalError:
+    problem = f"it is packed so that unpacking takes more than {in_mib(MAX_DICTIONARY)} of memory"
+    return RefusalError(problem, "pack it as `xz -9` or less does")
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
@@ -188,7 +290,19 @@ def _zip_members(file: BinaryIO) -> Iterator[Entry]:
         for info in archive.infolist():
             if info.flag_bits & 0x1:
                 raise RefusalError(f"its member {shown(info.filename)} is encrypted", "pack it without a password")
+            _refuse_large_dictionary(file, info)
             yield Entry(info.filename, _zip_kind(info), info.file_size, partial(archive.open, info))
+
+
+def _refuse_large_dictionary(file: BinaryIO, info: zipfile.ZipInfo) -> None:
+    """Refuse a member whose LZMA header asks for more memory than is given, which zipfile would take."""
+    if info.compress_type == zipfile.ZIP_LZMA:
+        file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, os.SEEK_CUR)
+        # Two bytes of version, two of a length, one of properties, and the size of the dictionary.
+        if struct.unpack("<5xI", file.read(9))[0] > MAX_DICTIONARY:
+            raise _large_dictionary()
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

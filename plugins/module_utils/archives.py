@@ -9,6 +9,7 @@ hexadecimal SHA-256. What is refused is raised as `RefusalError`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import os
@@ -30,9 +31,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.archive_entries im
     RefusalError,
     entries,
     in_mib,
+    listed,
     opened,
+    shown,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible as shown
 
 CHUNK = 1024 * 1024
 # The block of ext4 and XFS as they are made by default.
@@ -137,7 +139,7 @@ def model_root(found: Survey) -> str:
     if not places:
         raise RefusalError(*_instead(found) or ("it holds no saved_model.pb", "give what tf.saved_model.save wrote"))
     if len(places) > 1:
-        named = ", ".join(sorted(shown(place) or "its top" for place in places))
+        named = listed([place or "its top" for place in sorted(places)])
         raise RefusalError(f"saved_model.pb is in several places: {named}", "pack one version alone")
     (place,) = places
     return f"{place}/" if place else ""
@@ -312,7 +314,7 @@ def _safe_path(name: str) -> str:
         raise RefusalError(f"it has more than {MAX_DEPTH} directories within each other", "pack the SavedModel alone")
     path = "/".join(parts)
     if len(os.fsencode(path)) > MAX_PATH or any(len(os.fsencode(part)) > MAX_NAME for part in parts):
-        raise RefusalError(f"it holds a name that is too long, {shown(name[:MAX_NAME])}", "use shorter names")
+        raise RefusalError(f"it holds a name that is too long, {shown(name)}", "use shorter names")
     return path
 
 
@@ -356,7 +358,8 @@ def _readable() -> Iterator[None]:
     except _DAMAGE as error:
         raise DamagedError(error or type(error).__name__) from error
     except OSError as error:
-        if error.errno is None:  # gzip and bz2 report bad data so
+        # gzip and bz2 report bad data so; the other two are what a place beyond all files ends in.
+        if error.errno in (None, errno.EINVAL, errno.EOVERFLOW):
             raise DamagedError(error) from error
         raise
 
@@ -375,7 +378,12 @@ class _Hashing:
 
 
 def _sha256(content: BinaryIO) -> str:
+    """Return the SHA-256 of an open file, which is not read beyond the size that it has now."""
     digest = hashlib.sha256()
-    for chunk in iter(partial(content.read, CHUNK), b""):
+    left = os.fstat(content.fileno()).st_size
+    while chunk := content.read(CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise RefusalError("it grows while it is read", "wait until it is whole")
         digest.update(chunk)
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives, downloads, folders, release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.archive_entries import MOST_SHOWN_NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import DamagedError, RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import PROGRAM
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Job
@@ -81,7 +82,7 @@ def _misplaced(job: Job, inner: str, found: archives.Survey) -> Exception:
     places = sorted(path for path in found.files if path.rpartition("/")[2] == PROGRAM)
     if not places:
         return job.refusal(f"the archive holds no {inner}", "set binary to the path of the server in it")
-    named = " and ".join(map(archives.shown, places))
+    named = " and ".join(map(archives.shown, places[:MOST_SHOWN_NAMES]))
     return job.refusal(f"the archive holds no {inner} but {named}", f"set binary to {archives.shown(places[0])}")
 
 

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import socket
 import stat
+import struct
 import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -344,6 +347,118 @@ def test_what_unpacks_to_far_more_than_its_archive_is_refused_without_any_other_
         "it unpacks to 5 MiB or more out of 1 MiB, as no model does; check what was packed, or pack it without "
         "compression"
     )
+
+
+@pytest.mark.parametrize("version", ["0.0", "0.1", "1.0"])
+def test_a_sparse_file_is_refused_in_each_of_the_forms_that_pax_has_for_it(tmp_path, version):
+    """A few letters stand for holes of many GB, which would be written out."""
+    (tmp_path / "saved_model.pb").touch()
+    os.truncate(tmp_path / "saved_model.pb", 10 * archives.MIB)
+    source = tmp_path / "a.tar"
+    packing = ["tar", "--format=pax", "--sparse", f"--sparse-version={version}", "-cf", source, "-C", tmp_path]
+    subprocess.run([*packing, "saved_model.pb"], check=True)
+    with pytest.raises(RefusalError, match=r"^it holds a sparse file; pack it without --sparse$"):
+        archives.survey(str(source))
+
+
+LARGE_DICTIONARY = "it is packed so that unpacking takes more than 256 MiB of memory; pack it as `xz -9` or less does"
+
+
+def large_xz(path: Path) -> Path:
+    """A tar whose xz header asks for a dictionary of 4 GiB, which its reader would fill as it goes."""
+    content = bytearray(tar_of(path, {"saved_model.pb": b"x"}, "w:xz").read_bytes())
+    length = (content[12] + 1) * 4
+    content[12 + 4] = 40
+    content[12 + length - 4 : 12 + length] = zlib.crc32(content[12 : 12 + length - 4]).to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
+def large_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("saved_model.pb", b"x")
+    content = bytearray(path.read_bytes())
+    properties = content.index(b"saved_model.pb") + len("saved_model.pb") + 5
+    content[properties : properties + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("make", [large_xz, large_zip])
+def test_an_archive_does_not_choose_how_much_memory_its_reader_takes(tmp_path, make):
+    with pytest.raises(RefusalError) as refusal:
+        archives.survey(str(make(tmp_path / "archive")))
+    assert str(refusal.value) == LARGE_DICTIONARY
+
+
+def test_a_zip_that_names_a_place_beyond_all_files_is_damaged(tmp_path):
+    """File systems refuse to go there, which was told as trouble of the host's disk."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("saved_model.pb", b"x")
+    content = (tmp_path / "a.zip").read_bytes()
+    entry = content.rindex(b"PK\x01\x02")
+    end = content.rindex(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, 2**62)
+    directory = bytearray(content[entry:end] + extra)
+    directory[30:32], directory[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    tail = bytearray(content[end:])
+    tail[12:16] = struct.pack("<I", len(directory))
+    (tmp_path / "a.zip").write_bytes(content[:entry] + directory + tail)
+    assert set(archives.survey(str(tmp_path / "a.zip")).files) == {"saved_model.pb"}
+    with pytest.raises(DamagedError):
+        archives.unpack(str(tmp_path / "a.zip"), "", str(tmp_path), {"saved_model.pb": 1})
+
+
+def test_an_xz_of_several_streams_with_zeros_between_and_after_them_is_read(tmp_path):
+    packed = tar_of(tmp_path / "a.tar", {"m/saved_model.pb": os.urandom(3 * 2**20), "m/more": b"x"}, "w").read_bytes()
+    half = len(packed) // 2
+    source = tmp_path / "b"
+    source.write_bytes(lzma.compress(packed[:half]) + bytes(8) + lzma.compress(packed[half:]) + bytes(4))
+    assert set(unpack(source, tmp_path / "out")) == {"saved_model.pb", "more"}
+
+
+def test_a_zip_of_lzma_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("saved_model.pb", b"x" * 1000)
+    assert unpack(tmp_path / "a.zip", tmp_path / "out") == {"saved_model.pb": b"x" * 1000}
+
+
+LONG = "a" * 300_000
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        *({f"/{LONG}": b""}, {f"../{LONG}": b""}, {f"\x1b{LONG}": b""}, {LONG: b""}),
+        {f"{number:05}{'x' * 200}/saved_model.pb": b"" for number in range(100)},
+    ],
+    ids=["absolute", "outside", "odd", "long", "places"],
+)
+def test_a_refusal_is_short_whatever_the_names_are(tmp_path, files):
+    with pytest.raises(RefusalError) as refusal:
+        archives.model_root(archives.survey(str(tar_of(tmp_path / "a.tar", files))))
+    assert len(str(refusal.value)) < 1500
+    assert str(refusal.value).isprintable()
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_for_ever(tmp_path, monkeypatch):
+    """As a log does: each piece that is read is written twice by somebody else."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100)
+
+    class Growing:
+        def __init__(self) -> None:
+            self.read = 0
+
+        def update(self, chunk: bytes) -> None:
+            self.read += len(chunk)
+            assert self.read < 10_000
+            with open(path, "ab") as file:
+                file.write(chunk * 2)
+
+    monkeypatch.setattr(archives.hashlib, "sha256", Growing)
+    with pytest.raises(RefusalError, match=r"^it grows while it is read; wait until it is whole$"):
+        archives.file_digest(str(path))
 
 
 @pytest.mark.parametrize("form", ["gnu", "pax"])
