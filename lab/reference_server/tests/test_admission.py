@@ -21,15 +21,19 @@ def stub_of(server):
     return stub
 
 
-def counted(server, status):
-    return server.metric(COUNT, model_name="busy", status=status)
+def counted(server, model, status):
+    return server.metric(COUNT, model_name=model, status=status)
 
 
-def long_call(stub):
-    """A call that keeps its thread until it is cancelled or its deadline ends it."""
+def endless_call(stub):
+    """A call that keeps its thread for days."""
     request = predict_request("busy")
-    request.inputs["rounds"].CopyFrom(tensors.to_proto(np.array([10**8], "int32")))
-    return stub.Predict.future(request, timeout=1)
+    request.inputs["rounds"].CopyFrom(tensors.to_proto(np.array([2**31 - 1], "int32")))
+    return stub.Predict.future(request)
+
+
+def ended(calls):
+    return [call for call in calls if call.done()]
 
 
 @pytest.mark.parametrize(("threads", "admitted"), [(1, 0), (2, 1), (4, 3)])
@@ -41,20 +45,30 @@ def test_one_thread_polls_and_the_others_run_calls(threads, admitted, start, mod
         f"--monitoring_config_file={monitoring}",
     )
     stub = stub_of(server)
-    calls = [long_call(stub) for _ in range(threads + 2)]
-    refused = [call for call in calls if call.exception().code() == grpc.StatusCode.RESOURCE_EXHAUSTED]
-    assert len(refused) == len(calls) - admitted
-    assert {call.details() for call in refused} == {"Server Threadpool Exhausted"}
-    # What was refused reached no service; the others ran into their deadline.
-    harness.eventually(lambda: counted(server, "DEADLINE_EXCEEDED") == admitted, f"{admitted} calls that ran")
-    assert counted(server, "RESOURCE_EXHAUSTED") == 0
+    calls = [endless_call(stub) for _ in range(threads + 2)]
+    harness.eventually(lambda: len(ended(calls)) == len(calls) - admitted, f"all but {admitted} calls refused")
+    # Nor is there a thread left for one more.
+    calls.append(endless_call(stub))
+    assert calls[-1].exception(timeout=harness.PATIENCE)
+    assert len(ended(calls)) == len(calls) - admitted
+    assert {(call.code(), call.details()) for call in ended(calls)} == {
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+    }
+    # What was refused reached no service.
+    assert counted(server, "busy", "RESOURCE_EXHAUSTED") == 0
 
 
-def test_a_thread_is_free_again_once_its_call_is_answered(start, models):
-    server = start("--model_name=plus", f"--model_base_path={models}/plus", "--grpc_max_threads=2")
+def test_a_thread_is_free_again_once_its_call_is_answered(start, models, monitoring):
+    server = start(
+        "--model_name=plus",
+        f"--model_base_path={models}/plus",
+        "--grpc_max_threads=2",
+        f"--monitoring_config_file={monitoring}",
+    )
     stub = stub_of(server)
     for _ in range(50):
         stub.Predict(predict_request("plus", x=np.array([1.0], "float32")))
+    assert counted(server, "plus", "OK") == 50
 
 
 def test_no_thread_at_all_ends_the_server_once_the_models_are_loaded(models):

@@ -85,10 +85,9 @@ def test_values_are_quoted_as_upstreams_writer_lays_them_out():
 
 
 def test_a_quoted_value_ends_after_256_bytes_and_at_the_first_number_that_json_has_not():
-    assert (
-        json_text.quote(list(range(1000))) == json.dumps(list(range(1000)))[: len(json_text.quote(list(range(1000))))]
-    )
-    assert 256 <= len(json_text.quote(list(range(1000)))) < 270
+    quoted = json_text.quote(list(range(1000)))
+    assert json.dumps(list(range(1000))).startswith(quoted)
+    assert 256 <= len(quoted) < 270
     assert json_text.quote([1, math.nan, 2]) == "[1, "
     deep = []
     for _ in range(10_000):

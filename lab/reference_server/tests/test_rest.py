@@ -387,7 +387,7 @@ def test_empty_answers():
 
 
 def exchange(server, *parts):
-    """Send raw bytes and read until the server closes or falls silent for a moment."""
+    """Send raw bytes and no more; return all that comes until the server closes."""
     with socket.create_connection(("127.0.0.1", server.rest_port), timeout=harness.PATIENCE) as client:
         for part in parts:
             client.sendall(part)
