@@ -175,6 +175,24 @@ class HostileServer:
                 pass
 
 
+class Clock:
+    """Time that passes only by sleeping; ``events`` happen on the way."""
+
+    def __init__(self, **events):
+        self.time = 0.0
+        self.pauses = []
+        self.events = sorted((float(key.lstrip("at_")), event) for key, event in events.items())
+
+    def now(self):
+        return self.time
+
+    def sleep(self, pause):
+        self.pauses.append(pause)
+        self.time += pause
+        while self.events and self.events[0][0] <= self.time:
+            self.events.pop(0)[1]()
+
+
 class FakeHost:
     """systemctl and journalctl of a host with one unit; tests change ``unit`` to let time pass."""
 

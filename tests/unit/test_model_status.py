@@ -12,27 +12,9 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check, serving_watch
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.modules import model_status
-from serving_double import FakeHost, FakeServer, Model, instance, publish
+from serving_double import Clock, FakeHost, FakeServer, Model, instance, publish
 
 UNIT = "tfserving@ranker.service"
-
-
-class Clock:
-    """Time that passes only by sleeping; ``events`` happen on the way."""
-
-    def __init__(self, **events):
-        self.time = 0.0
-        self.pauses = []
-        self.events = sorted((float(key.lstrip("at_")), event) for key, event in events.items())
-
-    def now(self):
-        return self.time
-
-    def sleep(self, pause):
-        self.pauses.append(pause)
-        self.time += pause
-        while self.events and self.events[0][0] <= self.time:
-            self.events.pop(0)[1]()
 
 
 @pytest.fixture

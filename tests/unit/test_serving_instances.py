@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import atomic_tree_point, process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils import atomic_tree_point, process_facts, serving_watch
 from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Rendered, Rules, plan_tree
 from ansible_collections.tfserving.fleet.plugins.modules import serving_instances
-from serving_double import publish
+from serving_double import Clock, publish
 from template_tree_place import Place
 from units_double import Host, free_ports
 
@@ -49,7 +50,9 @@ def host(tmp_path, monkeypatch):
     publish(tmp_path / "models", 1)
     # The stand-ins for servers listen in this very process.
     monkeypatch.setattr(process_facts, "stranger_on_port", lambda *_arguments: "")
-    monkeypatch.setattr(serving_instances, "UNTOUCHED_TIMEOUT_S", 0.2)
+    # Of those that never come to serve, the whole of their time is waited for.
+    clock = Clock()
+    monkeypatch.setattr(serving_watch, "wait", partial(serving_watch.wait, now=clock.now, sleep=clock.sleep))
     host = Host(tmp_path)
     yield host
     host.close()

@@ -57,7 +57,7 @@ class Host:
             "models": ["m"],
             "ports": {"grpc": grpc, "rest": rest},
             "model_config": {"model_config_list": {"config": [config]}},
-            "start_timeout_s": 1,
+            "start_timeout_s": 60,
             "flags": {},
         }
         folder = self.root / "etc" / name
