@@ -52,5 +52,5 @@ class Place:
     def run(self, *arguments: str) -> tuple[int, str]:
         """Return the exit status and the output of ansible-playbook, with wrapped lines joined."""
         process = self.start(*arguments)
-        output, _none = process.communicate(timeout=300)
+        output, _none = process.communicate()
         return process.returncode, " ".join(output.split())
