@@ -96,6 +96,24 @@ def serving(host):
     return lambda name, port: Serving(host, name, port)
 
 
+# The instances of most scenarios, at the ports that the plan gives to the first and the second one.
+
+
+@pytest.fixture
+def main(serving):
+    return serving("main", 8501)
+
+
+@pytest.fixture
+def first(serving):
+    return serving("first", 8501)
+
+
+@pytest.fixture
+def second(serving):
+    return serving("second", 8511)
+
+
 @pytest.fixture
 def known():
     """Return the lab's sample request and answers of a model."""
@@ -164,6 +182,18 @@ def site(tmp_path):
         return Run(process.returncode, "".join(lines))
 
     return run
+
+
+@pytest.fixture
+def apt_files(host):
+    """Update the package index, which must go without a word; return the checksums of apt's files."""
+
+    def read() -> str:
+        update = host.run("apt-get update")
+        assert (update.rc, update.stderr) == (0, "")
+        return host.check_output("find /etc/apt -type f -exec sha256sum {} + | sort")
+
+    return read
 
 
 @pytest.fixture

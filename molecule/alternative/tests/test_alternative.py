@@ -9,16 +9,6 @@ import socket
 import pytest
 
 
-@pytest.fixture
-def ranker(serving):
-    return serving("ranker", 9501)
-
-
-@pytest.fixture
-def digits(serving):
-    return serving("digits", 9511)
-
-
 @pytest.mark.parametrize(("label", "version"), [("stable", "1"), ("canary", "2")])
 def test_each_label_answers_from_its_version(ranker, known, label, version):
     sample = known("ranker")
@@ -140,7 +130,9 @@ def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
     host.check_output("systemctl stop %s %s", ranker.unit, digits.unit)
     try:
-        host.check_output("timeout 20 sh -c 'while nft list table inet tfserving > /dev/null 2>&1; do sleep 0.1; done'")
+        host.check_output(
+            "timeout 120 sh -c 'while nft list table inet tfserving > /dev/null 2>&1; do sleep 0.1; done'"
+        )
     finally:
         # The health units are started once the models are available.
         host.check_output(

@@ -51,16 +51,6 @@ UNREACHABLE = {"EHOSTUNREACH", "EPERM", "ENETUNREACH"}
 
 
 @pytest.fixture
-def ranker(serving):
-    return serving("ranker", 9501)
-
-
-@pytest.fixture
-def digits(serving):
-    return serving("digits", 9511)
-
-
-@pytest.fixture
 def attempts():
     """Each attempt, and what came of it, from within an instance."""
 
@@ -145,7 +135,9 @@ def far(host):
     host.check_output("ip -n far addr add %s.1/24 dev far && ip -n far addr add %s.2/24 dev far", network, network)
     program = "import socket; server = socket.create_server(('', 80)); print(flush=True)\nwhile True: server.accept()"
     host.check_output("systemd-run --quiet --unit=far -p Type=exec ip netns exec far python3 -c %s", program)
-    host.check_output("timeout 20 sh -c 'until ip netns exec far ss -Hltn sport = :80 | grep -q .; do sleep 0.1; done'")
+    host.check_output(
+        "timeout 120 sh -c 'until ip netns exec far ss -Hltn sport = :80 | grep -q .; do sleep 0.1; done'"
+    )
     yield network
     host.check_output("systemctl stop far.service; ip netns delete far")
 

@@ -21,16 +21,6 @@ MODEL = {
 INSTANCES = [{"name": "first", "models": ["digits"]}, {"name": "second", "models": ["digits"]}]
 
 
-@pytest.fixture
-def first(serving):
-    return serving("first", 8501)
-
-
-@pytest.fixture
-def second(serving):
-    return serving("second", 8511)
-
-
 def wishes(model: dict | None = None, instances: list | None = None, **others) -> dict:
     return {"tfserving_models": [{**MODEL, **(model or {})}], "tfserving_instances": instances or INSTANCES, **others}
 

@@ -9,11 +9,6 @@ import json
 import pytest
 
 
-@pytest.fixture
-def main(serving):
-    return serving("main", 8501)
-
-
 def test_one_instance_serves_all_models_and_starts_at_boot(host, main):
     unit = host.service(main.unit)
     assert unit.is_running

@@ -7,12 +7,6 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture
-def main(serving):
-    """The instance that serves before and after all that goes wrong."""
-    return serving("main", 8501)
-
-
 @pytest.fixture(autouse=True)
 def goes_on_serving(main, known):
     """Whatever a test provokes, the process stays, or comes back, and gives the known answer."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 
 BACK = "The sources, preferences and keyrings of apt are again as they were."
-FILES = "find /etc/apt -type f -exec sha256sum {} + | sort"
 INSTALLED = "dpkg-query --show 'tensorflow-model-server*'"
 FINGERPRINT = r"gpg --homedir /tmp/other-key --with-colons --list-keys | sed -n 's/^fpr:*\([0-9A-F]*\):/\1/p'"
 
@@ -22,15 +21,9 @@ FAULTS = {
 
 
 @pytest.fixture
-def apt(host):
+def apt(host, apt_files):
     """What must be the same after a run that fails."""
-
-    def look():
-        update = host.run("apt-get update")
-        assert (update.rc, update.stderr) == (0, "")
-        return host.check_output(FILES), host.check_output("apt-cache policy"), host.check_output(INSTALLED)
-
-    return look
+    return lambda: (apt_files(), host.check_output("apt-cache policy"), host.check_output(INSTALLED))
 
 
 @pytest.fixture

@@ -60,15 +60,10 @@ def test_the_server_answers_on_a_host_with_gpus(serving, known):
     assert [row["class_id"] for row in answer] == [row["class_id"] for row in sample["answers"]["1"]["predictions"]]
 
 
-def test_a_version_that_is_not_there_leaves_apt_and_the_driver_as_they_were(host, site):
-    def look():
-        update = host.run("apt-get update")
-        assert (update.rc, update.stderr) == (0, "")
-        files = host.check_output("find /etc/apt -type f -exec sha256sum {} + | sort")
-        return files, host.check_output("dpkg-query --show '*nvidia*'")
-
-    before = look()
+def test_a_version_that_is_not_there_leaves_apt_and_the_driver_as_they_were(host, site, apt_files):
+    installed = "dpkg-query --show '*nvidia*'"
+    before = apt_files(), host.check_output(installed)
     run = site(nvidia_driver_version="590.99.99")
     assert run.status != 0
     assert "The sources, preferences and keyrings of apt are again as they were." in run.message
-    assert look() == before
+    assert (apt_files(), host.check_output(installed)) == before

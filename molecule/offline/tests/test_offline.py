@@ -20,11 +20,6 @@ SENTENCE = "tfserving_fleet_bundle: {path} has the SHA-256"
 
 
 @pytest.fixture
-def main(serving):
-    return serving("main", 8501)
-
-
-@pytest.fixture
 def copy(tmp_path):
     """Return a copy of the bundle, which a test may spoil."""
     return Path(shutil.copytree(BUNDLE, tmp_path / "bundle"))

@@ -7,16 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 testinfra_hosts = ["ansible://molecule-offline-image"]
 
 BUNDLE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "bundle"
-
-
-@pytest.fixture
-def main(serving):
-    return serving("main", 8501)
 
 
 def test_the_host_has_no_way_to_any_network(host):

@@ -61,16 +61,6 @@ def registry_host():
 
 
 @pytest.fixture
-def first(serving):
-    return serving("first", 8501)
-
-
-@pytest.fixture
-def second(serving):
-    return serving("second", 8511)
-
-
-@pytest.fixture
 def probes(host, known):
     """Ask both instances all the time; the block gets what was seen when it ends."""
 
