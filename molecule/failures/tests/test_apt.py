@@ -69,6 +69,24 @@ def test_what_a_killed_run_put_into_apt_goes_with_the_next_that_fails(site, host
     assert apt() == before
 
 
+def test_an_entry_by_hand_for_the_same_repository_is_named_and_left_alone(site, host, apt):
+    before = apt()
+    own, by_hand = (f"/etc/apt/sources.list.d/{name}" for name in ("tfserving.sources", "tensorflow-serving.list"))
+    uri, suite = (host.check_output("sed -n 's/^%s: //p' %s", field, own) for field in ("URIs", "Suites"))
+    entry = f"deb [signed-by=/usr/share/keyrings/by-hand.gpg] {uri} {suite} tensorflow-model-server"
+    host.check_output("echo %s > %s", entry, by_hand)
+    try:
+        run = site()
+        left = host.file(by_hand).content_string.strip()
+    finally:
+        host.check_output("rm %s", by_hand)
+    assert run.status != 0
+    signed = "signed by /usr/share/keyrings/by-hand.gpg"
+    assert f"{by_hand}:1: names the repository that this role keeps in {own}, {signed}, and apt takes" in run.message
+    assert left == entry
+    assert apt() == before
+
+
 def test_a_host_that_never_had_the_repository_is_left_without_it(site, host, apt):
     files = "/etc/apt/keyrings/tfserving.gpg /etc/apt/sources.list.d/tfserving.sources /etc/apt/preferences.d/tfserving"
     records = "/var/lib/tfserving-fleet/trees/tfserving-apt"

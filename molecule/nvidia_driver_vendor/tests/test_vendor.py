@@ -67,3 +67,17 @@ def test_a_version_that_is_not_there_leaves_apt_and_the_driver_as_they_were(host
     assert run.status != 0
     assert "The sources, preferences and keyrings of apt are again as they were." in run.message
     assert (apt_files(), host.check_output(installed)) == before
+
+
+def test_an_entry_by_hand_for_nvidias_repository_is_named(host, site, apt_files):
+    before = apt_files()
+    own, by_hand = (f"/etc/apt/sources.list.d/{name}" for name in ("nvidia-driver.sources", "cuda.list"))
+    entry = "deb [signed-by=/usr/share/keyrings/cuda.gpg] file:/opt/vendor/debian12/x86_64/ /"
+    host.check_output("echo %s > %s", entry, by_hand)
+    try:
+        run = site()
+    finally:
+        host.check_output("rm %s", by_hand)
+    assert run.status != 0
+    assert f"{by_hand}:1: names the repository that this role keeps in {own}, signed by" in run.message
+    assert apt_files() == before
