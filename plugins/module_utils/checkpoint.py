@@ -3,12 +3,14 @@
 """The index of a checkpoint, read without TensorFlow, and whether its shards hold what it says.
 
 variables.index is a table of sorted strings (tensorflow/core/lib/io/table_builder.cc, LevelDB's format): blocks of
-entries, an index block that names them, and a footer of 48 bytes. Its values are BundleEntryProto, the first
+entries, an index block that names them, and a footer of 48 bytes; each block has a checksum, which TensorFlow compares
+as it reads. Its values are BundleEntryProto, the first
 BundleHeaderProto (tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes it uncompressed.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import struct
@@ -29,6 +31,8 @@ _TRAILER = 5
 _MOST_BLOCK = 64 * 1024 * 1024
 # The largest checkpoints have some ten thousand variables; this many are read in some seconds.
 _MOST_ENTRIES = 2_000_000
+# Sums are slow work without the processor's help, some seconds for this much; what follows is left to the server.
+_MOST_SUMMED = 16 * 1024 * 1024
 _MOST_SHARDS = 100_000
 
 
@@ -83,6 +87,7 @@ class _Table:
         found = os.fstat(handle)
         self.size = found.st_size if stat.S_ISREG(found.st_mode) else 0
         self.entries = 0
+        self.summed = 0
 
     def index(self) -> Index:
         if self.size < _FOOTER:
@@ -101,7 +106,7 @@ class _Table:
         found, header = Index(), False
         # Blocks follow one another; places that overlap would make a small file a long work.
         past = 0
-        for _key, handle in _entries(top):
+        for _key, handle in self._counted(top):
             offset, at = _varint(handle, 0)
             size, _at = _varint(handle, at)
             if offset < past:
@@ -135,10 +140,13 @@ class _Table:
         size, _at = _varint(handle, at)
         if size > _MOST_BLOCK or offset + size + _TRAILER > self.size:
             raise DamageError("a block lies beyond its end")
-        content = os.pread(self.handle, size + 1, offset)
-        if len(content) != size + 1 or content[-1] not in (_PLAIN, _SNAPPY):
+        content = os.pread(self.handle, size + _TRAILER, offset)
+        if len(content) != size + _TRAILER or content[size] not in (_PLAIN, _SNAPPY):
             raise DamageError("a block is of an unknown kind")
-        return content[:-1] if content[-1] == _PLAIN else None
+        self.summed += size
+        if self.summed <= _MOST_SUMMED and content[size + 1 :] != masked_sum(content[: size + 1]):
+            raise DamageError("a block is not what its checksum is of")
+        return content[:size] if content[size] == _PLAIN else None
 
 
 def _entries(block: bytes) -> Iterator[tuple[int, bytes]]:
@@ -159,6 +167,25 @@ def _entries(block: bytes) -> Iterator[tuple[int, bytes]]:
         key = shared + own
         yield key, block[at + own : at + own + length]
         at += own + length
+
+
+def masked_sum(content: bytes) -> bytes:
+    """Return the checksum of a block as it stands in its trailer (crc32c.h: CRC-32C, masked)."""
+    table, crc = _crc_table(), 0xFFFFFFFF
+    for byte in content:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+@functools.cache
+def _crc_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _bit in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
 
 
 def _shards(value: bytes) -> int:

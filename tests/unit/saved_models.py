@@ -7,6 +7,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import checkpoint
+
 FLOAT, INT64 = 1, 9
 
 INDEX = "variables/variables.index"
@@ -87,6 +89,12 @@ def block(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     return content + struct.pack("<II", 0, 1)
 
 
+def trailed(content: bytes, kind: int = 0) -> bytes:
+    """Return a block with its kind and its checksum."""
+    content += bytes([kind])
+    return content + checkpoint.masked_sum(content)
+
+
 def index(places: Iterable[tuple[int, int, int]], shards: int = 1, kind: int = 0) -> bytes:
     """Return a variables.index that names tensors by shard, offset and size."""
     entries = [(b"", number(1, shards))]
@@ -96,10 +104,9 @@ def index(places: Iterable[tuple[int, int, int]], shards: int = 1, kind: int = 0
     data = block(entries)
     top = block([(b"z", varint(0) + varint(len(data)))])
     meta = block([])
-    trailer = bytes([kind]) + bytes(4)
-    out = data + trailer + meta + bytes(5)
+    out = trailed(data, kind) + trailed(meta)
     handles = varint(len(data) + 5) + varint(len(meta)) + varint(len(out)) + varint(len(top))
-    return out + top + bytes(5) + handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
+    return out + trailed(top) + handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
 
 WEIGHTS = b"weights" * 100
