@@ -19,8 +19,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 MAIN = "etc/apt/sources.list"
 FOLDER = "etc/apt/sources.list.d"
-# apt passes over files with other names.
-_NAME = re.compile(r"[A-Za-z0-9_.-]+\.(list|sources)")
+# apt passes over files with other names, and over those that begin with a dot.
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(list|sources)")
 # Hosts have a handful of files of some kilobytes; whatever is larger is none that a person wrote.
 _FILES = 1000
 _SIZE = 1 << 20

@@ -50,7 +50,8 @@ class Answer:
 
     def begin(self, response: Any) -> None:
         """Take the response that the redirects led to."""
-        declared = response.headers.get("Content-Length") or ""
+        # Of a body in chunks the chunks alone tell the length (RFC 9112, 6.3).
+        declared = "" if getattr(response, "chunked", False) else response.headers.get("Content-Length") or ""
         self.length = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
         self._response = response
 

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files
+
 # Machines of ELF (elf.h, EM_*) by the names that images use for architectures.
 _ELF_MACHINES = {62: "amd64", 183: "arm64", 21: "ppc64le", 22: "s390x", 243: "riscv64"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -23,6 +25,8 @@ SCRIPT = b"#!"
 # As many as the kernel follows (path_resolution(7)).
 _MOST_LINKS = 40
 _BANNER = re.compile(rb"GNU C Library [^\n\0]*?version (\d+\.\d+)")
+# Debian's has 2 MB; what an image has in its place may be a pipe or a device.
+_MOST_LIBRARY_BYTES = 64 << 20
 _NAMED = re.compile(r"libc-(\d+\.\d+)\.so")
 
 
@@ -92,8 +96,7 @@ def glibc(root: str, architecture: str) -> str:
     for folder in (*folders, "lib64", "usr/lib64", "lib", "usr/lib"):
         with suppress(OSError):
             place = inside(root, f"{folder}/libc.so.6")
-            with open(place, "rb") as file:
-                banner = _BANNER.search(file.read())
+            banner = _BANNER.search(plain_files.read(place, _MOST_LIBRARY_BYTES))
             named = _NAMED.fullmatch(os.path.basename(place))
             if banner or named:
                 return banner[1].decode() if banner else named[1]

@@ -9,18 +9,21 @@ own root (/proc/PID/root leads into its mounts) and with its user and groups.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import PROC
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 # A model has some dozens of files; a tree beyond this is looked at in part rather than for minutes.
 MOST_FILES = 20_000
 # A local file opens at once. A network file system that hangs must not hang the run.
 PATIENCE_S = 30
+# A path has at most so many bytes, and what fits into a pipe at once is more.
+MOST_SAID = 4096
+NOTHING = b"."
 
 
 def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = PROC) -> str:
@@ -40,15 +43,18 @@ def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = 
         try:
             os.close(reader)
             signal.alarm(PATIENCE_S)
-            said = _looked(str(home / "root"), account, list(files), list(folders))
-            os.write(writer, json.dumps(said).encode()[:4096])
+            said = _looked(str(home / "root"), account, list(files), list(folders)) or os.fsdecode(NOTHING)
+            # As it is: what is cut of it afterwards is text all the same, which of JSON it would not be.
+            os.write(writer, os.fsencode(said)[:MOST_SAID])
         finally:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
-    return json.loads(said) if said else f"its files could not be looked at within {PATIENCE_S} s"
+    if not said:
+        return f"its files could not be looked at within {PATIENCE_S} s"
+    return "" if said == NOTHING else visible(os.fsdecode(said))
 
 
 def _account(status: str) -> tuple[int, int, list[int]]:

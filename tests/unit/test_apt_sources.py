@@ -84,6 +84,7 @@ def test_what_apt_does_not_read_or_takes_with_ours_is_nobodys_concern(host):
     (folder / "tfserving.sources").write_text(f"Types: deb\nURIs: {URI}\nSuites: stable\nSigned-By: {KEY}x\n")
     (folder / "off.sources").write_text(f"Enabled: no\nTypes: deb\nURIs: {URI}\nSuites: stable\n")
     (folder / "old.list.save").write_text(f"deb {URI} stable a\n")
+    (folder / ".hidden.list").write_text(f"deb [signed-by=/a] {URI} stable a\n")
     (folder / "with blank.list").write_text(f"deb {URI} stable a\n")
     (folder / "other.list").write_text(
         f"#deb {URI} stable a\ndeb {URI} testing a\ndeb {URI}-2 stable a\ndebs {URI} stable a\n"

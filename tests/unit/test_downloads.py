@@ -312,6 +312,13 @@ def test_a_transfer_that_keeps_pace_may_take_as_long_as_it_takes(monkeypatch):
         received(least - 1, 300)
 
 
+def test_of_a_body_in_chunks_the_declared_length_means_nothing(tmp_path):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with HostileServer([head + b"5\r\nwhole\r\n0\r\n\r\n"]) as contradicting:
+        fetch(f"http://127.0.0.1:{contradicting.port}/7.tar", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+
+
 def test_an_archive_of_undeclared_length_fills_no_more_than_there_is(tmp_path):
     left = iter([10**9, 10**9, 0])
     chunks = itertools.chain([b"HTTP/1.1 200 OK\r\n\r\n"], itertools.repeat(b"x" * 65536))

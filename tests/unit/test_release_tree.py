@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import release_tree
 from test_release_image import LIBC
@@ -31,6 +33,12 @@ def test_the_c_library_of_a_tree_is_found(tmp_path, name, content, version):
     (tmp_path / name).parent.mkdir(parents=True)
     (tmp_path / name).write_bytes(content)
     assert release_tree.glibc(str(tmp_path), "amd64") == version
+
+
+def test_a_pipe_in_place_of_the_c_library_is_not_waited_for(tmp_path):
+    (tmp_path / "lib64").mkdir()
+    os.mkfifo(tmp_path / "lib64" / "libc.so.6")
+    assert release_tree.glibc(str(tmp_path), "amd64") == ""
 
 
 def test_the_c_library_may_tell_its_version_by_its_name_alone(tmp_path):

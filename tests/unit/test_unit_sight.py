@@ -42,6 +42,13 @@ def test_what_the_process_can_read_is_no_matter(server, model):
     assert unseen(server, [str(model / "saved_model.pb")], [str(model)]) == ""
 
 
+def test_a_path_is_named_whatever_its_letters_are_and_however_many(server, model):
+    """In JSON each of these letters took six bytes, and a message that was cut was none."""
+    path = "/".join([str(model), *["\u00e9" * 120] * 10])
+    assert unseen(server, [], [path]) == f"{path} (No such file or directory)"
+    assert unseen(server, [f"{model}/\x1b[2J"], []) == f"{model}/\\x1b[2J (No such file or directory)"
+
+
 def test_a_path_that_is_not_there_is_named(server, model):
     assert unseen(server, [], [str(model.parent / "2")]) == f"{model.parent}/2 (No such file or directory)"
 
