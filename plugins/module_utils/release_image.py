@@ -4,26 +4,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files, release_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import parse_image
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Job, is_full, last_words
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_registry import LAYOUT, TAG, fetch
+from ansible_collections.tfserving.fleet.plugins.module_utils.release_registry import LAYOUT, MAX_MANIFEST, TAG, fetch
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_store import TREE
 
 # What a compressed layer unpacks to. CUDA's libraries shrink to a half or less; three leaves room for the metadata.
 UNPACKED = 3
+
+# What is read of an image's own words (image-spec, manifest.md and config.md).
+_MANIFEST = {"config": {"digest": str}, "layers": [{"size": int}]}
+_CONFIG = {
+    "architecture?": str,
+    "config?": lambda value: value is None or plain_files.fits(value, {"Env?": _is_environment}),
+}
+
+
+def _is_environment(value: Any) -> bool:
+    return value is None or plain_files.fits(value, [str])
 
 
 def build(job: Job) -> dict[str, Any]:
     """Make ``rootfs`` in the job's place; return what is recorded of it. Raises WishError."""
     job.insist_on("skopeo", "umoci")
     fetch(job, parse_image(job.params["image"], job.where))
-    manifest, config = read_layout(os.path.join(job.place, LAYOUT))
+    try:
+        manifest, config = read_layout(os.path.join(job.place, LAYOUT))
+    except ValueError as error:
+        raise job.refusal(f"the image is none that can be run ({error})", "build it anew and push it") from error
     job.check_built_for(config.get("architecture", ""), "the image")
     job.store.require(needed(manifest), job.where)
     _unpack(job)
@@ -39,16 +52,20 @@ def build(job: Job) -> dict[str, Any]:
 
 
 def read_layout(layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the manifest and the config of the only image of a layout that skopeo wrote."""
-    with open(os.path.join(layout, "index.json"), encoding="utf-8") as file:
-        (entry,) = json.load(file)["manifests"]
-    manifest = _blob(layout, entry)
-    return manifest, _blob(layout, manifest["config"])
+    """Return the manifest and the config of the only image of a layout that skopeo wrote.
+
+    Raises ValueError where they are not as the specification has them: both are of the image's maker.
+    """
+    (entry,) = plain_files.json_of(os.path.join(layout, "index.json"), MAX_MANIFEST)["manifests"]
+    manifest = _blob(layout, entry["digest"], _MANIFEST, "its manifest")
+    return manifest, _blob(layout, manifest["config"]["digest"], _CONFIG, "its config")
 
 
-def _blob(layout: str, entry: dict[str, Any]) -> dict[str, Any]:
-    with open(os.path.join(layout, "blobs", *entry["digest"].split(":")), encoding="utf-8") as file:
-        return json.load(file)
+def _blob(layout: str, digest: str, shape: Any, what: str) -> dict[str, Any]:
+    content = plain_files.json_of(os.path.join(layout, "blobs", *digest.split(":")), MAX_MANIFEST)
+    if not plain_files.fits(content, shape):
+        raise ValueError(f"{what} has other parts than OCI's")
+    return content
 
 
 def needed(manifest: dict[str, Any]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import release_registry, release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils import release_image, release_registry, release_tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_install import install
 from ansible_collections.tfserving.fleet.plugins.modules import server_release
@@ -261,3 +261,16 @@ def test_the_binary_may_be_a_link_and_stand_elsewhere(tmp_path, host):
     files = {"opt/server/bin": SERVER, "usr/bin/real": SERVER}
     layout = Layout(tmp_path / "serving", files, links={"usr/bin/server": "/bin/real", "bin": "usr/bin"})
     assert host.install(image=layout.reference, binary="/bin/server")["release"]["binary"] == "/bin/server"
+
+
+@pytest.mark.parametrize("config", [[], None, {"architecture": 5}, {"config": []}, {"config": {"Env": [5]}}])
+@pytest.mark.parametrize("layers", [[{"size": 1}], [5], 5, [{"size": "x"}]])
+def test_an_image_of_other_parts_is_refused_in_words(tmp_path, config, layers):
+    (tmp_path / "blobs/sha256").mkdir(parents=True)
+    manifest = {"config": {"digest": "sha256:c"}, "layers": layers}
+    for name, content in (("c", config), ("m", manifest)):
+        (tmp_path / "blobs/sha256" / name).write_text(json.dumps(content))
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": [{"digest": "sha256:m"}]}))
+    part = "config" if layers == [{"size": 1}] else "manifest"
+    with pytest.raises(ValueError, match=f"its {part} has other parts than OCI's"):
+        release_image.read_layout(str(tmp_path))
