@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened
 
 MAIN = "etc/apt/sources.list"
 FOLDER = "etc/apt/sources.list.d"
@@ -27,6 +28,8 @@ _SIZE = 1 << 20
 
 _LINE = re.compile(r"\s*(?:deb|deb-src)\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)")
 _PORTS = {"http": 80, "https": 443}
+# A path, or several; whatever is longer is no way to sign anything.
+_SHOWN = 200
 _OFF = ("no", "false", "without", "off", "disable")
 
 Entry = dict[str, Any]
@@ -64,11 +67,23 @@ def _content(path: str) -> str:
 def lines(text: str) -> Iterator[Entry]:
     """Read the form of one line an entry."""
     for number, line in enumerate(text.split("\n"), 1):
-        found = _LINE.match(line.partition("#")[0])
+        # apt takes quotes away wherever they stand in a word.
+        found = _LINE.match(_without_comment(line).replace('"', ""))
         if found:
             options = dict(option.partition("=")[::2] for option in (found["options"] or "").split())
             options = {name.lower(): value for name, value in options.items()}
             yield _entry(number, found["uri"], found["suite"], options)
+
+
+def _without_comment(line: str) -> str:
+    """Cut a line where its comment begins; within brackets the sign means nothing."""
+    at = 0
+    while 0 <= (opened := line.find("[", at)) < line.find("#", at):
+        closed = line.find("]", opened)
+        if closed < 0:
+            break
+        at = closed
+    return line[:at] + line[at:].partition("#")[0]
 
 
 def stanzas(text: str) -> Iterator[Entry]:
@@ -141,7 +156,7 @@ def _goes_with(entry: Entry, signed_by: str, own: str) -> bool:
 
 
 def _conflict(entry: Entry, own: str) -> WishError:
-    signed = f"signed by {entry['signed_by']}" if entry["signed_by"] else "without a key of its own"
+    signed = f"signed by {shortened(entry['signed_by'], _SHOWN)}" if entry["signed_by"] else "without a key of its own"
     kept = f"names the repository that this role keeps in {own}, {signed}"
     problem = f"{kept}, and apt takes one key for both or fails altogether"
     return WishError(f"{entry['file']}:{entry['line']}", problem, "remove that entry; nothing has been changed")

@@ -51,6 +51,20 @@ def test_an_entry_in_one_line_is_found_however_it_is_spelt(host, uri):
     assert judged(host) == sentence(file, 3, "signed by /usr/share/keyrings/tfs.gpg")
 
 
+@pytest.mark.parametrize(
+    ("options", "uri", "signed"),
+    [
+        ('signed-by="/x"', f'"{URI}"', "/x"),
+        ("signed-by=/x#y", URI, "/x#y"),
+        (f"signed-by={'x' * 999}", URI, "x" * 199 + "…"),
+    ],
+    ids=["quotes", "a comment's sign", "long"],
+)
+def test_an_entry_in_one_line_is_read_as_apt_reads_its_words(host, options, uri, signed):
+    (host / apt_sources.FOLDER / "by-hand.list").write_text(f"deb [{options}] {uri} stable main # [x\n")
+    assert judged(host) == sentence("/etc/apt/sources.list.d/by-hand.list", 1, f"signed by {signed}")
+
+
 @pytest.mark.parametrize("uri", SPELT)
 def test_an_entry_in_fields_is_found_however_it_is_spelt(host, uri):
     (host / apt_sources.FOLDER / "by-hand.sources").write_text(
