@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened
@@ -67,12 +67,12 @@ def _content(path: str) -> str:
 def lines(text: str) -> Iterator[Entry]:
     """Read the form of one line an entry."""
     for number, line in enumerate(text.split("\n"), 1):
-        # apt takes quotes away wherever they stand in a word.
+        # apt takes quotes away wherever they stand in a word, and reads %2d as the letter that it stands for.
         found = _LINE.match(_without_comment(line).replace('"', ""))
         if found:
             options = dict(option.partition("=")[::2] for option in (found["options"] or "").split())
             options = {name.lower(): value for name, value in options.items()}
-            yield _entry(number, found["uri"], found["suite"], options)
+            yield _entry(number, unquote(found["uri"]), unquote(found["suite"]), options)
 
 
 def _without_comment(line: str) -> str:

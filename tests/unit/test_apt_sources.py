@@ -56,9 +56,10 @@ def test_an_entry_in_one_line_is_found_however_it_is_spelt(host, uri):
     [
         ('signed-by="/x"', f'"{URI}"', "/x"),
         ("signed-by=/x#y", URI, "/x#y"),
+        ("signed-by=/x", URI.replace("-", "%2d"), "/x"),
         (f"signed-by={'x' * 999}", URI, "x" * 199 + "…"),
     ],
-    ids=["quotes", "a comment's sign", "long"],
+    ids=["quotes", "a comment's sign", "escapes", "long"],
 )
 def test_an_entry_in_one_line_is_read_as_apt_reads_its_words(host, options, uri, signed):
     (host / apt_sources.FOLDER / "by-hand.list").write_text(f"deb [{options}] {uri} stable main # [x\n")
