@@ -14,10 +14,11 @@ description:
   - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would
     otherwise be ignored without a word.
   - A name that is nearly that of a variable, or was one once, is refused. Any other is somebody's own, and only named.
+  - Names that do not begin like those of the roles are other people's. One that is nearly a variable is named.
 positional: specs, roles, facts
 options:
   _input:
-    description: The variable names in use that begin like those of these roles.
+    description: The variable names in use.
     type: list
     elements: str
     required: true
@@ -65,9 +66,13 @@ def unknown_variables(
     known = {name for spec in specs for name in spec["argument_specs"]["main"]["options"]}
     used = set(names) - set(facts)
     prefixes = [f"{role}_" for role in roles]
+    ours = {name for name in used if name.startswith(tuple(prefixes))}
     return {
-        "refused": variable_names.refusals(used, known, prefixes),
-        "ignored": variable_names.warnings(used, known, prefixes),
+        "refused": variable_names.refusals(ours, known, prefixes),
+        "ignored": [
+            *variable_names.warnings(ours, known, prefixes),
+            *variable_names.slips(used - ours, known, prefixes),
+        ],
     }
 
 

@@ -21,6 +21,9 @@ REMOVED: dict[str, str] = {
 # How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people
 # give to a part of their own inventory, would count as a misspelt "models"; one wrong letter in six still reaches 0.8.
 LIKENESS = 0.7
+# The same for whole names, where a slip is in the prefix: ``tf_serving_models``, ``TFSERVING_MODELS``.
+SLIP = 0.95
+MOST_MORE = 2
 
 
 def refusals(
@@ -64,6 +67,30 @@ def meant(name: str, known: Iterable[str], prefixes: Iterable[str]) -> str:
     alike = [here[found] for found in difflib.get_close_matches(stem, sorted(here), n=1, cutoff=LIKENESS)]
     cut_short = [each for other, each in here.items() if stem and other.startswith(f"{stem}_")]
     return next(iter([*reordered, *alike, *cut_short]), "")
+
+
+def slips(names: Iterable[str], known: Iterable[str], prefixes: Iterable[str]) -> list[str]:
+    """Return a sentence for each of ``names`` that has none of ``prefixes`` and yet is all but one of ``known``.
+
+    Names without them are other people's, and never refused.
+    """
+    known = {each.lower(): each for each in known}
+    found = {}
+    for name in sorted(names):
+        if not prefix_of(name, prefixes) and not name.startswith(OWN_PREFIX):
+            # At that likeness names are of about the same length, and comparing them takes time.
+            near = [each for each in sorted(known) if abs(len(each) - len(name)) <= MOST_MORE]
+            alike = difflib.get_close_matches(name.lower(), near, n=1, cutoff=SLIP)
+            if alike:
+                found[name] = known[alike[0]]
+    return [
+        str(
+            WishError(
+                name, "is not a variable of this collection and does nothing by itself", f"did you mean '{each}'?"
+            )
+        )
+        for name, each in found.items()
+    ]
 
 
 def prefix_of(name: str, prefixes: Iterable[str]) -> str:

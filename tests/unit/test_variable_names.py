@@ -60,6 +60,30 @@ def test_a_name_of_the_users_own_is_only_named_and_told_of_the_prefix(name):
     assert judged(name) == {"refused": [], "ignored": [sentence]}
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("tf_serving_models", "tfserving_models"),
+        ("TFSERVING_MODELS", "tfserving_models"),
+        ("tfservng_allow_from", "tfserving_allow_from"),
+        ("nvidia_drivers_branch", "nvidia_driver_branch"),
+        ("kernel_tunning_sysctl", "kernel_tuning_sysctl"),
+        ("hostplan_policy", "host_plan_policy"),
+    ],
+)
+def test_a_slip_in_the_prefix_is_named_with_what_was_meant_and_not_refused(name, meant):
+    sentence = f"{name}: is not a variable of this collection and does nothing by itself; did you mean '{meant}'?"
+    assert judged(name) == {"refused": [], "ignored": [sentence]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["models", "tensorflow_models", "serving_version", "my_tfserving_models", "driver_branch", "groups", "x" * 9000],
+)
+def test_other_peoples_names_are_nobodys_business(name):
+    assert judged(name) == {"refused": [], "ignored": []}
+
+
 @pytest.mark.parametrize("name", ["tfserving_model_status", "tfserving_versions_result", "jemalloc_due"])
 def test_no_ending_excuses_a_name(name):
     assert sum(map(len, judged(name).values())) == 1
