@@ -117,6 +117,21 @@ MAKE = (
             "asks for GPU 0, which is cut into 2 MIG slices; name a slice, such as MIG-00, or its profile, 1g.10gb",
         ),
         (
+            MIXED, [["gpu-0000"]],
+            "asks for 'gpu-0000', which is cut into 2 MIG slices; name a slice, such as MIG-00, or its profile,"
+            " 1g.10gb",
+        ),
+        (
+            host(cut(), {}), [["GPU-0000"]],
+            "asks for 'GPU-0000', and GPU 0 is in MIG mode without a slice, so that nothing can run on it; make slices"
+            " with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'",
+        ),
+        (
+            MIXED, [1, [1]],
+            "asks for 1 GPU, the host has 1, all taken, and 2 MIG slices (1g.10gb and 2g.20gb); name a slice by its"
+            " profile, such as gpus: [1g.10gb], or let instances share a GPU by listing the same one",
+        ),
+        (
             MIXED, [["1g.10gb", "2g.20gb"]],
             "names 1g.10gb and more, and CUDA gives a process one MIG slice only; use one slice for each instance",
         ),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class Gpu:
     """0 where the driver does not say."""
     profile: str = ""
     """The MIG profile of a slice, such as "1g.10gb"; empty for a whole GPU."""
+    parent: str = ""
+    """The UUID of the GPU that a slice is of."""
 
     @property
     def is_slice(self) -> bool:
@@ -55,14 +57,17 @@ def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
             continue
         for part in mig.get("instances") or ():
             label, profile = f"MIG slice {part['index']} of GPU {index}", part.get("profile") or "slice"
-            devices.append(Gpu(part["uuid"], label, index, node, _slice_memory(profile), profile))
+            devices.append(
+                Gpu(part["uuid"], label, index, node, _slice_memory(profile), profile, gpu.get("uuid") or "")
+            )
     return devices
 
 
-def uncut(topology: Mapping[str, Any]) -> list[int]:
-    """Return the indexes of GPUs in MIG mode without a slice, on which nothing can run."""
+def uncut(topology: Mapping[str, Any]) -> dict[int, str]:
+    """Return the UUIDs, by index, of GPUs in MIG mode without a slice, on which nothing can run."""
     gpus = [gpu for gpu in topology.get("gpus") or () if (gpu.get("mig") or {}).get("mode") == "enabled"]
-    return sorted(gpu["index"] for gpu in gpus if gpu["index"] is not None and not gpu["mig"].get("instances"))
+    bare = [gpu for gpu in gpus if gpu["index"] is not None and not gpu["mig"].get("instances")]
+    return {gpu["index"]: gpu.get("uuid") or "" for gpu in sorted(bare, key=lambda gpu: gpu["index"])}
 
 
 def _slice_memory(profile: str) -> int:
@@ -88,7 +93,7 @@ def _node(gpu: Mapping[str, Any], machine: Machine) -> int | None:
     return best if near[best] and list(near.values()).count(near[best]) == 1 else None
 
 
-def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Sequence[int] = ()) -> list[list[Gpu]]:
+def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Mapping[int, str] | None = None) -> list[list[Gpu]]:
     """Return the devices of each wish, in the order of the wishes.
 
     Indexes and ids are taken literally and may overlap. Profiles of MIG slices and counts get devices that nobody else
@@ -96,6 +101,7 @@ def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Sequence[int] 
     and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice.
     """
     assigned: list[list[Gpu]] = [[] for _ in wishes]
+    uncut = uncut or {}
     asking = [place for place, wish in enumerate(wishes) if wish.gpus]
     for place in asking:
         if not devices:
@@ -120,7 +126,7 @@ def _free(devices: list[Gpu], assigned: list[list[Gpu]]) -> list[Gpu]:
     return [gpu for gpu in devices if gpu.identity not in taken]
 
 
-def _none(wish: InstanceWish, uncut: Sequence[int]) -> WishError:
+def _none(wish: InstanceWish, uncut: Mapping[int, str]) -> WishError:
     if uncut:
         return WishError(f"{wish.path}.gpus", f"asks for GPUs, and {_in_mig_mode(uncut)}", MAKE_SLICES)
     return WishError(
@@ -128,7 +134,8 @@ def _none(wish: InstanceWish, uncut: Sequence[int]) -> WishError:
     )
 
 
-def _in_mig_mode(uncut: Sequence[int]) -> str:
+def _in_mig_mode(uncut: Iterable[int]) -> str:
+    uncut = list(uncut)
     named = f"GPU {uncut[0]} is" if len(uncut) == 1 else f"GPUs {cpu_mask.listed(cpu_mask.of(uncut))} are"
     return f"{named} in MIG mode without a slice, so that nothing can run on {'it' if len(uncut) == 1 else 'them'}"
 
@@ -155,24 +162,27 @@ def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu]) -> list[Gpu
     return [min(fitting, key=lambda gpu: (-left_on.count(gpu.index), gpu.index))]
 
 
-def _named(wish: InstanceWish, devices: list[Gpu], uncut: Sequence[int]) -> list[Gpu]:
+def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str]) -> list[Gpu]:
     by_id: dict[int | str, list[Gpu]] = {}
     for gpu in devices:
         by_id.setdefault(str(gpu.identity).lower(), []).append(gpu)
         by_id.setdefault(gpu.index, []).append(gpu)
+        if gpu.parent:
+            by_id.setdefault(gpu.parent.lower(), []).append(gpu)
     chosen: list[Gpu] = []
     for position, wanted in enumerate(wish.gpus):
         path = f"{wish.path}.gpus"
         found = by_id.get(wanted.lower() if isinstance(wanted, str) else wanted, [])
-        if not found and wanted in uncut:
-            raise WishError(path, f"asks for GPU {wanted}, and {_in_mig_mode([int(wanted)])}", MAKE_SLICES)
+        bare = [index for index, uuid in uncut.items() if wanted == index or str(wanted).lower() == uuid.lower()]
+        called = f"GPU {wanted}" if isinstance(wanted, int) else f"'{wanted}'"
+        if not found and bare:
+            raise WishError(path, f"asks for {called}, and {_in_mig_mode(bare)}", MAKE_SLICES)
         if not found:
-            called = f"GPU {wanted}" if isinstance(wanted, int) else f"'{wanted}'"
             raise WishError(path, f"asks for {called}, the host has {_available(devices)}", "choose among those")
         if len(found) > 1:
             raise WishError(
                 path,
-                f"asks for GPU {wanted}, which is cut into {len(found)} MIG slices",
+                f"asks for {called}, which is cut into {len(found)} MIG slices",
                 f"name a slice, such as {found[0].identity}, or its profile, {found[0].profile}",
             )
         if found[0] in chosen:
@@ -190,7 +200,7 @@ def _available(devices: list[Gpu]) -> str:
     return joined([*([whole] if whole else []), *slices])
 
 
-def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Sequence[int]) -> list[Gpu]:
+def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Mapping[int, str]) -> list[Gpu]:
     count = int(wish.gpus)
     whole = [gpu for gpu in devices if not gpu.is_slice]
     free = [gpu for gpu in free if not gpu.is_slice]
@@ -204,15 +214,16 @@ def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Sequ
     return _refuse_several_slices(wish, [gpu for gpu in free if gpu in chosen])
 
 
-def _too_few(count: int, free: int, whole: int, devices: list[Gpu], uncut: Sequence[int]) -> tuple[str, str]:
+def _too_few(count: int, free: int, whole: int, devices: list[Gpu], uncut: Mapping[int, str]) -> tuple[str, str]:
     """Return the problem and the remedy of a count that cannot be had; slices are no GPUs, and are named as such."""
-    left = f", of which {free} are not yet taken" if free < whole else ""
+    left = (f", of which {free} are not yet taken" if free else ", all taken") if free < whole else ""
     has = f"asks for {counted(count, 'GPU')}, the host has {whole}{left}"
     profiles = sorted({gpu.profile for gpu in devices if gpu.is_slice})
     if profiles:
         slices = counted(len(devices) - whole, "MIG slice")
-        remedy = f"name a slice by its profile, such as gpus: [{profiles[0]}], or ask for fewer"
-        return f"{has}{' whole' if not left else ''} and {slices} ({joined(profiles)})", remedy
+        fewer = "let instances share a GPU by listing the same one" if count == 1 and whole else "ask for fewer"
+        remedy = f"name a slice by its profile, such as gpus: [{profiles[0]}], or {fewer}"
+        return f"{has}{' whole' if not left else ','} and {slices} ({joined(profiles)})", remedy
     if uncut:
         return f"{has}, and {_in_mig_mode(uncut)}", MAKE_SLICES
     return has, "ask for fewer, or let instances share GPUs by listing the same ones"
