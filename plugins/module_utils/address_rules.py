@@ -49,6 +49,7 @@ def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
 
 
 # What Python reads and systemd and nft do not: zones, netmasks in place of lengths, zeros in front.
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _WRITTEN = re.compile(r"[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?")
 
 
@@ -59,17 +60,20 @@ def _read(path: str, text: Any) -> Iterable[ipaddress.IPv4Network | ipaddress.IP
         return [ipaddress.ip_network(network) for network in WORDS[text]]
     if "%" in text:
         raise WishError(path, "names a zone, and systemd drops such an address without a word", "leave out the %")
-    if text.lower().startswith("::ffff:"):
-        raise WishError(path, "is an IPv4 address in IPv6's clothes, which no packet carries", "write its IPv4 form")
     try:
         if not _WRITTEN.fullmatch(text):
             raise ValueError("neither")
-        return [ipaddress.ip_network(str(text))]
-    except ValueError as error:
+        network = ipaddress.ip_network(str(text), strict=False)
+    except ValueError:
         remedy = nearest(text, WORDS) or f"write it as 10.20.0.0/16, or use one of {', '.join(sorted(WORDS))}"
-        if "host bits" in str(error):
-            remedy = f"write {ipaddress.ip_network(str(text), strict=False)}"
         raise WishError(path, f"{quoted(text)} is neither an address nor a network", remedy) from None
+    address = ipaddress.ip_interface(str(text)).ip
+    if network.version == 6 and network.subnet_of(_MAPPED):
+        raise WishError(path, "is an IPv4 address in IPv6's clothes, which no packet carries", "write its IPv4 form")
+    if address != network.network_address:
+        problem = f"is an address within {network}, and stands for all of it"
+        raise WishError(path, problem, f"write {network} for the network, or {address} for the one address")
+    return [network]
 
 
 def _collapsed(found: Iterable[Any], version: int) -> list[str]:

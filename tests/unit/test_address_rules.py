@@ -41,7 +41,13 @@ def test_nobody_is_an_answer():
         ),
         (
             ["10.20.0.1/16"],
-            "tfserving_allow_from[0]: '10.20.0.1/16' is neither an address nor a network; write 10.20.0.0/16",
+            "tfserving_allow_from[0]: is an address within 10.20.0.0/16, and stands for all of it; write 10.20.0.0/16"
+            " for the network, or 10.20.0.1 for the one address",
+        ),
+        (
+            ["2001:db8::1/32"],
+            "tfserving_allow_from[0]: is an address within 2001:db8::/32, and stands for all of it; write 2001:db8::/32"
+            " for the network, or 2001:db8::1 for the one address",
         ),
         ("localhost", "tfserving_allow_from: is a string; give a list of addresses, networks or words"),
     ],
@@ -55,8 +61,30 @@ def test_what_systemd_would_drop_without_a_word_is_refused(addresses, sentence):
 
 def test_whom_the_servers_may_call_is_read_as_strictly():
     assert address_refusal(["any"], [], "systemd", ["10.20.0.1/16"]) == (
-        "tfserving_allow_to[0]: '10.20.0.1/16' is neither an address nor a network; write 10.20.0.0/16"
+        "tfserving_allow_to[0]: is an address within 10.20.0.0/16, and stands for all of it; write 10.20.0.0/16 for the"
+        " network, or 10.20.0.1 for the one address"
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:10.0.0.1",
+        "::FFFF:a00:1",
+        "0:0:0:0:0:ffff:10.0.0.1",
+        "0::ffff:10.0.0.0/104",
+        "::0:ffff:0:0/96",
+        "0000:0000:0000:0000:0000:ffff:0a00:0001",
+    ],
+)
+def test_ipv4_in_the_clothes_of_ipv6_is_refused_however_it_is_spelt(address):
+    assert address_refusal([address]) == (
+        "tfserving_allow_from[0]: is an IPv4 address in IPv6's clothes, which no packet carries; write its IPv4 form"
+    )
+
+
+def test_networks_around_the_mapped_addresses_are_networks():
+    assert address_networks(["::/0"])["ipv6"] == ["::/0"]
 
 
 def test_the_rest_ports_can_have_addresses_of_their_own_with_nftables_alone():
