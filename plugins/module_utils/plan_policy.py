@@ -146,24 +146,16 @@ def _release(path: str, value: Any) -> str:
     return str(value)
 
 
-def _share(path: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
-        return value
-    raise WishError(path, f"is {described(value)}", "give a share from 0 to 1")
-
-
-def _part(path: str, value: Any) -> float:
-    if _share(path, value) >= SMALLEST_PART:
-        return value
-    raise WishError(path, f"is {described(value)}", f"give a share from {SMALLEST_PART:g} to 1")
+_share = fields.within(0, 1, "a share")
+_part = fields.within(SMALLEST_PART, 1, "a share")
 
 
 def _served_directory(path: str, value: Any) -> str:
-    """Read the path of a directory that servers read: there must be such a directory where they run."""
+    """Read the path of a directory that servers read: it must be there where they run, and be ours alone."""
     found = fields.directory(path, value)
-    hidden = sandbox_paths.hidden(found)
-    if hidden:
-        raise WishError(path, f"is {described(value)}, {hidden}", "give a directory such as /srv/tfserving")
+    reason = sandbox_paths.hidden(found) or sandbox_paths.systems(found)
+    if reason:
+        raise WishError(path, f"is {described(value)}, {reason}", "give a directory such as /srv/tfserving")
     return found
 
 
@@ -211,7 +203,8 @@ CHECKS: dict[str, Any] = {
     "housekeeping": {
         "cores_per_node": _cores_per_node,
         "large_node_cores": fields.whole(),
-        "largest_share": _share,
+        # A share of nothing would leave no core for the system, which has to be somewhere.
+        "largest_share": _part,
         "smallest_host_cores": fields.whole(2),
     },
     "jemalloc": {"enabled": fields.boolean, "preset": fields.text, "conf": fields.mapping},

@@ -36,6 +36,21 @@ HIDDEN = {
 }
 
 
+# Directories of the system: all of these, and what is below the former. Modes and owners are set on a root of models,
+# and what nobody names is removed from a root of releases.
+_SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/lost+found", "/sbin", "/usr")
+_SHARED = ("/media", "/mnt", "/opt", "/srv", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log", "/var/spool")
+
+
+def systems(path: str) -> str:
+    """Return why what is at ``path`` is the system's and no place for files of ours, or an empty text."""
+    found = "/" + posixpath.normpath(path).lstrip("/")
+    local = found.startswith("/usr/local/")
+    if found in _SHARED or (not local and found.startswith(tuple(f"{top}/" for top in _SYSTEM))) or found in _SYSTEM:
+        return "which is a directory of the system"
+    return ""
+
+
 def hidden(path: str) -> str:
     """Return why a server could not read what is at ``path``, as the end of a sentence, or an empty text."""
     # POSIX leaves the meaning of two leading slashes open, and normpath therefore keeps them; Linux has one root.
