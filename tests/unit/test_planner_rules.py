@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.planner import threads as pools
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.batching import longest_batch_ms
 from planner_cases import ARCHIVE, IMAGE, box, gpus, instance, model, plan
 
@@ -55,7 +59,7 @@ def test_a_wish_for_one_pool_leaves_the_rest_to_the_other():
         ),
         ({"tensorflow_intra_op_parallelism": 7, "tensorflow_inter_op_parallelism": 6}, "to 7 intra-op + 6 inter-op"),
         ({"num_load_threads": 0}, "flags.num_load_threads: is the number 0; give a count of threads from 1"),
-        ({"grpc_max_threads": "8"}, "flags.grpc_max_threads: is the string '8'; give a count of threads"),
+        ({"grpc_max_threads": "08"}, "flags.grpc_max_threads: is the string '08'; give a count of threads"),
         ({"rest_api_num_threads": 1}, "tfserving_instances[0].flags.rest_api_num_threads: 1 is below 2"),
         (
             {"grpc_max_threads": 1},
@@ -114,9 +118,58 @@ def test_threads_that_cannot_fill_the_largest_batch_say_how_much_of_it_they_fill
 def test_wished_threads_too_few_for_a_batch_are_a_warning_with_both_ways_out(flag, threads, holds):
     requests = "1 request" if holds == 1 else f"{holds} requests"
     assert plan(CPU_HOST, [instance(flags={flag: threads})])["warnings"] == [
-        f"tfserving_instances[0].flags.{flag}: is {threads}, so at most {requests} wait at a time, and those for one"
+        f"tfserving_instances[0].flags.{flag}: is {threads}, which holds {requests} at a time, and those for one"
         f" item each never fill a batch of 32; use at least 33, or lower batching.max_batch_size to {holds}"
     ]
+
+
+def test_nobody_is_told_to_use_more_threads_than_the_unit_has_room_for():
+    warnings = plan(CPU_HOST, [instance(batching={"max_batch_size": 100_000})])["warnings"]
+    assert len(warnings) == 2
+    assert all(" of 100000; lower batching.max_batch_size to 2048" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            {"rest_api_num_threads": 9000, "grpc_max_threads": 20},
+            "rest_api_num_threads: is 9000, which brings the server to 9029 threads, and its unit has room for 7680;"
+            " use at most 7651",
+        ),
+        (
+            {"rest_api_num_threads": 8000, "grpc_max_threads": 8001},
+            "grpc_max_threads: is 8001, which brings the server to 16010 threads, and its unit has room for 7680;"
+            " lower it, and the other flags of threads",
+        ),
+        (
+            {"num_load_threads": 2**40},
+            "num_load_threads: is 1099511627776, which brings the server to 1099511627851 threads, and its unit has"
+            " room for 7680; use at most 7605",
+        ),
+    ],
+)
+def test_threads_that_the_unit_could_not_start_are_refused(flags, sentence):
+    with pytest.raises(WishError) as refused:
+        plan(machines.topology(sockets=1, cores=8, smt=1), [instance(profile="latency", cpus=6, flags=flags)])
+    assert str(refused.value) == f"tfserving_instances[0].flags.{sentence}"
+
+
+def test_instances_that_count_cores_are_told_how_to_share_them():
+    tiny = machines.topology(sockets=1, cores=1, smt=2, memory_mb=8192)
+    with pytest.raises(WishError) as refused:
+        plan(tiny, [instance("a", cpus=1), instance("b")])
+    assert str(refused.value) == (
+        "tfserving_instances: are 2 on a host with 1 core for serving, and cpus counts cores; leave cpus out of all,"
+        " and they share cores by their threads"
+    )
+    assert len(plan(tiny, [instance("a"), instance("b")])["instances"]) == 2
+
+
+def test_the_bound_of_threads_is_the_units():
+    unit = "roles/tfserving/templates/host/etc/systemd/system/tfserving@.service.j2"
+    text = (Path(__file__).resolve().parents[2] / unit).read_text()
+    assert int(re.search(r"^TasksMax=([0-9]+)$", text, re.M)[1]) == pools.MOST_THREADS + 512
 
 
 def test_wished_threads_that_fill_a_batch_are_no_warning():

@@ -75,7 +75,7 @@ def _wished(wish: InstanceWish) -> float:
     value: Any = wish.flags[FLAG]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
         return value
-    raise WishError(f"{wish.path}.flags.{FLAG}", f"is {described(value)}", "give a share from 0 to 1, without quotes")
+    raise WishError(f"{wish.path}.flags.{FLAG}", f"is {described(value)}", "give a share from 0 to 1")
 
 
 def settle(sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], fraction: float | None) -> float | None:

@@ -107,6 +107,10 @@ def _refuse_too_many(places: list[Place], free: Rooms) -> None:
     total = left = sum(map(len, free.values()))
     waiting = sum(not place.wish.cpus for place in places)
     if len(places) > total:
+        threads = sum(cpu_mask.count(core.mask) for cores in free.values() for core in cores)
+        if any(place.wish.cpus for place in places) and len(places) <= threads:
+            problem = f"are {len(places)} on a host with {counted(total, 'core')} for serving, and cpus counts cores"
+            raise WishError(INSTANCES, problem, "leave cpus out of all, and they share cores by their threads")
         problem = f"lists {len(places)} instances, the host has CPUs for {total} of them"
         raise WishError(INSTANCES, problem, "move some to another host, or let one instance serve several models")
     for place in places:

@@ -31,6 +31,9 @@ FLAGS = {
 PLENTY_OF_REQUEST_THREADS = 512
 MOST_REQUEST_THREADS = 2048
 
+# TasksMax= of the unit, less what libraries start for themselves: gRPC, CUDA, the allocator.
+MOST_THREADS = 8192 - 512
+
 # One thread of each pool never holds a request, and a pool of one answers nothing. REST: the event loop
 # (tensorflow/serving#1576). gRPC: the synchronous server keeps one thread polling; a call that leaves none is refused
 # with RESOURCE_EXHAUSTED, and no metric counts it (grpc++, ThreadManager::MainWorkLoop; with the server's one
@@ -59,16 +62,31 @@ def threads(
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
     result.update(_requests(sheet, wish, _callers(cpus, profile, batching), batching, wished))
     result.update(_models(sheet, wished))
+    _refuse_too_many(wish, result, batching, wished)
     return result
+
+
+def _refuse_too_many(
+    wish: InstanceWish, pools: Mapping[str, int], batching: Mapping[str, Any] | None, wished: Mapping[str, int]
+) -> None:
+    """Refuse pools that the unit has no room for: the server would end where it cannot start a thread."""
+    total = sum(pools.values()) + (batching["num_batch_threads"] if batching else 0)
+    if not wished or total <= MOST_THREADS:
+        return
+    pool = max(wished, key=lambda pool: wished[pool])
+    most = MOST_THREADS - total + wished[pool]
+    raise WishError(
+        f"{wish.path}.flags.{FLAGS[pool]}",
+        f"is {wished[pool]}, which brings the server to {total} threads, and its unit has room for {MOST_THREADS}",
+        f"use at most {most}" if most > 1 else "lower it, and the other flags of threads",
+    )
 
 
 def _wished(wish: InstanceWish, flag: str) -> int:
     value = wish.flags[flag]
     if is_whole(value) and value >= 1:
         return value
-    raise WishError(
-        f"{wish.path}.flags.{flag}", f"is {described(value)}", "give a count of threads from 1, without quotes"
-    )
+    raise WishError(f"{wish.path}.flags.{flag}", f"is {described(value)}", "give a count of threads from 1")
 
 
 def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: Mapping[str, int]) -> dict[str, int]:
@@ -139,9 +157,11 @@ def _requests(
         holds = result[pool] - idle
         if batching and 0 < holds < batching["max_batch_size"]:
             size = batching["max_batch_size"]
+            # The unit has room for two such pools.
+            more = f"use at least {size + idle}, or " if size <= MOST_REQUEST_THREADS else ""
             sheet.warnings.append(
-                f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, so at most {counted(holds, 'request')} wait at a"
-                f" time, and those for one item each never fill a batch of {size}; use at least {size + idle}, or lower"
+                f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
+                f" time, and those for one item each never fill a batch of {size}; {more}lower"
                 f" batching.max_batch_size to {holds}"
             )
     return result
