@@ -125,14 +125,12 @@ def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list
 def _checked(path: str, key: str, value: Any) -> Any:
     """Return a value in its one form: clocks as a pair of whole MHz."""
     if key == "ecc":
-        if isinstance(value, bool):
-            return value
-        raise WishError(path, f"is {described(value)}", "give true or false")
+        return fields.boolean(path, value)
     if key == "compute_mode":
         if isinstance(value, str) and value in MODES:
             return value
         raise WishError(path, f"is {described(value)}", nearest(value, MODES) or f"choose one of {', '.join(MODES)}")
-    values = value if isinstance(value, list) else [value]
+    values = [fields.decimal(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
     if not values or not all(fields.is_whole(each) and 0 < each <= MOST for each in values):
         raise WishError(path, f"is {described(value)}", "give a whole number" + (" or two" if key in CLOCKS else ""))
     if key == "power_limit_w":

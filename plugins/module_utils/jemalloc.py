@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, nearest, quoted
 
 # Where Debian and Ubuntu's package libjemalloc2 puts the library: the multiarch directory of the architecture.
@@ -190,14 +191,19 @@ def _checked(overrides: Mapping[str, object]) -> Mapping[str, object]:
         if name not in OPTIONS:
             hint = nearest(name, OPTIONS) or "see https://jemalloc.net/jemalloc.3.html#tuning"
             raise WishError(key_path("tfserving_allocator_conf", name), "is not a tuning option of jemalloc 5.3", hint)
-        problem = "" if value is None else OPTIONS[name](value)
+        problem = "" if value is None else OPTIONS[name](_meant(value))
         if problem:
             raise WishError(
                 f"tfserving_allocator_conf.{name}",
                 problem,
                 f"{value if isinstance(value, (int, float)) and abs(value) < 10**19 else quoted(value)} was given",
             )
-    return overrides
+    return {name: _meant(value) for name, value in overrides.items()}
+
+
+def _meant(value: object) -> object:
+    """Return the text that a template or ``-e`` made of a number or a truth as what it was."""
+    return wish_fields.truth(wish_fields.fraction(value))
 
 
 def _pair(name: str, value: object) -> str:

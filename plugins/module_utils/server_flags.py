@@ -17,6 +17,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
     described,
@@ -58,6 +59,15 @@ def arguments(flags: Mapping[str, Any], version: str, path: str = "flags") -> li
     texts = {name: _text(_flags()[name], value, f"{path}.{name}") for name, value in wishes.items()}
     check_together(wishes, _flags(), path)
     return [f"--{name}={texts[name]}" for name in _flags() if name in texts]
+
+
+def meant(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``flags`` with the texts that templates and ``-e`` make of numbers and truths as what they were."""
+    return {name: _read(_flags().get(name, {}).get("type", ""), value) for name, value in flags.items()}
+
+
+def _read(kind_of_flag: str, value: Any) -> Any:
+    return READERS[kind_of_flag](value) if kind_of_flag in READERS else value
 
 
 def known_flags(version: str) -> dict[str, dict[str, Any]]:
@@ -173,6 +183,15 @@ WRITERS: dict[str, Callable[[Mapping[str, Any], object, str], str]] = {
     "int64": _write_integer,
     "float": _write_float,
     "string": _write_string,
+}
+
+
+# A flag's type tells what a text is meant to be.
+READERS: dict[str, Callable[[Any], Any]] = {
+    "bool": wish_fields.truth,
+    "int32": wish_fields.decimal,
+    "int64": wish_fields.decimal,
+    "float": wish_fields.fraction,
 }
 
 

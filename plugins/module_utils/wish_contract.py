@@ -88,7 +88,7 @@ def contract(path: str, value: Any) -> dict[str, Any]:
 
 def probe(path: str, value: Any) -> dict[str, Any] | bool:
     """Check the request that proves a model, or false for a model that is served without proof."""
-    if value is True or value == "true":
+    asked = fields.truth(value)
+    if asked is True:
         raise WishError(path, f"is {described(value)}", "leave it out for a request of zeros, or write the request")
-    # Text where a template or -e made it so.
-    return False if value is False or value == "false" else fields.probe(path, value)
+    return False if asked is False else fields.probe(path, value)

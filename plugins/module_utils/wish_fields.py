@@ -37,7 +37,8 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1
 # Whole numbers as people and templates write them. Zeros in front mean octal to some readers.
-DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
+FRACTION = re.compile(r"(0|[1-9][0-9]{0,18})\.[0-9]{1,18}")
 # A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
 LONGEST_INSTANCE = 64
 # A directory of its own, whose staged twin has a longer name.
@@ -86,6 +87,16 @@ def decimal(value: Any) -> Any:
     return int(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
 
 
+def fraction(value: Any) -> Any:
+    """Return plain decimal digits, perhaps with a point among them, as the number that they are."""
+    return float(value) if isinstance(value, str) and FRACTION.fullmatch(value) else decimal(value)
+
+
+def truth(value: Any) -> Any:
+    """Return the text that a template or ``-e`` made of a truth as what it was, and anything else as it is."""
+    return TRUTHS.get(value, value) if isinstance(value, str) else value
+
+
 def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number") -> Check:
     """Return a check for a whole number within bounds, which may be written in plain decimal digits."""
     bounds = f"from {least}" if most == LARGEST_INT64 else f"from {least} to {most}"
@@ -112,10 +123,11 @@ def within(least: float, most: float, what: str = "a number") -> Check:
     """Return a check for a number that need not be whole."""
 
     def check(path: str, value: Any) -> float:
-        number = decimal(value)
+        number = fraction(value)
         if isinstance(number, (int, float)) and not isinstance(number, bool) and least <= number <= most:
             return number
-        raise WishError(path, f"is {described(value)}", f"give {what} from {least:g} to {most:g}")
+        how = " in plain decimal digits" if isinstance(value, str) else ""
+        raise WishError(path, f"is {described(value)}", f"give {what} from {least:.12g} to {most:.12g}{how}")
 
     return check
 
@@ -130,10 +142,9 @@ TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 
 def boolean(path: str, value: Any) -> bool:
     """Check a true or false, which may be the text that a template made of it."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value in TRUTHS:
-        return TRUTHS[value]
+    found = truth(value)
+    if isinstance(found, bool):
+        return found
     raise WishError(path, f"is {described(value)}", "give true or false")
 
 
@@ -302,7 +313,7 @@ def labels(path: str, value: Any) -> dict[str, int]:
 
 def serve_all(path: str, value: Any) -> bool:
     """Check the value of ``all``, for which only true makes sense."""
-    if value is True or value == "true":
+    if truth(value) is True:
         return True
     raise WishError(path, f"is {described(value)}", "write 'all: true', or choose 'latest' or 'versions' instead")
 

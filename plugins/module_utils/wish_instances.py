@@ -7,7 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import server_environment, wish_lists
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    server_environment,
+    server_flags,
+    wish_lists,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -70,7 +74,8 @@ def _batching(path: str, value: Any) -> dict[str, Any]:
 
 def _flags(path: str, value: Any) -> dict[str, Any]:
     # What each flag means is checked by the planner, together with the flags that it sets itself.
-    return {name: entry for name, entry in fields.mapping(path, value).items() if entry is not None}
+    given = {name: entry for name, entry in fields.mapping(path, value).items() if entry is not None}
+    return server_flags.meant(given)
 
 
 FIELDS: dict[str, fields.Check] = {

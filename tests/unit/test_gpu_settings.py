@@ -134,9 +134,9 @@ REFUSALS = [
         "nvidia_driver_gpu_settings[0].power_limit: is not a setting of a GPU; did you mean 'power_limit_w'?",
     ),
     (
-        {"power_limit_w": "500"},
+        {"power_limit_w": "0500"},
         {},
-        "nvidia_driver_gpu_settings[0].power_limit_w: is the string '500'; give a whole number",
+        "nvidia_driver_gpu_settings[0].power_limit_w: is the string '0500'; give a whole number",
     ),
     (
         {"power_limit_w": [300, 500]},

@@ -199,10 +199,10 @@ INSTANCES = [
     ({"models": ["ranker", "ranker"]}, "tfserving_instances[0].models[1]: names ranker a second time; leave it out"),
     ({"profile": "latncy"}, "tfserving_instances[0].profile: is the string 'latncy'; did you mean 'latency'?"),
     ({"profile": "x"}, "profile: is the string 'x'; choose one of latency, balanced, throughput"),
-    ({"slo_p99_ms": 0}, "tfserving_instances[0].slo_p99_ms: is the number 0; give milliseconds from 0.001 to 8.64e+07"),
+    ({"slo_p99_ms": 0}, "tfserving_instances[0].slo_p99_ms: is the number 0; give milliseconds from 0.001 to 86400000"),
     (
         {"slo_p99_ms": "5e1"},
-        "tfserving_instances[0].slo_p99_ms: is the string '5e1'; give milliseconds from 0.001 to 8.64e+07",
+        "tfserving_instances[0].slo_p99_ms: is the string '5e1'; give milliseconds from 0.001 to 86400000",
     ),
     ({"gpus": -1}, "tfserving_instances[0].gpus: is the number -1; give a count of GPUs (0 for none), or a list"),
     ({"gpus": True}, "tfserving_instances[0].gpus: is the boolean true"),
