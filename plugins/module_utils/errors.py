@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
@@ -68,15 +70,26 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+_KINDS: tuple[tuple[Any, str], ...] = (
+    (bool, "a boolean"),
+    (int, "a number"),
+    (float, "a fraction"),
+    (str, "a string"),
+    (Mapping, "a mapping"),
+    ((list, tuple), "a list"),
+    (Set, "a set"),
+    (datetime.datetime, "a date with a time"),
+    (datetime.date, "a date"),
+    ((bytes, bytearray), "binary data"),
+)
+
+
 def kind(value: object) -> str:
     """Name the kind of a value in the words of YAML, without showing the value (it may be a secret)."""
     if value is None:
         return "nothing"
-    names = ((bool, "a boolean"), (int, "a number"), (float, "a fraction"), (str, "a string"), (Mapping, "a mapping"))
-    for python_type, name in names:
-        if isinstance(value, python_type):
-            return name
-    return "a list" if isinstance(value, (list, tuple)) else f"a {type(value).__name__}"
+    # By what a value is, not by its type's name: what YAML makes of 2024-01-01 has one of ansible-core's own.
+    return next((name for python_type, name in _KINDS if isinstance(value, python_type)), "no plain value")
 
 
 def described(value: object) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+# Beside the first one. More is one mistake in a template, and fills screens.
+MOST_SHOWN = 50
+
 
 class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
     """Several wishes that cannot be granted: the first as the sentence, the others as a list below it."""
@@ -18,10 +21,12 @@ class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
         super().__init__(errors[0].path, errors[0].problem, errors[0].remedy)
 
     def __str__(self) -> str:
-        first, *others = (WishError.__str__(error) for error in self.errors)
+        first, *others = (WishError.__str__(error) for error in self.errors[: MOST_SHOWN + 1])
         if not others:
             return first
-        return "\n".join([first, f"and {len(others)} more:", *(f"- {other}" for other in others)])
+        more = len(self.errors) - 1
+        untold = [f"- and {more - len(others)} that are not shown"] if more > len(others) else []
+        return "\n".join([first, f"and {more} more:", *(f"- {other}" for other in others), *untold])
 
 
 class Refusals:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, kind
@@ -62,7 +62,8 @@ def _check_one(place: str, value: Any) -> None:
         if not math.isfinite(value):
             raise WishError(place, "is no finite number", "write a number that JSON knows")
     elif not isinstance(value, Mapping):
-        raise WishError(place, f"is {kind(value)}", "write it in quotes, as text")
+        remedy = "write it as a list" if isinstance(value, Set) else "write it in quotes, as text"
+        raise WishError(place, f"is {kind(value)}", remedy)
 
 
 def _check_text(place: str, value: str) -> None:

@@ -20,6 +20,10 @@ def entries(path: str, value: Any, refusals: Refusals) -> list[Any]:
         problem = f"is {kind(value)}"
         refusals.add(WishError(path, problem, "give a list of mappings, each beginning with '- name:'"))
         return []
+    if len(value) > fields.MOST_ENTRIES:
+        problem = f"holds {len(value)} entries"
+        refusals.add(WishError(path, problem, f"give at most {fields.MOST_ENTRIES}"))
+        return []
     _refuse_repeated_names(path, value, refusals)
     return list(value)
 
