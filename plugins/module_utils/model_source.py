@@ -110,6 +110,9 @@ def _address(path: str, wish: Mapping[str, Any]) -> None:
                 "begins with a scheme such as https://, but the type is path",
                 "use type http for http(s) addresses, or give a directory or an archive",
             )
+        if web_address.is_meant(wish["uri"]):
+            problem = "is neither a path nor an address that begins with https:// or http://"
+            raise WishError(f"{path}.uri", problem, "give a directory or an archive, or use type http")
         return
     parts = web_address.parts(wish["uri"].replace("{version}", "0"))
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", wish["uri"]):

@@ -127,7 +127,7 @@ def of_archive(
         raise WishError(where, "names no uri", "add uri: a path, or an address that begins with https://")
     wish_fields.one_line(f"{where}.uri", uri)
     parts = web_address.parts(uri)
-    if "://" in uri and not (parts and parts.scheme in ("http", "https") and parts.hostname):
+    if web_address.is_meant(uri) and not (parts and parts.scheme in ("http", "https") and parts.hostname):
         problem = "is no address that can be fetched"
         raise WishError(f"{where}.uri", problem, "begin it with https:// or http://, or give a path")
     if not sha256:

@@ -15,6 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     driver_packages,
     gpu_settings,
+    model_source,
     web_address,
     wish_bounds,
 )
@@ -78,7 +79,7 @@ def repository(path: str, value: Any) -> str:
 
 def key_source(path: str, value: Any) -> str:
     """Check where a key comes from: an address, or a file of the controller."""
-    return address(path, value) if "://" in fields.one_line(path, value) else value
+    return address(path, value) if web_address.is_meant(fields.one_line(path, value)) else value
 
 
 def _refuse_secrets(path: str, line: str) -> None:
@@ -122,6 +123,11 @@ def _mig_words(path: str, value: Any) -> None:
             _mig_words(f"{path}[{number}]", each)
     elif not isinstance(value, int):
         _mig_word(path, value)
+        if fields.DECIMAL.fullmatch(value) or value in fields.TRUTHS:
+            # It reaches mig-parted as the text that it is.
+            raise WishError(
+                path, f"is {described(value)}", "write it without quotes, and end a template in '| int' or '| bool'"
+            )
 
 
 _mig_word = _matching(_GEOMETRY, "use what mig-parted knows, such as all, 0x233010DE or 3g.40gb")
@@ -133,6 +139,7 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_model_root": fields.directory,
     "tfserving_release_root": fields.directory,
     "model_repository_staging": _optional(fields.directory),
+    "model_repository_headers": model_source.headers,
     "tfserving_fleet_bundle": _optional(fields.directory),
     "bundle_dir": fields.directory,
     "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),
@@ -175,8 +182,8 @@ def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]
     """
     refusals = Refusals()
     for name, value in variables.items():
-        checks = [wish_bounds.check]
-        checks += [_kind_check((options or {}).get(name, {}))] if value is not None else []
+        option = (options or {}).get(name, {})
+        checks = [wish_bounds.check, _kind_check(option) if value is not None else _default_check(option)]
         checks += [CHECKS[name]] if name in CHECKS else []
         for each in checks:
             before = len(refusals.errors)
@@ -184,6 +191,16 @@ def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]
             if len(refusals.errors) > before:
                 break
     refusals.stop()
+
+
+def _default_check(option: Mapping[str, Any]) -> fields.Check:
+    """Return a check of a variable without a value: where there is a default, it takes the default's place."""
+
+    def checked(path: str, value: Any) -> None:
+        if option.get("default") is not None:
+            raise WishError(path, f"is {kind(value)}", "give it a value, or remove it and its default holds")
+
+    return checked
 
 
 def _kind_check(option: Mapping[str, Any]) -> fields.Check:

@@ -4,10 +4,20 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 # What is shown of an address that cannot be taken apart: any of it may be a password.
 UNREADABLE = "(an address that cannot be read)"
+
+
+# Addresses, and those with a slip: ``https:/me:secret@host``, ``https//token@host``, ``me:secret@host:/x``.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[^/]*(:|//).*@|.*://", re.DOTALL)
+
+
+def is_meant(text: str) -> bool:
+    """Tell whether a text is meant as an address, well-formed or not, and may hold a password; else it is a path."""
+    return bool(_ADDRESS.match(text))
 
 
 def parts(url: str) -> SplitResult | None:

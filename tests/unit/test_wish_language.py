@@ -5,10 +5,16 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tfserving.fleet.plugins.filter.role_options import role_options
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
+    gpu_settings,
+    jemalloc,
     plan_policy,
     registry_logins,
     release_ids,
@@ -19,8 +25,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 from planner_cases import box, instance, model
 
+ROLES = Path(__file__).resolve().parents[2] / "roles"
 SECRET = "Tr0ub4dor"
 DIGEST = "ab" * 32
 HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
@@ -60,6 +68,88 @@ def test_other_ways_to_write_a_number_are_refused(key, text):
     (found,) = problems(models=[model(**{key: text})])
     assert found.startswith(f"tfserving_models[0].{key}: is ")
     assert found.endswith("in plain decimal digits")
+
+
+@pytest.mark.parametrize(("text", "number"), [("0.5", 0.5), ("2.50", 2.5), ("2", 2)])
+def test_a_fraction_may_be_text_of_plain_digits_too(text, number):
+    wish = instance(weight=text, slo_p99_ms=text, batching={"expected_batch_ms": text})
+    one = read([wish]).instances[0]
+    assert (one.weight, one.slo_p99_ms, one.batching["expected_batch_ms"]) == (number, number, number)
+
+
+@pytest.mark.parametrize(
+    "text", [".5", "5.", "00.5", "+0.5", "-0.5", "0,5", "1e-1", "0.5 ", "0_1.5", "\u0660.5", "nan"]
+)
+def test_other_ways_to_write_a_fraction_are_refused(text):
+    (found,) = problems([instance(weight=text)])
+    assert found.endswith("give a number from 0.001 to 1000000 in plain decimal digits")
+
+
+def test_settings_of_the_policy_may_be_text_as_well():
+    given = {"housekeeping": {"largest_share": "0.25"}, "profiles": {"latency": {"batch_share": "0.5"}}}
+    found = plan_policy.complete(given)
+    assert (found["housekeeping"]["largest_share"], found["profiles"]["latency"]["batch_share"]) == (0.25, 0.5)
+
+
+def test_flags_may_be_text_where_their_type_tells_what_is_meant():
+    flags = {"grpc_max_threads": "64", "enable_profiler": "True", "per_process_gpu_memory_fraction": "0.5"}
+    flags |= {"tensorflow_session_config_file": "7", "mixed_precision": "true", "max_num_load_retries": "010"}
+    found = read([instance(flags=flags)]).instances[0].flags
+    assert found == {
+        **flags,
+        "grpc_max_threads": 64,
+        "enable_profiler": True,
+        "per_process_gpu_memory_fraction": 0.5,
+    }
+
+
+def test_a_flag_from_a_template_is_planned_like_the_number():
+    text, number = (host_plan(box(), [instance(flags={"grpc_max_threads": each})], [model()]) for each in ("64", 64))
+    assert text == number
+
+
+def test_the_allocators_options_may_be_text_as_well():
+    given = {"narenas": "4", "background_thread": "False", "dirty_decay_ms": "-1", "narenas_ratio": "0.5"}
+    conf = jemalloc.environment("custom", given, "x86_64")["MALLOC_CONF"]
+    assert conf == "narenas:4,background_thread:false,dirty_decay_ms:-1,narenas_ratio:0.5"
+
+
+def test_settings_of_gpus_may_be_text_as_well():
+    gpus = [{"uuid": "GPU-1", "index": "0", "name": "H100"}]
+    given = [{"power_limit_w": "400", "ecc": "True", "graphics_clock_mhz": ["600", "1500"]}]
+    found = gpu_settings.wishes(given, gpus)["GPU-1"]
+    assert {key: wish.value for key, wish in found.items()} == {
+        "power_limit_w": 400,
+        "ecc": True,
+        "graphics_clock_mhz": [600, 1500],
+    }
+
+
+@pytest.mark.parametrize("size", [-1, "-1", None])
+def test_a_free_dimension_may_be_text_too(size):
+    wish = {"inputs": {"x": {"shape": [size, "16"]}}}
+    assert read(None, [model(contract=wish)]).models["ranker"].contract["inputs"]["x"]["shape"] == [-1, 16]
+
+
+@pytest.mark.parametrize("text", ["false", "False"])
+def test_no_proof_may_be_asked_for_in_text(text):
+    assert read(None, [model(probe=text)]).models["ranker"].probe is False
+
+
+@pytest.mark.parametrize("text", ["true", "True"])
+def test_all_versions_may_be_asked_for_in_text(text):
+    assert read(None, [model(serve={"all": text})]).models["ranker"].serve == {"all": True}
+
+
+def test_no_share_of_the_cores_leaves_none_for_the_system():
+    (found,) = refusals_of_policy({"housekeeping": {"largest_share": 0}})
+    assert found == "host_plan_policy.housekeeping.largest_share: is the number 0; give a share from 0.001 to 1"
+
+
+def refusals_of_policy(policy):
+    with pytest.raises(WishErrors) as refused:
+        plan_policy.complete(policy)
+    return [str(error) for error in refused.value.errors]
 
 
 def test_leading_zeros_are_refused_in_one_sentence():
@@ -235,6 +325,47 @@ def test_addresses_that_systemd_or_nft_would_misread_are_refused(address, proble
     assert str(refused.value).startswith(f"tfserving_allow_from[0]: {problem}")
 
 
+class TaggedDate(datetime.date):
+    """What ansible-core makes of a date that it reads, under a name that nobody writes."""
+
+
+class TaggedBytes(bytes):
+    """The same for ``!!binary``."""
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (TaggedDate(2026, 1, 1), "is a date; write it in quotes, as text"),
+        (datetime.datetime(2026, 1, 1), "is a date with a time; write it in quotes, as text"),
+        (TaggedBytes(b"x"), "is binary data; write it in quotes, as text"),
+        ({1, 2}, "is a set; write it as a list"),
+        (object(), "is no plain value; write it in quotes, as text"),
+    ],
+)
+def test_what_yaml_makes_of_a_value_is_called_as_people_call_it(value, sentence):
+    assert problems(models=[model(version=value)]) == [f"tfserving_models[0].version: {sentence}"]
+
+
+# Lengths --------------------------------------------------------------------------------------------------------------
+
+
+def test_lists_beyond_any_host_are_refused_by_their_own_name():
+    models = [model(f"m{number}") for number in range(1001)]
+    assert problems(None, models)[0] == "tfserving_models: holds 1001 entries; give at most 1000"
+    instances = [instance(f"i{number}") for number in range(1001)]
+    assert problems(instances) == ["tfserving_instances: holds 1001 entries; give at most 1000"]
+
+
+def test_a_mistake_in_every_entry_does_not_fill_the_screen():
+    with pytest.raises(WishErrors) as refused:
+        read(None, [model(f"m{number}", verion=1) for number in range(500)])
+    first, count, *others = str(refused.value).splitlines()
+    assert first.startswith("tfserving_models[0].verion: ")
+    assert count == "and 499 more:"
+    assert (len(others), others[-1]) == (51, "- and 449 that are not shown")
+
+
 # Secrets --------------------------------------------------------------------------------------------------------------
 
 AT_MODEL = [
@@ -245,6 +376,10 @@ AT_MODEL = [
     {"source": {**HTTP, "uri": f"https://h/{{{SECRET}}}"}},
     {"source": {**HTTP, "uri": {"x": SECRET}}},
     {"source": {"type": "path", "uri": f"{SECRET}://x"}},
+    {"source": {"type": "path", "uri": f"https:/me:{SECRET}@h/x"}},
+    {"source": {"type": "path", "uri": f"https//{SECRET}@h/x"}},
+    {"source": {"type": "path", "uri": f"me:{SECRET}@h:/x/{{version}}"}},
+    {"source": {"type": "path", "uri": f"//me:{SECRET}@h/x"}},
     {"source": {**HTTP, "sha256": f"sha256:{SECRET}"}},
     {"source": f"https://{SECRET}@h/x"},
     {"source": {**HTTP, "headers": f"Authorization: Bearer {SECRET}"}},
@@ -304,6 +439,9 @@ def test_a_refused_instance_never_repeats_what_may_be_secret(keys):
         ("archive", {"uri": "/x", "sha256": DIGEST, "binary": {"a": SECRET}}),
         ("archive", {"uri": "/x", "sha256": {"a": SECRET}}),
         ("archive", {f"https://{SECRET}@h/x": None}),
+        ("archive", {"uri": f"https:/me:{SECRET}@h/x", "sha256": DIGEST}),
+        ("archive", {"uri": f"https//{SECRET}@h/x", "sha256": DIGEST}),
+        ("archive", {"uri": f"me:{SECRET}@h:/x", "sha256": DIGEST}),
         ("archive", 5),
         ("archive", {"uri": 5, "sha256": DIGEST}),
     ],
@@ -415,7 +553,20 @@ HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True, 
             {**HALVES, "devices": [{"devices": "all", "mig-devices": {"\u2028": 1}}]},
             "devices[0].mig-devices: is a string; use what mig-parted knows, such as all, 0x233010DE or 3g.40gb",
         ),
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "devices": [{"devices": "all", "mig-devices": {"3g.40gb": "2"}}]},
+            "devices[0].mig-devices.(a key): is the string '2'; write it without quotes, and end a template in '| int'"
+            " or '| bool'",
+        ),
+        (
+            "nvidia_driver_mig",
+            {**HALVES, "devices": [{"devices": "all", "mig-enabled": "true"}]},
+            "devices[0].mig-enabled: is the string 'true'; write it without quotes, and end a template in '| int' or"
+            " '| bool'",
+        ),
         ("nvidia_driver_gpu_settings", None, "is nothing; give a list of mappings"),
+        ("cpu_partition_boot", [None], "[0]: is nothing; choose one of managed_irq, nohz_full"),
         (
             "nvidia_driver_version",
             "abc",
@@ -426,6 +577,17 @@ HALVES = {"name": "halves", "devices": [{"devices": "all", "mig-enabled": True, 
         ("model_repository_directory_mode", 493, "is the number 493; write it in quotes, as in '0755'"),
         ("model_repository_file_mode", "rw-r--r--", "is the string 'rw-r--r--'; write it in quotes, as in '0644'"),
         ("jemalloc_package", "a b", "is a string; use letters, digits and . _ / + ~ -"),
+        (
+            "model_repository_headers",
+            {"Authorization": f"Bearer {SECRET}\n"},
+            "Authorization: holds a line break or another control character; give a text on one line",
+        ),
+        (
+            "model_repository_headers",
+            {f"Authorization: Bearer {SECRET}": None},
+            "holds a name, the 1. one, that no header can have; write 'Name: value'",
+        ),
+        ("model_repository_headers", {"X-Token": [SECRET]}, "X-Token: is a list; give a text on one line"),
     ],
 )
 def test_what_a_role_would_stumble_over_on_the_host_is_refused_before_any_host_is_changed(name, value, refusal):
@@ -435,6 +597,20 @@ def test_what_a_role_would_stumble_over_on_the_host_is_refused_before_any_host_i
     assert sentence.startswith(name)
     assert sentence[len(name) :].lstrip(".: ") == refusal
     assert SECRET not in sentence
+
+
+OPTIONS = role_options([yaml.safe_load(path.read_text()) for path in ROLES.glob("*/meta/argument_specs.yml")])
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_a_variable_without_a_value_never_comes_before_ansible_cores_own_check(name):
+    spec = {name: {key: value for key, value in OPTIONS[name].items() if key != "description"}}
+    if OPTIONS[name].get("default") is None:
+        assert ArgumentSpecValidator(spec).validate({name: None}).error_messages == []
+    else:
+        with pytest.raises(WishError) as refused:
+            role_wishes.check({name: None}, OPTIONS)
+        assert str(refused.value) == f"{name}: is nothing; give it a value, or remove it and its default holds"
 
 
 def test_what_roles_take_passes():
