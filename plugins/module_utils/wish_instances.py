@@ -51,7 +51,7 @@ class InstanceWish:
 
 BATCHING_FIELDS: dict[str, fields.Check] = {
     "enabled": fields.boolean,
-    "expected_batch_ms": fields.within(5e-324, 1e6, "milliseconds"),
+    "expected_batch_ms": fields.milliseconds,
     "max_batch_size": fields.count(),
     "batch_timeout_micros": fields.whole(0, 3_600_000_000, "microseconds"),
     "max_enqueued_batches": fields.count(),

@@ -225,7 +225,7 @@ def test_on_cpus_batches_form_only_under_load():
         ({"batching": {"expected_batch_ms": 50}}, 1),
         # Half a batch cannot wait, and the server lets one wait at the least.
         ({"batching": {"expected_batch_ms": 60}}, 1),
-        ({"batching": {"expected_batch_ms": 5e-324}}, 999),
+        ({"batching": {"expected_batch_ms": 0.001}}, 999),
         ({"batching": {"expected_batch_ms": 3, "max_enqueued_batches": 7}}, 7),
     ],
 )

@@ -77,6 +77,12 @@ def test_a_fraction_may_be_text_of_plain_digits_too(text, number):
     assert (one.weight, one.slo_p99_ms, one.batching["expected_batch_ms"]) == (number, number, number)
 
 
+def test_bounds_are_written_as_people_write_numbers():
+    assert problems([instance(batching={"expected_batch_ms": 0})]) == [
+        "tfserving_instances[0].batching.expected_batch_ms: is the number 0; give milliseconds from 0.001 to 86400000"
+    ]
+
+
 @pytest.mark.parametrize(
     "text", [".5", "5.", "00.5", "+0.5", "-0.5", "0,5", "1e-1", "0.5 ", "0_1.5", "\u0660.5", "nan"]
 )
