@@ -75,6 +75,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] 
         "cpus": _cpus(tree, cpus, numa),
         "nodes": nodes,
         "gpus": gpus,
+        "gpus_left_out": topology_devices.gpus_left_out(tree, gpu_pci_vendors, list(ignored)),
         "nics": nics,
         "memory_mb": _memory_mb(tree, nodes, numa.others, allowed),
         "hugepages": _hugepages(tree),

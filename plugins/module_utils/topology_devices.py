@@ -64,6 +64,14 @@ def read_gpus(
     return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
 
 
+def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The display controllers of these vendors that are not ours, each with the reason."""
+    reasons = {
+        address: driver_gpus.left_out(_device(tree, address), ignored) for address in gpu_addresses(tree, vendors)
+    }
+    return [{"pci_address": address, "why": why} for address, why in reasons.items() if why]
+
+
 def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
     """The PCI addresses of the display controllers of these vendors, in their order."""
     wanted = {vendor.lower() for vendor in vendors}

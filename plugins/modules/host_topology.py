@@ -198,6 +198,17 @@ topology:
           description: Its device node, null where no driver is loaded.
           type: str
           sample: /dev/nvidia0
+    gpus_left_out:
+      description: GPUs that are none of ours, which a virtual machine has or O(gpu_ignore) names.
+      type: list
+      elements: dict
+      contains:
+        pci_address:
+          description: Address on the PCI bus.
+          type: str
+        why:
+          description: Why it is left out.
+          type: str
     nics:
       description: Network interfaces that are hardware, by name. Virtual functions are not listed.
       type: list
@@ -283,7 +294,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     nvidia_smi,
     topology,
-    topology_devices,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
@@ -319,8 +329,7 @@ def main() -> None:
     if tree.live:
         if found["gpus"]:
             found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
-        on_bus = topology_devices.gpu_addresses(tree, module.params["gpu_pci_vendors"])
-        left_out = set(on_bus) - {gpu["pci_address"] for gpu in found["gpus"]}
+        left_out = {gpu["pci_address"] for gpu in found["gpus_left_out"]}
         nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
     entries = {"group": None, "accounts": []}
     if tree.live:

@@ -61,6 +61,7 @@ def topology(
         "cpus": cpus,
         "nodes": nodes,
         "gpus": [_gpu(index, gpu, usable_of, usable) for index, gpu in enumerate(gpus)],
+        "gpus_left_out": [],
         "nics": [_nic(index, nic, node_ids) for index, nic in enumerate(nics)],
         "memory_mb": memory_mb * len(node_ids),
         "hugepages": [],

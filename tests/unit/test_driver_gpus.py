@@ -60,7 +60,9 @@ def test_a_gpu_of_a_virtual_machine_is_neither_counted_nor_offered(machine):
     assert [(gpu["pci_address"], gpu["why"]) for gpu in found["left_out"]] == [
         (SECOND, "vfio-pci holds it for a virtual machine")
     ]
-    assert addresses(topology.read(machine, ["0x10de"])["gpus"]) == [CONSOLE, FIRST]
+    read = topology.read(machine, ["0x10de"])
+    assert addresses(read["gpus"]) == [CONSOLE, FIRST]
+    assert read["gpus_left_out"] == [{"pci_address": SECOND, "why": "vfio-pci holds it for a virtual machine"}]
 
 
 @pytest.mark.parametrize("name", ["0000:03:00.0", "03:00.0", "00000000:03:00.0", "10DE:128B", " 10de:128b "])

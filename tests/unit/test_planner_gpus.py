@@ -145,6 +145,28 @@ def test_what_is_not_there_is_refused_with_what_is(machine, wished, sentence):
     assert refusal(machine, *wished) == f"tfserving_instances[0].gpus: {sentence}"
 
 
+def without(left_out, *found):
+    """A host whose other GPUs are left out."""
+    return {**host(*found), "gpus_left_out": [{"pci_address": address, "why": why} for address, why in left_out]}
+
+
+VFIO = ("0000:2a:00.0", "vfio-pci holds it for a virtual machine")
+
+
+def test_gpus_that_are_left_out_are_named_where_there_are_too_few():
+    assert refusal(without([VFIO]), 1) == (
+        "tfserving_instances[0].gpus: asks for GPUs, the host has none but 0000:2a:00.0 (vfio-pci holds it for a"
+        " virtual machine); set it to 0, or run this instance on a host with GPUs"
+    )
+    assert refusal(without([VFIO], {}), 2) == (
+        "tfserving_instances[0].gpus: asks for 2 GPUs, the host has 1, and 0000:2a:00.0 (vfio-pci holds it for a"
+        " virtual machine); ask for fewer, or let instances share GPUs by listing the same ones"
+    )
+    assert "the host has none but 0000:10:00.0 (nvidia-smi leaves it out);" in refusal(host({"index": None}), 1)
+    many = [(f"0000:{number}:00.0", "nvidia_driver_ignore names it") for number in range(10, 20)]
+    assert "and 6 more; set it to 0" in refusal(without(many), 1)
+
+
 def test_a_profile_that_others_have_taken_is_told():
     assert refusal(MIXED, ["1g.10gb"], ["1g.10gb"]) == (
         "tfserving_instances[1].gpus: asks for a MIG slice 1g.10gb, and none of the host's 1 is free; share one by its"

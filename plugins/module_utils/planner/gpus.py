@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import Inst
 
 # As nvidia-smi names them: "1g.10gb", "1g.10gb+me", "1c.3g.40gb".
 PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb(\+[a-z.]+)?", re.IGNORECASE)
+# Of GPUs that are left out, in a sentence.
+MOST_NAMED = 4
 MAKE_SLICES = (
     "make slices with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'"
 )
@@ -70,6 +72,16 @@ def uncut(topology: Mapping[str, Any]) -> dict[int, str]:
     return {gpu["index"]: gpu.get("uuid") or "" for gpu in sorted(bare, key=lambda gpu: gpu["index"])}
 
 
+def left_out(topology: Mapping[str, Any]) -> list[str]:
+    """Return the GPUs that no server can be given, each with the reason in brackets."""
+    unknown = [gpu for gpu in topology.get("gpus") or () if gpu["index"] is None]
+    found = [
+        *(f"{gpu['pci_address']} ({gpu['why']})" for gpu in topology.get("gpus_left_out") or ()),
+        *(f"{gpu['pci_address']} (nvidia-smi leaves it out)" for gpu in unknown),
+    ]
+    return found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
+
+
 def _slice_memory(profile: str) -> int:
     """Return the MB of a MIG profile such as "2g.20gb"."""
     size = re.search(r"\.(\d+)gb", profile)
@@ -93,19 +105,25 @@ def _node(gpu: Mapping[str, Any], machine: Machine) -> int | None:
     return best if near[best] and list(near.values()).count(near[best]) == 1 else None
 
 
-def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Mapping[int, str] | None = None) -> list[list[Gpu]]:
+def assign(
+    wishes: list[InstanceWish],
+    devices: list[Gpu],
+    uncut: Mapping[int, str] | None = None,
+    others: Sequence[str] = (),
+) -> list[list[Gpu]]:
     """Return the devices of each wish, in the order of the wishes.
 
     Indexes and ids are taken literally and may overlap. Profiles of MIG slices and counts get devices that nobody else
     has: a count whole GPUs, the largest first, each from the one node where most are free, so that an instance's GPUs
-    and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice.
+    and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice,
+    ``others`` those that are left out.
     """
     assigned: list[list[Gpu]] = [[] for _ in wishes]
     uncut = uncut or {}
     asking = [place for place, wish in enumerate(wishes) if wish.gpus]
     for place in asking:
         if not devices:
-            raise _none(wishes[place], uncut)
+            raise _none(wishes[place], uncut, others)
     profiles = [place for place in asking if _profiles(wishes[place])]
     counts = [place for place in asking if not isinstance(wishes[place].gpus, list)]
     for place in asking:
@@ -116,7 +134,7 @@ def assign(wishes: list[InstanceWish], devices: list[Gpu], uncut: Mapping[int, s
         assigned[place] = _sliced(wishes[place], free, devices)
         free = _free(devices, assigned)
     for place in sorted(counts, key=lambda place: -int(wishes[place].gpus)):
-        assigned[place] = _packed(wishes[place], free, devices, uncut)
+        assigned[place] = _packed(wishes[place], free, devices, uncut, others)
         free = _free(devices, assigned)
     return assigned
 
@@ -126,11 +144,14 @@ def _free(devices: list[Gpu], assigned: list[list[Gpu]]) -> list[Gpu]:
     return [gpu for gpu in devices if gpu.identity not in taken]
 
 
-def _none(wish: InstanceWish, uncut: Mapping[int, str]) -> WishError:
+def _none(wish: InstanceWish, uncut: Mapping[int, str], others: Sequence[str]) -> WishError:
     if uncut:
         return WishError(f"{wish.path}.gpus", f"asks for GPUs, and {_in_mig_mode(uncut)}", MAKE_SLICES)
+    beside = f" but {joined(others)}" if others else ""
     return WishError(
-        f"{wish.path}.gpus", "asks for GPUs, the host has none", "set it to 0, or run this instance on a host with GPUs"
+        f"{wish.path}.gpus",
+        f"asks for GPUs, the host has none{beside}",
+        "set it to 0, or run this instance on a host with GPUs",
     )
 
 
@@ -200,12 +221,14 @@ def _available(devices: list[Gpu]) -> str:
     return joined([*([whole] if whole else []), *slices])
 
 
-def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Mapping[int, str]) -> list[Gpu]:
+def _packed(
+    wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]
+) -> list[Gpu]:
     count = int(wish.gpus)
     whole = [gpu for gpu in devices if not gpu.is_slice]
     free = [gpu for gpu in free if not gpu.is_slice]
     if count > len(free):
-        raise WishError(f"{wish.path}.gpus", *_too_few(count, len(free), len(whole), devices, uncut))
+        raise WishError(f"{wish.path}.gpus", *_too_few(count, len(free), len(whole), devices, uncut, others))
     by_node: dict[int | None, list[Gpu]] = {}
     for gpu in free:
         by_node.setdefault(gpu.node, []).append(gpu)
@@ -214,7 +237,9 @@ def _packed(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Mapp
     return _refuse_several_slices(wish, [gpu for gpu in free if gpu in chosen])
 
 
-def _too_few(count: int, free: int, whole: int, devices: list[Gpu], uncut: Mapping[int, str]) -> tuple[str, str]:
+def _too_few(
+    count: int, free: int, whole: int, devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]
+) -> tuple[str, str]:
     """Return the problem and the remedy of a count that cannot be had; slices are no GPUs, and are named as such."""
     left = (f", of which {free} are not yet taken" if free else ", all taken") if free < whole else ""
     has = f"asks for {counted(count, 'GPU')}, the host has {whole}{left}"
@@ -226,6 +251,8 @@ def _too_few(count: int, free: int, whole: int, devices: list[Gpu], uncut: Mappi
         return f"{has}{' whole' if not left else ','} and {slices} ({joined(profiles)})", remedy
     if uncut:
         return f"{has}, and {_in_mig_mode(uncut)}", MAKE_SLICES
+    if others:
+        has = f"{has}, and {joined(others)}"
     return has, "ask for fewer, or let instances share GPUs by listing the same ones"
 
 

@@ -57,7 +57,7 @@ def host_plan(
     _refuse_wrong_builds(asked.instances, settings, settings["architecture"] or host.architecture)
     devices = gpus.read(topology, host)
     halves = housekeeping.split(host, settings["housekeeping"])
-    assigned = gpus.assign(asked.instances, devices, gpus.uncut(topology))
+    assigned = gpus.assign(asked.instances, devices, gpus.uncut(topology), gpus.left_out(topology))
     _refuse_unfit_host(topology, asked.instances, assigned, settings)
     places = placement.place(asked.instances, [gpus.homes(each) for each in assigned], halves.cores, host.sockets)
     shares = gpu_memory.fractions(asked.instances, assigned, settings["memory"]["gpu_context_mb"])
