@@ -23,6 +23,7 @@ WRONG = {
     "tfserving_models": ("ranker", "is a string; give a list of mappings, each an entry with '- '"),
     "tfserving_instances": ({"name": "a"}, "is a mapping; give a list of mappings"),
     "host_plan_policy": (5, "is a number; give a mapping of names to values"),
+    "tfserving_allow_from": (None, "is nothing; give it a value, or remove it and its default holds"),
     "tfserving_open_files": ("many", "is a string; give a whole number in plain decimal digits"),
 }
 
