@@ -106,8 +106,6 @@ def test_every_key_is_explained(key):
 def everything(instances, models):
     """Return all that the wishes come to: the plan, and what travels beside it."""
     plan = host_plan(box(), instances, models, IMAGE, KEY)
-    for each in (*plan["models"], *plan["instances"]):
-        each.pop("path", None)
     return json.dumps([plan, plan_secrets.secrets(instances, models, IMAGE, KEY)], sort_keys=True)
 
 
