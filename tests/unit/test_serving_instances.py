@@ -232,3 +232,16 @@ def test_ports_that_were_swapped_are_swapped_back_in_order(host):
     result = call(host, state="restored", touched=["a", "b"])
     assert host.deeds == ["stop a", "restart b", "start a"]
     assert result["in_force"] == "The previous configuration is back in force: a and b serve as before this run."
+
+
+def test_of_one_whose_port_nothing_tells_it_is_not_said_that_it_serves(host):
+    (port,) = free_ports(1)
+    host.lay_down("a", "a-1", port, described=False)
+    host.enabled.add("a")
+    host.start("a")
+    result = call(host, state="restored")
+    assert host.pid("a")
+    assert result["in_force"] == (
+        "The previous configuration is back in place but not wholly in force:"
+        " a has its previous files but does not serve: nothing is known of its port."
+    )
