@@ -168,6 +168,7 @@ def run_part(findings: Findings, start: str, count: int) -> None:
     @seed(start)
     @settings(
         max_examples=count,
+        derandomize=False,
         deadline=None,
         database=None,
         phases=[Phase.generate],

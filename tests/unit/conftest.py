@@ -16,13 +16,19 @@ sys.path.insert(0, str(REPOSITORY / "collections"))
 # The TensorFlow runtime comes last: it brings older or newer twins of packages that the venv pins.
 sys.path.append(os.environ.get("LAB_RUNTIME") or str(REPOSITORY / ".cache" / "tensorflow"))
 
-# A run says something of the change under test, so it draws what the last one drew, and no limit of time ends it: busy
-# machines take many times as long. `pytest --hypothesis-profile=default` draws others.
-settings.register_profile(
-    "repeatable",
-    derandomize=True,
-    deadline=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-settings.load_profile("repeatable")
+
+def pytest_configure(config):
+    """Draw the same examples in every run, and let no limit of time end one.
+
+    A run says something of the change under test, and busy machines take many times as long. With
+    `--hypothesis-profile=default` others are drawn.
+    """
+    settings.register_profile(
+        "repeatable",
+        derandomize=True,
+        deadline=None,
+        max_examples=60,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("repeatable")
