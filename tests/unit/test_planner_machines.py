@@ -378,6 +378,7 @@ def test_mig_slices_are_had_by_their_profile():
         ),
         (box(), {"gpus": [0, "GPU-0000"]}, "names GPU 0 a second time; leave it out"),
         (sliced(2), {"gpus": [0]}, "asks for GPU 0, which is cut into 2 MIG slices; name a slice, such as MIG-0"),
+        (sliced(1), {"gpus": [0]}, "asks for GPU 0, which is cut into 1 MIG slice; name a slice, such as MIG-0"),
         (
             sliced(2),
             {"gpus": ["MIG-0", "MIG-1"]},

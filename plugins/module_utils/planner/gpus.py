@@ -200,10 +200,11 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str]) -> 
             raise WishError(path, f"asks for {called}, and {_in_mig_mode(bare)}", MAKE_SLICES)
         if not found:
             raise WishError(path, f"asks for {called}, the host has {_available(devices)}", "choose among those")
-        if len(found) > 1:
+        # One slice is not the GPU either.
+        if found[0].is_slice and str(wanted).lower() != str(found[0].identity).lower():
             raise WishError(
                 path,
-                f"asks for {called}, which is cut into {len(found)} MIG slices",
+                f"asks for {called}, which is cut into {counted(len(found), 'MIG slice')}",
                 f"name a slice, such as {found[0].identity}, or its profile, {found[0].profile}",
             )
         if found[0] in chosen:
