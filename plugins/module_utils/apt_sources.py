@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened
 
@@ -54,14 +54,9 @@ def _paths(root: str) -> list[str]:
 
 def _content(path: str) -> str:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return plain_files.beginning(path, _SIZE).decode("utf-8", "replace")
     except OSError:
         return ""
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        return ""
-    with os.fdopen(handle, encoding="utf-8", errors="replace", newline="\n") as file:
-        return file.read(_SIZE)
 
 
 def lines(text: str) -> Iterator[Entry]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO, Callable, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 MIB = 1024 * 1024
 
@@ -77,7 +77,7 @@ class Entry(NamedTuple):
 
 def shown(name: str) -> str:
     """Return a name as it may stand in a message: nothing in it acts, and it is not too long."""
-    return shortened(visible(name[: MOST_SHOWN_LETTERS + 1]), MOST_SHOWN_LETTERS)
+    return told(name, MOST_SHOWN_LETTERS)
 
 
 def listed(names: list[str]) -> str:

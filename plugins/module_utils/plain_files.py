@@ -42,11 +42,16 @@ def beginning(path: str | os.PathLike[str], most: int) -> bytes:
 
 def json_of(path: str | os.PathLike[str], most: int) -> Any:
     """Return the value of a file of JSON. Raises OSError as ``read`` does, ValueError for what is no JSON of ours."""
+    return parsed(read(path, most))
+
+
+def parsed(content: bytes) -> Any:
+    """Return the value of a text of JSON. Raises ValueError, or what json and decoding make of that."""
     try:
-        value = json.loads(read(path, most).decode(), parse_constant=_refuse_constant, parse_float=finite)
+        value = json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    if is_deeper(value):
+    if _is_deeper(value):
         raise ValueError("it is nested too deep")
     return value
 
@@ -55,7 +60,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def finite(text: str) -> float:
+def _finite(text: str) -> float:
     """Read a number of JSON. Raises ValueError for one that only an infinity could stand for, such as 1e999."""
     value = float(text)
     if math.isinf(value):
@@ -63,12 +68,12 @@ def finite(text: str) -> float:
     return value
 
 
-def is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
+def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
     """Tell whether a value of JSON is nested deeper than ``most`` layers."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
-    return not most or any(is_deeper(each, most - 1) for each in inner)
+    return not most or any(_is_deeper(each, most - 1) for each in inner)
 
 
 def fits(value: Any, shape: Any) -> bool:

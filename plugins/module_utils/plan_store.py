@@ -7,9 +7,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import folders, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
@@ -51,11 +50,11 @@ _SHAPE = {
 def read(path: str) -> dict[str, Any]:
     """Return the plan recorded at ``path``, or an empty dictionary where there is none."""
     try:
-        content = _content(path)
+        content = plain_files.read(path, LIMIT)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise WishError(path, f"cannot be read ({os.strerror(error.errno or 0)})", REMEDY) from error
+        raise WishError(path, f"cannot be read ({error.strerror})", REMEDY) from error
     record = _parsed(path, content)
     _check(path, "", record, _SHAPE)
     if record.get("schema", SCHEMA) > SCHEMA:
@@ -64,37 +63,16 @@ def read(path: str) -> dict[str, Any]:
     return record
 
 
-def _content(path: str) -> bytes:
-    # Without waiting: a FIFO has no end, and what is none of our files is not opened for long.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(handle)
-        raise WishError(path, f"is {'a directory' if stat.S_ISDIR(mode) else 'no file'}", REMEDY)
-    with os.fdopen(handle, "rb") as file:
-        content = file.read(LIMIT + 1)
-    if len(content) > LIMIT:
-        raise WishError(path, f"is larger than {LIMIT >> 20} MB and so no plan", REMEDY)
-    return content
-
-
 def _parsed(path: str, content: bytes) -> Any:
     try:
-        value = json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=plain_files.finite)
-        if plain_files.is_deeper(value):
-            raise ValueError("it is nested too deep")
-        return value
+        return plain_files.parsed(content)
     except UnicodeDecodeError as error:
         raise WishError(path, f"is not text in UTF-8 (byte {error.start})", REMEDY) from error
     except json.JSONDecodeError as error:
         problem = f"is not complete JSON ({error.msg}, line {error.lineno})" if content.strip() else "is empty"
         raise WishError(path, problem, REMEDY) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise WishError(path, f"is not the JSON of a plan ({error})", REMEDY) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def _check(path: str, where: str, value: Any, shape: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import bounded_http
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, told
 
 AVAILABLE = "AVAILABLE"
 END = "END"
@@ -77,7 +77,7 @@ class NoRequestError(Exception):
 
 def said(text: Any, length: int = MOST_CHARACTERS) -> str:
     """Return what a server or a model said as part of a sentence: one line, not too long, nothing in it that acts."""
-    return shortened(visible(str(text)[: length + 1]), length)
+    return told(str(text), length)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, visible
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import shortened, told
 
 DEFAULT = "serving_default"
 
@@ -61,7 +61,7 @@ def shown_shape(shape: tuple[int, ...] | list[int] | None) -> str:
 
 def shown(name: str) -> str:
     """Return a name that a model gave as it may stand in a message: nothing in it acts, and it is not too long."""
-    return shortened(visible(name), _MOST_NAME)
+    return told(name, _MOST_NAME)
 
 
 def chosen(signatures: Mapping[str, Signature], name: str | None = None) -> str:

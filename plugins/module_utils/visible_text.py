@@ -33,6 +33,11 @@ def visible_data(data: Any) -> Any:
     return data
 
 
+def told(text: str, length: int) -> str:
+    """Return a foreign text as part of a sentence: one line in which nothing acts, of at most ``length`` characters."""
+    return shortened(visible(text[: length + 1]), length)
+
+
 def shortened(text: str, length: int) -> str:
     """Return ``text`` cut to ``length`` characters, the cut marked."""
     return text if len(text) <= length else text[: length - 1] + "…"

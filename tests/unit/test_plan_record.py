@@ -147,14 +147,14 @@ def test_a_record_larger_than_any_plan_is_not_read(run, tmp_path):
     with path.open("wb") as file:
         file.truncate(2 << 30)
     code, answer = run(path=str(path))
-    assert (code, answer["msg"]) == (1, f"{path}: is larger than 16 MB and so no plan; {MOVE}")
+    assert (code, answer["msg"]) == (1, f"{path}: cannot be read (it has more than 16777216 bytes); {MOVE}")
 
 
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (os.mkdir, "is a directory"),
-        (os.mkfifo, "is no file"),
+        (os.mkdir, "cannot be read (it is a directory)"),
+        (os.mkfifo, "cannot be read (it is no file)"),
         (lambda path: os.symlink(path, path), "cannot be read (Too many levels of symbolic links)"),
     ],
 )
