@@ -8,15 +8,20 @@ what is the case and recommends, nobody acts on it here. The functions are pure;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import xid_findings, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings import (
+    CRITICAL,
+    INFO,
+    ORDER,
+    PASS,
+    UNKNOWN,
+    WARNING,
+    Finding,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
-
-PASS, INFO, WARNING, CRITICAL, UNKNOWN = "pass", "info", "warning", "critical", "unknown"
-# From good to bad; what could not be asked is worse than a warning, for it may be anything.
-ORDER = (PASS, INFO, WARNING, UNKNOWN, CRITICAL)
 
 # clocks_event_reasons.active is a set of bits (nvml.h, nvmlClocksEventReasons); a reason is here with what it means.
 THROTTLE_REASONS: dict[int, tuple[str, str]] = {
@@ -31,26 +36,6 @@ THROTTLE_REASONS: dict[int, tuple[str, str]] = {
     0x80: ("power brake by the host", CRITICAL),
     0x100: ("display clocks", PASS),
 }
-
-SEVERITY_OF_ACTION = {
-    xids.IGNORE: INFO,
-    xids.RESTART_APP: WARNING,
-    xids.UPDATE_SOFTWARE: WARNING,
-    xids.RESET_GPU: CRITICAL,
-    xids.RESTART_HOST: CRITICAL,
-    xids.CHECK_MECHANICALS: CRITICAL,
-    xids.CONTACT_SUPPORT: CRITICAL,
-}
-
-
-class Finding(NamedTuple):
-    """One check's outcome. ``gpu`` is a PCI address, or empty for the host; ``action`` one of xids' words, or empty."""
-
-    check: str
-    status: str
-    detail: str
-    gpu: str = ""
-    action: str = ""
 
 
 def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
@@ -70,12 +55,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
         left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
             findings += [*_memory(gpu), _throttle(gpu)]
-    return [*findings, *_log(reading["log"])]
-
-
-def verdict(findings: Iterable[Finding]) -> str:
-    """Return the worst status."""
-    return max((finding.status for finding in findings), key=ORDER.index, default=UNKNOWN)
+    return [*findings, *xid_findings.findings(reading["log"])]
 
 
 def _loaded(reading: Mapping[str, Any]) -> Finding:
@@ -161,22 +141,3 @@ def _throttle(gpu: Mapping[str, Any]) -> Finding:
         return Finding("throttle", PASS, "clocks are not held back", address)
     action = xids.CHECK_MECHANICALS if worst == CRITICAL else ""
     return Finding("throttle", worst, f"clocks are held back: {', '.join(told)}", address, action)
-
-
-def _log(log: Sequence[str] | None) -> list[Finding]:
-    if log is None:
-        return [Finding("xid", UNKNOWN, "the kernel log could not be read")]
-    events = xids.events(log)
-    if not events:
-        return [Finding("xid", PASS, "no Xid in the kernel log since the boot")]
-    return [
-        Finding(
-            check=event.kind,
-            status=SEVERITY_OF_ACTION[event.action],
-            detail=f"{'SXid' if event.kind == 'sxid' else 'Xid'} {event.code}"
-            f"{f' ({event.count} times)' if event.count > 1 else ''}: {event.text}",
-            gpu=event.address,
-            action="" if event.action == xids.IGNORE else event.action,
-        )
-        for event in events
-    ]

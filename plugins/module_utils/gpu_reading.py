@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, nvidia_query
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, kernel_log, nvidia_query
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
@@ -38,14 +38,14 @@ ROWS = {
 }
 
 
-def read(tree: Tree, ask: Ask, run: Run, kernel_log: str | None = None, ignored: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the reading. ``kernel_log`` is a file in place of this boot's log, ``ignored`` are GPUs to leave out."""
+def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the reading. ``saved_log`` is a file in place of this boot's log, ``ignored`` are GPUs to leave out."""
     return {
         **driver_state.devices(tree, ignored),
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
         "smi": answers(ask),
-        "log": _log_file(kernel_log) if kernel_log else _log(run),
+        "log": kernel_log.read(run, saved_log),
     }
 
 
@@ -73,19 +73,3 @@ def _gpus(ask: Ask) -> list[dict[str, Any]] | None:
         rows = nvidia_query.gpus(ask, (*FIELDS, THROTTLE_FIELDS[1]))
     names = {**FIELDS, **dict.fromkeys(THROTTLE_FIELDS, "throttle")}
     return None if rows is None else [{names.get(key, key): value for key, value in row.items()} for row in rows]
-
-
-def _log(run: Run) -> list[str] | None:
-    for command in (["journalctl", "--dmesg", "--boot", "--no-pager", "--output=cat"], ["dmesg"]):
-        status, out, _err = run(command)
-        if status == 0:
-            return out.splitlines()
-    return None
-
-
-def _log_file(path: str) -> list[str] | None:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return None

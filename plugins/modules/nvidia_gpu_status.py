@@ -111,6 +111,7 @@ from functools import partial
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
+    gpu_findings,
     gpu_health,
     gpu_reading,
     nvidia_smi,
@@ -122,12 +123,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 
-def told(finding: gpu_health.Finding) -> dict[str, str]:
+def told(finding: gpu_findings.Finding) -> dict[str, str]:
     """Return a finding as plain data, with the advice in words."""
     return {**finding._asdict(), "detail": visible(finding.detail), "advice": xids.ADVICE.get(finding.action, "")}
 
 
-def sentence(finding: gpu_health.Finding) -> str:
+def sentence(finding: gpu_findings.Finding) -> str:
     """Return a finding as a line for people."""
     place = f"GPU {finding.gpu}: " if finding.gpu else ""
     advice = f"; {xids.ADVICE[finding.action]}" if finding.action else ""
@@ -139,7 +140,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "expected_gpus": {"type": "int"},
-            "accept": {"type": "str", "choices": list(gpu_health.ORDER), "default": gpu_health.CRITICAL},
+            "accept": {"type": "str", "choices": list(gpu_findings.ORDER), "default": gpu_findings.CRITICAL},
             "ignore": {"type": "list", "elements": "raw", "default": []},
             "kernel_log": {"type": "path"},
             "sysroot": {"type": "path", "default": "/"},
@@ -156,10 +157,10 @@ def main() -> None:
     run = process_facts.runner(module)
     reading = gpu_reading.read(Tree(options["sysroot"]), ask, run, options["kernel_log"], ignored)
     findings = gpu_health.examine(reading, options["expected_gpus"])
-    accepted = gpu_health.ORDER.index(options["accept"])
-    worse = [finding for finding in findings if gpu_health.ORDER.index(finding.status) > accepted]
+    accepted = gpu_findings.ORDER.index(options["accept"])
+    worse = [finding for finding in findings if gpu_findings.ORDER.index(finding.status) > accepted]
     result = {
-        "verdict": gpu_health.verdict(findings),
+        "verdict": gpu_findings.verdict(findings),
         "findings": [told(finding) for finding in findings],
         "gpus": reading["smi"]["gpus"],
         "driver": {**reading["loaded"], "library_version": reading["library_version"]},

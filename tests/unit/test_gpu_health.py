@@ -12,8 +12,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_health, gpu_reading, nvidia_smi, xids
-from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_health import Finding
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    gpu_findings,
+    gpu_health,
+    gpu_reading,
+    nvidia_smi,
+    xid_findings,
+    xids,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings import Finding
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_status
 from conftest import REPOSITORY
@@ -72,7 +79,7 @@ def test_a_healthy_machine_passes_every_check(simulated):
         "throttle",
         "xid",
     }
-    assert gpu_health.verdict(findings) == "pass"
+    assert gpu_findings.verdict(findings) == "pass"
 
 
 def test_eight_gpus_of_two_kinds_are_asked_one_by_one(simulated):
@@ -103,7 +110,7 @@ def test_libraries_that_were_upgraded_alone_are_told_with_both_versions(simulate
 def test_a_module_that_is_not_loaded_is_critical(simulated):
     findings = worrying(examine(simulated("unloaded")))
     assert findings[0].detail == "the module nvidia is not loaded"
-    assert gpu_health.verdict(findings) == "critical"
+    assert gpu_findings.verdict(findings) == "critical"
 
 
 def test_gpus_that_nouveau_holds_are_critical(simulated):
@@ -159,7 +166,7 @@ def test_without_nvidia_smi_the_answer_is_unknown_not_good(simulated, monkeypatc
     monkeypatch.setenv("PATH", "/nonexistent")
     findings = examine(tree)
     assert only(findings, "nvidia_smi")[0].status == "unknown"
-    assert gpu_health.verdict(findings) == "unknown"
+    assert gpu_findings.verdict(findings) == "unknown"
 
 
 def test_a_log_that_cannot_be_read_is_unknown(simulated):
@@ -269,7 +276,7 @@ class TestModule:
 def test_every_action_has_its_advice_and_its_weight():
     actions = {meaning.action for meaning in xids.XIDS.values()} | set(xids.RECOVERY.values())
     assert actions <= set(xids.ADVICE)
-    assert set(xids.ADVICE) == set(gpu_health.SEVERITY_OF_ACTION)
+    assert set(xids.ADVICE) == set(xid_findings.SEVERITY_OF_ACTION)
 
 
 def test_a_finding_that_repeats_the_machines_words_is_one_line():
