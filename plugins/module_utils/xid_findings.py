@@ -20,6 +20,9 @@ SEVERITY_OF_ACTION = {
     xids.IGNORE: INFO,
     xids.RESTART_APP: WARNING,
     xids.UPDATE_SOFTWARE: WARNING,
+    # Work that is there goes on; what needs the link or the domain does not start.
+    xids.DRAIN_P2P: WARNING,
+    xids.RECOVER_IMEX: WARNING,
     xids.RESET_GPU: CRITICAL,
     xids.RESTART_HOST: CRITICAL,
     xids.CHECK_MECHANICALS: CRITICAL,

@@ -13,9 +13,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# What to do, from nothing to the screwdriver. The words are those of the catalogue's resolution buckets, in lower case.
+# What to do, from nothing to the screwdriver. The words are those of the catalogue's resolution buckets, in lower case,
+# and of NVML's recovery actions where the catalogue has none.
 IGNORE = "ignore"
 RESTART_APP = "restart_app"
+DRAIN_P2P = "drain_p2p"
+RECOVER_IMEX = "recover_imex"
 RESET_GPU = "reset_gpu"
 RESTART_HOST = "restart_host"
 CHECK_MECHANICALS = "check_mechanicals"
@@ -26,6 +29,8 @@ CONTACT_SUPPORT = "contact_support"
 ADVICE = {
     IGNORE: "nothing to be done",
     RESTART_APP: "restart the server that met it; a bug of the application, unless it returns",
+    DRAIN_P2P: "end the jobs that span several GPUs, then look at the GPU's recovery action again",
+    RECOVER_IMEX: "restart nvidia-imex on every host of the IMEX domain",
     RESET_GPU: "take the host out of rotation and reset the GPU (nvidia-smi --gpu-reset), or boot the host",
     RESTART_HOST: "take the host out of rotation and boot it; call the vendor when it returns",
     CHECK_MECHANICALS: "check the card's power cables and its seat",
@@ -104,12 +109,15 @@ XIDS: dict[int, Meaning] = {
 # Xid 154 says itself what the driver recommends:
 # "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)".
 RECOVERY_CHANGED = 154
+# Words of Xid 154 (gpu.c of open-gpu-kernel-modules, _gpuRecoveryActionName), of nvidia-smi's gpu_recovery_action and of
+# NVML's nvmlDeviceGpuRecoveryAction_t, without case, marks and the word "required". What each asks for is in NVIDIA's
+# "GPU Memory Error Management", "Error Recovery and Response Flags".
 RECOVERY = {
-    "None": IGNORE,
-    "Drain P2P": IGNORE,
-    "Drain and Reset": RESET_GPU,
-    "GPU Reset Required": RESET_GPU,
-    "Node Reboot Required": RESTART_HOST,
+    "none": IGNORE,
+    "drain p2p": DRAIN_P2P,
+    "recover imex domain": RECOVER_IMEX,
+    **dict.fromkeys(("reset", "gpu reset", "drain and reset", "drain p2p and reset"), RESET_GPU),
+    **dict.fromkeys(("reboot", "node reboot", "system reboot", "bus reset", "gpu reset bus"), RESTART_HOST),
 }
 
 # "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
@@ -132,6 +140,16 @@ class Event(NamedTuple):
     text: str
     action: str
     count: int
+
+
+def recovery(words: str) -> str:
+    """Return the action for a recovery action in NVIDIA's words: ``None``, ``Drain and Reset``, ``NODE_REBOOT``.
+
+    One that nobody knows here is for the vendor: the driver wants something done about the GPU. That a GPU has no such
+    answer (``[N/A]``) is not for this function.
+    """
+    plain = " ".join(re.findall("[a-z0-9]+", words[:100].lower()))
+    return RECOVERY.get(re.sub("^(nvml )?gpu recovery action | required$", "", plain), CONTACT_SUPPORT)
 
 
 def events(lines: Iterable[str]) -> list[Event]:
@@ -158,7 +176,7 @@ def _event(line: str) -> Event | None:
     if code == RECOVERY_CHANGED:
         words = _RECOVERY.search(match["text"] or "")
         said = words["words"] if words else ""
-        return Event(code, "xid", _address(match), f"recommended recovery: {said}", RECOVERY.get(said, RESET_GPU), 1)
+        return Event(code, "xid", _address(match), f"recommended recovery: {said}", recovery(said), 1)
     meaning = XIDS.get(code, Meaning("an error that this collection's table does not have", CONTACT_SUPPORT))
     return Event(code, "xid", _address(match), meaning.text, meaning.action, 1)
 

@@ -89,8 +89,8 @@ findings:
       type: str
     action:
       description: >-
-        What to do, in a word, empty for nothing: V(restart_app), V(reset_gpu), V(restart_host), V(check_mechanicals),
-        V(update_software) or V(contact_support).
+        What to do, in a word, empty for nothing: V(restart_app), V(drain_p2p), V(recover_imex), V(reset_gpu),
+        V(restart_host), V(check_mechanicals), V(update_software) or V(contact_support).
       type: str
     advice:
       description: The action as a sentence.
