@@ -109,7 +109,7 @@ XIDS: dict[int, Meaning] = {
 # Xid 154 says itself what the driver recommends:
 # "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)".
 RECOVERY_CHANGED = 154
-# Words of Xid 154 (gpu.c of open-gpu-kernel-modules, _gpuRecoveryActionName), of nvidia-smi's gpu_recovery_action and of
+# Words of Xid 154 (open-gpu-kernel-modules, gpu.c: _gpuRecoveryActionName), of nvidia-smi's gpu_recovery_action and of
 # NVML's nvmlDeviceGpuRecoveryAction_t, without case, marks and the word "required". What each asks for is in NVIDIA's
 # "GPU Memory Error Management", "Error Recovery and Response Flags".
 RECOVERY = {
