@@ -143,6 +143,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     driver_state,
     driver_steps,
+    nvidia_devices,
     process_facts,
     secure_boot,
 )
@@ -158,7 +159,7 @@ def read(
     dkms, packages = driver_state.dkms(run), driver_state.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
     return {
-        **driver_state.devices(tree, ignored),
+        **nvidia_devices.devices(tree, ignored),
         "kernel": kernel,
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),

@@ -12,7 +12,7 @@ import sys
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, driver_state, nvidia_smi, topology
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, nvidia_devices, nvidia_smi, topology
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.modules import host_topology, nvidia_driver_state, nvidia_gpu_status
@@ -55,7 +55,7 @@ def addresses(found):
 
 
 def test_a_gpu_of_a_virtual_machine_is_neither_counted_nor_offered(machine):
-    found = driver_state.devices(machine)
+    found = nvidia_devices.devices(machine)
     assert addresses(found["gpus"]) == [CONSOLE, FIRST]
     assert [(gpu["pci_address"], gpu["why"]) for gpu in found["left_out"]] == [
         (SECOND, "vfio-pci holds it for a virtual machine")
@@ -68,7 +68,7 @@ def test_a_gpu_of_a_virtual_machine_is_neither_counted_nor_offered(machine):
 @pytest.mark.parametrize("name", ["0000:03:00.0", "03:00.0", "00000000:03:00.0", "10DE:128B", " 10de:128b "])
 def test_a_gpu_is_left_out_by_its_place_or_its_kind(machine, name):
     ignored = driver_gpus.checked([name])
-    found = driver_state.devices(machine, ignored)
+    found = nvidia_devices.devices(machine, ignored)
     assert addresses(found["gpus"]) == [FIRST]
     assert found["left_out"][0]["why"] == "nvidia_driver_ignore names it"
     assert found["unmatched"] == []
@@ -76,7 +76,7 @@ def test_a_gpu_is_left_out_by_its_place_or_its_kind(machine, name):
 
 
 def test_what_is_left_out_in_vain_is_told(machine):
-    assert driver_state.devices(machine, driver_gpus.checked(["10de:9999", "99:00.0", "2a:00.0"]))["unmatched"] == [
+    assert nvidia_devices.devices(machine, driver_gpus.checked(["10de:9999", "99:00.0", "2a:00.0"]))["unmatched"] == [
         "10de:9999",
         "0000:99:00.0",
     ]

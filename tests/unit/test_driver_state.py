@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, secure_boot
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, nvidia_devices, secure_boot
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 KERNEL = "6.1.0-40-amd64"
@@ -50,7 +50,7 @@ def test_gpus_and_nvswitches_are_told_apart_from_sound_and_from_other_vendors(ho
         },
         {"sys/bus/pci/devices/0000:18:00.0/driver": "../../drivers/nouveau"},
     )
-    assert driver_state.devices(tree) == {
+    assert nvidia_devices.devices(tree) == {
         "gpus": [{"pci_address": "0000:18:00.0", "device_id": "0x2335", "driver": "nouveau"}],
         "nvswitches": 1,
         "left_out": [],
