@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_names, driver_table
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import FLOATING
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_table import Architecture
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 

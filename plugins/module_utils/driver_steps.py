@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import FLOATING
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 CLIENTS = "nvidia_driver_clients"

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what a host shows of its NVIDIA driver; how each part is read is in module_utils/driver_state.py."""
+"""Reads what a host shows of its NVIDIA driver; how each part is read is in module_utils/driver_*.py."""
 
 from __future__ import annotations
 
@@ -141,6 +141,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     apt_sources,
     driver_gpus,
+    driver_installed,
     driver_state,
     driver_steps,
     nvidia_devices,
@@ -156,17 +157,17 @@ def read(
 ) -> dict:
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
-    dkms, packages = driver_state.dkms(run), driver_state.packages(run)
+    dkms, packages = driver_installed.dkms(run), driver_installed.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
     return {
         **nvidia_devices.devices(tree, ignored),
         "kernel": kernel,
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
-        "built": driver_state.built_modules(tree, kernel["wanted"], run),
+        "built": driver_installed.built_modules(tree, kernel["wanted"], run),
         "dkms": dkms,
         "packages": packages,
-        "installer": driver_state.installer(tree, kernel["wanted"], dkms, packages["installed"]),
+        "installer": driver_installed.installer(tree, kernel["wanted"], dkms, packages["installed"]),
         "components": driver_state.components(run),
         "secure_boot": secure_boot.read(tree, certificates),
         "users": driver_state.users(tree),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, driver_steps
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_installed, driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from test_driver_steps import DRIVER_535, package, state
@@ -23,7 +23,7 @@ def found(tmp_path, *files, dkms=(), installed=()):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    return driver_state.installer(Tree(str(tmp_path)), KERNEL, dkms, installed)
+    return driver_installed.installer(Tree(str(tmp_path)), KERNEL, dkms, installed)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, nvidia_devices, secure_boot
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_installed,
+    driver_state,
+    nvidia_devices,
+    secure_boot,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 KERNEL = "6.1.0-40-amd64"
@@ -105,7 +110,7 @@ def test_dkms_is_understood_in_both_of_its_spellings():
         "nvidia-current/550.163.01: added\n"
         f"zfs/2.1.11, {KERNEL}, x86_64: installed\n"
     )
-    assert driver_state.dkms(saying(text)) == [
+    assert driver_installed.dkms(saying(text)) == [
         {"name": "nvidia-current", "version": "535.261.03", "kernel": KERNEL, "status": "installed"},
         {"name": "nvidia", "version": "580.95.05", "kernel": "6.8.0-87-generic", "status": "built"},
     ]
@@ -133,14 +138,14 @@ def test_a_built_module_says_what_it_is_for(host):
             f"lib/modules/{KERNEL}/updates/dkms/nvidia-current-uvm.ko": "",
         }
     )
-    (module,) = driver_state.built_modules(tree, KERNEL, saying(MODINFO))
+    (module,) = driver_installed.built_modules(tree, KERNEL, saying(MODINFO))
     assert (module["version"], module["kernel"], module["flavour"]) == ("535.261.03", "6.1.0-56-amd64", "proprietary")
     assert module["signer"] == "DKMS module signing key"
 
 
 def test_a_free_licence_tells_the_open_modules(host):
     tree = host({f"lib/modules/{KERNEL}/updates/dkms/nvidia.ko.zst": ""})
-    (module,) = driver_state.built_modules(tree, KERNEL, saying("version: 580.95.05\nlicense: Dual MIT/GPL\n"))
+    (module,) = driver_installed.built_modules(tree, KERNEL, saying("version: 580.95.05\nlicense: Dual MIT/GPL\n"))
     assert module["flavour"] == "open"
 
 
@@ -160,7 +165,7 @@ PACKAGES = "\n".join(
 
 
 def test_packages_are_sorted_into_the_drivers_the_headers_and_the_broken():
-    found = driver_state.packages(saying(PACKAGES + "\n"))
+    found = driver_installed.packages(saying(PACKAGES + "\n"))
     assert [(each["name"], each["branch"], each["held"]) for each in found["installed"]] == [
         ("libcuda1", "535", True),
         ("nvidia-support", None, False),
