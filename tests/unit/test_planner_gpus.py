@@ -167,6 +167,36 @@ def test_gpus_that_are_left_out_are_named_where_there_are_too_few():
     assert "and 6 more; set it to 0" in refusal(without(many), 1)
 
 
+LOST = {"index": None, "why": "is lost", "uuid": "GPU-1111", "pci_address": "0000:b5:00.0"}
+SHARED_OUT = {"why": "is cut into 4 virtual functions for virtual machines", "pci_address": "0000:81:00.0"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "wished", "problem"),
+    [
+        (host({}, LOST), 2, "asks for 2 GPUs, the host has 1, and 0000:b5:00.0 (is lost);"),
+        (host(LOST), 1, "asks for GPUs, the host has none but 0000:b5:00.0 (is lost);"),
+        (host({}, LOST), ["GPU-1111"], "asks for 'GPU-1111', the host has GPU 0 only, without 0000:b5:00.0 (is lost);"),
+        (host({}, LOST), [1], "asks for GPU 1, the host has GPU 0 only, without 0000:b5:00.0 (is lost);"),
+        (host({}, LOST), ["1g.10gb"], "the host has GPU 0 only, without 0000:b5:00.0 (is lost);"),
+        (host(cut(), LOST), 1, "so that nothing can run on it, and 0000:b5:00.0 (is lost);"),
+        (host(cut(), {}, LOST), 2, "so that nothing can run on it, and 0000:b5:00.0 (is lost);"),
+        (host(cut("1g.10gb"), LOST), 1, "1 MIG slice (1g.10gb), and 0000:b5:00.0 (is lost);"),
+        (
+            host({}, SHARED_OUT), 2,
+            "the host has 1, and 0000:81:00.0 (is cut into 4 virtual functions for virtual machines);",
+        ),
+        (host({}, SHARED_OUT), [1], "the host has GPU 0 only, without 0000:81:00.0 (is cut into 4 virtual functions"),
+    ],
+)  # fmt: skip
+def test_a_gpu_that_something_speaks_against_is_never_given_and_named_with_the_reason(machine, wished, problem):
+    assert problem in refusal(machine, wished)
+
+
+def test_a_lost_gpu_in_mig_mode_is_lost_and_not_uncut():
+    assert "the host has none but 0000:b5:00.0 (is lost);" in refusal(host({**cut(), **LOST}), 1)
+
+
 def test_a_profile_that_others_have_taken_is_told():
     assert refusal(MIXED, ["1g.10gb"], ["1g.10gb"]) == (
         "tfserving_instances[1].gpus: asks for a MIG slice 1g.10gb, and none of the host's 1 is free; share one by its"

@@ -50,9 +50,7 @@ class Gpu:
 def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
     """Return the devices of a host by index; a GPU in MIG mode counts as its slices."""
     devices = []
-    # A GPU that the driver gives no index is none that CUDA could use.
-    usable = [gpu for gpu in topology.get("gpus") or () if gpu["index"] is not None]
-    for gpu in sorted(usable, key=lambda gpu: gpu["index"]):
+    for gpu in sorted(filter(_usable, topology.get("gpus") or ()), key=lambda gpu: gpu["index"]):
         index, node, mig = gpu["index"], _node(gpu, machine), gpu.get("mig") or {}
         if mig.get("mode") != "enabled":
             devices.append(Gpu(gpu.get("uuid") or index, f"GPU {index}", index, node, gpu.get("memory_mb") or 0))
@@ -68,18 +66,23 @@ def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
 def uncut(topology: Mapping[str, Any]) -> dict[int, str]:
     """Return the UUIDs, by index, of GPUs in MIG mode without a slice, on which nothing can run."""
     gpus = [gpu for gpu in topology.get("gpus") or () if (gpu.get("mig") or {}).get("mode") == "enabled"]
-    bare = [gpu for gpu in gpus if gpu["index"] is not None and not gpu["mig"].get("instances")]
+    bare = [gpu for gpu in gpus if _usable(gpu) and not gpu["mig"].get("instances")]
     return {gpu["index"]: gpu.get("uuid") or "" for gpu in sorted(bare, key=lambda gpu: gpu["index"])}
 
 
 def left_out(topology: Mapping[str, Any]) -> list[str]:
     """Return the GPUs that no server can be given, each with the reason in brackets."""
-    unknown = [gpu for gpu in topology.get("gpus") or () if gpu["index"] is None]
+    unusable = [gpu for gpu in topology.get("gpus") or () if not _usable(gpu)]
     found = [
         *(f"{gpu['pci_address']} ({gpu['why']})" for gpu in topology.get("gpus_left_out") or ()),
-        *(f"{gpu['pci_address']} (nvidia-smi leaves it out)" for gpu in unknown),
+        *(f"{gpu['pci_address']} ({gpu.get('why') or 'nvidia-smi leaves it out'})" for gpu in unusable),
     ]
     return found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
+
+
+def _usable(gpu: Mapping[str, Any]) -> bool:
+    """Whether CUDA could use a GPU: the driver gives it an index, and nothing speaks against it."""
+    return gpu["index"] is not None and not gpu.get("why")
 
 
 def _slice_memory(profile: str) -> int:
@@ -128,10 +131,10 @@ def assign(
     counts = [place for place in asking if not isinstance(wishes[place].gpus, list)]
     for place in asking:
         if place not in profiles and place not in counts:
-            assigned[place] = _named(wishes[place], devices, uncut)
+            assigned[place] = _named(wishes[place], devices, uncut, others)
     free = _free(devices, assigned)
     for place in profiles:
-        assigned[place] = _sliced(wishes[place], free, devices)
+        assigned[place] = _sliced(wishes[place], free, devices, others)
         free = _free(devices, assigned)
     for place in sorted(counts, key=lambda place: -int(wishes[place].gpus)):
         assigned[place] = _packed(wishes[place], free, devices, uncut, others)
@@ -146,13 +149,18 @@ def _free(devices: list[Gpu], assigned: list[list[Gpu]]) -> list[Gpu]:
 
 def _none(wish: InstanceWish, uncut: Mapping[int, str], others: Sequence[str]) -> WishError:
     if uncut:
-        return WishError(f"{wish.path}.gpus", f"asks for GPUs, and {_in_mig_mode(uncut)}", MAKE_SLICES)
-    beside = f" but {joined(others)}" if others else ""
+        problem = f"asks for GPUs, and {_in_mig_mode(uncut)}{_and(others)}"
+        return WishError(f"{wish.path}.gpus", problem, MAKE_SLICES)
+    beside = f" but {joined(list(others))}" if others else ""
     return WishError(
         f"{wish.path}.gpus",
         f"asks for GPUs, the host has none{beside}",
         "set it to 0, or run this instance on a host with GPUs",
     )
+
+
+def _and(others: Sequence[str]) -> str:
+    return f", and {joined(list(others))}" if others else ""
 
 
 def _in_mig_mode(uncut: Iterable[int]) -> str:
@@ -167,7 +175,7 @@ def _profiles(wish: InstanceWish) -> list[str]:
     return [each for each in wanted if isinstance(each, str) and PROFILE.fullmatch(each)]
 
 
-def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu]) -> list[Gpu]:
+def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], others: Sequence[str]) -> list[Gpu]:
     """Return a free slice of the profile that a wish names, from the GPU with most of them left."""
     wanted, path = _profiles(wish)[0].lower(), f"{wish.path}.gpus"
     if len(wish.gpus) > 1:
@@ -176,14 +184,14 @@ def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu]) -> list[Gpu
     fitting = [gpu for gpu in free if gpu.profile.lower() == wanted]
     if not fitting:
         there = sum(gpu.profile.lower() == wanted for gpu in devices)
-        has = f"and none of the host's {there} is free" if there else f"the host has {_available(devices)}"
+        has = f"and none of the host's {there} is free" if there else f"the host has {_available(devices, others)}"
         remedy = "share one by its id" if there else "choose among those"
         raise WishError(path, f"asks for a MIG slice {wanted}, {has}", f"{remedy}, or make one with nvidia_driver_mig")
     left_on = [gpu.index for gpu in fitting]
     return [min(fitting, key=lambda gpu: (-left_on.count(gpu.index), gpu.index))]
 
 
-def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str]) -> list[Gpu]:
+def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]) -> list[Gpu]:
     by_id: dict[int | str, list[Gpu]] = {}
     for gpu in devices:
         by_id.setdefault(str(gpu.identity).lower(), []).append(gpu)
@@ -199,7 +207,8 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str]) -> 
         if not found and bare:
             raise WishError(path, f"asks for {called}, and {_in_mig_mode(bare)}", MAKE_SLICES)
         if not found:
-            raise WishError(path, f"asks for {called}, the host has {_available(devices)}", "choose among those")
+            has = f"the host has {_available(devices, others)}"
+            raise WishError(path, f"asks for {called}, {has}", "choose among those")
         # One slice is not the GPU either.
         if found[0].is_slice and str(wanted).lower() != str(found[0].identity).lower():
             raise WishError(
@@ -213,13 +222,14 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str]) -> 
     return _refuse_several_slices(wish, chosen)
 
 
-def _available(devices: list[Gpu]) -> str:
-    """Name the devices of a host as short as it goes: ``0-7``."""
+def _available(devices: list[Gpu], others: Sequence[str]) -> str:
+    """Name the devices of a host as short as it goes, ``0-7``, and those that no server can be given."""
+    without = f", without {joined(list(others))}" if others else ""
     if len(devices) == 1:
-        return f"{devices[0].label} only"
+        return f"{devices[0].label} only{without}"
     whole = cpu_mask.listed(cpu_mask.of(gpu.index for gpu in devices if not gpu.is_slice))
     slices = [f"{gpu.identity} ({gpu.profile})" for gpu in devices if gpu.is_slice]
-    return joined([*([whole] if whole else []), *slices])
+    return f"{joined([*([whole] if whole else []), *slices])}{without}"
 
 
 def _packed(
@@ -249,12 +259,10 @@ def _too_few(
         slices = counted(len(devices) - whole, "MIG slice")
         fewer = "let instances share a GPU by listing the same one" if count == 1 and whole else "ask for fewer"
         remedy = f"name a slice by its profile, such as gpus: [{profiles[0]}], or {fewer}"
-        return f"{has}{' whole' if not left else ','} and {slices} ({joined(profiles)})", remedy
+        return f"{has}{' whole' if not left else ','} and {slices} ({joined(profiles)}){_and(others)}", remedy
     if uncut:
-        return f"{has}, and {_in_mig_mode(uncut)}", MAKE_SLICES
-    if others:
-        has = f"{has}, and {joined(others)}"
-    return has, "ask for fewer, or let instances share GPUs by listing the same ones"
+        return f"{has}, and {_in_mig_mode(uncut)}{_and(others)}", MAKE_SLICES
+    return f"{has}{_and(others)}", "ask for fewer, or let instances share GPUs by listing the same ones"
 
 
 def _refuse_several_slices(wish: InstanceWish, chosen: list[Gpu]) -> list[Gpu]:
