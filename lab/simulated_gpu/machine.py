@@ -37,8 +37,9 @@ ORDINARY = {
     "clocks_event_reasons.active": "0x0000000000000001",
     "remapped_rows.correctable": "0",
     "remapped_rows.uncorrectable": "0",
-    "remapped_rows.pending": "0",
-    "remapped_rows.failure": "0",
+    "remapped_rows.pending": "No",
+    "remapped_rows.failure": "No",
+    "gpu_recovery_action": "None",
 }
 
 
@@ -102,6 +103,18 @@ def library_version(machine: dict) -> str | None:
         if match:
             return match[1]
     return None
+
+
+def version_text(machine: dict, library: str) -> list[str]:
+    """Return what nvidia-smi prints of its versions; from branch 610 on the CUDA version stands under another name."""
+    branch = int(library.split(".")[0])
+    cuda = ["CUDA version        : Deprecated, see CUDA UMD version", "CUDA UMD version    : 13.3"]
+    lines = [
+        f"NVIDIA-SMI version  : {library}",
+        f"NVML version        : {'.'.join(library.split('.')[:2])}",
+        f"DRIVER version      : {library}",
+    ]
+    return [*lines, *(cuda if branch >= 610 else [f"CUDA Version        : {machine.get('cuda', '13.0')}"])]
 
 
 def show(machine: dict) -> None:

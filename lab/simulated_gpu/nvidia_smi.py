@@ -1,22 +1,29 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for nvidia-smi: the questions that this collection asks, with the forms and exit codes of the real one."""
+"""Stands in for nvidia-smi: the questions that this collection asks, with the forms and exit codes of the real one.
+
+What it knows depends on the branch of its library, as branches.json has it. A machine whose state has ``says`` answers
+as a damaged one: ``before`` and ``after`` are lines around the rows, ``errors`` go to standard error, ``answer`` takes
+the place of every answer, ``code`` is how it ends, and ``never`` true: it does not.
+"""
 
 from __future__ import annotations
 
+import json
+import signal
 import sys
+from pathlib import Path
 
 import machine
 
 # https://docs.nvidia.com/deploy/nvidia-smi/, "Return Value".
-OK, BAD_ARGUMENT, NO_PERMISSION, NO_DRIVER, NO_LIBRARY, FAILED = 0, 2, 4, 9, 12, 255
+OK, BAD_ARGUMENT, NO_PERMISSION, NOT_FOUND, NO_DRIVER, NO_LIBRARY, FAILED = 0, 2, 4, 6, 9, 12, 255
 MISMATCH = 18
 
 UNREACHABLE = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA"
-    " driver"
-    " is installed and running."
+    " driver is installed and running.\n"
 )
 SETTINGS = {
     "--power-limit": "power.limit",
@@ -27,8 +34,7 @@ SETTINGS = {
     "--ecc-config": "ecc.mode.pending",
     "--compute-mode": "compute_mode",
 }
-# The drivers before 535 know the older name only, those since know both.
-EVENT, THROTTLE = "clocks_event_reasons.active", "clocks_throttle_reasons.active"
+BRANCHES = json.loads(Path(__file__).resolve().with_name("branches.json").read_text(encoding="utf-8"))
 
 
 class Refusal(Exception):  # noqa: N818 (it is what the program says)
@@ -42,14 +48,28 @@ class Refusal(Exception):  # noqa: N818 (it is what the program says)
 def main(arguments: list[str]) -> int:
     """Answer as the real program does."""
     host = machine.read()
+    says = host.get("says", {})
+    if says.get("never"):
+        signal.pause()
+    code, answer = respond(host, arguments)
+    print("\n".join(says.get("errors", [])), end="", file=sys.stderr)
+    print(answer, end="")
+    return code
+
+
+def respond(host: dict, arguments: list[str]) -> tuple[int, str]:
+    """Return the exit code and what is printed."""
+    says = host.get("says", {})
+    if "answer" in says:
+        return says["code"], says["answer"]
     try:
         library = _library(host)
         options = dict(argument.partition("=")[::2] for argument in arguments)
-        print("\n".join(_answer(host, options, library)))
+        lines = _answer(host, options, library)
     except Refusal as refusal:
-        print(refusal)
-        return refusal.status
-    return OK
+        return refusal.status, f"{refusal}\n"
+    lines = [*says.get("before", []), *lines, *says.get("after", [])]
+    return says.get("code", OK), "".join(f"{line}\n" for line in lines)
 
 
 def _library(host: dict) -> str:
@@ -66,9 +86,14 @@ def _library(host: dict) -> str:
     return library
 
 
+def _knows(kind: str, name: str, library: str) -> bool:
+    return int(library.split(".")[0]) >= BRANCHES[kind].get(name, 0)
+
+
 def _answer(host: dict, options: dict[str, str], library: str) -> list[str]:
+    _check(options, library)
     if "--version" in options:
-        return [f"NVIDIA-SMI version  : {library}", f"DRIVER version      : {library}", "CUDA Version        : 13.0"]
+        return machine.version_text(host, library)
     gpus = _chosen(host, options.get("--id"))
     for option, value in options.items():
         if option in SETTINGS:
@@ -82,37 +107,39 @@ def _answer(host: dict, options: dict[str, str], library: str) -> list[str]:
             return [_row({**gpu, "gpu_uuid": gpu["uuid"]}, fields, library) for gpu in gpus]
         if option == "--query-supported-clocks":
             return [line for gpu in gpus for line in _clocks(gpu, fields)]
-    raise Refusal(
-        f"Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n{options}", BAD_ARGUMENT
-    )
+    raise Refusal("Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n", BAD_ARGUMENT)
+
+
+def _check(options: dict[str, str], library: str) -> None:
+    """Refuse an option that this branch does not know, as the real program does."""
+    for option, value in options.items():
+        if not _knows("options", option, library):
+            asked = f"{option}={value}" if value else option
+            raise Refusal(f"ERROR: Option {asked} is not recognized. Please run 'nvidia-smi -h'.\n", FAILED)
 
 
 def _chosen(host: dict, wanted: str | None) -> list[dict]:
-    if wanted is None:
-        return host["gpus"]
-    found = [gpu for gpu in host["gpus"] if wanted in (str(gpu["index"]), gpu["uuid"])]
+    found = [gpu for gpu in host["gpus"] if wanted in (None, str(gpu["index"]), gpu["uuid"])]
     if not found:
-        raise Refusal("No devices were found", 6)
+        raise Refusal("No devices were found", NOT_FOUND)
     return found
 
 
 def _row(gpu: dict, fields: str, library: str) -> str:
-    return ", ".join(_value(gpu, field, library) for field in fields.split(","))
+    row = ", ".join(_value(gpu, field, library) for field in fields.split(","))
+    return row[: gpu.get("cut_short")]
 
 
 def _value(gpu: dict, field: str, library: str) -> str:
-    if field == "pci.bus_id":
-        return f"0000{gpu['address']}".upper()
-    if field == "driver_version":
+    named = next((new for new, old in BRANCHES["renamed"].items() if old == field), field)
+    if named == "pci.bus_id":
+        return gpu.get("pci.bus_id", f"0000{gpu['address']}".upper())
+    if named == "driver_version":
         return library
-    if field == THROTTLE:
-        field = EVENT
-    elif field == EVENT and int(library.split(".")[0]) < 535:
+    if named not in gpu or (named == field and not _knows("fields", field, library)):
         raise Refusal(f'Field "{field}" is not a valid field to query.\n', BAD_ARGUMENT)
-    if field not in gpu:
-        raise Refusal(f'Field "{field}" is not a valid field to query.\n', BAD_ARGUMENT)
-    value = gpu[field]
-    return f"{value:.2f}" if field.startswith("power.") and isinstance(value, (int, float)) else str(value)
+    value = gpu[named]
+    return f"{value:.2f}" if named.startswith("power.") and isinstance(value, (int, float)) else str(value)
 
 
 def _listed(gpu: dict) -> list[str]:

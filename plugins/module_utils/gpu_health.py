@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import xid_findings, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    gpu_memory_health,
+    gpu_state,
+    nvidia_cells,
+    xid_findings,
+    xids,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings import (
     CRITICAL,
     INFO,
@@ -21,7 +27,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings impor
     WARNING,
     Finding,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # clocks_event_reasons.active is a set of bits (nvml.h, nvmlClocksEventReasons); a reason is here with what it means.
 THROTTLE_REASONS: dict[int, tuple[str, str]] = {
@@ -38,6 +44,11 @@ THROTTLE_REASONS: dict[int, tuple[str, str]] = {
 }
 
 
+# nvidia-smi's own codes ("Return Value" in its manual) for questions that it does not take: they say nothing of GPUs.
+_NOT_ASKED_RIGHT = {2, 3, 4, 13}
+_POWER_CABLES = 8
+
+
 def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     """Return all findings.
 
@@ -47,15 +58,57 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     answer = reading["smi"]
     findings = [_loaded(reading), _versions(reading)]
     if answer["error"]:
-        findings.append(Finding("nvidia_smi", CRITICAL, answer["error"], action=xids.RESTART_HOST))
+        findings.append(_refusal(answer))
     elif answer["gpus"] is None:
         findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be asked"))
     else:
-        findings.append(_count(reading, expected))
+        findings += [*_remarks(answer), _count(reading, expected)]
         left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
-            findings += [*_memory(gpu), _throttle(gpu)]
+            findings += _gpu(gpu)
     return [*findings, *xid_findings.findings(reading["log"])]
+
+
+def _refusal(answer: Mapping[str, Any]) -> Finding:
+    if answer["code"] in _NOT_ASKED_RIGHT:
+        return Finding("nvidia_smi", UNKNOWN, answer["error"])
+    named = sorted(gpu_state.addresses_in(answer["error"]))
+    action = xids.CHECK_MECHANICALS if answer["code"] == _POWER_CABLES else xids.RESTART_HOST
+    return Finding("nvidia_smi", CRITICAL, answer["error"], named[0] if len(named) == 1 else "", action)
+
+
+def _remarks(answer: Mapping[str, Any]) -> list[Finding]:
+    """Return what nvidia-smi said besides: a damaged info ROM is one, a hint at persistence mode another."""
+    found = []
+    for remark in answer["remarks"]:
+        status = WARNING if "inforom" in remark.lower().replace(" ", "") else INFO
+        found.append(Finding("nvidia_smi", status, f"nvidia-smi says: {remark}"))
+    return found + [Finding("nvidia_smi", UNKNOWN, f"nvidia-smi cut a row short: {row}") for row in answer["cut_short"]]
+
+
+def _gpu(gpu: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings on one GPU. From one that cannot be used, other answers count only where they are bad."""
+    checks = [*gpu_memory_health.findings(gpu), _throttle(gpu)]
+    trouble = gpu_state.trouble(gpu, "recovery")
+    address = gpu["pci_address"]
+    if trouble:
+        detail = f"{gpu_state.called(gpu)} {trouble.why}"
+        bad = [check for check in checks if check.status in (WARNING, CRITICAL)]
+        return [Finding("state", CRITICAL, detail, address or "", trouble.action), *bad]
+    if address is None:
+        return [Finding("state", UNKNOWN, f"{gpu_state.called(gpu)} does not tell its PCI address")]
+    return [_state(gpu), *checks]
+
+
+def _state(gpu: Mapping[str, Any]) -> Finding:
+    address, words = gpu["pci_address"], gpu["recovery"]
+    if gpu["absent"].get("recovery") in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
+        return Finding("state", UNKNOWN, "whether it needs a recovery could not be asked", address)
+    action = xids.recovery(words) if words else xids.IGNORE
+    if action == xids.IGNORE:
+        return Finding("state", PASS, "the driver asks for no recovery", address)
+    detail = f"the driver asks for a recovery ({told(words, 40)})"
+    return Finding("state", xid_findings.SEVERITY_OF_ACTION[action], detail, address, action)
 
 
 def _loaded(reading: Mapping[str, Any]) -> Finding:
@@ -81,63 +134,34 @@ def _versions(reading: Mapping[str, Any]) -> Finding:
 
 def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
     left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
-    known = {gpu["pci_address"] for gpu in reading["smi"]["gpus"]} - left_out
+    ours = [gpu["pci_address"] for gpu in reading["smi"]["gpus"] if gpu["pci_address"] not in left_out]
     on_bus = [gpu["pci_address"] for gpu in reading["gpus"] if gpu["pci_address"] not in left_out]
-    lost = [address for address in on_bus if address not in known]
+    lost = [address for address in on_bus if address not in ours]
     wanted = len(on_bus) if expected is None else expected
-    if lost:
+    # One that does not tell its address is one of those that are missed.
+    if len(lost) > ours.count(None):
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
-    if len(known) != wanted:
-        detail = f"the driver knows {len(known)} GPUs, and {wanted} are expected"
+    if len(ours) != wanted:
+        detail = f"the driver knows {len(ours)} GPUs, and {wanted} are expected"
         return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
     return Finding("count", PASS, f"{wanted} GPUs, as expected")
 
 
-def _memory(gpu: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings on memory: errors since the driver was loaded, and rows or pages that were set aside."""
-    address = gpu["pci_address"]
-    findings = []
-    if gpu["ecc_mode"] is not None and gpu["ecc_mode"] != gpu["ecc_pending"]:
-        detail = f"ECC is {str(gpu['ecc_mode']).lower()} and will be {str(gpu['ecc_pending']).lower()} after a reset"
-        findings.append(Finding("ecc_mode", WARNING, detail, address, xids.RESET_GPU))
-    uncorrected = number(gpu["uncorrected"])
-    if uncorrected:
-        detail = f"{uncorrected:.0f} memory errors that ECC could not correct since the driver was loaded"
-        findings.append(Finding("ecc", CRITICAL, detail, address, xids.RESET_GPU))
-    elif number(gpu["corrected"]):
-        findings.append(Finding("ecc", INFO, f"{number(gpu['corrected']):.0f} memory errors, all corrected", address))
-    else:
-        findings.append(Finding("ecc", PASS, "no memory errors" if uncorrected == 0 else "no ECC to ask", address))
-    return [*findings, *_set_aside(gpu)]
-
-
-def _set_aside(gpu: Mapping[str, Any]) -> list[Finding]:
-    address = gpu["pci_address"]
-    if gpu["remap_failure"] in ("Yes", "1"):
-        detail = "a bad memory row could not be set aside"
-        return [Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)]
-    if gpu["remap_pending"] in ("Yes", "1") or gpu["pages_pending"] == "Yes":
-        return [
-            Finding("retired_memory", WARNING, "bad memory is set aside at the next reset", address, xids.RESET_GPU)
-        ]
-    parts = ("rows_uncorrectable", "rows_correctable", "pages_double", "pages_single")
-    count = sum(number(gpu[part]) or 0 for part in parts)
-    if count:
-        return [Finding("retired_memory", INFO, f"{count:.0f} bad rows or pages of memory are set aside", address)]
-    return [Finding("retired_memory", PASS, "no memory is set aside", address)]
-
-
 def _throttle(gpu: Mapping[str, Any]) -> Finding:
     address = gpu["pci_address"]
+    if gpu["absent"].get("throttle") in (nvidia_cells.LACKING, nvidia_cells.NOT_ASKED):
+        return Finding("throttle", INFO, "the driver has no reasons of its clocks to tell", address)
     try:
         bits = int(str(gpu["throttle"]), 16)
     except ValueError:
         return Finding("throttle", UNKNOWN, "the driver does not tell why clocks are as they are", address)
     active = [reason for bit, reason in THROTTLE_REASONS.items() if bits & bit]
+    if unknown := bits & ~sum(THROTTLE_REASONS):
+        active.append((f"a reason newer than this collection ({unknown:#x})", INFO))
     worst = max((status for _words, status in active), key=ORDER.index, default=PASS)
-    told = [words for words, status in active if status != PASS]
-    if not told:
+    words = [each for each, status in active if status != PASS]
+    if not words:
         return Finding("throttle", PASS, "clocks are not held back", address)
     action = xids.CHECK_MECHANICALS if worst == CRITICAL else ""
-    return Finding("throttle", worst, f"clocks are held back: {', '.join(told)}", address, action)
+    return Finding("throttle", worst, f"clocks are held back: {', '.join(words)}", address, action)

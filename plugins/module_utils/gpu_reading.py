@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_state, kernel_log, nvidia_query
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_state,
+    gpu_state,
+    kernel_log,
+    nvidia_cells,
+    nvidia_query,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
@@ -15,6 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 # What is asked of each GPU, under the names that the checks use.
 FIELDS = {
+    "compute_cap": "compute_capability",
     "ecc.mode.current": "ecc_mode",
     "ecc.mode.pending": "ecc_pending",
     "ecc.errors.corrected.volatile.total": "corrected",
@@ -26,9 +33,9 @@ FIELDS = {
     "persistence_mode": "persistence",
     "temperature.gpu": "temperature",
     "power.draw": "power",
+    "clocks_event_reasons.active": "throttle",
+    gpu_state.RECOVERY: "recovery",
 }
-# Called "throttle reasons" until branch 535, "event reasons" since.
-THROTTLE_FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 # GPUs since Ampere set rows aside, those before pages; each has nothing to say of the other.
 ROWS = {
     "remapped_rows.correctable": "rows_correctable",
@@ -50,26 +57,37 @@ def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: 
 
 
 def answers(ask: Ask) -> dict[str, Any]:
-    """Return ``gpus``, one dictionary each (None without nvidia-smi), and its ``error`` where it refused."""
+    """Return what nvidia-smi says.
+
+    ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as `nvidia_query` has it; ``remarks`` and
+    ``cut_short``: lines that are no GPU; ``error`` and its ``code`` where it refused.
+    """
     try:
-        gpus = _gpus(ask)
-        if gpus:
-            by_uuid = {row["gpu_uuid"]: row for row in nvidia_query.rows(ask, "remapped-rows", ("gpu_uuid", *ROWS))}
-            for gpu in gpus:
-                rows = by_uuid.get(gpu["uuid"], {})
-                gpu.update({name: rows.get(field) for field, name in ROWS.items()})
-        return {"gpus": gpus, "error": ""}
+        answer = nvidia_query.gpus(ask, tuple(FIELDS))
     except NvidiaSmiError as error:
-        return {"gpus": None, "error": str(error)}
+        return {"gpus": None, "remarks": [], "cut_short": [], "error": str(error), "code": error.code}
+    said: dict[str, Any] = {"gpus": None, "remarks": [], "cut_short": [], "error": "", "code": None}
+    if answer is None:
+        return said
+    rows, refusal = _rows(ask) if answer.gpus else ({}, [])
+    unasked = nvidia_cells.FAILED if refusal else nvidia_cells.LACKING
+    gpus = [_gpu(gpu, rows.get(gpu["uuid"]), unasked) for gpu in answer.gpus]
+    return {**said, "gpus": gpus, "remarks": answer.remarks + refusal, "cut_short": answer.cut_short}
 
 
-def _gpus(ask: Ask) -> list[dict[str, Any]] | None:
-    """Ask with the newer name of the throttle reasons, and with the older one where the driver does not know it."""
+def _rows(ask: Ask) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return what is told of rows by UUID, and why nothing is where nvidia-smi failed."""
     try:
-        rows = nvidia_query.gpus(ask, (*FIELDS, THROTTLE_FIELDS[0]))
+        rows = nvidia_query.rows(ask, "remapped-rows", ("gpu_uuid", *ROWS))
     except NvidiaSmiError as error:
-        if "not a valid field" not in str(error):
-            raise
-        rows = nvidia_query.gpus(ask, (*FIELDS, THROTTLE_FIELDS[1]))
-    names = {**FIELDS, **dict.fromkeys(THROTTLE_FIELDS, "throttle")}
-    return None if rows is None else [{names.get(key, key): value for key, value in row.items()} for row in rows]
+        return {}, [str(error)]
+    return {row["gpu_uuid"]: row for row in rows}, []
+
+
+def _gpu(gpu: Mapping[str, Any], rows: Mapping[str, Any] | None, unasked: str) -> dict[str, Any]:
+    """Return a GPU's answers under the checks' names; ``unasked`` says why there are no ``rows``."""
+    row = rows or {**dict.fromkeys(ROWS), "absent": dict.fromkeys(ROWS, unasked)}
+    names = {**FIELDS, **ROWS}
+    absent = {names.get(field, field): why for part in (gpu, row) for field, why in part["absent"].items()}
+    told = {**gpu, **{field: row[field] for field in ROWS}, "absent": absent}
+    return {names.get(field, field): value for field, value in told.items()}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_state, nvidia_cells, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     LONGEST_NAME,
@@ -20,7 +21,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     nearest,
     quoted,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import number
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_state import called
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_cells import number
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 PATH = "nvidia_driver_gpu_settings"
 KEYS = ("gpus", "power_limit_w", "graphics_clock_mhz", "memory_clock_mhz", "ecc", "compute_mode")
@@ -43,6 +46,7 @@ FIELDS = (
     "ecc.mode.current",
     "ecc.mode.pending",
     "compute_mode",
+    *gpu_state.FIELDS,
 )
 
 
@@ -69,8 +73,18 @@ def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[s
     found: dict[str, dict[str, Wish]] = {str(gpu["uuid"]): {} for gpu in gpus}
     for path, entry, values in _read(settings):
         for gpu in _selected(path, entry.get("gpus", "all"), gpus):
+            _refuse_unusable(path, gpu)
             found[str(gpu["uuid"])] |= {key: Wish(key, value, f"{path}.{key}") for key, value in values.items()}
     return found
+
+
+def _refuse_unusable(path: str, gpu: Mapping[str, Any]) -> None:
+    """Refuse to set up a GPU that would not take it, or that cannot be named to nvidia-smi."""
+    trouble = gpu_state.trouble(gpu)
+    if trouble:
+        raise WishError(path, f"{called(gpu)} {trouble.why}", xids.ADVICE[trouble.action])
+    if gpu["uuid"] is None:
+        raise WishError(path, f"{called(gpu)} does not tell its UUID", "leave it out, or boot the host")
 
 
 def check(path: str, settings: Any) -> None:
@@ -113,13 +127,17 @@ def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list
         return list(gpus)
     chosen = []
     for each in wanted if isinstance(wanted, list) else [wanted]:
-        matching = [gpu for gpu in gpus if str(each) in (gpu["index"], gpu["uuid"]) or fnmatch(gpu["name"], str(each))]
+        matching = [gpu for gpu in gpus if _matches(gpu, str(each))]
         if not matching:
-            there = ", ".join(f"{gpu['index']} ({gpu['name']})" for gpu in gpus)
+            there = ", ".join(f"{gpu['index']} ({told(gpu['name'] or 'without a name', 80)})" for gpu in gpus)
             named = each if fields.is_whole(each) else quoted(each)
             raise WishError(f"{path}.gpus", f"names {named}, and the host has {there}", "choose among those, or all")
         chosen += [gpu for gpu in matching if gpu not in chosen]
     return chosen
+
+
+def _matches(gpu: Mapping[str, Any], name: str) -> bool:
+    return name in (gpu["index"], gpu["uuid"]) or fnmatch(gpu["name"] or "", name)
 
 
 def _checked(path: str, key: str, value: Any) -> Any:
@@ -168,12 +186,10 @@ def changes(
     return [change for change in found if change]
 
 
-def _called(gpu: Mapping[str, Any]) -> str:
-    return f"GPU {gpu['index']} ({gpu['name']})"
-
-
-def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str) -> WishError:
-    return WishError(wish.path, f"{_called(gpu)} has no {what} to set", "leave it out for this GPU")
+def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str, field: str = "") -> WishError:
+    if gpu["absent"].get(field) in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
+        return WishError(wish.path, f"nvidia-smi could not tell the {what} of {called(gpu)}", "see nvidia-smi -q")
+    return WishError(wish.path, f"{called(gpu)} has no {what} to set", "leave it out for this GPU")
 
 
 def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) -> Change | None:
@@ -181,9 +197,9 @@ def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) ->
     if wish:
         low, high = number(gpu["power.min_limit"]), number(gpu["power.max_limit"])
         if now is None or low is None or high is None:
-            raise _lacking(gpu, wish, "power limit")
+            raise _lacking(gpu, wish, "power limit", "power.limit")
         if not low <= wish.value <= high:
-            problem = f"{wish.value} W is outside of what {_called(gpu)} takes, {low:g} to {high:g} W"
+            problem = f"{wish.value} W is outside of what {called(gpu)} takes, {low:g} to {high:g} W"
             raise WishError(wish.path, problem, "give a value within")
     target = float(wish.value) if wish else original
     if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths of what may be rounded
@@ -202,7 +218,7 @@ def _clock(
         raise _lacking(gpu, wish, f"{key.split('_')[0]} clock")
     if wish.value[0] < min(known) or wish.value[1] > max(known):
         told = f"{wish.value[0]}-{wish.value[1]} MHz"
-        problem = f"{told} is outside of what {_called(gpu)} takes, {min(known)} to {max(known)} MHz"
+        problem = f"{told} is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
         raise WishError(wish.path, problem, "give clocks within")
     if locked and list(locked) == wish.value:
         return None
@@ -214,7 +230,7 @@ def _clock(
 def _ecc(gpu: Mapping[str, Any], wish: Wish | None, original: bool | None) -> Change | None:
     pending = gpu["ecc.mode.pending"]
     if wish and pending is None:
-        raise _lacking(gpu, wish, "ECC")
+        raise _lacking(gpu, wish, "ECC", "ecc.mode.pending")
     target = wish.value if wish else original
     if target is None or pending is None or (pending == "Enabled") == target:
         return None
@@ -224,7 +240,7 @@ def _ecc(gpu: Mapping[str, Any], wish: Wish | None, original: bool | None) -> Ch
 def _mode(gpu: Mapping[str, Any], wish: Wish | None, original: str | None) -> Change | None:
     now = (gpu["compute_mode"] or "").lower()
     if wish and not now:
-        raise _lacking(gpu, wish, "compute mode")
+        raise _lacking(gpu, wish, "compute mode", "compute_mode")
     target = wish.value if wish else original
     if target is None or now == target:
         return None
@@ -257,6 +273,6 @@ def pending_reasons(gpus: Sequence[Mapping[str, Any]], made: Sequence[Change]) -
     for gpu in gpus:
         current, pending = gpu["ecc.mode.current"], gpu["ecc.mode.pending"]
         after = changed.get(str(gpu["uuid"]), (pending or "").lower())
-        if current is not None and current.lower() != after:
-            reasons.append(f"ECC of {_called(gpu)} becomes {after} with the next reset")
+        if current is not None and after and current.lower() != after:
+            reasons.append(f"ECC of {called(gpu)} becomes {after} with the next reset")
     return reasons

@@ -2,63 +2,133 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions to nvidia-smi by field, as ``nvidia-smi --help-query-gpu`` lists them; the answers are dictionaries.
 
+Each branch of the driver knows fields of its own, and refuses a whole question for one that it does not know: such a
+field is left out, and the rest asked again. docs/gpus.md has which branch knows what.
 https://docs.nvidia.com/deploy/nvidia-smi/ and https://nvidia.custhelp.com/app/answers/detail/a_id/3751
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Optional
+from typing import Any, NamedTuple, Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError, pci_address
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # Arguments in, text out; None where nvidia-smi is not installed. Raises NvidiaSmiError.
 Ask = Callable[[tuple[str, ...]], Optional[str]]
 
 # Which GPU an answer is about. The name comes last because it is the one field that might hold a comma.
 IDENTITY = ("index", "uuid", "pci.bus_id")
+NAME = "name"
+# What a field was called before, for drivers that do not know its name of today.
+OLDER_NAMES = {"clocks_event_reasons.active": "clocks_throttle_reasons.active"}  # until branch 530
+FORMAT = "--format=csv,noheader,nounits"
+
+# With a blank, unlike the decimal comma of a host that speaks French.
+_SEPARATOR = ", "
+_BUS_ID = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
+_UUID = re.compile(r"GPU-[0-9A-Za-z-]{1,64}")
+_ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)")
+
+MOST_REMARKS = 10
+LONGEST_REMARK = 200
 
 
-def gpus(ask: Ask, fields: Sequence[str]) -> list[dict[str, str | None]] | None:
-    """Return one dictionary a GPU, in their order, with ``index``, ``uuid``, ``pci_address``, ``name`` and ``fields``.
+class Answer(NamedTuple):
+    """What nvidia-smi says of a host's GPUs."""
 
-    What a GPU does not have is None. None in place of the list: nvidia-smi is not installed.
-    """
-    names = (*IDENTITY, *fields, "name")
-    answer = ask((f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"))
+    gpus: list[dict[str, Any]]
+    """One dictionary a GPU, in its order: ``index``, ``uuid``, ``pci_address``, ``name`` and the fields, each a text or
+    None, and ``absent``: for each field without a value the word of nvidia_cells that says why."""
+    remarks: list[str]
+    """What it said besides, such as that an info ROM is damaged; each is one line."""
+    cut_short: list[str]
+    """Rows that lack fields, as they came."""
+
+
+def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
+    """Ask for ``fields`` of all GPUs; None where nvidia-smi is not installed. Raises NvidiaSmiError."""
+    answer, asked = _asked(ask, "gpu", (*IDENTITY, *fields, NAME), keep=(*IDENTITY, NAME))
     if answer is None:
         return None
-    rows = [row for line in answer.splitlines() if (row := _row(line, names))]
-    for row in rows:
-        row["pci_address"] = pci_address(str(row.pop("pci.bus_id")))
-    return rows
+    found = Answer([], [], [])
+    for line in filter(None, map(str.strip, answer.splitlines())):
+        row = _row(line, fields, asked)
+        if row and _is_gpu(row):
+            found.gpus.append(_addressed(row))
+        elif len(found.remarks) + len(found.cut_short) < MOST_REMARKS:
+            (found.cut_short if _ROW_BEGINS.match(line) else found.remarks).append(told(line, LONGEST_REMARK))
+    return found
 
 
-def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict[str, str | None]]:
-    """Return the answer to ``--query-KIND=fields``; empty where this driver does not know such a question."""
+def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict[str, Any]]:
+    """Return the answer to ``--query-KIND=fields``; empty where this driver has no such question.
+
+    Raises NvidiaSmiError where it has, and does not answer.
+    """
     try:
-        answer = ask((f"--query-{kind}={','.join(fields)}", "--format=csv,noheader,nounits", *options))
-    except NvidiaSmiError:
-        return []
-    return [row for line in (answer or "").splitlines() if (row := _row(line, fields))]
+        answer, asked = _asked(ask, kind, fields, (fields[0],), options)
+    except NvidiaSmiError as error:
+        if error.unknown_option:
+            return []
+        raise
+    return [row for line in (answer or "").splitlines() if (row := _row(line, fields, asked))]
 
 
-def _row(line: str, names: Sequence[str]) -> dict[str, str | None] | None:
-    """Return a line's values by name; None for the remarks that nvidia-smi mixes in, such as a damaged info ROM."""
-    values = [value.strip() for value in line.split(",", len(names) - 1)]
-    if len(values) != len(names):
+def _asked(
+    ask: Ask, kind: str, fields: Sequence[str], keep: Sequence[str], options: Sequence[str] = ()
+) -> tuple[str | None, dict[str, str]]:
+    """Return the answer, and the fields that this driver knows, each with the name that it knows it by."""
+    asked = {field: field for field in fields}
+    while True:
+        try:
+            return ask((f"--query-{kind}={','.join(asked.values())}", FORMAT, *options)), asked
+        except NvidiaSmiError as error:
+            asked = _without(asked, error.unknown_field, keep)
+            if asked is None:
+                raise
+
+
+def _without(asked: dict[str, str], refused: str | None, keep: Sequence[str]) -> dict[str, str] | None:
+    """Return what is left to ask; None where the refusal is not of a field that can be left out."""
+    field = next((field for field, name in asked.items() if name == refused), None)
+    if field is None or field in keep:
         return None
-    return dict(zip(names, map(_value, values)))
+    if OLDER_NAMES.get(field, refused) != refused:
+        return {**asked, field: OLDER_NAMES[field]}
+    return {other: name for other, name in asked.items() if other != field}
 
 
-def _value(text: str) -> str | None:
-    """Return a text; None for "[N/A]", "[Not Supported]", "[Unknown Error]" and whatever else stands in brackets."""
-    return None if text in ("", "N/A") or (text.startswith("[") and text.endswith("]")) else text
-
-
-def number(text: str | None) -> float | None:
-    """Return a value as a number; None where there is none."""
-    try:
-        return float(text or "")
-    except ValueError:
+def _row(line: str, fields: Sequence[str], asked: dict[str, str]) -> dict[str, Any] | None:
+    """Return a line's values by field; None for a line that is no row, or one that was cut short."""
+    texts = line.strip().split(_SEPARATOR, len(asked) - 1)
+    if len(texts) != len(asked):
         return None
+    unknown = nvidia_cells.Cell(None, nvidia_cells.NOT_ASKED)
+    cells = {**dict.fromkeys(fields, unknown), **dict(zip(asked, map(nvidia_cells.read, texts)))}
+    row: dict[str, Any] = {field: cell.value for field, cell in cells.items()}
+    return {**row, "absent": {field: cell.absence for field, cell in cells.items() if cell.value is None}}
+
+
+def _is_gpu(row: dict[str, Any]) -> bool:
+    """Whether a row of the right length is one: a remark may hold as many commas."""
+    index, uuid, bus_id = (row[field] for field in IDENTITY)
+    forms = ((r"\d{1,4}", index), (_UUID, uuid), (_BUS_ID, bus_id))
+    return any((index, uuid, bus_id)) and all(value is None or re.fullmatch(form, value) for form, value in forms)
+
+
+def _addressed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a GPU with its PCI address as sysfs writes it."""
+    bus_id = row.pop("pci.bus_id")
+    if bus_id is None:
+        row["absent"]["pci_address"] = row["absent"].pop("pci.bus_id")
+    return {**row, "pci_address": bus_id and pci_address(bus_id)}
+
+
+def pci_address(bus_id: str) -> str:
+    """nvidia-smi's "00000000:3B:00.0" as sysfs writes it: lower case, the domain with four digits where they do."""
+    domain, _colon, place = bus_id.lower().partition(":")
+    return f"{int(domain, 16):04x}:{place}"

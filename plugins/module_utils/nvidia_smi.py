@@ -1,180 +1,115 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What nvidia-smi knows about GPUs beyond sysfs: names, UUIDs, memory, MIG instances, versions.
+"""Starts nvidia-smi, within bounds of time and size, and says in a sentence what became of it.
 
-The parsers are functions of text; `run` is the one place that starts the program.
-https://docs.nvidia.com/deploy/nvidia-smi/ and https://docs.nvidia.com/datacenter/tesla/mig-user-guide/
+https://docs.nvidia.com/deploy/nvidia-smi/, "Return Value".
 """
 
 from __future__ import annotations
 
+import os
 import re
+import selectors
 import subprocess
-from collections.abc import Callable, Collection
-from typing import Any
+import time
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 VENDOR = "0x10de"
 
-# The name comes last because it is the one field that might hold a comma.
-FIELDS = ("index", "uuid", "pci.bus_id", "memory.total", "compute_cap", "mig.mode.current", "driver_version", "name")
-QUERY = (f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits")
-LIST = ("-L",)
-VERSION = ("--version",)
-
-# "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)", then below it, for each MIG instance,
-# "  MIG 3g.20gb     Device  0: (UUID: MIG-...)".
-_GPU_LINE = re.compile(r"GPU \d+:.*\(UUID: (?P<uuid>[^)]+)\)")
-_MIG_LINE = re.compile(r"\s+MIG (?P<profile>\S+)\s+Device\s+(?P<index>\d+):\s+\(UUID: (?P<uuid>[^)]+)\)")
-
-# "CUDA Version : 12.4"; drivers from 610 on write "CUDA UMD Version".
-_CUDA_LINE = re.compile(r"CUDA (?:UMD )?version\s*:\s*(\d+(?:\.\d+)+)", re.IGNORECASE)
-
+# Sixteen GPUs with all their clocks are 200 KB.
+MOST_BYTES = 4 << 20
+MOST_SAID = 300
 
 # The exit code for a damaged info ROM (serial numbers and error counts): a warning, all answers are there.
 _INFOROM_CORRUPTED = 14
 
+# Branch 535, asked for --version, and branch 470, asked for compute_cap: neither says anything of GPUs.
+_UNKNOWN_OPTION = re.compile(r"is not recognized|Invalid combination of input arguments")
+_UNKNOWN_FIELD = re.compile(r'Field "(?P<field>[^"]+)" is not a valid field')
+
 
 class NvidiaSmiError(RuntimeError):
-    """nvidia-smi is there and did not answer; the text is what it said, on one line."""
+    """nvidia-smi is there and did not answer; the text says why, on one line. ``code`` is None where it gave none."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(visible(message))
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(told(message, MOST_SAID + 100))
+        self.code = code
+
+    @property
+    def unknown_field(self) -> str | None:
+        """The field that this driver does not know, where that is all it complained of."""
+        match = _UNKNOWN_FIELD.search(str(self))
+        return match["field"] if match else None
+
+    @property
+    def unknown_option(self) -> bool:
+        """Whether this driver has no such question."""
+        return _UNKNOWN_OPTION.search(str(self)) is not None
 
 
 def run(arguments: tuple[str, ...], timeout: float) -> str | None:
-    """Starts nvidia-smi and returns what it printed; None where it is not installed.
+    """Start nvidia-smi and return what it printed, remarks on standard error last; None where it is not installed.
 
-    Raises NvidiaSmiError when it fails or takes more than `timeout` seconds.
+    Raises NvidiaSmiError when it fails, prints without end or takes more than ``timeout`` seconds.
     """
+    asked = f"nvidia-smi {arguments[0].partition('=')[0]}"
     try:
         process = subprocess.Popen(
             ["nvidia-smi", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
+            stderr=subprocess.PIPE,
+            # Numbers with a point, whatever the host speaks.
+            env={**os.environ, "LC_ALL": "C"},
         )
     except OSError:
         return None
     try:
-        # It prints its complaints on either stream.
-        output, _none = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
+        output, remarks = _read(process, time.monotonic() + timeout)
+        # Both streams may be closed by a process that stays.
+        code = process.wait(timeout=timeout)
+    except (_Endless, subprocess.TimeoutExpired, TimeoutError) as error:
         # A process that waits inside a wedged driver outlives even this. It is not waited for: the host's facts must
         # not hang with it, and init takes it over.
         process.kill()
-        raise NvidiaSmiError(f"nvidia-smi {arguments[0]} did not answer within {timeout:g} seconds") from None
-    if process.returncode not in (0, _INFOROM_CORRUPTED):
-        said = " ".join(output.split()) or "without a word"
-        raise NvidiaSmiError(f"nvidia-smi {arguments[0]} failed with code {process.returncode}: {said}")
-    return output
+        if isinstance(error, _Endless):
+            raise NvidiaSmiError(f"{asked} printed more than {MOST_BYTES >> 20} MiB") from None
+        raise NvidiaSmiError(f"{asked} did not answer within {timeout:g} seconds") from None
+    return interpreted(asked, code, output, remarks)
 
 
-def enrich(
-    topology: dict[str, Any], ask: Callable[[tuple[str, ...]], str | None], left_out: Collection[str] = ()
-) -> None:
-    """Adds what nvidia-smi knows to the GPUs of a topology, matched by PCI address, and to its versions.
-
-    `ask` takes arguments and returns the text, as `run` does; `left_out` are addresses of GPUs that are none of ours.
-    Where nvidia-smi fails, and where it and sysfs disagree,
-    the topology's problems say so and the GPUs stay as sysfs shows them.
-    """
-    gpus = [gpu for gpu in topology["gpus"] if gpu["vendor"] == VENDOR]
-    problems = topology["problems"]
-    # Without such a GPU the program, where it is installed, would only complain that there is none.
-    if not gpus:
-        return
-    try:
-        answer = ask(QUERY)
-        if answer is None:
-            return
-        known, remarks = parse_query(answer)
-        problems.extend(visible(f"nvidia-smi says: {remark}") for remark in remarks)
-        ours = {gpu["pci_address"]: gpu for gpu in known if gpu["pci_address"] not in left_out}
-        _complete(gpus, ours, problems)
-        topology["driver_version"] = next(filter(None, (gpu["driver_version"] for gpu in gpus)), None)
-        topology["cuda_version"] = parse_version(ask(VERSION) or "")
-        if any(gpu["mig"]["mode"] == "enabled" for gpu in gpus):
-            instances = parse_list(ask(LIST) or "")
-            for gpu in gpus:
-                gpu["mig"]["instances"] = instances.get(gpu["uuid"], [])
-    except NvidiaSmiError as error:
-        problems.append(str(error))
+def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
+    """Return the answer of a program that has ended. Raises NvidiaSmiError where it failed."""
+    answer = output if not output or output.endswith("\n") else f"{output}\n"
+    if code in (0, _INFOROM_CORRUPTED):
+        return answer + remarks
+    # It complains on either stream.
+    said = " ".join((answer + remarks).split()) or "without a word"
+    raise NvidiaSmiError(f"{asked} failed with code {code}: {said[: MOST_SAID + 1]}", code)
 
 
-def parse_query(text: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The GPUs in the answer to QUERY with the topology keys that it knows of, and its remarks."""
-    gpus: list[dict[str, Any]] = []
-    remarks: list[str] = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        gpu = _parse_gpu(line)
-        if gpu:
-            gpus.append(gpu)
-        else:
-            remarks.append(line)
-    return gpus, remarks
+class _Endless(Exception):  # noqa: N818 (it never leaves this file)
+    """The program printed more than anybody asked for."""
 
 
-def parse_list(text: str) -> dict[str, list[dict[str, Any]]]:
-    """The MIG instances in the answer to LIST by the UUID of their GPU: index, profile ("1g.5gb") and UUID."""
-    instances: dict[str, list[dict[str, Any]]] = {}
-    gpu: list[dict[str, Any]] = []
-    for line in text.splitlines():
-        if match := _GPU_LINE.match(line):
-            gpu = instances.setdefault(match["uuid"], [])
-        elif match := _MIG_LINE.match(line):
-            gpu.append({"index": int(match["index"]), "profile": match["profile"], "uuid": match["uuid"]})
-    return instances
-
-
-def parse_version(text: str) -> str | None:
-    """The newest CUDA version that the driver supports, from the answer to VERSION."""
-    match = _CUDA_LINE.search(text)
-    return match.group(1) if match else None
-
-
-def pci_address(bus_id: str) -> str:
-    """nvidia-smi's "00000000:3B:00.0" as sysfs writes it: lower case, the domain with four digits where they do."""
-    domain, _colon, rest = bus_id.lower().partition(":")
-    return f"{int(domain, 16):04x}:{rest}"
-
-
-def _parse_gpu(line: str) -> dict[str, Any] | None:
-    values = [_value(field) for field in line.split(",", len(FIELDS) - 1)]
-    try:
-        index, uuid, bus_id, memory, capability, mig, driver, name = values
-        return {
-            "index": int(index),
-            "uuid": uuid,
-            "name": name,
-            "pci_address": pci_address(bus_id),
-            # GPUs that share the host's memory (GB10, Jetson) have none of their own to report.
-            "memory_mb": None if memory is None else int(memory),
-            "compute_capability": capability,
-            "mig": {"mode": mig and mig.lower(), "instances": []},
-            "driver_version": driver,
-        }
-    except (AttributeError, TypeError, ValueError):
-        return None
-
-
-def _value(field: str) -> str | None:
-    """A field's text; None for "[N/A]", "[Not Supported]", "[Unknown Error]" and whatever else stands in brackets."""
-    field = field.strip()
-    return None if field in ("", "N/A") or (field.startswith("[") and field.endswith("]")) else field
-
-
-def _complete(gpus: list[dict[str, Any]], known: dict[str, dict[str, Any]], problems: list[str]) -> None:
-    """Adds what is known to the GPUs with the same PCI address, and tells of those that only one side sees."""
-    for gpu in gpus:
-        address = gpu["pci_address"]
-        # The driver numbers only the GPUs it drives, so a number counted from sysfs could be another GPU's.
-        gpu.update(known.get(address, {"index": None}))
-        if address not in known:
-            why = "this driver does not drive it, another holds it, or it is broken"
-            problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
-    for address in known.keys() - {gpu["pci_address"] for gpu in gpus}:
-        problems.append(f"GPU {address} is known to nvidia-smi but not to sysfs")
+def _read(process: subprocess.Popen, until: float) -> list[str]:
+    """Return what the program prints on both streams until it closes them. Raises TimeoutError and _Endless."""
+    texts = {process.stdout: b"", process.stderr: b""}
+    with selectors.DefaultSelector() as open_streams:
+        for stream in texts:
+            open_streams.register(stream, selectors.EVENT_READ)
+        while open_streams.get_map():
+            ready = open_streams.select(max(0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _events in ready:
+                piece = os.read(key.fd, 1 << 16)
+                texts[key.fileobj] += piece
+                if not piece:
+                    open_streams.unregister(key.fileobj)
+                if len(texts[key.fileobj]) > MOST_BYTES:
+                    raise _Endless
+    for stream in texts:
+        stream.close()
+    return [text.decode("utf-8", errors="replace") for text in texts.values()]

@@ -112,6 +112,7 @@ def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, 
         "compute_capability": None,
         "mig": {"mode": None, "instances": []},
         "driver_version": None,
+        "why": None,
         "device": driver_files.device(tree, address),
     }
 

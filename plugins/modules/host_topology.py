@@ -157,7 +157,8 @@ topology:
       contains:
         index:
           description: Number under which the driver knows it, counted by PCI address where C(nvidia-smi) is silent.
-            It is null for a GPU that C(nvidia-smi) leaves out, which CUDA cannot use.
+            It is null for a GPU that CUDA cannot use, one that C(nvidia-smi) leaves out or that RV(topology.gpus[].why)
+            tells of.
           type: int
         uuid:
           description: UUID, null without C(nvidia-smi).
@@ -193,6 +194,9 @@ topology:
           type: dict
         driver_version:
           description: Version of the driver, null without C(nvidia-smi).
+          type: str
+        why:
+          description: Why it cannot be used, such as V(is lost) or V(waits for a reset); null for one that can.
           type: str
         device:
           description: Its device node, null where no driver is loaded.
@@ -294,6 +298,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     nvidia_smi,
     topology,
+    topology_nvidia,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
@@ -330,7 +335,7 @@ def main() -> None:
         if found["gpus"]:
             found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
         left_out = {gpu["pci_address"] for gpu in found["gpus_left_out"]}
-        nvidia_smi.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
+        topology_nvidia.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
     entries = {"group": None, "accounts": []}
     if tree.live:
         entries = accounts(module.params["group"], module.params["instances"])

@@ -101,12 +101,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     folders,
     gpu_settings,
+    nvidia_cells,
     nvidia_query,
     nvidia_smi,
     process_facts,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # Under these names the clocks of `--query-supported-clocks` are asked.
 SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
@@ -143,14 +145,14 @@ class Memory:
 def supported_clocks(ask: nvidia_query.Ask, uuid: str) -> dict[str, list[int]]:
     """Return all clocks that a GPU has, in MHz."""
     rows = nvidia_query.rows(ask, "supported-clocks", tuple(SUPPORTED.values()), f"--id={uuid}")
-    found = {key: {nvidia_query.number(row[name]) for row in rows} for key, name in SUPPORTED.items()}
+    found = {key: {nvidia_cells.number(row[name]) for row in rows} for key, name in SUPPORTED.items()}
     return {key: sorted(int(value) for value in values if value) for key, values in found.items()}
 
 
 def original(gpu: dict, key: str) -> object:
     """Return a setting's value before it is changed, in the form of a wish."""
     if key == "power_limit_w":
-        return nvidia_query.number(gpu["power.limit"])
+        return nvidia_cells.number(gpu["power.limit"])
     return gpu["ecc.mode.pending"] == "Enabled" if key == "ecc" else gpu["compute_mode"].lower()
 
 
@@ -159,7 +161,7 @@ def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory
     wanted = gpu_settings.wishes(settings, gpus)
     changes = []
     for gpu in gpus:
-        uuid = gpu["uuid"]
+        uuid = str(gpu["uuid"])
         clocks = supported_clocks(ask, uuid) if any(key in wanted[uuid] for key in SUPPORTED) else {}
         remembered = memory.originals.get(uuid, {}), memory.locks.get(uuid, {})
         changes += gpu_settings.changes(gpu, wanted[uuid], clocks, remembered[1], remembered[0])
@@ -183,7 +185,7 @@ def carry_out(module: AnsibleModule, gpus: list[dict], wanted: dict, changes: li
         status, out, err = module.run_command(change.command)
         if status != 0:
             path = wish.path if wish else gpu_settings.PATH
-            said = " ".join((out + err).split())
+            said = told(" ".join((out + err).split()), nvidia_smi.MOST_SAID)
             raise WishError(path, f"nvidia-smi refused to set {change.key} to {change.after}", f"it said: {said}")
     for uuid, values in list(memory.originals.items()):
         memory.originals[uuid] = {key: value for key, value in values.items() if key in wanted.get(uuid, {})}
@@ -196,9 +198,10 @@ def run(module: AnsibleModule) -> dict:
     """Do what the parameters say and return the result."""
     options = module.params
     ask = partial(nvidia_smi.run, timeout=options["timeout"])
-    gpus = nvidia_query.gpus(ask, gpu_settings.FIELDS)
-    if gpus is None:
+    answer = nvidia_query.gpus(ask, gpu_settings.FIELDS)
+    if answer is None:
         raise WishError(gpu_settings.PATH, "nvidia-smi is not on this host", "install the driver first")
+    gpus = answer.gpus
     status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
     boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""
     memory = Memory(options["record"], boot_id, restored=status == 0)

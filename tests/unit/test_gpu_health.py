@@ -74,6 +74,7 @@ def test_a_healthy_machine_passes_every_check(simulated):
         "modules",
         "versions",
         "count",
+        "state",
         "ecc",
         "retired_memory",
         "throttle",

@@ -30,6 +30,7 @@ def gpu(index=0, **answers):
         "ecc.mode.current": "Enabled",
         "ecc.mode.pending": "Enabled",
         "compute_mode": "Default",
+        "absent": {},
         **answers,
     }
 
@@ -117,6 +118,29 @@ REFUSALS = [
         "nvidia_driver_gpu_settings[0].power_limit_w: GPU 0 (NVIDIA H200) has no power limit to set; leave it out"
         " for this"
         " GPU",
+    ),
+    (
+        {"power_limit_w": 70},
+        {"power.limit": None, "absent": {"power.limit": "failed"}},
+        "nvidia_driver_gpu_settings[0].power_limit_w: nvidia-smi could not tell the power limit of GPU 0 (NVIDIA H200);"
+        " see nvidia-smi -q",
+    ),
+    (
+        {"ecc": True},
+        {"absent": {"temperature.gpu": "lost"}},
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) is lost; take the host out of rotation and boot it; call the"
+        " vendor when it returns",
+    ),
+    (
+        {"ecc": True},
+        {"uuid": None},
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) does not tell its UUID; leave it out, or boot the host",
+    ),
+    (
+        {"gpus": "A100", "ecc": True},
+        {"name": None},
+        "nvidia_driver_gpu_settings[0].gpus: names 'A100', and the host has 0 (without a name); choose among those,"
+        " or all",
     ),
     (
         {"ecc": "on"},
@@ -232,6 +256,8 @@ def test_ecc_that_waits_for_a_reset_is_told():
         "ECC of GPU 0 (NVIDIA H200) becomes disabled with the next reset"
     ]
     assert gpu_settings.pending_reasons([gpu()], []) == []
+    silent = gpu(**{"ecc.mode.pending": None, "absent": {"ecc.mode.pending": "failed"}})
+    assert gpu_settings.pending_reasons([silent], []) == []
 
 
 class TestModule:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Understanding nvidia-smi. The texts follow its manual, the MIG user guide and the forms seen in bug reports."""
+"""Starting nvidia-smi: within bounds, and with a sentence where it fails. A shell script stands in for the program."""
 
 from __future__ import annotations
 
@@ -9,208 +9,105 @@ import time
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_smi
-from machines import topology
 
-A100 = "0, GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77, 00000000:3B:00.0, 40960, 8.0, Enabled, 550.54.15, NVIDIA A100-SXM4"
-H100 = "1, GPU-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f, 00000000:D8:00.0, 81559, 9.0, Disabled, 550.54.15, NVIDIA H100"
-T4 = "2, GPU-0f1c8f2e-9a38-6c39-a2a5-5a1b64b0d1ce, 00000000:AF:00.0, 15360, 7.5, [N/A], 550.54.15, Tesla T4"
-GB10 = "0, GPU-1b724e78-eef5-4163-d43c-e4da15d41176, 0000000F:01:00.0, [N/A], 12.1, [N/A], 580.95.05, NVIDIA GB10"
-
-LIST = """\
-GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
-  MIG 3g.20gb     Device  0: (UUID: MIG-c7384736-a75d-5afc-978f-d2f1294409fd)
-  MIG 1c.3g.20gb  Device  1: (UUID: MIG-GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77/1/0)
-  MIG 1g.5gb+me   Device 12: (UUID: MIG-a28ad590-3fda-56dd-84fc-0a0b96edc58d)
-GPU 1: NVIDIA H100 PCIe (UUID: GPU-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
-"""
-
-VERSION = """\
-NVIDIA-SMI version  : 550.54.15
-NVML version        : 550.54
-DRIVER version      : 550.54.15
-CUDA Version        : 12.4
-"""
+LIST = ("-L",)
+QUERY = ("--query-gpu=index,uuid,pci.bus_id,name", "--format=csv,noheader,nounits")
+T4 = "2, GPU-0f1c8f2e-9a38-6c39-a2a5-5a1b64b0d1ce, 00000000:AF:00.0, Tesla T4"
 
 
-def host(*addresses, **gpu):
-    return topology(gpus=[{"pci_address": address, **gpu} for address in addresses])
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Puts a shell script in the place of nvidia-smi."""
+
+    def install(script):
+        file = tmp_path / "nvidia-smi"
+        file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        file.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return install
 
 
-def answering(**answers):
-    """Stands in for the program: what it answers to --query-gpu (query), -L (listing) and --version (version)."""
-    texts = {nvidia_smi.QUERY: "query", nvidia_smi.LIST: "listing", nvidia_smi.VERSION: "version"}
-
-    def ask(arguments):
-        answer = answers.get(texts[arguments])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return ask
+def test_it_returns_what_was_printed(program):
+    program('echo "asked $*"')
+    assert nvidia_smi.run(LIST, timeout=10) == "asked -L\n"
 
 
-def test_a_gpu_is_read_from_its_line():
-    gpus, remarks = nvidia_smi.parse_query(A100 + "\n")
-    assert remarks == []
-    assert gpus == [
-        {
-            "index": 0,
-            "uuid": "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77",
-            "name": "NVIDIA A100-SXM4",
-            "pci_address": "0000:3b:00.0",
-            "memory_mb": 40960,
-            "compute_capability": "8.0",
-            "mig": {"mode": "enabled", "instances": []},
-            "driver_version": "550.54.15",
-        }
-    ]
+def test_a_host_without_it_has_no_answer(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert nvidia_smi.run(LIST, timeout=10) is None
 
 
-@pytest.mark.parametrize("nothing", ["[N/A]", "[Not Supported]", "[Unknown Error]", "[GPU requires reset]", "N/A", ""])
-def test_what_the_driver_does_not_tell_is_null(nothing):
-    line = f"0, {nothing}, 00000000:3B:00.0, {nothing}, {nothing}, {nothing}, {nothing}, {nothing}"
-    (gpu,), _remarks = nvidia_smi.parse_query(line)
-    told = {key: value for key, value in gpu.items() if value is not None}
-    assert told == {"index": 0, "pci_address": "0000:3b:00.0", "mig": {"mode": None, "instances": []}}
+def test_its_complaint_is_told_on_one_line(program):
+    program("echo 'NVIDIA-SMI has failed because'; echo 'it could not reach the driver.' >&2; exit 9")
+    with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
+        nvidia_smi.run(LIST, timeout=10)
+    said = "NVIDIA-SMI has failed because it could not reach the driver."
+    assert str(failure.value) == f"nvidia-smi -L failed with code 9: {said}"
 
 
-def test_a_name_may_hold_commas():
-    (gpu,), _remarks = nvidia_smi.parse_query(A100 + ", 40GB, rev. A")
-    assert gpu["name"] == "NVIDIA A100-SXM4, 40GB, rev. A"
+def test_a_damaged_info_rom_does_not_spoil_the_answer(program):
+    program(f"echo '{T4}'; exit 14")
+    assert nvidia_smi.run(QUERY, timeout=10) == f"{T4}\n"
 
 
-def test_lines_between_the_gpus_are_remarks():
-    warning = "WARNING: infoROM is corrupted at gpu 0000:3B:00.0"
-    gpus, remarks = nvidia_smi.parse_query(f"{A100}\n\n{H100}\n{warning}\n")
-    assert [gpu["index"] for gpu in gpus] == [0, 1]
-    assert remarks == [warning]
+def test_a_driver_that_never_answers_is_given_up(program):
+    program("exec sleep 60")
+    began = time.monotonic()
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"nvidia-smi -L did not answer within 0\.2 seconds"):
+        nvidia_smi.run(LIST, timeout=0.2)
+    assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(
-    ("bus_id", "address"),
-    [("00000000:3B:00.0", "0000:3b:00.0"), ("0000000F:01:00.0", "000f:01:00.0"), ("00010000:01:00.0", "10000:01:00.0")],
-)
-def test_bus_ids_are_written_as_sysfs_writes_them(bus_id, address):
-    assert nvidia_smi.pci_address(bus_id) == address
+def test_a_driver_that_hangs_with_both_streams_closed_is_given_up(program):
+    program("exec >&- 2>&-; exec sleep 60")
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match="did not answer"):
+        nvidia_smi.run(LIST, timeout=0.2)
 
 
-def test_mig_instances_are_read_below_their_gpu():
-    assert nvidia_smi.parse_list(LIST) == {
-        "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77": [
-            {"index": 0, "profile": "3g.20gb", "uuid": "MIG-c7384736-a75d-5afc-978f-d2f1294409fd"},
-            {"index": 1, "profile": "1c.3g.20gb", "uuid": "MIG-GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77/1/0"},
-            {"index": 12, "profile": "1g.5gb+me", "uuid": "MIG-a28ad590-3fda-56dd-84fc-0a0b96edc58d"},
-        ],
-        "GPU-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f": [],
-    }
+def test_a_child_that_keeps_the_stream_open_is_given_up(program):
+    program("sleep 60 & exit 0")
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match="did not answer"):
+        nvidia_smi.run(LIST, timeout=0.2)
 
 
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [(VERSION, "12.4"), ("CUDA UMD Version    : 13.1", "13.1"), ("CUDA Version : N/A", None), ("", None)],
-)
-def test_the_cuda_version_is_read_in_its_old_and_new_spelling(text, version):
-    assert nvidia_smi.parse_version(text) == version
+def test_a_program_that_prints_without_end_is_given_up(program):
+    program("exec yes")
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"nvidia-smi -L printed more than 4 MiB"):
+        nvidia_smi.run(LIST, timeout=60)
 
 
-class TestEnrich:
-    def test_gpus_are_matched_by_their_address_not_by_their_order(self):
-        found = host("0000:3b:00.0", "0000:af:00.0", "0000:d8:00.0")
-        query = "\n".join([A100, H100, T4])
-        nvidia_smi.enrich(found, answering(query=query, version=VERSION, listing=LIST))
-        assert [(gpu["pci_address"], gpu["index"], gpu["name"]) for gpu in found["gpus"]] == [
-            ("0000:3b:00.0", 0, "NVIDIA A100-SXM4"),
-            ("0000:af:00.0", 2, "Tesla T4"),
-            ("0000:d8:00.0", 1, "NVIDIA H100"),
-        ]
-        assert [len(gpu["mig"]["instances"]) for gpu in found["gpus"]] == [3, 0, 0]
-        assert (found["driver_version"], found["cuda_version"], found["problems"]) == ("550.54.15", "12.4", [])
-
-    def test_places_from_sysfs_stay(self):
-        found = topology(gpus=[{"pci_address": "000f:01:00.0", "node": 1}])
-        nvidia_smi.enrich(found, answering(query=GB10))
-        gpu = found["gpus"][0]
-        assert (gpu["node"], gpu["local_cpus"], gpu["memory_mb"]) == (1, found["nodes"][1]["cpus"], None)
-
-    def test_where_it_is_not_installed_nothing_changes(self):
-        found = host("0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=None))
-        assert found == host("0000:3b:00.0")
-
-    @pytest.mark.parametrize("gpus", [[], [{"vendor": "0x1234"}]])
-    def test_without_an_nvidia_gpu_it_is_not_asked(self, gpus):
-        found = topology(gpus=gpus)
-        nvidia_smi.enrich(found, answering(query=nvidia_smi.NvidiaSmiError("No devices were found")))
-        assert found == topology(gpus=gpus)
-
-    def test_its_failure_is_a_problem_and_sysfs_remains(self):
-        found = host("0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=nvidia_smi.NvidiaSmiError("nvidia-smi failed: no driver")))
-        assert found.pop("problems") == ["nvidia-smi failed: no driver"]
-        assert found["gpus"] == host("0000:3b:00.0")["gpus"]
-
-    def test_a_late_failure_keeps_what_was_answered_before(self):
-        found = host("0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=A100, version=VERSION, listing=nvidia_smi.NvidiaSmiError("lost")))
-        assert found["gpus"][0]["uuid"] == "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77"
-        assert found["problems"] == ["lost"]
-
-    def test_a_gpu_that_only_sysfs_shows_loses_its_number(self):
-        found = host("0000:01:00.0", "0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=A100))
-        assert [gpu["index"] for gpu in found["gpus"]] == [None, 0]
-        assert found["problems"] == [
-            "GPU 0000:01:00.0 is not known to nvidia-smi: this driver does not drive it, another holds it, or it is"
-            " broken"
-        ]
-
-    def test_a_gpu_that_only_the_driver_shows_is_reported(self):
-        found = host("0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=f"{A100}\n{H100}"))
-        assert len(found["gpus"]) == 1
-        assert found["problems"] == ["GPU 0000:d8:00.0 is known to nvidia-smi but not to sysfs"]
-
-    def test_its_remarks_are_passed_on(self):
-        found = host("0000:3b:00.0")
-        nvidia_smi.enrich(found, answering(query=f"{A100}\nWARNING: infoROM is corrupted at gpu 0000:3B:00.0"))
-        assert found["problems"] == ["nvidia-smi says: WARNING: infoROM is corrupted at gpu 0000:3B:00.0"]
+def test_remarks_on_standard_error_come_after_the_rows_however_they_were_mixed(program):
+    program(f"printf 'Warning: persistence' >&2; printf '{T4}'; echo ' mode is disabled' >&2")
+    assert nvidia_smi.run(QUERY, timeout=10) == f"{T4}\nWarning: persistence mode is disabled\n"
 
 
-class TestRun:
-    @pytest.fixture
-    def program(self, tmp_path, monkeypatch):
-        """Puts a shell script in the place of nvidia-smi."""
+def test_the_cause_comes_first_and_the_fields_do_not_come(program):
+    program("echo 'Field \"compute_cap\" is not a valid field to query.'; echo; exit 2")
+    with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
+        nvidia_smi.run(QUERY, timeout=10)
+    assert str(failure.value) == (
+        'nvidia-smi --query-gpu failed with code 2: Field "compute_cap" is not a valid field to query.'
+    )
+    assert (failure.value.unknown_field, failure.value.unknown_option) == ("compute_cap", False)
 
-        def install(script):
-            file = tmp_path / "nvidia-smi"
-            file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-            file.chmod(0o755)
 
-        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
-        return install
+def test_a_question_that_the_branch_does_not_know_is_recognised(program):
+    program("echo \"ERROR: Option --version is not recognized. Please run 'nvidia-smi -h'.\"; exit 255")
+    with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
+        nvidia_smi.run(("--version",), timeout=10)
+    assert (failure.value.unknown_field, failure.value.unknown_option) == (None, True)
 
-    def test_it_returns_what_was_printed(self, program):
-        program('echo "asked $*"')
-        assert nvidia_smi.run(nvidia_smi.LIST, timeout=10) == "asked -L\n"
 
-    def test_a_host_without_it_has_no_answer(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert nvidia_smi.run(nvidia_smi.LIST, timeout=10) is None
+def test_numbers_are_asked_for_with_a_point(program, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    program('echo "$LC_ALL"')
+    assert nvidia_smi.run(LIST, timeout=10) == "C\n"
 
-    def test_its_complaint_is_told_on_one_line(self, program):
-        program("echo 'NVIDIA-SMI has failed because'; echo 'it could not reach the driver.' >&2; exit 9")
-        with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
-            nvidia_smi.run(nvidia_smi.LIST, timeout=10)
-        said = "NVIDIA-SMI has failed because it could not reach the driver."
-        assert str(failure.value) == f"nvidia-smi -L failed with code 9: {said}"
 
-    def test_a_damaged_info_rom_does_not_spoil_the_answer(self, program):
-        program(f"echo '{T4}'; exit 14")
-        assert nvidia_smi.run(nvidia_smi.QUERY, timeout=10) == f"{T4}\n"
-
-    def test_a_driver_that_never_answers_is_given_up(self, program):
-        program("exec sleep 60")
-        began = time.monotonic()
-        with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"nvidia-smi -L did not answer within 0\.2 seconds"):
-            nvidia_smi.run(nvidia_smi.LIST, timeout=0.2)
-        assert time.monotonic() - began < 10
+def test_what_it_says_as_it_fails_is_one_line_of_bounded_length(program):
+    program("head --bytes=100000 /dev/zero | tr '\\0' '\\033'; exit 1")
+    with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
+        nvidia_smi.run(LIST, timeout=10)
+    assert str(failure.value).isprintable()
+    assert len(str(failure.value)) <= 400

@@ -1,0 +1,50 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a GPU can be used at all, from what nvidia-smi answers about it: one rule for facts, settings and health."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
+RECOVERY = "gpu_recovery_action"  # known from branch 570 on
+# What has to be asked: a GPU that waits for a reset still tells its name and its memory, and no temperature.
+FIELDS = ("temperature.gpu", RECOVERY)
+
+_ADDRESS = re.compile(r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?![0-9a-f])", re.IGNORECASE)
+
+
+class Trouble(NamedTuple):
+    """Why a GPU cannot be used, as the end of a sentence about it, and one of xids' actions."""
+
+    why: str
+    action: str
+
+
+def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
+    """Return what keeps a GPU, a row of `nvidia_query`, from serving; ``recovery`` is where its recovery action is."""
+    absences = gpu["absent"].values()
+    if nvidia_cells.LOST in absences:
+        return Trouble("is lost", xids.RESTART_HOST)
+    if nvidia_cells.NEEDS_RESET in absences:
+        return Trouble("waits for a reset", xids.RESET_GPU)
+    words = gpu.get(recovery)
+    action = xids.recovery(words) if words else xids.IGNORE
+    if action in (xids.RESET_GPU, xids.RESTART_HOST):
+        return Trouble(f"asks for a recovery ({told(words, 40)})", action)
+    return None
+
+
+def called(gpu: Mapping[str, Any]) -> str:
+    """Name a GPU by its number and its product, as far as it tells them."""
+    number = "a GPU without a number" if gpu["index"] is None else f"GPU {gpu['index']}"
+    return f"{number} ({told(gpu['name'], 80)})" if gpu["name"] else number
+
+
+def addresses_in(text: str) -> set[str]:
+    """Return the PCI addresses that a text names, as sysfs writes them."""
+    return {f"{int(domain, 16):04x}:{place}".lower() for domain, place in _ADDRESS.findall(text)}
