@@ -143,9 +143,13 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
     if len(ours) != wanted:
-        detail = f"the driver knows {len(ours)} GPUs, and {wanted} are expected"
+        detail = f"the driver knows {_counted(len(ours))}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
         return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
-    return Finding("count", PASS, f"{wanted} GPUs, as expected")
+    return Finding("count", PASS, f"{_counted(wanted)}, as expected")
+
+
+def _counted(number: int) -> str:
+    return f"{number} GPU{'' if number == 1 else 's'}"
 
 
 def _throttle(gpu: Mapping[str, Any]) -> Finding:

@@ -159,7 +159,7 @@ def test_a_gpu_that_is_on_the_bus_and_unknown_to_the_driver_is_lost(simulated):
 
 def test_fewer_gpus_than_expected_are_critical(simulated):
     (count,) = only(examine(simulated("healthy"), expected=8), "count")
-    assert (count.status, count.detail) == ("critical", "the driver knows 1 GPUs, and 8 are expected")
+    assert (count.status, count.detail) == ("critical", "the driver knows 1 GPU, and 8 are expected")
 
 
 def test_without_nvidia_smi_the_answer_is_unknown_not_good(simulated, monkeypatch):
@@ -305,7 +305,7 @@ def test_gpus_of_virtual_machines_and_those_left_out_by_hand_are_not_missed(simu
     place(tree, "0000:99:00.0", "0x2335")
     quiet = lambda arguments: (0, "", "")  # noqa: E731
     reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet, ignored=["0000:99:00.0"])
-    assert only(gpu_health.examine(reading, None), "count") == [Finding("count", "pass", "1 GPUs, as expected")]
+    assert only(gpu_health.examine(reading, None), "count") == [Finding("count", "pass", "1 GPU, as expected")]
 
 
 def test_what_is_wrong_with_a_gpu_that_is_left_out_is_not_told(simulated):

@@ -168,7 +168,7 @@ def _devices_at(host: _Host, kind: str, here: Callable[[int | None], bool]) -> t
 
 def _gpu(host: _Host, gpu: Mapping[str, Any]) -> Device:
     if gpu.get("index") is None:
-        return Device(f"GPU {gpu['pci_address']}", "not known to the driver", ())
+        return Device(f"GPU {gpu['pci_address']}", gpu.get("why") or "not known to the driver", ())
     return Device(f"GPU {gpu['index']}", _gpu_detail(gpu), host.gpu_owners.get(str(gpu["index"]), ()))
 
 
