@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for the programs that act on a kernel or a GPU that is not there: kernel_tools.py PROGRAM ARGUMENTS.
 
-The programs are modprobe, modinfo, dkms, update-initramfs and nvidia-mig-parted.
+The programs are modprobe, modinfo, dmesg, dkms, update-initramfs and nvidia-mig-parted.
 """
 
 from __future__ import annotations
@@ -63,6 +63,14 @@ def modinfo(host: dict, arguments: list[str]) -> int:
     print(f"filename:       {arguments[-1]}")
     for key in ("version", "license", "vermagic"):
         print(f"{key + ':':<15} {module[key]}")
+    return 0
+
+
+def dmesg(host: dict, arguments: list[str]) -> int:
+    """Print the log of an uneventful life. A container's journal has no messages of the kernel."""
+    print(f"[    0.000000] Linux version {host['kernel']} (simulated)")
+    if host["loaded"] not in (None, "nouveau"):
+        print(f"[    5.120000] NVRM: loading NVIDIA UNIX x86_64 Kernel Module  {host['loaded']}")
     return 0
 
 

@@ -20,6 +20,7 @@ PROGRAMS = {
     "/usr/local/bin/nvidia-smi": "nvidia_smi.py",
     "/usr/local/sbin/modprobe": "kernel_tools.py modprobe",
     "/usr/local/sbin/modinfo": "kernel_tools.py modinfo",
+    "/usr/local/bin/dmesg": "kernel_tools.py dmesg",
     "/usr/sbin/dkms": "kernel_tools.py dkms",
     "/usr/local/sbin/update-initramfs": "kernel_tools.py update-initramfs",
     "/usr/local/bin/nvidia-mig-parted": "kernel_tools.py nvidia-mig-parted",

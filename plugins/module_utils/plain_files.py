@@ -13,7 +13,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 # Records that we write have some layers, and a probe in them those of its tensor; what is nested deeper would end the
 # walks of whoever reads it.
@@ -30,14 +30,26 @@ def read(path: str | os.PathLike[str], most: int) -> bytes:
 
 def beginning(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the first ``most`` bytes of a regular file. Raises OSError."""
+    with _opened(path) as file:
+        # A file that has nothing just now, as /proc/kmsg, is empty.
+        return file.read(most) or b""
+
+
+def ending(path: str | os.PathLike[str], most: int) -> tuple[bytes, bool]:
+    """Return the last ``most`` bytes of a regular file, and whether there are more before them. Raises OSError."""
+    with _opened(path) as file:
+        start = max(0, file.seek(0, os.SEEK_END) - most)
+        file.seek(start)
+        return file.read(most) or b"", start > 0
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
         os.close(handle)
         raise OSError(errno.EINVAL, f"it is {'a directory' if stat.S_ISDIR(mode) else 'no file'}", os.fspath(path))
-    with os.fdopen(handle, "rb") as file:
-        # A file that has nothing just now, as /proc/kmsg, is empty.
-        return file.read(most) or b""
+    return os.fdopen(handle, "rb")
 
 
 def json_of(path: str | os.PathLike[str], most: int) -> Any:

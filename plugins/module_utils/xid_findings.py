@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_log, xid_lines, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings import (
     CRITICAL,
     INFO,
+    ORDER,
     PASS,
     UNKNOWN,
     WARNING,
@@ -28,23 +29,56 @@ SEVERITY_OF_ACTION = {
     xids.CHECK_MECHANICALS: CRITICAL,
     xids.CONTACT_SUPPORT: CRITICAL,
 }
+# More than this nobody reads. A host has eight GPUs or sixteen, and few kinds of errors at a time.
+MOST = 100
 
 
 def findings(log: Sequence[str] | None) -> list[Finding]:
-    """Return a finding for each kind of error in the log's lines; None stands for a log that could not be read."""
-    if log is None:
-        return [Finding("xid", UNKNOWN, "the kernel log could not be read")]
-    events = xids.events(log)
-    if not events:
-        return [Finding("xid", PASS, "no Xid in the kernel log since the boot")]
-    return [
-        Finding(
-            check=event.kind,
-            status=SEVERITY_OF_ACTION[event.action],
-            detail=f"{'SXid' if event.kind == 'sxid' else 'Xid'} {event.code}"
-            f"{f' ({event.count} times)' if event.count > 1 else ''}: {event.text}",
-            gpu=event.address,
-            action="" if event.action == xids.IGNORE else event.action,
+    """Return a finding for each kind of error in the log's lines; None or no line is a log that could not be read."""
+    if not log:
+        detail = (
+            "there is no kernel log to look for Xids in: neither journalctl nor dmesg has a line of it, or the file"
+            " named in their place cannot be read"
         )
-        for event in events
-    ]
+        return [Finding("xid", UNKNOWN, detail)]
+    found = [_finding(event) for event in xid_lines.events(log)]
+    return _shortened(found) if found else [Finding("xid", PASS, _nothing(log))]
+
+
+def _nothing(log: Sequence[str]) -> str:
+    if kernel_log.has_boot(log):
+        return "no Xid in the kernel log since the boot"
+    return "no Xid in what is left of the kernel log, which does not go back to the boot"
+
+
+def _finding(event: xid_lines.Event) -> Finding:
+    status = UNKNOWN if event.kind == "unread" else SEVERITY_OF_ACTION[event.action]
+    if event.ended:
+        status = INFO
+    return Finding(
+        check="sxid" if event.kind == "sxid" else "xid",
+        status=status,
+        detail=_detail(event),
+        gpu=event.address,
+        action="" if status == INFO else event.action,
+    )
+
+
+def _detail(event: xid_lines.Event) -> str:
+    notes = [event.instance, f"{event.count} times" if event.count > 1 else "", event.ended]
+    noted = ", ".join(note for note in notes if note)
+    label = f"{'SXid' if event.kind == 'sxid' else 'Xid'} {event.code}" if event.code else ""
+    if not label:
+        return f"{event.text} ({noted})" if noted else event.text
+    return f"{label} ({noted}): {event.text}" if noted else f"{label}: {event.text}"
+
+
+def _shortened(found: list[Finding]) -> list[Finding]:
+    """Return the worst ``MOST`` in their order, and for the others one that says how many they are."""
+    if len(found) <= MOST:
+        return found
+    by_weight = sorted(range(len(found)), key=lambda index: -ORDER.index(found[index].status))
+    others = [found[index] for index in by_weight[MOST:]]
+    worst = max((finding.status for finding in others), key=ORDER.index)
+    rest = Finding("xid", worst, f"{len(others)} further kinds of errors are in the kernel log, none of them worse")
+    return [*(found[index] for index in sorted(by_weight[:MOST])), rest]

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Xid errors: the lines of the kernel log that carry them, and what NVIDIA recommends to do about each.
+"""Xid errors: what NVIDIA's driver means by each code, and what NVIDIA recommends to do about it.
 
 The table follows NVIDIA's catalogue for Ampere and newer GPUs, column "Immediate Action", and its texts on older ones:
 https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html (read 2026-11). Codes that it calls unused are left
@@ -10,7 +10,6 @@ out. It lies in code, since it is read on the hosts, of which no YAML parser is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 # What to do, from nothing to the screwdriver. The words are those of the catalogue's resolution buckets, in lower case,
@@ -29,9 +28,14 @@ CONTACT_SUPPORT = "contact_support"
 ADVICE = {
     IGNORE: "nothing to be done",
     RESTART_APP: "restart the server that met it; a bug of the application, unless it returns",
-    DRAIN_P2P: "end the jobs that span several GPUs, then look at the GPU's recovery action again",
+    # "Terminate all GPU processes that conduct peer-to-peer traffic"; then the driver names one of the other actions.
+    DRAIN_P2P: "end the jobs that span several GPUs, then ask anew (nvidia-smi --query-gpu=gpu_recovery_action)",
     RECOVER_IMEX: "restart nvidia-imex on every host of the IMEX domain",
-    RESET_GPU: "take the host out of rotation and reset the GPU (nvidia-smi --gpu-reset), or boot the host",
+    # A reset is refused ("In use by another client") while any program has the GPU open, such as the persistence daemon
+    # (NVIDIA/NVSentinel#1692), and takes MIG instances with it (NVIDIA's MIG guide, "persistence").
+    RESET_GPU: "take the host out of rotation, stop the servers of that GPU and all else that holds it"
+    " (nvidia-persistenced, DCGM, exporters), reset it (nvidia-smi --gpu-reset --id=ADDRESS), make its MIG instances"
+    " anew and start all of them again; or boot the host",
     RESTART_HOST: "take the host out of rotation and boot it; call the vendor when it returns",
     CHECK_MECHANICALS: "check the card's power cables and its seat",
     UPDATE_SOFTWARE: "update driver, firmware and hypervisor to versions that fit together",
@@ -54,6 +58,7 @@ XIDS: dict[int, Meaning] = {
     8: Meaning("the GPU stopped processing", RESTART_APP),
     11: Meaning("invalid or corrupted commands", RESTART_APP),
     13: Meaning("an exception in the graphics engine, mostly an access out of bounds", RESTART_APP),
+    14: Meaning("a test error of the driver", IGNORE),
     25: Meaning("invalid or illegal commands", RESTART_APP),
     31: Meaning("a page fault in GPU memory, mostly an illegal address of the application", RESTART_APP),
     32: Meaning("commands were corrupted on their way over PCIe", RESTART_APP),
@@ -84,6 +89,8 @@ XIDS: dict[int, Meaning] = {
     93: Meaning("the info ROM's limit of writes is reached", IGNORE),
     94: Meaning("a memory error that stayed within one program", RESTART_APP),
     95: Meaning("a memory error that spread beyond one program", RESET_GPU),
+    **dict.fromkeys((106, 107), Meaning("a test message of the board's management", IGNORE)),
+    108: Meaning("an address that could not be translated at the other end of an NVLink", IGNORE),
     109: Meaning("switching between programs took too long", RESET_GPU),
     110: Meaning("a fault of the security engine", RESET_GPU),
     119: Meaning("the GPU's system processor did not answer", RESET_GPU),
@@ -95,15 +102,30 @@ XIDS: dict[int, Meaning] = {
     141: Meaning("an error in CUDA's fast path", IGNORE),
     142: Meaning(_ENGINE, CONTACT_SUPPORT),
     143: Meaning("the GPU could not be initialised", RESET_GPU),
+    # NVLink 5: "work flows" by the line's own words, which xid_lines reads.
     **dict.fromkeys((*range(144, 151), 155), Meaning(_NVLINK, RESET_GPU)),
+    # RESTART_VM there: for the machine that has the GPU, a boot.
     151: Meaning("the rotation of a key failed", RESTART_HOST),
+    **dict.fromkeys((152, 153), Meaning("an error of the engine for deep learning (DLA)", IGNORE)),
     156: Meaning("a part of the GPU was set aside, at the next reset", RESET_GPU),
     157: Meaning("a bad part of the GPU could not be set aside", IGNORE),
     158: Meaning("a fatal time-out of the GPU", RESET_GPU),
+    # CHECK_UVM there: a reset where unified memory is used, which CUDA always does.
+    159: Meaning("an error of the link to the CPU that unified memory met", RESET_GPU),
     160: Meaning("a memory channel was set aside", IGNORE),
     161: Meaning("a bad memory channel could not be set aside", IGNORE),
+    # From here on the catalogue has no actions yet, only texts.
+    162: Meaning("the smoothing of power works again", IGNORE),
+    163: Meaning("the smoothing of power is off", IGNORE),
+    164: Meaning("the circuit that smoothes power will soon be worn out", IGNORE),
+    165: Meaning("the circuit that smoothes power is worn out, and power swings", IGNORE),
+    167: Meaning("PCIe timed out for good", CONTACT_SUPPORT),
+    168: Meaning("errors in protected memory, while ECC is off", CONTACT_SUPPORT),
+    169: Meaning("a micro-controller of the GPU stopped", CONTACT_SUPPORT),
     171: Meaning("details of memory bits in DRAM that ECC could not correct", RESET_GPU),
     172: Meaning("details of memory bits in SRAM that ECC could not correct", RESET_GPU),
+    # C2C_FATAL_LINK_FAILURE of the driver's nverror.h.
+    173: Meaning("the link to the CPU failed", CONTACT_SUPPORT),
 }
 
 # Xid 154 says itself what the driver recommends:
@@ -120,26 +142,10 @@ RECOVERY = {
     **dict.fromkeys(("reboot", "node reboot", "system reboot", "bus reset", "gpu reset bus"), RESTART_HOST),
 }
 
-# "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
-_XID = re.compile(r"NVRM: Xid \((?:PCI:)?(?P<address>[0-9a-fA-F:.]+)\): (?P<code>\d+)(?:, (?P<text>.*))?")
-# "nvidia-nvswitch0: SXid (PCI:0000:c1:00.0): 24007, Fatal, Link 05 ..."
-_SXID = re.compile(
-    r"SXid \((?:PCI:)?(?P<address>[0-9a-fA-F:.]+)\): (?P<code>\d+), (?P<severity>Fatal|Non-fatal), (?P<text>.*)"
-)
-_RECOVERY = re.compile(r"to 0x[0-9a-fA-F]+ \((?P<words>[^)]+)\)")
 
-
-class Event(NamedTuple):
-    """An Xid, or an SXid of an NVSwitch, as often as the log has it."""
-
-    code: int
-    kind: str
-    """``xid`` or ``sxid``."""
-    address: str
-    """PCI address as sysfs writes it; function 0 where the log leaves it out."""
-    text: str
-    action: str
-    count: int
+def meaning(code: int) -> Meaning:
+    """Return what an Xid says. The vendor is called for codes that the catalogue calls unused, as it says, or lacks."""
+    return XIDS.get(code, Meaning("an error that this collection's table does not have", CONTACT_SUPPORT))
 
 
 def recovery(words: str) -> str:
@@ -150,38 +156,3 @@ def recovery(words: str) -> str:
     """
     plain = " ".join(re.findall("[a-z0-9]+", words[:100].lower()))
     return RECOVERY.get(re.sub("^(nvml )?gpu recovery action | required$", "", plain), CONTACT_SUPPORT)
-
-
-def events(lines: Iterable[str]) -> list[Event]:
-    """Return the errors in a kernel log by their first lines, each code of a device once, with its number."""
-    found: dict[tuple[str, str, int, str], list] = {}
-    for line in lines:
-        event = _event(line)
-        if event:
-            key = (event.kind, event.address, event.code, event.action)
-            found.setdefault(key, [event, 0])[1] += 1
-    return [event._replace(count=count) for event, count in found.values()]
-
-
-def _event(line: str) -> Event | None:
-    switch = _SXID.search(line)
-    if switch:
-        fatal = switch["severity"] == "Fatal"
-        text = f"{switch['severity'].lower()} error of an NVSwitch: {switch['text']}"
-        return Event(int(switch["code"]), "sxid", _address(switch), text, RESET_GPU if fatal else IGNORE, 1)
-    match = _XID.search(line)
-    if not match:
-        return None
-    code = int(match["code"])
-    if code == RECOVERY_CHANGED:
-        words = _RECOVERY.search(match["text"] or "")
-        said = words["words"] if words else ""
-        return Event(code, "xid", _address(match), f"recommended recovery: {said}", recovery(said), 1)
-    meaning = XIDS.get(code, Meaning("an error that this collection's table does not have", CONTACT_SUPPORT))
-    return Event(code, "xid", _address(match), meaning.text, meaning.action, 1)
-
-
-def _address(match: re.Match) -> str:
-    address = match["address"].lower()
-    domain, _colon, rest = address.partition(":")
-    return f"{int(domain, 16):04x}:{rest}" + ("" if "." in rest else ".0")

@@ -34,7 +34,9 @@ options:
     elements: raw
     default: []
   kernel_log:
-    description: A file to read in place of the kernel log of this boot, such as one that was saved before a reboot.
+    description:
+      - A file to read in place of the kernel log of this boot, such as one that was saved before a reboot. Of a large
+        one the end is read.
     type: path
   sysroot:
     description: Root of the machine to read.
@@ -75,8 +77,8 @@ findings:
   contains:
     check:
       description: >-
-        V(modules), V(versions), V(nvidia_smi), V(count), V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid) or
-        V(sxid).
+        V(modules), V(versions), V(nvidia_smi), V(count), V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid)
+        (also errors that the driver logs without a number) or V(sxid).
       type: str
     status:
       description: V(pass), V(info), V(warning), V(unknown) or V(critical).
