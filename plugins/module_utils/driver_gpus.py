@@ -1,8 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of a host's GPUs are this collection's: not those handed to virtual machines, nor those left out by hand.
+"""Which of a host's GPUs are this collection's: not those of virtual machines, of other programs, or left out by hand.
 
-Runs on hosts, which have no YAML: what generations and branches there are is known on the controller alone.
+The one rule of topology, driver, status and plan. Runs on hosts, which have no YAML: what generations and branches
+there are is known on the controller alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,38 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 VARIABLE = "nvidia_driver_ignore"
-# A device that the kernel hands to a virtual machine whole.
-PASSED_THROUGH = ("vfio-pci", "pci-stub")
+PCI = "sys/bus/pci/devices"
+VENDOR = "0x10de"
+# NVIDIA's drivers, as the kernel names them: of GPUs and of NVSwitches, in whichever package.
+OWN_DRIVERS = ("nvidia", "nvidia-nvswitch")
+
+# Drivers that hand a device to a virtual machine whole, by what their names hold, which have many endings: vfio-pci,
+# nvgrace_gpu_vfio_pci, nvidia-vgpu-vfio; pci-stub; Xen's pciback (drivers/vfio/pci, pci-stub.c, xen-pciback of Linux).
+_FOR_MACHINES = re.compile(r"vfio|pci-stub|pciback")
+# ... and those that hand it to a program: uio_pci_generic of Linux, igb_uio of DPDK.
+_FOR_PROGRAMS = re.compile(r"(^|_)uio(_|$)")
+# What the kernel writes where nobody has chosen a driver (drivers/pci/pci-sysfs.c).
+_NO_OVERRIDE = ("", "(null)")
+
+# The last branches that drive old GPUs, by the first and last PCI device id: those of tables/drivers.yml, which hosts
+# cannot read, ...
+LAST_BRANCHES = (
+    (0x0FC0, 0x103F, 470),
+    (0x1180, 0x12FF, 470),
+    (0x1340, 0x143F, 580),
+    (0x1600, 0x167F, 580),
+    (0x1740, 0x17FF, 580),
+    (0x15F0, 0x15FF, 580),
+    (0x1725, 0x172F, 580),
+    (0x1B00, 0x1D7F, 580),
+    (0x1D80, 0x1DFF, 580),
+)
+# ... and before Kepler, Fermi was the last to lose its driver (nvidia.com/en-us/drivers/unix/legacy-gpu).
+_BEFORE_KEPLER = (0x0001, 0x133F, 390)
 
 _ADDRESS = re.compile(r"(?P<domain>[0-9a-f]{4,8}:)?(?P<place>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
 _IDS = re.compile(r"(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})", re.IGNORECASE)
@@ -32,6 +61,15 @@ class Device(NamedTuple):
     vendor: str
     device: str
     driver: str | None
+    override: str | None = None
+    """The one driver that may have it, where somebody has chosen it (``driver_override``)."""
+    physical: str | None = None
+    """Of a virtual function (SR-IOV): the address of the device that it is a part of."""
+
+    @property
+    def number(self) -> int:
+        """The device id; 0, which no device has, where it cannot be read."""
+        return int(self.device, 16) if re.fullmatch(r"0x[0-9a-f]{4}", self.device, re.IGNORECASE) else 0
 
 
 def checked(values: Sequence[Any]) -> list[str]:
@@ -57,8 +95,63 @@ def names(device: Device) -> tuple[str, str]:
     return device.address.lower(), f"{device.vendor[2:]}:{device.device[2:]}".lower()
 
 
-def left_out(device: Device, ignored: Sequence[str]) -> str:
-    """Return why a device is none of ours, or an empty text."""
-    if device.driver in PASSED_THROUGH:
-        return f"{device.driver} holds it for a virtual machine"
+def read(tree: Tree, address: str) -> Device:
+    """Read a device of the PCI bus."""
+    folder = f"{PCI}/{address}"
+    vendor, device = (tree.text(f"{folder}/{name}") or "0x0000" for name in ("vendor", "device"))
+    override = tree.text(f"{folder}/driver_override") or ""
+    return Device(
+        address=address,
+        vendor=vendor,
+        device=device,
+        driver=tree.link_name(f"{folder}/driver"),
+        override=None if override in _NO_OVERRIDE else override,
+        physical=_physical(tree, folder),
+    )
+
+
+def _physical(tree: Tree, folder: str) -> str | None:
+    link = f"{folder}/physfn"
+    return tree.link_name(link) or ("another device" if tree.exists(link) else None)
+
+
+def left_out(device: Device, ignored: Sequence[str], version: str | None = None) -> str:
+    """Return why a device is none of ours, or an empty text.
+
+    ``version`` is that of the driver that runs, whose branch may have left old GPUs behind; None leaves them ours.
+    """
+    return _held(device) or _named(device, ignored) or _outdated(device, version)
+
+
+def _held(device: Device) -> str:
+    """Return who else has a device. NVIDIA's driver ignores virtual functions (nv-pci.c of open-gpu-kernel-modules)."""
+    if device.physical:
+        return f"it is a virtual function of {told(device.physical, 40)}, for a virtual machine"
+    driver, override = device.driver or "", device.override or ""
+    if _FOR_MACHINES.search(driver):
+        return f"{told(driver, 40)} holds it for a virtual machine"
+    if _FOR_PROGRAMS.search(driver):
+        return f"{told(driver, 40)} holds it for a program"
+    # What has a driver of its kind keeps it until it is bound anew.
+    another = override not in OWN_DRIVERS if device.vendor == VENDOR else bool(_FOR_MACHINES.search(override))
+    if override and another and driver not in OWN_DRIVERS:
+        return f"driver_override keeps it for {told(override, 40)}"
+    return ""
+
+
+def _named(device: Device, ignored: Sequence[str]) -> str:
     return f"{VARIABLE} names it" if set(names(device)) & set(ignored) else ""
+
+
+def _outdated(device: Device, version: str | None) -> str:
+    """Return that the running driver is too new for a device, such as a card for the console, which has none then."""
+    branch = (version or "").partition(".")[0]
+    if device.vendor != VENDOR or device.driver in OWN_DRIVERS or not branch.isdecimal():
+        return ""
+    last = _last_branch(device.number)
+    return f"driver {branch} no longer drives it" if last is not None and int(branch) > last else ""
+
+
+def _last_branch(device_id: int) -> int | None:
+    rows = (*LAST_BRANCHES, _BEFORE_KEPLER)
+    return next((last for low, high, last in rows if low <= device_id <= high), None)

@@ -61,13 +61,17 @@ class Tree:
             return None
         return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
-    def cells(self, path: str) -> list[int]:
-        """The numbers of a property of the device tree, which are 32 bits each, most significant byte first."""
+    def data(self, path: str, most: int = -1) -> bytes | None:
+        """The file's first bytes, as many as `most`."""
         try:
             with open(self.path(path), "rb") as file:
-                data = file.read()
+                return file.read(most)
         except OSError:
-            return []
+            return None
+
+    def cells(self, path: str) -> list[int]:
+        """The numbers of a property of the device tree, which are 32 bits each, most significant byte first."""
+        data = self.data(path) or b""
         return [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data) - 3, 4)]
 
     def names(self, path: str) -> list[str]:

@@ -8,7 +8,12 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_files, driver_gpus
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_files,
+    driver_gpus,
+    driver_state,
+    nvidia_devices,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 PCI = "sys/bus/pci/devices"
@@ -59,17 +64,30 @@ def read_gpus(
     tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
-    addresses = gpu_addresses(tree, vendors)
-    ours = [address for address in addresses if not driver_gpus.left_out(_device(tree, address), ignored)]
-    return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
+    ours = [address for address, why in _reasons(tree, vendors, ignored).items() if not why]
+    return [
+        {**_gpu(tree, locality, index, address), **_shared_out(tree, address)} for index, address in enumerate(ours)
+    ]
+
+
+def _shared_out(tree: Tree, address: str) -> dict[str, str]:
+    why = nvidia_devices.shared_out(tree, address)
+    return {"why": why} if why else {}
 
 
 def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[dict[str, str]]:
     """The display controllers of these vendors that are not ours, each with the reason."""
-    reasons = {
-        address: driver_gpus.left_out(_device(tree, address), ignored) for address in gpu_addresses(tree, vendors)
-    }
+    reasons = _reasons(tree, vendors, ignored)
     return [{"pci_address": address, "why": why} for address, why in reasons.items() if why]
+
+
+def _reasons(tree: Tree, vendors: Collection[str], ignored: Sequence[str]) -> dict[str, str]:
+    """Why each display controller of these vendors is none of ours, empty for those that are, by address."""
+    version = driver_state.loaded(tree)["version"]
+    return {
+        address: driver_gpus.left_out(driver_gpus.read(tree, address), ignored, version)
+        for address in gpu_addresses(tree, vendors)
+    }
 
 
 def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
@@ -90,12 +108,6 @@ def _pci_devices(tree: Tree) -> list[str]:
 def _is_gpu(tree: Tree, address: str, vendors: Collection[str]) -> bool:
     folder = f"{PCI}/{address}"
     return (tree.text(f"{folder}/class") or "").startswith(_DISPLAY_CLASS) and tree.text(f"{folder}/vendor") in vendors
-
-
-def _device(tree: Tree, address: str) -> driver_gpus.Device:
-    folder = f"{PCI}/{address}"
-    ids = (tree.text(f"{folder}/{name}") or "0x0000" for name in ("vendor", "device"))
-    return driver_gpus.Device(address, *ids, tree.link_name(f"{folder}/driver"))
 
 
 def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, Any]:

@@ -56,7 +56,15 @@ def test_gpus_and_nvswitches_are_told_apart_from_sound_and_from_other_vendors(ho
         {"sys/bus/pci/devices/0000:18:00.0/driver": "../../drivers/nouveau"},
     )
     assert nvidia_devices.devices(tree) == {
-        "gpus": [{"pci_address": "0000:18:00.0", "device_id": "0x2335", "driver": "nouveau"}],
+        "gpus": [
+            {
+                "pci_address": "0000:18:00.0",
+                "device_id": "0x2335",
+                "driver": "nouveau",
+                "virtual": None,
+                "functions": 0,
+            }
+        ],
         "nvswitches": 1,
         "left_out": [],
         "unmatched": [],
