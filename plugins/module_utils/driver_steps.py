@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
@@ -28,6 +29,9 @@ def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequen
     driver that has to go first) and ``unproven`` (why the modules that are there now would not load, or empty).
     Nothing resolved means that no driver is wished, and that everything goes.
     """
+    driver_edition.refuse(state)
+    if state.get("edition") == driver_edition.TEGRA:
+        return {"kind": "none", "install": [], "purge": [], "replaces": False, "unproven": ""}
     if not resolved:
         return _removal(state)
     _refuse_installer(state)

@@ -73,14 +73,26 @@ driver:
   type: dict
   contains:
     gpus:
-      description: GPUs by PCI address, each with C(pci_address), C(device_id) and the kernel C(driver) that is bound.
+      description: >-
+        GPUs by PCI address, each with C(pci_address), C(device_id), the kernel C(driver) that is bound, C(virtual)
+        (whether it is a vGPU; null where only root may know) and C(functions) (into how many virtual functions it is
+        cut).
       type: list
       elements: dict
     left_out:
       description: >-
-        GPUs that are none of this collection's, as C(gpus) and with C(why), such as those that C(vfio-pci) holds.
+        GPUs that are none of this collection's, with C(pci_address), C(device_id), C(driver) and C(why), such as those
+        that C(vfio-pci) holds, and virtual functions (SR-IOV).
       type: list
       elements: dict
+    edition:
+      description: >-
+        Which edition of NVIDIA's driver the machine needs, V(vgpu_guest), V(vgpu_host) or V(tegra); null for the
+        ordinary one, the only one that packages bring.
+      type: str
+    passed_over:
+      description: Why there is no driver to look after, as a sentence; empty where there is.
+      type: str
     unmatched:
       description: What of O(ignore) is no GPU of this host.
       type: list
@@ -89,7 +101,7 @@ driver:
       description: C(version) and C(uninstaller) of a driver that came from NVIDIA's installer (.run); null without one.
       type: dict
     nvswitches:
-      description: Number of NVSwitches.
+      description: Number of NVSwitches on the PCI bus, which those of HGX B200 and later are not.
       type: int
     kernel:
       description: >-
@@ -140,6 +152,7 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     apt_sources,
+    driver_edition,
     driver_gpus,
     driver_installed,
     driver_state,
@@ -159,8 +172,11 @@ def read(
     kernel = driver_state.kernel(tree, wanted_kernel)
     dkms, packages = driver_installed.dkms(run), driver_installed.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
+    devices = nvidia_devices.devices(tree, ignored)
+    found = {**devices, "edition": driver_edition.read(tree, devices["gpus"])}
     return {
-        **nvidia_devices.devices(tree, ignored),
+        **found,
+        "passed_over": driver_edition.passed_over(found),
         "kernel": kernel,
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
