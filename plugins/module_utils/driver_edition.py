@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
@@ -21,9 +22,6 @@ _TEGRA_RELEASE = "etc/nv_tegra_release"
 _COMPATIBLE = ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible")
 _TEGRA = re.compile(rb"(^|\0)nvidia,tegra\d")
 _MOST_BYTES = 4096
-
-# How many GPUs are named in one sentence.
-_MOST_NAMED = 4
 
 
 def read(tree: Tree, gpus: Sequence[Mapping[str, Any]]) -> str | None:
@@ -57,23 +55,13 @@ def refuse(state: Mapping[str, Any]) -> None:
     """Refuse, before anything is touched, to put the ordinary driver in the place of another edition."""
     edition = state.get("edition")
     if edition == VGPU_GUEST:
-        named = _named([gpu["pci_address"] for gpu in state["gpus"] if gpu["virtual"]])
-        problem = f"{named}, which NVIDIA's licensed guest driver drives and no package of an archive"
+        address = next(gpu["pci_address"] for gpu in state["gpus"] if gpu["virtual"])
+        problem = f"GPU {address} is a vGPU, which NVIDIA's licensed guest driver drives and no package of an archive"
         remedy = "install that driver as NVIDIA's vGPU guide says, and set this to unmanaged"
         raise WishError(VARIABLE, problem, remedy)
     if edition == VGPU_HOST:
         problem = "the driver of this host is NVIDIA's vGPU manager, which shares its GPUs out to virtual machines"
         raise WishError(VARIABLE, problem, "set this to unmanaged, or remove the vGPU manager first")
-
-
-def _named(addresses: Sequence[str]) -> str:
-    listed = _listed(addresses)
-    return f"GPU {listed} is a vGPU" if len(addresses) == 1 else f"GPUs {listed} are vGPUs"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
-    return ", ".join([*names[:_MOST_NAMED], *more])
 
 
 def passed_over(state: Mapping[str, Any]) -> str:
@@ -85,6 +73,6 @@ def passed_over(state: Mapping[str, Any]) -> str:
     if state["gpus"]:
         return ""
     if state["left_out"]:
-        others = _listed([f"{gpu['pci_address']} ({gpu['why']})" for gpu in state["left_out"]])
+        others = driver_gpus.listed(state["left_out"])
         return f"All NVIDIA GPUs of this host are left out, so that it needs no driver: {others}."
     return "No NVIDIA GPU is on the PCI bus of this host, so that it needs no driver."

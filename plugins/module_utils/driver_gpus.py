@@ -9,7 +9,7 @@ there are is known on the controller alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
@@ -45,6 +45,9 @@ LAST_BRANCHES = (
 )
 # ... and before Kepler, Fermi was the last to lose its driver (nvidia.com/en-us/drivers/unix/legacy-gpu).
 _BEFORE_KEPLER = (0x0001, 0x133F, 390)
+
+# How many GPUs that are left out are named in one sentence.
+_MOST_NAMED = 4
 
 _ADDRESS = re.compile(r"(?P<domain>[0-9a-f]{4,8}:)?(?P<place>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
 _IDS = re.compile(r"(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})", re.IGNORECASE)
@@ -120,7 +123,14 @@ def left_out(device: Device, ignored: Sequence[str], version: str | None = None)
 
     ``version`` is that of the driver that runs, whose branch may have left old GPUs behind; None leaves them ours.
     """
-    return _held(device) or _named(device, ignored) or _outdated(device, version)
+    return _held(device) or _outdated(device, version) or _named(device, ignored)
+
+
+def listed(left_out: Sequence[Mapping[str, Any]]) -> str:
+    """Name GPUs that are left out, each with the reason (``pci_address``, ``why``), the first few of many."""
+    named = [f"{gpu['pci_address']} ({gpu['why']})" for gpu in left_out[:_MOST_NAMED]]
+    more = len(left_out) - len(named)
+    return ", ".join([*named, f"{more} more"] if more else named)
 
 
 def _held(device: Device) -> str:
@@ -139,10 +149,6 @@ def _held(device: Device) -> str:
     return ""
 
 
-def _named(device: Device, ignored: Sequence[str]) -> str:
-    return f"{VARIABLE} names it" if set(names(device)) & set(ignored) else ""
-
-
 def _outdated(device: Device, version: str | None) -> str:
     """Return that the running driver is too new for a device, such as a card for the console, which has none then."""
     branch = (version or "").partition(".")[0]
@@ -155,3 +161,7 @@ def _outdated(device: Device, version: str | None) -> str:
 def _last_branch(device_id: int) -> int | None:
     rows = (*LAST_BRANCHES, _BEFORE_KEPLER)
     return next((last for low, high, last in rows if low <= device_id <= high), None)
+
+
+def _named(device: Device, ignored: Sequence[str]) -> str:
+    return f"{VARIABLE} names it" if set(names(device)) & set(ignored) else ""

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_devices import devices as devices
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 

@@ -8,10 +8,11 @@ what is the case and recommends, nobody acts on it here. The functions are pure;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
     gpu_memory_health,
     gpu_state,
     nvidia_cells,
@@ -143,13 +144,20 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
     if len(ours) != wanted:
-        detail = f"the driver knows {_counted(len(ours))}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
-        return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
+        return _miscounted(len(ours), wanted, reading.get("left_out", ()))
     return Finding("count", PASS, f"{_counted(wanted)}, as expected")
 
 
 def _counted(number: int) -> str:
     return f"{number} GPU{'' if number == 1 else 's'}"
+
+
+def _miscounted(known: int, wanted: int, left_out: Sequence[Mapping[str, Any]]) -> Finding:
+    detail = f"the driver knows {_counted(known)}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
+    # No boot brings back what somebody else has.
+    if known < wanted <= known + len(left_out):
+        return Finding("count", CRITICAL, f"{detail}; left out: {driver_gpus.listed(left_out)}")
+    return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
 
 
 def _throttle(gpu: Mapping[str, Any]) -> Finding:

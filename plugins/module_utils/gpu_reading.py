@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     gpu_state,
     kernel_log,
     nvidia_cells,
+    nvidia_devices,
     nvidia_query,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
@@ -47,9 +48,10 @@ ROWS = {
 
 def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: Sequence[str] = ()) -> dict[str, Any]:
     """Return the reading. ``saved_log`` is a file in place of this boot's log, ``ignored`` are GPUs to leave out."""
+    loaded = driver_state.loaded(tree)
     return {
-        **driver_state.devices(tree, ignored),
-        "loaded": driver_state.loaded(tree),
+        **nvidia_devices.devices(tree, ignored, loaded["version"]),
+        "loaded": loaded,
         "library_version": driver_state.library_version(tree),
         "smi": answers(ask),
         "log": kernel_log.read(run, saved_log),

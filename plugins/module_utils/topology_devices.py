@@ -65,14 +65,7 @@ def read_gpus(
 ) -> list[dict[str, Any]]:
     """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
     ours = [address for address, why in _reasons(tree, vendors, ignored).items() if not why]
-    return [
-        {**_gpu(tree, locality, index, address), **_shared_out(tree, address)} for index, address in enumerate(ours)
-    ]
-
-
-def _shared_out(tree: Tree, address: str) -> dict[str, str]:
-    why = nvidia_devices.shared_out(tree, address)
-    return {"why": why} if why else {}
+    return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
 
 
 def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[dict[str, str]]:
@@ -124,7 +117,7 @@ def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, 
         "compute_capability": None,
         "mig": {"mode": None, "instances": []},
         "driver_version": None,
-        "why": None,
+        "why": nvidia_devices.shared_out(tree, address),
         "device": driver_files.device(tree, address),
     }
 

@@ -61,15 +61,9 @@ GUEST_REMEDY = "install that driver as NVIDIA's vGPU guide says, and set this to
     [
         (
             "vgpu_guest",
-            [gpu(virtual=True), gpu(SECOND)],
+            [gpu(SECOND), gpu(virtual=True)],
             f"GPU {FIRST} is a vGPU, which NVIDIA's licensed guest driver drives and no package of an archive;"
             f" {GUEST_REMEDY}",
-        ),
-        (
-            "vgpu_guest",
-            [gpu(virtual=True), gpu(SECOND, virtual=True)],
-            f"GPUs {FIRST}, {SECOND} are vGPUs, which NVIDIA's licensed guest driver drives and no package of an"
-            f" archive; {GUEST_REMEDY}",
         ),
         (
             "vgpu_host",

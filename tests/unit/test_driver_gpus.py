@@ -12,7 +12,12 @@ import sys
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_gpus, nvidia_devices, nvidia_smi, topology
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
+    nvidia_devices,
+    topology,
+    topology_nvidia,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.modules import host_topology, nvidia_driver_state, nvidia_gpu_status
@@ -139,10 +144,10 @@ def test_a_gpu_that_is_left_out_and_driven_all_the_same_contradicts_nothing():
         {"vendor": "0x10de", "pci_address": FIRST, "uuid": None, "mig": {"mode": None}, "driver_version": None}
     ]
     answer = "".join(
-        f"{index}, GPU-{index}, 0000{address.upper()}, 143771, 9.0, Disabled, 580.95.05, NVIDIA H200\n"
+        f"{index}, GPU-{index}, 0000{address.upper()}, 143771, 9.0, Disabled, 580.95.05, 34, None, NVIDIA H200\n"
         for index, address in enumerate((FIRST, SECOND))
     )
-    nvidia_smi.enrich(found, lambda arguments: answer if arguments == nvidia_smi.QUERY else "", {SECOND})
+    topology_nvidia.enrich(found, lambda arguments: answer if "--query-gpu" in arguments[0] else "", {SECOND})
     assert found["problems"] == []
     assert found["gpus"][0]["index"] == 0
 

@@ -270,10 +270,18 @@ def test_gpus_of_virtual_machines_and_those_left_out_by_hand_are_not_missed(simu
     assert only(gpu_health.examine(reading, None), "count") == [Finding("count", "pass", "1 GPU, as expected")]
 
 
+def test_a_card_for_the_console_that_the_driver_no_longer_drives_is_not_missed(simulated):
+    tree = simulated("healthy")
+    place(tree, "0000:98:00.0", "0x128b")
+    quiet = lambda arguments: (0, "", "")  # noqa: E731
+    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet)
+    assert only(gpu_health.examine(reading, None), "count") == [Finding("count", "pass", "1 GPU, as expected")]
+
+
 def test_what_is_wrong_with_a_gpu_that_is_left_out_is_not_told(simulated):
     tree = simulated("ecc-errors")
     quiet = lambda arguments: (0, "", "")  # noqa: E731
-    addresses = [gpu["pci_address"] for gpu in gpu_reading.driver_state.devices(tree)["gpus"]]
+    addresses = [gpu["pci_address"] for gpu in gpu_reading.nvidia_devices.devices(tree)["gpus"]]
     reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet, ignored=addresses[:1])
     findings = gpu_health.examine(reading, None)
     assert addresses[0] not in {finding.gpu for finding in findings}

@@ -154,14 +154,25 @@ def count(bus, expected, *known, version="580.95.05"):
 @pytest.mark.parametrize("expected", [None, 1])
 def test_an_a40_with_four_functions_is_one_gpu_and_not_five(bus, expected):
     virtual_functions(bus, 4)
-    assert count(bus, expected, "0000:81:00.0") == ("pass", "1 GPUs, as expected", "")
+    assert count(bus, expected, "0000:81:00.0") == ("pass", "1 GPU, as expected", "")
 
 
 @pytest.mark.parametrize("expected", [None, 1])
 def test_a_gpu_of_a_virtual_machine_is_not_missed_where_a_number_is_expected(bus, expected):
     bus(FIRST, driver="nvidia")
     bus(SECOND, driver="nvgrace_gpu_vfio_pci")
-    assert count(bus, expected, FIRST) == ("pass", "1 GPUs, as expected", "")
+    assert count(bus, expected, FIRST) == ("pass", "1 GPU, as expected", "")
+
+
+def test_who_expects_the_gpu_of_a_virtual_machine_is_told_who_has_it_and_not_to_boot(bus):
+    bus(FIRST, driver="nvidia")
+    bus(SECOND, driver="vfio-pci")
+    assert count(bus, 2, FIRST) == (
+        "critical",
+        f"the driver knows 1 GPU, and 2 are expected; left out: {SECOND} (vfio-pci holds it for a virtual machine)",
+        "",
+    )
+    assert count(bus, 3, FIRST)[2] == "restart_host"
 
 
 class TestNvswitches:
