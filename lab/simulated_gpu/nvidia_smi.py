@@ -161,6 +161,8 @@ def _clocks(gpu: dict, fields: str) -> list[str]:
 
 
 def _set(host: dict, gpus: list[dict], option: str, value: str) -> list[str]:
+    if host.get("refuses") == option:
+        raise Refusal("Setting was not changed: Unknown Error", FAILED)
     for gpu in gpus:
         if option == "--power-limit":
             _set_power(gpu, float(value))

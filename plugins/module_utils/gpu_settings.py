@@ -211,7 +211,9 @@ def _clock(
     gpu: Mapping[str, Any], key: str, wish: Wish | None, known: Sequence[int], locked: Sequence[int] | None
 ) -> Change | None:
     lock, reset = CLOCKS[key]
-    before = f"locked to {locked[0]}-{locked[1]} MHz" if locked else "not locked"
+    before = (
+        f"locked to {locked[0]}-{locked[1]} MHz" if locked and any(locked) else "locked" if locked else "not locked"
+    )
     if wish is None:
         return _change(gpu, key, before, "not locked", reset) if locked else None
     if not known:

@@ -92,54 +92,23 @@ pending:
   elements: str
 """
 
-import json
-import os
 from functools import partial
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    folders,
     gpu_settings,
+    gpu_settings_memory,
     nvidia_cells,
     nvidia_query,
     nvidia_smi,
     process_facts,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_settings_memory import Memory
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # Under these names the clocks of `--query-supported-clocks` are asked.
 SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
-
-
-class Memory:
-    """What is remembered between runs: values from before, and the locked clocks, which no question tells."""
-
-    def __init__(self, path: str, boot_id: str, restored: bool) -> None:
-        self.path = Path(path)
-        self.boot_id = boot_id
-        try:
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            stored = {}
-        self.originals: dict[str, dict] = stored.get("originals", {})
-        kept = stored.get("boot_id") == boot_id or restored
-        self.locks: dict[str, dict] = stored.get("locks", {}) if kept else {}
-
-    def write(self) -> None:
-        """Write it all down in one piece; without anything to remember, no file is left."""
-        self.locks = {gpu: locks for gpu, locks in self.locks.items() if locks}
-        if not self.originals and not self.locks:
-            self.path.unlink(missing_ok=True)
-            return
-        folders.make(self.path.parent, 0o700)
-        staged = self.path.with_suffix(".new")
-        staged.write_text(
-            json.dumps({"boot_id": self.boot_id, "originals": self.originals, "locks": self.locks}), encoding="utf-8"
-        )
-        os.replace(staged, self.path)
 
 
 def supported_clocks(ask: nvidia_query.Ask, uuid: str) -> dict[str, list[int]]:
@@ -168,25 +137,26 @@ def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory
     return wanted, changes
 
 
-def carry_out(module: AnsibleModule, gpus: list[dict], wanted: dict, changes: list, memory: Memory) -> None:
-    """Run the commands, remembering what was there before each."""
+def carry_out(ask: nvidia_query.Ask, gpus: list[dict], wanted: dict, changes: list, memory: Memory) -> None:
+    """Run the commands, remembering what was there before each. Raises WishError where nvidia-smi refuses one."""
     by_uuid = {gpu["uuid"]: gpu for gpu in gpus}
     for change in changes:
         wish = wanted[change.gpu].get(change.key)
         if change.key in SUPPORTED:
-            memory.locks.setdefault(change.gpu, {}).pop(change.key, None)
-            if wish:
-                memory.locks[change.gpu][change.key] = wish.value
+            memory.lock(change.gpu, change.key, gpu_settings_memory.UNSURE)
         elif wish:
             memory.originals.setdefault(change.gpu, {}).setdefault(
                 change.key, original(by_uuid[change.gpu], change.key)
             )
-        memory.write()
-        status, out, err = module.run_command(change.command)
-        if status != 0:
+            memory.write()
+        try:
+            ask(tuple(change.command[1:]))
+        except nvidia_smi.NvidiaSmiError as error:
             path = wish.path if wish else gpu_settings.PATH
-            said = told(" ".join((out + err).split()), nvidia_smi.MOST_SAID)
-            raise WishError(path, f"nvidia-smi refused to set {change.key} to {change.after}", f"it said: {said}")
+            problem = f"{change.key} of {change.gpu} could not be set ({change.before} -> {change.after})"
+            raise WishError(path, problem, str(error)) from None
+        if change.key in SUPPORTED:
+            memory.lock(change.gpu, change.key, wish.value if wish else None)
     for uuid, values in list(memory.originals.items()):
         memory.originals[uuid] = {key: value for key, value in values.items() if key in wanted.get(uuid, {})}
         if not memory.originals[uuid]:
@@ -207,7 +177,7 @@ def run(module: AnsibleModule) -> dict:
     memory = Memory(options["record"], boot_id, restored=status == 0)
     wanted, changes = plan(ask, gpus, options["settings"], memory)
     if not module.check_mode and (changes or memory.originals or memory.locks):
-        carry_out(module, gpus, wanted, changes, memory)
+        carry_out(ask, gpus, wanted, changes, memory)
     return {
         "changed": bool(changes),
         "changes": [{key: value for key, value in each._asdict().items() if key != "command"} for each in changes],

@@ -77,8 +77,8 @@ findings:
   contains:
     check:
       description: >-
-        V(modules), V(versions), V(nvidia_smi), V(count), V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid)
-        (also errors that the driver logs without a number) or V(sxid).
+        V(modules), V(versions), V(nvidia_smi), V(count), V(state) (lost, or waiting for a reset), V(ecc_mode), V(ecc),
+        V(retired_memory), V(throttle), V(xid) (also errors that the driver logs without a number) or V(sxid).
       type: str
     status:
       description: V(pass), V(info), V(warning), V(unknown) or V(critical).
@@ -98,7 +98,10 @@ findings:
       description: The action as a sentence.
       type: str
 gpus:
-  description: What C(nvidia-smi) said of each GPU; null where it is not there or refused.
+  description:
+    - What C(nvidia-smi) said of each GPU; null where it is not there or refused.
+    - Where a value is null, C(absent) says why by its name. V(lacking) - this GPU has none, V(not_asked) - this branch
+      of the driver cannot tell, V(forbidden), V(failed), V(needs_reset) or V(lost).
   returned: always
   type: list
   elements: dict

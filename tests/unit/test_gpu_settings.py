@@ -128,8 +128,8 @@ REFUSALS = [
     (
         {"ecc": True},
         {"absent": {"temperature.gpu": "lost"}},
-        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) is lost; take the host out of rotation and boot it; call the"
-        " vendor when it returns",
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) is lost; take the host out of rotation and boot it; call"
+        " the vendor when it returns",
     ),
     (
         {"ecc": True},
@@ -318,3 +318,34 @@ class TestModule:
         assert result["failed"]
         assert "500 W is outside of what GPU 4 (Tesla T4) takes, 60 to 70 W" in result["msg"]
         assert run.machine()[0]["power.limit"] == 700
+
+    def test_a_lock_that_was_refused_is_set_by_the_next_run(self, run, tmp_path):
+        machine = json.loads((tmp_path / "state.json").read_text())
+        broken = {**machine, "refuses": "--lock-gpu-clocks"}
+        (tmp_path / "state.json").write_text(json.dumps(broken))
+        wish = {"gpus": [0], "graphics_clock_mhz": 1200}
+        refused = run(wish)
+        uuid = machine["gpus"][0]["uuid"]
+        assert refused["msg"] == (
+            f"nvidia_driver_gpu_settings[0].graphics_clock_mhz: graphics_clock_mhz of {uuid} could not be set (not"
+            " locked -> locked to 1200-1200 MHz); nvidia-smi --id failed with code 255: Setting was not changed: Unknown"
+            " Error"
+        )
+        (tmp_path / "state.json").write_text(json.dumps(machine))
+        assert [run(wish)["changed"], run(wish)["changed"]] == [True, False]
+        assert run.machine()[0]["locked.graphics"] == "1200,1200"
+
+    def test_a_lock_that_was_refused_is_let_go_where_it_is_no_longer_wished(self, run, tmp_path):
+        machine = json.loads((tmp_path / "state.json").read_text())
+        (tmp_path / "state.json").write_text(json.dumps({**machine, "refuses": "--lock-gpu-clocks"}))
+        run({"gpus": [0], "graphics_clock_mhz": 1200})
+        assert [change["after"] for change in run()["changes"]] == ["not locked"]
+        assert not run.record.exists()
+
+    @pytest.mark.parametrize("content", ["{", "[]", '{"locks": {"GPU-1": {"graphics_clock_mhz": [5]}}}', "\0", "1e999"])
+    def test_a_damaged_record_is_refused_in_one_sentence(self, run, content):
+        run.record.parent.mkdir()
+        run.record.write_text(content)
+        assert run({"gpus": [0], "power_limit_w": 500})["msg"] == (
+            f"{run.record}: is damaged; delete it, which forgets what the settings were before"
+        )
