@@ -328,8 +328,8 @@ class TestModule:
         uuid = machine["gpus"][0]["uuid"]
         assert refused["msg"] == (
             f"nvidia_driver_gpu_settings[0].graphics_clock_mhz: graphics_clock_mhz of {uuid} could not be set (not"
-            " locked -> locked to 1200-1200 MHz); nvidia-smi --id failed with code 255: Setting was not changed: Unknown"
-            " Error"
+            " locked -> locked to 1200-1200 MHz); nvidia-smi --id failed with code 255: Setting was not changed:"
+            " Unknown Error"
         )
         (tmp_path / "state.json").write_text(json.dumps(machine))
         assert [run(wish)["changed"], run(wish)["changed"]] == [True, False]
