@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_log, xid_lines, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_findings import (
@@ -33,15 +33,18 @@ SEVERITY_OF_ACTION = {
 MOST = 100
 
 
-def findings(log: Sequence[str] | None) -> list[Finding]:
-    """Return a finding for each kind of error in the log's lines; None or no line is a log that could not be read."""
+def findings(log: Sequence[str] | None, left_out: Collection[str] = ()) -> list[Finding]:
+    """Return a finding for each kind of error in the log's lines; None or no line is a log that could not be read.
+
+    :param left_out: PCI addresses of GPUs that are nobody's concern.
+    """
     if not log:
         detail = (
             "there is no kernel log to look for Xids in: neither journalctl nor dmesg has a line of it, or the file"
             " named in their place cannot be read"
         )
         return [Finding("xid", UNKNOWN, detail)]
-    found = [_finding(event) for event in xid_lines.events(log)]
+    found = [_finding(event) for event in xid_lines.events(log) if event.address not in left_out]
     return _shortened(found) if found else [Finding("xid", PASS, _nothing(log))]
 
 

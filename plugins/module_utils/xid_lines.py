@@ -42,6 +42,9 @@ _MISMATCH = "NVRM: API mismatch: the client"
 _LOADING = "NVRM: loading NVIDIA UNIX"
 
 _NVLINK_5 = range(144, 151)
+# NVIDIA's Fabric Manager guide, "Always Fatal NVSwitch SXid Errors": restart the host. For other fatal ones it has all
+# GPUs and switches that take part reset.
+_FATAL_TO_HOST = {12020, 22003, 22011, *range(23001, 23018)}
 # A driver that is loaded anew has no programs left, has given each GPU its firmware anew and has set bad pages aside.
 # What holds beyond that is in the GPU itself and asked there: the mark that it needs a reset (open-gpu-kernel-modules,
 # kern_gpu_gp100.c: _GPU_RESET_REQUIRED), rows that wait for one, counters. A lost GPU, cables and what NVIDIA leaves to
@@ -167,9 +170,13 @@ def _of_switch(line: str) -> Event | None:
     match = _SXID.search(line)
     if not match:
         return None
-    action = xids.RESET_GPU if match["severity"] == "Fatal" else xids.IGNORE
-    text = f"{match['severity'].lower()} error of an NVSwitch: {told(match['text'], 200)}"
-    return Event(int(match["code"]), "sxid", _address(match), text, action)
+    code, said = int(match["code"]), told(match["text"], 200)
+    if match["severity"] != "Fatal":
+        return Event(code, "sxid", _address(match), f"non-fatal error of an NVSwitch: {said}", xids.IGNORE)
+    if code in _FATAL_TO_HOST:
+        return Event(code, "sxid", _address(match), f"fatal error of an NVSwitch: {said}", xids.RESTART_HOST)
+    text = f"fatal error of an NVSwitch, with which all GPUs are to be reset: {said}"
+    return Event(code, "sxid", _address(match), text, xids.RESET_GPU)
 
 
 def _address(match: re.Match) -> str:

@@ -133,7 +133,8 @@ XIDS: dict[int, Meaning] = {
 RECOVERY_CHANGED = 154
 # Words of Xid 154 (open-gpu-kernel-modules, gpu.c: _gpuRecoveryActionName), of nvidia-smi's gpu_recovery_action and of
 # NVML's nvmlDeviceGpuRecoveryAction_t, without case, marks and the word "required". What each asks for is in NVIDIA's
-# "GPU Memory Error Management", "Error Recovery and Response Flags".
+# "GPU Memory Error Management", "Error Recovery and Response Flags". A reset of the bus (nvidia-smi -r bus) is not
+# possible on every platform, says nvidia-smi's manual; a boot always is one.
 RECOVERY = {
     "none": IGNORE,
     "drain p2p": DRAIN_P2P,

@@ -58,6 +58,12 @@ def test_xids_weigh_as_much_as_what_is_to_be_done_about_them():
     assert {finding.gpu for finding in findings} == {"0000:3b:00.0"}
 
 
+def test_what_is_wrong_with_a_gpu_that_is_left_out_is_not_told():
+    log = [BOOT, xid("79, lost"), xid("31, MMU Fault", "PCI:0000:5e:00")]
+    assert [finding.gpu for finding in xid_findings.findings(log, {"0000:3b:00.0"})] == ["0000:5e:00.0"]
+    assert xid_findings.findings(log[:2], {"0000:3b:00.0"})[0].status == "pass"
+
+
 def test_an_instance_of_mig_is_told_in_the_logs_words():
     (finding,) = xid_findings.findings([xid("94, Contained", "PCI:0000:3b:00 GPU-I:05 GPU-CI:01")] * 3)
     assert finding.gpu == "0000:3b:00.0"

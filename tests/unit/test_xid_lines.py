@@ -250,12 +250,32 @@ def test_errors_of_the_driver_that_have_no_code_are_told(line, address, action):
 
 
 @pytest.mark.parametrize(
+    ("line", "action"),
+    [
+        ("SXid (PCI:0000:00:00.0): 20034, Fatal, Link 30 LTSSM Fault Up", "reset_gpu"),
+        ("SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV error (First)", "ignore"),
+        # Fabric Manager's guide, "Always Fatal NVSwitch SXid Errors"
+        ("SXid (PCI:0000:c3:00.0): 12020, Fatal, Link 12 egress sequence ID error", "restart_host"),
+        ("SXid (PCI:0000:c3:00.0): 22003, Fatal, Minion Halt", "restart_host"),
+        ("SXid (PCI:0000:c3:00.0): 23017, Fatal, ingress credit parity error", "restart_host"),
+    ],
+)
+def test_an_error_of_an_nvswitch_weighs_what_its_line_says(line, action):
+    event = only(f"[131453.740743] nvidia-nvswitch3: {line}")
+    assert (event.kind, event.action) == ("sxid", action)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         LOADING,
         "NVRM: GPU at PCI:0000:3b:00: GPU-5b6b1f9e-0000-0000-0000-000000000000",
         "NVRM: GPU Board Serial Number: 1320000000000",
         "NVRM: A GPU crash dump has been created.",
+        # An H200 with driver 580.159.04, all well
+        "[    0.533753] nvidia-nvlink: Nvlink Core is being initialized, major device number 240",
+        "[    1.057423] NVRM: gpuClearFbhubPoisonIntrForBug2924523_GA100: FBHUB Interrupt detected. Clearing it.",
+        "[    3.477022] NVRM: Persistence mode is deprecated and will be removed in a future release.",
         "NVRM: The NVIDIA GPU 0000:03:00.0 (PCI ID: 10de:104a)",
         "NVRM: installed in this system is not supported by the NVIDIA 580.95.05 driver release.",
         "nvidia-nvswitch0: SXid (PCI:0000:a9:00.0): 20034, Severity 1 Engine instance 30 Sub-engine instance 00",
