@@ -8,7 +8,7 @@ https://docs.nvidia.com/deploy/nvidia-smi/ and https://docs.nvidia.com/datacente
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_state, nvidia_query, xids
@@ -20,6 +20,9 @@ FIELDS = ("memory.total", "compute_cap", "mig.mode.current", "driver_version", *
 LIST = ("-L",)
 # Known from branch 550 on; those before do without, and the CUDA version stays unknown.
 VERSION = ("--version",)
+
+# Questions that it does not take (2, 3, 4, 13), no driver (9), no library (12), a library of another version (18).
+_NOT_OF_GPUS = {2, 3, 4, 9, 12, 13, 18}
 
 # "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)", then below it, for each MIG instance,
 # "  MIG 3g.20gb     Device  0: (UUID: MIG-...)".
@@ -37,7 +40,7 @@ def enrich(topology: dict[str, Any], ask: Ask, left_out: Collection[str] = ()) -
 
     `ask` takes arguments and returns the text, as `nvidia_smi.run` does; `left_out` are addresses of GPUs that are none
     of ours. Where nvidia-smi fails, and where it and sysfs disagree, the topology's problems say so and the GPUs stay
-    as sysfs shows them; one that is lost or waits for a reset has no index, and ``why`` says so.
+    as sysfs shows them. One that cannot be used has no index, and ``why`` says what keeps it.
     """
     gpus = [gpu for gpu in topology["gpus"] if gpu["vendor"] == VENDOR]
     # Without such a GPU the program, where it is installed, would only complain that there is none.
@@ -56,7 +59,7 @@ def enrich(topology: dict[str, Any], ask: Ask, left_out: Collection[str] = ()) -
         topology["cuda_version"] = _cuda_version(ask)
     except NvidiaSmiError as error:
         problems.append(str(error))
-        _disown(gpus, gpu_state.addresses_in(str(error)))
+        _disown(gpus, error)
 
 
 def parse_list(text: str) -> dict[str, list[dict[str, Any]]]:
@@ -141,13 +144,15 @@ def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _disown(gpus: Iterable[dict[str, Any]], silent: Collection[str]) -> None:
-    """Take the numbers from all GPUs where nvidia-smi ended over one of them: nobody knows how it counts the others."""
-    if any(gpu["pci_address"] in silent and gpu["uuid"] is None for gpu in gpus):
-        for gpu in gpus:
-            why = (
-                "does not answer"
-                if gpu["pci_address"] in silent
-                else "was not asked, since another one does not answer"
-            )
-            gpu.update(index=None, why=why)
+def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
+    """Take the numbers from GPUs of which nvidia-smi said nothing.
+
+    Where it ends over one of them, nobody knows how it counts the others; where it hangs, none can be used. A driver
+    that is not in force yet says nothing of GPUs, and a plan can be made for them as they are on the bus.
+    """
+    if error.code in _NOT_OF_GPUS or any(gpu["uuid"] for gpu in gpus):
+        return
+    silent = gpu_state.addresses_in(str(error)) & {gpu["pci_address"] for gpu in gpus}
+    for gpu in gpus:
+        why = "does not answer" if gpu["pci_address"] in silent else "was not asked, since another one does not answer"
+        gpu.update(index=None, why=why if silent else "nvidia-smi does not answer")

@@ -117,9 +117,15 @@ class TestEnrich:
 
     def test_its_failure_is_a_problem_and_sysfs_remains(self):
         found = host("0000:3b:00.0")
-        topology_nvidia.enrich(found, answering(query=nvidia_smi.NvidiaSmiError("nvidia-smi failed: no driver")))
+        topology_nvidia.enrich(found, answering(query=nvidia_smi.NvidiaSmiError("nvidia-smi failed: no driver", 9)))
         assert found.pop("problems") == ["nvidia-smi failed: no driver"]
         assert found["gpus"] == host("0000:3b:00.0")["gpus"]
+
+    @pytest.mark.parametrize("code", [6, 15, 255])
+    def test_gpus_that_the_driver_does_not_find_are_not_offered(self, code):
+        found = host("0000:3b:00.0")
+        topology_nvidia.enrich(found, answering(query=nvidia_smi.NvidiaSmiError("nvidia-smi failed", code)))
+        assert found["gpus"][0]["index"] is None
 
     def test_a_late_failure_keeps_what_was_answered_before(self):
         found = host("0000:3b:00.0")
@@ -147,6 +153,7 @@ class TestEnrich:
         found = host("0000:3b:00.0")
         topology_nvidia.enrich(found, ask)
         assert (len(asked), found["problems"]) == (1, ["nvidia-smi --query-gpu did not answer within 30 seconds"])
+        assert [(gpu["index"], gpu["why"]) for gpu in found["gpus"]] == [(None, "nvidia-smi does not answer")]
 
     def test_a_gpu_that_only_sysfs_shows_loses_its_number(self):
         found = host("0000:01:00.0", "0000:3b:00.0")
