@@ -57,6 +57,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     :param expected: how many GPUs there should be; None for as many as are on the bus.
     """
     answer = reading["smi"]
+    left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
     findings = [_loaded(reading), _versions(reading)]
     if answer["error"]:
         findings.append(_refusal(answer))
@@ -64,10 +65,9 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
         findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be asked"))
     else:
         findings += [*_remarks(answer), _count(reading, expected)]
-        left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
             findings += _gpu(gpu)
-    return [*findings, *xid_findings.findings(reading["log"])]
+    return [*findings, *xid_findings.findings(reading["log"], left_out)]
 
 
 def _refusal(answer: Mapping[str, Any]) -> Finding:

@@ -23,6 +23,7 @@ from conftest import REPOSITORY
 from machines import topology
 
 RECORDED = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+COLUMNS = RECORDED["columns"].split()
 MACHINES = {machine["name"]: machine for machine in RECORDED["machines"]}
 QUIET_LOG = ["Linux version 6.1.0", "NVRM: loading NVIDIA UNIX x86_64 Kernel Module"]
 
@@ -38,7 +39,7 @@ def simulated(name: str = "nvidia_smi") -> ModuleType:
 def gpu(name: str, index: int = 0, /, **cells: Any) -> dict[str, Any]:
     """A recorded GPU as the simulated machine keeps one, with some cells changed."""
     machine = MACHINES[name]
-    row = {field: "[N/A]" if cell is None else cell for field, cell in zip(RECORDED["columns"], machine["gpu"])}
+    row = {field: "[N/A]" if cell is None else cell for field, cell in zip(COLUMNS, machine["gpu"])}
     others = {} if index == 0 else {"index": str(index), "address": f"0000:{0x80 + index:02x}:00.0"}
     uuid = f"GPU-00000000-0000-0000-0000-{index:012d}"
     return {**row, "uuid": uuid, "mig": machine.get("mig", []), **others, **cells}

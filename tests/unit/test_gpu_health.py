@@ -280,9 +280,10 @@ def test_a_card_for_the_console_that_the_driver_no_longer_drives_is_not_missed(s
 
 def test_what_is_wrong_with_a_gpu_that_is_left_out_is_not_told(simulated):
     tree = simulated("ecc-errors")
-    quiet = lambda arguments: (0, "", "")  # noqa: E731
     addresses = [gpu["pci_address"] for gpu in gpu_reading.nvidia_devices.devices(tree)["gpus"]]
-    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), quiet, ignored=addresses[:1])
+    lost = f"NVRM: Xid (PCI:{addresses[0][:-2]}): 79, GPU has fallen off the bus."
+    noisy = lambda arguments: (0, f"Linux version 6.1.0\n{lost}", "")  # noqa: E731
+    reading = gpu_reading.read(tree, partial(nvidia_smi.run, timeout=30), noisy, ignored=addresses[:1])
     findings = gpu_health.examine(reading, None)
     assert addresses[0] not in {finding.gpu for finding in findings}
     assert only(findings, "count")[0].status == "pass"

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_findings, nvidia_cells, nvidia_query
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_gpus import MACHINES, RECORDED, asking, facts, findings, gpu, host, recorded, simulated
+from recorded_gpus import COLUMNS, MACHINES, asking, facts, findings, gpu, host, recorded, simulated
 
 HEALTHY = "H100, idle"
 DRIVER = "590.48.01"
@@ -23,7 +23,7 @@ def pair(**cells):
 
 
 def all_cells(cell, stays=STAYS):
-    return {field: cell for field in RECORDED["columns"] if field not in stays}
+    return {field: cell for field in COLUMNS if field not in stays}
 
 
 def verdict(machine, expected=None):
@@ -45,7 +45,7 @@ class TestRecordings:
             assert [words in finding.detail for finding in found if finding.check == check] == [True]
 
     def test_each_is_known_with_its_facts_and_no_problem(self, name):
-        cells = dict(zip(RECORDED["columns"], MACHINES[name]["gpu"]))
+        cells = dict(zip(COLUMNS, MACHINES[name]["gpu"]))
         found = facts(recorded(name))
         (one,) = found["gpus"]
         assert found["problems"] == []
@@ -141,7 +141,7 @@ class TestSixAnswers:
         assert worst(pair(**{"remapped_rows.failure": cell}))[0].check == "retired_memory"
 
     def test_a_gpu_of_today_without_rows_to_tell_is_unknown_unless_it_is_cut_or_virtual(self):
-        rows = {field: "[N/A]" for field in RECORDED["columns"] if field.startswith("remapped_rows.")}
+        rows = {field: "[N/A]" for field in COLUMNS if field.startswith("remapped_rows.")}
         assert verdict(pair(**rows)) == "unknown"
         assert verdict(pair(**rows, **{"mig.mode.current": "Enabled", "mig": ["1g.10gb"]})) == "info"
         assert verdict(pair(**rows, name="NVIDIA H100-20C")) == "info"
@@ -314,7 +314,7 @@ CELLS = st.one_of(
     st.sampled_from(
         ["390.157", "418.43", "450.80.02", "470.256.02", "510.47.03", "535.261.03", "580.95.05", "610.57.04"]
     ),
-    st.lists(st.dictionaries(st.sampled_from([*RECORDED["columns"][2:], "uuid", "pci.bus_id"]), CELLS), max_size=3),
+    st.lists(st.dictionaries(st.sampled_from([*COLUMNS[2:], "uuid", "pci.bus_id"]), CELLS), max_size=3),
 )
 def test_whatever_a_branch_answers_is_read_and_judged(driver, changes):
     machine = host(driver, *(gpu(HEALTHY, index, **cells) for index, cells in enumerate(changes)))
