@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition, nvidia_devices
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
@@ -172,7 +172,7 @@ def reboot_reasons(state: Mapping[str, Any], pending: Sequence[str] = ()) -> lis
     kernel, loaded, library = state["kernel"], state["loaded"], state["library_version"]
     if kernel["running"] != kernel["wanted"]:
         reasons.append(f"the driver is built for kernel {kernel['wanted']}, and {kernel['running']} runs")
-    elif loaded["nouveau"]:
+    elif nvidia_devices.nouveau_holds(state):
         reasons.append("nouveau holds the GPUs and could not be unloaded")
     elif loaded["version"] is None:
         reasons.append("the driver's modules could not be loaded")

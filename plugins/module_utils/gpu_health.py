@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     gpu_memory_health,
     gpu_state,
     nvidia_cells,
+    nvidia_devices,
     xid_findings,
     xids,
 )
@@ -114,7 +115,7 @@ def _state(gpu: Mapping[str, Any]) -> Finding:
 
 def _loaded(reading: Mapping[str, Any]) -> Finding:
     loaded = reading["loaded"]
-    if loaded["nouveau"]:
+    if nvidia_devices.nouveau_holds(reading):
         return Finding("modules", CRITICAL, "nouveau holds the GPUs", action=xids.RESTART_HOST)
     if loaded["version"] is None:
         return Finding("modules", CRITICAL, "the module nvidia is not loaded", action=xids.RESTART_HOST)

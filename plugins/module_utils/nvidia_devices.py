@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition, driver_gpus
@@ -74,6 +74,19 @@ def _identity(device: Device) -> dict[str, Any]:
 def _gpu(tree: Tree, device: Device) -> dict[str, Any]:
     virtual = is_vgpu(tree.data(f"{PCI}/{device.address}/config", _CONFIG_BYTES))
     return {**_identity(device), "virtual": virtual, "functions": functions(tree, device.address)}
+
+
+def nouveau_holds(state: Mapping[str, Any]) -> bool:
+    """Whether nouveau has a GPU that NVIDIA's driver is for, from ``gpus`` as `devices` returns them and ``loaded``.
+
+    Where that driver runs, a card for the console that it has left behind may keep nouveau.
+    """
+    loaded = state["loaded"]
+    if not loaded["nouveau"] or loaded["version"] is None:
+        return loaded["nouveau"]
+    held = [gpu for gpu in state.get("gpus", ()) if gpu["driver"] == "nouveau"]
+    devices = [Device(gpu["pci_address"], VENDOR, gpu["device_id"], gpu["driver"]) for gpu in held]
+    return any(not driver_gpus.left_out(device, (), loaded["version"]) for device in devices)
 
 
 def functions(tree: Tree, address: str) -> int:

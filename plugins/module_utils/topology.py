@@ -64,7 +64,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] 
     cgroups = read_cgroups(tree)
     allowed = read_allowed(tree, cgroups)
     cpus = read_cpus(tree, allowed.cpus)
-    numa = read_numa(tree, cpus, len(topology_devices.gpu_addresses(tree, gpu_pci_vendors)))
+    numa = read_numa(tree, cpus, topology_devices.physical_gpus(tree, gpu_pci_vendors))
     nodes = _nodes(tree, numa, cpus, allowed)
     locality = topology_devices.Locality(
         nodes={node["id"]: node["cpus"] for node in nodes}, usable=sorted(cpus.usable), problems=[]

@@ -89,6 +89,11 @@ def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
     return [address for address in _pci_devices(tree) if _is_gpu(tree, address, wanted)]
 
 
+def physical_gpus(tree: Tree, vendors: Collection[str]) -> int:
+    """How many GPUs of these vendors there are, whoever has them; virtual functions have no memory of their own."""
+    return sum(driver_gpus.read(tree, address).physical is None for address in gpu_addresses(tree, vendors))
+
+
 def read_nics(tree: Tree, locality: Locality) -> list[dict[str, Any]]:
     """The network interfaces that are a piece of hardware, by name."""
     return [_nic(tree, locality, name) for name in tree.names(NET) if _is_physical(tree, name)]

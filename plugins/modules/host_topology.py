@@ -32,7 +32,8 @@ options:
   gpu_ignore:
     description:
       - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)). Those
-        that C(vfio-pci) holds for virtual machines are left out anyway.
+        that C(vfio-pci) or another such driver holds, virtual functions (SR-IOV), and those that the running driver no
+        longer drives are left out anyway.
     type: list
     elements: raw
     default: []
@@ -203,7 +204,7 @@ topology:
           type: str
           sample: /dev/nvidia0
     gpus_left_out:
-      description: GPUs that are none of ours, which a virtual machine has or O(gpu_ignore) names.
+      description: GPUs that are none of ours, such as those that a virtual machine has or O(gpu_ignore) names.
       type: list
       elements: dict
       contains:

@@ -37,7 +37,8 @@ options:
   ignore:
     description:
       - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by the ids of vendor and device (V(10de:128b)). What
-        is no GPU of the host is warned about.
+        is no GPU of the host is warned about. Those that C(vfio-pci) or another such driver holds, and virtual
+        functions (SR-IOV), are left out anyway.
     type: list
     elements: raw
     default: []

@@ -29,7 +29,8 @@ options:
   ignore:
     description:
       - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)). Those
-        that C(vfio-pci) holds are not missed anyway.
+        that C(vfio-pci) or another such driver holds, virtual functions (SR-IOV), and those that the running driver no
+        longer drives are not missed anyway.
     type: list
     elements: raw
     default: []

@@ -145,7 +145,7 @@ def count(bus, expected, *known, version="580.95.05"):
         "loaded": loaded,
         "library_version": version,
         "smi": smi(*known),
-        "log": "",
+        "log": [],
     }
     (finding,) = [each for each in gpu_health.examine(reading, expected) if each.check == "count"]
     return finding.status, finding.detail, finding.action
@@ -232,6 +232,21 @@ class TestConsoles:
         if version:
             write(bus.root, "sys/module/nvidia/version", version)
         assert seen(bus, version=version) == ([FIRST], {})
+
+    @pytest.mark.parametrize(
+        ("version", "card", "gpu", "holds"),
+        [
+            (None, "nouveau", "nouveau", True),  # no driver yet: both are nouveau's
+            ("580.95.05", "nouveau", "nvidia", False),
+            ("580.95.05", "nouveau", "nouveau", True),
+            ("470.256.02", "nouveau", "nvidia", True),  # which drives the card too
+        ],
+    )
+    def test_nouveau_may_keep_the_card_and_no_gpu(self, bus, version, card, gpu, holds):
+        bus("0000:03:00.0", GT_710, "0x030000", card)
+        bus(FIRST, T4, driver=gpu)
+        state = {**nvidia_devices.devices(tree(bus)), "loaded": {"nouveau": True, "version": version}}
+        assert nvidia_devices.nouveau_holds(state) is holds
 
     def test_pascal_ends_with_580(self, bus):
         bus(FIRST, "0x1b38")

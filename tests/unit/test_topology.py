@@ -180,6 +180,14 @@ def test_memory_that_the_driver_calls_a_gpus_is_not_the_hosts(tmp_path):
     assert found["nodes"][0]["distances"] == [10, 40]
 
 
+def test_a_gpus_virtual_functions_have_no_memory_that_could_be_a_node(tmp_path):
+    coherent(tmp_path, gpus=2)
+    link(tmp_path, "sys/devices/pci0000:00/0000:11:00.0/physfn", "../0000:10:00.0")
+    write(tmp_path, "proc/driver/nvidia/gpus/0000:10:00.0/numa_status", "Node:      7\nStatus:    online")
+    found = read(tmp_path)
+    assert (host_nodes(found)[2], found["problems"]) == (8192, [])
+
+
 def test_memory_that_the_firmware_calls_a_gpus_is_not_the_hosts(tmp_path):
     coherent(tmp_path, "ppc64le")
     folder = tmp_path / "proc/device-tree/memory@4000000000"
