@@ -59,13 +59,14 @@ class Wish(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A setting that is not as wished: what it is, what it becomes, and how."""
+    """A setting that is not as wished: what it is, what it becomes, and how; ``undo`` brings back what it was."""
 
     gpu: str
     key: str
     before: str
     after: str
     command: list[str]
+    undo: list[str]
 
 
 def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Wish]]:
@@ -175,7 +176,8 @@ def changes(
 
     :param gpu: the answers to ``FIELDS``.
     :param clocks: all clocks in MHz that the GPU has, by the keys of ``CLOCKS``.
-    :param locks: the clocks that are locked now, as far as they were locked by this collection: no question tells.
+    :param locks: the clocks that are locked now, as far as they were locked by this collection: no question tells. Two
+        zeros stand for a lock that a run has begun and not ended.
     :param originals: values from before this collection's first change: what is no longer wished goes back to them.
     :raises WishError: a value is not among those that the GPU takes.
     """
@@ -204,29 +206,34 @@ def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) ->
     target = float(wish.value) if wish else original
     if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths of what may be rounded
         return None
-    return _change(gpu, "power_limit_w", f"{now:g} W", f"{target:g} W", "--power-limit", f"{target:g}")
+    return _change(
+        gpu, "power_limit_w", f"{now:g} W", f"{target:g} W", f"--power-limit={target:g}", f"--power-limit={now:g}"
+    )
 
 
 def _clock(
     gpu: Mapping[str, Any], key: str, wish: Wish | None, known: Sequence[int], locked: Sequence[int] | None
 ) -> Change | None:
     lock, reset = CLOCKS[key]
-    before = (
-        f"locked to {locked[0]}-{locked[1]} MHz" if locked and any(locked) else "locked" if locked else "not locked"
-    )
+    undo = f"{lock}={locked[0]},{locked[1]}" if locked and any(locked) else reset
+    before = _lock_in_words(locked)
     if wish is None:
-        return _change(gpu, key, before, "not locked", reset) if locked else None
+        return _change(gpu, key, before, "not locked", reset, undo) if locked else None
     if not known:
         raise _lacking(gpu, wish, f"{key.split('_')[0]} clock")
     if wish.value[0] < min(known) or wish.value[1] > max(known):
-        told = f"{wish.value[0]}-{wish.value[1]} MHz"
-        problem = f"{told} is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
+        problem = f"{wish.value[0]}-{wish.value[1]} MHz is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
         raise WishError(wish.path, problem, "give clocks within")
     if locked and list(locked) == wish.value:
         return None
-    return _change(
-        gpu, key, before, f"locked to {wish.value[0]}-{wish.value[1]} MHz", lock, f"{wish.value[0]},{wish.value[1]}"
-    )
+    low, high = wish.value
+    return _change(gpu, key, before, f"locked to {low}-{high} MHz", f"{lock}={low},{high}", undo)
+
+
+def _lock_in_words(locked: Sequence[int] | None) -> str:
+    if not locked:
+        return "not locked"
+    return f"locked to {locked[0]}-{locked[1]} MHz" if any(locked) else "locked by a run that ended there"
 
 
 def _ecc(gpu: Mapping[str, Any], wish: Wish | None, original: bool | None) -> Change | None:
@@ -236,7 +243,8 @@ def _ecc(gpu: Mapping[str, Any], wish: Wish | None, original: bool | None) -> Ch
     target = wish.value if wish else original
     if target is None or pending is None or (pending == "Enabled") == target:
         return None
-    return _change(gpu, "ecc", pending.lower(), "enabled" if target else "disabled", "--ecc-config", str(int(target)))
+    after, option = "enabled" if target else "disabled", "--ecc-config"
+    return _change(gpu, "ecc", pending.lower(), after, f"{option}={int(target)}", f"{option}={int(not target)}")
 
 
 def _mode(gpu: Mapping[str, Any], wish: Wish | None, original: str | None) -> Change | None:
@@ -246,12 +254,13 @@ def _mode(gpu: Mapping[str, Any], wish: Wish | None, original: str | None) -> Ch
     target = wish.value if wish else original
     if target is None or now == target:
         return None
-    return _change(gpu, "compute_mode", now, target, "--compute-mode", MODES[target])
+    option = "--compute-mode"
+    return _change(gpu, "compute_mode", now, target, f"{option}={MODES[target]}", f"{option}={now.upper()}")
 
 
-def _change(gpu: Mapping[str, Any], key: str, before: str, after: str, option: str, value: str | None = None) -> Change:
-    argument = option if value is None else f"{option}={value}"
-    return Change(str(gpu["uuid"]), key, before, after, ["nvidia-smi", f"--id={gpu['uuid']}", argument])
+def _change(gpu: Mapping[str, Any], key: str, before: str, after: str, argument: str, undo: str) -> Change:
+    program = ["nvidia-smi", f"--id={gpu['uuid']}"]
+    return Change(str(gpu["uuid"]), key, before, after, [*program, argument], [*program, undo])
 
 
 def boot_commands(wanted: Mapping[str, Mapping[str, Wish]]) -> list[list[str]]:

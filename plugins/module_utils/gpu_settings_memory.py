@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,15 @@ class Memory:
             self.locks.get(gpu, {}).pop(key, None)
         else:
             self.locks.setdefault(gpu, {})[key] = list(clocks)
+        self.write()
+
+    def keep(self, wanted: Mapping[str, Collection[str]]) -> None:
+        """Forget the values from before of settings (by GPU) that nobody wishes any more."""
+        kept = {
+            gpu: {key: value for key, value in values.items() if key in wanted.get(gpu, ())}
+            for gpu, values in self.originals.items()
+        }
+        self.originals = {gpu: values for gpu, values in kept.items() if values}
         self.write()
 
     def write(self) -> None:

@@ -138,30 +138,44 @@ def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory
 
 
 def carry_out(ask: nvidia_query.Ask, gpus: list[dict], wanted: dict, changes: list, memory: Memory) -> None:
-    """Run the commands, remembering what was there before each. Raises WishError where nvidia-smi refuses one."""
+    """Run the commands, remembering what was there before each; where one is refused, take back those before it."""
     by_uuid = {gpu["uuid"]: gpu for gpu in gpus}
+    made: list = []
     for change in changes:
         wish = wanted[change.gpu].get(change.key)
+        locked = memory.locks.get(change.gpu, {}).get(change.key)
         if change.key in SUPPORTED:
             memory.lock(change.gpu, change.key, gpu_settings_memory.UNSURE)
         elif wish:
-            memory.originals.setdefault(change.gpu, {}).setdefault(
-                change.key, original(by_uuid[change.gpu], change.key)
-            )
+            before = original(by_uuid[change.gpu], change.key)
+            memory.originals.setdefault(change.gpu, {}).setdefault(change.key, before)
             memory.write()
         try:
             ask(tuple(change.command[1:]))
         except nvidia_smi.NvidiaSmiError as error:
             path = wish.path if wish else gpu_settings.PATH
             problem = f"{change.key} of {change.gpu} could not be set ({change.before} -> {change.after})"
-            raise WishError(path, problem, str(error)) from None
+            raise WishError(path, problem, f"{error}{take_back(ask, made, memory)}") from None
         if change.key in SUPPORTED:
             memory.lock(change.gpu, change.key, wish.value if wish else None)
-    for uuid, values in list(memory.originals.items()):
-        memory.originals[uuid] = {key: value for key, value in values.items() if key in wanted.get(uuid, {})}
-        if not memory.originals[uuid]:
-            del memory.originals[uuid]
-    memory.write()
+        made.append((change, locked))
+    memory.keep(wanted)
+
+
+def take_back(ask: nvidia_query.Ask, made: list, memory: Memory) -> str:
+    """Undo changes, the last one first, each with the lock that its clock had; return what became of them."""
+    left = []
+    for change, locked in reversed(made):
+        try:
+            ask(tuple(change.undo[1:]))
+        except nvidia_smi.NvidiaSmiError:
+            left.append(f"{change.key} of {change.gpu} ({change.after})")
+            continue
+        if change.key in SUPPORTED:
+            memory.lock(change.gpu, change.key, locked)
+    if left:
+        return f"; what was set before it is back, but for {', '.join(left)}"
+    return "; what was set before it is back" if made else ""
 
 
 def run(module: AnsibleModule) -> dict:

@@ -42,19 +42,44 @@ def changes(wish, one=None, locks=None, originals=None, clocks=CLOCKS):
 
 
 @pytest.mark.parametrize(
-    ("wish", "argument", "before", "after"),
+    ("wish", "argument", "undo", "before", "after"),
     [
-        ({"power_limit_w": 500}, "--power-limit=500", "700 W", "500 W"),
-        ({"graphics_clock_mhz": 1965}, "--lock-gpu-clocks=1965,1965", "not locked", "locked to 1965-1965 MHz"),
-        ({"graphics_clock_mhz": [345, 1980]}, "--lock-gpu-clocks=345,1980", "not locked", "locked to 345-1980 MHz"),
-        ({"memory_clock_mhz": 3201}, "--lock-memory-clocks=3201,3201", "not locked", "locked to 3201-3201 MHz"),
-        ({"ecc": False}, "--ecc-config=0", "enabled", "disabled"),
-        ({"compute_mode": "exclusive_process"}, "--compute-mode=EXCLUSIVE_PROCESS", "default", "exclusive_process"),
+        ({"power_limit_w": 500}, "--power-limit=500", "--power-limit=700", "700 W", "500 W"),
+        (
+            {"graphics_clock_mhz": 1965},
+            "--lock-gpu-clocks=1965,1965",
+            "--reset-gpu-clocks",
+            "not locked",
+            "locked to 1965-1965 MHz",
+        ),
+        (
+            {"graphics_clock_mhz": [345, 1980]},
+            "--lock-gpu-clocks=345,1980",
+            "--reset-gpu-clocks",
+            "not locked",
+            "locked to 345-1980 MHz",
+        ),
+        (
+            {"memory_clock_mhz": 3201},
+            "--lock-memory-clocks=3201,3201",
+            "--reset-memory-clocks",
+            "not locked",
+            "locked to 3201-3201 MHz",
+        ),
+        ({"ecc": False}, "--ecc-config=0", "--ecc-config=1", "enabled", "disabled"),
+        (
+            {"compute_mode": "exclusive_process"},
+            "--compute-mode=EXCLUSIVE_PROCESS",
+            "--compute-mode=DEFAULT",
+            "default",
+            "exclusive_process",
+        ),
     ],
 )
-def test_what_differs_is_set(wish, argument, before, after):
+def test_what_differs_is_set(wish, argument, undo, before, after):
     (change,) = changes(wish)
     assert change.command == ["nvidia-smi", "--id=GPU-0", argument]
+    assert change.undo == ["nvidia-smi", "--id=GPU-0", undo]
     assert (change.before, change.after) == (before, after)
 
 
@@ -334,6 +359,19 @@ class TestModule:
         (tmp_path / "state.json").write_text(json.dumps(machine))
         assert [run(wish)["changed"], run(wish)["changed"]] == [True, False]
         assert run.machine()[0]["locked.graphics"] == "1200,1200"
+
+    def test_what_was_set_before_a_refusal_is_taken_back(self, run, tmp_path):
+        run({"gpus": [0], "graphics_clock_mhz": 900})
+        before = run.machine()
+        machine = json.loads((tmp_path / "state.json").read_text())
+        (tmp_path / "state.json").write_text(json.dumps({**machine, "refuses": "--compute-mode"}))
+        wish = {"gpus": [0], "power_limit_w": 500, "graphics_clock_mhz": 1200, "ecc": False}
+        refused = run(wish, {"gpus": [0], "compute_mode": "prohibited"})
+        assert refused["msg"].endswith("Setting was not changed: Unknown Error; what was set before it is back")
+        assert run.machine() == before
+        assert json.loads(run.record.read_text())["locks"] == {
+            machine["gpus"][0]["uuid"]: {"graphics_clock_mhz": [900, 900]}
+        }
 
     def test_a_lock_that_was_refused_is_let_go_where_it_is_no_longer_wished(self, run, tmp_path):
         machine = json.loads((tmp_path / "state.json").read_text())
