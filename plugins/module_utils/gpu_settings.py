@@ -222,7 +222,8 @@ def _clock(
     if not known:
         raise _lacking(gpu, wish, f"{key.split('_')[0]} clock")
     if wish.value[0] < min(known) or wish.value[1] > max(known):
-        problem = f"{wish.value[0]}-{wish.value[1]} MHz is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
+        asked = f"{wish.value[0]}-{wish.value[1]} MHz"
+        problem = f"{asked} is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
         raise WishError(wish.path, problem, "give clocks within")
     if locked and list(locked) == wish.value:
         return None
