@@ -129,16 +129,24 @@ def test_the_module_returns_both(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("state", "passed_over", "wanted"),
+    ("state", "edition", "wanted", "unwanted"),
     [
-        ("present", "", True),
-        ("present", "This host is a Tegra", False),
-        ("unmanaged", "", False),
-        ("absent", "", False),
+        ("present", None, True, False),
+        ("present", "vgpu_guest", True, False),  # and then refused
+        ("present", "tegra", False, False),
+        ("absent", None, False, True),
+        ("absent", "tegra", False, False),
+        ("unmanaged", None, False, False),
+        ("unmanaged", "vgpu_host", False, False),
     ],
 )
-def test_the_role_brings_a_driver_where_nothing_speaks_against_it(state, passed_over, wanted):
+def test_the_role_brings_or_removes_a_driver_where_nothing_speaks_against_it(state, edition, wanted, unwanted):
     variables = yaml.safe_load((REPOSITORY / "roles/nvidia_driver/vars/main.yml").read_text(encoding="utf-8"))
-    host = {"driver": {"passed_over": passed_over, "gpus": [gpu()]}}
-    rule = jinja2.Environment(autoescape=True).from_string(variables["__nvidia_driver_wanted"])
-    assert rule.render(nvidia_driver_state=state, __nvidia_driver_before=host) == str(wanted)
+    found = {"edition": edition, "gpus": [gpu()], "left_out": []}
+    names = {
+        "nvidia_driver_state": state,
+        "__nvidia_driver_before": {"driver": {**found, "passed_over": driver_edition.passed_over(found)}},
+    }
+    rules = [variables[f"__nvidia_driver_{name}"] for name in ("wanted", "unwanted")]
+    environment = jinja2.Environment(autoescape=True)
+    assert [environment.from_string(rule).render(names) for rule in rules] == [str(wanted), str(unwanted)]
