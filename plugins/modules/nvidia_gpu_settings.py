@@ -43,6 +43,13 @@ options:
         description: Whether processes may share the GPU.
         type: str
         choices: [default, exclusive_process, prohibited]
+  ignore:
+    description:
+      - GPUs that get none of them, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)), also where
+        an entry speaks of V(all).
+    type: list
+    elements: raw
+    default: []
   record:
     description: Where earlier values and locked clocks are remembered.
     type: path
@@ -51,6 +58,10 @@ options:
     description: The unit that runs RV(boot_commands). After a boot, clocks count as locked once it has run.
     type: str
     default: tfserving-fleet-gpu.service
+  sysroot:
+    description: Root of the machine whose PCI bus is read. C(nvidia-smi) is asked of this host all the same.
+    type: path
+    default: /
   timeout:
     description: Seconds to wait for each answer of C(nvidia-smi).
     type: int
@@ -96,9 +107,11 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    driver_gpus,
     gpu_settings,
     gpu_settings_memory,
     nvidia_cells,
+    nvidia_devices,
     nvidia_query,
     nvidia_smi,
     process_facts,
@@ -178,6 +191,13 @@ def take_back(ask: nvidia_query.Ask, made: list, memory: Memory) -> str:
     return "; what was set before it is back" if made else ""
 
 
+def ours(gpus: list[dict], tree: Tree, ignore: list) -> list[dict]:
+    """Return the GPUs without those that are none of ours. Raises WishError."""
+    left_out = nvidia_devices.devices(tree, driver_gpus.checked(ignore))["left_out"]
+    addresses = {gpu["pci_address"] for gpu in left_out}
+    return [gpu for gpu in gpus if gpu["pci_address"] not in addresses]
+
+
 def run(module: AnsibleModule) -> dict:
     """Do what the parameters say and return the result."""
     options = module.params
@@ -185,7 +205,7 @@ def run(module: AnsibleModule) -> dict:
     answer = nvidia_query.gpus(ask, gpu_settings.FIELDS)
     if answer is None:
         raise WishError(gpu_settings.PATH, "nvidia-smi is not on this host", "install the driver first")
-    gpus = answer.gpus
+    gpus = ours(answer.gpus, Tree(options["sysroot"]), options["ignore"])
     status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
     boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""
     memory = Memory(options["record"], boot_id, restored=status == 0)
@@ -210,6 +230,8 @@ def main() -> None:
         argument_spec={
             # Checked in gpu_settings, whose refusals name the variable and the place in it.
             "settings": {"type": "list", "elements": "raw", "default": []},
+            "ignore": {"type": "list", "elements": "raw", "default": []},
+            "sysroot": {"type": "path", "default": "/"},
             "record": {"type": "path", "default": "/var/lib/tfserving-fleet/nvidia-driver/gpu-settings.json"},
             "boot_unit": {"type": "str", "default": "tfserving-fleet-gpu.service"},
             "timeout": {"type": "int", "default": 30},

@@ -299,9 +299,11 @@ class TestModule:
         build = "import machine; machine.write(machine.build('two-kinds'))"
         subprocess.run([sys.executable, "-B", "-c", build], cwd=SIMULATED, check=True)
 
-        def module(*settings, check=False):
+        def module(*settings, check=False, ignore=()):
             arguments = {
                 "settings": list(settings),
+                "ignore": list(ignore),
+                "sysroot": str(tmp_path),
                 "record": str(tmp_path / "record" / "gpus.json"),
                 "_ansible_check_mode": check,
                 "_ansible_remote_tmp": str(tmp_path),
@@ -337,6 +339,13 @@ class TestModule:
         assert run({"gpus": [4], "power_limit_w": 65}, check=True)["changed"]
         assert run.machine()[4]["power.limit"] == 70
         assert not run.record.exists()
+
+    def test_a_gpu_that_is_left_out_gets_no_setting(self, run):
+        assert len(run({"power_limit_w": 500}, ignore=["10de:1eb8"])["changes"]) == 4
+        assert [gpu["power.limit"] for gpu in run.machine()] == [500.0] * 4 + [70] * 4
+        named = run({"gpus": [4], "power_limit_w": 65}, ignore=["10de:1eb8"])
+        assert named["msg"].startswith("nvidia_driver_gpu_settings[0].gpus: names 4, and the host has 0 (NVIDIA H200)")
+        assert "nvidia_driver_ignore[0]" in run(ignore=["T4"])["msg"]
 
     def test_a_value_that_one_gpu_does_not_take_changes_no_gpu(self, run):
         result = run({"power_limit_w": 500})
