@@ -45,8 +45,8 @@ options:
         choices: [default, exclusive_process, prohibited]
   ignore:
     description:
-      - GPUs that get none of them, by PCI address (V(0000:3b:00.0)) or by vendor and device id (V(10de:128b)), also where
-        an entry speaks of V(all).
+      - GPUs that get none of them, also where an entry speaks of V(all), by PCI address (V(0000:3b:00.0)) or by vendor
+        and device id (V(10de:128b)).
     type: list
     elements: raw
     default: []
