@@ -133,6 +133,11 @@ def listed(left_out: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join([*named, f"{more} more"] if more else named)
 
 
+def held(device: Device) -> bool:
+    """Whether somebody else has a whole GPU, which is then missing here."""
+    return bool(_held(device)) and not device.physical
+
+
 def _held(device: Device) -> str:
     """Return who else has a device. NVIDIA's driver ignores virtual functions (nv-pci.c of open-gpu-kernel-modules)."""
     if device.physical:

@@ -155,9 +155,10 @@ def _counted(number: int) -> str:
 
 def _miscounted(known: int, wanted: int, left_out: Sequence[Mapping[str, Any]]) -> Finding:
     detail = f"the driver knows {_counted(known)}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
+    held = [gpu for gpu in left_out if gpu.get("held")]
     # No boot brings back what somebody else has.
-    if known < wanted <= known + len(left_out):
-        return Finding("count", CRITICAL, f"{detail}; left out: {driver_gpus.listed(left_out)}")
+    if known < wanted <= known + len(held):
+        return Finding("count", CRITICAL, f"{detail}; left out: {driver_gpus.listed(held)}")
     return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
 
 

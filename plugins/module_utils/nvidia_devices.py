@@ -33,9 +33,9 @@ def devices(tree: Tree, ignored: Sequence[str] = (), version: str | None = None)
 
     Each GPU has ``pci_address``, ``device_id``, the ``driver`` that is bound, ``virtual`` (whether it is a vGPU, None
     where that cannot be read) and ``functions`` (how many virtual functions it is cut into). Those that are none of
-    ours stand apart as ``left_out``, each with the reason (``why``), and what of ``ignored`` (as driver_gpus.checked
-    returns it) is no GPU of this host as ``unmatched``. ``version`` is the running driver's, as driver_gpus.left_out
-    takes it.
+    ours stand apart as ``left_out``, each with the reason (``why``) and whether somebody else has it (``held``). What
+    of ``ignored`` (as driver_gpus.checked returns it) is no GPU of this host is ``unmatched``. ``version`` is the
+    running driver's, as driver_gpus.left_out takes it.
     """
     found = [driver_gpus.read(tree, address) for address in tree.names(PCI) if _is_gpu(tree, address)]
     reasons = {device.address: driver_gpus.left_out(device, ignored, version) for device in found}
@@ -44,7 +44,9 @@ def devices(tree: Tree, ignored: Sequence[str] = (), version: str | None = None)
         "gpus": [_gpu(tree, device) for device in found if not reasons[device.address]],
         "nvswitches": sum(_is_nvswitch(tree, address) for address in tree.names(PCI)),
         "left_out": [
-            {**_identity(device), "why": reasons[device.address]} for device in found if reasons[device.address]
+            {**_identity(device), "why": reasons[device.address], "held": driver_gpus.held(device)}
+            for device in found
+            if reasons[device.address]
         ],
         "unmatched": [name for name in ignored if name not in known],
     }

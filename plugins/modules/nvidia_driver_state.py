@@ -82,8 +82,8 @@ driver:
       elements: dict
     left_out:
       description: >-
-        GPUs that are none of this collection's, with C(pci_address), C(device_id), C(driver) and C(why), such as those
-        that C(vfio-pci) holds, and virtual functions (SR-IOV).
+        GPUs that are none of this collection's, with C(pci_address), C(device_id), C(driver), C(why) and C(held)
+        (whether somebody else has it whole), such as those that C(vfio-pci) holds, and virtual functions (SR-IOV).
       type: list
       elements: dict
     edition:

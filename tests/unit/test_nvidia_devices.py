@@ -175,6 +175,12 @@ def test_who_expects_the_gpu_of_a_virtual_machine_is_told_who_has_it_and_not_to_
     assert count(bus, 3, FIRST)[2] == "restart_host"
 
 
+def test_neither_functions_nor_a_console_explain_a_gpu_that_is_gone(bus):
+    virtual_functions(bus, 4)
+    bus("0000:03:00.0", GT_710, "0x030000")
+    assert count(bus, 2, "0000:81:00.0") == ("critical", "the driver knows 1 GPU, and 2 are expected", "restart_host")
+
+
 class TestNvswitches:
     @pytest.mark.parametrize("device", ["0x1ac2", "0x1af1", "0x22a3", "0x22A3"])
     def test_nvswitches_are_counted_with_and_without_a_driver(self, bus, device):
@@ -303,6 +309,19 @@ class TestVgpu:
     def test_a_list_that_turns_in_a_circle_or_leaves_the_space_ends(self, first):
         data = bytearray(self.config(self.MSI))
         data[0x34], data[0x41], data[0xFE], data[0xFF] = first, 0x40, 0x09, 0x09
+        assert nvidia_devices.is_vgpu(bytes(data)) is False
+
+    def test_a_real_h200_that_a_virtual_machine_has_whole_is_none(self):
+        """Recorded on one with driver 580.159.04; what lies between is zeros."""
+        data = bytearray(256)
+        for place, text in {
+            0x00: "de10352346051000a1000203000000000c000002401000000c000000001000000c00000040100000",
+            0x2C: "de10bf18000000004000000000000000ff0100000148130008000000056088030000",
+            0x60: "10b0020021802c113451000005794500000005110000",
+            0x84: "13080700401000003e00800105005e00",
+            0xB0: "110008800000b9000000ba00",
+        }.items():
+            data[place : place + len(text) // 2] = bytes.fromhex(text)
         assert nvidia_devices.is_vgpu(bytes(data)) is False
 
     def test_it_is_told_of_each_gpu(self, bus):

@@ -193,6 +193,11 @@ def test_a_gpu_that_something_speaks_against_is_never_given_and_named_with_the_r
     assert problem in refusal(machine, wished)
 
 
+def test_what_is_wrong_comes_before_what_is_ordinary():
+    functions = [(f"0000:81:00.{number}", "it is a virtual function of 0000:81:00.0") for number in range(1, 8)]
+    assert "the host has 1, and 0000:b5:00.0 (is lost), 0000:81:00.1 (" in refusal(without(functions, {}, LOST), 2)
+
+
 def test_a_lost_gpu_in_mig_mode_is_lost_and_not_uncut():
     assert "the host has none but 0000:b5:00.0 (is lost);" in refusal(host({**cut(), **LOST}), 1)
 

@@ -74,8 +74,8 @@ def left_out(topology: Mapping[str, Any]) -> list[str]:
     """Return the GPUs that no server can be given, each with the reason in brackets."""
     unusable = [gpu for gpu in topology.get("gpus") or () if not _usable(gpu)]
     found = [
-        *(f"{gpu['pci_address']} ({gpu['why']})" for gpu in topology.get("gpus_left_out") or ()),
         *(f"{gpu['pci_address']} ({gpu.get('why') or 'nvidia-smi leaves it out'})" for gpu in unusable),
+        *(f"{gpu['pci_address']} ({gpu['why']})" for gpu in topology.get("gpus_left_out") or ()),
     ]
     return found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
 
