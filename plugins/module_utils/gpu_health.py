@@ -168,7 +168,8 @@ def _throttle(gpu: Mapping[str, Any]) -> Finding:
         return Finding("throttle", INFO, "the driver has no reasons of its clocks to tell", address)
     try:
         bits = int(str(gpu["throttle"]), 16)
-    except ValueError:
+        bits.to_bytes(8, "little")  # as many as NVML has
+    except (ValueError, OverflowError):
         return Finding("throttle", UNKNOWN, "the driver does not tell why clocks are as they are", address)
     active = [reason for bit, reason in THROTTLE_REASONS.items() if bits & bit]
     if unknown := bits & ~sum(THROTTLE_REASONS):

@@ -43,6 +43,10 @@ _WORDS = {
 }
 
 
+# The longest names of GPUs have 60 characters; what is longer, or acts on a terminal, is no answer of the driver's.
+LONGEST = 200
+
+
 class Cell(NamedTuple):
     """A cell's value, or None and the word above that says why."""
 
@@ -53,6 +57,8 @@ class Cell(NamedTuple):
 def read(text: str) -> Cell:
     """Return what a cell says."""
     text = text.strip()
+    if len(text) > LONGEST or not text.isprintable():
+        return Cell(None, FAILED)
     bracketed = text.startswith("[") and text.endswith("]")
     words = text.strip("[]").strip().lower()
     if not words:

@@ -246,6 +246,14 @@ class TestBadInput:
         assert verdict(pair(name=UNKNOWN_ERROR)) == "pass"
         assert facts(pair(name=UNKNOWN_ERROR))["gpus"][1]["name"] is None
 
+    @pytest.mark.parametrize("cell", ["0x" + "f" * 150, "-0x1", "9" * 300, "Enabled\x1b[2J", "x" * 100_000])
+    @pytest.mark.parametrize(
+        "field", ["clocks_event_reasons.active", "ecc.mode.pending", "gpu_recovery_action", "name"]
+    )
+    def test_cells_of_any_length_make_sentences_of_some(self, field, cell):
+        found = findings(pair(**{field: cell}))
+        assert all(finding.detail.isprintable() and len(finding.detail) < 500 for finding in found)
+
     def test_sixteen_gpus_are_sixteen(self):
         machine = host(DRIVER, *(gpu(HEALTHY, index) for index in range(16)))
         assert (verdict(machine, 16), len({each["index"] for each in facts(machine)["gpus"]})) == ("pass", 16)
