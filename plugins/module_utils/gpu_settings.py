@@ -189,7 +189,7 @@ def changes(
 
 
 def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str, field: str = "") -> WishError:
-    if gpu["absent"].get(field) in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
+    if gpu.get("absent", {}).get(field) in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
         return WishError(wish.path, f"nvidia-smi could not tell the {what} of {called(gpu)}", "see nvidia-smi -q")
     return WishError(wish.path, f"{called(gpu)} has no {what} to set", "leave it out for this GPU")
 

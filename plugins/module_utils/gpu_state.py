@@ -27,7 +27,7 @@ class Trouble(NamedTuple):
 
 def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
     """Return what keeps a GPU, a row of `nvidia_query`, from serving; ``recovery`` is where its recovery action is."""
-    absences = gpu["absent"].values()
+    absences = gpu.get("absent", {}).values()
     if nvidia_cells.LOST in absences:
         return Trouble("is lost", xids.RESTART_HOST)
     if nvidia_cells.NEEDS_RESET in absences:
