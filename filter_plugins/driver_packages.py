@@ -24,7 +24,10 @@ options:
     type: dict
     required: true
   host:
-    description: The host's C(distribution), C(release), C(architecture) as C(uname -m) says it, and C(kernel).
+    description: >-
+      The host's C(distribution), C(release), C(architecture) as C(uname -m) says it, and C(kernel). With
+      C(kernel_meta), which C(nvidia_driver_state) reads, names follow the meta package that is installed for the
+      kernel; without it, Ubuntu's hardware enablement stack is told by the kernel's age.
     type: dict
     required: true
   gpus:
@@ -62,6 +65,10 @@ _value:
     packages: {description: Packages to be installed together., type: list, elements: str}
     headers: {description: The kernel's headers., type: list, elements: str}
     module_package: {description: "The package of the kernel modules, empty without any.", type: str}
+    module_series:
+      description: Canonical's series of prebuilt modules (V(580-server-open)), empty for modules that dkms builds.
+      type: str
+    kernel_modules: {description: Prebuilt modules for this very kernel., type: list, elements: str}
     fabric_manager: {description: "Package of the fabric manager, if wished.", type: list, elements: str}
     kernel_packages: {description: Packages of the kernel itself., type: list, elements: str}
     pins: {description: "apt's preferences, with C(packages), C(version) and C(priority).", type: list, elements: dict}

@@ -12,8 +12,12 @@ author:
   - tfserving.fleet contributors
 description:
   - Compares what a host shows with the packages of the wished driver.
-  - Refuses before anything is changed, where Secure Boot would not let the kernel load the modules, and where a process
-    that nobody has declared uses a GPU whose driver is to be replaced.
+  - Only what has a driver's version, or bears a branch in its name, is a part of a driver. Container tools, GPUDirect
+    Storage, packages of DGX OS and the CUDA toolkit are left alone.
+  - Modules and libraries of one branch and of two versions are brought to one.
+  - Refuses before anything is changed, where Secure Boot would not let the kernel load the modules, where a process
+    that nobody has declared uses a GPU whose driver is to be replaced, where NVIDIA's own installer has put a driver,
+    and on a Jetson.
 positional: resolved, clients
 options:
   _input:
@@ -47,7 +51,10 @@ _value:
   contains:
     kind: {description: "V(none), V(install), V(change) or V(remove).", type: str}
     install: {description: "What apt is given, empty where all is there.", type: list, elements: str}
-    purge: {description: Packages that go first., type: list, elements: str}
+    purge:
+      description: Packages that go first, those of a foreign architecture with it (V(libcuda1:i386)).
+      type: list
+      elements: str
     replaces: {description: Whether the kernel runs a driver that has to go., type: bool}
     unproven: {description: "Why the modules that are there now would not load, or empty.", type: str}
 """

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import machine
 
 MODULES = Path("/lib/modules")
+STORE = Path("/var/lib/dkms")
 
 
 def modprobe(host: dict, arguments: list[str]) -> int:
@@ -75,20 +77,42 @@ def dmesg(host: dict, arguments: list[str]) -> int:
 
 
 def dkms(host: dict, arguments: list[str]) -> int:
-    """Build at once what lies in /usr/src, for the one kernel that has headers."""
+    """Build at once what lies in /usr/src, for the one kernel that has headers.
+
+    ``dkms_orphan`` is a module of somebody else's whose source is gone: asked for no module in particular, dkms ends at
+    it with status 0, and works on nothing (dell/dkms#352).
+    """
     action = next((argument for argument in arguments if not argument.startswith("-")), "")
+    name, version = (_option(arguments, short, long) for short, long in (("-m", "--module"), ("-v", "--version")))
+    if name is None:
+        pairs = (word.split("/", 1) for word in arguments if re.fullmatch(r"nvidia[^/]*/\d.*", word))
+        name, version = next(pairs, (None, None))
+    if name is None and host.get("dkms_orphan"):
+        return _say("Error! Could not locate dkms.conf file.\nFile:  does not exist.", 0)
+    asked = [pair for pair in _sources() if name in (None, pair[0]) and version in (None, pair[1])]
     if action == "status":
-        for name, version in _sources():
-            built = _place(host, name).exists() and _version_of(_place(host, name)) == version
-            print(f"{name}/{version}, {host['kernel']}, x86_64: installed" if built else f"{name}/{version}: added")
+        for pair in asked:
+            print(_status(host, *pair))
         return 0
+    if action in ("add", "autoinstall", "install", "build"):
+        for pair in asked:
+            (STORE / "/".join(pair)).mkdir(parents=True, exist_ok=True)
     if action in ("autoinstall", "install", "build"):
-        return max((_build(host, name, version) for name, version in _sources()), default=0)
+        return max((_build(host, *pair) for pair in asked), default=0)
     if action == "remove":
-        for name, version in _sources():
-            if name in arguments or f"{name}/{version}" in arguments:
-                _place(host, name).unlink(missing_ok=True)
+        for pair in asked:
+            _place(host, pair[0]).unlink(missing_ok=True)
+            shutil.rmtree(STORE / pair[0], ignore_errors=True)
     return 0
+
+
+def _option(arguments: list[str], short: str, long: str) -> str | None:
+    return next((value for key, value in zip(arguments, arguments[1:]) if key in (short, long)), None)
+
+
+def _status(host: dict, name: str, version: str) -> str:
+    built = _place(host, name).exists() and _version_of(_place(host, name)) == version
+    return f"{name}/{version}, {host['kernel']}, x86_64: installed" if built else f"{name}/{version}: added"
 
 
 def _sources() -> list[tuple[str, str]]:
@@ -115,7 +139,7 @@ def _build(host: dict, name: str, version: str) -> int:
     if not (MODULES / host["kernel"] / "build/Makefile").exists():
         return _say(f"Error! Your kernel headers for kernel {host['kernel']} cannot be found.", 1)
     if host["build"] != "works":
-        log = Path(f"/var/lib/dkms/{name}/{version}/build/make.log")
+        log = STORE / name / version / "build/make.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("simulated: nv-linux.h: fatal error: this kernel is too new for this driver\n", encoding="utf-8")
         return _say(f"Error! Bad return status for module build on kernel: {host['kernel']} (x86_64)", 10)

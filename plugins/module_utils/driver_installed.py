@@ -11,16 +11,46 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import branch_of, is_driver
+from ansible_collections.tfserving.fleet.plugins.module_utils.dpkg_names import FIELD, architecture, bare, native, plain
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import BOARD, branch_of, is_driver, upstream
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import library_version, loaded
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
-# dkms 2 writes "nvidia-current, 535.261.03, 6.1.0-40-amd64, x86_64: installed", dkms 3 a slash for the first comma.
-_DKMS = re.compile(r"(?P<name>nvidia[^,/]*)[,/]\s*(?P<version>[^,]+),\s*(?P<kernel>[^,]+),\s*[^:]+:\s*(?P<status>\w+)")
 # Where NVIDIA's installer puts its uninstaller, which no package has, and what it keeps of itself.
 UNINSTALLERS = ("usr/bin/nvidia-uninstall", "usr/local/bin/nvidia-uninstall")
 INSTALLER_LOG = "var/log/nvidia-installer.log"
+
+# States of dpkg in which a package waits for the rest of its installation.
+_UNDONE = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+_MODULE = re.compile(r"nvidia(-current|-tesla-\d+)?(-open)?\.ko(\.\w+)?")
+
+
+def packages(run: Run) -> dict[str, Any]:
+    """Return the driver's packages, the kernel headers that are installed, and what an interrupted dpkg left undone.
+
+    A package of a foreign architecture is named with it (``libcuda1:i386``), as apt wants it. ``board`` are the
+    packages that a Jetson's driver is a part of.
+    """
+    listing = FIELD + "\t${Version}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\n"
+    _status, out, _err = run(["dpkg-query", "--show", "--showformat", listing])
+    own = architecture(run)
+    found, broken, headers, board = [], [], [], []
+    for line in out.splitlines():
+        said, version, want, flag, state = line.split("\t")
+        name = plain(said, own)
+        if flag != "ok" or state in _UNDONE:
+            broken.append(name)
+        if state in ("not-installed", "config-files"):
+            continue
+        if name.startswith("linux-headers-"):
+            headers.append(name)
+        if BOARD.match(name):
+            board.append(name)
+        if is_driver(bare(name), version):
+            branch = branch_of(version, bare(name))
+            found.append({"name": name, "version": version, "branch": branch, "held": want == "hold"})
+    return {"installed": found, "headers": headers, "broken": sorted(set(broken)), "board": board}
 
 
 def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], installed: Sequence[Any]) -> Any:
@@ -30,11 +60,15 @@ def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], 
     What is merely loaded proves nothing: a module outlives its packages, and containers see that of their host.
     """
     uninstaller = next((f"/{path}" for path in UNINSTALLERS if tree.exists(path)), None)
-    packaged = any(package["branch"] for package in installed)
+    # A 32-bit library that some older driver has left is no package of this one.
+    packaged = {upstream(package["version"]) for package in installed if package["branch"] and native(package["name"])}
     library = library_version(tree)
     video = f"lib/modules/{release}/kernel/drivers/video"
     own = [name for name in tree.names(video) if re.fullmatch(r"nvidia\.ko(\.\w+)?", name)]
-    if not uninstaller and (packaged or not (own or dkms_rows or (library and tree.exists(INSTALLER_LOG)))):
+    # Beside packages of some other driver, libraries of a version that no package has are the installer's, which has
+    # left its log.
+    logged = bool(library and library not in packaged and tree.exists(INSTALLER_LOG))
+    if not (uninstaller or logged or (not packaged and (own or dkms_rows))):
         return None
     version = library or next((row["version"] for row in dkms_rows), None) or loaded(tree)["version"]
     return {"version": version, "uninstaller": uninstaller}
@@ -43,10 +77,13 @@ def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], 
 def built_modules(tree: Tree, release: str, run: Run) -> list[dict[str, Any]]:
     """Return the driver's modules that lie ready for a kernel, with what modinfo says of the main one of each."""
     found = []
-    for folder in ("updates/dkms", "updates", "kernel/nvidia-580", "extra", "kernel/drivers/video"):
+    kernel = f"lib/modules/{release}/kernel"
+    # Canonical's lie in a folder for each series, nvidia-580srv-open; what they are linked from, in one named bits.
+    series = [f"kernel/{name}" for name in tree.names(kernel) if name.startswith("nvidia-") and "bits" not in name]
+    for folder in ("updates/dkms", "updates", *series, "extra", "kernel/drivers/video"):
         place = f"lib/modules/{release}/{folder}"
         for name in tree.names(place):
-            if re.fullmatch(r"nvidia(-current|-tesla-\d+)?(-open)?\.ko(\.\w+)?", name):
+            if _MODULE.fullmatch(name):
                 found.append(_modinfo(tree.path(f"{place}/{name}"), run))
     return found
 
@@ -62,33 +99,3 @@ def _modinfo(path: str, run: Run) -> dict[str, Any]:
         "flavour": "open" if "GPL" in pairs.get("license", "") else "proprietary",
         "signer": pairs.get("signer"),
     }
-
-
-def dkms(run: Run) -> list[dict[str, str]]:
-    """Return what dkms knows of the driver; empty where dkms is not installed."""
-    status, out, _err = run(["dkms", "status"])
-    return [match.groupdict() for match in map(_DKMS.match, out.splitlines()) if match] if status == 0 else []
-
-
-def packages(run: Run) -> dict[str, Any]:
-    """Return the driver's packages, the kernel headers that are installed, and what an interrupted dpkg left undone."""
-    listing = "${Package}\t${Version}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\n"
-    _status, out, _err = run(["dpkg-query", "--show", "--showformat", listing])
-    found, broken, headers = [], [], []
-    for line in out.splitlines():
-        name, version, want, flag, state = line.split("\t")
-        if flag != "ok" or state in (
-            "half-installed",
-            "unpacked",
-            "half-configured",
-            "triggers-awaited",
-            "triggers-pending",
-        ):
-            broken.append(name)
-        if state in ("not-installed", "config-files"):
-            continue
-        if name.startswith("linux-headers-"):
-            headers.append(name)
-        if is_driver(name):
-            found.append({"name": name, "version": version, "branch": branch_of(version), "held": want == "hold"})
-    return {"installed": found, "headers": headers, "broken": sorted(set(broken))}

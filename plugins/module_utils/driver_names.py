@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_table
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_table, kernel_meta
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ UNATTENDED = [
     "^firmware-nvidia-",
     "^cuda-drivers",
     "^xserver-xorg-video-nvidia",
+    "^linux-(modules|objects|signatures)-nvidia-",
 ]
 # A kernel that is newer than the modules boots without them.
 UNATTENDED_KERNEL = ["^linux-image-", "^linux-headers-", "^linux-modules-", "^linux-generic"]
@@ -48,6 +49,10 @@ class Names:
     headers: list[str] = field(default_factory=list)
     kernel_packages: list[str] = field(default_factory=list)
     """The kernel's own packages, held where the kernel is to stay as well."""
+    kernel_modules: list[str] = field(default_factory=list)
+    """Modules that were built elsewhere for this very kernel, beside the package that follows its successors."""
+    module_series: str = ""
+    """Which of Canonical's series of prebuilt modules it is (``580-server-open``), empty for none."""
 
 
 def name(request: Request) -> Names:
@@ -79,9 +84,22 @@ def _kernel_packages(request: Request) -> list[str]:
 
 
 def _meta(request: Request, part: str) -> str:
-    """Return the package that follows the kernel's flavour (``6.1.0-40-cloud-amd64``: ``linux-image-cloud-amd64``)."""
-    match = re.fullmatch(r"\d+(?:\.\d+)+(?:-\d+|\+deb\d+|\+bpo\d*)*-([a-z].*)", request.kernel)
-    return f"linux-{part}-{match[1]}" if match else ""
+    """Return the package that follows the kernel (``6.1.0-40-cloud-amd64``: ``linux-image-cloud-amd64``)."""
+    follows = request.kernel_meta or _guessed_meta(request)
+    return f"linux-{part}-{follows}" if follows else ""
+
+
+def _guessed_meta(request: Request) -> str:
+    """Return what most likely follows a kernel that no installed package tells of: its flavour, and Ubuntu's HWE stack.
+
+    Clouds' kernels move on under the plain name; OEM kernels have a letter that only the installed package knows.
+    """
+    flavour = kernel_meta.flavour(request.kernel)
+    first = kernel_meta.base(str(request.system.get("kernel", "")))
+    newer = bool(first) and kernel_meta.base(request.kernel)[: len(first)] > first
+    if newer and re.fullmatch(r"(generic|lowlatency|nvidia)(-64k)?", flavour):
+        return f"{flavour}-hwe-{request.system['called'].split()[1]}"
+    return "" if flavour == "oem" else flavour
 
 
 def _debian(request: Request) -> Names:
@@ -120,13 +138,14 @@ def _ubuntu(request: Request) -> Names:
     branch = f"{request.branch}-server" if request.variant == "server" else f"{request.branch}"
     flavoured = f"{branch}-open" if request.open else branch
     modules = [f"nvidia-dkms-{branch}", f"nvidia-dkms-{branch}-open"]
+    module, headless, exact = f"nvidia-dkms-{flavoured}", f"nvidia-headless-{flavoured}", ""
     if request.modules == "prebuilt":
-        kernel = _meta(request, "image").replace("linux-image-", "") or "generic"
-        prebuilt = [f"linux-modules-nvidia-{branch}-{kernel}", f"linux-modules-nvidia-{branch}-open-{kernel}"]
-        module, headless = prebuilt[1 if request.open else 0], f"nvidia-headless-no-dkms-{flavoured}"
-        modules = [*modules, *prebuilt]
-    else:
-        module, headless = f"nvidia-dkms-{flavoured}", f"nvidia-headless-{flavoured}"
+        # A virtual machine's meta package installs less beside the generic kernel, whose modules are the same.
+        kernel = re.sub(r"^virtual\b", "generic", _meta(request, "image").replace("linux-image-", ""))
+        exact = f"linux-modules-nvidia-{flavoured}-{request.kernel}"
+        module = f"linux-modules-nvidia-{flavoured}-{kernel}" if kernel else exact
+        headless = f"nvidia-headless-no-dkms-{flavoured}"
+        modules = [*modules, module]
     if request.modules == "none":
         headless = f"libnvidia-compute-{branch}"
     base = f"nvidia-driver-{flavoured}" if request.variant == "desktop" and request.modules != "none" else headless
@@ -136,6 +155,8 @@ def _ubuntu(request: Request) -> Names:
         module_packages=modules,
         own=rf"-{request.branch}(-|$)",
         fabric_manager=[f"nvidia-fabricmanager-{request.branch}"] if request.fabric_manager else [],
+        kernel_modules=[exact] if exact and exact != module else [],
+        module_series=flavoured if exact else "",
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_names, driver_table
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING, PREBUILT
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_table import Architecture
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 
@@ -57,6 +57,8 @@ class Request:
     modules: str
     fabric_manager: bool
     kernel: str
+    kernel_meta: str
+    """What `kernel_meta.follows` returned, empty where nothing is known."""
 
     @property
     def distribution(self) -> str:
@@ -73,7 +75,8 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
     """Return the packages, pins and patterns of the wished driver.
 
     :param wish: keys of ``DEFAULTS``, the variables without their prefix.
-    :param host: ``distribution``, ``release``, ``architecture`` (``uname -m``) and ``kernel`` (``uname -r``).
+    :param host: ``distribution``, ``release``, ``architecture`` (``uname -m``) and ``kernel`` (``uname -r``);
+        ``kernel_meta`` where it is known (`kernel_meta.follows`).
     :param gpus: mappings with ``device_id``; may be empty, then nothing is known of them.
     :raises WishError: the wish is malformed, or no driver is what it asks for on these GPUs.
     """
@@ -94,6 +97,7 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
         modules=asked["modules"],
         fabric_manager=asked["fabric_manager"],
         kernel=str(host["kernel"]),
+        kernel_meta=str(host.get("kernel_meta") or ""),
     )
     names = driver_names.name(request)
     pinned = asked["version"] or f"{branch}"
@@ -110,6 +114,8 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
         "headers": [] if asked["modules"] != "dkms" else names.headers,
         "module_package": names.module_package,
         "module_packages": names.module_packages,
+        "module_series": names.module_series,
+        "kernel_modules": names.kernel_modules,
         "own": names.own,
         "fabric_manager": names.fabric_manager,
         "kernel_packages": names.kernel_packages,
@@ -303,7 +309,8 @@ def _pins(names: driver_names.Names, pinned: str) -> list[dict[str, Any]]:
     The patterns reach the packages that those depend on. What they match without having such a version is not touched.
     """
     packages = [*names.packages, *names.fabric_manager]
-    own = [package for package in packages if package not in FLOATING]
+    # The version of Canonical's prebuilt modules is the kernel's.
+    own = [package for package in packages if package not in FLOATING and not PREBUILT.fullmatch(package)]
     version = f"{pinned}.*" if pinned.isdecimal() else f"{pinned}-*"
     return [
         {"packages": [*own, *driver_names.PARTS], "version": version, "priority": PIN_WANTED},

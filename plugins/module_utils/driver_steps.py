@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition, nvidia_devices
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_edition, driver_proof, nvidia_devices
+from ansible_collections.tfserving.fleet.plugins.module_utils.dpkg_names import bare, native
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING, PREBUILT
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 CLIENTS = "nvidia_driver_clients"
@@ -32,32 +33,44 @@ def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequen
     driver_edition.refuse(state)
     if state.get("edition") == driver_edition.TEGRA:
         return {"kind": "none", "install": [], "purge": [], "replaces": False, "unproven": ""}
+    _refuse_installer(state)
     if not resolved:
         return _removal(state)
-    _refuse_installer(state)
     _refuse_unloadable(state, resolved)
     installed = {package["name"]: package for package in state["packages"]["installed"]}
     purge = sorted(name for name, package in installed.items() if _foreign(name, package, resolved))
-    lacking = [name for name in resolved["packages"] if not _fits(installed.get(name), name, resolved)]
-    lacking += [name for name in resolved["pinning"] if name not in installed]
+    lacking = _lacking(state, installed, resolved)
     headers = _lacking_headers(state, resolved)
-    replaces = bool(purge or lacking) and state["loaded"]["version"] is not None
+    # A 32-bit library is not what the kernel's modules and the servers work with.
+    replaces = bool(lacking or any(map(native, purge))) and state["loaded"]["version"] is not None
     if replaces:
         _refuse_strangers(state["users"], clients, "replaced")
     present = any(package["branch"] for package in installed.values())
     kind = "change" if present and (purge or lacking) else "install" if lacking or headers else "none"
-    install = [*headers, *(resolved["packages"] if lacking else [])]
-    missing = unproven(state, resolved)
+    install = [*headers, *(resolved["packages"] + resolved["kernel_modules"] if lacking else [])]
+    missing = driver_proof.unproven(state, resolved)
     return {"kind": kind, "install": install, "purge": purge, "replaces": replaces, "unproven": missing}
 
 
 def _removal(state: Mapping[str, Any]) -> dict[str, Any]:
-    _refuse_installer(state)
     _refuse_strangers(state["users"], (), "removed")
     purge = sorted(package["name"] for package in state["packages"]["installed"])
     replaces = state["loaded"]["version"] is not None
     kind = "remove" if purge else "none"
     return {"kind": kind, "install": [], "purge": purge, "replaces": replaces, "unproven": ""}
+
+
+def _lacking(
+    state: Mapping[str, Any], installed: Mapping[str, Mapping[str, Any]], resolved: Mapping[str, Any]
+) -> list[str]:
+    """Return the packages that are not there as they should be: all where modules and libraries have two versions."""
+    lacking = [name for name in resolved["packages"] if not _fits(installed.get(name), name, resolved)]
+    lacking += [name for name in resolved["pinning"] if name not in installed]
+    if not driver_proof.ready(state, resolved):
+        lacking += [name for name in resolved["kernel_modules"] if name not in installed]
+    versions = {name: package["version"] for name, package in installed.items()}
+    apart = driver_proof.apart(versions, driver_proof.ready(state, resolved), state["library_version"], resolved)
+    return lacking or (list(resolved["packages"]) if apart else [])
 
 
 def _lacking_headers(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
@@ -68,20 +81,31 @@ def _lacking_headers(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> l
 
 def _foreign(name: str, package: Mapping[str, Any], resolved: Mapping[str, Any]) -> bool:
     """Whether an installed package belongs to another driver than the wished one."""
-    if name in FLOATING or package["branch"] is None:
+    name = bare(name)
+    if name in FLOATING or name in resolved["pinning"] or package["branch"] is None:
         return False
+    prebuilt = PREBUILT.fullmatch(name)
+    if prebuilt:
+        return not _of_series(prebuilt, resolved["module_series"])
     if package["branch"] != resolved["branch"] or not re.search(resolved["own"], name):
         return True
     return name in resolved["module_packages"] and name != resolved["module_package"]
 
 
+def _of_series(prebuilt: re.Match[str], series: str) -> bool:
+    """Whether prebuilt modules are of a series. The objects that they are linked from are no flavour's."""
+    if prebuilt["part"] == "modules":
+        return prebuilt["series"] == series
+    return prebuilt["series"].replace("-open", "") == series.replace("-open", "")
+
+
 def _fits(package: Mapping[str, Any] | None, name: str, resolved: Mapping[str, Any]) -> bool:
     if package is None:
         return False
-    return (
-        name in FLOATING
-        or re.match(rf"(\d+:)?{re.escape(resolved['version_prefix'])}[.-]", package["version"]) is not None
-    )
+    # The version of prebuilt modules is their kernel's; their name has told the branch.
+    if name in FLOATING or PREBUILT.fullmatch(name):
+        return True
+    return re.match(rf"(\d+:)?{re.escape(resolved['version_prefix'])}[.-]", package["version"]) is not None
 
 
 def _refuse_installer(state: Mapping[str, Any]) -> None:
@@ -133,24 +157,6 @@ def _refuse_strangers(users: Sequence[Mapping[str, Any]], clients: Sequence[str]
     raise WishError(CLIENTS, problem, "add the unit, which is then stopped and started again, or stop the process")
 
 
-def unproven(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
-    """Return why the wished driver would not load in the wanted kernel, empty where its modules lie ready."""
-    release, branch = state["kernel"]["wanted"], resolved["branch"]
-    if not resolved["module_package"]:
-        return ""
-    if resolved["headers"]:
-        ready = [row for row in state["dkms"] if row["kernel"] == release and row["status"] == "installed"]
-        if not any(row["version"].startswith(f"{branch}.") for row in ready):
-            return f"dkms has not built driver {branch} for kernel {release}"
-    built = [module for module in state["built"] if module["kernel"] in (release, None)]
-    fitting = [module for module in built if (module["version"] or "").startswith(f"{branch}.")]
-    if not fitting:
-        return f"no module of driver {branch} lies in /lib/modules/{release}"
-    if all(module["flavour"] != resolved["flavour"] for module in fitting):
-        return f"the modules for kernel {release} are {fitting[0]['flavour']}, not {resolved['flavour']}"
-    return ""
-
-
 def live(state: Mapping[str, Any], resolved: Mapping[str, Any], require: str) -> bool:
     """Return whether the driver is to run in this very kernel. ``require`` is ``auto``, ``true`` or ``false``."""
     return wanted(state, resolved, require) and state["kernel"]["running"] == state["kernel"]["wanted"]
@@ -176,6 +182,12 @@ def reboot_reasons(state: Mapping[str, Any], pending: Sequence[str] = ()) -> lis
         reasons.append("nouveau holds the GPUs and could not be unloaded")
     elif loaded["version"] is None:
         reasons.append("the driver's modules could not be loaded")
-    elif library and loaded["version"] != library:
+    elif library and loaded["version"] != library and not _in_vain(state):
         reasons.append(f"the kernel runs driver {loaded['version']}, and the libraries are {library}")
     return reasons
+
+
+def _in_vain(state: Mapping[str, Any]) -> bool:
+    """Whether a boot would load modules that are of another version than the libraries as well."""
+    versions = [module["version"] for module in driver_proof.first(state)]
+    return bool(versions) and state["library_version"] not in versions

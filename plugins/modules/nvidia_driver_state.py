@@ -106,8 +106,9 @@ driver:
       type: int
     kernel:
       description: >-
-        C(running) and C(wanted) release, whether C(headers) lie there, and C(initramfs) with C(path) and C(stale)
-        (older than the module options).
+        C(running) and C(wanted) release, the C(meta) package that follows the wanted one without its first words
+        (V(generic-hwe-22.04)), whether C(headers) lie there, and C(initramfs) with C(path) and C(stale) (older than the
+        module options).
       type: dict
     loaded:
       description: The driver's C(modules) in the kernel, C(version), C(flavour), and whether C(nouveau) is there.
@@ -120,11 +121,20 @@ driver:
       type: list
       elements: dict
     dkms:
-      description: What dkms says of the driver.
+      description: What dkms has built of the driver.
+      type: list
+      elements: dict
+    dkms_words:
+      description: What dkms complains of when it is asked for the driver; mostly empty.
+      type: str
+    dkms_sources:
+      description: What dkms could build of the driver, with C(name) and C(version).
       type: list
       elements: dict
     packages:
-      description: The driver's packages C(installed), and those of any kind that dpkg left C(broken).
+      description: >-
+        The driver's packages C(installed), those of a foreign architecture named with it (C(libcuda1:i386)); those of
+        any kind that dpkg left C(broken); and those of a Jetson's C(board).
       type: dict
     components:
       description: Archive components that apt reads.
@@ -142,7 +152,8 @@ driver:
       type: bool
     verdict:
       description:
-        - C(unproven) says why the wished driver would not load, and is empty where its modules lie ready.
+        - C(unproven) says why the wished driver would not load, and is empty where its modules lie ready. C(build) is
+          what dkms would have to build for that.
         - C(live) says whether it is to run in this very kernel, C(reboot_reasons) why only a boot would bring it there.
       returned: with O(resolved)
       type: dict
@@ -153,11 +164,14 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     apt_sources,
+    driver_dkms,
     driver_edition,
     driver_gpus,
     driver_installed,
+    driver_proof,
     driver_state,
     driver_steps,
+    kernel_meta,
     nvidia_devices,
     process_facts,
     secure_boot,
@@ -171,7 +185,8 @@ def read(
 ) -> dict:
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
-    dkms, packages = driver_installed.dkms(run), driver_installed.packages(run)
+    kernel["meta"] = kernel_meta.follows(kernel["wanted"], kernel_meta.installed(run))
+    dkms, packages = driver_dkms.status(run, driver_dkms.names(tree)), driver_installed.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
     devices = nvidia_devices.devices(tree, ignored)
     found = {**devices, "edition": driver_edition.read(tree, devices["gpus"])}
@@ -182,9 +197,11 @@ def read(
         "loaded": driver_state.loaded(tree),
         "library_version": driver_state.library_version(tree),
         "built": driver_installed.built_modules(tree, kernel["wanted"], run),
-        "dkms": dkms,
+        "dkms": dkms["rows"],
+        "dkms_words": dkms["words"],
+        "dkms_sources": driver_dkms.sources(tree),
         "packages": packages,
-        "installer": driver_installed.installer(tree, kernel["wanted"], dkms, packages["installed"]),
+        "installer": driver_installed.installer(tree, kernel["wanted"], dkms["rows"], packages["installed"]),
         "components": driver_state.components(run),
         "secure_boot": secure_boot.read(tree, certificates),
         "users": driver_state.users(tree),
@@ -196,7 +213,8 @@ def judge(state: dict, resolved: dict, require_live: str) -> dict:
     """Return what the state means for the wished driver."""
     wanted = driver_steps.wanted(state, resolved, require_live)
     return {
-        "unproven": driver_steps.unproven(state, resolved),
+        "unproven": driver_proof.unproven(state, resolved),
+        "build": driver_proof.to_build(state, resolved),
         "live": driver_steps.live(state, resolved, require_live),
         "reboot_reasons": driver_steps.reboot_reasons(state) if wanted else [],
     }

@@ -14,6 +14,7 @@ description:
   - Sets all holds in one call and remembers on the host which are its own. Holds that were there before stay when the
     set shrinks or goes.
   - Names in O(names) that are not installed are passed over, for a hold needs something to hold.
+  - A package of a foreign architecture is named with it (V(libcuda1:i386)).
 options:
   name:
     description: What this set is called in its record.
@@ -65,16 +66,21 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import dpkg_names, folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.package_holds import difference
 
 
 def selections(module: AnsibleModule) -> dict[str, bool]:
     """Return the installed packages, and for each whether it is held."""
-    form = "${Package} ${db:Status-Want} ${db:Status-Status}\n"
+    form = dpkg_names.FIELD + " ${db:Status-Want} ${db:Status-Status}\n"
     _status, out, _err = module.run_command(["dpkg-query", "--show", "--showformat", form], check_rc=True)
+    own = dpkg_names.architecture(module.run_command)
     rows = (line.split() for line in out.splitlines())
-    return {name: want == "hold" for name, want, status in rows if status not in ("not-installed", "config-files")}
+    return {
+        dpkg_names.plain(name, own): want == "hold"
+        for name, want, status in rows
+        if status not in ("not-installed", "config-files")
+    }
 
 
 def remembered(record: Path) -> list[str]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_installed, driver_steps
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_installed, driver_proof, driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from test_driver_steps import DRIVER_535, package, state
@@ -39,6 +39,11 @@ def found(tmp_path, *files, dkms=(), installed=()):
         ([f"{MODULE}.xz", LIBRARY], {}, None),
         ([LIBRARY], {"dkms": DKMS}, None),
         ([LIBRARY, "var/log/nvidia-installer.log"], {}, None),
+        (["usr/lib64/libnvidia-ml.so.580.95.05", "var/log/nvidia-installer.log"], {}, None),
+        # Beside packages of another driver.
+        ([LIBRARY, "var/log/nvidia-installer.log"], {"installed": PACKAGES, "dkms": DKMS}, None),
+        # Left over from a driver of packages, for programs of 32 bits.
+        ([MODULE, LIBRARY], {"installed": [package("libnvidia-compute-470:i386")]}, None),
     ],
 )
 def test_it_is_known_by_what_no_package_has_put_there(tmp_path, files, more, uninstaller):
@@ -50,6 +55,8 @@ def test_it_is_known_by_what_no_package_has_put_there(tmp_path, files, more, uni
     [
         ([], {}),
         ([LIBRARY, MODULE], {"dkms": DKMS, "installed": PACKAGES}),
+        # The installer's driver went long ago.
+        ([LIBRARY, "var/log/nvidia-installer.log"], {"installed": [package("libcuda1", "580.95.05-1")]}),
         # A container sees the module of the host around it, and is given its libraries.
         (["sys/module/nvidia/version", LIBRARY], {}),
         # A driver whose packages were just removed is still loaded.
@@ -60,6 +67,14 @@ def test_it_is_known_by_what_no_package_has_put_there(tmp_path, files, more, uni
 )
 def test_a_driver_of_packages_or_of_a_host_around_is_not_taken_for_it(tmp_path, files, more):
     assert found(tmp_path, *files, **more) is None
+
+
+def test_its_modules_are_no_proof():
+    installer = {"version": "535.261.03", "uninstaller": "/usr/bin/nvidia-uninstall"}
+    row = {"name": "nvidia", "version": "535.261.03", "kernel": KERNEL, "status": "installed"}
+    module = {"path": "/x", "version": "535.261.03", "kernel": KERNEL, "flavour": "proprietary"}
+    found = state(installer=installer, dkms=[row], built=[module])
+    assert driver_proof.unproven(found, DRIVER_535) == "the modules are of NVIDIA's own installer (.run)"
 
 
 @pytest.mark.parametrize("resolved", [DRIVER_535, {}], ids=["present", "absent"])

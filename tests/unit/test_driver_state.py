@@ -111,19 +111,6 @@ def test_the_library_is_found_where_each_packaging_puts_it(host, path):
     assert driver_state.library_version(Tree("/nonexistent")) is None
 
 
-def test_dkms_is_understood_in_both_of_its_spellings():
-    text = (
-        f"nvidia-current/535.261.03, {KERNEL}, x86_64: installed\n"
-        f"nvidia, 580.95.05, 6.8.0-87-generic, x86_64: built\n"
-        "nvidia-current/550.163.01: added\n"
-        f"zfs/2.1.11, {KERNEL}, x86_64: installed\n"
-    )
-    assert driver_installed.dkms(saying(text)) == [
-        {"name": "nvidia-current", "version": "535.261.03", "kernel": KERNEL, "status": "installed"},
-        {"name": "nvidia", "version": "580.95.05", "kernel": "6.8.0-87-generic", "status": "built"},
-    ]
-
-
 # What modinfo says of the modules that Debian's nvidia-kernel-dkms 535.261.03 built for 6.1.0-56.
 MODINFO = """\
 filename:       /lib/modules/6.1.0-56-amd64/updates/dkms/nvidia-current.ko

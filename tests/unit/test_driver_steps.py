@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import driver_packages, driver_steps
+from ansible_collections.tfserving.fleet.plugins.module_utils import driver_packages, driver_proof, driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 KERNEL = "6.1.0-40-amd64"
@@ -162,7 +162,7 @@ class TestProof:
     BUILT = {"name": "nvidia-current", "version": "535.261.03", "kernel": KERNEL, "status": "installed"}
 
     def test_modules_that_dkms_has_installed_and_modinfo_knows_are_proven(self):
-        assert driver_steps.unproven(state(dkms=[self.BUILT], built=[self.MODULE]), DRIVER_535) == ""
+        assert driver_proof.unproven(state(dkms=[self.BUILT], built=[self.MODULE]), DRIVER_535) == ""
 
     @pytest.mark.parametrize(
         ("parts", "resolved", "sentence"),
@@ -182,10 +182,10 @@ class TestProof:
         ],
     )
     def test_everything_else_is_told_in_a_sentence(self, parts, resolved, sentence):
-        assert driver_steps.unproven(state(**parts), resolved) == sentence
+        assert driver_proof.unproven(state(**parts), resolved) == sentence
 
     def test_without_modules_there_is_nothing_to_prove(self):
-        assert driver_steps.unproven(state(), LIBRARIES) == ""
+        assert driver_proof.unproven(state(), LIBRARIES) == ""
 
 
 class TestReboot:

@@ -30,6 +30,10 @@ def test_the_new_branch_is_alone(host, branches):
     assert not [line for line in drivers if f" {old}." in line and not line.startswith(OWN_NUMBERS)]
 
 
+def test_what_the_host_has_besides_stays_also_where_nothing_needs_it(host):
+    assert host.package("orphan").is_installed
+
+
 def test_the_new_driver_runs_without_a_boot(host, branches):
     assert host.file("/sys/module/nvidia/version").content_string.startswith(f"{branches[1]}.")
 
