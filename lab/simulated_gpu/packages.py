@@ -13,7 +13,10 @@ from pathlib import Path
 
 @dataclass
 class Package:
-    """A package: ``files`` maps paths to contents, ``links`` to targets, ``fields`` are further control fields."""
+    """A package: ``files`` maps paths to contents, ``links`` to targets, ``fields`` are further control fields.
+
+    ``scripts`` are those that dpkg calls, by their names (``postinst``), each as commands of a shell.
+    """
 
     name: str
     version: str
@@ -21,6 +24,7 @@ class Package:
     files: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
+    scripts: dict[str, str] = field(default_factory=dict)
 
     @property
     def control(self) -> str:
@@ -51,6 +55,9 @@ def _build(place: Path, package: Package) -> str:
             (root / path).symlink_to(target)
         (root / "DEBIAN").mkdir()
         (root / "DEBIAN/control").write_text(package.control + description, encoding="utf-8")
+        for name, commands in package.scripts.items():
+            (root / "DEBIAN" / name).write_text(f"#!/bin/sh\nset -e\n{commands}\n", encoding="utf-8")
+            (root / "DEBIAN" / name).chmod(0o755)
         command = ["dpkg-deb", "-Zgzip", "--root-owner-group", "--build", root, deb]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     digest = hashlib.sha256(deb.read_bytes()).hexdigest()

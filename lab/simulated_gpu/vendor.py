@@ -30,6 +30,9 @@ def driver(version: str) -> list[Package]:
     full = f"{version}-1"
     source = f"usr/src/nvidia-{version}"
     conf = {f"{source}/dkms.conf": f'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="{version}"\n'}
+    # As dh_dkms writes them.
+    named = f"-m nvidia -v {version}"
+    scripts = {"postinst": f"dkms add {named}\ndkms install {named} || true", "prerm": f"dkms remove {named} --all"}
     modules = f"nvidia-kernel-open-dkms (= {full}) | nvidia-kernel-dkms (= {full})"
     library = {f"{LIBRARIES}/libnvidia-ml.so.{version}": "simulated\n"}
     link = {f"{LIBRARIES}/libnvidia-ml.so.1": f"libnvidia-ml.so.{version}"}
@@ -40,8 +43,16 @@ def driver(version: str) -> list[Package]:
             "dkms",
             {**conf, f"{source}/nvidia-open": ""},
             fields={"Conflicts": "nvidia-kernel-dkms"},
+            scripts=scripts,
         ),
-        Package("nvidia-kernel-dkms", full, "dkms", conf, fields={"Conflicts": "nvidia-kernel-open-dkms"}),
+        Package(
+            "nvidia-kernel-dkms",
+            full,
+            "dkms",
+            conf,
+            fields={"Conflicts": "nvidia-kernel-open-dkms"},
+            scripts=scripts,
+        ),
         Package("libnvidia-ml1", full, files=library, links=link),
         Package("nvidia-driver-cuda", full, f"libnvidia-ml1 (= {full}), {modules}"),
         Package("nvidia-persistenced", full, files=unit("nvidia-persistenced")),

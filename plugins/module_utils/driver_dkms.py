@@ -9,7 +9,7 @@ nothing after it (dell/dkms#352, seen with 2.8.4 and 3.0.10).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
@@ -54,18 +54,36 @@ def sources(tree: Tree) -> list[dict[str, str]]:
     ]
 
 
-def status(run: Run, asked: Sequence[str] = NAMES) -> dict[str, Any]:
-    """Return what dkms has built of the driver as ``rows``, and what it complains of as ``words``."""
+def status(run: Run, asked: Sequence[str] = NAMES, known: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """Return what dkms has built of the driver as ``rows``, and what it complains of as ``words``.
+
+    An older version of the driver whose source is gone ends dkms just so. Where it complains, it is asked once more for
+    each version that its store holds, ``known`` as `sources` returns it.
+    """
     rows: list[dict[str, str]] = []
     words: list[str] = []
     for name in asked:
-        code, out, err = run(["dkms", "status", "-m", name])
+        code, lines = _ask(run, "-m", name)
         if code == 127:  # no dkms on this host
             break
-        for line in [*out.splitlines(), *err.splitlines()]:
-            match = _ROW.match(line)
-            if match and _OURS.fullmatch(match["name"]) and match.groupdict() not in rows:
-                rows.append(match.groupdict())
-            if (not match or match["status"] == "broken") and _COMPLAINT.search(line):
-                words.append(" ".join(line.split()))
+        if _complaints(lines):
+            versions = [source["version"] for source in known if source["name"] == name]
+            lines += [line for version in versions for line in _ask(run, "-m", name, "-v", version)[1]]
+        matches = [match.groupdict() for match in map(_ROW.match, lines) if match and _OURS.fullmatch(match["name"])]
+        rows += [row for row in matches if row not in rows]
+        words += _complaints(lines)
     return {"rows": rows, "words": told(" ".join(dict.fromkeys(words)), _LONGEST)}
+
+
+def _ask(run: Run, *which: str) -> tuple[int, list[str]]:
+    code, out, err = run(["dkms", "status", *which])
+    return code, [*out.splitlines(), *err.splitlines()]
+
+
+def _complaints(lines: Sequence[str]) -> list[str]:
+    return [" ".join(line.split()) for line in lines if _COMPLAINT.search(line) and not _built(line)]
+
+
+def _built(line: str) -> bool:
+    match = _ROW.match(line)
+    return match is not None and match["status"] != "broken"

@@ -186,7 +186,8 @@ def read(
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
     kernel["meta"] = kernel_meta.follows(kernel["wanted"], kernel_meta.installed(run))
-    dkms, packages = driver_dkms.status(run, driver_dkms.names(tree)), driver_installed.packages(run)
+    sources = driver_dkms.sources(tree)
+    dkms, packages = driver_dkms.status(run, driver_dkms.names(tree), sources), driver_installed.packages(run)
     container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
     devices = nvidia_devices.devices(tree, ignored)
     found = {**devices, "edition": driver_edition.read(tree, devices["gpus"])}
@@ -199,7 +200,7 @@ def read(
         "built": driver_installed.built_modules(tree, kernel["wanted"], run),
         "dkms": dkms["rows"],
         "dkms_words": dkms["words"],
-        "dkms_sources": driver_dkms.sources(tree),
+        "dkms_sources": sources,
         "packages": packages,
         "installer": driver_installed.installer(tree, kernel["wanted"], dkms["rows"], packages["installed"]),
         "components": driver_state.components(run),

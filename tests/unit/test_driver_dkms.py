@@ -50,6 +50,21 @@ def test_each_form_of_a_row_is_understood_beside_a_broken_module(name, line, ver
     assert found == {"rows": [{"name": name, "version": version, "kernel": KERNEL, "status": status}], "words": ""}
 
 
+def test_an_older_version_of_the_driver_without_its_source_hides_none_either():
+    built = f"nvidia-current/535.261.03, {KERNEL}, x86_64: installed"
+    gone = "Error! Could not locate dkms.conf file.\nFile: /var/lib/dkms/nvidia-current/535.216.01/source/dkms.conf"
+
+    def run(arguments):
+        if arguments[4:] == ["-v", "535.261.03"]:
+            return 0, f"{built}\n", ""
+        return 0, "", f"{gone} does not exist.\n"
+
+    versions = [{"name": "nvidia-current", "version": version} for version in ("535.216.01", "535.261.03")]
+    found = driver_dkms.status(run, ["nvidia-current"], versions)
+    assert [(row["version"], row["status"]) for row in found["rows"]] == [("535.261.03", "installed")]
+    assert found["words"].count("Error!") == 1
+
+
 def test_only_the_driver_is_told_and_each_row_once():
     text = f"nvidia/580.95.05, {KERNEL}, x86_64: installed\nnvidia-fs/2.19.7, {KERNEL}, x86_64: installed\n"
     rows = driver_dkms.status(lambda _arguments: (0, text, ""))["rows"]
