@@ -47,9 +47,6 @@ _VERSION = re.compile(r"(?:\d+:)?(?P<whole>(?P<branch>[3-9]\d\d)(?:\.\d+)+)")
 # The packages of the libraries that speak with the kernel modules, and refuse those of another version.
 LIBRARY = re.compile(r"libcuda1|libnvidia-(tesla-(\d{3}-)?)?(ml1|cuda1)|libnvidia-compute(-\d{3}(-server)?)?")
 
-# What NVIDIA's Jetsons boot from and drive their GPU with (https://docs.nvidia.com/jetson/, "Software packages").
-BOARD = re.compile(r"nvidia-(l4t|tegra)-")
-
 
 def is_driver(name: str, version: str) -> bool:
     """Tell whether a package, by its bare name, is a part of NVIDIA's driver."""

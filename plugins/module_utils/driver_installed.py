@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.dpkg_names import FIELD, architecture, bare, native, plain
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import BOARD, branch_of, is_driver, upstream
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import branch_of, is_driver, upstream
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import library_version, loaded
 from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
@@ -29,13 +29,12 @@ _MODULE = re.compile(r"nvidia(-current|-tesla-\d+)?(-open)?\.ko(\.\w+)?")
 def packages(run: Run) -> dict[str, Any]:
     """Return the driver's packages, the kernel headers that are installed, and what an interrupted dpkg left undone.
 
-    A package of a foreign architecture is named with it (``libcuda1:i386``), as apt wants it. ``board`` are the
-    packages that a Jetson's driver is a part of.
+    A package of a foreign architecture is named with it (``libcuda1:i386``), as apt wants it.
     """
     listing = FIELD + "\t${Version}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\n"
     _status, out, _err = run(["dpkg-query", "--show", "--showformat", listing])
     own = architecture(run)
-    found, broken, headers, board = [], [], [], []
+    found, broken, headers = [], [], []
     for line in out.splitlines():
         said, version, want, flag, state = line.split("\t")
         name = plain(said, own)
@@ -45,12 +44,10 @@ def packages(run: Run) -> dict[str, Any]:
             continue
         if name.startswith("linux-headers-"):
             headers.append(name)
-        if BOARD.match(name):
-            board.append(name)
         if is_driver(bare(name), version):
             branch = branch_of(version, bare(name))
             found.append({"name": name, "version": version, "branch": branch, "held": want == "hold"})
-    return {"installed": found, "headers": headers, "broken": sorted(set(broken)), "board": board}
+    return {"installed": found, "headers": headers, "broken": sorted(set(broken))}
 
 
 def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], installed: Sequence[Any]) -> Any:

@@ -133,8 +133,8 @@ driver:
       elements: dict
     packages:
       description: >-
-        The driver's packages C(installed), those of a foreign architecture named with it (C(libcuda1:i386)); those of
-        any kind that dpkg left C(broken); and those of a Jetson's C(board).
+        The driver's packages C(installed), those of a foreign architecture named with it (C(libcuda1:i386)), and those
+        of any kind that dpkg left C(broken).
       type: dict
     components:
       description: Archive components that apt reads.

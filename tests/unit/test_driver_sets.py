@@ -211,15 +211,9 @@ def test_without_a_driver_there_is_nothing_to_remove_beside_docker_and_gds():
     assert driver_steps.steps(host(*BESIDE), {})["kind"] == "none"
 
 
-@pytest.mark.parametrize("resolved", [SERVER_535, {}], ids=["present", "absent"])
-@pytest.mark.parametrize("package", ["nvidia-l4t-core 35.3.1-20230319081403", "nvidia-tegra-drivers-36 36.4.0-1002.2"])
-def test_a_jetsons_driver_is_its_boards(package, resolved):
-    with pytest.raises(WishError) as refusal:
-        driver_steps.steps(host(package, "nvidia-l4t-bootloader 35.3.1-20230319081403"), resolved)
-    assert str(refusal.value).startswith(
-        "nvidia_driver_state: this host is a Jetson, whose driver comes with its board support package ("
-    )
-    assert str(refusal.value).endswith("); set this to unmanaged, or leave the host out of nvidia_driver")
+def test_a_jetsons_packages_are_its_boards():
+    board = ["nvidia-l4t-core 35.3.1-20230319081403", "nvidia-l4t-bootloader 35.3.1-20230319081403"]
+    assert driver_steps.steps(host(*board, "nvidia-tegra-drivers-36 36.4.0-1002.2"), {})["purge"] == []
 
 
 def module(version, folder="updates/dkms", flavour="proprietary", kernel="5.15.0-160-generic"):
