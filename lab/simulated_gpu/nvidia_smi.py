@@ -163,6 +163,9 @@ def _clocks(gpu: dict, fields: str) -> list[str]:
 def _set(host: dict, gpus: list[dict], option: str, value: str) -> list[str]:
     if host.get("refuses") == option:
         raise Refusal("Setting was not changed: Unknown Error", FAILED)
+    if host.get("lacks") == option:
+        # As Pascal answers to --lock-gpu-clocks, and laptops to --power-limit.
+        return ["This setting is not supported for this GPU.", "Treating as warning and moving on.", "All done."]
     for gpu in gpus:
         if option == "--power-limit":
             _set_power(gpu, float(value))

@@ -17,6 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     gpu_state,
     nvidia_cells,
     nvidia_devices,
+    nvidia_smi,
     xid_findings,
     xids,
 )
@@ -46,8 +47,7 @@ THROTTLE_REASONS: dict[int, tuple[str, str]] = {
 }
 
 
-# nvidia-smi's own codes ("Return Value" in its manual) for questions that it does not take: they say nothing of GPUs.
-_NOT_ASKED_RIGHT = {2, 3, 4, 13}
+# nvidia-smi's code for a power cable that is not there ("Return Value" in its manual).
 _POWER_CABLES = 8
 
 
@@ -72,7 +72,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
 
 
 def _refusal(answer: Mapping[str, Any]) -> Finding:
-    if answer["code"] in _NOT_ASKED_RIGHT:
+    if answer["code"] in nvidia_smi.UNASKED:
         return Finding("nvidia_smi", UNKNOWN, answer["error"])
     named = sorted(gpu_state.addresses_in(answer["error"]))
     action = xids.CHECK_MECHANICALS if answer["code"] == _POWER_CABLES else xids.RESTART_HOST
@@ -84,7 +84,9 @@ def _remarks(answer: Mapping[str, Any]) -> list[Finding]:
     found = []
     for remark in answer["remarks"]:
         status = WARNING if "inforom" in remark.lower().replace(" ", "") else INFO
-        found.append(Finding("nvidia_smi", status, f"nvidia-smi says: {remark}"))
+        # A question that failed is told by the name of the program already.
+        detail = remark if remark.startswith("nvidia-smi ") else f"nvidia-smi says: {remark}"
+        found.append(Finding("nvidia_smi", status, detail))
     return found + [Finding("nvidia_smi", UNKNOWN, f"nvidia-smi cut a row short: {row}") for row in answer["cut_short"]]
 
 
@@ -104,7 +106,9 @@ def _gpu(gpu: Mapping[str, Any]) -> list[Finding]:
 
 def _state(gpu: Mapping[str, Any]) -> Finding:
     address, words = gpu["pci_address"], gpu["recovery"]
-    if gpu["absent"].get("recovery") in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
+    if untold := gpu_state.untold(gpu, "mig"):
+        return Finding("state", UNKNOWN, f"{gpu_state.called(gpu)} {untold}", address)
+    if gpu["absent"].get("recovery") in nvidia_cells.UNTOLD:
         return Finding("state", UNKNOWN, "whether it needs a recovery could not be asked", address)
     action = xids.recovery(words) if words else xids.IGNORE
     if action == xids.IGNORE:
@@ -144,6 +148,9 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
     if len(lost) > ours.count(None):
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
+    uuids = [gpu["uuid"] for gpu in reading["smi"]["gpus"] if gpu["uuid"]]
+    if twice := next((uuid for uuid in uuids if uuids.count(uuid) > 1), ""):
+        return Finding("count", CRITICAL, f"several GPUs have the UUID {twice}", action=xids.RESTART_HOST)
     if len(ours) != wanted:
         return _miscounted(len(ours), wanted, reading.get("left_out", ()))
     return Finding("count", PASS, f"{_counted(wanted)}, as expected")

@@ -27,7 +27,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_cells impor
 _ROWS_SINCE = 8.0
 # vGPUs are named after their profile ("GRID V100D-8C", "NVIDIA A16-1-2B"); their memory is their host's care.
 _VIRTUAL = re.compile(r"GRID |.*-\d+[ABCQ](ME)?$")
-_YES = ("Yes", "1")
+# Pages that are set aside at the most: DCGM's limit, that of the field diagnostic (DCGM_LIMIT_MAX_RETIRED_PAGES).
+_MOST_PAGES = 63
 
 
 def findings(gpu: Mapping[str, Any]) -> list[Finding]:
@@ -53,6 +54,8 @@ def _ecc(gpu: Mapping[str, Any]) -> Finding:
         return Finding("ecc", UNKNOWN, "the driver could not tell whether ECC is on", address)
     if gpu["ecc_mode"] != "Enabled" and uncorrected is None:
         return Finding("ecc", PASS, "no ECC to ask" if gpu["ecc_mode"] is None else "ECC is off", address)
+    if uncorrected is None and _is_virtual(gpu) and not _failed(gpu, "uncorrected", "corrected"):
+        return Finding("ecc", INFO, "the counters of ECC are the host's of this vGPU", address)
     if uncorrected is None or _failed(gpu, "corrected"):
         return Finding("ecc", UNKNOWN, "ECC is on, and its counters could not be asked", address)
     if corrected:
@@ -62,10 +65,14 @@ def _ecc(gpu: Mapping[str, Any]) -> Finding:
 
 def _set_aside(gpu: Mapping[str, Any]) -> Finding:
     address = gpu["pci_address"]
-    if gpu["remap_failure"] in _YES:
+    pages_count = sum(number(gpu[part]) or 0 for part in ("pages_single", "pages_double"))
+    if pages_count >= _MOST_PAGES:
+        detail = f"{pages_count:.0f} bad pages of memory are set aside, and no more can be"
+        return Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)
+    if _is_yes(gpu["remap_failure"]):
         detail = "a bad memory row could not be set aside"
         return Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)
-    if gpu["remap_pending"] in _YES or gpu["pages_pending"] in _YES:
+    if _is_yes(gpu["remap_pending"]) or _is_yes(gpu["pages_pending"]):
         detail = "bad memory is set aside at the next reset"
         return Finding("retired_memory", WARNING, detail, address, xids.RESET_GPU)
     rows = ("rows_uncorrectable", "rows_correctable", "remap_pending", "remap_failure")
@@ -88,9 +95,18 @@ def _nothing_told(gpu: Mapping[str, Any]) -> Finding:
     if gpu["mig"] == "Enabled":
         detail = "whether bad memory is set aside is not told while MIG is on"
         return Finding("retired_memory", INFO, detail, address)
-    has_rows = (number(gpu["compute_capability"]) or 0) >= _ROWS_SINCE and not _VIRTUAL.match(gpu["name"] or "")
+    has_rows = (number(gpu["compute_capability"]) or 0) >= _ROWS_SINCE and not _is_virtual(gpu)
     detail = "the driver does not tell whether bad memory is set aside"
     return Finding("retired_memory", UNKNOWN if has_rows else INFO, detail, address)
+
+
+def _is_virtual(gpu: Mapping[str, Any]) -> bool:
+    return bool(_VIRTUAL.match(gpu["name"] or ""))
+
+
+def _is_yes(text: str | None) -> bool:
+    """Whether a flag is set; some drivers write a number, of rows that wait."""
+    return (text or "").lower() == "yes" or bool(number(text))
 
 
 def _failed(gpu: Mapping[str, Any], *fields: str) -> bool:

@@ -138,7 +138,7 @@ def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list
 
 
 def _matches(gpu: Mapping[str, Any], name: str) -> bool:
-    return name in (gpu["index"], gpu["uuid"]) or fnmatch(gpu["name"] or "", name)
+    return name in (gpu["index"], gpu["uuid"], gpu["name"]) or fnmatch(gpu["name"] or "", name)
 
 
 def _checked(path: str, key: str, value: Any) -> Any:
@@ -189,7 +189,7 @@ def changes(
 
 
 def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str, field: str = "") -> WishError:
-    if gpu.get("absent", {}).get(field) in (nvidia_cells.FAILED, nvidia_cells.FORBIDDEN):
+    if gpu.get("absent", {}).get(field) in nvidia_cells.UNTOLD:
         return WishError(wish.path, f"nvidia-smi could not tell the {what} of {called(gpu)}", "see nvidia-smi -q")
     return WishError(wish.path, f"{called(gpu)} has no {what} to set", "leave it out for this GPU")
 

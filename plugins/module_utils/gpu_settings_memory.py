@@ -54,9 +54,12 @@ class Memory:
         self.write()
 
     def keep(self, wanted: Mapping[str, Collection[str]]) -> None:
-        """Forget the values from before of settings (by GPU) that nobody wishes any more."""
+        """Forget the values from before of settings (by GPU) that nobody wishes any more.
+
+        A GPU that nvidia-smi leaves out at this time keeps them.
+        """
         kept = {
-            gpu: {key: value for key, value in values.items() if key in wanted.get(gpu, ())}
+            gpu: {key: value for key, value in values.items() if key in wanted.get(gpu, values)}
             for gpu, values in self.originals.items()
         }
         self.originals = {gpu: values for gpu, values in kept.items() if values}

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cell
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 RECOVERY = "gpu_recovery_action"  # known from branch 570 on
+MIG = "mig.mode.current"
 # What has to be asked: a GPU that waits for a reset still tells its name and its memory, and no temperature.
 FIELDS = ("temperature.gpu", RECOVERY)
 
@@ -37,6 +38,20 @@ def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
     if action in (xids.RESET_GPU, xids.RESTART_HOST):
         return Trouble(f"asks for a recovery ({told(words, 40)})", action)
     return None
+
+
+def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
+    """Return what a GPU keeps back that has to be known to give it to a server, as the end of a sentence, or "".
+
+    ``mig`` is where its MIG mode is. One that has no UUID still has its number; one that could not tell it is in doubt.
+    """
+    if gpu["index"] is None:
+        return "does not tell its number"
+    if gpu["absent"].get("uuid") in nvidia_cells.UNTOLD:
+        return "does not tell its UUID"
+    if gpu["absent"].get(mig) in nvidia_cells.UNTOLD:
+        return "does not tell whether it is cut into MIG instances"
+    return ""
 
 
 def called(gpu: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ In place of a value nvidia-smi prints, in brackets, the words of the error that 
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 LACKING = "lacking"
@@ -22,6 +23,8 @@ LOST = "lost"
 """The GPU no longer answers on the bus."""
 NOT_ASKED = "not_asked"
 """This branch of the driver does not know the question."""
+UNTOLD = (FORBIDDEN, FAILED)
+"""The GPU has an answer, which nobody got."""
 
 # By the beginning of the words, in small letters; everything else that stands in brackets has failed.
 _WORDS = {
@@ -42,6 +45,8 @@ _WORDS = {
     "err!": FAILED,
 }
 
+# No figure of a GPU has twenty digits.
+_NUMBER = re.compile(r"(-?[0-9]{1,20}(?:[.,][0-9]{1,20})?)(?: ?(?:%|[A-Za-z]{1,3}))?")
 
 # The longest names of GPUs have 60 characters; what is longer, or acts on a terminal, is no answer of the driver's.
 LONGEST = 200
@@ -70,9 +75,9 @@ def read(text: str) -> Cell:
 
 
 def number(text: str | None) -> float | None:
-    """Return a value as a number, with the decimal comma of hosts that speak so; None where there is none."""
-    try:
-        value = float((text or "").replace(",", "."))
-    except ValueError:
-        return None
-    return value if abs(value) < float("inf") else None
+    """Return a value as a number, None where there is none.
+
+    Some drivers write a decimal comma where the host does, or a unit ("250.00 W") that nobody asked for.
+    """
+    match = _NUMBER.fullmatch((text or "").strip())
+    return float(match[1].replace(",", ".")) if match else None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import ROW_BEGINS, NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # Arguments in, text out; None where nvidia-smi is not installed. Raises NvidiaSmiError.
@@ -31,9 +31,9 @@ FORMAT = "--format=csv,noheader,nounits"
 _SEPARATOR = ", "
 _BUS_ID = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 _UUID = re.compile(r"GPU-[0-9A-Za-z-]{1,64}")
-_ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)")
 
-MOST_REMARKS = 10
+# A host of sixteen GPUs may have a warning for each, and the one that matters after them.
+MOST_REMARKS = 40
 LONGEST_REMARK = 200
 
 
@@ -60,7 +60,7 @@ def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
         if row and _is_gpu(row):
             found.gpus.append(_addressed(row))
         elif len(found.remarks) + len(found.cut_short) < MOST_REMARKS:
-            (found.cut_short if _ROW_BEGINS.match(line) else found.remarks).append(told(line, LONGEST_REMARK))
+            (found.cut_short if ROW_BEGINS.match(line) else found.remarks).append(told(line, LONGEST_REMARK))
     return found
 
 

@@ -23,6 +23,13 @@ MOST_SAID = 300
 
 # The exit code for a damaged info ROM (serial numbers and error counts): a warning, all answers are there.
 _INFOROM_CORRUPTED = 14
+# Codes that say nothing of GPUs: questions that it does not take (2, 3, 4, 13), and, as in a shell, a program that
+# cannot be started (126) or misses a library of its own (127).
+_NOT_STARTED = 126
+UNASKED = {2, 3, 4, 13, _NOT_STARTED, 127}
+
+# What begins as a GPU's row in an answer: its number and its UUID, or the UUID alone.
+ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)|GPU-[0-9A-Za-z-]+, ")
 
 # Branch 535, asked for --version, and branch 470, asked for compute_cap: neither says anything of GPUs.
 _UNKNOWN_OPTION = re.compile(r"is not recognized|Invalid combination of input arguments")
@@ -53,7 +60,7 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
 
     Raises NvidiaSmiError when it fails, prints without end or takes more than ``timeout`` seconds.
     """
-    asked = f"nvidia-smi {arguments[0].partition('=')[0]}"
+    asked = f"nvidia-smi {_question(arguments)}"
     try:
         process = subprocess.Popen(
             ["nvidia-smi", *arguments],
@@ -63,8 +70,10 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
             # Numbers with a point, whatever the host speaks.
             env={**os.environ, "LC_ALL": "C"},
         )
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise NvidiaSmiError(f"nvidia-smi could not be started: {error.strerror}", _NOT_STARTED) from None
     try:
         output, remarks = _read(process, time.monotonic() + timeout)
         # Both streams may be closed by a process that stays.
@@ -79,14 +88,29 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
     return interpreted(asked, code, output, remarks)
 
 
+def _question(arguments: tuple[str, ...]) -> str:
+    """Return what is asked or set, without the GPU that it is about and without values."""
+    options = [argument.partition("=")[0] for argument in arguments]
+    return next((option for option in options if option != "--id"), options[0])
+
+
 def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
     """Return the answer of a program that has ended. Raises NvidiaSmiError where it failed."""
-    answer = output if not output or output.endswith("\n") else f"{output}\n"
+    said = "".join(text if text.endswith("\n") else f"{text}\n" for text in (output, remarks) if text)
+    if code == _INFOROM_CORRUPTED and "inforom" not in said.lower():
+        said += "infoROM is corrupted (code 14)\n"
     if code in (0, _INFOROM_CORRUPTED):
-        return answer + remarks
-    # It complains on either stream.
-    said = " ".join((answer + remarks).split()) or "without a word"
-    raise NvidiaSmiError(f"{asked} failed with code {code}: {said[: MOST_SAID + 1]}", code)
+        return said
+    ended = f"failed with code {code}" if code >= 0 else f"was ended by signal {-code}"
+    raise NvidiaSmiError(f"{asked} {ended}: {_complaint(said)[: MOST_SAID + 1]}", code)
+
+
+def _complaint(said: str) -> str:
+    """Return the cause on one line: it comes on either stream, after the rows of GPUs that answered and warnings."""
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    lines = [line for line in lines if line and not ROW_BEGINS.match(line)]
+    causes = [line for line in lines if not line.lower().startswith("warning:")]
+    return " ".join(causes or lines) or "without a word"
 
 
 class _Endless(Exception):  # noqa: N818 (it never leaves this file)

@@ -11,7 +11,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_state, nvidia_query, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    gpu_state,
+    nvidia_cells,
+    nvidia_query,
+    nvidia_smi,
+    xids,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import VENDOR, NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
@@ -21,8 +27,8 @@ LIST = ("-L",)
 # Known from branch 550 on; those before do without, and the CUDA version stays unknown.
 VERSION = ("--version",)
 
-# Questions that it does not take (2, 3, 4, 13), no driver (9), no library (12), a library of another version (18).
-_NOT_OF_GPUS = {2, 3, 4, 9, 12, 13, 18}
+# Besides: no driver (9), no library (12), a library of another version (18).
+_NOT_OF_GPUS = nvidia_smi.UNASKED | {9, 12, 18}
 
 # "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)", then below it, for each MIG instance,
 # "  MIG 3g.20gb     Device  0: (UUID: MIG-...)".
@@ -107,6 +113,7 @@ def _cuda_version(ask: Ask) -> str | None:
 def _complete(gpus: list[dict[str, Any]], answered: list[dict[str, Any]], problems: list[str]) -> None:
     """Add what is known to the GPUs with the same PCI address, and tell of those that only one side sees."""
     known = {gpu["pci_address"]: gpu for gpu in answered if gpu["pci_address"]}
+    uuids = [gpu["uuid"] for gpu in known.values()]
     problems.extend(
         f"{gpu_state.called(gpu)} does not tell its PCI address, so that it is used for nothing"
         for gpu in answered
@@ -120,8 +127,8 @@ def _complete(gpus: list[dict[str, Any]], answered: list[dict[str, Any]], proble
             why = "this driver does not drive it, another holds it, or it is broken"
             problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
             continue
-        trouble = gpu_state.trouble(known[address])
         gpu.update(_facts(known[address]))
+        trouble = _trouble(known[address], uuids)
         if trouble:
             gpu.update(index=None, why=trouble.why)
             problems.append(f"GPU {address} {trouble.why}; {xids.ADVICE[trouble.action]}")
@@ -129,15 +136,23 @@ def _complete(gpus: list[dict[str, Any]], answered: list[dict[str, Any]], proble
     problems.extend(f"GPU {address} is known to nvidia-smi but not to sysfs" for address in others)
 
 
+def _trouble(gpu: Mapping[str, Any], uuids: Sequence[str | None]) -> gpu_state.Trouble | None:
+    """Return what speaks against giving a GPU to a server; ``uuids`` are those of all GPUs."""
+    trouble = gpu_state.trouble(gpu)
+    shared = "has the UUID of another GPU" if gpu["uuid"] and uuids.count(gpu["uuid"]) > 1 else ""
+    why = gpu_state.untold(gpu) or shared
+    return trouble or (gpu_state.Trouble(why, xids.RESTART_HOST) if why else None)
+
+
 def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:
     """Return one GPU's answers under the names of a topology."""
-    capability = gpu["compute_cap"] or ""
+    capability, memory = gpu["compute_cap"] or "", nvidia_cells.number(gpu["memory.total"])
     return {
         "index": int(gpu["index"]) if gpu["index"] else None,
         "uuid": gpu["uuid"],
         "name": gpu["name"] and told(gpu["name"], 100),
         # GPUs that share the host's memory (GB10, Jetson) have none of their own to report.
-        "memory_mb": int(gpu["memory.total"]) if (gpu["memory.total"] or "").isdecimal() else None,
+        "memory_mb": None if memory is None else int(memory),
         "compute_capability": capability if _CAPABILITY.fullmatch(capability) else None,
         "mig": {"mode": _MODES.get(gpu["mig.mode.current"] or ""), "instances": []},
         "driver_version": gpu["driver_version"],
@@ -152,7 +167,8 @@ def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
     """
     if error.code in _NOT_OF_GPUS or any(gpu["uuid"] for gpu in gpus):
         return
+    others = "nvidia-smi does not answer" if error.code is None else "nvidia-smi fails"
     silent = gpu_state.addresses_in(str(error)) & {gpu["pci_address"] for gpu in gpus}
     for gpu in gpus:
         why = "does not answer" if gpu["pci_address"] in silent else "was not asked, since another one does not answer"
-        gpu.update(index=None, why=why if silent else "nvidia-smi does not answer")
+        gpu.update(index=None, why=why if silent else others)

@@ -122,6 +122,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 # Under these names the clocks of `--query-supported-clocks` are asked.
 SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
+# With these words nvidia-smi ends as if all were well where a GPU cannot be set, such as the clocks of Pascal.
+NOT_DONE = "Treating as warning and moving on"
 
 
 def supported_clocks(ask: nvidia_query.Ask, uuid: str) -> dict[str, list[int]]:
@@ -164,7 +166,10 @@ def carry_out(ask: nvidia_query.Ask, gpus: list[dict], wanted: dict, changes: li
             memory.originals.setdefault(change.gpu, {}).setdefault(change.key, before)
             memory.write()
         try:
-            ask(tuple(change.command[1:]))
+            said = ask(tuple(change.command[1:])) or ""
+            # What goes back to what it was, and cannot, was never set.
+            if wish and NOT_DONE in said:
+                raise nvidia_smi.NvidiaSmiError(f"nvidia-smi says: {' '.join(said.split())}")
         except nvidia_smi.NvidiaSmiError as error:
             path = wish.path if wish else gpu_settings.PATH
             problem = f"{change.key} of {change.gpu} could not be set ({change.before} -> {change.after})"

@@ -252,9 +252,9 @@ def test_an_entry_that_is_no_mapping_is_refused():
     assert str(caught.value).startswith("nvidia_driver_gpu_settings[0]: is the string 'ecc'; give a mapping of gpus,")
 
 
-@pytest.mark.parametrize("wanted", [1, [1], ["GPU-1"], "*H100*", ["*H100*"]])
+@pytest.mark.parametrize("wanted", [1, [1], ["GPU-1"], "*H100*", ["*H100*"], "NVIDIA H100 [80GB]"])
 def test_gpus_are_chosen_by_index_uuid_or_name(wanted):
-    two = [gpu(0), gpu(1, name="NVIDIA H100 PCIe")]
+    two = [gpu(0), gpu(1, name="NVIDIA H100 [80GB]")]
     found = gpu_settings.wishes([{"gpus": wanted, "ecc": True}], two)
     assert [uuid for uuid, wishes in found.items() if wishes] == ["GPU-1"]
 
@@ -362,12 +362,33 @@ class TestModule:
         uuid = machine["gpus"][0]["uuid"]
         assert refused["msg"] == (
             f"nvidia_driver_gpu_settings[0].graphics_clock_mhz: graphics_clock_mhz of {uuid} could not be set (not"
-            " locked -> locked to 1200-1200 MHz); nvidia-smi --id failed with code 255: Setting was not changed:"
-            " Unknown Error"
+            " locked -> locked to 1200-1200 MHz); nvidia-smi --lock-gpu-clocks failed with code 255: Setting was not"
+            " changed: Unknown Error"
         )
         (tmp_path / "state.json").write_text(json.dumps(machine))
         assert [run(wish)["changed"], run(wish)["changed"]] == [True, False]
         assert run.machine()[0]["locked.graphics"] == "1200,1200"
+
+    def test_a_setting_that_nvidia_smi_only_warns_of_is_refused(self, run, tmp_path):
+        machine = json.loads((tmp_path / "state.json").read_text())
+        (tmp_path / "state.json").write_text(json.dumps({**machine, "lacks": "--lock-gpu-clocks"}))
+        before = run.machine()
+        refused = run({"gpus": [0], "power_limit_w": 500, "graphics_clock_mhz": 1200})
+        assert "graphics_clock_mhz of" in refused["msg"]
+        assert "not supported" in refused["msg"]
+        assert refused["msg"].endswith("; what was set before it is back")
+        assert run.machine() == before
+        assert not run().get("failed"), "what was never set needs not be let go"
+        assert not run.record.exists()
+
+    def test_a_gpu_that_is_gone_for_a_run_keeps_what_it_was_before(self, run, tmp_path):
+        run({"gpus": [0], "power_limit_w": 500})
+        machine = json.loads((tmp_path / "state.json").read_text())
+        (tmp_path / "state.json").write_text(json.dumps({**machine, "gpus": machine["gpus"][1:]}))
+        run()
+        (tmp_path / "state.json").write_text(json.dumps(machine))
+        run()
+        assert run.machine()[0]["power.limit"] == 700
 
     def test_what_was_set_before_a_refusal_is_taken_back(self, run, tmp_path):
         run({"gpus": [0], "graphics_clock_mhz": 900})

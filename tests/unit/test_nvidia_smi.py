@@ -38,6 +38,41 @@ def test_a_host_without_it_has_no_answer(monkeypatch, tmp_path):
     assert nvidia_smi.run(LIST, timeout=10) is None
 
 
+@pytest.mark.parametrize("mode", [0o644, None])
+def test_a_program_that_cannot_be_started_is_told_apart_from_none(program, tmp_path, mode):
+    file = tmp_path / "nvidia-smi"
+    if mode is None:
+        file.mkdir()
+    else:
+        program("exit 0")
+        file.chmod(mode)
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"^nvidia-smi could not be started: ") as failure:
+        nvidia_smi.run(LIST, timeout=10)
+    assert failure.value.code in nvidia_smi.UNASKED
+
+
+def test_a_program_that_crashes_is_told_with_its_signal(program):
+    program("kill -SEGV $$")
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"^nvidia-smi -L was ended by signal 11: without a word$"):
+        nvidia_smi.run(LIST, timeout=10)
+
+
+def test_the_setting_that_failed_is_told_and_not_the_gpu(program):
+    program("echo 'Insufficient Permissions'; exit 4")
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"^nvidia-smi --power-limit failed with code 4: Insufficient"):
+        nvidia_smi.run(("--id=GPU-1", "--power-limit=300"), timeout=10)
+
+
+@pytest.mark.parametrize("row", [T4, "GPU-0f1c8f2e-9a38-6c39-a2a5-5a1b64b0d1ce, 0, 0, No, No", "1, [GPU is lost], 0"])
+def test_the_cause_is_told_and_not_the_rows_and_warnings_before_it(program, row):
+    said = "Unable to determine the device handle for GPU 0000:81:00.0: GPU is lost."
+    warning = "Warning: persistence mode is disabled on device 00000000:AF:00.0. See the manual."
+    program(f"for each in 1 2 3 4 5 6 7 8; do echo '{row}'; echo '{warning}'; done; echo '{said}'; exit 15")
+    with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
+        nvidia_smi.run(QUERY, timeout=10)
+    assert str(failure.value) == f"nvidia-smi --query-gpu failed with code 15: {said}"
+
+
 def test_its_complaint_is_told_on_one_line(program):
     program("echo 'NVIDIA-SMI has failed because'; echo 'it could not reach the driver.' >&2; exit 9")
     with pytest.raises(nvidia_smi.NvidiaSmiError) as failure:
@@ -48,7 +83,7 @@ def test_its_complaint_is_told_on_one_line(program):
 
 def test_a_damaged_info_rom_does_not_spoil_the_answer(program):
     program(f"echo '{T4}'; exit 14")
-    assert nvidia_smi.run(QUERY, timeout=10) == f"{T4}\n"
+    assert nvidia_smi.run(QUERY, timeout=10) == f"{T4}\ninfoROM is corrupted (code 14)\n"
 
 
 def test_a_driver_that_never_answers_is_given_up(program):

@@ -146,6 +146,20 @@ class TestSixAnswers:
         assert verdict(pair(**rows, **{"mig.mode.current": "Enabled", "mig": ["1g.10gb"]})) == "info"
         assert verdict(pair(**rows, name="NVIDIA H100-20C")) == "info"
 
+    @pytest.mark.parametrize(("cell", "status"), [("[N/A]", "info"), (UNKNOWN_ERROR, "unknown")])
+    def test_counters_of_ecc_that_a_guest_does_not_have_are_its_hosts(self, cell, status):
+        counters = [field for field in COLUMNS if field.startswith("ecc.errors.")]
+        assert verdict(pair(name="NVIDIA A40-48C", **dict.fromkeys(counters, cell))) == status
+
+    @pytest.mark.parametrize("cell", ["Yes", "1", "3"])
+    def test_rows_that_wait_for_a_reset_are_a_warning_in_each_form(self, cell):
+        assert [finding.action for finding in worst(pair(**{"remapped_rows.pending": cell}))] == ["reset_gpu"]
+
+    @pytest.mark.parametrize(("single", "double", "status"), [("0", "2", "info"), ("31", "32", "critical")])
+    def test_pages_are_set_aside_up_to_nvidias_limit(self, single, double, status):
+        pages = {"retired_pages.single_bit_ecc.count": single, "retired_pages.double_bit.count": double}
+        assert verdict(host("535.261.03", gpu("Tesla P100", **pages))) == status
+
     @pytest.mark.parametrize("name", ["GRID V100D-8C", "NVIDIA A10-24Q", "NVIDIA A16-1-2B"])
     def test_a_guest_without_clocks_and_power_is_fit(self, name):
         cells = ("temperature.gpu", "power.draw", "power.limit", "clocks_event_reasons.active", "ecc.mode.current")
@@ -213,6 +227,23 @@ class TestBadInput:
         machine = {**pair(), "says": {"errors": ["Warning: persistence mode is disabled on device 00000000:81:00.0."]}}
         assert (verdict(machine), len(facts(machine)["problems"])) == ("info", 1)
 
+    def test_a_damaged_info_rom_is_told_after_a_warning_for_each_of_sixteen_gpus(self):
+        hints = [f"Warning: persistence mode is disabled on device 00000000:{place:02X}:00.0." for place in range(16)]
+        machine = {**pair(), "says": {"errors": [*hints, "WARNING: infoROM is corrupted at gpu 0000:81:00.0"]}}
+        assert [finding.detail for finding in worst(machine)] == [
+            "nvidia-smi says: WARNING: infoROM is corrupted at gpu 0000:81:00.0"
+        ]
+
+    def test_a_damaged_info_rom_is_told_where_only_the_exit_code_tells(self):
+        machine = {**pair(), "says": {"code": 14}}
+        assert [finding.status for finding in worst(machine)] == ["warning"]
+        assert [each["index"] for each in facts(machine)["gpus"]] == [0, 1]
+
+    def test_remarks_without_end_are_told_within_bounds(self):
+        machine = {**pair(), "says": {"after": ["some remark " * 100] * 5000}}
+        assert sum(len(problem) for problem in facts(machine)["problems"]) < 10_000
+        assert sum(len(finding.detail) for finding in findings(machine)) < 10_000
+
     def test_a_remark_with_as_many_commas_as_a_row_is_none(self):
         machine = {**pair(), "says": {"after": [", ".join(["WARNING"] * 40)]}}
         assert len(facts(machine)["problems"]) == 1
@@ -242,6 +273,31 @@ class TestBadInput:
         assert finding.detail == "GPU 1 (NVIDIA H100 80GB HBM3) does not tell its PCI address"
         assert facts(machine)["gpus"][1]["index"] is None
 
+    @pytest.mark.parametrize("cell", [UNKNOWN_ERROR, "[Insufficient Permissions]", "ERR!"])
+    @pytest.mark.parametrize(
+        ("field", "why"),
+        [
+            ("uuid", "does not tell its UUID"),
+            ("index", "does not tell its number"),
+            ("mig.mode.current", "does not tell whether it is cut into MIG instances"),
+        ],
+    )
+    def test_a_gpu_that_keeps_back_what_names_it_is_unknown_and_never_offered(self, field, why, cell):
+        machine = pair(**{field: cell})
+        assert [(finding.check, finding.status) for finding in worst(machine)] == [("state", "unknown")]
+        found = facts(machine)
+        assert [(each["index"], each["why"]) for each in found["gpus"]] == [(0, None), (None, why)]
+        assert found["problems"][0].startswith(f"GPU 0000:81:00.0 {why}; ")
+
+    def test_two_gpus_with_one_uuid_can_be_told_apart_by_nobody(self):
+        machine = pair(uuid=gpu(HEALTHY)["uuid"])
+        assert [(finding.check, finding.status) for finding in worst(machine)] == [("count", "critical")]
+        assert [each["why"] for each in facts(machine)["gpus"]] == ["has the UUID of another GPU"] * 2
+
+    def test_units_that_nobody_asked_for_change_no_figure(self):
+        machine = pair(**{"memory.total": "81559 MiB", "power.draw": "69.85 W"})
+        assert (verdict(machine), facts(machine)["gpus"][1]["memory_mb"]) == ("pass", 81559)
+
     def test_a_gpu_without_a_name_is_fit(self):
         assert verdict(pair(name=UNKNOWN_ERROR)) == "pass"
         assert facts(pair(name=UNKNOWN_ERROR))["gpus"][1]["name"] is None
@@ -258,9 +314,11 @@ class TestBadInput:
         machine = host(DRIVER, *(gpu(HEALTHY, index) for index in range(16)))
         assert (verdict(machine, 16), len({each["index"] for each in facts(machine)["gpus"]})) == ("pass", 16)
 
-    def test_a_failure_over_one_gpu_leaves_no_number_to_any(self):
+    @pytest.mark.parametrize("rows", [0, 15])
+    def test_a_failure_over_one_gpu_leaves_no_number_to_any(self, rows):
         words = "Unable to determine the device handle for GPU 0000:81:00.0: GPU is lost.  Reboot the system.\n"
-        machine = {**pair(), "says": {"answer": words, "code": 15}}
+        before = {"answer": "".join(f"0, GPU-{index}, 00000000:80:00.0, 9.0\n" for index in range(rows)) + words}
+        machine = {**pair(), "says": {**before, "code": 15}}
         (finding,) = worst(machine)
         assert (finding.check, finding.gpu, finding.action) == ("nvidia_smi", "0000:81:00.0", "restart_host")
         assert finding.detail.startswith("nvidia-smi --query-gpu failed with code 15: Unable to determine")
@@ -279,6 +337,7 @@ class TestBadInput:
             (6, "No devices were found", "critical", "restart_host"),
             (8, "external power cables are not attached", "critical", "check_mechanicals"),
             (9, "NVIDIA-SMI has failed because it couldn't communicate", "critical", "restart_host"),
+            (127, "error while loading shared libraries: libc.so.6", "unknown", ""),
             (18, "Failed to initialize NVML: Driver/library version mismatch", "critical", "restart_host"),
             (
                 255,
