@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 # Patterns, as apt's preferences take them, of all packages that a driver is made of.
 PARTS = ("*nvidia*", "libcuda1", "libnvcuvid1", "libnvoptix1")
 
-# What unattended-upgrades leaves alone: a library that is newer than the loaded module refuses to work with it.
+# What unattended-upgrades leaves alone: a library that is newer than the loaded module refuses to work with it. What
+# has NVIDIA's name and is no part of a driver gets its security updates.
 UNATTENDED = [
-    "^nvidia-",
-    "^libnvidia-",
+    "^nvidia-(?!container|docker|gds|fs|nsight|cuda-toolkit|mig|prime|repo|system|l4t)",
+    "^libnvidia-(?!container|egl-(wayland|gbm)|ml-dev)",
     "^libcuda1$",
     "^firmware-nvidia-",
     "^cuda-drivers",

@@ -21,6 +21,7 @@ MODULES = ("nvidia_uvm", "nvidia_drm", "nvidia_peermem", "nvidia_modeset", "nvid
 # "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build ..."
 _LOADED = re.compile(r"NVRM version:.*?(?P<open>Open )?Kernel Module.*?\s(?P<version>\d{3}\.[\d.]+)")
 _LIBRARY = re.compile(r"libnvidia-ml\.so\.(\d{3}\.[\d.]+)")
+_COPIED = re.compile(r"nvidia|nouveau")
 LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib")
 
 
@@ -58,13 +59,16 @@ def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
 
 
 def _initramfs(tree: Tree, release: str) -> dict[str, Any]:
-    """Return whether there is an initramfs, and whether it is older than the module options that it holds a copy of."""
+    """Return whether there is an initramfs, and whether it is older than what it may hold a copy of.
+
+    That are module options, and modules: an old one in it is loaded at each boot, whatever lies on the disk.
+    """
     path = f"boot/initrd.img-{release}"
     if not tree.exists(path):
         return {"path": None, "stale": False}
     built = os.stat(tree.path(path)).st_mtime
-    folder = "etc/modprobe.d"
-    files = [f"{folder}/{name}" for name in tree.names(folder) if "nvidia" in name or "nouveau" in name]
+    folders = ("etc/modprobe.d", f"lib/modules/{release}/updates/dkms")
+    files = [f"{folder}/{name}" for folder in folders for name in tree.names(folder) if _COPIED.search(name)]
     changed = [os.stat(tree.path(file)).st_mtime for file in files if tree.exists(file)]
     return {"path": f"/{path}", "stale": any(time > built for time in changed)}
 

@@ -108,7 +108,7 @@ driver:
       description: >-
         C(running) and C(wanted) release, the C(meta) package that follows the wanted one without its first words
         (V(generic-hwe-22.04)), whether C(headers) lie there, and C(initramfs) with C(path) and C(stale) (older than the
-        module options).
+        module options or the driver's modules).
       type: dict
     loaded:
       description: The driver's C(modules) in the kernel, C(version), C(flavour), and whether C(nouveau) is there.

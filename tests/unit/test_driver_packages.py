@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_packages, driver_table
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -214,6 +216,27 @@ def test_pins_let_apt_install_the_wanted_version_and_no_other():
     assert (wanted["version"], wanted["priority"]) == ("535.261.03-*", 1001)
     assert (never["version"], never["priority"]) == ("*", -1)
     assert "nvidia-persistenced" not in wanted["packages"], "has version numbers of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "left_alone"),
+    [
+        ("libnvidia-compute-580-server", True),
+        ("nvidia-dkms-580-server-open", True),
+        ("libcuda1", True),
+        ("linux-modules-nvidia-580-server-open-generic-hwe-22.04", True),
+        ("nvidia-container-toolkit", False),
+        ("libnvidia-container1", False),
+        ("nvidia-docker2", False),
+        ("nvidia-gds-12-4", False),
+        ("nvidia-system-core", False),
+        ("linux-modules-6.8.0-87-generic", False),
+    ],
+)
+def test_unattended_upgrades_leaves_the_driver_alone_and_nothing_else(name, left_alone):
+    # By re.match, as unattended-upgrades itself does.
+    patterns = resolve(NOBLE, T4)["unattended"]
+    assert any(re.match(pattern, name) for pattern in patterns) == left_alone
 
 
 def test_a_version_alone_decides_the_branch():

@@ -115,6 +115,12 @@ SETS = [
         ["cuda-drivers", "cuda-drivers-550", "libnvidia-compute-550", "nvidia-fabricmanager-550"],
     ),
     (
+        "a desktop's 535, of which apt's conflicts take what the server's replaces",
+        SERVER_535,
+        ["nvidia-driver-535 535.274.02-0ubuntu0.22.04.1", "libnvidia-gl-535:amd64 535.274.02-0ubuntu0.22.04.1"],
+        [],
+    ),
+    (
         "Debian's 535 beside what is left of tesla-470",
         OWN_535,
         [*versioned(OWN_535["packages"], "535.261.03-1"), "libnvidia-tesla-470-ml1:amd64 470.256.02-1"],

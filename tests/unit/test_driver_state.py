@@ -207,6 +207,14 @@ class TestKernel:
         initramfs = driver_state.kernel(tree, KERNEL)["initramfs"]
         assert initramfs == {"path": f"/boot/initrd.img-{KERNEL}", "stale": stale}
 
+    @pytest.mark.parametrize(("module", "stale"), [("nvidia-current.ko", True), ("acpi_call.ko", False)])
+    def test_an_initramfs_older_than_the_drivers_modules_would_load_others(self, host, module, stale):
+        place = f"lib/modules/{KERNEL}/updates/dkms/{module}"
+        tree = host({f"boot/initrd.img-{KERNEL}": "", place: ""})
+        os.utime(tree.path(f"boot/initrd.img-{KERNEL}"), (100, 100))
+        os.utime(tree.path(place), (200, 200))
+        assert driver_state.kernel(tree, KERNEL)["initramfs"]["stale"] is stale
+
     def test_a_host_without_an_initramfs_has_none_to_rebuild(self, host):
         assert driver_state.kernel(host(), KERNEL)["initramfs"] == {"path": None, "stale": False}
 
