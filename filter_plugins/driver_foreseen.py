@@ -12,7 +12,8 @@ author:
   - tfserving.fleet contributors
 description:
   - Reads what C(apt-get --simulate) prints, before any client of the GPUs is stopped.
-  - Refuses where the kernel modules and the libraries would be of two versions, which refuse each other.
+  - Refuses where apt cannot install the packages, and where the kernel modules and the libraries would be of two
+    versions, which refuse each other.
 positional: resolved, purge, simulated
 options:
   _input:
@@ -29,8 +30,8 @@ options:
     elements: str
     required: true
   simulated:
-    description: What C(apt-get --simulate install) printed.
-    type: str
+    description: What C(apt-get --simulate install) ended with, as C(rc), C(stdout) and C(stderr).
+    type: dict
     required: true
 seealso:
   - plugin: tfserving.fleet.driver_steps
@@ -40,7 +41,7 @@ seealso:
 EXAMPLES = r"""
 - name: Refuse modules and libraries of two versions
   ansible.builtin.set_fact:
-    foreseen: "{{ state.driver | tfserving.fleet.driver_foreseen(resolved, steps.purge, simulated.stdout) }}"
+    foreseen: "{{ state.driver | tfserving.fleet.driver_foreseen(resolved, steps.purge, simulated) }}"
 """
 
 RETURN = r"""
@@ -58,7 +59,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 
 def driver_foreseen(
-    state: Mapping[str, Any], resolved: Mapping[str, Any], purge: Sequence[str], simulated: str
+    state: Mapping[str, Any], resolved: Mapping[str, Any], purge: Sequence[str], simulated: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return the packages; see DOCUMENTATION. Raises AnsibleFilterError with the refusal."""
     try:

@@ -10,26 +10,44 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # "Inst libcuda1 [535.261.03-1] (535.274.02-1 Debian:12/stable [amd64])", without the old version where none is there.
 _INSTALLED = re.compile(r"Inst (?P<name>\S+)(?: \[[^\]]*\])? \((?P<version>\S+)")
+# " nvidia-headless-580 : Depends: libnvidia-compute-580 (= 580.95.05-1) but 580.178.04-1 is to be installed"; below it
+# are further reasons of the same package.
+_UNMET = re.compile(r" (?P<name>\S+) : (?P<why>\S.*)")
+_LONGEST = 300
 _REMOVED = re.compile(r"(?:Remv|Purg) (?P<name>\S+)")
 
 
 def foreseen(
-    state: Mapping[str, Any], resolved: Mapping[str, Any], purge: Iterable[str], simulated: str
+    state: Mapping[str, Any], resolved: Mapping[str, Any], purge: Iterable[str], simulated: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return the versions of the packages, by name, after the change that ``apt-get --simulate`` has printed.
 
-    Raises WishError where modules and libraries would be of two versions.
+    ``simulated`` has its ``rc``, ``stdout`` and ``stderr``. Raises WishError where apt cannot, and where modules and
+    libraries would be of two versions.
     """
-    lines = simulated.splitlines()
+    lines = simulated["stdout"].splitlines()
+    if simulated["rc"] != 0:
+        _refuse_unmet(resolved, lines, simulated["stderr"])
     gone = {*purge, *(match["name"] for match in map(_REMOVED.match, lines) if match)}
     kept = {package["name"]: package["version"] for package in state["packages"]["installed"]}
     after = {name: version for name, version in kept.items() if name not in gone}
     after.update({match["name"]: match["version"] for match in map(_INSTALLED.match, lines) if match})
     _refuse_apart(state, resolved, after, kept)
     return after
+
+
+def _refuse_unmet(resolved: Mapping[str, Any], lines: Iterable[str], errors: str) -> None:
+    """Raise WishError with apt's own reason, which it prints apart from its errors."""
+    unmet = next((f"{match['name']}: {match['why']}" for match in map(_UNMET.fullmatch, lines) if match), "")
+    said = unmet or " ".join(line.removeprefix("E: ") for line in errors.splitlines() if line.startswith("E: "))
+    remedy = f"name another branch that the archive has, or see what 'apt-get install {resolved['packages'][0]}' says"
+    if resolved["module_series"]:
+        remedy = "boot the newest kernel, which the archive has modules for, or set nvidia_driver_modules to dkms"
+    raise WishError("nvidia_driver_branch", f"apt cannot install the driver ({told(said or errors, _LONGEST)})", remedy)
 
 
 def _refuse_apart(

@@ -35,8 +35,7 @@ def packages(run: Run) -> dict[str, Any]:
     _status, out, _err = run(["dpkg-query", "--show", "--showformat", listing])
     own = architecture(run)
     found, broken, headers = [], [], []
-    for line in out.splitlines():
-        said, version, want, flag, state = line.split("\t")
+    for said, version, want, flag, state in (line.split("\t") for line in out.splitlines() if line.count("\t") == 4):
         name = plain(said, own)
         if flag != "ok" or state in _UNDONE:
             broken.append(name)

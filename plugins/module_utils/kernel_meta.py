@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts impo
 
 # "6.8.0-87-generic", "6.1.0-40-cloud-amd64", "6.12.48+deb13-amd64", "5.15.0-1090-azure-fde"
 _RELEASE = re.compile(r"(?P<base>\d+(?:\.\d+)+)(?:-\d+|\+deb\d+|\+bpo\d*)*-(?P<flavour>[a-z].*)")
-_META = re.compile(r"linux-(?:image|headers)-(?P<suffix>(?!unsigned-)[a-z].*)")
+_META = re.compile(r"linux-(?:image|headers)-(?P<suffix>(?!unsigned-|uc-)[a-z].*)")
 _FOLLOWED = re.compile(r"linux-(?:image|headers)-(\d[^\s,|(]*)")
 _LISTING = "${Package}\t${db:Status-Status}\t${Depends}\n"
 

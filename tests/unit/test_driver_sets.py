@@ -280,9 +280,10 @@ def inst(name, version, old=None):
 
 
 class TestWhatAptWouldLeave:
-    def foreseen(self, rows, *lines, resolved=SERVER_535, purge=(), **parts):
+    def foreseen(self, rows, *lines, resolved=SERVER_535, purge=(), simulated=None, **parts):
         found = host(*rows, kernel=parts.pop("kernel", "5.15.0-160-generic"), **parts)
-        return driver_foreseen.foreseen(found, resolved, purge, "\n".join(["Reading package lists...", *lines]))
+        said = {"rc": 0, "stdout": "\n".join(["Reading package lists...", *lines]), "stderr": ""}
+        return driver_foreseen.foreseen(found, resolved, purge, {**said, **(simulated or {})})
 
     def test_one_version_of_both_is_let_through(self):
         after = self.foreseen(APART, inst("nvidia-dkms-535-server", LIBRARIES_183, MODULES_161))
@@ -315,6 +316,37 @@ class TestWhatAptWouldLeave:
         rows = ["libnvidia-compute-535-server:i386 535.54.03-0ubuntu1"]
         fresh = [inst("nvidia-dkms-535-server", LIBRARIES_183), inst("libnvidia-compute-535-server", LIBRARIES_183)]
         assert self.foreseen(rows, *fresh)
+
+    # As apt 2.4 says it of Ubuntu 22.04's archive on 2026-11-26, where modules of older kernels are not built anew.
+    UNMET = (
+        "The following packages have unmet dependencies:\n"
+        " linux-modules-nvidia-580-server-open-6.8.0-100-generic : Depends: nvidia-kernel-common-580-server"
+        " (<= 580.126.09-1) but 580.178.04-0ubuntu0.22.04.1 is to be installed\n"
+    )
+
+    def test_modules_of_an_older_kernel_that_the_archive_has_left_behind_are_told_in_apts_words(self):
+        failed = {
+            "rc": 100,
+            "stdout": self.UNMET,
+            "stderr": "E: Unable to correct problems, you have held broken packages.",
+        }
+        with pytest.raises(WishError) as refusal:
+            self.foreseen([], resolved=PREBUILT_580, simulated=failed)
+        assert str(refusal.value) == (
+            "nvidia_driver_branch: apt cannot install the driver"
+            " (linux-modules-nvidia-580-server-open-6.8.0-100-generic: Depends: nvidia-kernel-common-580-server"
+            " (<= 580.126.09-1) but 580.178.04-0ubuntu0.22.04.1 is to be installed); boot the newest kernel, which the"
+            " archive has modules for, or set nvidia_driver_modules to dkms"
+        )
+
+    def test_a_package_that_the_archive_lacks_is_named(self):
+        failed = {"rc": 100, "stdout": "", "stderr": "W: x\nE: Unable to locate package nvidia-dkms-535-server\n"}
+        with pytest.raises(WishError) as refusal:
+            self.foreseen([], simulated=failed)
+        assert str(refusal.value) == (
+            "nvidia_driver_branch: apt cannot install the driver (Unable to locate package nvidia-dkms-535-server);"
+            " name another branch that the archive has, or see what 'apt-get install nvidia-dkms-535-server' says"
+        )
 
     def prebuilt(self, *lines, library="580.105.08"):
         rows = [

@@ -17,6 +17,8 @@ OEM = ("linux-image-oem-22.04d", "installed", "linux-image-6.5.0-1025-oem")
 GONE = ("linux-image-generic-hwe-22.04", "config-files", "linux-image-6.8.0-87-generic")
 DEBIAN = ("linux-image-cloud-amd64", "installed", "linux-image-6.1.0-40-cloud-amd64 (= 6.1.153-1)")
 ITSELF = ("linux-image-6.8.0-87-generic", "installed", "kmod, linux-base (>= 4.5ubuntu1~16.04.1)")
+SERIES = ("linux-image-gcp-6.8", "installed", "linux-image-6.8.0-1074-gcp")
+CORE = ("linux-image-uc-generic-hwe-22.04", "installed", "linux-image-uc-6.8.0-87-generic")
 TOP = ("linux-headers-generic", "installed", "linux-headers-5.15.0-160-generic")
 
 
@@ -43,6 +45,8 @@ def follows(release, *rows):
         ("6.5.0-1025-oem", [OEM], "oem-22.04d"),
         ("6.1.0-40-cloud-amd64", [DEBIAN], "cloud-amd64"),
         ("5.15.0-160-generic", [TOP], "generic"),
+        ("6.8.0-1066-gcp", [GCP, SERIES], "gcp-6.8"),
+        ("6.8.0-87-generic", [CORE, HWE], "generic-hwe-22.04"),
         # None of this kernel's: removed, or of another flavour.
         ("6.8.0-87-generic", [GONE, GCP], ""),
         ("6.8.0-87-lowlatency", [HWE], ""),
