@@ -14,11 +14,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 # "Inst libcuda1 [535.261.03-1] (535.274.02-1 Debian:12/stable [amd64])", without the old version where none is there.
 _INSTALLED = re.compile(r"Inst (?P<name>\S+)(?: \[[^\]]*\])? \((?P<version>\S+)")
+_REMOVED = re.compile(r"(?:Remv|Purg) (?P<name>\S+)")
 # " nvidia-headless-580 : Depends: libnvidia-compute-580 (= 580.95.05-1) but 580.178.04-1 is to be installed"; below it
 # are further reasons of the same package.
 _UNMET = re.compile(r" (?P<name>\S+) : (?P<why>\S.*)")
 _LONGEST = 300
-_REMOVED = re.compile(r"(?:Remv|Purg) (?P<name>\S+)")
 
 
 def foreseen(
