@@ -25,6 +25,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_cells impor
 
 # Rows are set aside since Ampere (compute capability 8.0), pages before.
 _ROWS_SINCE = 8.0
+_SET_ASIDE = (
+    *("rows_uncorrectable", "rows_correctable", "remap_pending", "remap_failure"),
+    *("pages_double", "pages_single", "pages_pending"),
+)
 # vGPUs are named after their profile ("GRID V100D-8C", "NVIDIA A16-1-2B"); their memory is their host's care.
 _VIRTUAL = re.compile(r"GRID |.*-\d+[ABCQ](ME)?$")
 # Pages that are set aside at the most: DCGM's limit, that of the field diagnostic (DCGM_LIMIT_MAX_RETIRED_PAGES).
@@ -55,7 +59,7 @@ def _ecc(gpu: Mapping[str, Any]) -> Finding:
     if gpu["ecc_mode"] != "Enabled" and uncorrected is None:
         return Finding("ecc", PASS, "no ECC to ask" if gpu["ecc_mode"] is None else "ECC is off", address)
     if uncorrected is None and _is_virtual(gpu) and not _failed(gpu, "uncorrected", "corrected"):
-        return Finding("ecc", INFO, "the counters of ECC are the host's of this vGPU", address)
+        return Finding("ecc", INFO, "the memory errors of a vGPU are counted on its host", address)
     if uncorrected is None or _failed(gpu, "corrected"):
         return Finding("ecc", UNKNOWN, "ECC is on, and its counters could not be asked", address)
     if corrected:
@@ -65,25 +69,23 @@ def _ecc(gpu: Mapping[str, Any]) -> Finding:
 
 def _set_aside(gpu: Mapping[str, Any]) -> Finding:
     address = gpu["pci_address"]
-    pages_count = sum(number(gpu[part]) or 0 for part in ("pages_single", "pages_double"))
-    if pages_count >= _MOST_PAGES:
-        detail = f"{pages_count:.0f} bad pages of memory are set aside, and no more can be"
-        return Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)
+    rows = sum(number(gpu[part]) or 0 for part in ("rows_uncorrectable", "rows_correctable"))
+    pages = sum(number(gpu[part]) or 0 for part in ("pages_double", "pages_single"))
     if _is_yes(gpu["remap_failure"]):
         detail = "a bad memory row could not be set aside"
+        return Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)
+    if pages >= _MOST_PAGES:
+        detail = f"{pages:.0f} bad pages of memory are set aside, and NVIDIA's limit is {_MOST_PAGES}"
         return Finding("retired_memory", CRITICAL, detail, address, xids.CONTACT_SUPPORT)
     if _is_yes(gpu["remap_pending"]) or _is_yes(gpu["pages_pending"]):
         detail = "bad memory is set aside at the next reset"
         return Finding("retired_memory", WARNING, detail, address, xids.RESET_GPU)
-    rows = ("rows_uncorrectable", "rows_correctable", "remap_pending", "remap_failure")
-    pages = ("pages_double", "pages_single", "pages_pending")
-    if _failed(gpu, *rows, *pages):
+    if _failed(gpu, *_SET_ASIDE):
         return Finding("retired_memory", UNKNOWN, "whether bad memory is set aside could not be asked", address)
-    if all(gpu[part] is None for part in (*rows, *pages)):
+    if all(gpu[part] is None for part in _SET_ASIDE):
         return _nothing_told(gpu)
-    count = sum(number(gpu[part]) or 0 for part in (*rows[:2], *pages[:2]))
-    if count:
-        return Finding("retired_memory", INFO, f"{count:.0f} bad rows or pages of memory are set aside", address)
+    if rows + pages:
+        return Finding("retired_memory", INFO, f"{rows + pages:.0f} bad rows or pages of memory are set aside", address)
     return Finding("retired_memory", PASS, "no memory is set aside", address)
 
 

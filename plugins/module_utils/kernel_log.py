@@ -16,6 +16,8 @@ JOURNAL = ["journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output
 
 # The first thing that a kernel says, but for a few lines of its processors: "Linux version 6.8.0-51-generic (...) ...".
 _BOOT = re.compile(r"\bLinux version [0-9]+\.[0-9]")
+# Colours, as "dmesg --color=always" writes them into a file, one in the middle of "NVRM: Xid".
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
 # What journalctl says in its own name: "-- No entries --", "-- Journal begins at ...".
 _NOTE = re.compile(r"-- .*|No journal (files|boot entry) .*|Hint: .*")
 
@@ -59,5 +61,5 @@ def _file(path: str) -> list[str]:
 
 def _lines(text: str, is_cut: bool) -> list[str]:
     """Return the lines that are the kernel's; of a text that was cut, without the first."""
-    lines = text.split("\n")[1 if is_cut else 0 :]
+    lines = _COLOUR.sub("", text).split("\n")[1 if is_cut else 0 :]
     return [line for line in lines if line.strip() and not _NOTE.match(line)]

@@ -30,7 +30,7 @@ _SOME_XID = "NVRM: Xid ("
 # "nvidia-nvswitch0: SXid (PCI:0000:c1:00.0): 24007, Fatal, Link 05 ..."
 _SXID = re.compile(rf"SXid \({_ADDRESS}\):\s*(?P<code>[0-9]{{1,10}}),\s*(?P<severity>Fatal|Non-fatal),\s*(?P<text>.*)")
 _RECOVERY = re.compile(r"changed from 0x[0-9a-fA-F]+ \([^()]*\) to 0x[0-9a-fA-F]+ \((?P<words>[^()]*)\)")
-_SEVERITY = re.compile(r"\b(?P<non>non-?)?fatal\b", re.IGNORECASE)
+_SEVERITY = re.compile(r"\b(?P<non>non[- ]?)?fatal\b", re.IGNORECASE)
 # "NVRM: GPU 0000:06:00.0: GPU has fallen off the bus."
 _LOST = re.compile(rf"NVRM: GPU (?:at )?{_ADDRESS}:? (?:GPU )?has fallen off the bus")
 # In one line or in three: "NVRM: The NVIDIA GPU 0000:b3:00.0", "NVRM: (PCI ID: 10de:26b5) installed in this system
@@ -38,6 +38,11 @@ _LOST = re.compile(rf"NVRM: GPU (?:at )?{_ADDRESS}:? (?:GPU )?has fallen off the
 _NAMED = re.compile(rf"NVRM: The NVIDIA GPU {_ADDRESS}")
 _LOST_TOO = "fallen off the bus and is not responding"
 _NO_START = re.compile(rf"NVRM: (?:GPU {_ADDRESS}: |\S+ )?RmInitAdapter failed")
+# nv_gpu_ops.c: from then on unified memory, and with it CUDA, refuses all work, while nvidia-smi finds nothing.
+_UVM = "uvm encountered global fatal error"
+# What nvstatuscodes.h calls an answer of a GPU that was marked so: before branch 570 the only sign of it, where its
+# readings are all well (scitix/sichek#51).
+_WAITS = "[NV_ERR_RESET_REQUIRED]"
 _MISMATCH = "NVRM: API mismatch: the client"
 _LOADING = "NVRM: loading NVIDIA UNIX"
 
@@ -102,6 +107,8 @@ def _ended(event: Event, booted: bool, loaded: bool, recovered: set[str]) -> str
         return "before the last boot"
     if event.kind == "xid" and event.address in recovered:
         return "before the GPU's recovery"
+    if event.kind == "xid" and not event.address and event.action == xids.RESET_GPU and recovered:
+        return "before a GPU's recovery"
     if event.kind == "xid" and loaded and event.action in ENDED_BY_RELOAD:
         return "before the driver was loaded anew"
     return ""
@@ -137,6 +144,11 @@ def _of_driver(line: str, named: str) -> Event | _Mark | None:
         # As Xid 143, GPU_INIT_ERROR, of newer drivers.
         text = "the GPU could not be initialised (RmInitAdapter failed)"
         return Event(0, "xid", _address(no_start), text, xids.meaning(143).action)
+    if _UVM in line:
+        text = "unified memory failed for all GPUs until a boot (UVM's global fatal error)"
+        return Event(0, "xid", "", text, xids.RESTART_HOST)
+    if _WAITS in line:
+        return Event(0, "xid", "", "a GPU waits for a reset (NV_ERR_RESET_REQUIRED)", xids.RESET_GPU)
     if _MISMATCH in line:
         text = "a program has libraries of another version than the loaded driver (API mismatch)"
         return Event(0, "xid", "", text, xids.UPDATE_SOFTWARE)

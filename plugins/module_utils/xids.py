@@ -140,7 +140,9 @@ RECOVERY = {
     "drain p2p": DRAIN_P2P,
     "recover imex domain": RECOVER_IMEX,
     **dict.fromkeys(("reset", "gpu reset", "drain and reset", "drain p2p and reset"), RESET_GPU),
-    **dict.fromkeys(("reboot", "node reboot", "system reboot", "bus reset", "gpu reset bus"), RESTART_HOST),
+    **dict.fromkeys(
+        ("reboot", "node reboot", "system reboot", "os reboot", "bus reset", "gpu reset bus"), RESTART_HOST
+    ),
 }
 
 

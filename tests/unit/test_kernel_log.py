@@ -92,6 +92,13 @@ class TestSaved:
         (tmp_path / "dmesg").write_bytes(b"one\x0b\xff\x1b[2J still one\ntwo\n\n")
         assert self.read(tmp_path / "dmesg") == ["one\x0b\ufffd\x1b[2J still one", "two"]
 
+    def test_colours_hide_nothing(self, tmp_path):
+        """dmesg --color=always colours what comes before a message's first colon."""
+        (tmp_path / "dmesg").write_bytes(
+            b"\x1b[32m[   12.3] \x1b[0m\x1b[33mNVRM: \x1b[0mXid (PCI:0000:3b:00): 79, lost\n"
+        )
+        assert self.read(tmp_path / "dmesg") == ["[   12.3] NVRM: Xid (PCI:0000:3b:00): 79, lost"]
+
     def test_of_a_huge_one_the_end_is_read_in_whole_lines(self, tmp_path, monkeypatch):
         monkeypatch.setattr(kernel_log, "MOST_BYTES", 12)
         (tmp_path / "dmesg").write_text("first\nsecond\nthird\n", encoding="utf-8")

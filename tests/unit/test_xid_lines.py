@@ -87,6 +87,7 @@ def test_an_xid_of_a_mig_instance_is_one_of_its_gpu_and_names_the_instance(gpu, 
     [
         ("145, RLW_SRC_TRACK Nonfatal XC1 i0 Link 12 (0x040988e2 0x00000008 0x0 0x0 0x0 0x0)", "ignore"),
         ("149, NETIR_BER_EVENT Nonfatal XC0 i0 Link 01 (0x00082226 0x00000001 0x0 0x0 0x0 0x0)", "ignore"),
+        ("144, pid=1, name=a, SAW_MVB Non fatal XC0 i0 Link 00 (0x1 0x4 0x0 0x0)", "ignore"),
         ("144, pid=1, name=a, SAW_MVB Non-fatal XC0 i0 Link 00 (0x1 0x4 0x0 0x0)", "ignore"),
         ("149, NETIR_LINK_EVT  Fatal   XC0 i0 Link 00 (0x021405c6 0x00000000 0x0 0x0 0x0 0x0)", "reset_gpu"),
         ("146, TLW_CTRL Fatal XC0 i0 Link 00 (0x9 0x4 0x0 0x0)", "reset_gpu"),
@@ -141,6 +142,18 @@ class TestRecovery:
             ("0000:3b:00.0", 154, 1, ""),
             ("0000:3b:00.0", 48, 1, ""),
         ]
+
+    @pytest.mark.parametrize(
+        ("line", "ended"),
+        [
+            ("NVRM: RmInitAdapter failed! (0x62:0x65:2028)", "before a GPU's recovery"),
+            ("NVRM: Check failed: Reset required [NV_ERR_RESET_REQUIRED] (0x62)", "before a GPU's recovery"),
+            ("NVRM: uvm encountered global fatal error 0x60, requiring os reboot to recover.", ""),
+        ],
+    )
+    def test_a_recovery_ends_what_asked_for_a_reset_without_a_name(self, line, ended):
+        log = [line, recovery("0x1 (GPU Reset Required)", "0x0 (None)")]
+        assert [event.ended for event in xid_lines.events(log)] == [ended, ""]
 
     @pytest.mark.parametrize(
         "line",
@@ -240,6 +253,19 @@ def test_the_same_fall_is_not_counted_twice():
     [
         ("NVRM: GPU 0000:02:00.0: RmInitAdapter failed! (0x24:0x65:1185)", "0000:02:00.0", "reset_gpu"),
         ("[    8.6] NVRM: RmInitAdapter failed! (0x62:0x65:2028)", "", "reset_gpu"),
+        # NVIDIA/open-gpu-kernel-modules#1342
+        (
+            "NVRM: nvGpuOpsReportFatalError: uvm encountered global fatal error 0x60, requiring os reboot to recover.",
+            "",
+            "restart_host",
+        ),
+        # scitix/sichek#51 and, with driver 570's "GPU1", kubernetes-sigs/dra-driver-nvidia-gpu#982
+        (
+            "NVRM: nvAssertOkFailedNoLog: Assertion failed: Reset required [NV_ERR_RESET_REQUIRED] (0x00000062)"
+            " returned from status @ kernel_channel.c:2874",
+            "",
+            "reset_gpu",
+        ),
         ("NVRM: API mismatch: the client 'nvidia-smi' (pid 812)", "", "update_software"),
         ("NVRM: API mismatch: the client has the version 367.57, but", "", "update_software"),
     ],
