@@ -32,6 +32,8 @@ _SEPARATOR = ", "
 _BUS_ID = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 _UUID = re.compile(r"GPU-[0-9A-Za-z-]{1,64}")
 
+# The driver takes 32 (NV_MAX_DEVICES of open-gpu-kernel-modules, nvlimits.h); far more are no answer of its.
+MOST_GPUS = 128
 # A host of sixteen GPUs may have a warning for each, and the one that matters after them.
 MOST_REMARKS = 40
 LONGEST_REMARK = 200
@@ -61,6 +63,8 @@ def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
             found.gpus.append(_addressed(row))
         elif len(found.remarks) + len(found.cut_short) < MOST_REMARKS:
             (found.cut_short if ROW_BEGINS.match(line) else found.remarks).append(told(line, LONGEST_REMARK))
+    if len(found.gpus) > MOST_GPUS:
+        raise NvidiaSmiError(f"nvidia-smi tells of {len(found.gpus)} GPUs, and no driver takes that many")
     return found
 
 

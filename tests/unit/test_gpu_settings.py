@@ -381,6 +381,12 @@ class TestModule:
         assert not run().get("failed"), "what was never set needs not be let go"
         assert not run.record.exists()
 
+    def test_a_gpu_whose_row_is_cut_short_is_not_passed_over(self, run, tmp_path):
+        machine = json.loads((tmp_path / "state.json").read_text())
+        machine["gpus"][1]["cut_short"] = 60
+        (tmp_path / "state.json").write_text(json.dumps(machine))
+        assert "nvidia_driver_gpu_settings: nvidia-smi cut a row short: 1, GPU-" in run({"ecc": True})["msg"]
+
     def test_a_gpu_that_is_gone_for_a_run_keeps_what_it_was_before(self, run, tmp_path):
         run({"gpus": [0], "power_limit_w": 500})
         machine = json.loads((tmp_path / "state.json").read_text())

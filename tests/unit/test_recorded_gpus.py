@@ -314,6 +314,11 @@ class TestBadInput:
         machine = host(DRIVER, *(gpu(HEALTHY, index) for index in range(16)))
         assert (verdict(machine, 16), len({each["index"] for each in facts(machine)["gpus"]})) == ("pass", 16)
 
+    def test_more_gpus_than_any_driver_takes_are_no_answer(self):
+        rows = "".join(f"{each % 1000}, GPU-{each}, 00000000:81:00.0, x\n" for each in range(50_000))
+        with pytest.raises(nvidia_query.NvidiaSmiError, match="tells of 50000 GPUs"):
+            nvidia_query.gpus(lambda _arguments: rows, ())
+
     @pytest.mark.parametrize("rows", [0, 15])
     def test_a_failure_over_one_gpu_leaves_no_number_to_any(self, rows):
         words = "Unable to determine the device handle for GPU 0000:81:00.0: GPU is lost.  Reboot the system.\n"
