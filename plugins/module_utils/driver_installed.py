@@ -49,10 +49,17 @@ def packages(run: Run) -> dict[str, Any]:
     return {"installed": found, "headers": headers, "broken": sorted(set(broken))}
 
 
-def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], installed: Sequence[Any]) -> Any:
+def installer(
+    tree: Tree,
+    release: str,
+    dkms_rows: Sequence[Mapping[str, Any]],
+    installed: Sequence[Any],
+    container: bool = True,
+) -> Any:
     """Return what NVIDIA's own installer (.run) has left here: its ``version`` and ``uninstaller``; None for nothing.
 
-    A driver whose libraries, modules or sources lie there while dpkg knows no package of one came from nowhere else.
+    A driver whose libraries, modules or sources lie there while dpkg knows no package of one came from nowhere else,
+    but for one that a machine's image brings, told by ``image``: it runs, with libraries of its version.
     What is merely loaded proves nothing: a module outlives its packages, and containers see that of their host.
     """
     uninstaller = next((f"/{path}" for path in UNINSTALLERS if tree.exists(path)), None)
@@ -64,10 +71,12 @@ def installer(tree: Tree, release: str, dkms_rows: Sequence[Mapping[str, Any]], 
     # Beside packages of some other driver, libraries of a version that no package has are the installer's, which has
     # left its log.
     logged = bool(library and library not in packaged and tree.exists(INSTALLER_LOG))
-    if not (uninstaller or logged or (not packaged and (own or dkms_rows))):
-        return None
     version = library or next((row["version"] for row in dkms_rows), None) or loaded(tree)["version"]
-    return {"version": version, "uninstaller": uninstaller}
+    if uninstaller or logged or (not packaged and (own or dkms_rows)):
+        return {"version": version, "uninstaller": uninstaller}
+    if not container and library and library not in packaged and loaded(tree)["version"] == library:
+        return {"version": version, "uninstaller": None, "image": True}
+    return None
 
 
 def built_modules(tree: Tree, release: str, run: Run) -> list[dict[str, Any]]:

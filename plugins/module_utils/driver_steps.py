@@ -109,10 +109,15 @@ def _fits(package: Mapping[str, Any] | None, name: str, resolved: Mapping[str, A
 
 
 def _refuse_installer(state: Mapping[str, Any]) -> None:
-    """Refuse to touch a driver that came from NVIDIA's own installer: packages over it would leave two."""
+    """Refuse to touch a driver that came without packages: packages over it would leave two."""
     found = state.get("installer")
     if not found:
         return
+    if found.get("image"):
+        problem = (
+            f"driver {found['version']} runs on this host without a package, as where the machine's image brings it"
+        )
+        raise WishError("nvidia_driver_state", problem, "set this to unmanaged, or remove that driver first")
     driver = f"a driver{' ' + found['version'] if found['version'] else ''}"
     version = found["version"] or "VERSION"
     uninstall = f"'{found['uninstaller']} --silent'" if found["uninstaller"] else ""

@@ -99,7 +99,9 @@ driver:
       type: list
       elements: str
     installer:
-      description: C(version) and C(uninstaller) of a driver that came from NVIDIA's installer (.run); null without one.
+      description: >-
+        C(version) and C(uninstaller) of a driver that came from NVIDIA's installer (.run), or with C(image) true from
+        the machine's image; null without one.
       type: dict
     nvswitches:
       description: Number of NVSwitches on the PCI bus, which those of HGX B200 and later are not.
@@ -202,7 +204,9 @@ def read(
         "dkms_words": dkms["words"],
         "dkms_sources": sources,
         "packages": packages,
-        "installer": driver_installed.installer(tree, kernel["wanted"], dkms["rows"], packages["installed"]),
+        "installer": driver_installed.installer(
+            tree, kernel["wanted"], dkms["rows"], packages["installed"], container == 0
+        ),
         "components": driver_state.components(run),
         "secure_boot": secure_boot.read(tree, certificates),
         "users": driver_state.users(tree),

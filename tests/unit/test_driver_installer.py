@@ -105,3 +105,26 @@ def test_it_is_left_untouched_and_its_uninstaller_named(installer, sentence, res
     with pytest.raises(WishError) as refusal:
         driver_steps.steps(state(installer=installer), resolved)
     assert str(refusal.value) == sentence
+
+
+def test_a_driver_that_runs_without_a_package_is_the_images(tmp_path):
+    """As on virtual machines that a cloud lends with their driver, in /usr/local or on a disk of its own."""
+    (tmp_path / "sys/module/nvidia").mkdir(parents=True)
+    (tmp_path / "sys/module/nvidia/version").write_text("580.95.05\n", encoding="utf-8")
+    assert found(tmp_path, LIBRARY) is None, "a container is given its host's"
+    known = driver_installed.installer(Tree(str(tmp_path)), KERNEL, [], [], container=False)
+    assert known == {"version": "580.95.05", "uninstaller": None, "image": True}
+    with pytest.raises(WishError) as caught:
+        driver_steps.steps(state(installer=known), DRIVER_535)
+    assert str(caught.value) == (
+        "nvidia_driver_state: driver 580.95.05 runs on this host without a package, as where the machine's image brings"
+        " it; set this to unmanaged, or remove that driver first"
+    )
+
+
+def test_a_driver_of_packages_that_runs_is_nobody_elses(tmp_path):
+    (tmp_path / "sys/module/nvidia").mkdir(parents=True)
+    (tmp_path / "sys/module/nvidia/version").write_text("580.95.05\n", encoding="utf-8")
+    found(tmp_path, LIBRARY)
+    installed = [package("libcuda1", "580.95.05-1")]
+    assert driver_installed.installer(Tree(str(tmp_path)), KERNEL, [], installed, container=False) is None
