@@ -111,6 +111,8 @@ class TestRecovery:
         words = {
             "GPU Reset Required": "reset_gpu",
             "Node Reboot Required": "restart_host",
+            # The same in logs of branch 610.
+            "OS Reboot": "restart_host",
             "Drain P2P": "drain_p2p",
             "Drain and Reset": "reset_gpu",
             "Recover IMEX Domain": "recover_imex",
