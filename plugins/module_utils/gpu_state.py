@@ -35,7 +35,8 @@ def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
         return Trouble("waits for a reset", xids.RESET_GPU)
     words = gpu.get(recovery)
     action = xids.recovery(words) if words else xids.IGNORE
-    if action in (xids.RESET_GPU, xids.RESTART_HOST):
+    # Work that needs no peer and no IMEX domain goes on.
+    if action not in (xids.IGNORE, xids.DRAIN_P2P, xids.RECOVER_IMEX):
         return Trouble(f"asks for a recovery ({told(words, 40)})", action)
     return None
 

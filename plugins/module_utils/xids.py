@@ -154,8 +154,10 @@ def meaning(code: int) -> Meaning:
 def recovery(words: str) -> str:
     """Return the action for a recovery action in NVIDIA's words: ``None``, ``Drain and Reset``, ``NODE_REBOOT``.
 
-    One that nobody knows here is for the vendor: the driver wants something done about the GPU. That a GPU has no such
-    answer (``[N/A]``) is not for this function.
+    Branches have their own words (610 says ``OS Reboot``), so that one to come counts by the reboot or the reset in it.
+    Any other is for the vendor: the driver wants something done about the GPU. That a GPU has no such answer
+    (``[N/A]``) is not for this function.
     """
     plain = " ".join(re.findall("[a-z0-9]+", words[:100].lower()))
-    return RECOVERY.get(re.sub("^(nvml )?gpu recovery action | required$", "", plain), CONTACT_SUPPORT)
+    known = RECOVERY.get(re.sub("^(nvml )?gpu recovery action | required$", "", plain))
+    return known or (RESTART_HOST if "reboot" in plain else RESET_GPU if "reset" in plain else CONTACT_SUPPORT)

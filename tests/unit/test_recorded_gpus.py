@@ -194,7 +194,10 @@ class TestLostAndWaiting:
             ("Reset", "critical", "reset_gpu", False),
             ("Reboot", "critical", "restart_host", False),
             ("Drain and Reset", "critical", "reset_gpu", False),
+            ("OS Reboot", "critical", "restart_host", False),
+            ("Something to come", "critical", "contact_support", False),
             ("Drain P2P", "warning", "drain_p2p", True),
+            ("Recover IMEX Domain", "warning", "recover_imex", True),
             ("None", "pass", "", True),
         ],
     )
