@@ -64,7 +64,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
         findings.append(_refusal(answer))
     elif answer["gpus"] is None:
         findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be asked"))
-    else:
+    if answer["gpus"] is not None:
         findings += [*_remarks(answer), _count(reading, expected)]
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
             findings += _gpu(gpu)

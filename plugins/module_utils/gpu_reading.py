@@ -62,7 +62,7 @@ def answers(ask: Ask) -> dict[str, Any]:
     """Return what nvidia-smi says.
 
     ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as `nvidia_query` has it; ``remarks`` and
-    ``cut_short``: lines that are no GPU; ``error`` and its ``code`` where it refused.
+    ``cut_short``: lines that are no GPU; ``error`` and its ``code`` where it failed, over all GPUs or some.
     """
     try:
         answer = nvidia_query.gpus(ask, tuple(FIELDS))
@@ -71,6 +71,8 @@ def answers(ask: Ask) -> dict[str, Any]:
     said: dict[str, Any] = {"gpus": None, "remarks": [], "cut_short": [], "error": "", "code": None}
     if answer is None:
         return said
+    if answer.error:
+        said.update(error=str(answer.error), code=answer.error.code)
     rows, refusal = _rows(ask) if answer.gpus else ({}, [])
     unasked = nvidia_cells.FAILED if refusal else nvidia_cells.LACKING
     gpus = [_gpu(gpu, rows.get(gpu["uuid"]), unasked) for gpu in answer.gpus]

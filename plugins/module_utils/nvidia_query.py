@@ -10,7 +10,7 @@ https://docs.nvidia.com/deploy/nvidia-smi/ and https://nvidia.custhelp.com/app/a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells
@@ -49,23 +49,35 @@ class Answer(NamedTuple):
     """What it said besides, such as that an info ROM is damaged; each is one line."""
     cut_short: list[str]
     """Rows that lack fields, as they came."""
+    error: NvidiaSmiError | None = None
+    """Why it failed in the end, where it told of some GPUs and not of others."""
 
 
 def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
-    """Ask for ``fields`` of all GPUs; None where nvidia-smi is not installed. Raises NvidiaSmiError."""
-    answer, asked = _asked(ask, "gpu", (*IDENTITY, *fields, NAME), keep=(*IDENTITY, NAME))
+    """Ask for ``fields`` of all GPUs; None where nvidia-smi is not installed. Raises NvidiaSmiError.
+
+    Where it fails over one GPU and tells of others, those are the answer.
+    """
+    answer, asked, error = _asked(ask, "gpu", (*IDENTITY, *fields, NAME), keep=(*IDENTITY, NAME))
     if answer is None:
         return None
-    found = Answer([], [], [])
+    found = Answer([], [], [], error)
     for line in filter(None, map(str.strip, answer.splitlines())):
         row = _row(line, fields, asked)
         if row and _is_gpu(row):
             found.gpus.append(_addressed(row))
-        elif len(found.remarks) + len(found.cut_short) < MOST_REMARKS:
+        elif not _is_told(line, row, error) and len(found.remarks) + len(found.cut_short) < MOST_REMARKS:
             (found.cut_short if ROW_BEGINS.match(line) else found.remarks).append(told(line, LONGEST_REMARK))
+    if error and not found.gpus:
+        raise error
     if len(found.gpus) > MOST_GPUS:
         raise NvidiaSmiError(f"nvidia-smi tells of {len(found.gpus)} GPUs, and no driver takes that many")
     return found
+
+
+def _is_told(line: str, row: Mapping[str, Any] | None, error: NvidiaSmiError | None) -> bool:
+    """Whether a line says nothing new: it is a part of ``error``, or the row of a GPU of which nothing is known."""
+    return " ".join(line.split()) in str(error or "") or bool(row and not any(row[field] for field in IDENTITY))
 
 
 def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict[str, Any]]:
@@ -73,27 +85,28 @@ def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict
 
     Raises NvidiaSmiError where it has, and does not answer.
     """
-    try:
-        answer, asked = _asked(ask, kind, fields, (fields[0],), options)
-    except NvidiaSmiError as error:
-        if error.unknown_option:
-            return []
-        raise
-    return [row for line in (answer or "").splitlines() if (row := _row(line, fields, asked))]
+    answer, asked, error = _asked(ask, kind, fields, (fields[0],), options)
+    if error and error.unknown_option:
+        return []
+    found = [row for line in (answer or "").splitlines() if (row := _row(line, fields, asked))]
+    if error and not found:
+        raise error
+    return found
 
 
 def _asked(
     ask: Ask, kind: str, fields: Sequence[str], keep: Sequence[str], options: Sequence[str] = ()
-) -> tuple[str | None, dict[str, str]]:
-    """Return the answer, and the fields that this driver knows, each with the name that it knows it by."""
+) -> tuple[str | None, dict[str, str], NvidiaSmiError | None]:
+    """Return the answer, the fields that this driver knows, each with the name that it knows it by, and its failure."""
     asked = {field: field for field in fields}
     while True:
         try:
-            return ask((f"--query-{kind}={','.join(asked.values())}", FORMAT, *options)), asked
+            return ask((f"--query-{kind}={','.join(asked.values())}", FORMAT, *options)), asked, None
         except NvidiaSmiError as error:
-            asked = _without(asked, error.unknown_field, keep)
-            if asked is None:
-                raise
+            rest = _without(asked, error.unknown_field, keep)
+            if rest is None:
+                return error.said, asked, error
+            asked = rest
 
 
 def _without(asked: dict[str, str], refused: str | None, keep: Sequence[str]) -> dict[str, str] | None:

@@ -28,8 +28,9 @@ _INFOROM_CORRUPTED = 14
 _NOT_STARTED = 126
 UNASKED = {2, 3, 4, 13, _NOT_STARTED, 127}
 
-# What begins as a GPU's row in an answer: its number and its UUID, or the UUID alone.
+# What begins as a GPU's row in an answer: its number and its UUID, or the UUID alone; and the lines of a list (-L).
 ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)|GPU-[0-9A-Za-z-]+, ")
+_LISTED = re.compile(r"GPU \d+: .*\(UUID: |MIG \S+ +Device +\d+: \(UUID: ")
 
 # Branch 535, asked for --version, and branch 470, asked for compute_cap: neither says anything of GPUs.
 _UNKNOWN_OPTION = re.compile(r"is not recognized|Invalid combination of input arguments")
@@ -37,11 +38,15 @@ _UNKNOWN_FIELD = re.compile(r'Field "(?P<field>[^"]+)" is not a valid field')
 
 
 class NvidiaSmiError(RuntimeError):
-    """nvidia-smi is there and did not answer; the text says why, on one line. ``code`` is None where it gave none."""
+    """nvidia-smi is there and did not answer; the text says why, on one line. ``code`` is None where it gave none.
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    ``said`` is all that it printed: where one GPU fails, it goes on to the next, and fails in the end.
+    """
+
+    def __init__(self, message: str, code: int | None = None, said: str = "") -> None:
         super().__init__(told(message, MOST_SAID + 100))
         self.code = code
+        self.said = said
 
     @property
     def unknown_field(self) -> str | None:
@@ -102,13 +107,13 @@ def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
     if code in (0, _INFOROM_CORRUPTED):
         return said
     ended = f"failed with code {code}" if code >= 0 else f"was ended by signal {-code}"
-    raise NvidiaSmiError(f"{asked} {ended}: {_complaint(said)[: MOST_SAID + 1]}", code)
+    raise NvidiaSmiError(f"{asked} {ended}: {_complaint(said)[: MOST_SAID + 1]}", code, said)
 
 
 def _complaint(said: str) -> str:
     """Return the cause on one line: it comes on either stream, after the rows of GPUs that answered and warnings."""
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    lines = [line for line in lines if line and not ROW_BEGINS.match(line)]
+    lines = [line for line in lines if line and not ROW_BEGINS.match(line) and not _LISTED.match(line)]
     causes = [line for line in lines if not line.lower().startswith("warning:")]
     return " ".join(causes or lines) or "without a word"
 

@@ -38,6 +38,7 @@ _MIG_LINE = re.compile(r"\s+MIG (?P<profile>\S+)\s+Device\s+(?P<index>\d{1,3}):\
 # "CUDA Version : 12.4"; drivers from 610 on write "CUDA UMD Version".
 _CUDA_LINE = re.compile(r"CUDA (?:UMD )?version\s*:\s*(\d+(?:\.\d+)+)", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d{1,2}")
+SILENT = "does not answer"
 _MODES = {"Enabled": "enabled", "Disabled": "disabled"}
 
 
@@ -59,7 +60,10 @@ def enrich(topology: dict[str, Any], ask: Ask, left_out: Collection[str] = ()) -
             return
         problems.extend(f"nvidia-smi says: {remark}" for remark in answer.remarks)
         problems.extend(f"nvidia-smi cut a row short: {row}" for row in answer.cut_short)
-        _complete(gpus, [gpu for gpu in answer.gpus if gpu["pci_address"] not in left_out], problems)
+        if answer.error:
+            problems.append(str(answer.error))
+        silent = gpu_state.addresses_in(str(answer.error or ""))
+        _complete(gpus, [gpu for gpu in answer.gpus if gpu["pci_address"] not in left_out], silent, problems)
         topology["driver_version"] = next(filter(None, (gpu["driver_version"] for gpu in gpus)), None)
         _add_instances([gpu for gpu in gpus if gpu["mig"]["mode"] == "enabled"], ask, problems)
         topology["cuda_version"] = _cuda_version(ask)
@@ -94,9 +98,10 @@ def _add_instances(cut: list[dict[str, Any]], ask: Ask, problems: list[str]) -> 
         instances = parse_list(ask(LIST) or "")
     except NvidiaSmiError as error:
         problems.append(str(error))
+        instances = parse_list(error.said)
         for gpu in cut:
-            gpu.update(index=None, why="does not tell its MIG instances")
-        return
+            if gpu["uuid"] not in instances:
+                gpu.update(index=None, why="does not tell its MIG instances")
     for gpu in cut:
         gpu["mig"]["instances"] = instances.get(gpu["uuid"], [])
 
@@ -110,8 +115,13 @@ def _cuda_version(ask: Ask) -> str | None:
         raise
 
 
-def _complete(gpus: list[dict[str, Any]], answered: list[dict[str, Any]], problems: list[str]) -> None:
-    """Add what is known to the GPUs with the same PCI address, and tell of those that only one side sees."""
+def _complete(
+    gpus: list[dict[str, Any]], answered: list[dict[str, Any]], silent: Collection[str], problems: list[str]
+) -> None:
+    """Add what is known to the GPUs with the same PCI address, and tell of those that only one side sees.
+
+    ``silent`` are the addresses of those of which nvidia-smi has said already that they do not answer.
+    """
     known = {gpu["pci_address"]: gpu for gpu in answered if gpu["pci_address"]}
     uuids = [gpu["uuid"] for gpu in known.values()]
     problems.extend(
@@ -124,6 +134,9 @@ def _complete(gpus: list[dict[str, Any]], answered: list[dict[str, Any]], proble
         # The driver numbers only the GPUs it drives, so a number counted from sysfs could be another GPU's.
         if address not in known:
             gpu["index"] = None
+            if address in silent:
+                gpu["why"] = SILENT
+                continue
             why = "this driver does not drive it, another holds it, or it is broken"
             problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
             continue
@@ -160,7 +173,7 @@ def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
-    """Take the numbers from GPUs of which nvidia-smi said nothing.
+    """Take the numbers from GPUs where nvidia-smi told of none.
 
     Where it ends over one of them, nobody knows how it counts the others; where it hangs, none can be used. A driver
     that is not in force yet says nothing of GPUs, and a plan can be made for them as they are on the bus.
@@ -170,5 +183,5 @@ def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
     others = "nvidia-smi does not answer" if error.code is None else "nvidia-smi fails"
     silent = gpu_state.addresses_in(str(error)) & {gpu["pci_address"] for gpu in gpus}
     for gpu in gpus:
-        why = "does not answer" if gpu["pci_address"] in silent else "was not asked, since another one does not answer"
+        why = SILENT if gpu["pci_address"] in silent else "was not asked, since another one does not answer"
         gpu.update(index=None, why=why if silent else others)

@@ -210,6 +210,8 @@ def run(module: AnsibleModule) -> dict:
     answer = nvidia_query.gpus(ask, gpu_settings.FIELDS)
     if answer is None:
         raise WishError(gpu_settings.PATH, "nvidia-smi is not on this host", "install the driver first")
+    if answer.error:
+        raise answer.error
     if answer.cut_short:
         problem = f"nvidia-smi cut a row short: {answer.cut_short[0]}"
         raise WishError(gpu_settings.PATH, problem, "run it again, or boot the host")

@@ -317,6 +317,31 @@ class TestBadInput:
         machine = host(DRIVER, *(gpu(HEALTHY, index) for index in range(16)))
         assert (verdict(machine, 16), len({each["index"] for each in facts(machine)["gpus"]})) == ("pass", 16)
 
+    @pytest.mark.parametrize("code", [15, 255])
+    @pytest.mark.parametrize("silent_row", [True, False])
+    def test_a_failure_over_one_gpu_keeps_those_that_it_tells_of(self, code, silent_row):
+        """Their rows come, that of the failed one has no value or does not come, and nvidia-smi ends in an error."""
+        words = "Unable to determine the device handle for GPU0000:81:00.0: Unknown Error"
+        nothing = {**all_cells(UNKNOWN_ERROR, ("address", "mig")), "uuid": UNKNOWN_ERROR, "pci.bus_id": UNKNOWN_ERROR}
+        whole, cut = gpu(HEALTHY), gpu("H100 cut in four, idle", 2)
+        machine = host(DRIVER, whole, gpu(HEALTHY, 1, **nothing), cut)
+        machine["says"] = {"before": [words], "code": code}
+        if not silent_row:
+            machine["gpus"][1]["cut_short"] = 0
+        found = findings(machine)
+        refusal = next(finding for finding in found if finding.check == "nvidia_smi")
+        assert (refusal.status, refusal.gpu, refusal.action) == ("critical", "0000:81:00.0", "restart_host")
+        assert refusal.detail == f"nvidia-smi --query-gpu failed with code {code}: {words}"
+        assert {finding.gpu for finding in found if finding.check == "ecc"} == {"0000:00:09.0", "0000:82:00.0"}
+        known = facts(machine)
+        assert [(each["index"], each["why"]) for each in known["gpus"]] == [
+            (0, None),
+            (None, "does not answer"),
+            (2, None),
+        ]
+        assert len(known["gpus"][2]["mig"]["instances"]) == 4
+        assert known["problems"][0] == f"nvidia-smi --query-gpu failed with code {code}: {words}"
+
     def test_more_gpus_than_any_driver_takes_are_no_answer(self):
         rows = "".join(f"{each % 1000}, GPU-{each}, 00000000:81:00.0, x\n" for each in range(50_000))
         with pytest.raises(nvidia_query.NvidiaSmiError, match="tells of 50000 GPUs"):
