@@ -224,7 +224,7 @@ def run(module: AnsibleModule) -> dict:
         carry_out(ask, gpus, wanted, changes, memory)
     return {
         "changed": bool(changes),
-        "changes": [{key: value for key, value in each._asdict().items() if key != "command"} for each in changes],
+        "changes": [{key: getattr(each, key) for key in ("gpu", "key", "before", "after")} for each in changes],
         "boot_commands": gpu_settings.boot_commands(wanted),
         "pending": gpu_settings.pending_reasons(gpus, changes),
         "diff": {

@@ -336,7 +336,8 @@ class TestModule:
         assert not run.record.exists(), "nothing is left to remember"
 
     def test_check_mode_sets_nothing(self, run):
-        assert run({"gpus": [4], "power_limit_w": 65}, check=True)["changed"]
+        result = run({"gpus": [4], "power_limit_w": 65}, check=True)
+        assert [sorted(change) for change in result["changes"]] == [["after", "before", "gpu", "key"]]
         assert run.machine()[4]["power.limit"] == 70
         assert not run.record.exists()
 
