@@ -32,7 +32,7 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
 LABEL_NAME = re.compile(r"\w+", re.ASCII)
 # UUIDs and MIG ids, old and new ("MIG-GPU-UUID/1/0"), and MIG profiles ("1g.10gb", "1g.10gb+me", "1c.3g.40gb").
-GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}|([0-9]{1,2}c\.)?[0-9]{1,2}g\.[0-9]{1,4}gb(\+[a-z.]{1,16})?", re.I)
+GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}|([0-9]{1,2}c\.)?[0-9]{1,2}g\.[0-9]{1,4}gb([+-][a-z.]{1,16})?", re.I)
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1

@@ -53,6 +53,12 @@ def test_slices_by_profile_are_had_by_one_instance_each_and_spread():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("profile", ["1g.24gb+gfx", "1g.24gb+me.all", "2g.48gb-me", "4g.96gb", "1c.3g.40gb"])
+def test_a_slice_of_any_profile_of_nvidias_is_had_by_it(profile):
+    """https://docs.nvidia.com/datacenter/tesla/mig-user-guide/, "Supported MIG Profiles"."""
+    assert given(host(cut("1g.24gb", profile)), [profile]) == [["MIG-01"]]
+
+
 def test_a_slice_that_is_named_by_its_id_is_not_given_away_by_its_profile():
     machine = host(cut("1g.10gb", "1g.10gb"))
     assert given(machine, ["1g.10gb"], ["MIG-00"]) == [["MIG-01"], ["MIG-00"]]

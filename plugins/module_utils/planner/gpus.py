@@ -15,8 +15,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner.machine im
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted, joined
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish
 
-# As nvidia-smi names them: "1g.10gb", "1g.10gb+me", "1c.3g.40gb".
-PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb(\+[a-z.]+)?", re.IGNORECASE)
+# As nvidia-smi names them: "1g.10gb", "1g.10gb+me", "1c.3g.40gb", "1g.24gb-me" (Blackwell, without media engines).
+PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb([+-][a-z.]+)?", re.IGNORECASE)
 # Of GPUs that are left out, in a sentence.
 MOST_NAMED = 4
 MAKE_SLICES = (
