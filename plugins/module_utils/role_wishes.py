@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     driver_packages,
-    gpu_settings,
+    gpu_setting_wishes,
     model_source,
     web_address,
     wish_bounds,
@@ -163,7 +163,7 @@ CHECKS: dict[str, fields.Check] = {
     "nvidia_driver_key_fingerprint": _optional(_matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
     "nvidia_driver_branch": driver_packages.check_branch,
     "nvidia_driver_version": driver_packages.check_version,
-    "nvidia_driver_gpu_settings": gpu_settings.check,
+    "nvidia_driver_gpu_settings": gpu_setting_wishes.check,
     "nvidia_driver_mig": _mig,
     "nvidia_driver_kernel": _WORD,
     "nvidia_driver_clients": _each(_matching(_UNIT, "name a unit, or a pattern of units")),

@@ -108,6 +108,7 @@ from functools import partial
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
+    gpu_setting_wishes,
     gpu_settings,
     gpu_settings_memory,
     nvidia_cells,
@@ -142,7 +143,7 @@ def original(gpu: dict, key: str) -> object:
 
 def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory) -> tuple[dict, list]:
     """Return the wishes by GPU and all changes that they call for. Raises WishError before anything is changed."""
-    wanted = gpu_settings.wishes(settings, gpus)
+    wanted = gpu_setting_wishes.wishes(settings, gpus)
     changes = []
     for gpu in gpus:
         uuid = str(gpu["uuid"])
@@ -171,7 +172,7 @@ def carry_out(ask: nvidia_query.Ask, gpus: list[dict], wanted: dict, changes: li
             if wish and NOT_DONE in said:
                 raise nvidia_smi.NvidiaSmiError(f"nvidia-smi says: {' '.join(said.split())}")
         except nvidia_smi.NvidiaSmiError as error:
-            path = wish.path if wish else gpu_settings.PATH
+            path = wish.path if wish else gpu_setting_wishes.PATH
             problem = f"{change.key} of {change.gpu} could not be set ({change.before} -> {change.after})"
             raise WishError(path, problem, f"{error}{take_back(ask, made, memory)}") from None
         if change.key in SUPPORTED:
@@ -209,12 +210,12 @@ def run(module: AnsibleModule) -> dict:
     ask = partial(nvidia_smi.run, timeout=options["timeout"])
     answer = nvidia_query.gpus(ask, gpu_settings.FIELDS)
     if answer is None:
-        raise WishError(gpu_settings.PATH, "nvidia-smi is not on this host", "install the driver first")
+        raise WishError(gpu_setting_wishes.PATH, "nvidia-smi is not on this host", "install the driver first")
     if answer.error:
         raise answer.error
     if answer.cut_short:
         problem = f"nvidia-smi cut a row short: {answer.cut_short[0]}"
-        raise WishError(gpu_settings.PATH, problem, "run it again, or boot the host")
+        raise WishError(gpu_setting_wishes.PATH, problem, "run it again, or boot the host")
     gpus = ours(answer.gpus, Tree(options["sysroot"]), options["ignore"])
     status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
     boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""
@@ -253,7 +254,7 @@ def main() -> None:
     except WishError as error:
         module.fail_json(msg=str(error))
     except nvidia_smi.NvidiaSmiError as error:
-        module.fail_json(msg=f"{gpu_settings.PATH}: {error}")
+        module.fail_json(msg=f"{gpu_setting_wishes.PATH}: {error}")
 
 
 if __name__ == "__main__":

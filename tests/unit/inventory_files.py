@@ -17,6 +17,7 @@ import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
     cpu_list,
+    gpu_setting_wishes,
     gpu_settings,
     instance_records,
     plan_secrets,
@@ -103,7 +104,7 @@ class Host:
             "__nvidia_driver_uri": self.value("nvidia_driver_repository_uri") or "https://driver.example.com/repos",
             "__nvidia_driver_keyring": "/etc/apt/keyrings/nvidia-driver.gpg",
             "__nvidia_driver_boot_commands": gpu_settings.boot_commands(
-                gpu_settings.wishes(self.value("nvidia_driver_gpu_settings"), self.gpus)
+                gpu_setting_wishes.wishes(self.value("nvidia_driver_gpu_settings"), self.gpus)
             ),
         }
 

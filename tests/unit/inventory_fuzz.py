@@ -23,7 +23,7 @@ import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
     driver_packages,
-    gpu_settings,
+    gpu_setting_wishes,
     plan_secrets,
     registry_logins,
     role_wishes,
@@ -371,7 +371,7 @@ def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> Host:
     wish["fabric_manager"] = str(wish["fabric_manager"]).lower() == "true"
     driver = driver_packages.resolve(wish, HOST, [])
     gpus = [{**gpu, "index": str(number), "name": "NVIDIA H100"} for number, gpu in enumerate(topology["gpus"])]
-    gpu_settings.wishes(value("nvidia_driver_gpu_settings"), gpus)
+    gpu_setting_wishes.wishes(value("nvidia_driver_gpu_settings"), gpus)
     return Host(plan, known, driver, gpus, value)
 
 

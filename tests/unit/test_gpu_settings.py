@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_settings
+from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_setting_wishes, gpu_settings
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from conftest import REPOSITORY
 
@@ -37,7 +37,7 @@ def gpu(index=0, **answers):
 
 def changes(wish, one=None, locks=None, originals=None, clocks=CLOCKS):
     one = one or gpu()
-    wanted = gpu_settings.wishes([wish] if wish else [], [one])["GPU-0"]
+    wanted = gpu_setting_wishes.wishes([wish] if wish else [], [one])["GPU-0"]
     return gpu_settings.changes(one, wanted, clocks, locks or {}, originals or {})
 
 
@@ -248,24 +248,24 @@ def test_what_a_gpu_does_not_take_is_refused_in_one_sentence(wish, answers, sent
 
 def test_an_entry_that_is_no_mapping_is_refused():
     with pytest.raises(WishError) as caught:
-        gpu_settings.wishes(["ecc"], [gpu()])
+        gpu_setting_wishes.wishes(["ecc"], [gpu()])
     assert str(caught.value).startswith("nvidia_driver_gpu_settings[0]: is the string 'ecc'; give a mapping of gpus,")
 
 
 @pytest.mark.parametrize("wanted", [1, [1], ["GPU-1"], "*H100*", ["*H100*"], "NVIDIA H100 [80GB]"])
 def test_gpus_are_chosen_by_index_uuid_or_name(wanted):
     two = [gpu(0), gpu(1, name="NVIDIA H100 [80GB]")]
-    found = gpu_settings.wishes([{"gpus": wanted, "ecc": True}], two)
+    found = gpu_setting_wishes.wishes([{"gpus": wanted, "ecc": True}], two)
     assert [uuid for uuid, wishes in found.items() if wishes] == ["GPU-1"]
 
 
 def test_the_last_entry_counts():
-    found = gpu_settings.wishes([{"power_limit_w": 300}, {"gpus": [0], "power_limit_w": 400}], [gpu(0), gpu(1)])
+    found = gpu_setting_wishes.wishes([{"power_limit_w": 300}, {"gpus": [0], "power_limit_w": 400}], [gpu(0), gpu(1)])
     assert [wishes["power_limit_w"].value for wishes in found.values()] == [400, 300]
 
 
 def test_a_boot_sets_again_what_gpus_forget():
-    wanted = gpu_settings.wishes([{"power_limit_w": 300, "ecc": True, "compute_mode": "prohibited"}], [gpu()])
+    wanted = gpu_setting_wishes.wishes([{"power_limit_w": 300, "ecc": True, "compute_mode": "prohibited"}], [gpu()])
     assert gpu_settings.boot_commands(wanted) == [
         ["nvidia-smi", "--id=GPU-0", "--compute-mode=PROHIBITED"],
         ["nvidia-smi", "--id=GPU-0", "--power-limit=300"],

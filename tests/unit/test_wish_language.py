@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tfserving.fleet.plugins.filter.role_options import role_options
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     address_rules,
-    gpu_settings,
+    gpu_setting_wishes,
     jemalloc,
     plan_policy,
     registry_logins,
@@ -123,7 +123,7 @@ def test_the_allocators_options_may_be_text_as_well():
 def test_settings_of_gpus_may_be_text_as_well():
     gpus = [{"uuid": "GPU-1", "index": "0", "name": "H100"}]
     given = [{"power_limit_w": "400", "ecc": "True", "graphics_clock_mhz": ["600", "1500"]}]
-    found = gpu_settings.wishes(given, gpus)["GPU-1"]
+    found = gpu_setting_wishes.wishes(given, gpus)["GPU-1"]
     assert {key: wish.value for key, wish in found.items()} == {
         "power_limit_w": 400,
         "ecc": True,
