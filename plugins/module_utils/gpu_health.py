@@ -58,6 +58,8 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     :param expected: how many GPUs there should be; None for as many as are on the bus.
     """
     answer = reading["smi"]
+    if not (expected or reading["gpus"] or answer["gpus"]) and _needs_no_driver(reading):
+        return [_none(reading.get("left_out", ()))]
     left_out = {gpu["pci_address"] for gpu in reading.get("left_out", ())}
     findings = [_loaded(reading), _versions(reading)]
     if answer["error"]:
@@ -69,6 +71,18 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
             findings += _gpu(gpu)
     return [*findings, *xid_findings.findings(reading["log"], left_out)]
+
+
+def _needs_no_driver(reading: Mapping[str, Any]) -> bool:
+    """Whether a host without GPUs of ours never had any: where there is a driver, they may have fallen off the bus."""
+    return bool(reading.get("left_out")) or not (reading["loaded"]["version"] or reading["library_version"])
+
+
+def _none(left_out: Sequence[Mapping[str, Any]]) -> Finding:
+    """Return the finding on a host that has no GPU to look after; one of a Jetson is not on the PCI bus."""
+    if left_out:
+        return Finding("count", INFO, f"all NVIDIA GPUs of this host are left out: {driver_gpus.listed(left_out)}")
+    return Finding("count", INFO, "no NVIDIA GPU is on the PCI bus of this host")
 
 
 def _refusal(answer: Mapping[str, Any]) -> Finding:
@@ -151,6 +165,8 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
     uuids = [gpu["uuid"] for gpu in reading["smi"]["gpus"] if gpu["uuid"]]
     if twice := next((uuid for uuid in uuids if uuids.count(uuid) > 1), ""):
         return Finding("count", CRITICAL, f"several GPUs have the UUID {twice}", action=xids.RESTART_HOST)
+    if not wanted and expected is None:
+        return Finding("count", CRITICAL, "a driver is there, and no GPU is on the PCI bus", action=xids.RESTART_HOST)
     if len(ours) != wanted:
         return _miscounted(len(ours), wanted, reading.get("left_out", ()))
     return Finding("count", PASS, f"{_counted(wanted)}, as expected")

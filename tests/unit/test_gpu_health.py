@@ -158,6 +158,31 @@ def test_a_gpu_that_is_on_the_bus_and_unknown_to_the_driver_is_lost(simulated):
     ]
 
 
+def test_a_host_without_a_gpu_has_nothing_to_boot_for(simulated):
+    tree = simulated("absent")
+    assert examine(tree) == [Finding("count", "info", "no NVIDIA GPU is on the PCI bus of this host")]
+    assert gpu_findings.verdict(examine(tree, expected=2)) == "critical"
+
+
+def test_a_host_with_a_driver_and_no_gpu_has_lost_them_all(simulated):
+    tree = simulated("healthy")
+    for folder in Path(tree.path("sys/bus/pci/devices")).iterdir():
+        (folder / "vendor").write_text("0x8086", encoding="utf-8")
+    reading = gpu_reading.read(tree, lambda arguments: "No devices were found\n", lambda arguments: (0, "x", ""))
+    (count,) = only(gpu_health.examine(reading, None), "count")
+    assert (count.status, count.action) == ("critical", "restart_host")
+    assert only(gpu_health.examine(reading, 0), "count")[0].status == "pass"
+
+
+def test_a_host_all_of_whose_gpus_are_left_out_says_whose_they_are(simulated):
+    tree = simulated("healthy")
+    addresses = [gpu["pci_address"] for gpu in gpu_reading.nvidia_devices.devices(tree)["gpus"]]
+    reading = gpu_reading.read(tree, lambda arguments: None, lambda arguments: (1, "", ""), ignored=addresses)
+    (finding,) = gpu_health.examine(reading, None)
+    assert (finding.status, finding.action) == ("info", "")
+    assert finding.detail == "all NVIDIA GPUs of this host are left out: 0000:18:00.0 (nvidia_driver_ignore names it)"
+
+
 def test_fewer_gpus_than_expected_are_critical(simulated):
     (count,) = only(examine(simulated("healthy"), expected=8), "count")
     assert (count.status, count.detail) == ("critical", "the driver knows 1 GPU, and 8 are expected")
