@@ -5,13 +5,12 @@
 
 What it knows depends on the branch of its library, as branches.json has it. A machine whose state has ``says`` answers
 as a damaged one: ``before`` and ``after`` are lines around the rows, ``errors`` go to standard error, ``answer`` takes
-the place of every answer, ``code`` is how it ends, and ``never`` true: it does not.
+the place of every answer, and ``code`` is how it ends.
 """
 
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -49,8 +48,6 @@ def main(arguments: list[str]) -> int:
     """Answer as the real program does."""
     host = machine.read()
     says = host.get("says", {})
-    if says.get("never"):
-        signal.pause()
     code, answer = respond(host, arguments)
     print("\n".join(says.get("errors", [])), end="", file=sys.stderr)
     print(answer, end="")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import pci_address
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
@@ -49,7 +50,7 @@ _BEFORE_KEPLER = (0x0001, 0x133F, 390)
 # How many GPUs that are left out are named in one sentence.
 _MOST_NAMED = 4
 
-_ADDRESS = re.compile(r"(?P<domain>[0-9a-f]{4,8}:)?(?P<place>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<place>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
 _IDS = re.compile(r"(?P<vendor>[0-9a-f]{4}):(?P<device>[0-9a-f]{4})", re.IGNORECASE)
 _REMEDY = (
     "give, in quotes, a PCI address such as '0000:3b:00.0', or the ids of vendor and device such as '10de:128b', as"
@@ -85,8 +86,7 @@ def device_name(path: str, value: Any) -> str:
     text = value.strip().lower() if isinstance(value, str) else ""
     address = _ADDRESS.fullmatch(text)
     if address:
-        # nvidia-smi writes the domain with eight digits, the kernel with as few as four.
-        return f"{int((address['domain'] or '0:')[:-1], 16):04x}:{address['place']}"
+        return pci_address.normal(address["domain"], address["place"])
     if _IDS.fullmatch(text):
         return text
     # YAML reads 0000:03:00.0 without quotes as the number 180.0.

@@ -162,9 +162,6 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
     if len(lost) > ours.count(None):
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
-    uuids = [gpu["uuid"] for gpu in reading["smi"]["gpus"] if gpu["uuid"]]
-    if twice := next((uuid for uuid in uuids if uuids.count(uuid) > 1), ""):
-        return Finding("count", CRITICAL, f"several GPUs have the UUID {twice}", action=xids.RESTART_HOST)
     if not wanted and expected is None:
         return Finding("count", CRITICAL, "a driver is there, and no GPU is on the PCI bus", action=xids.RESTART_HOST)
     if len(ours) != wanted:

@@ -85,7 +85,7 @@ def _rows(ask: Ask) -> tuple[dict[str, dict[str, Any]], list[str]]:
         rows = nvidia_query.rows(ask, "remapped-rows", ("gpu_uuid", *ROWS))
     except NvidiaSmiError as error:
         return {}, [str(error)]
-    return {row["gpu_uuid"]: row for row in rows}, []
+    return {row["gpu_uuid"]: row for row in rows if row["gpu_uuid"]}, []
 
 
 def _gpu(gpu: Mapping[str, Any], rows: Mapping[str, Any] | None, unasked: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells, pci_address, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 RECOVERY = "gpu_recovery_action"  # known from branch 570 on
@@ -17,6 +17,10 @@ MIG = "mig.mode.current"
 FIELDS = ("temperature.gpu", RECOVERY)
 
 _ADDRESS = re.compile(r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?![0-9a-f])", re.IGNORECASE)
+
+
+# Also where another GPU has the same.
+NO_UUID = "does not tell a UUID of its own"
 
 
 class Trouble(NamedTuple):
@@ -49,7 +53,7 @@ def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
     if gpu["index"] is None:
         return "does not tell its number"
     if gpu["absent"].get("uuid") in nvidia_cells.UNTOLD:
-        return "does not tell its UUID"
+        return NO_UUID
     if gpu["absent"].get(mig) in nvidia_cells.UNTOLD:
         return "does not tell whether it is cut into MIG instances"
     return ""
@@ -63,4 +67,4 @@ def called(gpu: Mapping[str, Any]) -> str:
 
 def addresses_in(text: str) -> set[str]:
     """Return the PCI addresses that a text names, as sysfs writes them."""
-    return {f"{int(domain, 16):04x}:{place}".lower() for domain, place in _ADDRESS.findall(text)}
+    return {pci_address.normal(domain, place) for domain, place in _ADDRESS.findall(text)}

@@ -10,10 +10,11 @@ https://docs.nvidia.com/deploy/nvidia-smi/ and https://nvidia.custhelp.com/app/a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_cells, pci_address
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import ROW_BEGINS, NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
@@ -72,6 +73,7 @@ def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
         raise error
     if len(found.gpus) > MOST_GPUS:
         raise NvidiaSmiError(f"nvidia-smi tells of {len(found.gpus)} GPUs, and no driver takes that many")
+    _disown_shared(found.gpus)
     return found
 
 
@@ -142,10 +144,14 @@ def _addressed(row: dict[str, Any]) -> dict[str, Any]:
     bus_id = row.pop("pci.bus_id")
     if bus_id is None:
         row["absent"]["pci_address"] = row["absent"].pop("pci.bus_id")
-    return {**row, "pci_address": bus_id and pci_address(bus_id)}
+        return {**row, "pci_address": None}
+    domain, _colon, place = bus_id.partition(":")
+    return {**row, "pci_address": pci_address.normal(domain, place)}
 
 
-def pci_address(bus_id: str) -> str:
-    """nvidia-smi's "00000000:3B:00.0" as sysfs writes it: lower case, the domain with four digits where they do."""
-    domain, _colon, place = bus_id.lower().partition(":")
-    return f"{int(domain, 16):04x}:{place}"
+def _disown_shared(found: Sequence[dict[str, Any]]) -> None:
+    """Take a UUID from all GPUs that share it: it names none of them."""
+    counted = Counter(gpu["uuid"] for gpu in found)
+    for gpu in found:
+        if gpu["uuid"] and counted[gpu["uuid"]] > 1:
+            gpu["uuid"], gpu["absent"]["uuid"] = None, nvidia_cells.FAILED

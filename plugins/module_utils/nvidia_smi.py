@@ -15,8 +15,6 @@ import time
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
-VENDOR = "0x10de"
-
 # Sixteen GPUs with all their clocks are 200 KB.
 MOST_BYTES = 4 << 20
 MOST_SAID = 300

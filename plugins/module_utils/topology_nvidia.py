@@ -18,8 +18,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     nvidia_smi,
     xids,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_gpus import VENDOR
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import VENDOR, NvidiaSmiError
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 FIELDS = ("memory.total", "compute_cap", "mig.mode.current", "driver_version", *gpu_state.FIELDS)
@@ -123,7 +124,6 @@ def _complete(
     ``silent`` are the addresses of those of which nvidia-smi has said already that they do not answer.
     """
     known = {gpu["pci_address"]: gpu for gpu in answered if gpu["pci_address"]}
-    uuids = [gpu["uuid"] for gpu in known.values()]
     problems.extend(
         f"{gpu_state.called(gpu)} does not tell its PCI address, so that it is used for nothing"
         for gpu in answered
@@ -141,7 +141,7 @@ def _complete(
             problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
             continue
         gpu.update(_facts(known[address]))
-        trouble = _trouble(known[address], uuids)
+        trouble = _trouble(known[address])
         if trouble:
             gpu.update(index=None, why=trouble.why)
             problems.append(f"GPU {address} {trouble.why}; {xids.ADVICE[trouble.action]}")
@@ -149,12 +149,10 @@ def _complete(
     problems.extend(f"GPU {address} is known to nvidia-smi but not to sysfs" for address in others)
 
 
-def _trouble(gpu: Mapping[str, Any], uuids: Sequence[str | None]) -> gpu_state.Trouble | None:
-    """Return what speaks against giving a GPU to a server; ``uuids`` are those of all GPUs."""
-    trouble = gpu_state.trouble(gpu)
-    shared = "has the UUID of another GPU" if gpu["uuid"] and uuids.count(gpu["uuid"]) > 1 else ""
-    why = gpu_state.untold(gpu) or shared
-    return trouble or (gpu_state.Trouble(why, xids.RESTART_HOST) if why else None)
+def _trouble(gpu: Mapping[str, Any]) -> gpu_state.Trouble | None:
+    """Return what speaks against giving a GPU to a server."""
+    why = gpu_state.untold(gpu)
+    return gpu_state.trouble(gpu) or (gpu_state.Trouble(why, xids.RESTART_HOST) if why else None)
 
 
 def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_log, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_log, pci_address, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # The kernel's own lines have 1 KiB at the most.
@@ -194,4 +194,4 @@ def _of_switch(line: str) -> Event | None:
 def _address(match: re.Match) -> str:
     if not match["slot"]:
         return ""
-    return f"{int(match['domain'] or '0', 16):04x}:{match['slot'].lower()}.{match['function'] or '0'}"
+    return pci_address.normal(match["domain"], f"{match['slot']}.{match['function'] or '0'}")

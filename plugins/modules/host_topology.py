@@ -316,7 +316,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "sysroot": {"type": "path", "default": "/"},
-            "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [nvidia_smi.VENDOR]},
+            "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [driver_gpus.VENDOR]},
             "gpu_ignore": {"type": "list", "elements": "raw", "default": []},
             "timeout": {"type": "int", "default": 10},
             "group": {"type": "str", "default": "tfserving"},

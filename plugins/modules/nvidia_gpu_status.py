@@ -78,9 +78,9 @@ findings:
   contains:
     check:
       description: >-
-        V(modules), V(versions), V(nvidia_smi), V(count), V(state) (lost, waiting for a reset, or not telling its UUID),
-        V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid) (also errors that the driver logs without a number)
-        or V(sxid).
+        V(modules), V(versions), V(nvidia_smi), V(count), V(state) (lost, waiting for a reset, or not telling a UUID of
+        its own), V(ecc_mode), V(ecc), V(retired_memory), V(throttle), V(xid) (also errors that the driver logs without
+        a number) or V(sxid).
       type: str
     status:
       description: V(pass), V(info), V(warning), V(unknown) or V(critical).

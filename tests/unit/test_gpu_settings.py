@@ -159,7 +159,8 @@ REFUSALS = [
     (
         {"ecc": True},
         {"uuid": None},
-        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) does not tell its UUID; leave it out, or boot the host",
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) does not tell a UUID of its own; leave it out, or boot"
+        " the host",
     ),
     (
         {"gpus": "A100", "ecc": True},

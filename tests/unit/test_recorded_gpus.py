@@ -280,22 +280,26 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("field", "why"),
         [
-            ("uuid", "does not tell its UUID"),
+            ("uuid", "does not tell a UUID of its own"),
             ("index", "does not tell its number"),
             ("mig.mode.current", "does not tell whether it is cut into MIG instances"),
         ],
     )
     def test_a_gpu_that_keeps_back_what_names_it_is_unknown_and_never_offered(self, field, why, cell):
         machine = pair(**{field: cell})
-        assert [(finding.check, finding.status) for finding in worst(machine)] == [("state", "unknown")]
+        assert ("state", "unknown", "0000:81:00.0") in [finding[:2] + finding[3:4] for finding in worst(machine)]
         found = facts(machine)
         assert [(each["index"], each["why"]) for each in found["gpus"]] == [(0, None), (None, why)]
         assert found["problems"][0].startswith(f"GPU 0000:81:00.0 {why}; ")
 
     def test_two_gpus_with_one_uuid_can_be_told_apart_by_nobody(self):
         machine = pair(uuid=gpu(HEALTHY)["uuid"])
-        assert [(finding.check, finding.status) for finding in worst(machine)] == [("count", "critical")]
-        assert [each["why"] for each in facts(machine)["gpus"]] == ["has the UUID of another GPU"] * 2
+        assert [finding.gpu for finding in worst(machine) if finding.check == "state"] == [
+            "0000:00:09.0",
+            "0000:81:00.0",
+        ]
+        assert verdict(machine) == "unknown"
+        assert [each["why"] for each in facts(machine)["gpus"]] == ["does not tell a UUID of its own"] * 2
 
     def test_units_that_nobody_asked_for_change_no_figure(self):
         machine = pair(**{"memory.total": "81559 MiB", "power.draw": "69.85 W"})

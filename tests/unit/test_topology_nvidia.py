@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_query, nvidia_smi, topology_nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils import nvidia_smi, pci_address, topology_nvidia
 from machines import topology
 
 
@@ -63,7 +63,7 @@ def test_a_name_may_hold_commas():
     [("00000000:3B:00.0", "0000:3b:00.0"), ("0000000F:01:00.0", "000f:01:00.0"), ("00010000:01:00.0", "10000:01:00.0")],
 )
 def test_bus_ids_are_written_as_sysfs_writes_them(bus_id, address):
-    assert nvidia_query.pci_address(bus_id) == address
+    assert pci_address.normal(*bus_id.split(":", 1)) == address
 
 
 def test_mig_instances_are_read_below_their_gpu():
