@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings the settings of a host's GPUs in line; the rules are in module_utils/gpu_settings.py."""
+"""Brings the settings of a host's GPUs in line; rules and steps are in module_utils/gpu_settings*.py."""
 
 from __future__ import annotations
 
@@ -110,8 +110,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     gpu_setting_wishes,
     gpu_settings,
-    gpu_settings_memory,
-    nvidia_cells,
+    gpu_settings_change,
     nvidia_devices,
     nvidia_query,
     nvidia_smi,
@@ -120,81 +119,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_settings_memory import Memory
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
-
-# Under these names the clocks of `--query-supported-clocks` are asked.
-SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
-# With these words nvidia-smi ends as if all were well where a GPU cannot be set, such as the clocks of Pascal.
-NOT_DONE = "Treating as warning and moving on"
-
-
-def supported_clocks(ask: nvidia_query.Ask, uuid: str) -> dict[str, list[int]]:
-    """Return all clocks that a GPU has, in MHz."""
-    rows = nvidia_query.rows(ask, "supported-clocks", tuple(SUPPORTED.values()), f"--id={uuid}")
-    found = {key: {nvidia_cells.number(row[name]) for row in rows} for key, name in SUPPORTED.items()}
-    return {key: sorted(int(value) for value in values if value) for key, values in found.items()}
-
-
-def original(gpu: dict, key: str) -> object:
-    """Return a setting's value before it is changed, in the form of a wish."""
-    if key == "power_limit_w":
-        return nvidia_cells.number(gpu["power.limit"])
-    return gpu["ecc.mode.pending"] == "Enabled" if key == "ecc" else gpu["compute_mode"].lower()
-
-
-def plan(ask: nvidia_query.Ask, gpus: list[dict], settings: list, memory: Memory) -> tuple[dict, list]:
-    """Return the wishes by GPU and all changes that they call for. Raises WishError before anything is changed."""
-    wanted = gpu_setting_wishes.wishes(settings, gpus)
-    changes = []
-    for gpu in gpus:
-        uuid = str(gpu["uuid"])
-        clocks = supported_clocks(ask, uuid) if any(key in wanted[uuid] for key in SUPPORTED) else {}
-        remembered = memory.originals.get(uuid, {}), memory.locks.get(uuid, {})
-        changes += gpu_settings.changes(gpu, wanted[uuid], clocks, remembered[1], remembered[0])
-    return wanted, changes
-
-
-def carry_out(ask: nvidia_query.Ask, gpus: list[dict], wanted: dict, changes: list, memory: Memory) -> None:
-    """Run the commands, remembering what was there before each; where one is refused, take back those before it."""
-    by_uuid = {gpu["uuid"]: gpu for gpu in gpus}
-    made: list = []
-    for change in changes:
-        wish = wanted[change.gpu].get(change.key)
-        locked = memory.locks.get(change.gpu, {}).get(change.key)
-        if change.key in SUPPORTED:
-            memory.lock(change.gpu, change.key, gpu_settings_memory.UNSURE)
-        elif wish:
-            before = original(by_uuid[change.gpu], change.key)
-            memory.originals.setdefault(change.gpu, {}).setdefault(change.key, before)
-            memory.write()
-        try:
-            said = ask(tuple(change.command[1:])) or ""
-            # What goes back to what it was, and cannot, was never set.
-            if wish and NOT_DONE in said:
-                raise nvidia_smi.NvidiaSmiError(f"nvidia-smi says: {' '.join(said.split())}")
-        except nvidia_smi.NvidiaSmiError as error:
-            path = wish.path if wish else gpu_setting_wishes.PATH
-            problem = f"{change.key} of {change.gpu} could not be set ({change.before} -> {change.after})"
-            raise WishError(path, problem, f"{error}{take_back(ask, made, memory)}") from None
-        if change.key in SUPPORTED:
-            memory.lock(change.gpu, change.key, wish.value if wish else None)
-        made.append((change, locked))
-    memory.keep(wanted)
-
-
-def take_back(ask: nvidia_query.Ask, made: list, memory: Memory) -> str:
-    """Undo changes, the last one first, each with the lock that its clock had; return what became of them."""
-    left = []
-    for change, locked in reversed(made):
-        try:
-            ask(tuple(change.undo[1:]))
-        except nvidia_smi.NvidiaSmiError:
-            left.append(f"{change.key} of {change.gpu} ({change.after})")
-            continue
-        if change.key in SUPPORTED:
-            memory.lock(change.gpu, change.key, locked)
-    if left:
-        return f"; what was set before it is back, but for {', '.join(left)}"
-    return "; what was set before it is back" if made else ""
 
 
 def ours(gpus: list[dict], tree: Tree, ignore: list) -> list[dict]:
@@ -220,9 +144,9 @@ def run(module: AnsibleModule) -> dict:
     status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
     boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""
     memory = Memory(options["record"], boot_id, restored=status == 0)
-    wanted, changes = plan(ask, gpus, options["settings"], memory)
+    wanted, changes = gpu_settings_change.plan(ask, gpus, options["settings"], memory)
     if not module.check_mode and (changes or memory.originals or memory.locks):
-        carry_out(ask, gpus, wanted, changes, memory)
+        gpu_settings_change.carry_out(ask, gpus, wanted, changes, memory)
     return {
         "changed": bool(changes),
         "changes": [{key: getattr(each, key) for key in ("gpu", "key", "before", "after")} for each in changes],
@@ -239,7 +163,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            # Checked in gpu_settings, whose refusals name the variable and the place in it.
+            # Checked in gpu_setting_wishes, whose refusals name the variable and the place in it.
             "settings": {"type": "list", "elements": "raw", "default": []},
             "ignore": {"type": "list", "elements": "raw", "default": []},
             "sysroot": {"type": "path", "default": "/"},
