@@ -10,7 +10,7 @@ import shutil
 from fleet_lab.config import LABEL, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly
-from fleet_lab.vm_machine import Machine
+from fleet_lab.vm.machine import Machine
 
 # In the order in which they let go of each other.
 KINDS = (

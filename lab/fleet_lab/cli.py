@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fleet_lab import bench, clean, docs, environment, hosts, locking, testing
+from fleet_lab.build.image import current_tag, image
+from fleet_lab.build.models import models
+from fleet_lab.build.packages import packages
+from fleet_lab.build.python_packages import floor, runtime, venv
+from fleet_lab.build.server_images import server_images
+from fleet_lab.build.server_source import content_key, server_source
 from fleet_lab.config import HOSTS, Lab
 from fleet_lab.engine import engine
 from fleet_lab.errors import Stop
-from fleet_lab.image import current_tag, image
-from fleet_lab.models import models
-from fleet_lab.packages import packages
-from fleet_lab.python_packages import floor, runtime, venv
-from fleet_lab.server_images import server_images
-from fleet_lab.server_source import content_key, server_source
 from fleet_lab.shell import openly
 from fleet_lab.stages import Shown, Stages
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from fleet_lab import debian
+from fleet_lab.build import debian
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly, tail

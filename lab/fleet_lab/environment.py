@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import shlex
 
-from fleet_lab import hosts, image
+from fleet_lab import hosts
+from fleet_lab.build import image
 from fleet_lab.config import NETWORK, Lab
 
 

@@ -8,7 +8,7 @@ import json
 import time
 from pathlib import Path
 
-from fleet_lab import hashing
+from fleet_lab.build import hashing
 from fleet_lab.config import HOSTS, LABEL, NETWORK, PACKAGES_HOST, PACKAGES_NAME, RUNTIME_ON_HOST, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet_lab import debian, environment
+from fleet_lab import environment
+from fleet_lab.build import debian
 from fleet_lab.config import SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly

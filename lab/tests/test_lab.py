@@ -14,7 +14,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from fleet_lab import cli, debian, environment, hashing, hosts, image, python_packages, server_source, shell, testing
+from fleet_lab import cli, environment, hosts, shell, testing
+from fleet_lab.build import debian, hashing, image, python_packages, server_source
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.stages import Stages

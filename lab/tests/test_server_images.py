@@ -13,7 +13,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from fleet_lab import cli, oci, server_images
+from fleet_lab import cli
+from fleet_lab.build import oci, server_images
 from fleet_lab.errors import Stop
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,12 +13,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from fleet_lab import vm_acceleration, vm_cli, vm_image
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
-from fleet_lab.vm_config import Files, Image, Shape
-from fleet_lab.vm_machine import Machine, ended
-from fleet_lab.vm_qemu import command, monitor
+from fleet_lab.vm import acceleration as vm_acceleration
+from fleet_lab.vm import cli as vm_cli
+from fleet_lab.vm import image as vm_image
+from fleet_lab.vm.config import Files, Image, Shape
+from fleet_lab.vm.machine import Machine, ended
+from fleet_lab.vm.qemu import command, monitor
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["deb http://archive.example/debian bookworm main"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fleet_lab.vm_cli import main
+from fleet_lab.vm.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from fleet_lab import debian, hashing
+from fleet_lab.build import debian, hashing
 from fleet_lab.config import IMAGE_NAME, LABEL, Lab
 from fleet_lab.shell import answer, quietly
 

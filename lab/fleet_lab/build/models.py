@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 
-from fleet_lab import hashing
+from fleet_lab.build import hashing
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import quietly

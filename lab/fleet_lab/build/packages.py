@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from string import Template
 
-from fleet_lab import debian, hashing
+from fleet_lab.build import debian, hashing
 from fleet_lab.config import SERVER_VERSIONS, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly

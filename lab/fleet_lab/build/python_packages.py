@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from fleet_lab import debian, hashing
+from fleet_lab.build import debian, hashing
 from fleet_lab.config import PYTHON_VERSION, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from fleet_lab import debian, hashing, oci
+from fleet_lab.build import debian, hashing, oci
+from fleet_lab.build.image import current_tag
+from fleet_lab.build.packages import PACKAGE, packages_key
 from fleet_lab.config import LABEL, PYTHON_VERSION, RUNTIME_ON_HOST, SERVER_VERSIONS, Lab
 from fleet_lab.errors import Stop
-from fleet_lab.image import current_tag
-from fleet_lab.packages import PACKAGE, packages_key
 from fleet_lab.shell import answer, quietly
 
 STAMP = ".stamp"

@@ -8,9 +8,9 @@ import json
 import urllib.error
 import urllib.request
 
-from fleet_lab import hashing
+from fleet_lab.build import hashing
+from fleet_lab.build.packages import packages_key
 from fleet_lab.config import PACKAGES_NAME, Lab
-from fleet_lab.packages import packages_key
 
 TIMEOUT_S = 10
 

@@ -16,11 +16,11 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from fleet_lab import hashing
+from fleet_lab.build import hashing
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
-from fleet_lab.vm_config import Files, Image, Shape
-from fleet_lab.vm_qemu import KVM, TCG, probe_command
+from fleet_lab.vm.config import Files, Image, Shape
+from fleet_lab.vm.qemu import KVM, TCG, probe_command
 
 DEVICE = Path("/dev/kvm")
 # Said by the kernel when all CPUs are up and the RAM disk is unpacked.

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fleet_lab import vm_image
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
-from fleet_lab.vm_machine import Machine
+from fleet_lab.vm import image as image
+from fleet_lab.vm.machine import Machine
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _image(lab: Lab, _machine: Machine, _options: argparse.Namespace) -> None:
-    print(vm_image.image(lab))
+    print(image.image(lab))
 
 
 def _up(lab: Lab, machine: Machine, _options: argparse.Namespace) -> None:
-    print(f"image: {vm_image.image(lab)}", flush=True)
-    print(f"vm: {machine.up(vm_image.current(lab))}")
+    print(f"image: {image.image(lab)}", flush=True)
+    print(f"vm: {machine.up(image.current(lab))}")
 
 
 def _down(_lab: Lab, machine: Machine, _options: argparse.Namespace) -> None:

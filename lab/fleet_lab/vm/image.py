@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fleet_lab import debian, hashing
+from fleet_lab.build import debian, hashing
+from fleet_lab.build.image import KEYRING, package_names
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
-from fleet_lab.image import KEYRING, package_names
 from fleet_lab.shell import quietly
-from fleet_lab.vm_config import DISK_MB, HOST, KERNEL_ARGUMENTS, Files, Image
+from fleet_lab.vm.config import DISK_MB, HOST, KERNEL_ARGUMENTS, Files, Image
 
 TOOLS = {
     "mmdebstrap": "mmdebstrap",

@@ -18,9 +18,9 @@ from pathlib import Path
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import quietly, tail
-from fleet_lab.vm_acceleration import acceleration
-from fleet_lab.vm_config import HOST, Files, Image, Shape
-from fleet_lab.vm_qemu import command, monitor
+from fleet_lab.vm.acceleration import acceleration
+from fleet_lab.vm.config import HOST, Files, Image, Shape
+from fleet_lab.vm.qemu import command, monitor
 
 # Emulated, a boot takes 45 s of two free cores; a machine that also does other things gets far more than that.
 BOOT_LIMIT_S = 600.0

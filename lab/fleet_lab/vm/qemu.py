@@ -9,7 +9,7 @@ import os
 import socket
 from pathlib import Path
 
-from fleet_lab.vm_config import KERNEL_ARGUMENTS, Files, Image, Shape
+from fleet_lab.vm.config import KERNEL_ARGUMENTS, Files, Image, Shape
 
 PROGRAM = "qemu-system-x86_64"
 KVM, TCG = "kvm", "tcg"
