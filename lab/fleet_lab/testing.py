@@ -41,6 +41,7 @@ def lint(lab: Lab) -> list[Shown]:
         "yamllint": ["yamllint", "."],
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/check_role_docs.py"],
+        "task names": ["python", "tools/check_task_names.py"],
         "ansible-lint": ["ansible-lint"],
     }
     return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]

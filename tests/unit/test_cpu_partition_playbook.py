@@ -65,7 +65,7 @@ def test_a_host_that_is_not_booted_is_told_what_a_boot_would_bring(tmp_path, reb
     assert done.returncode == 0, done.stdout + done.stderr
     reason = f"cpu_partition_boot asks for {PARAMETER}, which the running kernel was not booted with; {remedy}"
     assert reason in " ".join(done.stdout.split())
-    assert ("Bring the kernel's command line in line" in done.stdout) == changed
+    assert ("Configure kernel parameters in GRUB" in done.stdout) == changed
     assert "Reboot the host" not in done.stdout
 
 
@@ -75,4 +75,4 @@ def test_a_host_that_has_booted_in_vain_is_refused_before_anything_is_written(tm
     assert f"its kernel lacks {PARAMETER}; find out what its boot loader reads, or leave it out" in " ".join(
         (done.stdout + done.stderr).split()
     )
-    assert "Bring the kernel's command line in line" not in done.stdout
+    assert "Configure kernel parameters in GRUB" not in done.stdout
