@@ -13,7 +13,12 @@ from typing import Any
 
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils import bundle, bundle_manifest, bundle_parcel
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    bundle,
+    bundle_manifest,
+    bundle_names,
+    bundle_parcel,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 MODULE = "tfserving.fleet.bundle_files"
@@ -36,7 +41,7 @@ class ActionModule(ActionBase):
         except WishError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
         except OSError as error:
-            problem = f"{bundle.BUNDLE}: {directory} cannot be read ({error}); make it readable"
+            problem = f"{bundle_names.BUNDLE}: {directory} cannot be read ({error}); make it readable"
             return {"failed": True, "changed": False, "msg": problem}
         result = self._call(arguments, task_vars)
         needs = result.pop("needs", [])

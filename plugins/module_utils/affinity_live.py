@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_partition import SERVING_UNIT
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import SERVING_UNIT
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 # What the CPUs of a thread should be, given what they are.

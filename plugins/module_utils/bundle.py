@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_models
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_names import BUNDLE, ROOT
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import (
@@ -36,9 +37,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
-BUNDLE = "tfserving_fleet_bundle"
-# Where a host keeps what was brought to it.
-ROOT = "/var/lib/tfserving-fleet/bundle"
 AGAIN = "make the bundle again for this inventory"
 
 # Of every host: what verifies keys and addresses, and what Ansible's apt module itself installs where it lacks it.
@@ -251,27 +249,3 @@ def files(
         for place, unless in places.items()
         if path.startswith(place)
     ]
-
-
-def apt_files(release_name: str, root: str = ROOT) -> dict[str, str]:
-    """Return the texts, by path below ``root``, that make apt see the bundle and nothing else."""
-    configuration = {
-        "Dir::Etc::sourcelist": f"{root}/apt/sources.list",
-        # Alone, so that no entry of the host's can conflict with it.
-        "Dir::Etc::sourceparts": "/dev/null",
-        # The host's own index and its caches stay as they are.
-        "Dir::State::lists": f"{root}/apt/lists",
-        "Dir::Cache::pkgcache": f"{root}/apt/pkgcache.bin",
-        "Dir::Cache::srcpkgcache": f"{root}/apt/srcpkgcache.bin",
-        # Nothing is downloaded, so there is nothing that the user _apt would shield from.
-        "APT::Sandbox::User": "root",
-    }
-    lines = [f'{name} "{value}";' for name, value in configuration.items()]
-    return {
-        "apt/apt.conf": "\n".join(
-            ["// What apt sees while a bundle is installed: APT_CONFIG names this file.", *lines, ""]
-        ),
-        # The controller has compared every file with the manifest's SHA-256 before it brought it, so that nothing is
-        # left for a signature of the index to prove.
-        "apt/sources.list": f"deb [trusted=yes] file:{root}/packages/{release_name} ./\n",
-    }

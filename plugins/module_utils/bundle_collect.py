@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     bundle_images,
     bundle_manifest,
     bundle_packages,
-    downloads,
+    download,
     folders,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, compare, file_digest
@@ -33,8 +33,8 @@ def collect(params: Mapping[str, Any], run: bundle_packages.Run) -> list[dict[st
         origins.update(_packages(root, params, run))
     for image in params["images"]:
         origins.update(_image(root, image, params, run))
-    for download in params["downloads"]:
-        origins.update(_download(root, download, params))
+    for each in params["downloads"]:
+        origins.update(_download(root, each, params))
     bundle_manifest.prune(root, origins)
     return [_artifact(root, path, origin) for path, origin in sorted(origins.items())]
 
@@ -66,7 +66,7 @@ def _download(root: str, wish: Mapping[str, Any], params: Mapping[str, Any]) -> 
             os.unlink(staged)
         try:
             headers = params["headers"].get(wish["path"]) or {}
-            found = downloads.download(wish["url"], staged, headers=headers, timeout=params["timeout"])
+            found = download.download(wish["url"], staged, headers=headers, timeout=params["timeout"])
             compare(wish["sha256"], found)
         except RefusalError as refusal:
             raise WishError(wish["where"], refusal.problem, refusal.remedy) from refusal

@@ -9,7 +9,12 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import bundle, bundle_manifest, bundle_parcel, folders
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    bundle_manifest,
+    bundle_names,
+    bundle_parcel,
+    folders,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_packages import INDEX
 
 LISTS = "apt/lists"
@@ -28,7 +33,7 @@ def keep(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         return {"changed": False, "needs": due}
     if due:
         bundle_parcel.unpack(params["parcel"], root, [file for file in files if file["path"] in due])
-    laid = _lay_down(root, bundle.apt_files(params["release"], root))
+    laid = _lay_down(root, bundle_names.apt_files(params["release"], root))
     if due or laid:
         # apt takes an index for current that it has read before.
         shutil.rmtree(os.path.join(root, LISTS), ignore_errors=True)

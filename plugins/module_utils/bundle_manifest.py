@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import file_digest
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import BUNDLE
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_names import BUNDLE
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 SCHEMA = 1

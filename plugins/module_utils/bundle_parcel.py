@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import file_digest
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import BUNDLE
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_names import BUNDLE
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 CHUNK = 1024 * 1024

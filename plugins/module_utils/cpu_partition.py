@@ -14,13 +14,9 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import AFFINITY, CPUSET, NONE, SERVING_UNIT
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import CONTAINERS
 
-# Kernel-enforced sets of a cgroup, sched_setaffinity as far as a process heeds it, or nothing.
-CPUSET, AFFINITY, NONE = "cpuset", "affinity", "none"
-
-# Without a dash: a dash in a slice's name nests it below another one (systemd.slice(5)).
-SERVING_UNIT = "tfserving.slice"
 # All that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
 HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
 

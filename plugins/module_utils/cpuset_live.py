@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
-from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_partition import SERVING_UNIT
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import SERVING_UNIT
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 CGROUPS = "sys/fs/cgroup"

@@ -1,31 +1,23 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Getting a version to where it can be published from: out of the network, the host or the controller.
-
-The other thing that is asked over HTTP is here too: which versions a live server still holds.
-"""
+"""Getting a version to where it can be published from: out of the network, the host or the controller."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, fetching, model_check
+from ansible_collections.tfserving.fleet.plugins.module_utils import archives, model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.download import download
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL, Store, now
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
-    END,
-    Client,
-    ServerError,
-    UnreachableError,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Store, now
+from ansible_collections.tfserving.fleet.plugins.module_utils.space import FULL
 from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models import Request
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
@@ -159,56 +151,3 @@ def refusing(request: Request, store: Store, need: Need) -> Iterator[None]:
         where = f"{request.model.where}.{refusal.key}"
         problem = f"version {request.version} cannot be published: {refusal.problem}"
         raise WishError(where, problem, refusal.remedy) from refusal
-
-
-def download(
-    url: str,
-    target: str,
-    *,
-    headers: Mapping[str, Any],
-    timeout: float,
-    announce: Callable[[int], None] = lambda size: None,
-    room: Callable[[], int] | None = None,
-) -> str:
-    """Stream ``url`` (http or https) into the new file ``target``; return the SHA-256 of its bytes.
-
-    ``announce`` is called with the declared length before the first byte is written and may raise. Where no length is
-    declared, every piece has to fit into what ``room`` returns at that time. The rest is as in fetching.answered;
-    OSError of the disk passes.
-    """
-    with fetching.answered(url, timeout=timeout, headers=headers) as answer:
-        if answer.length is not None:
-            announce(answer.length)
-        return _store(answer, target, room if answer.length is None else None)
-
-
-def _store(answer: fetching.Answer, target: str, room: Callable[[], int] | None) -> str:
-    digest = hashlib.sha256()
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        for chunk in answer:
-            if room and len(chunk) > room():
-                problem = f"{answer.place} has sent {archives.in_mib(answer.received)}, and no more fits here"
-                raise RefusalError(problem, "free space there, or check the address", "source.uri")
-            file.write(chunk)
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def live_versions(port: int | None, model: str) -> set[int] | None:
-    """Return the versions of ``model`` that the server on this host's REST ``port`` has not ended yet.
-
-    An empty set means that the server answers and knows no version; None, that it cannot be asked.
-    """
-    states = version_states(port, model)
-    return None if states is None else {version for version, state in states.items() if state != END}
-
-
-def version_states(port: int | None, model: str) -> dict[int, str] | None:
-    """Return the state of each version of ``model`` in the server on ``port``; None where it cannot be asked."""
-    if not port:
-        return None
-    try:
-        return {known.version: known.state for known in Client(port).status(model)}
-    except (UnreachableError, ServerError):
-        return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 
 # The field of dpkg-query for a package's name. It has the architecture wherever a package may be there in several, the
 # host's own too.

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.dpkg_names import FIELD, architecture, bare, native, plain
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import branch_of, is_driver, upstream
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_state import library_version, loaded
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 # Where NVIDIA's installer puts its uninstaller, which no package has, and what it keeps of itself.

@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_table, kernel_meta
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_request import Request
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-
-if TYPE_CHECKING:
-    from ansible_collections.tfserving.fleet.plugins.module_utils.driver_packages import Request
 
 # Patterns, as apt's preferences take them, of all packages that a driver is made of.
 PARTS = ("*nvidia*", "libcuda1", "libnvcuvid1", "libnvoptix1")

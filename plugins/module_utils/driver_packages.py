@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_names, driver_table
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_family import FLOATING, PREBUILT
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver_request import Request
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver_table import Architecture
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 
@@ -41,34 +41,6 @@ _VERSION = re.compile(r"[1-9][0-9]{1,3}(\.[0-9]{1,4}){1,3}([-+~][A-Za-z0-9.+~-]{
 # apt's own words: a priority above 1000 goes back to an older version as well, a negative one is never installed.
 PIN_WANTED = 1001
 PIN_NEVER = -1
-
-
-@dataclass(frozen=True)
-class Request:
-    """A wish that has been checked: everything that decides on names of packages."""
-
-    system: Mapping[str, Any]
-    machine: str
-    repository: str
-    branch: int
-    version: str
-    flavour: str
-    variant: str
-    modules: str
-    fabric_manager: bool
-    kernel: str
-    kernel_meta: str
-    """What `kernel_meta.follows` returned, empty where nothing is known."""
-
-    @property
-    def distribution(self) -> str:
-        """``Debian`` or ``Ubuntu``."""
-        return self.system["called"].split()[0]
-
-    @property
-    def open(self) -> bool:
-        """Whether the open kernel modules are wanted."""
-        return self.flavour == "open"
 
 
 def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

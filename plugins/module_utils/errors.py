@@ -116,3 +116,13 @@ def quoted(value: object) -> str:
 def shown(value: object) -> str:
     """Return ``described``, with any text in full: for what the authors of roles write, which is no secret."""
     return f"the string {str(value)!r}" if isinstance(value, str) else described(value)
+
+
+def unknown_key(path: str, key: object, of: str, known: Iterable[str]) -> WishError:
+    """Return the refusal of a key that nobody would ever read."""
+    known = list(known)
+    guess = nearest(key, known)
+    remedy = guess or f"the keys of {of} are {', '.join(known)}"
+    if not guess and not is_shown(key):
+        return WishError(path, f"holds a key that is none of {of}", remedy)
+    return WishError(f"{path}.{key}", f"is not a key of {of}", remedy)

@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_query import Ask
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia_smi import NvidiaSmiError
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 # What is asked of each GPU, under the names that the checks use.

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_state, xids
-from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import gpu_state, scalars, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     LONGEST_NAME,
     WishError,
@@ -100,7 +99,7 @@ def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list
         matching = [gpu for gpu in gpus if _matches(gpu, str(each))]
         if not matching:
             there = ", ".join(f"{gpu['index']} ({told(gpu['name'] or 'without a name', 80)})" for gpu in gpus)
-            named = each if fields.is_whole(each) else quoted(each)
+            named = each if scalars.is_whole(each) else quoted(each)
             raise WishError(f"{path}.gpus", f"names {named}, and the host has {there}", "choose among those, or all")
         chosen += [gpu for gpu in matching if gpu not in chosen]
     return chosen
@@ -113,13 +112,13 @@ def _matches(gpu: Mapping[str, Any], name: str) -> bool:
 def _checked(path: str, key: str, value: Any) -> Any:
     """Return a value in its one form: clocks as a pair of whole MHz."""
     if key == "ecc":
-        return fields.boolean(path, value)
+        return scalars.boolean(path, value)
     if key == "compute_mode":
         if isinstance(value, str) and value in MODES:
             return value
         raise WishError(path, f"is {described(value)}", nearest(value, MODES) or f"choose one of {', '.join(MODES)}")
-    values = [fields.decimal(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
-    if not values or not all(fields.is_whole(each) and 0 < each <= MOST for each in values):
+    values = [scalars.decimal(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+    if not values or not all(scalars.is_whole(each) and 0 < each <= MOST for each in values):
         raise WishError(path, f"is {described(value)}", "give a whole number" + (" or two" if key in CLOCKS else ""))
     if key == "power_limit_w":
         return values[0] if len(values) == 1 else _not_one(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, nearest, quoted
 
 # Where Debian and Ubuntu's package libjemalloc2 puts the library: the multiarch directory of the architecture.
@@ -203,7 +203,7 @@ def _checked(overrides: Mapping[str, object]) -> Mapping[str, object]:
 
 def _meant(value: object) -> object:
     """Return the text that a template or ``-e`` made of a number or a truth as what it was."""
-    return wish_fields.truth(wish_fields.fraction(value))
+    return scalars.truth(scalars.fraction(value))
 
 
 def _pair(name: str, value: object) -> str:

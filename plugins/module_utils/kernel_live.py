@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import folders
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import proc_path
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import proc_path
 
 # Already so; written now; this kernel has no such setting; the kernel did not take the value; a file that the boot
 # reads later says otherwise, and it would come back with the next boot.

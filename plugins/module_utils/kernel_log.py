@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import plain_files
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 
 # The end of a longer log is read.
 MOST_LINES, MOST_BYTES = 100_000, 16 * 1024 * 1024

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 
 # "6.8.0-87-generic", "6.1.0-40-cloud-amd64", "6.12.48+deb13-amd64", "5.15.0-1090-azure-fde"
 _RELEASE = re.compile(r"(?P<base>\d+(?:\.\d+)+)(?:-\d+|\+deb\d+|\+bpo\d*)*-(?P<flavour>[a-z].*)")

@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_sysctls
-from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_sysctls, scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_sysctls import Setting
 
@@ -86,12 +85,6 @@ def settings(
     }
 
 
-def proc_path(name: str) -> str:
-    """Return where below /proc/sys a setting stands; as for sysctl, the first separator tells which one separates."""
-    first = re.search(r"[./]", name)
-    return name if first and first[0] == "/" else name.translate(str.maketrans("./", "/."))
-
-
 def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
     known = {setting.name: setting for setting in planned}
     result = []
@@ -132,7 +125,7 @@ def _sysctl_value(path: str, value: Any) -> str | None:
         raise WishError(path, f"is {described(value)}", f"give {int(value)}")
     if not isinstance(value, (int, str)) or not str(value).strip() or "\n" in str(value).strip():
         raise WishError(path, f"is {described(value)}", "give a number or a line of text, or null to leave it alone")
-    return fields.one_line(path, " ".join(str(value).split()))
+    return scalars.one_line(path, " ".join(str(value).split()))
 
 
 def _unfamiliar(wanted: Mapping[str, str | None], planned: Iterable[Setting]) -> list[str]:
@@ -211,12 +204,12 @@ def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _idle(topology: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    limit = fields.decimal(asked.get("cpu_latency_us"))
+    limit = scalars.decimal(asked.get("cpu_latency_us"))
     if limit is None:
         # Waking from the deepest states takes some hundred microseconds, against milliseconds of a request, and a
         # sleeping core leaves its power to its neighbours' turbo.
         return []
-    if not fields.is_whole(limit) or not 1 <= limit < 2**31:
+    if not scalars.is_whole(limit) or not 1 <= limit < 2**31:
         raise WishError("kernel_tuning_cpu_latency_us", f"is {described(limit)}", "give microseconds, or leave it out")
     cpus = [cpu["id"] for cpu in topology["cpus"] if cpu["online"]]
     where = "{" + ",".join(map(str, cpus)) + "}" if len(cpus) > 1 else str(cpus[0])

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import web_address
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars, web_address
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
@@ -67,7 +67,7 @@ def headers(path: str, value: Any) -> dict[str, str]:
             raise WishError(path, f"holds a name, the {number}. one, that no header can have", "write 'Name: value'")
         if isinstance(entry, bool) or not isinstance(entry, (str, int, float)):
             raise WishError(key_path(path, name), f"is {kind(entry)}", "give a text on one line")
-        text = fields.one_line(key_path(path, name), str(entry))
+        text = scalars.one_line(key_path(path, name), str(entry))
         if not text.isascii():
             raise WishError(key_path(path, name), "holds a letter that no header can", "use ASCII")
         result[name] = text
@@ -78,7 +78,7 @@ FIELDS: dict[str, fields.Check] = {
     "type": source_type,
     "uri": fields.text,
     "sha256": sha256,
-    "remote": fields.boolean,
+    "remote": scalars.boolean,
     "headers": headers,
 }
 

@@ -11,7 +11,6 @@ A version that never did is no promise to anybody: where its source has other co
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -42,8 +41,6 @@ MARKERS = ".published"
 MOST_MARKER_BYTES = 1 << 20
 STAGING = ".staging-"
 DELETED = ".deleted-"
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import affinity_live, cpu_list, folders, irqs
-from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_partition import AFFINITY
 from ansible_collections.tfserving.fleet.plugins.module_utils.cpuset_live import CGROUPS, Cpusets, Unit
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import AFFINITY
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 INTERRUPTS_UNIT = "tfserving-fleet-interrupts.service"

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    errors,
     release_ids,
     sandbox_paths,
+    scalars,
     server_flags,
     wish_bounds,
 )
@@ -177,7 +179,7 @@ def _metrics_path(path: str, value: Any) -> str:
 _PROFILE = {
     "inter_op_share": _share,
     "request_threads_per_cpu": fields.positive,
-    "batching": fields.boolean,
+    "batching": scalars.boolean,
     "slo_p99_ms": fields.positive,
     "max_batch_size": dict.fromkeys(("cpu", "gpu"), fields.whole(2, 4096, "a batch size")),
     "timeout_share": dict.fromkeys(("cpu", "gpu"), _share),
@@ -195,7 +197,7 @@ CHECKS: dict[str, Any] = {
         "archives": fields.mapping,
         "package": fields.text,
     },
-    "tls": fields.boolean,
+    "tls": scalars.boolean,
     "address_rules": fields.one_of("systemd", "nftables"),
     "architecture": fields.text,
     # The units have the latter in their paths.
@@ -207,7 +209,7 @@ CHECKS: dict[str, Any] = {
         "largest_share": _part,
         "smallest_host_cores": fields.whole(2),
     },
-    "jemalloc": {"enabled": fields.boolean, "preset": fields.text, "conf": fields.mapping},
+    "jemalloc": {"enabled": scalars.boolean, "preset": fields.text, "conf": fields.mapping},
     "batching": fields.one_of("auto", "off"),
     "profiles": dict.fromkeys(DEFAULTS["profiles"], _PROFILE),
     "memory": {
@@ -218,14 +220,14 @@ CHECKS: dict[str, Any] = {
         "process_mb": _MEGABYTES,
         "gpu_context_mb": _MEGABYTES,
     },
-    "drain_then_swap": fields.boolean,
-    "allow_unproven_gpus": fields.boolean,
+    "drain_then_swap": scalars.boolean,
+    "allow_unproven_gpus": scalars.boolean,
     "driver_waits_for_boot": _names,
     "kernel": fields.mapping,
     "extra_slices": _names,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
-    "profiler": fields.boolean,
+    "profiler": scalars.boolean,
 }
 
 
@@ -274,7 +276,7 @@ def _complete(
     for key, value in given.items():
         inner = f"{place}.{key}" if place else str(key)
         if key not in checks:
-            refusals.add(fields.unknown_key(_path(place), key, "the policy", checks))
+            refusals.add(errors.unknown_key(_path(place), key, "the policy", checks))
         elif isinstance(checks[key], Mapping):
             result[key] = _complete(inner, value, defaults[key], checks[key], refusals)
         elif value is not None:

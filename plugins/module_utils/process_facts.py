@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 PROC = Path("/proc")
 NOBODY = 65534  # by number: the names are the root's own
 
-# (arguments) -> (exit status, standard output, standard error): AnsibleModule.run_command, or a stand-in.
-Run = Callable[[list[str]], tuple[int, str, str]]
 
 LOG_LINES = 20
 # A server that polls its config writes these lines every few seconds (server_core.cc); they bury the one that matters.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import wish_bounds, wish_fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars, wish_bounds
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
 VARIABLE = "tfserving_registry_credentials"
@@ -41,7 +41,7 @@ def _login(registry: str, login: Any) -> str:
     for name in ("username", "password"):
         if not isinstance(login[name], str):
             raise WishError(f"{path}.{name}", f"needs a string, not {kind(login[name])}", "write it in quotes")
-        wish_fields.one_line(f"{path}.{name}", login[name])
+        scalars.one_line(f"{path}.{name}", login[name])
     # The first colon ends the name (RFC 7617), so a name with one would be read as another name and password.
     if ":" in login["username"]:
         raise WishError(f"{path}.username", "holds a colon, which no registry's login can", "correct the name")

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, downloads, folders, release_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    archives,
+    download,
+    folders,
+    release_tree,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.archive_entries import MOST_SHOWN_NAMES
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import DamagedError, RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import PROGRAM
@@ -58,7 +63,7 @@ def _proven(job: Job) -> str:
         elif "://" in uri:
             path = os.path.join(job.place, "download")
             timeout = job.params["download_timeout"]
-            found = downloads.download(
+            found = download.download(
                 uri, path, headers={}, timeout=timeout, room=job.store.free,
                 announce=lambda size: job.store.require(size, job.where),
             )  # fmt: skip

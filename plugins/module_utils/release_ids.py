@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import web_address, wish_fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import errors, scalars, web_address
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, nearest, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.web_address import public
 
@@ -125,7 +125,7 @@ def of_archive(
     where = f"{ARCHIVES}.{checked_version(version)}"
     if not uri or not isinstance(uri, str):
         raise WishError(where, "names no uri", "add uri: a path, or an address that begins with https://")
-    wish_fields.one_line(f"{where}.uri", uri)
+    scalars.one_line(f"{where}.uri", uri)
     parts = web_address.parts(uri)
     if web_address.is_meant(uri) and not (parts and parts.scheme in ("http", "https") and parts.hostname):
         problem = "is no address that can be fetched"
@@ -172,7 +172,7 @@ def parse_image(reference: Any, where: str) -> Image:
 def _image_on_host(transport: str, path: str, digest: str, where: str) -> Image:
     if not path.startswith("/"):
         raise WishError(where, "names no absolute path", f"write {transport}/PATH@{digest}")
-    wish_fields.one_line(where, path)
+    scalars.one_line(where, path)
     if ".." in path.split("/"):
         raise WishError(where, "names a path with '..'", "give the path as it is after them")
     return Image(transport, path, digest)
@@ -223,7 +223,7 @@ def _archive_fields(where: str, entry: Any) -> dict[str, Any]:
     known = ("uri", "sha256", "binary")
     for key in entry:
         if key not in known:
-            raise wish_fields.unknown_key(where, key, "an archive", known)
+            raise errors.unknown_key(where, key, "an archive", known)
     return {key: entry.get(key) for key in known}
 
 

@@ -14,9 +14,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     release_package,
     release_tree,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import FULL
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Job, Run
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_store import Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.space import FULL
 
 BUILDERS = {"image": release_image.build, "archive": release_archive.build, "apt": release_package.build}
 

@@ -14,8 +14,10 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_gpus,
     driver_packages,
+    errors,
     gpu_setting_wishes,
     model_source,
+    scalars,
     web_address,
     wish_bounds,
 )
@@ -60,7 +62,7 @@ def _matching(pattern: re.Pattern[str], remedy: str) -> fields.Check:
 
 def address(path: str, value: Any) -> str:
     """Check an address that is kept where everybody on a host can read it, and logged: nothing in it may be secret."""
-    line = fields.one_line(path, value)
+    line = scalars.one_line(path, value)
     parts = web_address.parts(line)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", line):
         raise WishError(path, "is no address of the web", "begin it with https://HOST/ or http://HOST/")
@@ -70,7 +72,7 @@ def address(path: str, value: Any) -> str:
 
 def repository(path: str, value: Any) -> str:
     """Check where a repository of apt is: an address, or a directory of the host (``file:/srv/mirror``)."""
-    scheme, _colon, rest = fields.one_line(path, value).partition(":")
+    scheme, _colon, rest = scalars.one_line(path, value).partition(":")
     if scheme in ("file", "copy"):
         fields.directory(path, "/" + rest.lstrip("/"))
         return str(value)
@@ -79,7 +81,7 @@ def repository(path: str, value: Any) -> str:
 
 def key_source(path: str, value: Any) -> str:
     """Check where a key comes from: an address, or a file of the controller."""
-    return address(path, value) if web_address.is_meant(fields.one_line(path, value)) else value
+    return address(path, value) if web_address.is_meant(scalars.one_line(path, value)) else value
 
 
 def _refuse_secrets(path: str, line: str) -> None:
@@ -101,7 +103,7 @@ def _mig(path: str, value: Any) -> None:
     value = fields.mapping(path, value)
     unknown = [key for key in value if key not in ("name", "devices")]
     if unknown:
-        raise fields.unknown_key(path, unknown[0], "a geometry", ("name", "devices"))
+        raise errors.unknown_key(path, unknown[0], "a geometry", ("name", "devices"))
     name, devices = value.get("name"), value.get("devices")
     if value and not (name and devices):
         raise WishError(path, "lacks its name or its devices", "give both, or leave it empty")
@@ -123,7 +125,7 @@ def _mig_words(path: str, value: Any) -> None:
             _mig_words(f"{path}[{number}]", each)
     elif not isinstance(value, int):
         _mig_word(path, value)
-        if fields.DECIMAL.fullmatch(value) or value in fields.TRUTHS:
+        if scalars.DECIMAL.fullmatch(value) or value in scalars.TRUTHS:
             # It reaches mig-parted as the text that it is.
             raise WishError(
                 path, f"is {described(value)}", "write it without quotes, and end a template in '| int' or '| bool'"
@@ -237,7 +239,7 @@ def _misfit(option: Mapping[str, Any], value: Any) -> str:
     # Conditions take no text for a truth, and templates take 'no' for one.
     if wanted == "bool" and not isinstance(value, bool):
         return "give true or false without quotes, and on a command line as JSON: -e '{\"name\": true}'"
-    if wanted == "int" and not fields.is_whole(fields.decimal(value)):
+    if wanted == "int" and not scalars.is_whole(scalars.decimal(value)):
         return "give a whole number in plain decimal digits"
     if wanted in ("str", "path") and isinstance(value, (bool, Mapping, list, tuple)):
         return "give a text"

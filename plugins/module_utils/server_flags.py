@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
     described,
@@ -188,10 +188,10 @@ WRITERS: dict[str, Callable[[Mapping[str, Any], object, str], str]] = {
 
 # A flag's type tells what a text is meant to be.
 READERS: dict[str, Callable[[Any], Any]] = {
-    "bool": wish_fields.truth,
-    "int32": wish_fields.decimal,
-    "int64": wish_fields.decimal,
-    "float": wish_fields.fraction,
+    "bool": scalars.truth,
+    "int32": scalars.decimal,
+    "int64": scalars.decimal,
+    "float": scalars.fraction,
 }
 
 

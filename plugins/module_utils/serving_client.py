@@ -347,3 +347,22 @@ def _is_number(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return shortened(json.dumps(value), 80)
+
+
+def live_versions(port: int | None, model: str) -> set[int] | None:
+    """Return the versions of ``model`` that the server on this host's REST ``port`` has not ended yet.
+
+    An empty set means that the server answers and knows no version; None, that it cannot be asked.
+    """
+    states = version_states(port, model)
+    return None if states is None else {version for version, state in states.items() if state != END}
+
+
+def version_states(port: int | None, model: str) -> dict[int, str] | None:
+    """Return the state of each version of ``model`` in the server on ``port``; None where it cannot be asked."""
+    if not port:
+        return None
+    try:
+        return {known.version: known.state for known in Client(port).status(model)}
+    except (UnreachableError, ServerError):
+        return None

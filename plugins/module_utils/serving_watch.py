@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check
+from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, run, serving_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import (
     Client,
     UnreachableError,
@@ -48,7 +48,7 @@ class Watch:
 
     def __init__(
         self, instance: Mapping[str, Any], expected: Sequence[serving_check.Expectation], unit: str, probe: bool,
-        run: process_facts.Run, proc: Path = process_facts.PROC,
+        run: run.Run, proc: Path = process_facts.PROC,
     ) -> None:  # fmt: skip
         self.name = instance["name"]
         self.port = int(instance["ports"]["rest"])

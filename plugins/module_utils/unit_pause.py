@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import folders
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 
 
 class Pause:

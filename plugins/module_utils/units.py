@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import PROC, Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.process_facts import PROC
+from ansible_collections.tfserving.fleet.plugins.module_utils.run import Run
 
 # Set by each instance's drop-in: with which plan and which unit file its process was started.
 MARK = "TFSERVING_CONFIGURATION"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
@@ -88,7 +89,7 @@ def contract(path: str, value: Any) -> dict[str, Any]:
 
 def probe(path: str, value: Any) -> dict[str, Any] | bool:
     """Check the request that proves a model, or false for a model that is served without proof."""
-    asked = fields.truth(value)
+    asked = scalars.truth(value)
     if asked is True:
         raise WishError(path, f"is {described(value)}", "leave it out for a request of zeros, or write the request")
     return False if asked is False else fields.probe(path, value)

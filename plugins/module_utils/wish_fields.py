@@ -9,17 +9,23 @@ plain data or raises WishError. None of them looks at any other value; rules tha
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
     described,
-    is_shown,
     key_path,
     kind,
     nearest,
+    unknown_key,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import (
+    decimal,
+    fraction,
+    is_whole,
+    one_line,
+    truth,
 )
 
 Check = Callable[[str, Any], Any]
@@ -36,14 +42,10 @@ GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}|([0-9]{1,2}c\.)?[0-9]{1,2}g\.
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1
-# Whole numbers as people and templates write them. Zeros in front mean octal to some readers.
-DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
-FRACTION = re.compile(r"(0|[1-9][0-9]{0,18})\.[0-9]{1,18}")
 # A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
 LONGEST_INSTANCE = 64
 # A directory of its own, whose staged twin has a longer name.
 LONGEST_MODEL = 128
-LONGEST_LINE = 4096
 # Comparing each with each takes the square of it.
 MOST_ENTRIES = 1000
 # With it the planner's own figures stay far below what their types hold.
@@ -62,39 +64,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
     return value
-
-
-def unknown_key(path: str, key: object, of: str, known: Iterable[str]) -> WishError:
-    """Return the refusal of a key that nobody would ever read."""
-    known = list(known)
-    guess = nearest(key, known)
-    remedy = guess or f"the keys of {of} are {', '.join(known)}"
-    if not guess and not is_shown(key):
-        return WishError(path, f"holds a key that is none of {of}", remedy)
-    return WishError(f"{path}.{key}", f"is not a key of {of}", remedy)
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number; YAML's true and false, which Python counts as 1 and 0, are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def decimal(value: Any) -> Any:
-    """Return plain decimal digits as the number that they are, and anything else as it is.
-
-    ``-e version=2`` and templates with text around them give text by nature.
-    """
-    return int(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
-
-
-def fraction(value: Any) -> Any:
-    """Return plain decimal digits, perhaps with a point among them, as the number that they are."""
-    return float(value) if isinstance(value, str) and FRACTION.fullmatch(value) else decimal(value)
-
-
-def truth(value: Any) -> Any:
-    """Return the text that a template or ``-e`` made of a truth as what it was, and anything else as it is."""
-    return TRUTHS.get(value, value) if isinstance(value, str) else value
 
 
 def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number") -> Check:
@@ -135,30 +104,6 @@ def within(least: float, most: float, what: str = "a number") -> Check:
 # A thousandth and a million: beyond, shares of CPUs and memory are rounding errors.
 positive = within(0.001, 1e6)
 milliseconds = within(0.001, 86_400_000, "milliseconds")
-
-# What templates make of a truth: YAML's words, and Python's.
-TRUTHS = {"true": True, "false": False, "True": True, "False": False}
-
-
-def boolean(path: str, value: Any) -> bool:
-    """Check a true or false, which may be the text that a template made of it."""
-    found = truth(value)
-    if isinstance(found, bool):
-        return found
-    raise WishError(path, f"is {described(value)}", "give true or false")
-
-
-def one_line(path: str, value: Any) -> str:
-    """Check a text without control characters, which may be a secret: it is never shown."""
-    if not isinstance(value, str) or not value.strip():
-        raise WishError(
-            path, f"is {kind(value)}" if not isinstance(value, str) else "is empty", "give a text on one line"
-        )
-    if any(unicodedata.category(sign) == "Cc" or sign in "\u2028\u2029" for sign in value):
-        raise WishError(path, "holds a line break or another control character", "give a text on one line")
-    if len(value.encode()) > LONGEST_LINE:
-        raise WishError(path, f"is longer than {LONGEST_LINE} bytes", "give a shorter text")
-    return str(value)
 
 
 text = one_line

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    scalars,
     server_environment,
     server_flags,
     wish_lists,
@@ -50,17 +51,17 @@ class InstanceWish:
 
 
 BATCHING_FIELDS: dict[str, fields.Check] = {
-    "enabled": fields.boolean,
+    "enabled": scalars.boolean,
     "expected_batch_ms": fields.milliseconds,
     "max_batch_size": fields.count(),
     "batch_timeout_micros": fields.whole(0, 3_600_000_000, "microseconds"),
     "max_enqueued_batches": fields.count(),
     "num_batch_threads": fields.count(),
     "thread_pool_name": fields.text,
-    "enable_large_batch_splitting": fields.boolean,
+    "enable_large_batch_splitting": scalars.boolean,
     "max_execution_batch_size": fields.count(),
     "allowed_batch_sizes": fields.sizes,
-    "pad_variable_length_inputs": fields.boolean,
+    "pad_variable_length_inputs": scalars.boolean,
 }
 
 

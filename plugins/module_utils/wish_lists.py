@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import errors
 from ansible_collections.tfserving.fleet.plugins.module_utils import wish_fields as fields
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -47,7 +48,7 @@ def entry(
     result = {}
     for key, value in wish.items():
         if key not in known:
-            refusals.add(fields.unknown_key(path, key, of, known))
+            refusals.add(errors.unknown_key(path, key, of, known))
         elif value is not None:
             checked = refusals.check(known[key], f"{path}.{key}", value)
             if checked is not None:

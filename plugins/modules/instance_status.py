@@ -84,7 +84,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list, process_facts, serving_check
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list, process_facts, run, serving_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import Client, UnreachableError
 
 
@@ -92,7 +92,7 @@ class Inspector:
     """Reads instances one after another; a binary that several share is asked for its version once."""
 
     def __init__(
-        self, run: process_facts.Run, unit_template: str, model_root: str, probe_count: int,
+        self, run: run.Run, unit_template: str, model_root: str, probe_count: int,
         models: Sequence[Mapping[str, Any]] = (), proc: Path = process_facts.PROC,
     ) -> None:  # fmt: skip
         self.run = run

@@ -279,7 +279,13 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import accounts, archives, downloads, wanted_models
+from ansible_collections.tfserving.fleet.plugins.module_utils import (
+    accounts,
+    archives,
+    downloads,
+    serving_client,
+    wanted_models,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Store
@@ -389,7 +395,7 @@ def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], repo
 
 def _available(model: Wanted) -> set[int]:
     """Return the versions of a model that a server of this host answers for."""
-    states = [downloads.version_states(port, model.name) or {} for port in model.ports]
+    states = [serving_client.version_states(port, model.name) or {} for port in model.ports]
     return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
 
 
@@ -514,7 +520,7 @@ def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:
 
 
 def _reasons_to_stay(model: Wanted, beyond: list[int]) -> dict[int, str]:
-    held = [(port, downloads.live_versions(port, model.name)) for port in model.ports]
+    held = [(port, serving_client.live_versions(port, model.name)) for port in model.ports]
     for port, live in held:
         if live is None:
             asked = f"the server on REST port {port} cannot be asked" if port else "a server of it has no REST port"

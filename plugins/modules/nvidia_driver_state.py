@@ -176,15 +176,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     kernel_meta,
     nvidia_devices,
     process_facts,
+    run,
     secure_boot,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
 
 
-def read(
-    tree: Tree, run: process_facts.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()
-) -> dict:
+def read(tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()) -> dict:
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
     kernel["meta"] = kernel_meta.follows(kernel["wanted"], kernel_meta.installed(run))

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import bundle
+from ansible_collections.tfserving.fleet.plugins.module_utils import bundle, bundle_names
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.wish_models import read as read_models
@@ -128,7 +128,7 @@ def test_a_host_is_told_the_files_in_place_of_the_addresses():
     assert moved["source"]["type"] == "path"
     assert moved["source"]["uri"].startswith("/srv/bundle/models/digits-")
     assert moved["source"]["sha256"] == {"1": sha256(b"digits")}
-    assert found["tfserving_apt_key_url"] == f"{bundle.ROOT}/keys/{FINGERPRINT}.gpg"
+    assert found["tfserving_apt_key_url"] == f"{bundle_names.ROOT}/keys/{FINGERPRINT}.gpg"
 
 
 def test_what_a_host_is_told_is_a_wish_that_can_be_granted():
@@ -154,7 +154,7 @@ def test_an_image_keeps_the_name_of_its_release():
     tools = [artifact(f"packages/bookworm/{name}_1_all.deb") for name in bundle.IMAGE_TOOLS]
     held = artifacts(*tools, artifact(f"{LAYOUT}/index.json"))
     images = bundle.overrides(image_wish(), held, "/srv/bundle", "bookworm")["tfserving_images"]
-    assert images == {"2.19.1": f"oci:{bundle.ROOT}/{LAYOUT}@sha256:{DIGEST}"}
+    assert images == {"2.19.1": f"oci:{bundle_names.ROOT}/{LAYOUT}@sha256:{DIGEST}"}
     (unpacked,) = [entry for entry in bundle.files(image_wish(), held, "bookworm") if entry["unless"]]
     assert unpacked["unless"] == f"/opt/tfserving/releases/serving@sha256-{DIGEST[:16]}/release.json"
 

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils import downloads, fetching
+from ansible_collections.tfserving.fleet.plugins.module_utils import download, fetching, serving_client
 from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
 from serving_double import Clock, HostileServer
 
@@ -89,7 +89,7 @@ def closed_port() -> int:
 
 
 def fetch(url: str, target: object, timeout: float = 5, **options: object) -> str:
-    return downloads.download(url, str(target), headers=options.pop("headers", {}), timeout=timeout, **options)
+    return download.download(url, str(target), headers=options.pop("headers", {}), timeout=timeout, **options)
 
 
 def refusal_of(url: str, target: object, **options: object) -> str:
@@ -355,30 +355,30 @@ def test_an_address_that_cannot_be_taken_apart_is_not_repeated(tmp_path):
 
 def test_a_version_is_live_until_the_server_has_ended_it(server):
     server.serves("ranker", v5="END", v6="UNLOADING", v7="AVAILABLE", v8="LOADING")
-    assert downloads.live_versions(server.port, "ranker") == {6, 7, 8}
+    assert serving_client.live_versions(server.port, "ranker") == {6, 7, 8}
 
 
 def test_a_server_that_knows_no_such_model_holds_no_version(server):
     body = b'{"error": "Could not find any versions of model unheard"}'
     server.answers["/v1/models/unheard"] = (404, {}, body)
-    assert downloads.live_versions(server.port, "unheard") == set()
+    assert serving_client.live_versions(server.port, "unheard") == set()
 
 
 def test_a_proxy_is_not_asked_about_this_host(server, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     server.serves("ranker", v7="AVAILABLE")
-    assert downloads.live_versions(server.port, "ranker") == {7}
+    assert serving_client.live_versions(server.port, "ranker") == {7}
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"model_version_status": [{}]}', b'{"error": "x"}'])
 def test_a_server_that_answers_something_else_cannot_be_asked(server, body):
     server.answers["/v1/models/ranker"] = (200, {}, body)
-    assert downloads.live_versions(server.port, "ranker") is None
+    assert serving_client.live_versions(server.port, "ranker") is None
 
 
 def test_a_server_that_is_not_there_or_failing_cannot_be_asked(server, closed_port):
     server.answers["/v1/models/ranker"] = (500, {}, b"")
-    assert downloads.live_versions(server.port, "ranker") is None
-    assert downloads.live_versions(server.port, "another server s 404") is None
-    assert downloads.live_versions(closed_port, "ranker") is None
-    assert downloads.live_versions(None, "ranker") is None
+    assert serving_client.live_versions(server.port, "ranker") is None
+    assert serving_client.live_versions(server.port, "another server s 404") is None
+    assert serving_client.live_versions(closed_port, "ranker") is None
+    assert serving_client.live_versions(None, "ranker") is None

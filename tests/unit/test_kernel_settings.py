@@ -9,7 +9,8 @@ import json
 import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import proc_path, settings
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_names import proc_path
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel_settings import settings
 from hypothesis import given
 from hypothesis import strategies as st
 from planner_cases import topologies

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.planner.reasons import Sheet, counted
-from ansible_collections.tfserving.fleet.plugins.module_utils.wish_fields import is_whole
+from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
 from ansible_collections.tfserving.fleet.plugins.module_utils.wishes import InstanceWish
 
 # The flag behind each pool.

@@ -1,0 +1,37 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The checked wish for a driver, which decides on the names of packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A wish that has been checked: everything that decides on names of packages."""
+
+    system: Mapping[str, Any]
+    machine: str
+    repository: str
+    branch: int
+    version: str
+    flavour: str
+    variant: str
+    modules: str
+    fabric_manager: bool
+    kernel: str
+    kernel_meta: str
+    """What `kernel_meta.follows` returned, empty where nothing is known."""
+
+    @property
+    def distribution(self) -> str:
+        """``Debian`` or ``Ubuntu``."""
+        return self.system["called"].split()[0]
+
+    @property
+    def open(self) -> bool:
+        """Whether the open kernel modules are wanted."""
+        return self.flavour == "open"
