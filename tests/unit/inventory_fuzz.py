@@ -37,7 +37,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.planner import hos
 from hypothesis import strategies as st
 from inventory_files import SECRET_FILES, Host, ViolationError, files
 from planner_cases import KEY, box
-from test_tls_pair import pair
+from tls_pairs import pair
 
 ROOT = Path(__file__).resolve().parents[2]
 # No name, version or choice has such a sign, so that wherever this turns up, something was repeated that may be secret.

@@ -17,8 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import bundle_coll
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import parse_image
 from bundle_cases import sha256
-from test_release_image import ARCHITECTURE, BINARY, FOREIGN, Layout, host, with_tools
-from test_release_registry import NOWHERE, Registry
+from registry_double import NOWHERE, Registry
+from release_images import ARCHITECTURE, BINARY, FOREIGN, Layout, host, with_tools
 
 __all__ = ["host"]  # fixture
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_dkms, driver_proof
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
-from test_driver_steps import DRIVER_535, KERNEL, state
+from driver_hosts import DRIVER_535, KERNEL, state
 
 LOST = "Error! Could not locate dkms.conf file.\nFile:  does not exist.\n"
 

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_installed, driver_proof, driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
-from test_driver_steps import DRIVER_535, package, state
+from driver_hosts import DRIVER_535, package, state
 
 KERNEL = "6.1.0-40-amd64"
 LIBRARY = "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05"

@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import (
     driver_steps,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from test_driver_steps import HEADERS, state
+from driver_hosts import HEADERS, state
 
 T4 = [{"device_id": "0x1eb8"}]
 NOBLE, JAMMY, BOOKWORM = ("Ubuntu", "24.04", "6.8.0-87-generic"), ("Ubuntu", "22.04", "5.15.0-160-generic"), None

@@ -7,34 +7,11 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import driver_packages, driver_proof, driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from driver_hosts import DRIVER_535, HEADERS, HOST, KERNEL, package, state
 
-KERNEL = "6.1.0-40-amd64"
-HOST = {"distribution": "Debian", "release": "12", "architecture": "x86_64", "kernel": KERNEL}
-DRIVER_535 = driver_packages.resolve({}, HOST, [{"device_id": "0x1eb8"}])
 DRIVER_535_OPEN = driver_packages.resolve({"flavour": "open"}, HOST, [{"device_id": "0x1eb8"}])
 DRIVER_470 = driver_packages.resolve({"branch": "470"}, HOST, [{"device_id": "0x1eb8"}])
 LIBRARIES = driver_packages.resolve({"modules": "none"}, HOST, [{"device_id": "0x1eb8"}])
-HEADERS = ["linux-headers-6.1.0-40-amd64", "linux-headers-amd64"]
-
-
-def package(name, version="535.261.03-1"):
-    branch = version.split(".")[0] if version[:3].isdecimal() and version[3] == "." else None
-    return {"name": name, "version": version, "branch": branch, "held": False}
-
-
-def state(*packages, loaded=None, **parts):
-    return {
-        "kernel": {"running": KERNEL, "wanted": KERNEL, "headers": True, "initramfs": {}},
-        "loaded": {"version": loaded, "nouveau": False, "modules": [], "flavour": None},
-        "library_version": None,
-        "built": [],
-        "dkms": [],
-        "packages": {"installed": list(packages), "headers": HEADERS, "broken": []},
-        "secure_boot": {"state": "disabled", "certificate": None, "enrolled": False},
-        "users": [],
-        "container": False,
-        **parts,
-    }
 
 
 def whole(resolved, version="535.261.03-1"):

@@ -17,10 +17,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.model_check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
+from archive_files import read_tree, tar_of, write_tree, zip_of
+from http_double import Server, unused_port
+from killed import run_until_killed
 from saved_models import FLOAT, FROZEN, INDEX, MODEL, SHARD, index, model_pb
-from test_archives import read_tree, tar_of, write_tree, zip_of
-from test_downloads import Server, unused_port
-from test_model_store import run_until_killed
 
 
 class Host:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives
+from archive_files import read_tree, tar_of, write_tree
 from saved_models import MODEL, model_pb
-from test_archives import read_tree, tar_of, write_tree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -23,10 +23,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models impo
     surplus,
     version_number,
 )
+from archive_files import read_tree, write_tree
 from hypothesis import given
 from hypothesis import strategies as st
+from killed import run_until_killed
 from saved_models import MODEL
-from test_archives import read_tree, write_tree
 
 SUM = "a" * 64
 
@@ -192,33 +193,6 @@ def test_a_second_run_is_refused_and_the_lock_goes_with_its_holder(store):
 
 
 # --- sudden death --------------------------------------------------------------------------------------------
-
-DISK_CALLS = ("open", "mkdir", "rename", "fsync", "fchmod", "unlink", "rmdir", "replace")
-
-
-def run_until_killed(work, at: int) -> bool:
-    """Run ``work`` in a child that dies without a word before its ``at``-th call to the disk; tell if it did."""
-    child = os.fork()
-    if child == 0:
-        calls = 0
-
-        def counted(real):
-            def call(*arguments, **options):
-                nonlocal calls
-                calls += 1
-                if calls == at:
-                    os._exit(9)
-                return real(*arguments, **options)
-
-            return call
-
-        for name in DISK_CALLS:
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
 def test_wherever_a_run_dies_a_version_is_whole_or_not_there_and_the_next_run_succeeds(tmp_path):

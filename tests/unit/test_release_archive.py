@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import archives, release_package
 from ansible_collections.tfserving.fleet.plugins.modules import server_release
-from test_archives import FORMATS, archive_of, tar_of, write_tree
-from test_downloads import Server
-from test_release_image import ARCHITECTURE, FOREIGN, SERVER, Host, elf
+from archive_files import FORMATS, archive_of, tar_of, write_tree
+from http_double import Server
+from release_images import ARCHITECTURE, FOREIGN, SERVER, Host, elf
 
 PROGRAM = "tensorflow_model_server"
 MACHINES = {"amd64": 62, "arm64": 183}

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from test_release_image import (
+from release_images import (
     ARCHITECTURE,
     BINARY,
     FILES,

@@ -8,7 +8,7 @@ import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import release_tree
-from test_release_image import LIBC
+from release_images import LIBC
 
 
 def test_links_are_followed_as_inside_the_tree(tmp_path):

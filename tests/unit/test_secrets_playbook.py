@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_tls_pair import pair
+from tls_pairs import pair
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLE = REPOSITORY / "roles" / "tfserving"

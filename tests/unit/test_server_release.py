@@ -18,8 +18,8 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils import release_ids
 from ansible_collections.tfserving.fleet.plugins.modules import server_release
-from test_release_image import SERVER, at_once, host, layout, with_tools
-from test_release_registry import NOWHERE, registry
+from registry_double import NOWHERE, registry
+from release_images import SERVER, at_once, host, layout, with_tools
 
 __all__ = ["at_once", "host", "layout", "registry"]  # fixtures
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_template_tree_playbook import playbook, project
+from template_tree_project import playbook, project
 
 OLD, NEW = "hunter2", "swordfish9"
 HIDDEN = "(content hidden: it is secret)\n"
