@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the fuzzer of tests/unit/inventory_fuzz.py for long, and prints what it met.
+"""Runs the fuzzer of tests/unit/support/inventory_fuzz.py for long, and prints what it met.
 
     tools/fuzz_inventories.py [--inventories 50000] [--seed 1] [--hosts 100] [--minutes 60]
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/unit"), str(ROOT / "collections")]
+sys.path[:0] = [str(ROOT / "tests/unit/support"), str(ROOT / "collections")]
 sys.path.append(os.environ.get("LAB_RUNTIME") or str(ROOT / ".cache/tensorflow"))
 
 import inventory_fuzz  # noqa: E402

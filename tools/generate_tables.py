@@ -9,7 +9,7 @@ labels). The session's options (``tensorflow.ConfigProto`` and all below
 it) come from the descriptors of a TensorFlow package, unpacked into a directory. Run it again when a new release was
 surveyed::
 
-    tools/generate_tables.py SURVEY .cache/tensorflow            # rewrites plugins/module_utils/tables
+    tools/generate_tables.py SURVEY .cache/tensorflow            # rewrites plugins/plugin_utils/tables
     tools/generate_tables.py SURVEY .cache/tensorflow --check    # only says what is out of date, by exit status 1
 
 What cannot be extracted from the source (limits, wrong names and their answers) is kept by hand in
@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-TABLES = Path(__file__).resolve().parents[1] / "plugins" / "module_utils" / "tables"
+TABLES = Path(__file__).resolve().parents[1] / "plugins" / "plugin_utils" / "tables"
 
 HEADER = """\
 # Copyright: tfserving.fleet contributors

@@ -66,7 +66,7 @@ def measure(checkout: Path) -> list[tuple[str, list[Any]]]:
 
 def shares(checkout: Path) -> Iterator[tuple[str, list[Any]]]:
     """Yield each machine's name, count of CPUs, and the three shares; what cannot be planned is named instead."""
-    sys.path[:0] = [str(checkout / "collections"), str(ROOT / "tests" / "unit")]
+    sys.path[:0] = [str(checkout / "collections"), str(ROOT / "tests" / "unit" / "support")]
     for name, topology in [*_shapes(), *_recordings()]:
         online = sum(cpu["online"] for cpu in topology["cpus"])
         yield name, [online, *(_share(topology, online, gpus) for gpus in (None, 0, 1))]
@@ -76,7 +76,7 @@ def _share(topology: dict[str, Any], online: int, gpus: int | None) -> Any:
     """Return the share that the system keeps (`gpus` None), or one instance with so many GPUs uses."""
     from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
     from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-    from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+    from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
 
     if gpus and not topology["gpus"]:
         return None
@@ -101,8 +101,8 @@ def _shapes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _recordings() -> Iterator[tuple[str, dict[str, Any]]]:
-    from ansible_collections.tfserving.fleet.plugins.module_utils import topology
-    from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+    from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+    from ansible_collections.tfserving.fleet.plugins.module_utils.topology import read as topology
 
     folder = os.environ.get("FLEET_TOPOLOGIES")
     for archive in sorted(Path(folder).glob("*.tar.bz2")) if folder else []:

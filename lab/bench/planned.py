@@ -126,7 +126,7 @@ def default_command(plan: dict[str, Any]) -> list[str]:
 def planned_command(plan: dict[str, Any]) -> list[str]:
     """The planned instance's arguments, made as the role makes them, but for the ports."""
     _import_collection()
-    from ansible_collections.tfserving.fleet.plugins.module_utils import server_flags
+    from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import flags as server_flags
 
     grpc, rest = PORTS["planned"]
     flags = {**_instance(plan)["flags"], "port": grpc, "rest_api_port": rest}

@@ -118,8 +118,8 @@ def _times(runs: dict[int, list[dict[str, float]]]) -> str:
 
 
 def _planner() -> Any:
-    sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests" / "unit")]
-    from ansible_collections.tfserving.fleet.plugins.module_utils.planner import host_plan
+    sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "tests" / "unit" / "support")]
+    from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
 
     return host_plan
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils import bundle
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_parcel import lacking, unpack
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.parcel import lacking, unpack
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import bundle
 
 MODULE = "tfserving.fleet.bundle_collect"
 

@@ -13,13 +13,11 @@ from typing import Any
 
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    bundle,
-    bundle_manifest,
-    bundle_names,
-    bundle_parcel,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import manifest as bundle_manifest
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import names as bundle_names
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import parcel as bundle_parcel
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import bundle
 
 MODULE = "tfserving.fleet.bundle_files"
 

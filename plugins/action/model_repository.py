@@ -18,11 +18,12 @@ from typing import Any
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tfserving.fleet.plugins.module_utils import archives, model_check
-from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_check import Demands
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 
 MODULE = "tfserving.fleet.model_repository"
 # What the module has options for. The plan's models and instances say more, which is of no concern to it.

@@ -12,7 +12,8 @@ from typing import Any
 from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.tfserving.fleet.plugins.module_utils import run_holder, run_lock
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lock
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import run_holder
 
 MODULE = "tfserving.fleet.run_lock"
 

@@ -16,20 +16,20 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes
 from ansible.plugins.action import ActionBase
 from ansible.template import generate_ansible_template_vars, trust_as_template
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_options import (
-    ARGUMENT_SPEC,
-    check_options,
-    pack,
-    secrecy,
-)
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import (
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import (
     SAFE_NAME,
     SAFE_NAMES,
     Rendered,
     matcher,
     parents,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options import (
+    ARGUMENT_SPEC,
+    check_options,
+    pack,
+    secrecy,
+)
 from jinja2 import TemplateSyntaxError
 
 SUFFIX = ".j2"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
+from .visible_text import visible
 
 # How alike two names must be (difflib ratio, 0..1) before one is offered for the other. The library's own
 # default of 0.6 finds transpositions, missing words and plural slips in snake_case names, and stays silent

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from .errors import WishError
 
 # Beside the first one. More is one mistake in a template, and fills screens.
 MOST_SHOWN = 50

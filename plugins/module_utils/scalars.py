@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from .errors import WishError, described, kind
 
 # Whole numbers as people and templates write them. Zeros in front mean octal to some readers.
 DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")

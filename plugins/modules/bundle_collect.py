@@ -128,8 +128,8 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_collect import collect
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_parcel import pack
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.collect import collect
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.parcel import pack
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 ENTRIES = {"type": "list", "elements": "dict", "default": []}

@@ -74,8 +74,8 @@ refresh:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_host import keep
-from ansible_collections.tfserving.fleet.plugins.module_utils.bundle_names import ROOT
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.host import keep
+from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.names import ROOT
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 

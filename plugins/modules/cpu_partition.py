@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a partition of a host's CPUs in force and proves it; how is in module_utils/partition_live.py."""
+"""Puts a partition of a host's CPUs in force and proves it; how is in module_utils/kernel/partition.py."""
 
 from __future__ import annotations
 
@@ -109,8 +109,10 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import boot_parameters, partition_live, process_facts
-from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import boot_parameters
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import partition as partition_live
 
 
 def main() -> None:

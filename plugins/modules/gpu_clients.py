@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stops the units that use GPUs for a change and starts them again; how is in module_utils/unit_pause.py."""
+"""Stops the units that use GPUs for a change and starts them again; how is in module_utils/host/pause.py."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ units:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts
-from ansible_collections.tfserving.fleet.plugins.module_utils.unit_pause import Pause
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.pause import Pause
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a host's topology; how each part is read is in module_utils/topology.py."""
+"""Reads a host's topology; how each part is read is in module_utils/topology/read.py."""
 
 from __future__ import annotations
 
@@ -292,17 +292,14 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    account_entries,
-    apt_sources,
-    driver_files,
-    driver_gpus,
-    nvidia_smi,
-    topology,
-    topology_nvidia,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import files as driver_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import account_entries, apt_sources
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology import nvidia as topology_nvidia
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology import read as topology
 
 
 def accounts(group: str, instances: list[str]) -> dict[str, Any]:

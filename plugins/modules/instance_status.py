@@ -84,8 +84,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list, process_facts, run, serving_check
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import Client, UnreachableError
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import run
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import Client, UnreachableError
 
 
 class Inspector:

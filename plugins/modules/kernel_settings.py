@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the plan's kernel settings in force on a running host; how is in module_utils/kernel_live.py."""
+"""Puts the plan's kernel settings in force on a running host; how is in module_utils/kernel/settings.py."""
 
 from __future__ import annotations
 
@@ -108,8 +108,9 @@ problems:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import kernel_live, process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import settings as kernel_live
 
 EMPTY = {"sysctl": [], "sysfs": [], "modules": [], "least": []}
 

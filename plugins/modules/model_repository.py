@@ -279,18 +279,16 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    accounts,
-    archives,
-    downloads,
-    serving_client,
-    wanted_models,
-)
-from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.model_store import Attributes, Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import accounts
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import fetch as downloads
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import wanted as wanted_models
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.store import Attributes, Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.wanted import Request, Wanted
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors
-from ansible_collections.tfserving.fleet.plugins.module_utils.wanted_models import Request, Wanted
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import client as serving_client
 
 SOURCE = {
     "type": {"type": "str", "choices": ["path", "http"], "required": True},

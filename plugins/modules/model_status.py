@@ -99,9 +99,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import process_facts, serving_check, serving_watch
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving_watch import DEFAULT_TIMEOUT_S, Watch
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.watch import DEFAULT_TIMEOUT_S, Watch
 
 
 def chosen(instances: Sequence[Mapping[str, Any]], only: Sequence[str] | None) -> list[Mapping[str, Any]]:

@@ -164,23 +164,19 @@ driver:
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    apt_sources,
-    driver_dkms,
-    driver_edition,
-    driver_gpus,
-    driver_installed,
-    driver_proof,
-    driver_state,
-    driver_steps,
-    kernel_meta,
-    nvidia_devices,
-    process_facts,
-    run,
-    secure_boot,
-)
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import dkms as driver_dkms
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import installed as driver_installed
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import kernel_meta, secure_boot
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import proof as driver_proof
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import state as driver_state
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import steps as driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources, run
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import devices as nvidia_devices
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edition as driver_edition
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
 
 
 def read(tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()) -> dict:

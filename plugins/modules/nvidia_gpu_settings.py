@@ -106,19 +106,17 @@ pending:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    driver_gpus,
-    gpu_setting_wishes,
-    gpu_settings,
-    gpu_settings_change,
-    nvidia_devices,
-    nvidia_query,
-    nvidia_smi,
-    process_facts,
-)
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.gpu_settings_memory import Memory
-from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settings as gpu_settings
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settings_change as gpu_settings_change
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus.settings_memory import Memory
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import devices as nvidia_devices
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import query as nvidia_query
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
 
 
 def ours(gpus: list[dict], tree: Tree, ignore: list) -> list[dict]:

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Says whether a host's GPUs are fit to serve; the checks are in module_utils/gpu_health.py."""
+"""Says whether a host's GPUs are fit to serve; the checks are in module_utils/gpus/health.py."""
 
 from __future__ import annotations
 
@@ -116,17 +116,15 @@ driver:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    driver_gpus,
-    gpu_findings,
-    gpu_health,
-    gpu_reading,
-    nvidia_smi,
-    process_facts,
-    xids,
-)
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import findings as gpu_findings
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import health as gpu_health
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import reading as gpu_reading
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
 

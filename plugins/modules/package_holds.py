@@ -66,8 +66,9 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import dpkg_names, folders
-from ansible_collections.tfserving.fleet.plugins.module_utils.package_holds import difference
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import dpkg_names
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.holds import difference
 
 
 def selections(module: AnsibleModule) -> dict[str, bool]:

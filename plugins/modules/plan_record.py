@@ -70,10 +70,10 @@ import os
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import plan_store
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan_key import read_key, without_values
-from ansible_collections.tfserving.fleet.plugins.module_utils.plan_store import as_text
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_record as plan_store
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import read_key, without_values
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record import as_text
 
 # A key of the record that is none of the plan.
 PREVIOUS = "previous_server"

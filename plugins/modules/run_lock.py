@@ -67,7 +67,7 @@ other:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import run_lock
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lock
 
 
 def main() -> None:

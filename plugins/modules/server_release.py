@@ -187,9 +187,9 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import PACKAGE, ROOT
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_install import install
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_job import Run
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import PACKAGE, ROOT
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.install import install
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.job import Run
 
 ARGUMENTS = {
     "root": {"type": "path", "default": ROOT},

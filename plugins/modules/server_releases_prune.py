@@ -85,9 +85,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_ids import ROOT
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_store import Store
-from ansible_collections.tfserving.fleet.plugins.module_utils.release_use import reasons_to_stay, surplus
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import ROOT
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.store import Store
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.use import reasons_to_stay, surplus
 
 ARGUMENTS = {
     "root": {"type": "path", "default": ROOT},

@@ -50,8 +50,8 @@ gid:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import account_entries, accounts
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import account_entries, accounts
 
 
 def execute(module: AnsibleModule) -> dict[str, Any]:

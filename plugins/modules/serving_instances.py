@@ -163,20 +163,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import (
-    atomic_tree_point,
-    instance_records,
-    port_order,
-    process_facts,
-    serving_check,
-    serving_watch,
-    take_back,
-    unit_sight,
-)
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_state import Store
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving_client import AVAILABLE, answers
-from ansible_collections.tfserving.fleet.plugins.module_utils.units import InstanceUnit, Units, planned_mark
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import port_order, take_back
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import records as instance_records
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import sight as unit_sight
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import AVAILABLE, answers
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.units import InstanceUnit, Units, planned_mark
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.state import Store
 
 ACTS = ("started", "restarted", "enabled", "stopped", "watched")
 

@@ -122,12 +122,10 @@ import time
 from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import fetching, folders, web_address
-from ansible_collections.tfserving.fleet.plugins.module_utils.archives import RefusalError, opened
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree import Tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_options import STATE_PATH
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError, opened
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.signing_keys import (
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.signing_keys import (
     DAY_S,
     MOST_BYTES,
     Key,
@@ -136,6 +134,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.signing_keys impor
     normalised,
     verified,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options import STATE_PATH
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.tree import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.web import address as web_address
+from ansible_collections.tfserving.fleet.plugins.module_utils.web import fetching
 
 LATER = "its publisher has to publish it anew: run again later, use a mirror that signs with a key of its own, or set "
 

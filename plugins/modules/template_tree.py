@@ -264,9 +264,10 @@ tree:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree import Tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_diff import differences
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_options import (
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Plan, plan_reverted, plan_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.diff import differences
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options import (
     ARGUMENT_SPEC,
     check_options,
     rules,
@@ -274,9 +275,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_option
     unpack,
     validator,
 )
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_plan import Plan, plan_reverted, plan_tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.atomic_tree_point import plan_restored
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.point import plan_restored
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.tree import Tree
 
 # From the action alone. As no_log the parcel, and with it the files' contents, stays out of the system's log and of
 # the invocation in the result; being one long string, hiding it hides nothing else.

@@ -1,0 +1,41 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Filter that lays out the status of a fleet as a table."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: status_table
+short_description: Lay out the status of a fleet as a table
+version_added: 0.1.0
+description:
+  - Turns the results of M(tfserving.fleet.instance_status) into a table for the terminal, followed by what is not as it
+    should be.
+options:
+  _input:
+    description: Host name to the host's result.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Print the table
+  tfserving.fleet.report:
+    text: "{{ {'lab-a': status} | tfserving.fleet.status_table }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The table.
+  type: str
+"""
+
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.status import status_table
+
+
+class FilterModule:
+    """The filter's registration."""
+
+    def filters(self) -> dict:
+        """Return the filter by its name."""
+        return {"status_table": status_table}

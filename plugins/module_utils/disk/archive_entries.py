@@ -1,0 +1,342 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Archives and directories as one sequence of entries, each format read without trusting it.
+
+What may stand in a model is the business of `archives`; here it is seen to that reading itself takes neither memory nor
+time without bounds, and waits for nobody. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, BinaryIO, Callable, NamedTuple
+
+from ..visible_text import told
+
+MIB = 1024 * 1024
+
+# The directory of a zip and the extended headers of a tar are held in memory: enough for MAX_MEMBERS of usual names.
+MAX_NAMES = 16 * MIB
+# tarfile reads extended headers (long names, PAX records) into memory at the length they declare.
+MAX_TAR_HEADER = MIB
+# What an archive may have its reader keep of what was read before. `xz -9` asks for 64 MiB, xz itself allows 4 GiB.
+MAX_DICTIONARY = 256 * MIB
+# Names may have a MiB (see above), and an archive a hundred thousand of them.
+MOST_SHOWN_LETTERS = 255
+MOST_SHOWN_NAMES = 5
+# Tar pads its end with zeros up to a record of 10 KiB, and some tools up to a larger block.
+MAX_TAR_PADDING = MIB
+
+_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
+_TAR_MAGIC_AT = 257
+_TAR_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+class RefusalError(Exception):
+    """What stands in the way of a version, and the remedy; `key` is the part of the wish it concerns."""
+
+    def __init__(self, problem: str, remedy: str, key: str = "source") -> None:
+        super().__init__(problem, remedy, key)
+        self.problem = problem
+        self.remedy = remedy
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}"
+
+
+class DamagedError(RefusalError):
+    """An archive that cannot be read to its end."""
+
+    def __init__(self, detail: object) -> None:
+        super().__init__(f"the archive is damaged ({detail})", "pack or fetch it again")
+
+
+class Entry(NamedTuple):
+    """One member: its name as written, `file`, `directory` or the kind that is refused, and its content."""
+
+    name: str
+    kind: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+def shown(name: str) -> str:
+    """Return a name as it may stand in a message: nothing in it acts, and it is not too long."""
+    return told(name, MOST_SHOWN_LETTERS)
+
+
+def listed(names: list[str]) -> str:
+    """Return names for a message, the first ones where there are many."""
+    more = [f"{len(names) - MOST_SHOWN_NAMES} more"] if len(names) > MOST_SHOWN_NAMES else []
+    return ", ".join([*map(shown, names[:MOST_SHOWN_NAMES]), *more])
+
+
+def in_mib(size: int) -> str:
+    """Return a size for people, in MiB, rounded up so that nothing small becomes nothing."""
+    return f"{-(-size // MIB)} MiB"
+
+
+def opened(path: str, directory: int | None = None, flags: int = 0) -> BinaryIO:
+    """Open a regular file for reading. Anything else is refused without waiting for who might write into it."""
+    follow = not flags & os.O_NOFOLLOW
+    _require_regular(path, os.stat(path, dir_fd=directory, follow_symlinks=follow).st_mode)
+    # Not blocking, and looked at once more: it may have been swapped since.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags, dir_fd=directory)
+    try:
+        _require_regular(path, os.fstat(handle).st_mode)
+    except RefusalError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def _require_regular(path: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise RefusalError(f"{shown(path)} is a {_special(mode)}", "give the archive itself")
+
+
+def _special(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
+def entries(source: str) -> Iterator[Entry]:
+    """Yield the members of an archive, or what a directory holds, in the order in which they stand there."""
+    if os.path.isdir(source):
+        return _directory_entries(source)
+    kind = _identify(source)
+    return _zip_entries(source) if kind == "zip" else _tar_entries(source, kind)
+
+
+def _identify(path: str) -> str:
+    """Return the format by content, never by name: `zip`, or tar's compression (empty: none)."""
+    with opened(path) as file:
+        head = file.read(_TAR_MAGIC_AT + 5) or b""
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head[_TAR_MAGIC_AT:] == b"ustar":
+        return ""
+    raise RefusalError("it is neither a tar (plain, gz, bz2, xz) nor a zip", "pack it as one of these")
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """Reports damage in the middle of a tar, which tarfile itself takes for the end of it, and counts its headers."""
+
+    headers = 0
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _StrictTarInfo:
+        info = super().frombuf(buf, encoding, errors)
+        if info.size < 0 or (info.type in _TAR_HEADERS and info.size > MAX_TAR_HEADER):
+            raise DamagedError("impossible header")
+        if info.type in _TAR_HEADERS:
+            cls.headers += info.size
+            if cls.headers > MAX_NAMES:
+                raise RefusalError(
+                    f"its names and notes take more than {in_mib(MAX_NAMES)}", "pack the SavedModel alone"
+                )
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse()
+        return info
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise DamagedError(error) from error
+
+    def _refuse_sparse(self, *_arguments: Any) -> None:
+        # Its map of holes may be as long as the archive, and would be read into memory; and holes of many GB are
+        # written by a few letters.
+        raise _sparse()
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+def _sparse() -> RefusalError:
+    return RefusalError("it holds a sparse file", "pack it without --sparse")
+
+
+def _tar_entries(path: str, compression: str) -> Iterator[Entry]:
+    counting = type("CountingTarInfo", (_StrictTarInfo,), {})
+    with opened(path) as file, _tar_of(file, compression, counting) as tar:
+        for info in tar:
+            tar.members = []  # nobody asks for them again, and they would stay in memory with all their headers
+            yield Entry(info.name, _tar_kind(info), info.size, partial(tar.extractfile, info))
+        # The compressor's own checksum is compared at the end of its data only.
+        if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:
+            raise DamagedError("data after the end of the tar")
+
+
+def _tar_of(file: BinaryIO, compression: str, tarinfo: type[tarfile.TarInfo]) -> tarfile.TarFile:
+    if compression == "xz":
+        return tarfile.open(fileobj=io.BufferedReader(_Xz(file), MIB), mode="r:", tarinfo=tarinfo)
+    return tarfile.open(fileobj=file, mode=f"r:{compression}", tarinfo=tarinfo)
+
+
+class _Xz(io.RawIOBase):
+    """What an xz file unpacks to, read forward. lzma.LZMAFile takes as much memory as a file asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._decoder: lzma.LZMADecompressor | None = self._new()
+        self._packed = b""
+        self._at = 0
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        offset += self._at if whence == os.SEEK_CUR else 0
+        if whence == os.SEEK_END or offset < self._at:
+            raise io.UnsupportedOperation("only forward")
+        while self._at < offset and self.read(min(offset - self._at, MIB)):
+            pass
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        content = b""
+        while not content and self._decoder:
+            content = self._more(len(buffer))
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
+
+    def _more(self, most: int) -> bytes:
+        """Return some of what follows; none where a stream has ended."""
+        decoder = self._decoder
+        if decoder.eof:
+            self._begin(decoder.unused_data)
+            return b""
+        if decoder.needs_input and not self._packed:
+            self._packed = self._file.read(MIB)
+            if not self._packed:
+                raise EOFError("it ends before its end")
+        packed, self._packed = self._packed, b""
+        try:
+            return decoder.decompress(packed, most)
+        except lzma.LZMAError as error:
+            if "Memory usage limit" not in str(error):
+                raise
+            raise _large_dictionary() from error
+
+    def _begin(self, packed: bytes) -> None:
+        """Go on with the next stream, between which and the last there may be zeros."""
+        packed = packed.lstrip(b"\0")
+        while not packed:
+            packed = self._file.read(MIB)
+            if not packed:
+                self._decoder = None
+                return
+            packed = packed.lstrip(b"\0")
+        self._packed, self._decoder = packed, self._new()
+
+
+def _large_dictionary() -> RefusalError:
+    problem = f"it is packed so that unpacking takes more than {in_mib(MAX_DICTIONARY)} of memory"
+    return RefusalError(problem, "pack it as `xz -9` or less does")
+
+
+def _tar_kind(info: tarfile.TarInfo) -> str:
+    kinds = {tarfile.SYMTYPE: "symbolic link", tarfile.LNKTYPE: "hard link", tarfile.DIRTYPE: "directory"}
+    return "file" if info.isfile() else kinds.get(info.type, "device, pipe or other special file")
+
+
+def _zip_entries(path: str) -> Iterator[Entry]:
+    with opened(path) as file:
+        _refuse_endless_directory(file)
+        yield from _zip_members(file)
+
+
+def _refuse_endless_directory(file: BinaryIO) -> None:
+    """Refuse a zip whose directory, which zipfile reads into memory as a whole, is larger than any model's."""
+    end = zipfile._EndRecData(file)
+    if end and end[zipfile._ECD_SIZE] > MAX_NAMES:
+        raise RefusalError(f"its directory takes more than {in_mib(MAX_NAMES)}", "pack the SavedModel alone")
+
+
+def _zip_members(file: BinaryIO) -> Iterator[Entry]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.flag_bits & 0x1:
+                raise RefusalError(f"its member {shown(info.filename)} is encrypted", "pack it without a password")
+            _refuse_large_dictionary(file, info)
+            yield Entry(info.filename, _zip_kind(info), info.file_size, partial(archive.open, info))
+
+
+def _refuse_large_dictionary(file: BinaryIO, info: zipfile.ZipInfo) -> None:
+    """Refuse a member whose LZMA header asks for more memory than is given, which zipfile would take."""
+    if info.compress_type == zipfile.ZIP_LZMA:
+        file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, os.SEEK_CUR)
+        # Two bytes of version, two of a length, one of properties, and the size of the dictionary.
+        if struct.unpack("<5xI", file.read(9))[0] > MAX_DICTIONARY:
+            raise _large_dictionary()
+
+
+def _zip_kind(info: zipfile.ZipInfo) -> str:
+    unix_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where a system without such modes packed
+    if unix_type == stat.S_IFLNK:
+        return "symbolic link"
+    if unix_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "device, pipe or other special file"
+    return "directory" if info.is_dir() else "file"
+
+
+def _directory_entries(top: str) -> Iterator[Entry]:
+    # Everything is reached through open directories, so that nothing swapped for a link meanwhile leads elsewhere.
+    real = os.path.realpath(top)
+    for folder, directories, files, handle in os.fwalk(real, onerror=_raise):
+        directories.sort()
+        for name in sorted([*directories, *files]):
+            found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+            path = os.path.relpath(os.path.join(folder, name), real)
+            yield Entry(path, _stat_kind(found.st_mode), size, partial(_open_file, name, handle))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _stat_kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "symbolic link"
+    if stat.S_ISREG(mode):
+        return "file"
+    return "directory" if stat.S_ISDIR(mode) else "device, pipe or other special file"
+
+
+def _open_file(name: str, directory: int) -> BinaryIO:
+    return opened(name, directory, os.O_NOFOLLOW)

@@ -1,0 +1,64 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which meta package follows a kernel: ``generic-hwe-22.04`` of linux-image-generic-hwe-22.04.
+
+A kernel's own name does not tell. Ubuntu 22.04's 5.15 and 6.8 are both ``-generic``, and clouds have a meta package
+for the kernel of the release beside the one that moves on. What is installed tells: a meta package depends on a kernel.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..host.run import Run
+
+# "6.8.0-87-generic", "6.1.0-40-cloud-amd64", "6.12.48+deb13-amd64", "5.15.0-1090-azure-fde"
+_RELEASE = re.compile(r"(?P<base>\d+(?:\.\d+)+)(?:-\d+|\+deb\d+|\+bpo\d*)*-(?P<flavour>[a-z].*)")
+_META = re.compile(r"linux-(?:image|headers)-(?P<suffix>(?!unsigned-|uc-)[a-z].*)")
+_FOLLOWED = re.compile(r"linux-(?:image|headers)-(\d[^\s,|(]*)")
+_LISTING = "${Package}\t${db:Status-Status}\t${Depends}\n"
+
+
+class Meta(NamedTuple):
+    """A meta package without its first words, and the release of the kernel that it depends on."""
+
+    suffix: str
+    kernel: str
+
+
+def flavour(release: str) -> str:
+    """Return a kernel's flavour (``6.1.0-40-cloud-amd64``: ``cloud-amd64``), empty for a kernel of one's own."""
+    match = _RELEASE.fullmatch(release)
+    return match["flavour"] if match else ""
+
+
+def base(release: str) -> tuple[int, ...]:
+    """Return the numbers of the kernel that a release was made from (``6.8.0-87-generic``: 6, 8, 0)."""
+    match = re.match(r"\d+(?:\.\d+)+", release)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+def installed(run: Run) -> list[Meta]:
+    """Return the meta packages of kernels and headers that are installed, images first."""
+    found = []
+    for pattern in ("linux-image-*", "linux-headers-*"):
+        _status, out, _err = run(["dpkg-query", "--show", "--showformat", _LISTING, pattern])
+        for name, status, depends in (row for row in (line.split("\t") for line in out.splitlines()) if len(row) == 3):
+            meta, followed = _META.fullmatch(name), _FOLLOWED.search(depends)
+            if meta and followed and status == "installed":
+                found.append(Meta(meta["suffix"], followed[1]))
+    return found
+
+
+def follows(release: str, metas: list[Meta]) -> str:
+    """Return the meta package that brought a kernel, and will bring the next one; empty where none is installed.
+
+    It may be a kernel ahead already. Of several of one flavour, it is the nearest that is not behind.
+    """
+    same = [meta for meta in metas if flavour(meta.kernel) == flavour(release) != ""]
+    exact = [meta for meta in same if meta.kernel == release]
+    level = [meta for meta in same if base(meta.kernel) == base(release)]
+    ahead = sorted((meta for meta in same if base(meta.kernel) > base(release)), key=lambda meta: base(meta.kernel))
+    chosen = exact or level or ahead or same
+    return chosen[0].suffix if chosen else ""

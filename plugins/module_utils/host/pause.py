@@ -1,0 +1,62 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Stops units for the time of a change and starts exactly those again, also when the run in between was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ..disk import folders
+from .run import Run
+
+
+class Pause:
+    """The pause of one host's units. ``record`` is the file that remembers which units are to be started again."""
+
+    def __init__(self, run: Run, record: str) -> None:
+        self.run = run
+        self.record = Path(record)
+
+    def active(self, patterns: Sequence[str]) -> list[str]:
+        """Return the units that run and match a pattern, in systemd's order."""
+        states = "--state=active,activating,reloading"
+        out = self._systemctl("list-units", "--plain", "--no-legend", "--full", "--all", states)
+        names = (line.split()[0] for line in out.splitlines() if line.strip())
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+    def remembered(self) -> list[str]:
+        """Return the units that a pause, this run's or an earlier one's, has stopped and not started again."""
+        try:
+            return list(json.loads(self.record.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return []
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Stop units, remembering them first."""
+        if not units:
+            return
+        self._remember([*self.remembered(), *units])
+        self._systemctl("stop", *units)
+
+    def start(self) -> None:
+        """Start what was stopped, the one stopped first last; forget it only once all run."""
+        units = self.remembered()
+        if units:
+            self._systemctl("start", *reversed(units))
+        self.record.unlink(missing_ok=True)
+
+    def _remember(self, units: Iterable[str]) -> None:
+        folders.make(self.record.parent, 0o700)
+        staged = self.record.with_suffix(".new")
+        staged.write_text(json.dumps(list(dict.fromkeys(units))), encoding="utf-8")
+        os.replace(staged, self.record)
+
+    def _systemctl(self, *arguments: str) -> str:
+        status, out, err = self.run(["systemctl", *arguments])
+        if status != 0:
+            raise RuntimeError(f"systemctl {' '.join(arguments)} failed: {(err or out).strip()}")
+        return out

@@ -1,0 +1,84 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The host's own key, and the digests that a plan holds in place of what may be secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from ..disk import plain_files
+from ..errors import WishError
+from ..web.address import public
+
+BYTES = 32
+# Hexadecimal digits of a digest: 64 bits tell values apart, and without the key they say nothing about a value.
+DIGITS = 16
+MARK = "hmac:"
+# What stands for a value where no key is at hand. Nothing can be compared then, and nothing is given away.
+WITHOUT_KEY = "(not shown)"
+
+_KEY = re.compile(r"[0-9a-f]{64}\n?")
+
+
+def read_key(path: str) -> str:
+    """Return the key kept at ``path``; where there is none, a new one, which is kept nowhere yet.
+
+    Random and the host's own: an id that everybody on the host can read would let everybody try values.
+    """
+    remedy = "remove it, and the next run makes another and restarts every instance once"
+    try:
+        text = plain_files.read(path, 2 * BYTES + 1).decode("ascii", "replace")
+    except FileNotFoundError:
+        return secrets.token_hex(BYTES)
+    except OSError as error:
+        raise WishError(path, f"cannot be read as the host's key ({error.strerror})", remedy) from error
+    if not _KEY.fullmatch(text):
+        raise WishError(path, "holds no key", remedy)
+    return text.strip()
+
+
+def sealed(key: str, label: str, value: str) -> str:
+    """Return a text that changes with ``value`` and tells nobody else anything about it.
+
+    ``label`` says what the value is of, so that equal values do not look equal.
+    """
+    if not key:
+        return WITHOUT_KEY
+    return f"{MARK}{hmac.new(key.encode(), f'{label}={value}'.encode(), hashlib.sha256).hexdigest()[:DIGITS]}"
+
+
+def without_values(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded plan without what records of release 0.1.0 held in clear."""
+    result = dict(plan)
+    if isinstance(plan.get("instances"), list):
+        result["instances"] = [_instance_without(instance) for instance in plan["instances"]]
+    if isinstance(plan.get("models"), list):
+        result["models"] = [_model_without(model) for model in plan["models"]]
+    return result
+
+
+def _instance_without(instance: Any) -> Any:
+    if not isinstance(instance, Mapping) or "environment_digests" in instance:
+        return instance
+    variables = instance.get("environment")
+    variables = variables if isinstance(variables, Mapping) else {}
+    overrides = instance.get("overrides")
+    wished = {name for name in variables if not isinstance(overrides, list) or f"environment.{name}" in overrides}
+    return {
+        **instance,
+        "environment": {name: value for name, value in variables.items() if name not in wished},
+        "environment_digests": dict.fromkeys(sorted(wished), WITHOUT_KEY),
+    }
+
+
+def _model_without(model: Any) -> Any:
+    source = model.get("source") if isinstance(model, Mapping) else None
+    if not isinstance(source, Mapping) or source.get("type") != "http" or "uri_digest" in source:
+        return model
+    shown = {name: value for name, value in source.items() if name != "headers"}
+    return {**model, "source": {**shown, "uri": public(str(source.get("uri", ""))), "uri_digest": WITHOUT_KEY}}

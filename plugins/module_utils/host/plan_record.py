@@ -1,0 +1,142 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The file that keeps the plan in force on a host: read as something that anybody may have damaged, written durably."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..disk import folders, plain_files
+from ..errors import WishError, kind
+
+# Of the plans that this release writes and reads.
+SCHEMA = 1
+# The plan of a host with 64 instances and hundreds of models has less than 1 MB.
+LIMIT = 16 << 20
+# A plan tells who serves what, how it is protected and which versions have holes.
+MODE = 0o600
+REMEDY = "move it away and run again"
+
+_TEXT = (str, "a string")
+_NUMBER = (int, "a number")
+_MAPPING = (Mapping, "a mapping")
+_RELEASE = {name: _TEXT for name in ("id", "path", "binary", "source", "digest")}
+_SERVER = {"version": _TEXT, "method": _TEXT, "release": _RELEASE}
+# What roles and modules read of a plan without asking whether it is there or of which kind.
+_SHAPE = {
+    "schema": _NUMBER,
+    "server": _SERVER,
+    "previous_server": _SERVER,
+    "paths": _MAPPING,
+    "instances": [
+        {
+            "name": _TEXT,
+            "ports": {"grpc": _NUMBER, "rest": _NUMBER},
+            "models": [_TEXT],
+            "flags": _MAPPING,
+            "environment": _MAPPING,
+            "unit": _MAPPING,
+        }
+    ],
+    "models": [{"name": _TEXT, "versions": [_NUMBER]}],
+    "warnings": [_TEXT],
+}
+
+
+def read(path: str) -> dict[str, Any]:
+    """Return the plan recorded at ``path``, or an empty dictionary where there is none."""
+    try:
+        content = plain_files.read(path, LIMIT)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WishError(path, f"cannot be read ({error.strerror})", REMEDY) from error
+    record = _parsed(path, content)
+    _check(path, "", record, _SHAPE)
+    if record.get("schema", SCHEMA) > SCHEMA:
+        remedy = "use that release or a later one"
+        raise WishError(path, f"was written by a later release of the collection (schema {record['schema']})", remedy)
+    return record
+
+
+def _parsed(path: str, content: bytes) -> Any:
+    try:
+        return plain_files.parsed(content)
+    except UnicodeDecodeError as error:
+        raise WishError(path, f"is not text in UTF-8 (byte {error.start})", REMEDY) from error
+    except json.JSONDecodeError as error:
+        problem = f"is not complete JSON ({error.msg}, line {error.lineno})" if content.strip() else "is empty"
+        raise WishError(path, problem, REMEDY) from error
+    except ValueError as error:
+        raise WishError(path, f"is not the JSON of a plan ({error})", REMEDY) from error
+
+
+def _check(path: str, where: str, value: Any, shape: Any) -> None:
+    """Refuse a ``value`` that is not of ``shape``: keys that are missing or not named there are nobody's concern."""
+    expected = (list, "a list") if isinstance(shape, list) else _MAPPING if isinstance(shape, dict) else shape
+    if not isinstance(value, expected[0]) or isinstance(value, bool):
+        problem = f"{where} is {kind(value)} where" if where else f"holds {kind(value)} where"
+        raise WishError(path, f"{problem} a plan has {expected[1]}", REMEDY)
+    if isinstance(shape, list):
+        for number, each in enumerate(value):
+            _check(path, f"{where}[{number}]", each, shape[0])
+            _check_name(path, f"{where}[{number}]", each, shape[0])
+    elif isinstance(shape, dict):
+        for name in shape.keys() & value.keys():
+            _check(path, f"{where}.{name}" if where else name, value[name], shape[name])
+
+
+def _check_name(path: str, where: str, value: Any, shape: Any) -> None:
+    if isinstance(shape, dict) and "name" in shape and "name" not in value:
+        raise WishError(path, f"{where} has no name", REMEDY)
+
+
+def as_text(plan: Mapping[str, Any]) -> str:
+    """Return the record's text: sorted and indented, so that people and diffs can read it."""
+    return json.dumps(plan, indent=2, sort_keys=True, allow_nan=False) + "\n" if plan else ""
+
+
+def write(path: str, plan: Mapping[str, Any]) -> None:
+    """Put ``plan`` in place of the record, readable by its owner alone from the first byte on, and on disk for good."""
+    folder = os.path.dirname(path)
+    try:
+        folders.make(folder)
+        # One name, so that what a killed run has left is not left for ever.
+        staged = os.path.join(folder, f".{os.path.basename(path)}.new")
+        _stage(staged, as_text(plan).encode())
+        try:
+            os.rename(staged, path)
+        except OSError:
+            os.unlink(staged)
+            raise
+        _sync(folder)
+    except OSError as error:
+        raise WishError(path, f"cannot be written ({os.strerror(error.errno or errno.EIO)})", "") from error
+
+
+def _stage(staged: str, content: bytes) -> None:
+    if os.path.lexists(staged):
+        os.unlink(staged)
+    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, MODE)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:
+        os.unlink(staged)
+        raise
+
+
+def _sync(folder: str) -> None:
+    """Make the rename outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,196 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a running host in line with a partition of its CPUs, or gives all back: cpusets, affinity, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import cpu_list
+from ..disk import folders
+from ..host.run import Run
+from ..host.sysfs import Tree
+from . import affinity as affinity_live
+from . import interrupts as irqs
+from .cpusets import CGROUPS, Cpusets, Unit
+from .names import AFFINITY
+
+INTERRUPTS_UNIT = "tfserving-fleet-interrupts.service"
+BALANCER_UNIT = "irqbalance.service"
+# In the environment of an irqbalance that was started with the role's drop-in, beside the CPUs it is to spare.
+BALANCER_MARK = "TFSERVING_FLEET"
+BALANCER_BANNED = "IRQBALANCE_BANNED_CPULIST"
+
+
+class PartitionError(Exception):
+    """What the kernel has in force is not what was planned. ``str()`` is one sentence."""
+
+
+@dataclass
+class Done:
+    """What was, or in check mode would be, changed, and what is in force now."""
+
+    changed: list[str] = field(default_factory=list)
+    units: list[dict[str, str]] = field(default_factory=list)
+    interrupts: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Record:
+    """What was limited by this or an earlier run, so that it can be found again: units, and CPUs by affinity."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        self.units: list[str] = known.get("units", [])
+        self.affinity: str = known.get("affinity", "")
+
+    def save(self, units: Collection[str], affinity: str) -> None:
+        """Remember what is limited now; where nothing is, there is no record."""
+        if (self.units, self.affinity) == (sorted(units), affinity):
+            return
+        self.units, self.affinity = sorted(units), affinity
+        if not units and not affinity:
+            self.path.unlink(missing_ok=True)
+            return
+        folders.make(self.path.parent)
+        staged = self.path.with_suffix(".new")
+        staged.write_text(json.dumps({"units": self.units, "affinity": affinity}) + "\n", encoding="utf-8")
+        os.replace(staged, self.path)
+
+
+class Host:
+    """A running host; ``dry`` only says what would be done."""
+
+    def __init__(
+        self, tree: Tree, run: Run, record: str, dry: bool = False, scheduler: affinity_live.Scheduler = os
+    ) -> None:
+        self.tree = tree
+        self.run = run
+        self.record = Record(record)
+        self.dry = dry
+        self.scheduler = scheduler
+        self.done = Done()
+
+    def bring(self, partition: Mapping[str, Any]) -> Done:
+        """Put ``partition`` in force; whatever it does not name is lifted.
+
+        :param partition: ``slices``, ``mode``, ``cpus``, ``housekeeping`` and ``irqs`` as cpu_partition.partition
+            returns them; empty to give everything back.
+        :raises PartitionError: what is in force afterwards is not what is wanted.
+        """
+        slices = partition.get("slices") or []
+        named = {each["name"] for each in slices}
+        affinity = partition["housekeeping"] if partition.get("mode") == AFFINITY else ""
+        before = self.record.affinity
+        if not self.dry:
+            self.record.save(named.union(self.record.units), affinity or before)
+        self._cpusets(slices, sorted(set(self.record.units) - named))
+        if affinity:
+            self._move(affinity_live.confined(cpu_list.parse(affinity), cpu_list.parse(before)))
+        elif before:
+            everything = cpu_list.parse(partition.get("cpus") or self.tree.text("sys/devices/system/cpu/online") or "")
+            self._move(affinity_live.released(cpu_list.parse(before), everything))
+        if partition.get("irqs"):
+            self._steer(partition["irqs"])
+        else:
+            self._give_interrupts_back()
+        if not self.dry:
+            self.record.save(named, affinity)
+        return self.done
+
+    def _cpusets(self, slices: Collection[Mapping[str, Any]], lifted: Collection[str]) -> None:
+        if not self.tree.exists(f"{CGROUPS}/cgroup.controllers"):
+            return
+        cpusets = Cpusets(self.tree, self.run, slices, lifted)
+        found = cpusets.read()
+        stale = [*cpusets.stale(found), *lifted]
+        due = {*stale, *(unit.name for unit in found if unit.unsettled())}
+        self.done.changed += sorted(due)
+        if due and not self.dry:
+            found = self._settle(cpusets, reload=bool(stale))
+        self.done.units = [unit.report() for unit in found if unit.group]
+        faults = [] if self.dry else cpusets.faults(found)
+        if faults:
+            raise PartitionError(faults[0])
+        self.done.problems += cpusets.outside()
+
+    def _settle(self, cpusets: Cpusets, reload: bool) -> list[Unit]:
+        if reload:
+            cpusets.reload()
+        found = cpusets.read()
+        for name in cpusets.stale(found):
+            problem = "systemd has other CPUs or memory nodes for it than the plan, since another file wins"
+            raise PartitionError(f"{name}: {problem}; see systemctl cat {name}")
+        cpusets.settle(found)
+        return cpusets.read()
+
+    def _move(self, wish: affinity_live.Wish) -> None:
+        threads = affinity_live.astray(self.tree, wish, self.scheduler)
+        if threads:
+            self.done.changed.append(f"{len(threads)} threads")
+        if not self.dry:
+            self.done.problems += affinity_live.move(threads, self.scheduler)
+
+    def _steer(self, wanted: Mapping[str, Any]) -> None:
+        allowed = cpu_list.parse(wanted["cpus"])
+        found = irqs.read(self.tree, allowed)
+        if found.movable or not self._active(INTERRUPTS_UNIT):
+            self.done.changed.append("interrupts")
+            if not self.dry:
+                self._systemctl("daemon-reload")
+                self._systemctl("restart", INTERRUPTS_UNIT)
+                found = irqs.read(self.tree, allowed)
+        if found.movable and not self.dry:
+            path = found.movable[0]
+            where = cpu_list.format(found.astray[path])
+            problem = f"may still go to {where} where the plan has {wanted['cpus']}"
+            raise PartitionError(f"/{path}: {problem}; see journalctl -u {INTERRUPTS_UNIT}")
+        self.done.interrupts = found.report()
+        self._rebalance(wanted["banned"])
+
+    def _give_interrupts_back(self) -> None:
+        active = self._active(INTERRUPTS_UNIT)
+        if active or irqs.steered(self.tree):
+            self.done.changed.append("interrupts")
+            if not self.dry:
+                irqs.give_back(self.tree)
+                self._systemctl("daemon-reload")
+                if active:
+                    self._systemctl("stop", INTERRUPTS_UNIT)
+        self._rebalance("")
+
+    def _rebalance(self, banned: str) -> None:
+        """Restart irqbalance if it runs and was started with other CPUs to spare."""
+        shown = self._show(BALANCER_UNIT, "ActiveState", "MainPID")
+        if shown.get("ActiveState") != "active":
+            return
+        pairs = (self.tree.text(f"proc/{shown['MainPID']}/environ") or "").split("\0")
+        environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+        spared = environment.get(BALANCER_BANNED, "") if BALANCER_MARK in environment else ""
+        if spared != banned:
+            self.done.changed.append(BALANCER_UNIT)
+            if not self.dry:
+                self._systemctl("daemon-reload")
+                self._systemctl("restart", BALANCER_UNIT)
+
+    def _active(self, unit: str) -> bool:
+        return self._show(unit, "ActiveState").get("ActiveState") == "active"
+
+    def _show(self, unit: str, *properties: str) -> dict[str, str]:
+        out = self._systemctl("show", f"--property={','.join(properties)}", unit)
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def _systemctl(self, *arguments: str) -> str:
+        status, out, err = self.run(["systemctl", *arguments])
+        if status != 0:
+            raise RuntimeError(f"systemctl {' '.join(arguments)} failed: {(err or out).strip()}")
+        return out

@@ -1,0 +1,248 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts kernel settings in force on the running host, keeps what was there before, and gives it back.
+
+Every value is read back after it was written: what counts is what the kernel took, not what it was told.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..disk import folders
+from ..errors import WishError
+from .names import proc_path
+
+# Already so; written now; this kernel has no such setting; the kernel did not take the value; a file that the boot
+# reads later says otherwise, and it would come back with the next boot.
+KEPT, SET, MISSING, REFUSED, OVERRULED = "kept", "set", "missing", "refused", "overruled"
+
+SCHEMA = 1
+
+# Where systemd-sysctl looks, strongest first: of files with the same name only the strongest counts. All files are
+# then read in the order of their names, and the last one to set a key has its way (sysctl.d(5)).
+SYSCTL_FOLDERS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
+
+_LINE = re.compile(r"-?\s*([^=\s]+)\s*=\s*(.*?)\s*")
+
+
+@dataclass
+class Outcome:
+    """What became of one setting. ``key`` is its name or, for sysfs, its path; values are as the kernel prints them."""
+
+    key: str
+    wanted: str
+    before: str | None
+    after: str | None
+    status: str
+    detail: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.detail}"
+
+
+class Kernel:
+    """The settings of a running kernel below ``root``, which tests point elsewhere."""
+
+    def __init__(self, root: str = "/", dry: bool = False) -> None:
+        self.root = root
+        self.dry = dry
+
+    def path(self, path: str) -> str:
+        """Return where ``path`` really is."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def read(self, path: str) -> str | None:
+        """Return a value with single blanks, of a choice ("always [madvise] never") the chosen one; None if absent."""
+        try:
+            text = " ".join(Path(self.path(path)).read_text(encoding="utf-8").split())
+        except OSError:
+            return None
+        chosen = re.search(r"\[(\S+)\]", text)
+        return chosen[1] if chosen else text
+
+    def write(self, path: str, value: str) -> str:
+        """Write a value; return why the kernel refuses, or an empty text."""
+        try:
+            # Unbuffered, so that the refusal comes from the write and not from an interpreter that closes the file.
+            with open(self.path(path), "wb", buffering=0) as file:
+                file.write(f"{value}\n".encode())
+        except OSError as error:
+            return f"the kernel refuses {value!r} ({os.strerror(error.errno or 0)})"
+        return ""
+
+    def put(self, key: str, path: str, value: str) -> Outcome:
+        """Bring one value in line."""
+        before = self.read(path)
+        if before is None:
+            return Outcome(key, value, None, None, MISSING, "this kernel or machine has no such setting")
+        if before == value:
+            return Outcome(key, value, before, before, KEPT)
+        # Root may do all that the file system lets anybody do, so this is not about rights.
+        if not os.access(self.path(path), os.W_OK):
+            return Outcome(key, value, before, before, REFUSED, "is read-only here, as in a container")
+        if self.dry:
+            return Outcome(key, value, before, value, SET)
+        refusal = self.write(path, value)
+        after = self.read(path)
+        if not refusal and after != value:
+            refusal = f"the kernel was given {value!r} and has {after!r}"
+        return Outcome(key, value, before, after, REFUSED if refusal else SET, refusal)
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the paths that a pattern stands for: wildcards, and one list of numbers in braces."""
+        braces = re.search(r"\{([\d,]+)\}", pattern)
+        numbers = braces[1].split(",") if braces else [""]
+        single = [pattern.replace(braces[0], number) if braces else pattern for number in numbers]
+        root = self.root.rstrip("/")
+        return sorted(path[len(root) :] for each in single for path in glob.glob(self.path(each)))
+
+
+class Record:
+    """What the host had before it was changed for the first time, by key of a setting: path and value."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.originals: dict[str, dict[str, str]] = {}
+        try:
+            self.originals = json.loads(Path(path).read_text(encoding="utf-8"))["originals"]
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError) as error:
+            remedy = "move it away and run again; what is set now then counts as original"
+            raise WishError(path, f"cannot be read as the record of original settings ({error})", remedy) from None
+        self._saved = dict(self.originals)
+
+    def note(self, key: str, path: str, value: str) -> None:
+        """Remember a value unless one is remembered already."""
+        self.originals.setdefault(key, {"path": path, "value": value})
+
+    def save(self) -> None:
+        """Write the record through to the disk if it has changed; without originals there is none."""
+        if self.originals == self._saved:
+            return
+        self._saved = dict(self.originals)
+        if not self.originals:
+            Path(self.path).unlink(missing_ok=True)
+            return
+        folders.make(os.path.dirname(self.path))
+        staged = f"{self.path}.new"
+        with open(staged, "w", encoding="utf-8") as file:
+            json.dump({"schema": SCHEMA, "originals": self.originals}, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, self.path)
+
+
+def wanted_values(kernel: Kernel, settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return key, path and value of every setting; a pattern that matches nothing stays as it is, and is missing."""
+    found = [(each["name"], f"/proc/sys/{proc_path(each['name'])}", each["value"]) for each in settings["sysctl"]]
+    for each in settings["sysfs"]:
+        found += [(path, path, each["value"]) for path in kernel.matching(each["path"]) or [each["path"]]]
+    return found
+
+
+def apply(kernel: Kernel, record: Record, settings: Mapping[str, Any], boot_file: str) -> list[Outcome]:
+    """Bring the kernel in line with ``settings`` and return what became of each.
+
+    What was set by an earlier run and is no longer wanted gets its original value back.
+
+    :param boot_file: where the settings stand for the next boot; files that are read after it overrule it.
+    """
+    later = overruling(kernel.root, os.path.basename(boot_file))
+    wanted = wanted_values(kernel, settings)
+    outcomes = forget(kernel, record, {key for key, _path, _value in wanted})
+    if not kernel.dry:
+        # Before the first change: a run that is cut short must not leave a host that has forgotten what it was.
+        for key, path, value in wanted:
+            before = kernel.read(path)
+            if before not in (None, value) and key not in later:
+                record.note(key, path, before)
+        record.save()
+    for key, path, value in wanted:
+        if key in later and later[key][0] != value:
+            theirs, file = later[key]
+            detail = f"{file} sets it to {theirs} and is read later at boot; remove it there, or set it to null here"
+            outcomes.append(Outcome(key, value, kernel.read(path), kernel.read(path), OVERRULED, detail))
+        else:
+            outcomes.append(kernel.put(key, path, value))
+    if not kernel.dry:
+        # What is as it was, because the kernel refused or the wish came back to it, has nothing to be given back.
+        for outcome in outcomes:
+            if outcome.key in record.originals and record.originals[outcome.key]["value"] == outcome.after:
+                del record.originals[outcome.key]
+        record.save()
+    return outcomes
+
+
+def forget(kernel: Kernel, record: Record, keep: Iterable[str] = ()) -> list[Outcome]:
+    """Give back the original values of all settings but those in ``keep``, and strike them off the record."""
+    outcomes = []
+    for key in [key for key in record.originals if key not in set(keep)]:
+        original = record.originals[key]
+        outcome = kernel.put(key, original["path"], original["value"])
+        outcomes.append(outcome)
+        if outcome.status != REFUSED:
+            del record.originals[key]
+    if not kernel.dry:
+        record.save()
+    return outcomes
+
+
+def take_back(kernel: Kernel, outcomes: Iterable[Outcome], paths: Mapping[str, str]) -> None:
+    """Undo what a run has set, because another part of it failed."""
+    for outcome in outcomes:
+        if outcome.status == SET and outcome.before is not None:
+            kernel.write(paths[outcome.key], outcome.before)
+
+
+def told(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return a sentence for all that is not in force; settings that share a reason share the sentence."""
+    keys: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.detail:
+            keys.setdefault(outcome.detail, []).append(outcome.key)
+    return [f"{', '.join(names)}: {detail}" for detail, names in keys.items()]
+
+
+def overruling(root: str, name: str) -> dict[str, tuple[str, str]]:
+    """Return the sysctl settings of all files that a boot reads after ``name``: value and file by key."""
+    files: dict[str, str] = {}
+    for folder in reversed(SYSCTL_FOLDERS):
+        files.update({os.path.basename(path): path for path in glob.glob(os.path.join(root, folder, "*.conf"))})
+    found = {}
+    for file in (files[each] for each in sorted(files) if each > name):
+        for key, value in _assignments(file):
+            found[key] = value, "/" + os.path.relpath(file, root)
+    return found
+
+
+def _assignments(file: str) -> list[tuple[str, str]]:
+    try:
+        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    matches = [_LINE.fullmatch(line.strip()) for line in lines if not line.lstrip().startswith(("#", ";"))]
+    return [(proc_path(match[1]).replace("/", "."), " ".join(match[2].split())) for match in matches if match]
+
+
+def low(kernel: Kernel, settings: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for every limit of this kernel that is too low."""
+    found = []
+    for each in settings.get("least", ()):
+        value = kernel.read(f"/proc/sys/{proc_path(each['name'])}")
+        if value is not None and value.isdecimal() and int(value) < int(each["value"]):
+            remedy = f"set kernel_tuning_sysctl: {{{each['name']}: {each['value']}}}"
+            found.append(f"{each['name']}: is {value}, serving needs {each['value']}; {remedy}")
+    return found

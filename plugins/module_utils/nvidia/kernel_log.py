@@ -1,0 +1,65 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the kernel's log of this boot, or one that was saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..disk import plain_files
+from ..host.run import Run
+
+# The end of a longer log is read.
+MOST_LINES, MOST_BYTES = 100_000, 16 * 1024 * 1024
+JOURNAL = ["journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output=cat", f"--lines={MOST_LINES}"]
+
+# The first thing that a kernel says, but for a few lines of its processors: "Linux version 6.8.0-51-generic (...) ...".
+_BOOT = re.compile(r"\bLinux version [0-9]+\.[0-9]")
+# Colours, as "dmesg --color=always" writes them into a file, one in the middle of "NVRM: Xid".
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
+# What journalctl says in its own name: "-- No entries --", "-- Journal begins at ...".
+_NOTE = re.compile(r"-- .*|No journal (files|boot entry) .*|Hint: .*")
+
+
+def read(run: Run, saved: str | None = None) -> list[str] | None:
+    """Return the log's lines, of the file ``saved`` where one is named; None where there are none to be read."""
+    return (_file(saved) if saved else _live(run)) or None
+
+
+def is_boot(line: str) -> bool:
+    """Tell whether a kernel begins with this line, or nearly so."""
+    return bool(_BOOT.search(line))
+
+
+def has_boot(lines: Iterable[str]) -> bool:
+    """Tell whether a log goes back to a boot; the kernel's own buffer is a ring, and journals are shortened."""
+    return any(map(is_boot, lines))
+
+
+def _live(run: Run) -> list[str]:
+    """Ask the journal first, which keeps more. One that keeps no messages of the kernel is empty without an error."""
+    journal = _answer(run, JOURNAL)
+    if has_boot(journal):
+        return journal
+    ring = _answer(run, ["dmesg"])
+    return ring if has_boot(ring) or not journal else journal
+
+
+def _answer(run: Run, command: list[str]) -> list[str]:
+    status, out, _err = run(command)
+    return _lines(out[-MOST_BYTES:], len(out) > MOST_BYTES) if status == 0 else []
+
+
+def _file(path: str) -> list[str]:
+    try:
+        content, is_cut = plain_files.ending(path, MOST_BYTES)
+    except OSError:
+        return []
+    return _lines(content.decode("utf-8", "replace"), is_cut)
+
+
+def _lines(text: str, is_cut: bool) -> list[str]:
+    """Return the lines that are the kernel's; of a text that was cut, without the first."""
+    lines = _COLOUR.sub("", text).split("\n")[1 if is_cut else 0 :]
+    return [line for line in lines if line.strip() and not _NOTE.match(line)]

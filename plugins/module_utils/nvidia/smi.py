@@ -1,0 +1,142 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts nvidia-smi, within bounds of time and size, and says in a sentence what became of it.
+
+https://docs.nvidia.com/deploy/nvidia-smi/, "Return Value".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import subprocess
+import time
+
+from ..visible_text import told
+
+# Sixteen GPUs with all their clocks are 200 KB.
+MOST_BYTES = 4 << 20
+MOST_SAID = 300
+
+# The exit code for a damaged info ROM (serial numbers and error counts): a warning, all answers are there.
+_INFOROM_CORRUPTED = 14
+# Codes that say nothing of GPUs: questions that it does not take (2, 3, 4, 13), and, as in a shell, a program that
+# cannot be started (126) or misses a library of its own (127).
+_NOT_STARTED = 126
+UNASKED = {2, 3, 4, 13, _NOT_STARTED, 127}
+
+# What begins as a GPU's row in an answer: its number and its UUID, or the UUID alone; and the lines of a list (-L).
+ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)|GPU-[0-9A-Za-z-]+, ")
+_LISTED = re.compile(r"GPU \d+: .*\(UUID: |MIG \S+ +Device +\d+: \(UUID: ")
+
+# Branch 535, asked for --version, and branch 470, asked for compute_cap: neither says anything of GPUs.
+_UNKNOWN_OPTION = re.compile(r"is not recognized|Invalid combination of input arguments")
+_UNKNOWN_FIELD = re.compile(r'Field "(?P<field>[^"]+)" is not a valid field')
+
+
+class NvidiaSmiError(RuntimeError):
+    """nvidia-smi is there and did not answer; the text says why, on one line. ``code`` is None where it gave none.
+
+    ``said`` is all that it printed: where one GPU fails, it goes on to the next, and fails in the end.
+    """
+
+    def __init__(self, message: str, code: int | None = None, said: str = "") -> None:
+        super().__init__(told(message, MOST_SAID + 100))
+        self.code = code
+        self.said = said
+
+    @property
+    def unknown_field(self) -> str | None:
+        """The field that this driver does not know, where that is all it complained of."""
+        match = _UNKNOWN_FIELD.search(str(self))
+        return match["field"] if match else None
+
+    @property
+    def unknown_option(self) -> bool:
+        """Whether this driver has no such question."""
+        return _UNKNOWN_OPTION.search(str(self)) is not None
+
+
+def run(arguments: tuple[str, ...], timeout: float) -> str | None:
+    """Start nvidia-smi and return what it printed, remarks on standard error last; None where it is not installed.
+
+    Raises NvidiaSmiError when it fails, prints without end or takes more than ``timeout`` seconds.
+    """
+    asked = f"nvidia-smi {_question(arguments)}"
+    try:
+        process = subprocess.Popen(
+            ["nvidia-smi", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # Numbers with a point, whatever the host speaks.
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise NvidiaSmiError(f"nvidia-smi could not be started: {error.strerror}", _NOT_STARTED) from None
+    try:
+        output, remarks = _read(process, time.monotonic() + timeout)
+        # Both streams may be closed by a process that stays.
+        code = process.wait(timeout=timeout)
+    except (_Endless, subprocess.TimeoutExpired, TimeoutError) as error:
+        # A process that waits inside a wedged driver outlives even this. It is not waited for: the host's facts must
+        # not hang with it, and init takes it over.
+        process.kill()
+        if isinstance(error, _Endless):
+            raise NvidiaSmiError(f"{asked} printed more than {MOST_BYTES >> 20} MiB") from None
+        raise NvidiaSmiError(f"{asked} did not answer within {timeout:g} seconds") from None
+    return interpreted(asked, code, output, remarks)
+
+
+def _question(arguments: tuple[str, ...]) -> str:
+    """Return what is asked or set, without the GPU that it is about and without values."""
+    options = [argument.partition("=")[0] for argument in arguments]
+    return next((option for option in options if option != "--id"), options[0])
+
+
+def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
+    """Return the answer of a program that has ended. Raises NvidiaSmiError where it failed."""
+    said = "".join(text if text.endswith("\n") else f"{text}\n" for text in (output, remarks) if text)
+    if code == _INFOROM_CORRUPTED and "inforom" not in said.lower():
+        said += "infoROM is corrupted (code 14)\n"
+    if code in (0, _INFOROM_CORRUPTED):
+        return said
+    ended = f"failed with code {code}" if code >= 0 else f"was ended by signal {-code}"
+    raise NvidiaSmiError(f"{asked} {ended}: {_complaint(said)[: MOST_SAID + 1]}", code, said)
+
+
+def _complaint(said: str) -> str:
+    """Return the cause on one line: it comes on either stream, after the rows of GPUs that answered and warnings."""
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    lines = [line for line in lines if line and not ROW_BEGINS.match(line) and not _LISTED.match(line)]
+    causes = [line for line in lines if not line.lower().startswith("warning:")]
+    return " ".join(causes or lines) or "without a word"
+
+
+class _Endless(Exception):  # noqa: N818 (it never leaves this file)
+    """The program printed more than anybody asked for."""
+
+
+def _read(process: subprocess.Popen, until: float) -> list[str]:
+    """Return what the program prints on both streams until it closes them. Raises TimeoutError and _Endless."""
+    texts = {process.stdout: b"", process.stderr: b""}
+    with selectors.DefaultSelector() as open_streams:
+        for stream in texts:
+            open_streams.register(stream, selectors.EVENT_READ)
+        while open_streams.get_map():
+            ready = open_streams.select(max(0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _events in ready:
+                piece = os.read(key.fd, 1 << 16)
+                texts[key.fileobj] += piece
+                if not piece:
+                    open_streams.unregister(key.fileobj)
+                if len(texts[key.fileobj]) > MOST_BYTES:
+                    raise _Endless
+    for stream in texts:
+        stream.close()
+    return [text.decode("utf-8", errors="replace") for text in texts.values()]

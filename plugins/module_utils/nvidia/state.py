@@ -1,0 +1,71 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a GPU can be used at all, from what nvidia-smi answers about it: one rule for facts, settings and health."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..visible_text import told
+from . import cells as nvidia_cells
+from . import pci_address, xids
+
+RECOVERY = "gpu_recovery_action"  # known from branch 570 on
+MIG = "mig.mode.current"
+# What has to be asked: a GPU that waits for a reset still tells its name and its memory, and no temperature.
+FIELDS = ("temperature.gpu", RECOVERY)
+
+_ADDRESS = re.compile(r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?![0-9a-f])", re.IGNORECASE)
+
+
+# Also where another GPU has the same.
+NO_UUID = "does not tell a UUID of its own"
+
+
+class Trouble(NamedTuple):
+    """Why a GPU cannot be used, as the end of a sentence about it, and one of xids' actions."""
+
+    why: str
+    action: str
+
+
+def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
+    """Return what keeps a GPU, a row of `nvidia_query`, from serving; ``recovery`` is where its recovery action is."""
+    absences = gpu.get("absent", {}).values()
+    if nvidia_cells.LOST in absences:
+        return Trouble("is lost", xids.RESTART_HOST)
+    if nvidia_cells.NEEDS_RESET in absences:
+        return Trouble("waits for a reset", xids.RESET_GPU)
+    words = gpu.get(recovery)
+    action = xids.recovery(words) if words else xids.IGNORE
+    # Work that needs no peer and no IMEX domain goes on.
+    if action not in (xids.IGNORE, xids.DRAIN_P2P, xids.RECOVER_IMEX):
+        return Trouble(f"asks for a recovery ({told(words, 40)})", action)
+    return None
+
+
+def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
+    """Return what a GPU keeps back that has to be known to give it to a server, as the end of a sentence, or "".
+
+    ``mig`` is where its MIG mode is. One that has no UUID still has its number; one that could not tell it is in doubt.
+    """
+    if gpu["index"] is None:
+        return "does not tell its number"
+    if gpu["absent"].get("uuid") in nvidia_cells.UNTOLD:
+        return NO_UUID
+    if gpu["absent"].get(mig) in nvidia_cells.UNTOLD:
+        return "does not tell whether it is cut into MIG instances"
+    return ""
+
+
+def called(gpu: Mapping[str, Any]) -> str:
+    """Name a GPU by its number and its product, as far as it tells them."""
+    number = "a GPU without a number" if gpu["index"] is None else f"GPU {gpu['index']}"
+    return f"{number} ({told(gpu['name'], 80)})" if gpu["name"] else number
+
+
+def addresses_in(text: str) -> set[str]:
+    """Return the PCI addresses that a text names, as sysfs writes them."""
+    return {pci_address.normal(domain, place) for domain, place in _ADDRESS.findall(text)}

@@ -1,0 +1,112 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a version that lies on a disk can be loaded, keeps its contract and fits the servers that are to load it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..disk import archives
+from ..disk.archives import INDEX, RefusalError
+from . import checkpoint, signatures
+from . import graph as saved_model
+from .graph import MetaGraph, SavedModel
+
+GRAPH = "saved_model.pb"
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is asked of every version of a model: the contract, and what its instances do with it.
+
+    ``batching`` names the instances that form batches; ``tags`` are the sets of tags that instances load.
+    """
+
+    contract: Mapping[str, Any] | None = None
+    batching: tuple[str, ...] = ()
+    tags: tuple[frozenset[str], ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return them as plain data, for the way to the controller."""
+        tags = [sorted(each) for each in self.tags]
+        return {"contract": self.contract, "batching": list(self.batching), "tags": tags}
+
+    @classmethod
+    def of_plain(cls, data: Mapping[str, Any]) -> Demands:
+        """Return what ``plain`` was made of."""
+        return cls(data["contract"], tuple(data["batching"]), tuple(frozenset(each) for each in data["tags"]))
+
+    @property
+    def signature(self) -> str | None:
+        """The signature that callers name, if it is known."""
+        return (self.contract or {}).get("signature_name")
+
+
+def check(directory: str, files: Mapping[str, int], demands: Demands) -> None:
+    """Refuse what a server could not load or callers could not use. ``files``: what lies there, sizes by path."""
+    if INDEX in files:
+        checkpoint.check(files, os.path.join(directory, INDEX))
+    if GRAPH not in files:
+        # saved_model.pbtxt: the server's own parser is the first that reads it, and its metadata are compared then.
+        return
+    model = saved_model.read(os.path.join(directory, GRAPH))
+    for graph in _served(model, demands):
+        _check_parts(graph, files)
+    fit(model, demands)
+
+
+def _served(model: SavedModel, demands: Demands) -> list[MetaGraph]:
+    return [model.served(tags) for tags in demands.tags or (frozenset({saved_model.SERVE}),)]
+
+
+def _check_parts(graph: MetaGraph, files: Mapping[str, int]) -> None:
+    """Refuse a graph that lies without the files it was exported with."""
+    if graph.needs_variables and INDEX not in files:
+        raise RefusalError(
+            f"its graph has variables and {INDEX} is missing", "give the whole SavedModel, not saved_model.pb alone"
+        )
+    missing = next((name for name in graph.assets if f"assets/{name}" not in files), None)
+    if missing is not None:
+        named = signatures.shown(missing)
+        raise RefusalError(f"it lacks assets/{named}, which its graph names", "give the whole SavedModel")
+
+
+def fit(model: SavedModel, demands: Demands) -> None:
+    """Refuse a model that departs from its contract, or cannot be batched by an instance that forms batches."""
+    for graph in _served(model, demands):
+        if demands.contract:
+            words = signatures.departures(demands.contract, graph.signatures)
+            if words:
+                raise RefusalError(f"it departs from the contract: {words}", signatures.CONTRACT_REMEDY, "contract")
+        words = signatures.unbatchable(graph.signatures, demands.signature) if demands.batching else ""
+        if words:
+            raise RefusalError(*unbatched(words, demands.batching))
+
+
+def unbatched(words: str, instances: tuple[str, ...]) -> tuple[str, str]:
+    """Return the problem and the remedy of a model that cannot be served in batches."""
+    named = ", ".join(instances)
+    return (
+        f"it cannot be served in batches, which instance {named} forms: {words}",
+        f"write batching: {{enabled: false}} for {named} in tfserving_instances, "
+        "or export it with a free first dimension",
+    )
+
+
+def served_from(directory: str, demands: Demands) -> None:
+    """Check a version that was published before against what is asked of it now; its files are known to be whole."""
+    path = os.path.join(directory, GRAPH)
+    if (demands.contract or demands.batching) and os.path.isfile(path):
+        fit(saved_model.read(path, graphs=False), demands)
+
+
+def of_source(source: str, prefix: str, found: archives.Survey, demands: Demands, scratch: str) -> None:
+    """Check a source before it is unpacked, or sent; out of an archive two files are written to ``scratch``."""
+    directory = os.path.join(source, prefix)
+    if not os.path.isdir(source):
+        directory = scratch
+        archives.extract(source, {f"{prefix}{name}": name for name in (GRAPH, INDEX)}, scratch, found.files)
+    check(directory, found.below(prefix).files, demands)

@@ -1,0 +1,258 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a saved_model.pb says, read without TensorFlow: its tags, its signatures and what else it needs.
+
+The graph itself is walked node by node and stepped over: whether its lengths add up, and whether it has variables.
+Field numbers are those of tensorflow/core/protobuf/saved_model.proto and meta_graph.proto, and of
+tensorflow/core/framework/graph.proto, function.proto, node_def.proto and tensor_shape.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..disk.archives import RefusalError
+from .signatures import DTYPES, Signature, Tensor
+from .wire_format import BYTES, MOST_BYTES, VARINT, DamageError, Field, Wire, signed
+
+# The tags that a server looks for unless its flag saved_model_tags says otherwise (kSavedModelTagServe).
+SERVE = "serve"
+EXPORT_AGAIN = "export or copy the model again"
+
+# Far beyond what exporters write; they bound the memory that a hostile file may take.
+MOST_META_GRAPHS = 100
+MOST_TENSORS = 20_000
+MOST_ASSETS = 20_000
+# All that is kept of a file: names of some dozens of characters, each of which takes about so much beside its letters.
+MOST_KEPT_BYTES = 16 * 1024 * 1024
+_EACH_BYTES = 64
+# TensorShape::MaxDimensions()
+MOST_DIMENSIONS = 254
+
+# What a restore asks of a checkpoint is a constant of this name, after the argument of the op (gen_io_ops.restore_v2).
+_RESTORED = b"/tensor_names"
+# The one entry that TensorFlow 2 writes for a model without variables, and that no server needs.
+_OBJECT_GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
+# Ops whose content may be in a checkpoint and nowhere in the graph, for graphs without such a constant.
+_STATEFUL = frozenset(
+    {
+        *(b"VarHandleOp", b"VariableV2", b"Variable", b"AutoReloadVariable"),
+        *(b"MutableHashTable", b"MutableHashTableV2", b"MutableHashTableOfTensors", b"MutableHashTableOfTensorsV2"),
+        *(b"MutableDenseHashTable", b"MutableDenseHashTableV2"),
+    }
+)
+_MOST_OP_BYTES = max(map(len, _STATEFUL)) + 1
+
+
+@dataclass
+class MetaGraph:
+    """One graph of the file.
+
+    ``restores``: it has ops for a checkpoint. ``restored``: whether these name any tensor, None where that is not told.
+    ``stateful``: it holds variables or tables, which its own initialisation may fill as well.
+    """
+
+    tags: set[str] = field(default_factory=set)
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    assets: list[str] = field(default_factory=list)
+    restores: bool = False
+    restored: bool | None = None
+    stateful: bool = False
+
+    @property
+    def needs_variables(self) -> bool:
+        """Whether it cannot answer without the files of its checkpoint (loader.cc, RestoreSession)."""
+        return self.restores and (self.stateful if self.restored is None else self.restored)
+
+
+@dataclass
+class SavedModel:
+    """The content of one saved_model.pb."""
+
+    graphs: list[MetaGraph]
+
+    def served(self, tags: frozenset[str] = frozenset({SERVE})) -> MetaGraph:
+        """Return the graph that a server loads: the first with exactly these tags. Raises RefusalError."""
+        for graph in self.graphs:
+            if graph.tags == tags:
+                return graph
+        there = "; ".join(", ".join(sorted(graph.tags)) or "none" for graph in self.graphs)
+        raise RefusalError(
+            f"its saved_model.pb has no graph with the tags that the server loads, {', '.join(sorted(tags))} "
+            f"(tags in it: {there[:200]})",
+            "export it for serving, as tf.saved_model.save does",
+        )
+
+
+def read(path: str, graphs: bool = True) -> SavedModel:
+    """Return what a saved_model.pb says. Raises RefusalError where it is none, or not whole.
+
+    Without ``graphs`` their nodes are stepped over, which is all that signatures need.
+    """
+    try:
+        with Wire(path) as wire:
+            if wire.size > MOST_BYTES:
+                raise DamageError("it has more than 2 GiB, which no server reads")
+            return SavedModel(_Reader(wire, graphs).graphs())
+    except DamageError as error:
+        raise RefusalError(f"its saved_model.pb is damaged ({error})", EXPORT_AGAIN) from None
+
+
+class _Reader:
+    """Reads one file; counts what it keeps."""
+
+    def __init__(self, wire: Wire, nodes: bool) -> None:
+        self.wire = wire
+        self.nodes = nodes
+        self.tensors = 0
+        self.kept = 0
+
+    def graphs(self) -> list[MetaGraph]:
+        found: list[MetaGraph] = []
+        for part in self.wire.fields():
+            if (part.number, part.kind) == (2, BYTES):
+                if len(found) == MOST_META_GRAPHS:
+                    raise DamageError(f"it has more than {MOST_META_GRAPHS} graphs")
+                found.append(self._meta_graph(part))
+        if not found:
+            raise DamageError("it holds no graph")
+        return found
+
+    def _each(self, of: Field, readers: Mapping[tuple[int, int], Callable[[Field], object]]) -> None:
+        """Give every field of a message to the reader of its number and kind; others are unknown and stepped over."""
+        for part in self.wire.fields(of.start, of.end):
+            reader = readers.get((part.number, part.kind))
+            if reader:
+                reader(part)
+
+    def _meta_graph(self, of: Field) -> MetaGraph:
+        graph = MetaGraph()
+
+        def restores(_part: Field) -> None:
+            graph.restores = True
+
+        readers = {
+            (1, BYTES): lambda part: self._each(
+                part, {(4, BYTES): lambda tag: graph.tags.add(self._text(tag))}
+            ),
+            (2, BYTES): lambda part: self.nodes and self._graph(part, graph),
+            (3, BYTES): restores,
+            (5, BYTES): lambda part: self._signature(part, graph.signatures),
+            (6, BYTES): lambda part: self._asset(part, graph.assets),
+        }  # fmt: skip
+        self._each(of, readers)
+        return graph
+
+    def _graph(self, of: Field, graph: MetaGraph) -> None:
+        def function(part: Field) -> None:
+            self._each(part, {(3, BYTES): lambda node: self._node(node, graph)})
+
+        library = {(1, BYTES): function}
+        readers = {
+            (1, BYTES): lambda node: self._node(node, graph),
+            (2, BYTES): lambda part: self._each(part, library),
+        }
+        self._each(of, readers)
+
+    def _node(self, of: Field, graph: MetaGraph) -> None:
+        name = op = b""
+        for part in self.wire.fields(of.start, of.end):
+            if part.kind == BYTES and part.number == 1:
+                name = self._tail(part, len(_RESTORED))
+            elif part.kind == BYTES and part.number == 2:
+                op = self._tail(part, _MOST_OP_BYTES)
+        graph.stateful = graph.stateful or op in _STATEFUL
+        if name == _RESTORED and op == b"Const" and not graph.restored:
+            # Once more, rather than with all of its parts in memory: a node may have millions.
+            parts = self.wire.fields(of.start, of.end)
+            graph.restored = any(self._names_tensor(part) for part in parts if (part.number, part.kind) == (5, BYTES))
+
+    def _text(self, of: Field) -> str:
+        """Return a text that is kept."""
+        self._keep(of.end - of.start)
+        return self.wire.text(of)
+
+    def _keep(self, size: int) -> None:
+        self.kept += size + _EACH_BYTES
+        if self.kept > MOST_KEPT_BYTES:
+            raise DamageError(f"its names take more than {MOST_KEPT_BYTES // 1024**2} MiB")
+
+    def _tail(self, of: Field, length: int) -> bytes:
+        """Return the last bytes of a text, however long it is."""
+        return self.wire.read(of._replace(start=max(of.start, of.end - length)))
+
+    def _names_tensor(self, attribute: Field) -> bool:
+        """Tell whether a constant's value (AttrValue.tensor.string_val) names a tensor of a checkpoint."""
+        return any(self.wire.read(name) not in (b"", _OBJECT_GRAPH) for name in self._within(attribute, 2, 8, 8))
+
+    def _within(self, of: Field, *path: int) -> Iterator[Field]:
+        """Yield the fields that a path of numbers leads to."""
+        for part in self.wire.fields(of.start, of.end):
+            if (part.number, part.kind) == (path[0], BYTES):
+                yield from self._within(part, *path[1:]) if path[1:] else (part,)
+
+    def _asset(self, of: Field, assets: list[str]) -> None:
+        if len(assets) == MOST_ASSETS:
+            raise DamageError(f"it names more than {MOST_ASSETS} assets")
+        self._each(of, {(2, BYTES): lambda part: assets.append(self._text(part))})
+
+    def _entry(self, of: Field) -> tuple[str, Field | None]:
+        """Return the key and the value of an entry of a map."""
+        key, value = "", None
+        for part in self.wire.fields(of.start, of.end):
+            if (part.number, part.kind) == (1, BYTES):
+                key = self._text(part)
+            elif (part.number, part.kind) == (2, BYTES):
+                value = part
+        return key, value
+
+    def _signature(self, of: Field, signatures: dict[str, Signature]) -> None:
+        name, content = self._entry(of)
+        self._count()
+        signature = signatures[name] = Signature()
+
+        def method(part: Field) -> None:
+            signature.method = self._text(part)
+
+        if content:
+            readers = {
+                (1, BYTES): lambda part: self._tensor(part, signature.inputs),
+                (2, BYTES): lambda part: self._tensor(part, signature.outputs),
+                (3, BYTES): method,
+                (4, BYTES): lambda part: signature.optional.add(self._entry(part)[0]),
+            }
+            self._each(content, readers)
+
+    def _tensor(self, of: Field, tensors: dict[str, Tensor]) -> None:
+        name, content = self._entry(of)
+        self._count()
+        # Signatures of old exporters name no shape at all, which is none that anybody could be held to.
+        dtype, shape = "DT_INVALID", None
+        for part in self.wire.fields(content.start, content.end) if content else ():
+            if (part.number, part.kind) == (2, VARINT):
+                dtype = DTYPES.get(part.value, f"type {part.value}")
+            elif (part.number, part.kind) == (3, BYTES):
+                shape = self._shape(part)
+        tensors[name] = Tensor(dtype, shape)
+
+    def _count(self) -> None:
+        self.tensors += 1
+        if self.tensors > MOST_TENSORS:
+            raise DamageError(f"its signatures have more than {MOST_TENSORS} parts")
+
+    def _shape(self, of: Field) -> tuple[int, ...] | None:
+        sizes: list[int] = []
+        unknown_rank = False
+        for part in self.wire.fields(of.start, of.end):
+            if (part.number, part.kind) == (2, BYTES):
+                if len(sizes) == MOST_DIMENSIONS:
+                    raise DamageError(f"a tensor of its signatures has more than {MOST_DIMENSIONS} dimensions")
+                self._keep(0)
+                size = 0
+                for one in self.wire.fields(part.start, part.end):
+                    size = one.value if one[:2] == (1, VARINT) else size
+                sizes.append(signed(size))
+            elif (part.number, part.kind) == (3, VARINT):
+                unknown_rank = part.value != 0
+        return None if unknown_rank else tuple(sizes)

@@ -1,0 +1,262 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an instance of the plan should serve, and whether its server does: states, labels and a real prediction."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..saved_model import signatures, version_names
+from .client import (
+    AVAILABLE,
+    END,
+    Client,
+    NoRequestError,
+    ServerError,
+    Version,
+    difference,
+    given_request,
+    served_version,
+    shortened,
+    wanted_versions,
+    zero_requests,
+)
+
+# Long enough to recognise an answer, short enough for a line of a report.
+ANSWER_CHARS = 200
+
+# "Not now": the queue is full or the label table is not there yet. Everything else is the server's last word.
+_PASSING = (429, 503)
+_REFUSED = 400
+_PROBE_REMEDY = "give it a probe, or probe: false to serve it without proof"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One model of an instance: the versions its server must serve, its labels, and the wished probe if any."""
+
+    model: str
+    base_path: str
+    versions: tuple[int, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = True
+    """Whether a prediction is to prove it; `probe: false` says no."""
+    batched: bool = False
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a model answered: ``ok`` is None where no fitting request could be made up, ``note`` says why or what failed.
+
+    ``passing`` marks a refusal that may pass by itself. Latencies are in milliseconds.
+    """
+
+    ok: bool | None
+    note: str = ""
+    latency_ms: float | None = None
+    median_ms: float | None = None
+    answer: str = ""
+    passing: bool = False
+
+    def report(self) -> dict[str, Any]:
+        """Return the fields that a user reads."""
+        return {key: value for key, value in asdict(self).items() if key != "passing" and value not in ("", None)} | {
+            "ok": self.ok
+        }
+
+
+def expectations(
+    instance: Mapping[str, Any], models: Sequence[Mapping[str, Any]], model_root: str
+) -> list[Expectation]:
+    """Return what ``instance`` (an entry of the plan) must serve, its version policies resolved on this host's disk."""
+    wishes = {model["name"]: model for model in models}
+    batched = bool((instance.get("flags") or {}).get("enable_batching"))
+    return [_expectation(config, wishes.get(config["name"], {}), model_root, batched) for config in _configs(instance)]
+
+
+def _configs(instance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    config = instance.get("model_config", {}).get("model_config_list", {}).get("config")
+    return config if config is not None else [{"name": name} for name in instance.get("models", [])]
+
+
+def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root: str, batched: bool) -> Expectation:
+    base_path = config.get("base_path") or f"{model_root}/{config['name']}"
+    return Expectation(
+        model=config["name"],
+        base_path=base_path,
+        versions=tuple(wanted_versions(config.get("model_version_policy"), versions_on_disk(base_path))),
+        labels={label: int(version) for label, version in (config.get("version_labels") or {}).items()},
+        probe=wish.get("probe") or {},
+        contract=wish.get("contract") or {},
+        asked=wish.get("probe") is not False,
+        batched=batched,
+    )
+
+
+def versions_on_disk(base_path: str) -> list[int]:
+    """Return the versions below ``base_path`` as the server finds them: directories whose name is a number."""
+    try:
+        entries = list(Path(base_path).iterdir())
+    except OSError:
+        return []
+    numbers = ((version_names.number(entry.name), entry) for entry in entries)
+    return sorted(number for number, entry in numbers if number is not None and entry.is_dir())
+
+
+def absence(expected: Expectation) -> str:
+    """Return what the server would wait for without end because it is not on disk, or an empty text."""
+    if not expected.versions:
+        return f"model {expected.model} has no version in {expected.base_path}, and the server waits for one for ever"
+    missing = sorted(set(expected.versions) - set(versions_on_disk(expected.base_path)))
+    if missing:
+        return f"model {expected.model} version {missing[0]} is wanted but is not in {expected.base_path}"
+    return ""
+
+
+def failures(expected: Expectation, versions: Sequence[Version]) -> list[Version]:
+    """Return the wanted versions whose load failed."""
+    return [version for version in versions if version.failed and version.version in expected.versions]
+
+
+def shortfalls(expected: Expectation, versions: Sequence[Version]) -> list[str]:
+    """Return what is not yet as wanted: wanted versions not AVAILABLE, others not at their END."""
+    states = {version.version: version.state for version in versions}
+    waiting = [
+        f"model {expected.model} version {version} is {states.get(version, 'not known to the server')}"
+        for version in expected.versions
+        if states.get(version) != AVAILABLE
+    ]
+    leaving = [
+        f"model {expected.model} version {version} is still {state}"
+        for version, state in states.items()
+        if version not in expected.versions and state != END
+    ]
+    return waiting + leaving
+
+
+def label_shortfalls(client: Client, expected: Expectation) -> list[str]:
+    """Return the labels that do not answer from their version.
+
+    Asked through the metadata, which resolve a label and name the version; the status path takes any label.
+    """
+    found = []
+    for label, version in sorted(expected.labels.items()):
+        try:
+            served = served_version(client.metadata(expected.model, label))
+        except ServerError as error:
+            found.append(f"model {expected.model} label {label} does not answer ({error})")
+        else:
+            if served != version:
+                found.append(f"model {expected.model} label {label} answers from version {served}, not {version}")
+    return found
+
+
+def misfit(client: Client, expected: Expectation) -> str:
+    """Return how a served version departs from its contract or from its instance's batching, or an empty text.
+
+    Out of the server's own metadata, so that it holds for versions of any origin. Raises UnreachableError.
+    """
+    if not expected.contract and not expected.batched:
+        return ""
+    for version in expected.versions:
+        try:
+            found = signatures.of_metadata(client.metadata(expected.model, version=version))
+        except ServerError as error:
+            return f"model {expected.model} version {version} tells no metadata ({error})"
+        problem = _misfit(expected, found)
+        if problem:
+            return f"model {expected.model} version {version} {problem}"
+    return ""
+
+
+def _misfit(expected: Expectation, found: Mapping[str, signatures.Signature]) -> str:
+    words = signatures.departures(expected.contract, found) if expected.contract else ""
+    if words:
+        return f"departs from its contract: {words}; {signatures.CONTRACT_REMEDY}"
+    words = signatures.unbatchable(found, expected.contract.get("signature_name")) if expected.batched else ""
+    return f"cannot be served in batches: {words}; {signatures.BATCHING_REMEDY}" if words else ""
+
+
+def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
+    """Ask for a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
+
+    Several are preceded by one that does not count: the first request after a pause pays for cold caches.
+    """
+    given = given_request(expected.probe)
+    made_up = not {"instances", "inputs"} & set(given)
+    try:
+        body = _fitting(client, expected, given.get("signature_name")) if made_up else given
+        asked = [client.predict(expected.model, body) for _ in range(repeats if repeats == 1 else repeats + 1)]
+    except NoRequestError as error:
+        return Probe(ok=None, note=f"no request can be made up ({error}); {_PROBE_REMEDY}")
+    except ServerError as error:
+        return _refusal(error, made_up)
+    answer, latencies = asked[-1][0], [latency for _answer, latency in asked[-repeats:]]
+    note = _departure(expected, answer) or _label_refusal(client, expected, body)
+    return Probe(
+        ok=not note,
+        note=note,
+        latency_ms=round(min(latencies), 2),
+        median_ms=round(statistics.median(latencies), 2),
+        answer=shortened(json.dumps(answer), ANSWER_CHARS),
+    )
+
+
+def _fitting(client: Client, expected: Expectation, signature: str | None) -> Mapping[str, Any]:
+    """Return the first made-up request that the model takes, or the first of them where it takes none."""
+    bodies = zero_requests(client.metadata(expected.model), signature)
+    for body in bodies if len(bodies) > 1 else ():
+        try:
+            client.predict(expected.model, body)
+        except ServerError as error:
+            if error.code != _REFUSED:
+                raise
+        else:
+            return body
+    return bodies[0]
+
+
+def _departure(expected: Expectation, answer: Any) -> str:
+    wished = expected.probe.get("expect")
+    return "" if wished is None else difference(wished, answer)
+
+
+def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any]) -> str:
+    for label in sorted(expected.labels):
+        try:
+            client.predict(expected.model, body, label)
+        except ServerError as error:
+            return f"label {label}: {error}"
+    return ""
+
+
+def _refusal(error: ServerError, made_up: bool) -> Probe:
+    if made_up and error.code == _REFUSED:
+        # Zeros are no valid input of every model (an empty text is no image): its refusal proves nothing against it.
+        return Probe(ok=None, note=f"the model takes no zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
+    return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in _PASSING)
+
+
+def survey(client: Client, expected: Expectation) -> tuple[list[Version], list[str]]:
+    """Return the states of one model and what is not as it should be, in one look. Raises UnreachableError."""
+    try:
+        versions = client.status(expected.model)
+    except ServerError as error:
+        return [], [f"model {expected.model}: {error}"]
+    failed = [
+        f"model {expected.model} version {version.version} failed to load: {version.error}"
+        for version in failures(expected, versions)
+    ]
+    return versions, failed or shortfalls(expected, versions) or label_shortfalls(client, expected)
+
+
+def states(versions: Sequence[Version]) -> list[dict[str, Any]]:
+    """Return the versions as plain data."""
+    return [asdict(version) for version in versions]

@@ -1,0 +1,97 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a fresh process of a unit could open what it is started with, found out without starting one.
+
+A server that takes up a changed file while it runs keeps what it has opened, whatever has become of the path. Only
+its next start would tell, on the day of a boot. So a child of ours looks in its place: through the running process's
+own root (/proc/PID/root leads into its mounts) and with its user and groups.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..host.process import PROC
+from ..visible_text import visible
+
+# A model has some dozens of files; a tree beyond this is looked at in part rather than for minutes.
+MOST_FILES = 20_000
+# A local file opens at once. A network file system that hangs must not hang the run.
+PATIENCE_S = 30
+# A path has at most so many bytes, and what fits into a pipe at once is more.
+MOST_SAID = 4096
+NOTHING = b"."
+
+
+def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = PROC) -> str:
+    """Return the first path that the process ``pid`` could not read anew, with the reason, or an empty text.
+
+    ``folders`` are read with all that is below them. Nothing is said of a process that has ended.
+    """
+    home = proc / str(pid)
+    try:
+        account = _account((home / "status").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Whatever happens, this copy of the module must never return into it.
+        try:
+            os.close(reader)
+            signal.alarm(PATIENCE_S)
+            said = _looked(str(home / "root"), account, list(files), list(folders)) or os.fsdecode(NOTHING)
+            # As it is: what is cut of it afterwards is text all the same, which of JSON it would not be.
+            os.write(writer, os.fsencode(said)[:MOST_SAID])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    if not said:
+        return f"its files could not be looked at within {PATIENCE_S} s"
+    return "" if said == NOTHING else visible(os.fsdecode(said))
+
+
+def _account(status: str) -> tuple[int, int, list[int]]:
+    """Return user, group and further groups as the kernel uses them for files (the last of the four numbers)."""
+    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(lines["Uid"].split()[3]), int(lines["Gid"].split()[3]), [int(one) for one in lines["Groups"].split()]
+
+
+def _looked(root: str, account: tuple[int, int, list[int]], files: list[str], folders: list[str]) -> str:
+    user, group, groups = account
+    if os.geteuid() == 0:
+        try:
+            os.chroot(root)
+        except OSError:  # it has ended meanwhile
+            return ""
+        os.chdir("/")
+        os.setgroups(groups)
+        os.setgid(group)
+        os.setuid(user)
+    try:
+        for count, path in enumerate(_all(files, folders)):
+            if count == MOST_FILES:
+                break
+            # Without waiting for a writer, should it be a pipe.
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as error:
+        return f"{error.filename} ({error.strerror})"
+    return ""
+
+
+def _all(files: list[str], folders: list[str]) -> Iterator[str]:
+    yield from files
+    for top in folders:
+        yield top
+        for folder, _folders, names in os.walk(top, onerror=_raised, followlinks=True):
+            yield from (os.path.join(folder, name) for name in names)
+
+
+def _raised(error: OSError) -> None:
+    raise error

@@ -1,0 +1,124 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The units of a host's instances: which there are, which are due for a restart, and the commands that act on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..host.process import PROC
+from ..host.run import Run
+
+# Set by each instance's drop-in: with which plan and which unit file its process was started.
+MARK = "TFSERVING_CONFIGURATION"
+
+
+@dataclass(frozen=True)
+class InstanceUnit:
+    """One instance's unit: ``mark`` is what it would be started with now, ``running_mark`` what it was started with."""
+
+    name: str
+    unit: str
+    enabled: bool
+    active: bool
+    pid: int
+    mark: str
+    running_mark: str
+
+
+class Units:
+    """Acts on the units of one host through systemctl. ``template`` is the unit's name with ``{name}`` in it."""
+
+    def __init__(self, run: Run, template: str, proc: Path = PROC) -> None:
+        self.run = run
+        self.template = template
+        self.proc = proc
+
+    def unit(self, name: str) -> str:
+        """Return the unit of the instance ``name``."""
+        return self.template.replace("{name}", name)
+
+    def instances(self) -> list[str]:
+        """Return the names of all instances that run or would run after a boot."""
+        pattern = self.unit("*")
+        listed = self.command("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
+        # Exits with 1, and without a word, where no file matches.
+        _status, installed, _err = self.run(["systemctl", "list-unit-files", "--no-legend", "--full", pattern])
+        first_words = {line.split()[0] for line in (listed + "\n" + installed).splitlines() if line.strip()}
+        head, tail = self.template.split("{name}")
+        names = {word[len(head) : -len(tail)] for word in first_words if word.startswith(head) and word.endswith(tail)}
+        return sorted(name for name in names if name)
+
+    def show(self, name: str) -> InstanceUnit:
+        """Return the state of one instance's unit."""
+        out = self.command("show", self.unit(name), "--property=UnitFileState,ActiveState,MainPID,Environment")
+        shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        pid = int(shown.get("MainPID") or 0)
+        return InstanceUnit(
+            name=name,
+            unit=self.unit(name),
+            enabled=shown.get("UnitFileState") in ("enabled", "enabled-runtime"),
+            active=shown.get("ActiveState") in ("active", "activating", "reloading"),
+            pid=pid,
+            mark=_value(shown.get("Environment", "").split(), MARK),
+            running_mark=_value(_environment(pid, self.proc), MARK),
+        )
+
+    def reload_needed(self, names: Sequence[str]) -> bool:
+        """Whether a unit's files are newer than what systemd knows of it."""
+        if not names:
+            return False
+        out = self.command("show", "--property=NeedDaemonReload,LoadState", *(self.unit(name) for name in names))
+        return "NeedDaemonReload=yes" in out or "LoadState=not-found" in out
+
+    def reload(self) -> None:
+        """Make systemd read its files again."""
+        self.command("daemon-reload")
+
+    def enable(self, name: str) -> None:
+        """Let an instance start at boot."""
+        self.command("enable", "--quiet", self.unit(name))
+
+    def start(self, name: str) -> None:
+        """Start an instance; one that failed too often is given another chance."""
+        self.run(["systemctl", "reset-failed", self.unit(name)])
+        self.command("start", self.unit(name))
+
+    def restart(self, name: str) -> None:
+        """Stop and start an instance."""
+        self.run(["systemctl", "reset-failed", self.unit(name)])
+        self.command("restart", self.unit(name))
+
+    def stop(self, name: str) -> None:
+        """Stop an instance that is to be started again."""
+        self.command("stop", self.unit(name))
+
+    def remove(self, name: str) -> None:
+        """Stop an instance and let it stay stopped."""
+        self.command("disable", "--quiet", "--now", self.unit(name))
+        self.run(["systemctl", "reset-failed", self.unit(name)])
+
+    def command(self, *arguments: str) -> str:
+        """Run systemctl; return what it prints, raise RuntimeError with its own words when it fails."""
+        status, out, err = self.run(["systemctl", *arguments])
+        if status != 0:
+            raise RuntimeError(f"systemctl {' '.join(arguments)} failed: {(err or out).strip()}")
+        return out
+
+
+def planned_mark(instance: Mapping, revision: str) -> str:
+    """Return the mark that the drop-in of a planned instance carries."""
+    return f"{instance['digest']}-{revision}"
+
+
+def _environment(pid: int, proc: Path) -> list[str]:
+    try:
+        return (proc / str(pid) / "environ").read_text(errors="replace").split("\0") if pid else []
+    except OSError:
+        return []
+
+
+def _value(pairs: Sequence[str], name: str) -> str:
+    return next((pair.partition("=")[2] for pair in pairs if pair.startswith(f"{name}=")), "")

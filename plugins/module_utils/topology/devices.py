@@ -1,0 +1,174 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""GPUs and network cards as sysfs shows them, each with the NUMA node it hangs on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from ..driver import files as driver_files
+from ..driver import state as driver_state
+from ..host.sysfs import Tree
+from ..nvidia import devices as nvidia_devices
+from ..nvidia import owned as driver_gpus
+
+PCI = "sys/bus/pci/devices"
+NET = "sys/class/net"
+
+# PCI base class 03, display controllers: VGA (0x0300), 3D (0x0302, most data centre GPUs) and other (0x0380).
+_DISPLAY_CLASS = "0x03"
+
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+# A port of the switch inside a card, standing for a virtual (vf) or a sub function (sf), not for a plug of its own.
+_REPRESENTOR = re.compile(r"(c\d+)?pf\d+[vs]f\d+")
+
+# What `speed` holds when the driver does not know: -1, or the same in 32 bits.
+_UNKNOWN_SPEEDS = (-1, 2**32 - 1)
+
+
+class Locality(NamedTuple):
+    """Where devices can be: the host's nodes with their usable CPUs, and what was wrong with devices so far."""
+
+    nodes: dict[int, list[int]]
+    usable: list[int]
+    problems: list[str]
+
+    def node(self, tree: Tree, address: str | None) -> int | None:
+        """The node of a PCI device; None when neither firmware nor common sense tells."""
+        if len(self.nodes) == 1:
+            return next(iter(self.nodes))
+        node = tree.number(f"{PCI}/{address}/numa_node") if address else None
+        if node is None or node < 0:
+            return None
+        if node not in self.nodes:
+            self.problems.append(f"PCI device {address} is said to be on NUMA node {node}, which is not there")
+            return None
+        return node
+
+    def cpus(self, tree: Tree, address: str, node: int | None) -> list[int]:
+        """The usable CPUs near a PCI device: all of them when nothing is known about its place."""
+        local = tree.numbers(f"{PCI}/{address}/local_cpulist")
+        if local is None:
+            local = tree.mask(f"{PCI}/{address}/local_cpus")
+        if not local:
+            return self.usable if node is None else self.nodes[node]
+        return [cpu for cpu in self.usable if cpu in set(local)]
+
+
+def read_gpus(
+    tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
+    ours = [address for address, why in _reasons(tree, vendors, ignored).items() if not why]
+    return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
+
+
+def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The display controllers of these vendors that are not ours, each with the reason."""
+    reasons = _reasons(tree, vendors, ignored)
+    return [{"pci_address": address, "why": why} for address, why in reasons.items() if why]
+
+
+def _reasons(tree: Tree, vendors: Collection[str], ignored: Sequence[str]) -> dict[str, str]:
+    """Why each display controller of these vendors is none of ours, empty for those that are, by address."""
+    version = driver_state.loaded(tree)["version"]
+    return {
+        address: driver_gpus.left_out(driver_gpus.read(tree, address), ignored, version)
+        for address in gpu_addresses(tree, vendors)
+    }
+
+
+def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
+    """The PCI addresses of the display controllers of these vendors, in their order."""
+    wanted = {vendor.lower() for vendor in vendors}
+    return [address for address in _pci_devices(tree) if _is_gpu(tree, address, wanted)]
+
+
+def physical_gpus(tree: Tree, vendors: Collection[str]) -> int:
+    """How many GPUs of these vendors there are, whoever has them; virtual functions have no memory of their own."""
+    return sum(driver_gpus.read(tree, address).physical is None for address in gpu_addresses(tree, vendors))
+
+
+def read_nics(tree: Tree, locality: Locality) -> list[dict[str, Any]]:
+    """The network interfaces that are a piece of hardware, by name."""
+    return [_nic(tree, locality, name) for name in tree.names(NET) if _is_physical(tree, name)]
+
+
+def _pci_devices(tree: Tree) -> list[str]:
+    return sorted(tree.names(PCI), key=lambda address: [int(part, 16) for part in re.findall(r"[0-9a-f]+", address)])
+
+
+def _is_gpu(tree: Tree, address: str, vendors: Collection[str]) -> bool:
+    folder = f"{PCI}/{address}"
+    return (tree.text(f"{folder}/class") or "").startswith(_DISPLAY_CLASS) and tree.text(f"{folder}/vendor") in vendors
+
+
+def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, Any]:
+    node = locality.node(tree, address)
+    return {
+        "index": index,
+        "uuid": None,
+        "name": None,
+        "vendor": tree.text(f"{PCI}/{address}/vendor"),
+        "pci_address": address,
+        "node": node,
+        "local_cpus": locality.cpus(tree, address, node),
+        "memory_mb": None,
+        "compute_capability": None,
+        "mig": {"mode": None, "instances": []},
+        "driver_version": None,
+        "why": nvidia_devices.shared_out(tree, address),
+        "device": driver_files.device(tree, address),
+    }
+
+
+def _is_physical(tree: Tree, name: str) -> bool:
+    """Bridges, bonds and the like have no device; virtual functions and representors are parts of another card."""
+    folder = f"{NET}/{name}"
+    if not tree.exists(f"{folder}/device") or tree.exists(f"{folder}/device/physfn"):
+        return False
+    return not _REPRESENTOR.fullmatch(tree.text(f"{folder}/phys_port_name") or "")
+
+
+def _nic(tree: Tree, locality: Locality, name: str) -> dict[str, Any]:
+    folder = f"{NET}/{name}"
+    # Virtio, USB and the like put devices of their own below the PCI device: the last PCI address on the way counts.
+    parts = (tree.target(f"{folder}/device") or "").split("/")
+    address = next((part for part in reversed(parts) if _PCI_ADDRESS.fullmatch(part)), None)
+    speed = tree.number(f"{folder}/speed")
+    return {
+        "name": name,
+        "pci_address": address,
+        "node": locality.node(tree, address),
+        "speed_mbps": speed if speed and speed not in _UNKNOWN_SPEEDS else None,
+        "queues": len([queue for queue in tree.names(f"{folder}/queues") if queue.startswith("rx-")]),
+        "irqs": _irqs(tree, name, address),
+        "driver": tree.link_name(f"{folder}/device/driver"),
+        "up": _is_up(tree, folder),
+    }
+
+
+def _is_up(tree: Tree, folder: str) -> bool:
+    """Whether a link is there: `carrier` cannot be read while the interface is down, and is 0 without a cable."""
+    carrier = tree.number(f"{folder}/carrier")
+    return carrier == 1 if carrier is not None else tree.text(f"{folder}/operstate") == "up"
+
+
+def _irqs(tree: Tree, name: str, address: str | None) -> list[int]:
+    """The interrupts of a card: its own list, those that bear its name, or the one shared line it was given."""
+    vectors = sorted(int(irq) for irq in tree.names(f"{PCI}/{address}/msi_irqs") if irq.isdecimal()) if address else []
+    if vectors:
+        return vectors
+    names = "|".join(re.escape(text) for text in (name, address) if text)
+    bearing = [irq for irq, label in _interrupts(tree) if re.search(rf"(?<!\w)(?:{names})(?!\w)", label)]
+    line = tree.number(f"{PCI}/{address}/irq") if address else None
+    return bearing or ([line] if line else [])
+
+
+def _interrupts(tree: Tree) -> list[tuple[int, str]]:
+    """The numbered lines of /proc/interrupts with what stands behind the counters."""
+    lines = (re.match(r"\s*(\d+):[\s\d]*(.*)", line) for line in tree.lines("proc/interrupts"))
+    return [(int(line.group(1)), line.group(2)) for line in lines if line]

@@ -1,0 +1,211 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The state directory of a tree: the records of its changes and the files they put by for a revert.
+
+Records hold checksums and paths, put-by files hold whatever the tree holds: the directory is 0700, all in it 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ..disk import folders, plain_files
+from ..errors import WishError
+from .files import Seen, discard, naming, write_new
+
+SCHEMA = 1
+
+PREPARE, JOURNAL, COMMITTED, MANIFEST = "prepare.json", "journal.json", "committed.json", "manifest.json"
+# Beside them, no phase of a change: what all changes since the last proven state can be taken back to.
+POINT = "point.json"
+
+Record = dict[str, Any]
+
+_PREVIOUS = "previous-"
+_POINT = "point"
+
+_AWAY = "move it away; the tree's files stay as they are"
+# A tree has some dozens of files, of each of which a record says a few hundred bytes.
+_MOST_RECORD_BYTES = 64 << 20
+# A figure beyond this is none that a release has written.
+_MOST_SCHEMA = 1000
+
+
+def _is_seen(value: Any) -> bool:
+    """Tell whether a value is what ``remembered`` (tree/change.py) says of a path."""
+    if value == {"kind": "absent"}:
+        return True
+    octal = plain_files.fits(value, {"mode": str}) and set(value["mode"]) <= set("01234567") and value["mode"] != ""
+    rest = {"kind": str, "uid": int, "gid": int, "target?": plain_files.is_latin, "kept?": plain_files.is_path}
+    return octal and plain_files.fits(value, rest)
+
+
+# What is read of a record without asking whether it is there or of which kind. Those of 0.1.0 know of no secrets.
+_NAMES = {str: plain_files.is_path}
+_FILES = {str: {"sha256": str, "entries": _NAMES}}
+_PATHS = [plain_files.is_path]
+_STEP = {"path": plain_files.is_path, "before": _is_seen, "entries": _NAMES}
+_REPORT = {"changed_files": _PATHS, "created": _PATHS, "removed": _PATHS, "changed_by": {str: {str: _PATHS}}}
+
+
+def _shape(step: Any) -> Any:
+    return {
+        "schema": lambda value: value == SCHEMA,
+        "dest": plain_files.is_path,
+        "files": _FILES,
+        "directories": _PATHS,
+        "steps": {kind: [step] for kind in ("changes", "make", "adjust", "drop")},
+    }
+
+
+_POINT_SHAPE = _shape(_STEP)
+_SHAPE = {
+    **_shape({**_STEP, "after": _is_seen}),
+    "name": plain_files.is_path,
+    "transaction": plain_files.is_path,
+    "previous": {"files": _FILES, "directories": _PATHS},
+    "revertable": bool,
+    "report": _REPORT,
+}
+
+
+def sync(descriptor: int) -> None:
+    """Write a directory's names through to the disk, where the file system knows of such a thing."""
+    with contextlib.suppress(OSError):
+        os.fsync(descriptor)
+
+
+class Store:
+    """One state directory. Raises WishError for what it cannot read, OSError for what it cannot write."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the directory if need be and keep other runs away; a run that dies gives way by itself."""
+        with naming(self.path):
+            folders.make(self.path, 0o700)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WishError(self.path, "another run is at work on this tree", "wait for it to end") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def load(self, phase: str) -> Record | None:
+        """The record in this phase; None where there is none."""
+        path = os.path.join(self.path, phase)
+        try:
+            record = plain_files.json_of(path, _MOST_RECORD_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WishError(path, f"cannot be read ({error.strerror})", _AWAY) from error
+        except ValueError:
+            raise WishError(path, "is damaged", _AWAY) from None
+        if plain_files.fits(record, {"schema": int}) and SCHEMA < record["schema"] < _MOST_SCHEMA:
+            problem = f"has schema {record['schema']}, this release of the collection reads schema {SCHEMA}"
+            raise WishError(path, problem, "run the release that wrote it, or a newer one")
+        if not plain_files.fits(record, _POINT_SHAPE if phase == POINT else _SHAPE):
+            raise WishError(path, "is damaged", _AWAY)
+        return record
+
+    def last(self) -> Record | None:
+        """The record of the last change that happened; None where there was none."""
+        return self.load(COMMITTED) or self.load(MANIFEST)
+
+    def save(self, phase: str, record: Record) -> None:
+        """Write a record, whole or not at all."""
+        with self._open() as directory:
+            name = f".{phase}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+            write_new(directory, name, _private(json.dumps(record, indent=1, sort_keys=True).encode()))
+            os.rename(name, phase, src_dir_fd=directory, dst_dir_fd=directory)
+            sync(directory)
+
+    def advance(self, phase: str, following: str) -> None:
+        """Move a record on to its next phase."""
+        with self._open() as directory:
+            os.rename(phase, following, src_dir_fd=directory, dst_dir_fd=directory)
+            sync(directory)
+
+    def remove(self, phase: str) -> None:
+        """Forget a record."""
+        with self._open() as directory:
+            os.unlink(phase, dir_fd=directory)
+            sync(directory)
+
+    def put_by(self, transaction: str, files: dict[str, bytes]) -> None:
+        """Keep files for as long as a transaction is the last one."""
+        with self._open() as directory:
+            os.mkdir(_PREVIOUS + transaction, 0o700, dir_fd=directory)
+            aside = os.open(_PREVIOUS + transaction, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                for name, content in files.items():
+                    write_new(aside, name, _private(content))
+                sync(aside)
+            finally:
+                os.close(aside)
+
+    def fetch(self, transaction: str, name: str) -> bytes:
+        """A file that a transaction put by."""
+        path = os.path.join(self.path, _PREVIOUS + transaction, name)
+        with naming(path), open(path, "rb") as file:
+            return file.read()
+
+    def put_by_point(self, files: dict[str, bytes]) -> None:
+        """Keep further files for the point; those of a call that was cut short before it had a record are replaced."""
+        with self._open() as directory:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(_POINT, 0o700, dir_fd=directory)
+            aside = os.open(_POINT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                for name, content in files.items():
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=aside)
+                    write_new(aside, name, _private(content))
+                sync(aside)
+            finally:
+                os.close(aside)
+
+    def fetch_point(self, name: str) -> bytes:
+        """A file that was put by for the point."""
+        path = os.path.join(self.path, _POINT, name)
+        with naming(path), open(path, "rb") as file:
+            return file.read()
+
+    def discard_point(self) -> None:
+        """Remove what was put by for the point."""
+        with self._open() as directory:
+            discard(directory, _POINT)
+
+    def sweep(self, transaction: str | None) -> None:
+        """Remove what all transactions but this one put by, and records that were cut short while being written."""
+        with self._open() as directory:
+            for name in os.listdir(directory):
+                if name.startswith(_PREVIOUS) and name != f"{_PREVIOUS}{transaction}":
+                    discard(directory, name)
+                elif name.startswith("."):
+                    os.unlink(name, dir_fd=directory)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _private(content: bytes) -> Seen:
+    return Seen("file", content, 0o600)

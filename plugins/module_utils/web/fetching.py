@@ -1,0 +1,178 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Asking a server of the network for a file: where its redirects may lead, and how slow is too slow.
+
+Nothing that an address, a header or a redirect may hide (user, password, query) is repeated in a refusal.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urljoin
+
+from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
+from ansible.module_utils.urls import open_url
+
+from ..disk.archives import CHUNK, RefusalError
+from ..visible_text import shortened
+from . import address as web_address
+
+REDIRECTS = (301, 302, 303, 307, 308)
+# An object store takes one or two from the address that people are given; browsers end at 20.
+MOST_REDIRECTS = 5
+# The slowest transfer that is waited for: half a megabit a second, at which a gigabyte takes four and a half hours. A
+# server that sends a byte now and then is never silent, so silence alone would wait for it for ever.
+LEAST_BYTES_S = 64 * 1024
+# Name resolution, connecting and an archive that is only made when it is asked for.
+GRACE_S = 60
+TICK_S = 1.0
+# The words of an error, as far as they help.
+MOST_CHARACTERS = 200
+
+_BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError, ValueError)
+
+
+class Answer:
+    """A file on its way: ``length`` is what the server declares (None for nothing), iterating yields its bytes."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.length: int | None = None
+        self.received = 0
+        self._response: Any = None
+        self._since = time.monotonic()
+
+    def begin(self, response: Any) -> None:
+        """Take the response that the redirects led to."""
+        # Of a body in chunks the chunks alone tell the length (RFC 9112, 6.3).
+        declared = "" if getattr(response, "chunked", False) else response.headers.get("Content-Length") or ""
+        self.length = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._read():
+            self.received += len(chunk)
+            self.keep_pace()
+            yield chunk
+        if self.length is not None and self.received != self.length:
+            problem = f"{self.place} broke off after {self.received} of {self.length} bytes"
+            raise RefusalError(problem, "run again, or look at that server", "source.uri")
+
+    def _read(self) -> bytes:
+        # Apart from the writing, so that a full disk is never taken for a broken connection. And no more than comes at
+        # once: a whole chunk of a server that dribbles would be a long wait.
+        try:
+            return self._response.read1(CHUNK)
+        except _BROKEN as error:
+            raise _unreachable(self.place, error) from error
+
+    def keep_pace(self) -> None:
+        """Refuse a transfer that is slower than is waited for."""
+        seconds = time.monotonic() - self._since
+        if seconds > GRACE_S and self.received < LEAST_BYTES_S * seconds:
+            problem = f"{self.place} has sent {self.received // 1024} KiB in {seconds:.0f} s, which is too slow"
+            raise RefusalError(problem, "look at that server, or name one nearer", "source.uri")
+
+
+@contextmanager
+def answered(url: str, *, timeout: float, headers: Mapping[str, Any] | None = None) -> Iterator[Answer]:
+    """Ask for ``url`` (http or https); raises RefusalError in one sentence.
+
+    ``timeout`` is the seconds of silence after which the attempt is given up; besides, all of it has to keep a pace.
+    """
+    answer = Answer(web_address.public(url))
+    with _ticking(answer), _opened(url, answer.place, headers or {}, timeout) as response:
+        answer.begin(response)
+        yield answer
+
+
+@contextmanager
+def _ticking(answer: Answer) -> Iterator[None]:
+    """Look at the pace from outside: a server may also dribble its headers, or what stands between two chunks."""
+    before = signal.signal(signal.SIGALRM, lambda *_: answer.keep_pace())
+    signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _opened(url: str, place: str, headers: Mapping[str, Any], timeout: float) -> Any:
+    for _redirect in range(MOST_REDIRECTS + 1):
+        _require_web(url, place)
+        try:
+            return _ask(url, headers, timeout)
+        except HTTPError as error:
+            with error:
+                location = error.headers.get("Location") if error.code in REDIRECTS else None
+            if not location:
+                told = f"{place} answers {error.code} {shortened(str(error.reason), MOST_CHARACTERS)}"
+                raise RefusalError(told, _cure(error.code), "source.uri") from error
+        except _BROKEN as error:
+            raise _unreachable(place, error) from error
+        # Headers often carry a credential: they are meant for this server, not for one that it redirects to.
+        url, headers = _redirected(url, location, place), {}
+    raise RefusalError(f"{place} redirects more than {MOST_REDIRECTS} times", "check the address", "source.uri")
+
+
+def _ask(url: str, headers: Mapping[str, Any], timeout: float) -> Any:
+    # decompress: a .tar.gz served with Content-Encoding must keep the bytes that its checksum is of.
+    return open_url(
+        url,
+        headers={**{name: str(value) for name, value in headers.items()}, "Accept-Encoding": "identity"},
+        timeout=timeout,
+        http_agent="tfserving.fleet",
+        follow_redirects="no",
+        decompress=False,
+        use_netrc=False,
+    )
+
+
+def _require_web(url: str, place: str) -> None:
+    parts = web_address.parts(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RefusalError(f"{place} is no address of the web", "begin it with https:// or http://", "source.uri")
+
+
+def _redirected(url: str, location: str, place: str) -> str:
+    target = ""
+    with suppress(ValueError):
+        target = urljoin(url, location)
+    scheme = target.partition(":")[0].lower()
+    if scheme not in ("http", "https") or (scheme == "http" and url.lower().startswith("https:")):
+        # Without its name where it is none of ours: a scheme may be followed by anything.
+        kind = "an address without TLS" if scheme == "http" else "something else than http and https"
+        problem = f"{place} redirects to {kind}"
+        raise RefusalError(problem, "give the final address itself if you trust it", "source.uri")
+    return target
+
+
+def _unreachable(place: str, error: Exception) -> RefusalError:
+    problem = f"{place} cannot be fetched ({shortened(_words(error), MOST_CHARACTERS)})"
+    return RefusalError(problem, "check the address from this host", "source.uri")
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, unless it may repeat the address or a header: those hold credentials."""
+    reason = getattr(error, "reason", None)
+    if isinstance(error, URLError) and isinstance(reason, BaseException):
+        return _words(reason)
+    if isinstance(error, (OSError, AnsibleConnectionError, http.client.BadStatusLine)):
+        return str(error) or type(error).__name__
+    if isinstance(error, ValueError) and not isinstance(error, http.client.HTTPException):
+        return "its address or a header cannot be sent"
+    return type(error).__name__
+
+
+def _cure(code: int) -> str:
+    if code in (401, 403):
+        return "check the credentials in its headers"
+    return "check the address" if code in (404, 410) else "run again, or look at that server"

@@ -1,0 +1,229 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether and how an instance forms batches.
+
+Source of the rules: the batching guide of TensorFlow Serving (tensorflow_serving/batching/README.md, "Batch Scheduling
+Parameters and Tuning"). Its numbers are places to start a measurement from, and so are the ones here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from ..server import textproto as text_proto
+from ..wishes.read import InstanceWish
+from .reasons import Sheet, counted
+
+# A GPU runs one batch after another. A few in flight hide the copies to and from it and the work before and after on
+# the CPUs; more would only wait inside of the GPU, where no queue bound reaches them.
+BATCHES_IN_FLIGHT_PER_GPU = 4
+# The guide's range for online serving ends at 10 ms.
+LONGEST_TIMEOUT_MICROS = 10_000
+# Waiting for company is worth a tenth of the objective at the most, whatever a profile says.
+LARGEST_TIMEOUT_SHARE = 0.1
+# Left between a batch and the objective for rounding: 90 ms hold 30 batches of 3 ms, whatever binary fractions say.
+ROUNDING = 1e-9
+# No queue of any use is longer, however long the objective and however short the batches.
+MOST_ROUNDS = 1000
+# Smaller batches save next to nothing; larger ones than four times the profile's are left to a measurement.
+SMALLEST_BATCH = 4
+LARGEST_BATCH_FACTOR = 4
+
+# Keys under ``batching`` that speak to the plan and are no field of BatchingParameters.
+OWN_KEYS = ("enabled", "expected_batch_ms")
+
+
+@dataclass
+class _Case:
+    """The instance in question."""
+
+    sheet: Sheet
+    wish: InstanceWish
+    profile: Mapping[str, Any]
+    cpus: int
+    gpus: int
+
+    @property
+    def slo_ms(self) -> float:
+        """The latency that 99 of 100 requests keep."""
+        return self.wish.slo_p99_ms or self.profile["slo_p99_ms"]
+
+    @property
+    def hardware(self) -> str:
+        """What the batches run on, as the profiles call it."""
+        return "gpu" if self.gpus else "cpu"
+
+    def settle(self, field: str, planned: Any, reason: str) -> Any:
+        """Return what holds for a field of BatchingParameters, the wish before the plan."""
+        return self.sheet.settle(f"batching.{field}", planned, reason, self.wish.batching.get(field))
+
+    def refuse(self, field: str, problem: str, remedy: str) -> WishError:
+        """Return the refusal of a wished field."""
+        return WishError(f"{self.wish.path}.batching.{field}", problem, remedy)
+
+
+def batching(
+    sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the BatchingParameters of an instance as plain values, or None where it serves request by request.
+
+    Raises WishError where what the user has set cannot work.
+    """
+    case = _Case(sheet, wish, policy["profiles"][wish.profile], cpus, gpus)
+    if not _enabled(case, policy["batching"]):
+        return None
+    result = {
+        "max_batch_size": _max_batch_size(case),
+        "batch_timeout_micros": _timeout(case),
+        "num_batch_threads": _threads(case),
+    }
+    result["max_enqueued_batches"] = _queue(case, result["batch_timeout_micros"], result["num_batch_threads"])
+    sizes = _allowed_sizes(case, result["max_batch_size"])
+    if sizes:
+        result["allowed_batch_sizes"] = sizes
+    for field in wish.batching:
+        if field not in result and field not in OWN_KEYS:
+            result[field] = case.settle(field, None, "the server's default is right")
+    if wish.batching:
+        text_proto.render(result, "BatchingParameters", f"{wish.path}.batching")
+    return result
+
+
+def _enabled(case: _Case, choice: str) -> bool:
+    profile = case.wish.profile
+    planned = case.profile["batching"] and choice == "auto"
+    if planned:
+        reason = f"profile {profile} forms batches; every input and output needs the batch as its first dimension"
+    elif choice == "off":
+        reason = "the policy turns batching off"
+    else:
+        reason = (
+            f"profile {profile} answers each request at once: waiting for others would only add to the time of the"
+            " first, and a bigger batch to the time of all"
+        )
+    # Whoever sets a field of batching wants batches.
+    wished = case.wish.batching.get("enabled", True if case.wish.batching else None)
+    return case.sheet.settle("batching", planned, reason, None if wished == planned else wished)
+
+
+def _max_batch_size(case: _Case) -> int:
+    """Scale the profile's size with the objective: past saturation, a batch runs as long as it is big."""
+    allowed = case.wish.batching.get("allowed_batch_sizes")
+    if allowed:
+        return case.settle("max_batch_size", allowed[-1], "the last of allowed_batch_sizes, as the server demands")
+    base, usual = case.profile["max_batch_size"][case.hardware], case.profile["slo_p99_ms"]
+    fitting = 2 ** math.floor(math.log2(max(1.0, base * case.slo_ms / usual)))
+    size = max(min(SMALLEST_BATCH, base), min(LARGEST_BATCH_FACTOR * base, fitting))
+    reason = (
+        f"{base} for {usual:g} ms on a {case.hardware.upper()}, in proportion to {case.slo_ms:g} ms, as a power of two"
+    )
+    return case.settle("max_batch_size", size, reason)
+
+
+def _timeout(case: _Case) -> int:
+    share = min(case.profile["timeout_share"][case.hardware], LARGEST_TIMEOUT_SHARE)
+    timeout = min(int(case.slo_ms * 1000 * share), LONGEST_TIMEOUT_MICROS)
+    reason = f"{share:.0%} of {case.slo_ms:g} ms, at most {LONGEST_TIMEOUT_MICROS // 1000} ms"
+    if not share:
+        reason = "a free thread takes what is there at once, so batches form only under load and cost nothing without"
+    wished = case.wish.batching.get("batch_timeout_micros", 0)
+    if wished >= case.slo_ms * 1000:
+        raise case.refuse(
+            "batch_timeout_micros",
+            f"lets a request wait {wished / 1000:g} ms for others, the objective is {case.slo_ms:g} ms in all",
+            f"use at most {int(case.slo_ms * 1000 * LARGEST_TIMEOUT_SHARE)}, or raise slo_p99_ms",
+        )
+    return case.settle("batch_timeout_micros", timeout, reason)
+
+
+def _threads(case: _Case) -> int:
+    threads, reason = case.cpus, f"as many batches at a time as there are CPUs ({case.cpus})"
+    if case.gpus:
+        threads = min(case.cpus, BATCHES_IN_FLIGHT_PER_GPU * case.gpus)
+        whose = "its GPU" if case.gpus == 1 else "each of its GPUs"
+        reason = f"{BATCHES_IN_FLIGHT_PER_GPU} batches in flight for {whose}, and no more than CPUs ({case.cpus})"
+    wished = case.wish.batching.get("num_batch_threads", 1)
+    if wished > case.cpus:
+        raise case.refuse(
+            "num_batch_threads",
+            f"is {wished}, and the instance is pinned to {counted(case.cpus, 'CPU')}",
+            f"use at most {case.cpus}, or give the instance more cores",
+        )
+    return case.settle("num_batch_threads", threads, reason)
+
+
+def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
+    """Let as many batches wait as the objective has time for.
+
+    The guide's one waiting batch for each thread is for fleets whose callers try another server at once; here it shed
+    calls that would have been answered in a tenth of their objective. Each model has a queue of its own and all queues
+    share the threads, so with several models under full load a batch has to be quicker; the reason says how quick. The
+    bound does not follow their number: a model more would be a restart.
+    """
+    batch_ms, source = _batch_ms(case)
+    room = waiting_batches(case.slo_ms, timeout_micros, threads, batch_ms, case.gpus)
+    models = len(case.wish.models)
+    wished = case.wish.batching.get("max_enqueued_batches")
+    held = wished or max(1, room)
+    longest = longest_batch_ms(case.slo_ms, timeout_micros, threads, held * models, case.gpus)
+    full = f"behind {models} full queues" if models > 1 else "behind a full queue"
+    reason = (
+        f"with {batch_ms:.3g} ms for a batch ({source}), {case.slo_ms:g} ms have time for {room} to wait beside those"
+        f" in {counted(threads, 'batch thread')}; {full} of {held} a request keeps {case.slo_ms:g} ms while a batch"
+        f" runs for at most {longest:.3g} ms"
+    )
+    if not room and not wished:
+        case.sheet.warnings.append(
+            f"{case.wish.path}.batching.expected_batch_ms: is {batch_ms:g}, so within {case.slo_ms:g} ms no batch can"
+            " wait for another, and the server lets one wait at the least: a request in it is late; lower"
+            " max_batch_size and measure again, or raise slo_p99_ms"
+        )
+    return case.settle("max_enqueued_batches", max(1, room), reason)
+
+
+def _batch_ms(case: _Case) -> tuple[float, str]:
+    """Return how long a full batch is taken to run, and who says so."""
+    measured = case.wish.batching.get("expected_batch_ms")
+    if measured is None:
+        share = case.profile["batch_share"]
+        source = f"assumed: {share:.3g} of the objective; measure it and set batching.expected_batch_ms"
+        return case.slo_ms * share, source
+    if measured >= case.slo_ms:
+        raise case.refuse(
+            "expected_batch_ms",
+            f"is {measured:g}, and the objective is {case.slo_ms:g} ms in all",
+            "lower max_batch_size and measure again, or raise slo_p99_ms",
+        )
+    return measured, "expected_batch_ms"
+
+
+def waiting_batches(slo_ms: float, timeout_micros: int, threads: int, batch_ms: float, gpus: int) -> int:
+    """Return how many batches may wait, in all queues, so that the last of them still keeps the objective.
+
+    On CPUs the threads work side by side; GPUs take the batches of their threads one after another.
+    """
+    rounds = int(min(max(0.0, slo_ms - timeout_micros / 1000) / batch_ms + ROUNDING, MOST_ROUNDS))
+    return max(0, rounds * (gpus or threads) - threads)
+
+
+def longest_batch_ms(slo_ms: float, timeout_micros: int, threads: int, waiting: int, gpus: int) -> float:
+    """Return how long one batch may run so that a request behind ``waiting`` batches still keeps the objective."""
+    rounds = math.ceil((threads + waiting) / (gpus or threads))
+    return max(0.0, slo_ms - timeout_micros / 1000) / rounds
+
+
+def _allowed_sizes(case: _Case, largest: int) -> list[int] | None:
+    if not case.gpus:
+        reason = "CPUs take every size as it comes; padding would compute rows that nobody asked for"
+        return case.settle("allowed_batch_sizes", None, reason)
+    sizes = [2**power for power in range(largest.bit_length()) if 2**power < largest] + [largest]
+    reason = (
+        "powers of two up to max_batch_size: kernels are chosen and compiled once for each size, and padding at most"
+        " doubles a batch"
+    )
+    return case.settle("allowed_batch_sizes", sizes, reason)

@@ -1,0 +1,114 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of one instance, drafted from its own place and finished once all instances of the host are drafted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..wishes import secrets as plan_secrets
+from ..wishes.read import ModelWish
+from . import batching, cpu_mask, gpu_memory, gpus, memory, placement, server, swaps, threads
+from .machine import Machine
+from .reasons import Sheet
+
+
+@dataclass
+class Site:
+    """What the instances of a host have in common."""
+
+    host: Machine
+    has_gpus: bool
+    models: dict[str, ModelWish]
+    settings: Mapping[str, Any]
+    """The complete policy."""
+    allocator: Mapping[str, str]
+    """The variables that preload the memory allocator."""
+    serving_mb: int | None
+    """The host's memory less what the system keeps."""
+    release: Mapping[str, Any]
+    """The server's release, as ``release_ids.release`` names it."""
+    key: str = ""
+    """The host's key for digests of what may be secret."""
+
+
+@dataclass
+class Draft:
+    """An instance as far as it can be planned by itself."""
+
+    place: placement.Place
+    gpus: list[gpus.Gpu]
+    shared: bool
+    """Whether another instance is on one of its GPUs."""
+    models: list[ModelWish]
+    figures: dict[str, Any]
+    tenant: memory.Tenant
+    sheet: Sheet
+
+
+def draft(site: Site, place: placement.Place, devices: list[gpus.Gpu], fraction: float | None) -> Draft:
+    """Settle all that depends on the instance's own CPUs and GPUs alone."""
+    wish, settings, sheet = place.wish, site.settings, Sheet()
+    cpus = cpu_mask.count(place.mask)
+    models = [site.models[name] for name in wish.models]
+    placement.explain(sheet, place)
+    gpus.explain(sheet, wish, devices)
+    settled = gpu_memory.settle(sheet, wish, devices, fraction)
+    batches = batching.batching(sheet, wish, cpus, len(devices), settings)
+    pools = threads.threads(sheet, wish, cpus, settings["profiles"][wish.profile], batches)
+    figures = {"ports": dict(wish.ports), "threads": pools, "batching": batches, "gpu_memory_fraction": settled}
+    tenant = memory.tenant(wish, sheet, models, pools["load"], bool(devices))
+    capacity = gpu_memory.capacity_mb(devices, settled, settings["memory"]["gpu_context_mb"])
+    swaps.settle_on_gpu(tenant, capacity, settings["drain_then_swap"])
+    return Draft(place, devices, fraction is not None, models, figures, tenant, sheet)
+
+
+def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
+    """Return the plan of an instance; ``crowded`` are the nodes short of memory."""
+    wish, sheet, settings = drafted.place.wish, drafted.sheet, site.settings
+    nodes = drafted.place.nodes
+    expected = drafted.tenant.host_mb(settings["memory"])
+    variables = server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, vars(site))
+    instance = {
+        "name": wish.name,
+        "models": list(wish.models),
+        "server": {key: site.release[key] for key in ("id", "binary", "chroot")} | {"version": settings["version"]},
+        "profile": wish.profile,
+        "slo_p99_ms": wish.slo_p99_ms,
+        "cpus": cpu_mask.listed(drafted.place.mask),
+        "nodes": cpu_mask.listed(nodes),
+        "gpus": [gpu.identity for gpu in drafted.gpus],
+        **drafted.figures,
+        "memory": {
+            **memory.numa(sheet, site.host, nodes, crowded),
+            "high_mb": drafted.tenant.high_mb,
+            "max_mb": drafted.tenant.max_mb,
+            "expected_mb": expected,
+        },
+        "swap": {name: "drain" if name in drafted.tenant.drained else "hot" for name in wish.models},
+        "model_config": server.model_config(drafted.models, settings["paths"]["models"]),
+        "monitoring": {"prometheus_config": {"enable": True, "path": settings["metrics_path"]}},
+        "flags": server.flags(sheet, wish, drafted.figures, drafted.models, settings),
+        **plan_secrets.planned_environment(wish, variables, site.key),
+        "start_timeout_s": server.start_timeout_s(sheet, drafted.models, bool(drafted.gpus)),
+        "reasons": sheet.reasons,
+        "overrides": sheet.overrides,
+    }
+    instance["digest"] = _digest(instance, settings)
+    return instance
+
+
+# What a running server cannot take up: a change of any of these is due for a restart. Models come by hot reload, and
+# the limits of memory and time concern systemd alone.
+RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment", "environment_digests")
+
+
+def _digest(instance: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return a short text that changes exactly when the instance is due for a restart."""
+    numa = {key: instance["memory"][key] for key in ("policy", "mask")}
+    what = [numa, {key: instance[key] for key in RESTART_KEYS}]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,230 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which kernel settings a serving host gets, each with its reason and its public source.
+
+Pure: the host's topology and the user's overrides in, plain data out. The sysctl settings are in
+planner/sysctls.py, what the kernel makes of all of them in kernel/settings.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+
+from . import sysctls as kernel_sysctls
+from .sysctls import Setting
+
+HUGE_PAGES = f"{kernel_sysctls.DOCS}/admin-guide/mm/transhuge.html"
+CPU_FREQUENCY = f"{kernel_sysctls.DOCS}/admin-guide/pm/cpufreq.html"
+CPU_IDLE = f"{kernel_sysctls.DOCS}/admin-guide/pm/cpuidle.html"
+
+# Kinds of virtualization (as systemd-detect-virt calls them) that share the kernel of the host around them.
+CONTAINERS = frozenset(("docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"))
+
+THP_CHOICES = ("madvise", "always", "never")
+KEEP = "keep"
+
+OVERRIDES = ("sysctl", "modules", "thp", "governor", "energy_preference", "cpu_latency_us")
+
+# Dots between the parts, or slashes where a part holds dots itself (net/ipv4/conf/eth0.100/rp_filter). A dash in front
+# would have systemd-sysctl pass over what fails.
+_NAME = re.compile(r"\w[\w:@-]*(?:(?:\.[\w:@-]+)+|(?:/[\w:@.-]+)+)", re.ASCII)
+_LONGEST_NAME = 255
+_MODULE = re.compile(r"\w[\w-]{0,55}", re.ASCII)
+# The kernel's own bound for the name of a congestion control (TCP_CA_NAME_MAX).
+_CONTROL = re.compile(r"\w[\w-]{0,14}", re.ASCII)
+CONTROL = "net.ipv4.tcp_congestion_control"
+
+
+def settings(
+    topology: Mapping[str, Any], overrides: Mapping[str, Any] | None, pinned: bool, ports: Iterable[int] = ()
+) -> dict[str, Any]:
+    """Return the kernel settings of one host as plain data.
+
+    :param topology: what the module host_topology returned as ``topology``.
+    :param overrides: what the user wants otherwise, by the part of the variable's name after ``kernel_tuning_``:
+        ``sysctl`` (name to value, None leaves a key alone), ``modules`` (names), ``thp``, ``governor``,
+        ``energy_preference``, ``cpu_latency_us``. A missing key or None stands for the plan's own choice.
+    :param pinned: whether serving has CPUs of its own on this host.
+    :param ports: the TCP ports that the host's instances listen on.
+    :returns: ``sysctl`` (each ``name``, ``value``, ``reason``, ``source``, ``override``), ``sysfs`` (the same with
+        ``path``, which may hold wildcards, for ``name``), ``modules`` (``name``, ``reason``, ``source``), ``least``
+        (``name``, ``value``), ``left_alone`` (``name``, ``reason``), ``live`` (whether a refusal is an error:
+        ``required``, ``reason``) and ``warnings``. Values are strings as the kernel prints them.
+    :raises WishError: an override is not one that could work anywhere.
+    """
+    asked = {key: value for key, value in (overrides or {}).items() if value is not None}
+    for key in asked:
+        if key not in OVERRIDES:
+            raise WishError(f"kernel_tuning_{key}", "is not a setting of the kernel's tuning", nearest(key, OVERRIDES))
+    wanted = _wanted_sysctls(asked.get("sysctl", {}))
+    control = wanted.get(CONTROL)
+    if control is not None and not _CONTROL.fullmatch(control):
+        problem = "cannot name a congestion control, which is a module of the kernel too"
+        raise WishError(f"kernel_tuning_sysctl.{CONTROL}", problem, "write it as in bbr")
+    planned = [*kernel_sysctls.network(topology, ports), *kernel_sysctls.memory(topology)]
+    planned += kernel_sysctls.undisturbed(topology) if pinned else []
+    planned += kernel_sysctls.beside(control)
+    virtualization = topology.get("virtualization") or "none"
+    shared = virtualization in CONTAINERS
+    return {
+        "sysctl": _settled(planned, wanted),
+        "sysfs": [*_huge_pages(asked), *_frequency(asked), *_idle(topology, asked)],
+        "modules": _modules(asked.get("modules", []), control),
+        "least": [{"name": name, "value": str(value)} for name, value in kernel_sysctls.LEAST.items()],
+        "left_alone": [
+            {"name": name, "reason": reason} for name, reason in kernel_sysctls.LEFT_ALONE.items() if name not in wanted
+        ],
+        "live": {
+            "required": not shared,
+            "reason": f"{virtualization} shares the kernel of its host" if shared else "the kernel is the host's own",
+        },
+        "warnings": _unfamiliar(wanted, planned),
+    }
+
+
+def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    known = {setting.name: setting for setting in planned}
+    result = []
+    for name in [*known, *(name for name in wanted if name not in known)]:
+        if wanted.get(name, "") is None:
+            continue
+        setting = known.get(name)
+        if name not in wanted and setting:
+            result.append({**setting._asdict(), "override": False})
+        elif setting:
+            reason = f"(override) the plan would have {setting.value}: {setting.reason}"
+            result.append({**setting._asdict(), "value": wanted[name], "reason": reason, "override": True})
+        else:
+            source = "kernel_tuning_sysctl"
+            reason = "(override) the plan has no opinion on it"
+            result.append({"name": name, "value": wanted[name], "reason": reason, "source": source, "override": True})
+    return result
+
+
+def _wanted_sysctls(given: Any) -> dict[str, str | None]:
+    path = "kernel_tuning_sysctl"
+    if not isinstance(given, Mapping):
+        raise WishError(path, f"is {described(given)}", "give a mapping of names to values")
+    result: dict[str, str | None] = {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name or len(name) > _LONGEST_NAME:
+            raise WishError(
+                path, f"{described(name)} is not the name of a setting", "write it as in net.core.somaxconn"
+            )
+        result[name] = _sysctl_value(f"{path}.{name}", value)
+    return result
+
+
+def _sysctl_value(path: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise WishError(path, f"is {described(value)}", f"give {int(value)}")
+    if not isinstance(value, (int, str)) or not str(value).strip() or "\n" in str(value).strip():
+        raise WishError(path, f"is {described(value)}", "give a number or a line of text, or null to leave it alone")
+    return scalars.one_line(path, " ".join(str(value).split()))
+
+
+def _unfamiliar(wanted: Mapping[str, str | None], planned: Iterable[Setting]) -> list[str]:
+    known = {setting.name for setting in planned} | set(kernel_sysctls.LEFT_ALONE)
+    guesses = {name: nearest(name, known) for name in wanted if name not in known}
+    return [f"kernel_tuning_sysctl.{name}: {guess}" for name, guess in guesses.items() if guess and _twins(name, guess)]
+
+
+def _twins(name: str, guess: str) -> bool:
+    # Siblings such as tcp_rmem and tcp_wmem are alike without either being a slip; a slip changes the length by a
+    # letter or swaps two, and leaves the first part in place.
+    other = guess.split("'")[1]
+    return sorted(name) == sorted(other) or abs(len(name) - len(other)) == 1
+
+
+def _modules(given: Any, congestion_control: str | None) -> list[dict[str, str]]:
+    path = "kernel_tuning_modules"
+    if not isinstance(given, (list, tuple)):
+        raise WishError(path, f"is {described(given)}", "give a list of names of kernel modules")
+    for name in given:
+        if not isinstance(name, str) or not _MODULE.fullmatch(name):
+            raise WishError(path, f"{described(name)} is not the name of a kernel module", "write it as in tcp_bbr")
+    found = [{"name": name, "reason": "(override) asked for", "source": path} for name in given]
+    # Both are built into every kernel.
+    needed = f"tcp_{congestion_control}" if congestion_control not in (None, "cubic", "reno") else ""
+    if needed and needed not in given:
+        reason = "brings the congestion control that is asked for"
+        found.append({"name": needed, "reason": reason, "source": kernel_sysctls.IP})
+    return found
+
+
+def _huge_pages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    folder = "/sys/kernel/mm/transparent_hugepage"
+    mode = asked.get("thp", "madvise")
+    if mode == KEEP:
+        return []
+    if mode not in THP_CHOICES:
+        raise WishError("kernel_tuning_thp", f"is {described(mode)}", f"choose from {', '.join(THP_CHOICES)} or {KEEP}")
+    enabled = (
+        "only memory whose owner asks for it, as jemalloc does for its metadata (metadata_thp); for all of it, resident"
+        " memory grows with every swap of models and faults wait for compaction"
+    )
+    defrag = "a fault that finds no huge page takes a small one; compacting is left to the kernel's own threads"
+    return [
+        _sysfs(f"{folder}/enabled", mode, _choice(enabled, mode, "madvise"), HUGE_PAGES, mode != "madvise"),
+        _sysfs(f"{folder}/defrag", "defer", defrag, HUGE_PAGES, False),
+    ]
+
+
+def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    policies = "/sys/devices/system/cpu/cpufreq/policy*"
+    governor = asked.get("governor", "performance")
+    preference = asked.get("energy_preference", KEEP)
+    for name, value in (("governor", governor), ("energy_preference", preference)):
+        if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9_]{1,40}", value):
+            raise WishError(f"kernel_tuning_{name}", f"is {described(value)}", f"give its name, or {KEEP}")
+    if preference != KEEP and governor == "performance":
+        problem = "has no effect beside kernel_tuning_governor: performance, under which drivers take no preference"
+        raise WishError("kernel_tuning_energy_preference", problem, "set the governor to powersave or leave this out")
+    found = []
+    if governor != KEEP:
+        reason = "requests come in bursts shorter than the time a governor takes to raise the clock"
+        found.append(
+            _sysfs(
+                f"{policies}/scaling_governor",
+                governor,
+                _choice(reason, governor, "performance"),
+                CPU_FREQUENCY,
+                governor != "performance",
+            )
+        )
+    if preference != KEEP:
+        reason = "(override) the plan would leave the processor's own balance of clock and energy alone"
+        found.append(_sysfs(f"{policies}/energy_performance_preference", preference, reason, CPU_FREQUENCY, True))
+    return found
+
+
+def _idle(topology: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    limit = scalars.decimal(asked.get("cpu_latency_us"))
+    if limit is None:
+        # Waking from the deepest states takes some hundred microseconds, against milliseconds of a request, and a
+        # sleeping core leaves its power to its neighbours' turbo.
+        return []
+    if not scalars.is_whole(limit) or not 1 <= limit < 2**31:
+        raise WishError("kernel_tuning_cpu_latency_us", f"is {described(limit)}", "give microseconds, or leave it out")
+    cpus = [cpu["id"] for cpu in topology["cpus"] if cpu["online"]]
+    where = "{" + ",".join(map(str, cpus)) + "}" if len(cpus) > 1 else str(cpus[0])
+    reason = (
+        f"(override) no idle state that takes longer than {limit} us to leave; the plan would leave them all in use"
+    )
+    path = f"/sys/devices/system/cpu/cpu{where}/power/pm_qos_resume_latency_us"
+    return [_sysfs(path, str(limit), reason, CPU_IDLE, True)]
+
+
+def _sysfs(path: str, value: str, reason: str, source: str, override: bool) -> dict[str, Any]:
+    return {"path": path, "value": value, "reason": reason, "source": source, "override": override}
+
+
+def _choice(reason: str, value: str, planned: str) -> str:
+    return reason if value == planned else f"(override) the plan would have {planned}: {reason}"

@@ -1,0 +1,177 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How a host's CPUs are kept apart: which unit may use what, where interrupts go, what each instance is held to.
+
+Pure: topology and plan in, plain data out. What it takes to put it in force is in kernel/cpusets.py, kernel/affinity.py and
+kernel/interrupts.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.names import AFFINITY, CPUSET, NONE, SERVING_UNIT
+
+from .kernel import CONTAINERS
+
+# All that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
+HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
+
+BOOT_PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
+
+
+def partition(topology: Mapping[str, Any], plan: Mapping[str, Any], extra_slices: Sequence[str] = ()) -> dict[str, Any]:
+    """Return how the CPUs of a planned host are kept apart.
+
+    :param topology: what the module host_topology returned as ``topology``.
+    :param plan: the host's plan; ``housekeeping``, ``serving`` and ``instances`` are read.
+    :param extra_slices: further top-level slices to keep on the housekeeping CPUs, such as ``kubepods.slice``.
+    :raises WishError: an extra slice is none.
+    :returns: ``mode`` and ``reason``; ``cpus`` (all that the host may use) and ``housekeeping``; ``slices`` (each
+        ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` stand for all); ``instances`` (by name,
+        the lines of its unit as directive to value); ``irqs`` (``cpus``, ``mask``, ``banned``, ``local``, ``reason``;
+        None where interrupts are not the host's own); ``boot`` (``name``, ``parameter``, ``reason`` of what a user may
+        ask for) and ``warnings``.
+    """
+    _refuse_other_units(extra_slices)
+    contained = (topology.get("virtualization") or "none") in CONTAINERS
+    enforced = topology.get("cgroup_mode") == "unified" and not contained
+    housekeeping, serving = plan["housekeeping"], plan["serving"]
+    split = bool(housekeeping["cpus"])
+    mode = NONE if not split else CPUSET if enforced else AFFINITY
+    steered = split and not contained
+    return {
+        "mode": mode,
+        "reason": housekeeping["reason"] if split else f"nothing is kept apart: {housekeeping['reason']}",
+        "cpus": cpu_list.format(cpu["id"] for cpu in topology["cpus"] if cpu["online"]),
+        "housekeeping": housekeeping["cpus"],
+        "slices": _slices(topology, housekeeping, serving, extra_slices) if mode == CPUSET else [],
+        "instances": {each["name"]: lines(each, enforced) for each in plan["instances"]},
+        "irqs": _interrupts(topology, housekeeping, serving) if steered else None,
+        "boot": _boot(housekeeping["cpus"], serving["cpus"]) if steered else [],
+        "warnings": [_weaker(topology, contained)] if mode == AFFINITY else [],
+    }
+
+
+def _refuse_other_units(extra_slices: Sequence[str]) -> None:
+    for name in extra_slices:
+        if not re.fullmatch(r"[a-z0-9_]{1,64}\.slice", name) or name in (SERVING_UNIT, *HOUSEKEEPING_UNITS):
+            remedy = "name a slice directly below the root, such as kubepods.slice"
+            raise WishError("cpu_partition_extra_slices", f"{quoted(name)} is none to keep away from serving", remedy)
+
+
+def lines(instance: Mapping[str, Any], enforced: bool) -> dict[str, str]:
+    """Return the lines that hold an instance's unit to its CPUs and memory, as directive to value.
+
+    :param enforced: whether systemd can use cpusets. Where it can, CPUAffinity= is of no use: on kernels before 6.2 it
+        is forgotten as soon as a cpuset changes anywhere above the process (systemd#23748).
+    """
+    memory = instance["memory"]
+    found = {}
+    if instance["cpus"]:
+        found["AllowedCPUs" if enforced else "CPUAffinity"] = instance["cpus"]
+    if memory["policy"] != "default":
+        found["NUMAPolicy"] = memory["policy"]
+        found["NUMAMask"] = memory["mask"]
+    # Elsewhere than under bind the other nodes are a way out, which a cpuset would bar.
+    if memory["policy"] == "bind" and enforced:
+        found["AllowedMemoryNodes"] = memory["mask"]
+    for directive, figure in (("MemoryHigh", memory["high_mb"]), ("MemoryMax", memory["max_mb"])):
+        if figure is not None:
+            found[directive] = f"{figure}M"
+    return found
+
+
+def mask(numbers: Iterable[int]) -> str:
+    """Return CPUs as the kernel writes masks: hexadecimal, groups of 32 bits parted by commas ("1,00000101")."""
+    bits = sum(1 << number for number in set(numbers))
+    groups = []
+    while bits:
+        groups.append(bits & 0xFFFFFFFF)
+        bits >>= 32
+    return ",".join(f"{group:08x}" for group in reversed(groups)).lstrip("0,") or "0"
+
+
+def _slices(
+    topology: Mapping[str, Any], housekeeping: Mapping[str, Any], serving: Mapping[str, Any], extra: Sequence[str]
+) -> list[dict[str, str]]:
+    def entry(name: str, half: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            "name": name,
+            "section": name.rpartition(".")[2].capitalize(),
+            "cpus": half["cpus"],
+            "nodes": _narrower(topology, half["nodes"]),
+            "reason": half["reason"],
+        }
+
+    return [entry(SERVING_UNIT, serving), *(entry(name, housekeeping) for name in [*HOUSEKEEPING_UNITS, *extra])]
+
+
+def _narrower(topology: Mapping[str, Any], nodes: str) -> str:
+    """Return the nodes to confine to, or nothing where that is all memory: a list of all bars nodes added later."""
+    everything = {node["id"] for node in topology.get("nodes") or () if node["memory_mb"]}
+    return nodes if everything - set(cpu_list.parse(nodes)) and nodes else ""
+
+
+def _interrupts(
+    topology: Mapping[str, Any], housekeeping: Mapping[str, Any], serving: Mapping[str, Any]
+) -> dict[str, Any]:
+    kept = cpu_list.parse(housekeeping["cpus"])
+    home = {cpu["id"]: cpu["node"] for cpu in topology["cpus"]}
+    local: dict[int, list[int]] = {}
+    for cpu in kept:
+        if home.get(cpu) is not None:
+            local.setdefault(home[cpu], []).append(cpu)
+    return {
+        "cpus": housekeeping["cpus"],
+        "mask": mask(kept),
+        "banned": serving["cpus"],
+        "local": [{"node": node, "cpus": cpu_list.format(cpus)} for node, cpus in sorted(local.items())],
+        "reason": "interrupts go to the housekeeping CPUs, those of a device to the ones on its own node",
+    }
+
+
+def _boot(housekeeping: str, serving: str) -> list[dict[str, str]]:
+    """Return what only the kernel's command line can do, for users who ask for it.
+
+    isolcpus=domain is not among them: it takes CPUs out of load balancing, and all threads of a server would stay on
+    the CPU where they were started.
+    """
+    return [
+        {
+            "name": "managed_irq",
+            "parameter": f"isolcpus=managed_irq,{serving}",
+            "reason": "keeps the interrupts of NVMe disks away, which the kernel lets nobody move at run time",
+        },
+        {
+            "name": "irqaffinity",
+            "parameter": f"irqaffinity={housekeeping}",
+            "reason": "interrupts of drivers that load early begin on the housekeeping CPUs",
+        },
+        {
+            "name": "rcu_nocbs",
+            "parameter": f"rcu_nocbs={serving}",
+            "reason": "the kernel's deferred work is done by threads, on the housekeeping CPUs",
+        },
+        {
+            "name": "nohz_full",
+            "parameter": f"nohz_full={serving}",
+            "reason": "stops the timer on CPUs that run a single thread; every system call gets dearer: measure first",
+        },
+    ]
+
+
+def _weaker(topology: Mapping[str, Any], contained: bool) -> str:
+    if contained:
+        why, remedy = "this is a container", "cpusets and interrupts are up to the host around it"
+    else:
+        why = f"the cgroup hierarchy is {topology.get('cgroup_mode') or 'missing'}"
+        remedy = "boot with systemd.unified_cgroup_hierarchy=1 to have the kernel enforce it"
+    return (
+        f"{why}: CPUs are kept apart by affinity alone, which any process may widen for itself and which holds no"
+        f" memory to its node; {remedy}"
+    )

@@ -1,0 +1,177 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How many threads each pool of a server gets, all derived from the CPUs that the instance is pinned to.
+
+Left alone, the server sizes every pool from its affinity mask: 1 x CPUs each for intra-op and inter-op and 4 x CPUs
+each for REST and gRPC, so twice as many threads compute as there are CPUs (tensorflow/serving#1237, #1550, #2060).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
+
+from ..wishes.read import InstanceWish
+from .reasons import Sheet, counted
+
+# The flag behind each pool.
+FLAGS = {
+    "intra_op": "tensorflow_intra_op_parallelism",
+    "inter_op": "tensorflow_inter_op_parallelism",
+    "rest": "rest_api_num_threads",
+    "grpc": "grpc_max_threads",
+    "load": "num_load_threads",
+    "unload": "num_unload_threads",
+}
+
+# The REST pool starts all its threads at once, some 20 KB each. Up to here they are cheap whatever the CPUs; beyond, a
+# big instance gets what fills the batches that it runs at a time, and no more than MOST_REQUEST_THREADS.
+PLENTY_OF_REQUEST_THREADS = 512
+MOST_REQUEST_THREADS = 2048
+
+# TasksMax= of the unit, less what libraries start for themselves: gRPC, CUDA, the allocator.
+MOST_THREADS = 8192 - 512
+
+# One thread of each pool never holds a request, and a pool of one answers nothing. REST: the event loop
+# (tensorflow/serving#1576). gRPC: the synchronous server keeps one thread polling; a call that leaves none is refused
+# with RESOURCE_EXHAUSTED, and no metric counts it (grpc++, ThreadManager::MainWorkLoop; with the server's one
+# completion queue that is one thread, measured with 1.51: of N threads N - 1 hold calls).
+THREADS_WITHOUT_REQUEST = {"rest": (1, "one more for the event loop"), "grpc": (1, "one more that polls for calls")}
+
+# The same for one model and for several, so that a second model comes by a hot reload and not by a restart. From 2 on
+# the server no longer flushes file system caches after each load, which does nothing for local files.
+LOAD_THREADS = 2
+
+SPLIT_REASONS = {
+    "latency": "few requests run at a time, so most threads share the work inside of one op",
+    "balanced": "half for ops side by side, half for the work inside of one op",
+    "throughput": "many requests and wide graphs (embedding look-ups) run ops side by side; few are worth splitting",
+}
+
+
+def threads(
+    sheet: Sheet, wish: InstanceWish, cpus: int, profile: Mapping[str, Any], batching: Mapping[str, Any] | None
+) -> dict[str, int]:
+    """Return the threads of each pool of an instance that is pinned to ``cpus`` CPUs.
+
+    Raises WishError where the wished pools would compute with more threads than there are CPUs.
+    """
+    wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
+    result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
+    result.update(_requests(sheet, wish, _callers(cpus, profile, batching), batching, wished))
+    result.update(_models(sheet, wished))
+    _refuse_too_many(wish, result, batching, wished)
+    return result
+
+
+def _refuse_too_many(
+    wish: InstanceWish, pools: Mapping[str, int], batching: Mapping[str, Any] | None, wished: Mapping[str, int]
+) -> None:
+    """Refuse pools that the unit has no room for: the server would end where it cannot start a thread."""
+    total = sum(pools.values()) + (batching["num_batch_threads"] if batching else 0)
+    if not wished or total <= MOST_THREADS:
+        return
+    pool = max(wished, key=lambda pool: wished[pool])
+    most = MOST_THREADS - total + wished[pool]
+    raise WishError(
+        f"{wish.path}.flags.{FLAGS[pool]}",
+        f"is {wished[pool]}, which brings the server to {total} threads, and its unit has room for {MOST_THREADS}",
+        f"use at most {most}" if most > 1 else "lower it, and the other flags of threads",
+    )
+
+
+def _wished(wish: InstanceWish, flag: str) -> int:
+    value = wish.flags[flag]
+    if is_whole(value) and value >= 1:
+        return value
+    raise WishError(f"{wish.path}.flags.{flag}", f"is {described(value)}", "give a count of threads from 1")
+
+
+def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: Mapping[str, int]) -> dict[str, int]:
+    """Split the CPUs between the two pools that compute.
+
+    Both are always set: with one alone the server lets TensorFlow choose the other (model_servers/server.cc).
+    """
+    inter = min(max(1, int(cpus * share + 0.5)), max(1, cpus - 1))
+    planned = {"intra_op": max(1, cpus - inter), "inter_op": inter}
+    why = f"profile {wish.profile}: {SPLIT_REASONS[wish.profile]}"
+    if cpus == 1:
+        why = "one thread of each pool, the least that the server works with, shares the only CPU"
+    result = {}
+    for pool, other in (("intra_op", "inter_op"), ("inter_op", "intra_op")):
+        number, reason = planned[pool], f"{planned[pool]} of {counted(cpus, 'CPU')}, {why}"
+        if other in wished and pool not in wished:
+            number, reason = max(1, cpus - wished[other]), f"what the wish for {other} leaves of {counted(cpus, 'CPU')}"
+        result[pool] = sheet.settle(f"threads.{pool}", number, reason, wished.get(pool))
+    if sum(result.values()) > max(2, cpus):
+        pool = max(wished, key=lambda pool: wished[pool] if pool in planned else 0)
+        raise WishError(
+            f"{wish.path}.flags.{FLAGS[pool]}",
+            f"brings the computing threads to {result['intra_op']} intra-op + {result['inter_op']} inter-op,"
+            f" and the instance is pinned to {counted(cpus, 'CPU')}",
+            f"keep the sum within {max(2, cpus)}, or give the instance more cores",
+        )
+    return result
+
+
+def _callers(cpus: int, profile: Mapping[str, Any], batching: Mapping[str, Any] | None) -> tuple[int, str]:
+    """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered."""
+    per_cpu, patient = profile["request_threads_per_cpu"], int(1 / profile["batch_share"])
+    wanted, reason = int(cpus * per_cpu), f"{per_cpu:g} requests in flight for each of {counted(cpus, 'CPU')}"
+    if wanted < patient:
+        wanted = patient
+        reason = (
+            f"{patient} callers, as many as one CPU answers within the objective where each takes 1/{patient} of it"
+        )
+    if batching and _held(batching) > wanted:
+        wanted, reason = _held(batching), "a request for each place in the batches that run and that may wait"
+    # What runs must be full, and one more batch forms meanwhile.
+    least = (batching["num_batch_threads"] + 1) * batching["max_batch_size"] if batching else 0
+    most = min(max(PLENTY_OF_REQUEST_THREADS, least), MOST_REQUEST_THREADS)
+    if wanted > most:
+        wanted, reason = most, f"{reason}, cut to {most} since more waiting threads bring nothing"
+        if least > most:
+            places = most // (batching["num_batch_threads"] + 1)
+            reason += f"; requests for one item each fill {places} places of a batch"
+    return wanted, reason
+
+
+def _held(batching: Mapping[str, Any]) -> int:
+    return (batching["num_batch_threads"] + batching["max_enqueued_batches"]) * batching["max_batch_size"]
+
+
+def _requests(
+    sheet: Sheet,
+    wish: InstanceWish,
+    callers: tuple[int, str],
+    batching: Mapping[str, Any] | None,
+    wished: Mapping[str, int],
+) -> dict[str, int]:
+    """Size the pools whose threads hold a request each and mostly wait for the computing ones."""
+    result = {}
+    for pool, (idle, why) in THREADS_WITHOUT_REQUEST.items():
+        planned, reason = callers[0] + idle, f"{callers[1]}; {why}"
+        result[pool] = sheet.settle(f"threads.{pool}", planned, reason, wished.get(pool))
+        holds = result[pool] - idle
+        if batching and 0 < holds < batching["max_batch_size"]:
+            size = batching["max_batch_size"]
+            # The unit has room for two such pools.
+            more = f"use at least {size + idle}, or " if size <= MOST_REQUEST_THREADS else ""
+            sheet.warnings.append(
+                f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
+                f" time, and those for one item each never fill a batch of {size}; {more}lower"
+                f" batching.max_batch_size to {holds}"
+            )
+    return result
+
+
+def _models(sheet: Sheet, wished: Mapping[str, int]) -> dict[str, int]:
+    """Size the pools that load and unload, so that neither runs in the manager's own loop, as it does with 0."""
+    why = "a model that fails and is retried does not hold back the others; more would only add to the memory of swaps"
+    return {
+        "load": sheet.settle("threads.load", LOAD_THREADS, why, wished.get("load")),
+        "unload": sheet.settle("threads.unload", 1, "unloads do not wait behind loads", wished.get("unload")),
+    }

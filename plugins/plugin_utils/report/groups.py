@@ -1,0 +1,65 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From the hosts of a fleet to its report: what is alike is shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
+
+from . import figures, gpu_names
+from .difference import difference
+from .host_names import folded
+from .machine_map import machine_map
+from .sheet import Difference, Group, Part, Report, Sheet
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def read(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) -> Report:
+    """Return the report of a fleet, the largest group first.
+
+    :param hosts: for each host its ``topology``, its ``plan`` and ``previous``, the plan in force (empty for none).
+    :param missing: hosts that could not be planned.
+    """
+    sheets: dict[str, Sheet] = {}
+    differences: dict[str, Difference] = {}
+    for host, known in hosts.items():
+        sheets[host], differences[host] = _read_host(known)
+    groups = [_group(sheet, names, differences) for sheet, names in _alike(sheets)]
+    return Report(len(hosts), tuple(groups), folded(missing))
+
+
+def _read_host(known: Mapping[str, Any]) -> tuple[Sheet, Difference]:
+    # Names of devices and texts of a record come from the host, which must not draw in the report.
+    known = visible_data(known)
+    topology = known["topology"]
+    names = gpu_names.short_names(topology)
+    plan, previous = (gpu_names.renamed(known.get(key) or {}, names) for key in ("plan", "previous"))
+    server = f"TensorFlow Serving {plan['server']['version']} ({plan['server']['method']})"
+    sheet = Sheet(
+        server=server,
+        machine=machine_map(topology, plan),
+        tables=figures.tables(plan),
+        figures=figures.figures(plan),
+        warnings=tuple(plan["warnings"]),
+    )
+    return sheet, difference(plan, previous)
+
+
+def _group(sheet: Sheet, names: list[str], differences: Mapping[str, Difference]) -> Group:
+    parts = [
+        Part(folded(members), len(members), shared)
+        for shared, members in _alike({name: differences[name] for name in names})
+    ]
+    return Group(folded(names), len(names), sheet, tuple(parts))
+
+
+def _alike(items: Mapping[str, Key]) -> list[tuple[Key, list[str]]]:
+    """Return the names of equal items together, most names first; among equals the order of the items stays."""
+    together: dict[Key, list[str]] = {}
+    for name, item in items.items():
+        together.setdefault(item, []).append(name)
+    return sorted(together.items(), key=lambda pair: -len(pair[1]))

@@ -1,0 +1,179 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The map of a machine: sockets, nodes, cores and devices, and who owns which of them."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+
+from . import words as values
+from .sheet import FREE, OFFLINE, SYSTEM, Board, Core, Device, Machine, Node, Owner
+
+# One sign for each instance, in the order of the plan. More instances than that share the last one.
+GLYPHS = string.ascii_uppercase + string.ascii_lowercase.replace("x", "") + string.digits
+GLYPH_OF_THE_REST = "*"
+OTHERS = ((SYSTEM, "·", "system"), (FREE, "-", "free for serving"), (OFFLINE, "x", "offline"))
+
+Cpu = Mapping[str, Any]
+
+
+@dataclass
+class _Host:
+    """What the parts of the map are drawn from."""
+
+    topology: Mapping[str, Any]
+    owner_of: dict[int, str]
+    gpu_owners: dict[str, tuple[str, ...]]
+
+
+def machine_map(topology: Mapping[str, Any], plan: Mapping[str, Any]) -> Machine:
+    """Return the map of a host.
+
+    :param topology: what the module host_topology returned.
+    :param plan: the plan, GPUs by their short names.
+    """
+    owner_of = _owners_of_cpus(topology, plan)
+    host = _Host(topology, owner_of, _owners_of_gpus(plan))
+    return Machine(_summary(topology), tuple(_boards(host)), tuple(_owners(plan, owner_of)))
+
+
+def instance_key(number: int) -> str:
+    """Return the key of the owner that is the instance at this place in the plan."""
+    return f"instance-{number}"
+
+
+def _owners_of_cpus(topology: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[int, str]:
+    owners = {cpu["id"]: FREE if cpu["online"] else OFFLINE for cpu in topology["cpus"]}
+    for key, part in [(SYSTEM, plan["housekeeping"]), *_keyed(plan["instances"])]:
+        owners.update(dict.fromkeys(cpu_list.parse(part["cpus"]), key))
+    return owners
+
+
+def _owners_of_gpus(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the owners by the short name of the GPU; whoever has a slice owns the GPU with others."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for key, instance in _keyed(plan["instances"]):
+        for gpu in dict.fromkeys(str(gpu).split(":")[0] for gpu in instance["gpus"]):
+            owners[gpu] = (*owners.get(gpu, ()), key)
+    return owners
+
+
+def _keyed(instances: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(instance_key(number), instance) for number, instance in enumerate(instances)]
+
+
+def _owners(plan: Mapping[str, Any], owner_of: Mapping[int, str]) -> Iterable[Owner]:
+    """Yield the legend: every instance, and of the others those that own anything."""
+    owned = list(owner_of.values())
+    for number, instance in enumerate(plan["instances"]):
+        glyph = GLYPHS[number] if number < len(GLYPHS) else GLYPH_OF_THE_REST
+        key = instance_key(number)
+        yield Owner(key, glyph, instance["name"], owned.count(key), number)
+    for key, glyph, name in OTHERS:
+        if key in owned:
+            yield Owner(key, glyph, name, owned.count(key), None)
+
+
+def _summary(topology: Mapping[str, Any]) -> tuple[str, ...]:
+    online = [cpu for cpu in topology["cpus"] if cpu["online"]]
+    gpus, nics = topology.get("gpus") or (), topology.get("nics") or ()
+    slow = len({cpu["core"] for cpu in online if cpu["kind"] == "efficiency"})
+    parts = [
+        values.counted(len({cpu["socket"] for cpu in online}), "socket"),
+        values.counted(len(topology["nodes"]), "node"),
+        values.counted(len({cpu["core"] for cpu in online}), "core") + (f" ({slow} efficiency)" if slow else ""),
+        values.counted(len(online), "CPU"),
+    ]
+    parts += [values.size(topology["memory_mb"])] if topology.get("memory_mb") else []
+    names = [_gpu_detail(gpu) for gpu in gpus]
+    for name in dict.fromkeys(names):
+        parts.append(values.counted(names.count(name), "GPU") + (f" ({name})" if name else ""))
+    parts += [values.counted(len(nics), "NIC")] if nics else []
+    return tuple(parts)
+
+
+def _boards(host: _Host) -> Iterable[Board]:
+    """Yield the sockets in order, then what belongs to no known node."""
+    members: dict[int | None, list[Cpu]] = {}
+    for cpu in host.topology["cpus"]:
+        members.setdefault(cpu["node"], []).append(cpu)
+    known = sorted(node["id"] for node in host.topology["nodes"])
+    sockets_of = {node: {cpu["socket"] for cpu in members.get(node, ())} - {None} for node in known}
+    for sockets, nodes in sorted(_joined(sockets_of), key=lambda board: (not board[0], min(board[0] or board[1]))):
+        yield Board(_board_title(sockets), tuple(_node(host, node, members.get(node, [])) for node in sorted(nodes)))
+    yield from _elsewhere(host, known, members)
+
+
+def _joined(sockets_of: Mapping[int, set[int]]) -> list[tuple[set[int], set[int]]]:
+    """Return sockets with their nodes. Sockets that share a node, as in small virtual machines, stay together."""
+    boards: list[tuple[set[int], set[int]]] = []
+    for node, sockets in sockets_of.items():
+        sharing = [board for board in boards if board[0] & sockets]
+        boards = [board for board in boards if board not in sharing]
+        boards.append((sockets.union(*(board[0] for board in sharing)), {node}.union(*(board[1] for board in sharing))))
+    return boards
+
+
+def _board_title(sockets: set[int]) -> str:
+    if not sockets:
+        return "Memory alone"
+    return f"Socket{'s' if len(sockets) > 1 else ''} {cpu_list.format(sockets)}"
+
+
+def _elsewhere(host: _Host, known: list[int], members: Mapping[int | None, list[Cpu]]) -> Iterable[Board]:
+    """Yield what belongs to no known node: CPUs that are switched off, devices whose place firmware does not tell."""
+    lost = [cpu for node, cpus in members.items() if node not in known for cpu in cpus]
+    gpus, nics = (_devices_at(host, kind, lambda node: node not in known) for kind in ("gpus", "nics"))
+    if lost or gpus or nics:
+        yield Board("Elsewhere", (Node("Node not known", "", _blocks(host, lost), gpus, nics),))
+
+
+def _node(host: _Host, number: int, cpus: list[Cpu]) -> Node:
+    memory = next(node["memory_mb"] for node in host.topology["nodes"] if node["id"] == number)
+    detail = values.size(memory) if memory else "no memory"
+    gpus, nics = (_devices_at(host, kind, lambda node: node == number) for kind in ("gpus", "nics"))
+    return Node(f"Node {number}", detail, _blocks(host, cpus), gpus, nics)
+
+
+def _blocks(host: _Host, cpus: list[Cpu]) -> tuple[tuple[Core, ...], ...]:
+    """Return the cores of a node, efficiency cores after the others."""
+    cores: dict[tuple[bool, int], list[int]] = {}
+    for cpu in sorted(cpus, key=lambda cpu: cpu["id"]):
+        cores.setdefault((cpu["kind"] == "efficiency", cpu["core"]), []).append(cpu["id"])
+    blocks = (
+        tuple(Core(tuple(ids), tuple(host.owner_of[cpu] for cpu in ids)) for (e, _), ids in cores.items() if e is slow)
+        for slow in (False, True)
+    )
+    return tuple(block for block in blocks if block)
+
+
+def _devices_at(host: _Host, kind: str, here: Callable[[int | None], bool]) -> tuple[Device, ...]:
+    draw = _gpu if kind == "gpus" else _nic
+    return tuple(draw(host, device) for device in host.topology.get(kind) or () if here(device.get("node")))
+
+
+def _gpu(host: _Host, gpu: Mapping[str, Any]) -> Device:
+    if gpu.get("index") is None:
+        return Device(f"GPU {gpu['pci_address']}", gpu.get("why") or "not known to the driver", ())
+    return Device(f"GPU {gpu['index']}", _gpu_detail(gpu), host.gpu_owners.get(str(gpu["index"]), ()))
+
+
+def _gpu_detail(gpu: Mapping[str, Any]) -> str:
+    name = (gpu.get("name") or "").removeprefix("NVIDIA ")
+    told = [name] if name else []
+    told += [values.size(gpu["memory_mb"])] if gpu.get("memory_mb") and "GB" not in name else []
+    return " ".join(told)
+
+
+def _nic(_host: _Host, nic: Mapping[str, Any]) -> Device:
+    speed = nic.get("speed_mbps")
+    if not nic.get("up", True):
+        return Device(nic["name"], "down", ())
+    if not speed:
+        return Device(nic["name"], "", ())
+    return Device(nic["name"], f"{speed / 1000:g} Gb/s" if speed >= 1000 else f"{speed} Mb/s", ())

@@ -1,0 +1,47 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The report as one page that needs nothing else: its style, its pictures and its texts are all in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+
+from .difference import EFFECTS
+from .picture import picture
+from .sheet import Column, Report
+from .words import counted
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
+# Colours and patterns of the template: six colours that all kinds of eyes tell apart, then the same with a pattern.
+TONES = 6
+WEAVES = 3
+
+
+def page(report: Report) -> str:
+    """Return the whole report as HTML; every text from outside is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["spans"] = spans
+    environment.globals.update(picture=picture, counted=counted, style=style, effects=EFFECTS)
+    return environment.get_template("plan.html.j2").render(report=report)
+
+
+def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Return the headings of a table from left to right, each with the number of columns below it."""
+    return [(heading, len(list(below))) for heading, below in groupby(columns, key=lambda column: column.heading)]
+
+
+def style(number: int | None, key: str) -> str:
+    """Return the classes of an owner: those of its colour and pattern, or those of its kind."""
+    if number is None:
+        return key
+    return f"tone-{number % TONES} weave-{number // TONES % WEAVES}"

@@ -1,0 +1,114 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The wish `tfserving_models`, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+from . import checks as fields
+from . import contract as wish_contract
+from . import lists as wish_lists
+from . import source as model_source
+
+MODELS = "tfserving_models"
+
+# Versions left on disk: the one in service, the one before it for a rollback, and the one before that for the day
+# on which the rollback turns out to be broken too.
+KEEP = 3
+
+
+@dataclass
+class ModelWish:
+    """One entry of `tfserving_models` in its normal form."""
+
+    path: str
+    name: str
+    versions: list[int]
+    """The versions that must be on disk, ascending."""
+    provided: list[int]
+    """Those of them that the source can provide."""
+    source: dict[str, Any]
+    serve: dict[str, Any]
+    keep: int
+    contract: dict[str, Any] | None = None
+    probe: dict[str, Any] | bool | None = None
+    memory_mb: int | None = None
+    chosen: bool = True
+    """Whether the user says what to serve; without it, it is the newest version that is asked for."""
+
+    def resident(self) -> int:
+        """Return how many versions of the model are in memory, at the most, while nothing changes."""
+        if "versions" in self.serve:
+            return len(self.serve["versions"])
+        # "all" loads whatever the disk keeps.
+        return self.serve.get("latest", self.keep)
+
+
+FIELDS: dict[str, fields.Check] = {
+    "name": fields.model_name,
+    "source": model_source.source,
+    "version": fields.version,
+    "versions": fields.versions,
+    "serve": fields.serve,
+    "keep": fields.whole(1, fields.MOST_ENTRIES, "a count of versions"),
+    "contract": wish_contract.contract,
+    "probe": wish_contract.probe,
+    "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
+}
+
+
+def read(value: Any, refusals: Refusals) -> list[ModelWish]:
+    """Return the models that are wished for; what is wrong goes to ``refusals``."""
+    wishes = wish_lists.entries(MODELS, value, refusals)
+    models = [_model(f"{MODELS}[{position}]", wish, refusals) for position, wish in enumerate(wishes)]
+    return [model for model in models if model]
+
+
+def _model(path: str, wish: Any, refusals: Refusals) -> ModelWish | None:
+    before = len(refusals.errors)
+    given = wish_lists.entry(path, wish, "a model", FIELDS, refusals)
+    if given is None:
+        return None
+    if wish.get("source") is None:
+        remedy = "say where the model comes from, as {type: path, uri: ...} or {type: http, uri: ..., sha256: ...}"
+        refusals.add(WishError(f"{path}.source", "is missing", remedy))
+    if (wish.get("version") is None) == (wish.get("versions") is None):
+        problem = "is missing" if wish.get("version") is None else "repeats what versions says"
+        refusals.add(WishError(f"{path}.version", problem, "give either version (one) or versions (a list)"))
+    if len(refusals.errors) > before:
+        # Rules between fields would only repeat what is wrong with the fields. The name is known all the same, so that
+        # the instances that serve it are not refused as well.
+        return ModelWish(path, given.get("name", ""), [], [], {}, {"latest": 1}, KEEP)
+    asked = given.pop("versions", None) or [given.pop("version")]
+    # By its number: with a policy of the latest, going back to a version would leave the newer one in service.
+    chosen, serve = "serve" in given, given.pop("serve", {"versions": [max(asked)]})
+    versions = sorted({*asked, *serve.get("versions", ())})
+    provided = refusals.check(model_source.provided, f"{path}.source", given["source"], asked, versions, default=[])
+    keep = refusals.check(_keep, f"{path}.keep", given.pop("keep", None), serve, default=KEEP)
+    return ModelWish(path=path, versions=versions, provided=provided, serve=serve, keep=keep, chosen=chosen, **given)
+
+
+def _keep(path: str, keep: int | None, serve: Mapping[str, Any]) -> int:
+    served = serve.get("latest") or len(serve.get("versions", ())) or 1
+    if keep is None:
+        return max(KEEP, served)
+    if keep < served:
+        raise WishError(path, f"leaves {keep} on disk, but {served} versions are served", f"set it to {served} or more")
+    return keep
+
+
+def warnings(models: list[ModelWish]) -> list[str]:
+    """Return what is legal and probably not meant."""
+    found = []
+    for model in models:
+        idle = sorted(set(model.versions) - set(model.serve.get("versions", model.versions)))
+        if idle and model.chosen:
+            listed = ", ".join(map(str, idle))
+            found.append(f"{model.path}.version: {listed} is put on disk and not served; add it to serve.versions")
+    return found

@@ -1,0 +1,286 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner may know beside the host and the wishes: its settings, their defaults and why they are so.
+
+A policy is a mapping that names only what differs from ``DEFAULTS``. Unknown keys are refused, at every level.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils import errors, scalars
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
+
+from ..server import flags as server_flags
+from ..server import sandbox_paths
+from . import bounds as wish_bounds
+from . import checks as fields
+
+ROOT = "host_plan_policy"
+# The key under which the policy carries what users set in ROOT.
+OVERRIDES = "overrides"
+
+# Below a thousandth of the objective, queues would be longer than any server's memory.
+SMALLEST_PART = 0.001
+
+# Settings that users know under a name of their own.
+PATHS = {
+    "version": "tfserving_version",
+    "install_method": "tfserving_install_method",
+    "releases.root": "tfserving_release_root",
+    "releases.images": "tfserving_images",
+    "releases.archives": "tfserving_archives",
+    "releases.package": "tfserving_apt_package",
+    "tls": "tfserving_tls",
+    "address_rules": "tfserving_address_rules",
+    "paths.models": "tfserving_model_root",
+    "kernel": "kernel_tuning_*",
+    "extra_slices": "cpu_partition_extra_slices",
+    "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
+}
+
+DEFAULTS: dict[str, Any] = {
+    "version": "2.19.1",
+    "install_method": "apt",
+    "releases": {"root": release_ids.ROOT, "images": {}, "archives": {}, "package": release_ids.PACKAGE},
+    # Whether the gRPC ports speak TLS; keys and certificates are no business of the plan.
+    "tls": False,
+    # What holds others off, and the servers in.
+    "address_rules": "systemd",
+    "architecture": None,  # of the host, unless the topology is to be overruled
+    "paths": {"models": "/var/lib/tfserving/models", "config": "/etc/tfserving"},
+    "housekeeping": {
+        # sshd, journald, exporters, interrupts of the NICs and the kernel's own threads are busy on one core of a
+        # usual node; a node with more cores carries more queues and more instances to observe.
+        "cores_per_node": "auto",  # 1, and 2 on nodes of more than `large_node_cores`
+        "large_node_cores": 16,
+        # What a node of eight cores gives. Where nodes are smaller (sub-NUMA, a node for each cache) a core of each
+        # would be up to half of the host; then only nodes with NICs give one. Rounded up to a whole core.
+        "largest_share": 0.125,
+        # Below this a core for the system is a third of the host or more, which costs more than the disturbance.
+        "smallest_host_cores": 4,
+    },
+    "jemalloc": {"enabled": True, "preset": "balanced", "conf": {}},
+    # auto: as the profile says; off: nowhere, unless an instance asks for it
+    "batching": "auto",
+    # What each profile stands for; the rules that use these numbers are in planner/threads.py and planner/batching.py.
+    "profiles": {
+        "latency": {
+            "inter_op_share": 0.25,
+            "request_threads_per_cpu": 2,
+            "batching": False,
+            "slo_p99_ms": 50,
+            "max_batch_size": {"cpu": 8, "gpu": 16},
+            "timeout_share": {"cpu": 0, "gpu": 0.02},
+            # Until somebody measures it (batching.expected_batch_ms): 3 ms of 100 ms, as the lab's ranker takes on one
+            # CPU. The size of batches follows the objective, and so does the time that they take. Guessed too low, a
+            # request behind a full queue is late; guessed too high, the server sheds what it could have answered.
+            "batch_share": 0.03,
+        },
+        "balanced": {
+            "inter_op_share": 0.5,
+            "request_threads_per_cpu": 4,
+            "batching": True,
+            "slo_p99_ms": 100,
+            "max_batch_size": {"cpu": 32, "gpu": 64},
+            "timeout_share": {"cpu": 0, "gpu": 0.05},
+            "batch_share": 0.03,
+        },
+        "throughput": {
+            "inter_op_share": 0.75,
+            "request_threads_per_cpu": 4,
+            "batching": True,
+            "slo_p99_ms": 500,
+            "max_batch_size": {"cpu": 64, "gpu": 256},
+            "timeout_share": {"cpu": 0.02, "gpu": 0.1},
+            "batch_share": 0.03,
+        },
+    },
+    "memory": {
+        # The host's own needs: page cache for logs, agents, and room for the kernel. A tenth, between these bounds.
+        "system_share": 0.1,
+        "system_least_mb": 1024,
+        "system_most_mb": 16384,
+        # A loaded model takes about 1.2 times its files: variables are copied, the graph and its optimised twin stay
+        # (the server's own estimate of RAM is 1.2 times the file sizes: servables/tensorflow/bundle_factory_util.cc,
+        # kResourceEstimateRAMMultiplier).
+        "model_factor": 1.2,
+        # The process before its first model: TensorFlow's libraries, pools and arenas.
+        "process_mb": 512,
+        # What CUDA's context and kernels take on a GPU outside of TensorFlow's own pool, per process.
+        "gpu_context_mb": 512,
+    },
+    "drain_then_swap": False,
+    # Leave to use GPUs that a release should run on and was reported to fail on (server_runtimes.yml).
+    "allow_unproven_gpus": False,
+    # Why the host has to boot before its GPUs can be used, as the role nvidia_driver found it.
+    "driver_waits_for_boot": [],
+    # Overrides of planner/kernel.py, by the part of the variable's name after kernel_tuning_.
+    "kernel": {},
+    # Further top-level slices to keep on the housekeeping CPUs, such as kubepods.slice.
+    "extra_slices": [],
+    # The server re-reads its models file at this period and logs two lines each time, changed or not; 10 s is quick
+    # enough for people and leaves the journal readable.
+    "poll_seconds": 10,
+    "metrics_path": "/monitoring/prometheus/metrics",
+    # The profiler answers everybody who reaches the gRPC port, without authentication, and is on by default upstream.
+    "profiler": False,
+}
+
+
+# Of what a path of a request may hold, what nobody escapes.
+_METRICS_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,254}")
+
+
+def _release(path: str, value: Any) -> str:
+    try:
+        server_flags.parse_version(value)
+    except WishError as error:
+        raise WishError(path, error.problem, error.remedy) from None
+    return str(value)
+
+
+_share = fields.within(0, 1, "a share")
+_part = fields.within(SMALLEST_PART, 1, "a share")
+
+
+def _served_directory(path: str, value: Any) -> str:
+    """Read the path of a directory that servers read: it must be there where they run, and be ours alone."""
+    found = fields.directory(path, value)
+    reason = sandbox_paths.hidden(found) or sandbox_paths.systems(found)
+    if reason:
+        raise WishError(path, f"is {described(value)}, {reason}", "give a directory such as /srv/tfserving")
+    return found
+
+
+def _cores_per_node(path: str, value: Any) -> Any:
+    return value if value == "auto" else fields.whole(1, what="'auto' or a count of cores")(path, value)
+
+
+def _names(path: str, value: Any) -> list[str]:
+    return fields.distinct(path, value, fields.text) if value else []
+
+
+def _metrics_path(path: str, value: Any) -> str:
+    # The server compares the path part of a request with this text, exactly.
+    if isinstance(value, str) and _METRICS_PATH.fullmatch(value):
+        return str(value)
+    raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
+
+
+_PROFILE = {
+    "inter_op_share": _share,
+    "request_threads_per_cpu": fields.positive,
+    "batching": scalars.boolean,
+    "slo_p99_ms": fields.positive,
+    "max_batch_size": dict.fromkeys(("cpu", "gpu"), fields.whole(2, 4096, "a batch size")),
+    "timeout_share": dict.fromkeys(("cpu", "gpu"), _share),
+    "batch_share": _part,
+}
+_MEGABYTES = fields.whole(0, what="an amount in MB")
+
+# The same shape as DEFAULTS, with the check of each value in its place.
+CHECKS: dict[str, Any] = {
+    "version": _release,
+    "install_method": fields.one_of(*release_ids.METHODS),
+    "releases": {
+        "root": _served_directory,
+        "images": fields.mapping,
+        "archives": fields.mapping,
+        "package": fields.text,
+    },
+    "tls": scalars.boolean,
+    "address_rules": fields.one_of("systemd", "nftables"),
+    "architecture": fields.text,
+    # The units have the latter in their paths.
+    "paths": {"models": _served_directory, "config": fields.one_of("/etc/tfserving")},
+    "housekeeping": {
+        "cores_per_node": _cores_per_node,
+        "large_node_cores": fields.whole(),
+        # A share of nothing would leave no core for the system, which has to be somewhere.
+        "largest_share": _part,
+        "smallest_host_cores": fields.whole(2),
+    },
+    "jemalloc": {"enabled": scalars.boolean, "preset": fields.text, "conf": fields.mapping},
+    "batching": fields.one_of("auto", "off"),
+    "profiles": dict.fromkeys(DEFAULTS["profiles"], _PROFILE),
+    "memory": {
+        "system_share": _share,
+        "system_least_mb": _MEGABYTES,
+        "system_most_mb": _MEGABYTES,
+        "model_factor": fields.positive,
+        "process_mb": _MEGABYTES,
+        "gpu_context_mb": _MEGABYTES,
+    },
+    "drain_then_swap": scalars.boolean,
+    "allow_unproven_gpus": scalars.boolean,
+    "driver_waits_for_boot": _names,
+    "kernel": fields.mapping,
+    "extra_slices": _names,
+    "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
+    "metrics_path": _metrics_path,
+    "profiler": scalars.boolean,
+}
+
+
+def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``policy`` with every setting it leaves out; raises WishErrors for what is unknown or impossible."""
+    refusals = Refusals()
+    for place, value in policy.items() if isinstance(policy, Mapping) else ():
+        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value)
+    refusals.stop()
+    given = dict(policy) if isinstance(policy, Mapping) else policy or {}
+    overrides = given.pop(OVERRIDES, None) if isinstance(given, dict) else None
+    result = _complete("", given, DEFAULTS, CHECKS, refusals)
+    _refuse_second_names(overrides, refusals)
+    if overrides is not None:
+        result = _complete("", overrides, result, CHECKS, refusals)
+    _refuse_one_in_the_other(result, refusals)
+    refusals.stop()
+    return result
+
+
+def _refuse_second_names(overrides: Any, refusals: Refusals) -> None:
+    """Refuse settings whose variable is read by roles as well: set here, they would hold for the plan alone."""
+    for place, variable in PATHS.items():
+        found: Any = overrides
+        for key in place.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is not None:
+            refusals.add(WishError(f"{ROOT}.{place}", "has a variable of its own", f"set {variable} instead"))
+
+
+def _refuse_one_in_the_other(policy: Mapping[str, Any], refusals: Refusals) -> None:
+    models, releases = policy["paths"]["models"], policy["releases"]["root"]
+    if posixpath.commonpath([models, releases]) in (models, releases):
+        problem = f"is {models}, and {PATHS['releases.root']} is {releases}: one lies in the other"
+        refusals.add(WishError(PATHS["paths.models"], problem, "give models and releases directories of their own"))
+
+
+def _complete(
+    place: str, given: Any, defaults: Mapping[str, Any], checks: Mapping[str, Any], refusals: Refusals
+) -> dict[str, Any]:
+    # The result shares what it does not change with DEFAULTS: the planner reads policies and never writes them.
+    result = dict(defaults)
+    if not isinstance(given, Mapping):
+        refusals.add(WishError(_path(place), f"is {kind(given)}", "give a mapping"))
+        return result
+    for key, value in given.items():
+        inner = f"{place}.{key}" if place else str(key)
+        if key not in checks:
+            refusals.add(errors.unknown_key(_path(place), key, "the policy", checks))
+        elif isinstance(checks[key], Mapping):
+            result[key] = _complete(inner, value, defaults[key], checks[key], refusals)
+        elif value is not None:
+            result[key] = refusals.check(checks[key], _path(inner), value, default=defaults[key])
+    return result
+
+
+def _path(place: str) -> str:
+    return PATHS.get(place, f"{ROOT}.{place}" if place else ROOT)

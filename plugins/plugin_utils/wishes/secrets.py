@@ -1,0 +1,81 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What of the wishes may be secret: the plan holds a keyed digest of it, and the value itself travels beside the plan.
+
+A plan is printed, kept on the host and passed around. Whether a value is a secret cannot be told from its name, so
+none of the values that users give to a server's environment is in it, and no address with user, query or fragment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import sealed
+from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import public
+
+from . import checks as wish_fields
+from . import policy as plan_policy
+from . import read as wishes
+from .read import InstanceWish, ModelWish
+
+
+def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: str) -> dict[str, dict[str, str]]:
+    """Return what a plan says of an instance's ``variables``: those that are its own, and digests of the others."""
+    return {
+        "environment": {name: value for name, value in variables.items() if name not in wish.environment},
+        "environment_digests": {
+            name: sealed(key, _variable(wish.name, name), wish.environment[name]) for name in sorted(wish.environment)
+        },
+    }
+
+
+def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
+    """Return what a plan says of where a model comes from."""
+    source = {name: wish_fields.plain(value) for name, value in model.source.items() if name != "headers"}
+    if source.get("type") == "http":
+        uri = source["uri"]
+        source |= {"uri": public(uri), "uri_digest": sealed(key, f"models.{model.name}.uri", uri)}
+    return source
+
+
+def secrets(
+    instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
+
+    ``sources`` names only what is asked for over the network. Raises WishError as the plan does.
+    """
+    asked = wishes.read(instances, models, plan_policy.complete(policy))
+    sources = {name: model.source for name, model in asked.models.items() if model.source["type"] == "http"}
+    return {
+        "key": key,
+        "environment": {wish.name: dict(wish.environment) for wish in asked.instances},
+        "sources": {
+            name: {"uri": source["uri"], "headers": wish_fields.plain(source.get("headers") or {})}
+            for name, source in sources.items()
+        },
+    }
+
+
+def environment(instance: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
+    """Return all variables of a planned instance; ``known`` is what ``secrets`` returned.
+
+    Raises WishError where the plan means a value that is not among them, as the plan of an earlier run may.
+    """
+    wished = (known.get("environment") or {}).get(instance["name"]) or {}
+    result = dict(instance["environment"])
+    for name, digest in (instance.get("environment_digests") or {}).items():
+        if (
+            name not in wished
+            or sealed(known.get("key") or "", _variable(instance["name"], name), wished[name]) != digest
+        ):
+            path = f"instances.{instance['name']}.environment.{name}"
+            raise WishError(path, "had a value that only the host knows", "leave the file there as it is")
+        result[name] = wished[name]
+    return result
+
+
+def _variable(instance: str, name: str) -> str:
+    return f"instances.{instance}.environment.{name}"

@@ -1,0 +1,249 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Bringing instances up, and back where that fails: what is touched, in which order, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Rendered, Rules, plan_tree
+from ansible_collections.tfserving.fleet.plugins.modules import serving_instances
+from serving_double import Clock, publish
+from template_tree_place import Place
+from units_double import Host, free_ports
+
+
+class Ended(Exception):  # noqa: N818 - how a module ends, whether well or not
+    """The module's result."""
+
+
+class Module:
+    """As much of AnsibleModule as the module uses."""
+
+    def __init__(self, host, **params):
+        defaults = {
+            "instances": [], "state": "present", "models": [], "model_root": "/nowhere", "revision": "",
+            "config_root": str(host.root / "etc"), "unit_template": "tfserving@{name}.service",
+            "health_template": "tfserving-health@{name}.service", "tree": "t", "state_path": str(host.root / "state"),
+            "final": True, "touched": [], "keep": [], "probe": False,
+        }  # fmt: skip
+        self.params = {**defaults, **params}
+        self.check_mode = False
+        self.run_command = host.run
+
+    def warn(self, _text):
+        pass
+
+    def exit_json(self, **result):
+        raise Ended(result)
+
+    def fail_json(self, **result):
+        raise Ended({**result, "failed": True})
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    publish(tmp_path / "models", 1)
+    # The stand-ins for servers listen in this very process.
+    monkeypatch.setattr(process_facts, "stranger_on_port", lambda *_arguments: "")
+    # Of those that never come to serve, the whole of their time is waited for.
+    clock = Clock()
+    monkeypatch.setattr(serving_watch, "wait", partial(serving_watch.wait, now=clock.now, sleep=clock.sleep))
+    host = Host(tmp_path)
+    yield host
+    host.close()
+
+
+def call(host, **params):
+    conductor = serving_instances.Conductor(Module(host, **params))
+    with pytest.raises(Ended) as ended:
+        conductor.conduct()
+    return ended.value.args[0]
+
+
+def serving(host, **ports):
+    """Bring instances up that serve; their names and REST ports."""
+    instances = [host.lay_down(name, f"{name}-1", port) for name, port in ports.items()]
+    result = call(host, instances=instances)
+    assert not result.get("failed"), result
+    host.deeds.clear()
+    return instances
+
+
+def open_point(host, *files):
+    """Let template_tree have changed something that is not proven yet."""
+    place = Place(host.root / "place")
+    place.state = host.root / "state"
+    wanted = {path: Rendered(b"x", path, {}) for path in files or ["a"]}
+    tree = place.tree()
+    tree.run(lambda one, manifest: plan_tree(one, wanted, Rules(), manifest, True), lambda *_all: None, unproven=True)
+    return tree.store
+
+
+def test_a_second_call_does_nothing(host):
+    port, other = free_ports(2)
+    instances = serving(host, a=port, b=other)
+    result = call(host, instances=instances)
+    assert (result["changed"], host.deeds) == (False, [])
+
+
+def test_two_that_swap_their_ports_come_up_with_one_stop(host):
+    one, two = free_ports(2)
+    serving(host, a=one, b=two)
+    swapped = [host.lay_down("a", "a-2", two), host.lay_down("b", "b-2", one)]
+    result = call(host, instances=swapped)
+    assert not result.get("failed"), result
+    assert host.deeds == ["stop a", "restart b", "start a"]
+
+
+def test_one_takes_the_port_that_a_removed_one_leaves(host):
+    one, two = free_ports(2)
+    serving(host, a=one, b=two)
+    host.remove_files("b")
+    result = call(host, instances=[host.lay_down("a", "a-2", two)])
+    assert not result.get("failed"), result
+    assert host.deeds == ["disable b", "restart a"]
+
+
+def test_a_server_that_is_stuck_with_what_was_there_before_is_restarted_at_once(host):
+    (port,) = free_ports(1)
+    instance = host.lay_down("a", "wrong", port)
+    host.stuck.add("wrong")
+    host.enabled.add("a")
+    host.start("a")
+    host.stuck.clear()  # what it waited for has been put right, and nothing of that is in its mark
+    config = host.root / "etc/a/models.config"
+    os.utime(config, (time.time() + 60, time.time() + 60))
+    result = call(host, instances=[instance])
+    assert not result.get("failed"), result
+    assert host.deeds == ["restart a"]
+
+
+def test_a_server_that_has_just_been_started_is_given_its_time(host):
+    (port,) = free_ports(1)
+    instance = {**host.lay_down("a", "slow", port), "start_timeout_s": 600}
+    host.stuck.add("slow")
+    host.enabled.add("a")
+    host.start("a")
+    conductor = serving_instances.Conductor(Module(host))
+    assert not conductor._stuck(conductor.units.show("a"), instance)
+
+
+def test_a_change_that_a_restart_would_not_survive_fails(host):
+    (port,) = free_ports(1)
+    instance = host.lay_down("a", "a-1", port)
+    instance["flags"] = {"model_config_file": "/nowhere/models.config"}
+    result = call(host, instances=[instance])
+    assert result["failed"]
+    assert result["msg"] == (
+        "instance a: it serves, but could not read /nowhere/models.config (No such file or directory) after a restart;"
+        " keep the models where its unit can see them, every directory on the way open to its account"
+    )
+
+
+def test_what_was_not_touched_goes_on_and_what_is_new_goes_without_any_record(host):
+    one, two = free_ports(2)
+    serving(host, a=one)
+    before = host.pid("a")
+    new = host.lay_down("new", "broken", two)
+    host.stuck.add("broken")
+    failed = call(host, instances=[host.lay_down("a", "a-1", one), new])
+    assert failed["failed"]
+    host.remove_files("new")
+    result = call(host, state="restored")
+    assert host.pid("a") == before
+    assert not host.pid("new")
+    assert result["in_force"] == (
+        "The previous configuration is back in force: a serves as before this run;"
+        " new was not there before this run: it is stopped and its files are gone."
+    )
+
+
+def test_what_was_touched_is_brought_back_and_the_point_is_closed(host):
+    (port,) = free_ports(1)
+    serving(host, a=port)
+    store = open_point(host)
+    host.stuck.add("a-2")
+    assert call(host, instances=[host.lay_down("a", "a-2", port)])["failed"]
+    host.lay_down("a", "a-1", port)
+    result = call(host, state="restored", touched=["a"])
+    assert result["in_force"] == "The previous configuration is back in force: a serves as before this run."
+    assert atomic_tree_point.noted(store, "idle") is None
+
+
+def test_what_does_not_come_back_is_said_and_the_others_are_seen_to(host):
+    one, two = free_ports(2)
+    serving(host, a=one, b=two)
+    host.stop("a")
+    host.stop("b")
+    host.stuck.add("a-1")
+    store = open_point(host)
+    result = call(host, state="restored")
+    assert host.pid("b")
+    assert result["in_force"].startswith(
+        "The previous configuration is back in place but not wholly in force: b serves as before this run;"
+        " a has its previous files but does not serve: "
+    )
+    assert store.load("point.json")
+
+
+def test_one_that_serves_for_the_first_time_is_better_off_and_one_that_is_new_is_not(host):
+    one, two, three = free_ports(3)
+    host.lay_down("idle", "idle-1", one)
+    host.stuck |= {"idle-1", "broken"}
+    host.enabled.add("idle")
+    host.start("idle")
+    instances = [
+        host.lay_down("idle", "idle-2", one),
+        host.lay_down("new", "new-1", two),
+        host.lay_down("worse", "broken", three),
+    ]
+    result = call(host, instances=instances)
+    assert result["failed"]
+    assert result["better"] == ["idle"]
+
+
+def test_one_that_did_not_serve_before_is_not_waited_for(host):
+    (port,) = free_ports(1)
+    store = open_point(host)
+    host.lay_down("a", "old", port)
+    host.stuck.add("old")
+    host.enabled.add("a")
+    host.start("a")
+    atomic_tree_point.note(store, "idle", ["a"])
+    result = call(host, state="restored", touched=["a"])
+    assert result["in_force"] == (
+        "The previous configuration is back in force: a has its previous files, with which it did not serve before"
+        " this run either."
+    )
+
+
+def test_ports_that_were_swapped_are_swapped_back_in_order(host):
+    one, two = free_ports(2)
+    serving(host, a=one, b=two)
+    assert not call(host, instances=[host.lay_down("a", "a-2", two), host.lay_down("b", "b-2", one)]).get("failed")
+    host.deeds.clear()
+    host.lay_down("a", "a-1", one)
+    host.lay_down("b", "b-1", two)
+    result = call(host, state="restored", touched=["a", "b"])
+    assert host.deeds == ["stop a", "restart b", "start a"]
+    assert result["in_force"] == "The previous configuration is back in force: a and b serve as before this run."
+
+
+def test_of_one_whose_port_nothing_tells_it_is_not_said_that_it_serves(host):
+    (port,) = free_ports(1)
+    host.lay_down("a", "a-1", port, described=False)
+    host.enabled.add("a")
+    host.start("a")
+    result = call(host, state="restored")
+    assert host.pid("a")
+    assert result["in_force"] == (
+        "The previous configuration is back in place but not wholly in force:"
+        " a has its previous files but does not serve: nothing is known of its port."
+    )

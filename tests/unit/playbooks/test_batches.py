@@ -1,0 +1,41 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How many hosts of a fleet a playbook may disturb at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from repository import REPOSITORY
+
+PLAYBOOKS = REPOSITORY / "playbooks"
+
+# Roles that change, restart or boot what serves, and the files of theirs that change nothing.
+DISTURBING = ("cpu_partition", "kernel_tuning", "nvidia_driver", "tfserving")
+HARMLESS = ("account.yml", "prune.yml", "survey.yml")
+
+
+def disturbing_plays() -> list[Any]:
+    files = sorted([*PLAYBOOKS.glob("*.yml"), *PLAYBOOKS.glob("plays/*.yml")])
+    plays = [(path.name, play) for path in files for play in yaml.safe_load(path.read_text())]
+    return [pytest.param(play, id=f"{name}: {play['name']}") for name, play in plays if roles(play) & set(DISTURBING)]
+
+
+def roles(play: dict[str, Any]) -> set[str]:
+    tasks = [task for part in ("pre_tasks", "tasks", "post_tasks") for task in play.get(part, [])]
+    included = [task.get("ansible.builtin.include_role", {}) for task in tasks]
+    named = [each["role"] for each in play.get("roles", [])]
+    named += [each["name"] for each in included if each and each.get("tasks_from") not in HARMLESS]
+    return {name.rpartition(".")[2] for name in named}
+
+
+@pytest.mark.parametrize("play", disturbing_plays())
+def test_what_disturbs_serving_takes_hosts_in_batches_and_stops_at_the_first_that_fails(play):
+    assert "serial" in play
+    assert play["any_errors_fatal"] is True
+
+
+def test_the_plays_that_disturb_serving_are_known():
+    assert len(disturbing_plays()) >= 3

@@ -1,0 +1,192 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A run without hosts, with batches that are none, or with hosts that cannot be reached, ends with one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from ansible_collections.tfserving.fleet.plugins.filter.fleet_refusal import fleet_refusal
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import unreachable
+from playbook_place import DEAD, REPOSITORY, Place
+
+FOLDER = REPOSITORY / "playbooks"
+PLAYBOOKS = sorted(path.stem for path in FOLDER.glob("*.yml"))
+GROUPS = {"all": ["a", "b"], "ungrouped": [], "serving": ["a", "b"], "empty": []}
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def first_of(playbook):
+    """Return the playbook that another one begins with."""
+    first = yaml.safe_load((FOLDER / f"{playbook}.yml").read_text())[0]
+    assert first.keys() == {"name", "ansible.builtin.import_playbook"}
+    return first["ansible.builtin.import_playbook"]
+
+
+def test_every_playbook_looks_for_its_hosts_first_and_what_changes_them_takes_their_lock():
+    changing = {playbook for playbook in PLAYBOOKS if first_of(playbook) == "plays/begin.yml"}
+    assert changing == {"serve", "server_rollback", "site"}
+    assert {first_of(playbook) for playbook in set(PLAYBOOKS) - changing} == {"plays/hosts.yml"}
+    assert first_of("plays/begin") == "hosts.yml"
+
+
+def test_an_inventory_without_the_group_is_refused_and_those_there_are_named(place):
+    place.inventory({"serving": {"a": {}, "b": {}}, "balancers": {"c": {}}})
+    code, output = place.run("tfserving.fleet.site")
+    assert code != 0
+    assert (
+        "fleet_hosts: no host of the inventory matches 'tfserving'; name others with -e fleet_hosts=...; "
+        "the groups that have hosts are balancers, serving"
+    ) in output
+    assert "Traceback" not in output
+
+
+def test_a_limit_that_leaves_nobody_is_refused(place):
+    place.inventory({"tfserving": {"a": {}, "b": {}}, "balancers": {"c": {}}})
+    code, output = place.run("tfserving.fleet.certificates", "--limit", "c")
+    assert code != 0
+    assert "--limit: leaves none of the fleet's hosts ('tfserving'); they are a, b" in output
+
+
+def test_an_empty_inventory_is_refused_too(place):
+    (place.folder / "hosts.yml").write_text("all:\n")
+    code, output = place.run("tfserving.fleet.status")
+    assert code != 0
+    sentence = "the inventory has no group with hosts; write one, or name another with -i"
+    assert f"fleet_hosts: no host of the inventory matches 'tfserving'; {sentence}" in output
+
+
+BATCH = "write a number of hosts from 1, a percentage from 1% to 100%, or a list of these"
+PATTERN = "write a pattern of hosts, such as tfserving or rack1:rack2"
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (0, "is the number 0"),
+        (-1, "is the number -1"),
+        (1.5, "is the fraction 1.5"),
+        (True, "is the boolean true"),
+        (None, "is nothing"),
+        ("x", "is the string 'x'"),
+        ("0%", "is a string"),
+        ("101%", "is a string"),
+        ("-5%", "is a string"),
+        ("", "is the string ''"),
+        ([], "is a list"),
+        ([1, "x"], "is the string 'x'"),
+        ({"a": 1}, "is a mapping"),
+    ],
+)
+def test_batches_that_are_none_are_refused(value, what):
+    sentence = fleet_refusal("serving", ["a"], ["a"], GROUPS, {"fleet_serial": value})
+    assert sentence == f"fleet_serial: {what}; {BATCH}"
+
+
+@pytest.mark.parametrize("value", [1, "2", "25%", "100%", [1, "10%", 5], 500])
+def test_batches_that_ansible_can_count_are_taken(value):
+    assert fleet_refusal("serving", ["a"], ["a"], GROUPS, {"fleet_serial": value}) == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what"),
+    [
+        ("", "is empty"),
+        (5, "is the number 5"),
+        (None, "is nothing"),
+        (["a", 5], "is the number 5"),
+        ({"a": 1}, "is a mapping"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(pattern, what):
+    assert fleet_refusal(pattern, [], ["a"], GROUPS) == f"fleet_hosts: {what}; {PATTERN}"
+
+
+@pytest.mark.parametrize("variables", [{"fleet_driver_serial": "x"}, {"fleet_hosts": 5}])
+def test_a_playbook_refuses_them_before_anything_else(place, variables):
+    place.inventory({"tfserving": {"a": {}}})
+    code, output = place.run("tfserving.fleet.site", "-e", json.dumps(variables))
+    assert code != 0
+    assert f"{next(iter(variables))}: is the " in output
+    assert "Traceback" not in output
+    assert "Unexpected" not in output
+
+
+def test_batches_may_be_set_in_the_inventory(place):
+    place.inventory({"tfserving": {"a": {}, "b": {}}}, fleet_serial="none")
+    code, output = place.run("tfserving.fleet.site")
+    assert code != 0
+    assert f"fleet_serial: is the string 'none'; {BATCH}" in output
+
+
+ANSWERS = {"a": {"changed": False}, "b": {"unreachable": True}, "c": {"unreachable": True}}
+
+
+def test_hosts_that_cannot_be_reached_are_named_with_both_ways_on():
+    assert unreachable(ANSWERS, "tfserving", leave_out=False) == (
+        "b, c: cannot be reached, and nothing has been changed on any host; mend that, leave them out with "
+        "--limit 'tfserving:!b:!c', or set fleet_unreachable: leave_out"
+    )
+
+
+def test_a_run_goes_on_without_them_only_where_somebody_is_left():
+    assert unreachable(ANSWERS, "tfserving", leave_out=True) == ""
+    nobody = "b: no host of this run can be reached; see the messages above"
+    assert unreachable({"b": ANSWERS["b"]}, "tfserving", leave_out=True) == nobody
+    assert unreachable({"a": ANSWERS["a"]}, "tfserving", leave_out=False) == ""
+
+
+def test_what_changes_hosts_ends_with_the_sentence(place):
+    place.inventory({"tfserving": {"a": {}, "dead": DEAD}})
+    code, output = place.run("tfserving.fleet.site", "--check")
+    assert code != 0
+    assert "dead: cannot be reached, and nothing has been changed on any host; mend that" in output
+    assert "PLAY [Compare the drivers" not in output
+
+
+def test_status_shows_the_rest_and_names_who_is_missing(place):
+    place.inventory({"tfserving": {"a": {}, "dead": DEAD}})
+    code, output = place.run("tfserving.fleet.status")
+    assert code != 0
+    assert "a: no plan is in force" in output
+    assert "Not shown, see the messages above: dead" in output
+
+
+def test_a_plan_shows_the_rest_and_names_who_is_missing(place):
+    place.inventory({"tfserving": {"a": {}, "dead": DEAD}})
+    code, output = place.run("tfserving.fleet.plan", "-e", "plan_html= __host_plan_service_manager=systemd")
+    assert code != 0
+    assert "Reasons housekeeping.cpus" in output
+    assert "Not planned, see the messages above: dead" in output
+
+
+def test_a_run_that_leaves_hosts_out_goes_on_says_so_and_fails(place):
+    place.inventory({"tfserving": {"a": {}, "dead": DEAD}}, fleet_unreachable="leave_out")
+    (place.folder / "play.yml").write_text(
+        f"""
+- ansible.builtin.import_playbook: {REPOSITORY}/playbooks/plays/begin.yml
+- hosts: tfserving
+  gather_facts: false
+  serial: 1
+  any_errors_fatal: true
+  tasks:
+    - ansible.builtin.debug:
+        msg: "changed: {{{{ inventory_hostname }}}}"
+    - ansible.builtin.include_role:
+        name: tfserving.fleet.fleet
+        tasks_from: end.yml
+"""
+    )
+    code, output = place.run("play.yml", "--check")
+    assert code != 0
+    assert "dead: cannot be reached; this run leaves it out" in output
+    assert "changed: a" in output
+    assert "changed: dead" not in output
+    assert "dead: could not be reached and was left out (fleet_unreachable); nothing is changed there." in output
+    assert "Run again with --limit 'dead' when that is mended." in output

@@ -1,0 +1,144 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""plan.yml as users run it, with this machine as its hosts, and the action that prints and writes its report."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.tfserving.fleet.plugins.action.report import write
+from repository import REPOSITORY
+
+INVENTORY = {
+    "tfserving": {
+        "hosts": {
+            "h1": {},
+            "h2": {},
+            "rooted": {"tfserving_group": "root"},
+            "wrong": {"tfserving_models": [{"name": "ranker", "verion": 1}]},
+        },
+        "vars": {
+            "ansible_connection": "local",
+            "ansible_become": False,
+            "ansible_python_interpreter": sys.executable,
+            "tfserving_models": [{"name": "ranker", "version": 1, "source": {"type": "path", "uri": "/srv/ranker"}}],
+        },
+    }
+}
+
+
+TEXT = "a\x1b[2Jb\r\nc\u202e"
+
+
+def run(folder, *arguments, playbook="tfserving.fleet.plan"):
+    """Run the playbook in a folder of its own."""
+    (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY))
+    environment = {
+        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
+        "ANSIBLE_ROLES_PATH": "/nonexistent",
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "PATH": os.environ["PATH"],
+    }
+    program = Path(sys.executable).with_name("ansible-playbook")
+    # This machine may be a container that something else runs.
+    given = ["-e", "__host_plan_service_manager=systemd"]
+    command = [program, "-i", "hosts.yml", *given, playbook, *arguments]
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_check_mode_shows_the_plans_and_keeps_the_page(tmp_path):
+    done = run(tmp_path, "--check")
+    assert "h[1:2] (2 hosts)" in done.stdout, done.stdout + done.stderr
+    assert "\nNot planned, see the messages above:\n  rooted, wrong\n" in done.stdout
+    refusal = "tfserving_group: root comes with the system (id 0); leave tfserving_group out, or name a group that is"
+    assert refusal in " ".join((done.stdout + done.stderr).split())
+    assert f"Report: file://{tmp_path}/plan.html" in done.stdout
+    assert "h[1:2]" in (tmp_path / "plan.html").read_text()
+    assert "changed=0" in done.stdout
+    assert "changed=1" not in done.stdout
+    # Two hosts were refused: whoever runs this in a pipeline has to see it.
+    assert done.returncode != 0
+
+
+def test_no_page_is_kept_and_no_reasons_are_shown_when_so_asked(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "plan_html= plan_reasons=false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nPlace\n" in done.stdout
+    assert "Reasons" not in done.stdout
+    assert "Not planned" not in done.stdout
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_page_that_cannot_be_written_costs_nobody_the_plan(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "plan_html=none/plan.html")
+    assert done.returncode != 0
+    sentence = "dest: none/plan.html cannot be written (No such file or directory); choose another place"
+    assert sentence in " ".join((done.stdout + done.stderr).split())
+    assert done.stdout.index("\nPlace\n") < done.stdout.index("fatal: ")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_host_without_systemd_is_refused_by_the_plan(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "__host_plan_service_manager=openrc")
+    assert done.returncode != 0
+    assert (
+        "h1: is not run by systemd but by openrc, and the servers are units of systemd; boot the host with systemd as "
+        "its first process, or take it out of the fleet"
+    ) in " ".join(done.stdout.split())
+
+
+def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):
+    dest = tmp_path / "plan.html"
+    dest.write_text("the last one, which was much longer")
+    assert write(str(dest), "größer") == dest
+    assert dest.read_text(encoding="utf-8") == "größer"
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o644
+    assert list(tmp_path.iterdir()) == [dest]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        (".", "is a directory; name a file in it"),
+        (["plan.html"], "is a list; give the path of a file"),
+        (5, "is the number 5; give the path of a file"),
+        ("missing/plan.html", "cannot be written (No such file or directory); choose another place"),
+        ("x" * 300, "cannot be written (File name too long); choose another place"),
+        ("a\0b", "is no path (embedded null byte); choose another place"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch, place, problem):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnsibleActionFail) as refused:
+        write(place, "text")
+    # Ansible adds the error behind it.
+    assert re.fullmatch(rf"dest: .*{re.escape(problem)}(: .*)?", str(refused.value))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_printed_text_moves_no_cursor_and_keeps_its_lines(tmp_path):
+    play = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"tfserving.fleet.report": {"text": TEXT}}]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = run(tmp_path, playbook="play.yml")
+    assert "\na\\x1b[2Jb\\r\nc\\u202e\n" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_needs_no_gpus_is_refused_before_a_driver_is_changed():
+    """Only then is the host planned, since its GPUs may come with the driver."""
+    plays = yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())
+    survey, change = plays[1], plays[2]
+    (early,) = (task for task in survey["tasks"] if "include_role" in str(task) and "host_plan" in str(task))
+    assert early["ansible.builtin.include_role"]["tasks_from"] == "survey.yml"
+    assert early["when"] == "nvidia_driver_due == 'change'"
+    assert change["roles"] == [{"role": "tfserving.fleet.nvidia_driver"}]
