@@ -1,0 +1,1 @@
+../plugins/filter/accounts_refusal.py

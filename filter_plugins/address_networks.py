@@ -1,0 +1,1 @@
+../plugins/filter/address_networks.py

@@ -1,0 +1,1 @@
+../plugins/filter/apt_refusal.py

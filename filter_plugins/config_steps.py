@@ -1,0 +1,1 @@
+../plugins/filter/config_steps.py

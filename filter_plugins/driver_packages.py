@@ -1,0 +1,1 @@
+../plugins/filter/driver_packages.py

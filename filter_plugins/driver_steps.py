@@ -1,0 +1,1 @@
+../plugins/filter/driver_steps.py

@@ -1,0 +1,1 @@
+../plugins/filter/environment_line.py

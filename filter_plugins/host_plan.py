@@ -1,0 +1,1 @@
+../plugins/filter/host_plan.py

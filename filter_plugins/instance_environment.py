@@ -1,0 +1,1 @@
+../plugins/filter/instance_environment.py

@@ -1,0 +1,1 @@
+../plugins/filter/jemalloc_complaints.py

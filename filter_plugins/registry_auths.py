@@ -1,0 +1,1 @@
+../plugins/filter/registry_auths.py

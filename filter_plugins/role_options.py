@@ -1,0 +1,1 @@
+../plugins/filter/role_options.py

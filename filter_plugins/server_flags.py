@@ -1,0 +1,1 @@
+../plugins/filter/server_flags.py

@@ -1,0 +1,1 @@
+../plugins/filter/status_table.py

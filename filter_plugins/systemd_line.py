@@ -1,0 +1,1 @@
+../plugins/filter/systemd_line.py

@@ -1,0 +1,1 @@
+../plugins/filter/tls_refusal.py

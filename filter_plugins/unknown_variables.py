@@ -1,0 +1,1 @@
+../plugins/filter/unknown_variables.py

@@ -1,0 +1,1 @@
+../plugins/filter/unreachable_refusal.py

@@ -1,0 +1,1 @@
+../plugins/filter/variables_refusal.py
