@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A host's accounts and groups, as far as they matter to the servers; which of them are refused is in host/accounts.py."""
+"""A host's accounts and groups, as far as they matter to the servers; accounts.py tells which are refused."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a host's CPUs are kept apart: which unit may use what, where interrupts go, what each instance is held to.
 
-Pure: topology and plan in, plain data out. What it takes to put it in force is in kernel/cpusets.py, kernel/affinity.py and
-kernel/interrupts.py.
+Pure: topology and plan in, plain data out. It is put in force by cpusets.py, affinity.py and interrupts.py of
+module_utils/kernel.
 """
 
 from __future__ import annotations
