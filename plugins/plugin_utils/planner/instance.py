@@ -14,6 +14,7 @@ from ..wishes import secrets as plan_secrets
 from ..wishes.read import ModelWish
 from . import batching, cpu_mask, gpu_memory, gpus, memory, placement, server, swaps, threads
 from .machine import Machine
+from .places import Place
 from .reasons import Sheet
 
 
@@ -40,7 +41,7 @@ class Site:
 class Draft:
     """An instance as far as it can be planned by itself."""
 
-    place: placement.Place
+    place: Place
     gpus: list[gpus.Gpu]
     shared: bool
     """Whether another instance is on one of its GPUs."""
@@ -50,7 +51,7 @@ class Draft:
     sheet: Sheet
 
 
-def draft(site: Site, place: placement.Place, devices: list[gpus.Gpu], fraction: float | None) -> Draft:
+def draft(site: Site, place: Place, devices: list[gpus.Gpu], fraction: float | None) -> Draft:
     """Settle all that depends on the instance's own CPUs and GPUs alone."""
     wish, settings, sheet = place.wish, site.settings, Sheet()
     cpus = cpu_mask.count(place.mask)

@@ -16,14 +16,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 
 from . import sysctls as kernel_sysctls
+from .machine import shares_kernel
 from .sysctls import Setting
 
 HUGE_PAGES = f"{kernel_sysctls.DOCS}/admin-guide/mm/transhuge.html"
 CPU_FREQUENCY = f"{kernel_sysctls.DOCS}/admin-guide/pm/cpufreq.html"
 CPU_IDLE = f"{kernel_sysctls.DOCS}/admin-guide/pm/cpuidle.html"
-
-# Kinds of virtualization (as systemd-detect-virt calls them) that share the kernel of the host around them.
-CONTAINERS = frozenset(("docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"))
 
 THP_CHOICES = ("madvise", "always", "never")
 KEEP = "keep"
@@ -70,7 +68,7 @@ def settings(
     planned += kernel_sysctls.undisturbed(topology) if pinned else []
     planned += kernel_sysctls.beside(control)
     virtualization = topology.get("virtualization") or "none"
-    shared = virtualization in CONTAINERS
+    shared = shares_kernel(topology)
     return {
         "sysctl": _settled(planned, wanted),
         "sysfs": [*_huge_pages(asked), *_frequency(asked), *_idle(topology, asked)],

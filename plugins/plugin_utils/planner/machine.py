@@ -12,6 +12,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from . import cpu_mask
 
+# Kinds of virtualization (as systemd-detect-virt calls them) that share the kernel of the host around them.
+CONTAINERS = frozenset(("docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"))
+
 
 class Core(NamedTuple):
     """A core with the CPUs (hardware threads) of it that are online."""
@@ -116,3 +119,8 @@ def _socket(node: int, socket: int | None) -> Any:
 def _distances(nodes: Sequence[Mapping[str, Any]]) -> dict[int, dict[int, int]]:
     numbers = [node["id"] for node in nodes]
     return {node["id"]: dict(zip(numbers, node.get("distances") or ())) for node in nodes}
+
+
+def shares_kernel(topology: Mapping[str, Any]) -> bool:
+    """Tell whether a host has the kernel of another host around it, whose settings are not its own."""
+    return topology.get("virtualization") in CONTAINERS

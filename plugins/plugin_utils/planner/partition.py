@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.names import AFFINITY, CPUSET, NONE, SERVING_UNIT
 
-from .kernel import CONTAINERS
+from .machine import shares_kernel
 
 # All that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
 HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
@@ -38,7 +38,7 @@ def partition(topology: Mapping[str, Any], plan: Mapping[str, Any], extra_slices
         ask for) and ``warnings``.
     """
     _refuse_other_units(extra_slices)
-    contained = (topology.get("virtualization") or "none") in CONTAINERS
+    contained = shares_kernel(topology)
     enforced = topology.get("cgroup_mode") == "unified" and not contained
     housekeeping, serving = plan["housekeeping"], plan["serving"]
     split = bool(housekeeping["cpus"])

@@ -10,7 +10,6 @@ in sharing.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -18,45 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ..wishes.read import INSTANCES, InstanceWish
 from . import cpu_mask, sharing
 from .machine import Core
+from .places import Place, Rooms
 from .reasons import Sheet, counted
-from .sharing import Rooms
-
-# Who gets performance cores first on hosts with two kinds of cores: those whose requests run one by one.
-TURNS = {"latency": 0, "balanced": 1, "throughput": 2}
-
-
-@dataclass
-class Place:
-    """The cores of one instance, and what they were chosen for."""
-
-    wish: InstanceWish
-    homes: dict[int, int]
-    """How many of its GPUs hang on each node; empty for an instance that may live anywhere."""
-    near: set[int] = field(default_factory=set)
-    """The nodes on the sockets of its GPUs, those of the GPUs among them."""
-    cores: list[Core] = field(default_factory=list)
-    split: bool = False
-    """Whether it has threads of cores rather than whole ones."""
-
-    @property
-    def mask(self) -> int:
-        """The CPUs of the instance."""
-        return cpu_mask.union(core.mask for core in self.cores)
-
-    @property
-    def nodes(self) -> int:
-        """The nodes of these CPUs, as a mask."""
-        return cpu_mask.of(core.node for core in self.cores)
-
-    @property
-    def turn(self) -> int:
-        """When its turn is to take performance cores, the lower the earlier."""
-        return TURNS[self.wish.profile]
-
-    @property
-    def weight(self) -> float:
-        """The share of an instance grows with the GPUs that its CPUs have to feed."""
-        return self.wish.weight * max(1, sum(self.homes.values()))
 
 
 def place(

@@ -19,6 +19,7 @@ from . import cpu_mask, gpu_memory, gpus, housekeeping, instance, jemalloc, mach
 from . import kernel as kernel_settings
 from . import partition as cpu_partition
 from . import runtimes as server_runtimes
+from .places import Place
 from .reasons import counted, joined
 
 SCHEMA = 1
@@ -184,7 +185,7 @@ def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
     }
 
 
-def _idle(places: list[placement.Place], halves: housekeeping.Split) -> list[str]:
+def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
     """Return a warning where there are nodes, or cores of one kind, that no instance uses."""
     if not places:
         return []

@@ -11,14 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .machine import Core
-
-if TYPE_CHECKING:
-    from .placement import Place
-
-Rooms = dict[int, list[Core]]
+from .places import Place, Rooms
 
 # What an efficiency core does of a performance core's work: about the middle of what topology/read.py has seen.
 EFFICIENCY_STRENGTH = 0.75

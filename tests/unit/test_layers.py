@@ -1,0 +1,178 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which way imports go, and how much each module ships to hosts.
+
+Three floors: modules, actions and filters on top; below them plugin_utils, for the controller alone; below that
+module_utils, which hosts are sent as well. On each floor packages stand in the order of these tables and import what
+stands before them, never what stands behind.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+from repository import REPOSITORY
+
+PLUGINS = REPOSITORY / "plugins"
+COLLECTION = "ansible_collections.tfserving.fleet.plugins"
+
+HOSTS = [
+    *("visible_text", "cpu_list", "errors", "refusals", "scalars"),
+    *("disk", "web", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
+    *("saved_model", "serving", "models", "releases", "tree", "bundle"),
+]
+CONTROLLER = ["tables", "server", "driver", "wishes", "planner", "fleet", "report"]
+
+# The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
+# in the commit's message.
+SHIPPED = {
+    "bundle_collect": 21,
+    "bundle_files": 10,
+    "bundle_manifest": 6,
+    "cpu_partition": 12,
+    "gpu_clients": 5,
+    "host_topology": 27,
+    "instance_status": 9,
+    "kernel_settings": 7,
+    "model_repository": 23,
+    "model_status": 10,
+    "nvidia_driver_state": 21,
+    "nvidia_gpu_settings": 22,
+    "nvidia_gpu_status": 24,
+    "package_holds": 4,
+    "plan_record": 7,
+    "report": 0,
+    "run_lock": 3,
+    "server_release": 20,
+    "server_releases_prune": 12,
+    "serving_group": 5,
+    "serving_instances": 21,
+    "signing_key": 16,
+    "template_tree": 12,
+}
+
+Imports = tuple[tuple[str, bool], ...]
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PLUGINS).with_suffix("").parts)
+
+
+@cache
+def files() -> dict[str, Path]:
+    return {name_of(path): path for path in sorted(PLUGINS.rglob("*.py"))}
+
+
+@cache
+def imports(name: str) -> Imports:
+    """Return what a file imports of the collection, by name, and whether it says so relatively."""
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(ast.parse(files()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = base_of(name, node)
+            for alias in node.names if base is not None else ():
+                whole = f"{base}.{alias.name}".strip(".")
+                known = next(
+                    (each for each in (whole, f"{whole}.__init__", base, f"{base}.__init__") if each in files()), ""
+                )
+                assert known, f"{name} imports {whole}, which is nowhere"
+                found.append((known, node.level > 0))
+    return tuple(found)
+
+
+def base_of(name: str, node: ast.ImportFrom) -> str | None:
+    """Return the package that an import of the collection names, below plugins; None for others."""
+    if node.level:
+        above = name.split(".")[: -node.level]
+        return ".".join([*above, *(node.module or "").split(".")]).strip(".")
+    module = node.module or ""
+    return module[len(COLLECTION) + 1 :] if module == COLLECTION or module.startswith(f"{COLLECTION}.") else None
+
+
+def shipped(name: str) -> set[str]:
+    """Return the files of module_utils that a module takes to a host."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for each, _ in imports(todo.pop()):
+            if each not in found:
+                found.add(each)
+                todo.append(each)
+    return found
+
+
+def room(name: str) -> tuple[str, str]:
+    """Return the floor of a file and its package there, or its own name where it stands in none."""
+    floor, _, rest = name.partition(".")
+    return floor, rest.partition(".")[0]
+
+
+MAY_USE = {
+    "module_utils": {"module_utils"},
+    "plugin_utils": {"plugin_utils", "module_utils"},
+    "modules": {"module_utils"},
+}
+
+
+@pytest.mark.parametrize("name", files())
+def test_imports_go_down(name):
+    floor, package = room(name)
+    for used, _ in imports(name):
+        below, other = room(used)
+        assert below in MAY_USE.get(floor, {"plugin_utils", "module_utils"}), f"{name} imports {used}"
+        order = {"module_utils": HOSTS, "plugin_utils": CONTROLLER}.get(floor)
+        if order and below == floor and package != other:
+            assert order.index(other) < order.index(package), f"{name} imports {used}, which stands behind it"
+
+
+@pytest.mark.parametrize("name", files())
+def test_imports_are_relative_within_a_floor_and_nowhere_else(name):
+    floor, _ = room(name)
+    for used, is_relative in imports(name):
+        assert is_relative == (room(used)[0] == floor), f"{name} imports {used}"
+
+
+@pytest.mark.parametrize("name", files())
+def test_no_file_imports_itself_by_a_circle(name):
+    if not name.endswith("__init__"):
+        assert name not in shipped(name)
+
+
+@pytest.mark.parametrize("path", [path for path in files().values() if path.name == "__init__.py"], ids=name_of)
+def test_a_package_for_hosts_holds_a_docstring_and_nothing_else(path):
+    # Ansible ships what an __init__.py imports with every file of its package.
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    assert ast.get_docstring(ast.Module(body, []))
+    if room(name_of(path))[0] == "module_utils":
+        assert len(body) == 1
+
+
+def test_every_package_stands_in_an_order():
+    for floor, order in (("module_utils", HOSTS), ("plugin_utils", CONTROLLER)):
+        there = {room(name)[1] for name in files() if name.startswith(f"{floor}.")}
+        assert there == set(order), floor
+
+
+def test_modules_ship_no_more_than_they_need(capsys):
+    found = {name.partition(".")[2]: shipped(name) for name in files() if name.startswith("modules.")}
+    assert {name for name, parts in found.items() if not parts} == {"report"}
+    assert set(found) == set(SHIPPED)
+    sizes = {name: sum(files()[part].stat().st_size for part in parts) for name, parts in found.items()}
+    with capsys.disabled():
+        print("\n\nfiles and bytes of module_utils that each module ships")
+        for name, parts in sorted(found.items()):
+            print(f"  {name:24}{len(parts):4}{sizes[name]:9,}")
+    more = {name: len(parts) for name, parts in found.items() if len(parts) > SHIPPED[name]}
+    assert not more, f"more than before: {more}"
+
+
+def test_filters_are_found_at_both_places():
+    real = {path.name for path in (PLUGINS / "filter").glob("*.py")}
+    linked = {path.name: path for path in (REPOSITORY / "filter_plugins").glob("*.py")}
+    assert set(linked) == real
+    for name, link in linked.items():
+        assert link.is_symlink(), f"{link} is a copy"
+        assert link.readlink() == Path("../plugins/filter") / name
