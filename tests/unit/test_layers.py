@@ -21,8 +21,8 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 
 HOSTS = [
     *("visible_text", "cpu_list", "errors", "refusals", "scalars"),
-    *("disk", "web", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "models", "releases", "tree", "bundle"),
+    *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
+    *("saved_model", "serving", "models", "releases", "bundle"),
 ]
 CONTROLLER = ["tables", "server", "driver", "wishes", "planner", "fleet", "report"]
 
@@ -35,9 +35,9 @@ SHIPPED = {
     "cpu_partition": 12,
     "gpu_clients": 5,
     "host_topology": 27,
-    "instance_status": 9,
+    "instance_status": 10,
     "kernel_settings": 7,
-    "model_repository": 23,
+    "model_repository": 24,
     "model_status": 10,
     "nvidia_driver_state": 21,
     "nvidia_gpu_settings": 22,
@@ -49,10 +49,13 @@ SHIPPED = {
     "server_release": 20,
     "server_releases_prune": 12,
     "serving_group": 5,
-    "serving_instances": 21,
-    "signing_key": 16,
+    "serving_instances": 22,
+    "signing_key": 17,
     "template_tree": 12,
 }
+
+# Lines in the functions of a module or filter; what is more is logic, which is tested without Ansible.
+THICKEST = 60
 
 Imports = tuple[tuple[str, bool], ...]
 
@@ -167,6 +170,18 @@ def test_modules_ship_no_more_than_they_need(capsys):
             print(f"  {name:24}{len(parts):4}{sizes[name]:9,}")
     more = {name: len(parts) for name, parts in found.items() if len(parts) > SHIPPED[name]}
     assert not more, f"more than before: {more}"
+
+
+@pytest.mark.parametrize("name", [name for name in files() if name.startswith(("modules.", "filter."))])
+def test_modules_and_filters_are_thin(name):
+    functions = [node for node in ast.walk(ast.parse(files()[name].read_text())) if isinstance(node, ast.FunctionDef)]
+    statements = [statement for function in functions for statement in function.body if not is_docstring(statement)]
+    lines = {line for each in statements for line in range(each.lineno, (each.end_lineno or each.lineno) + 1)}
+    assert len(lines) <= THICKEST
+
+
+def is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def test_filters_are_found_at_both_places():

@@ -10,6 +10,7 @@ import os
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.inspector import Inspector, process_problems
 from ansible_collections.tfserving.fleet.plugins.modules import instance_status
 from serving_double import FakeHost, FakeServer, Model, instance, publish
 
@@ -45,9 +46,7 @@ def inspect(tmp_path, host, monkeypatch):
 
     def run(entry, probe_count=5, models=()):
         root = publish(tmp_path / "models", 7)
-        inspector = instance_status.Inspector(
-            host.run, UNIT_TEMPLATE, root, probe_count, models, proc=tmp_path / "proc"
-        )
+        inspector = Inspector(host.run, UNIT_TEMPLATE, root, probe_count, models, proc=tmp_path / "proc")
         return inspector.inspect(entry)
 
     return run
@@ -101,7 +100,7 @@ def test_a_unit_between_two_starts_says_so(inspect, host):
 
 
 def test_a_host_without_systemd_is_a_problem_and_no_failure(tmp_path):
-    inspector = instance_status.Inspector(lambda _: (127, "", "not found"), UNIT_TEMPLATE, str(tmp_path), 0)
+    inspector = Inspector(lambda _: (127, "", "not found"), UNIT_TEMPLATE, str(tmp_path), 0)
     found = inspector.inspect(instance(1))
     assert found["state"] == "unknown"
     assert "systemd does not tell the state" in found["problem"]
@@ -167,12 +166,12 @@ def test_a_server_without_rest_cannot_be_seen_and_says_so(inspect):
     ],
 )
 def test_a_process_that_departs_from_the_plan_is_a_problem(plan, running, problem):
-    assert "; ".join(instance_status.process_problems(plan, process(**running))) == problem
+    assert "; ".join(process_problems(plan, process(**running))) == problem
 
 
 def test_a_shared_binary_is_asked_for_its_version_once(tmp_path, host):
     host.unit["ActiveState"] = "inactive"
-    inspector = instance_status.Inspector(host.run, UNIT_TEMPLATE, str(tmp_path), 0)
+    inspector = Inspector(host.run, UNIT_TEMPLATE, str(tmp_path), 0)
     assert [inspector.inspect(instance(1))["version"] for _ in range(2)] == ["2.19.1-rw+sha.1"] * 2
     assert len([call for call in host.calls if call[-1] == "--version"]) == 1
 

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.action import model_repository as action
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
 from archive_files import read_tree, tar_of, write_tree, zip_of
@@ -33,7 +34,7 @@ class Host:
         defaults = {name: spec.get("default") for name, spec in module.ARGUMENTS.items()}
         me = {"owner": str(os.geteuid()), "group": str(os.getegid())}
         params = {**defaults, **me, "root": str(self.root), "min_free_mb": 0, "models": list(models), **options}
-        return module.execute(params, check)
+        return repository.execute(params, check)
 
     def refusal(self, *models: dict[str, object], **options: object) -> str:
         with pytest.raises(WishError) as refusal:
@@ -454,7 +455,7 @@ def small_disk(host, monkeypatch) -> Iterator[Host]:
 
     real = archives.unpack
     monkeypatch.setattr(archives, "unpack", unpack)
-    monkeypatch.setattr(module.Store, "free", free)
+    monkeypatch.setattr(repository.Store, "free", free)
     yield host
 
 
@@ -477,7 +478,7 @@ def test_a_download_that_does_not_fit_is_refused_before_its_first_byte(small_dis
 
 
 def test_the_margin_is_kept_free(host, archive):
-    more_than_there_is = module.Store(str(host.root)).free() // archives.MIB + 1024
+    more_than_there_is = repository.Store(str(host.root)).free() // archives.MIB + 1024
     message = host.refusal(ranker(archive), min_free_mb=more_than_there_is)
     assert "it unpacks to 1 MiB or more and 0 MiB may be used" in message
 
@@ -505,7 +506,7 @@ def test_a_disk_that_others_fill_while_unpacking_is_left_as_it_was(small_disk, t
         (small_disk.root / "others").write_bytes(bytes(archives.MIB * 3 // 4))
 
     monkeypatch.setattr(archives, "check_saved_model", meanwhile)
-    monkeypatch.setattr(module.Store, "require", lambda store, size: None)
+    monkeypatch.setattr(repository.Store, "require", lambda store, size: None)
     assert "version 7 cannot be published: it needs 1 MiB and 0 MiB are free" in small_disk.refusal(ranker(source))
     assert sorted(small_disk.files()) == [".lock", "others"]
 

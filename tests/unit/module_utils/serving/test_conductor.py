@@ -11,40 +11,23 @@ from functools import partial
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Rendered, Rules, plan_tree
-from ansible_collections.tfserving.fleet.plugins.modules import serving_instances
 from serving_double import Clock, publish
 from template_tree_place import Place
 from units_double import Host, free_ports
 
 
-class Ended(Exception):  # noqa: N818 - how a module ends, whether well or not
-    """The module's result."""
-
-
-class Module:
-    """As much of AnsibleModule as the module uses."""
-
-    def __init__(self, host, **params):
-        defaults = {
-            "instances": [], "state": "present", "models": [], "model_root": "/nowhere", "revision": "",
-            "config_root": str(host.root / "etc"), "unit_template": "tfserving@{name}.service",
-            "health_template": "tfserving-health@{name}.service", "tree": "t", "state_path": str(host.root / "state"),
-            "final": True, "touched": [], "keep": [], "probe": False,
-        }  # fmt: skip
-        self.params = {**defaults, **params}
-        self.check_mode = False
-        self.run_command = host.run
-
-    def warn(self, _text):
-        pass
-
-    def exit_json(self, **result):
-        raise Ended(result)
-
-    def fail_json(self, **result):
-        raise Ended({**result, "failed": True})
+def conductor(host, **params):
+    """Make what the module makes of its parameters, for a host of the test."""
+    defaults = {
+        "instances": [], "state": "present", "models": [], "model_root": "/nowhere", "revision": "",
+        "config_root": str(host.root / "etc"), "unit_template": "tfserving@{name}.service",
+        "health_template": "tfserving-health@{name}.service", "tree": "t", "state_path": str(host.root / "state"),
+        "final": True, "touched": [], "keep": [], "probe": False,
+    }  # fmt: skip
+    return Conductor({**defaults, **params}, host.run, check_mode=False)
 
 
 @pytest.fixture
@@ -61,10 +44,10 @@ def host(tmp_path, monkeypatch):
 
 
 def call(host, **params):
-    conductor = serving_instances.Conductor(Module(host, **params))
-    with pytest.raises(Ended) as ended:
-        conductor.conduct()
-    return ended.value.args[0]
+    try:
+        return conductor(host, **params).conduct()
+    except UnprovenError as error:
+        return {**error.result, "failed": True}
 
 
 def serving(host, **ports):
@@ -131,8 +114,8 @@ def test_a_server_that_has_just_been_started_is_given_its_time(host):
     host.stuck.add("slow")
     host.enabled.add("a")
     host.start("a")
-    conductor = serving_instances.Conductor(Module(host))
-    assert not conductor._stuck(conductor.units.show("a"), instance)
+    begun = conductor(host)
+    assert not begun._stuck(begun.units.show("a"), instance)
 
 
 def test_a_change_that_a_restart_would_not_survive_fails(host):

@@ -1,0 +1,252 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One run over a host's model repository: what is missing, what is published, what goes."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Callable
+
+from ..disk import archives
+from ..errors import WishError
+from ..host import accounts
+from ..refusals import Refusals
+from ..serving import client as serving_client
+from . import fetch as downloads
+from . import wanted as wanted_models
+from .store import Attributes, Store
+from .wanted import Request, Wanted
+
+
+@dataclass
+class Report:
+    """What the module returns, while it grows."""
+
+    changed: bool = False
+    published: list[dict[str, Any]] = field(default_factory=list)
+    removed: list[dict[str, Any]] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the module does; raises WishError (WishErrors for several), changes nothing in check mode.
+
+    Where versions have to come from the controller first, returns at once with `needs` and nothing done.
+    """
+    store = Store(params["root"], _attributes(params), params["min_free_mb"] * archives.MIB)
+    sources = json.loads(params["sources"])
+    given = [{**model, "source": {**model["source"], **sources.get(model["name"], {})}} for model in params["models"]]
+    wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
+    models = wanted_models.read_wanted(wanted, params["instances"])
+    before = {model.name: store.versions(model.name) for model in models}
+    report = Report()
+    if not check_mode:
+        # First of all: what a refusal below leaves as it is has served all the same.
+        _remember_proven(store, models)
+    missing = _missing(models, store, params, report)
+    needs = [_need(request) for request in missing if request.place == "controller"]
+    needs = [need for need in needs if need["key"] not in params["staged"]]
+    if check_mode:
+        after = _preview(store, models, missing, before, report)
+    elif needs:
+        return {"changed": False, "needs": needs, "room": store.room()}
+    else:
+        after = _apply(store, models, params, report)
+    report.changed = bool(report.changed or report.published or report.removed)
+    result = {**vars(report), "models": after, "diff": _diff(params["root"], before, after)}
+    return {**result, "needs": needs} if needs else result
+
+
+def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], report: Report) -> list[Request]:
+    """Return all versions to be published; raises WishErrors with everything that stands in the way."""
+    refusals = Refusals()
+    asked: dict[str, set[int]] = {}
+
+    def available(model: Wanted) -> set[int]:
+        if model.name not in asked:
+            asked[model.name] = _available(model)
+        return asked[model.name]
+
+    differs = partial(_differs, staged=params["staged"])
+    check = partial(wanted_models.missing_versions, store=store, available=available, differs=differs)
+    found = [refusals.check(check, model, default=([], [])) for model in models]
+    refusals.stop()
+    report.notes = [note for _missing, notes in found for note in notes]
+    return [request for missing, _notes in found for request in missing]
+
+
+def _available(model: Wanted) -> set[int]:
+    """Return the versions of a model that a server of this host answers for."""
+    states = [serving_client.version_states(port, model.name) or {} for port in model.ports]
+    return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
+
+
+def _differs(request: Request, staged: Mapping[str, Any]) -> bool:
+    """Tell whether a version that never served is to be replaced: not where its source still is what it came from."""
+    if request.sha256:
+        return True
+    if request.place == "host":
+        return downloads.has_other_content(request)
+    return not (staged.get(request.key) or {}).get("same", False)
+
+
+def _need(request: Request) -> dict[str, Any]:
+    wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
+    published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
+    return {**wanted, "published": [] if request.sha256 else published, "demands": request.model.demands.plain()}
+
+
+# --- check mode --------------------------------------------------------------------------------------------
+
+
+def _preview(
+    store: Store, models: list[Wanted], missing: list[Request], before: dict[str, list[int]], report: Report
+) -> dict[str, list[int]]:
+    refusals = Refusals()
+    for request in missing:
+        if request.place == "host":
+            refusals.check(downloads.inspect, request, store)
+        report.published.append({"model": request.model.name, "version": request.version, "sha256": request.sha256})
+    refusals.stop()
+    places = [store.root, *(store.base(model.name) for model in models)]
+    report.changed = any(map(store.drifted, places)) or any(store.leftovers(model.name) for model in models)
+    after = {}
+    for model in models:
+        coming = [request.version for request in missing if request.model is model]
+        on_disk = sorted({*before[model.name], *coming})
+        removed = _removable(model, on_disk, report)
+        after[model.name] = [version for version in on_disk if version not in removed]
+    return after
+
+
+# --- change ------------------------------------------------------------------------------------------------
+
+
+def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report: Report) -> dict[str, list[int]]:
+    if store.drifted(store.root):
+        store.ensure(store.root)
+        report.changed = True
+    with store.lock():
+        # Once more, now that nobody else can change what it finds.
+        missing = _missing(models, store, params, report)
+        fresh = [store.base(model.name) for model in models if not os.path.isdir(store.base(model.name))]
+        try:
+            _prepare(store, models, report)
+            _publish(store, missing, params, report)
+        except BaseException:
+            for base in fresh:
+                with suppress(OSError):
+                    os.rmdir(base)
+            raise
+        for model in models:
+            for version in _removable(model, store.versions(model.name), report):
+                store.remove(model.name, version)
+        return {model.name: store.versions(model.name) for model in models}
+
+
+def _remember_proven(store: Store, models: list[Wanted]) -> None:
+    """Record which versions serve now. It is no change of the host: nothing but this module reads it."""
+    proven = [(model.name, version) for model in models for version in _newly_proven(store, model)]
+    if proven:
+        with store.lock():
+            for name, version in proven:
+                store.prove(name, version)
+
+
+def _newly_proven(store: Store, model: Wanted) -> list[int]:
+    markers = {version: store.marker(model.name, version) for version in store.versions(model.name)}
+    unproven = {version for version, marker in markers.items() if marker and not marker.get("proven")}
+    return sorted(unproven & _available(model)) if unproven else []
+
+
+def _prepare(store: Store, models: list[Wanted], report: Report) -> None:
+    """Make the base paths and clear away what a dead run has left in them."""
+    for model in models:
+        if store.drifted(store.base(model.name)):
+            store.ensure(store.base(model.name))
+            report.changed = True
+        for path in store.leftovers(model.name):
+            store.sweep(path)
+            report.changed = True
+
+
+def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], report: Report) -> None:
+    """Make all versions ready, then let them appear."""
+    with ExitStack() as staging:
+        staged = []
+        for request in missing:
+            need = downloads.Need()
+            with downloads.refusing(request, store, need):
+                place = staging.enter_context(store.staging(request.model.name, request.version))
+                staged.append(downloads.stage(store, request, place, params, need))
+        for one in staged:
+            model, version = one.request.model.name, one.request.version
+            with downloads.refusing(one.request, store, downloads.Need()):
+                if one.request.published:
+                    store.remove(model, version)
+                store.publish(model, version, one.tree, one.record)
+            sha256 = one.record["sha256"] or one.record["tree"]
+            report.published.append({"model": model, "version": version, "sha256": sha256})
+            if one.request.place == "http" and not one.request.sha256:
+                report.notes.append(f"{model}: version {version} was fetched unchecked, its sha256 is {sha256}")
+
+
+def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:
+    """Return the versions beyond `keep` that nobody needs; reports them and those that stay."""
+    beyond = wanted_models.surplus(on_disk, model.keep, {*model.versions, *wanted_models.served(model.serve, on_disk)})
+    reasons = _reasons_to_stay(model, beyond) if beyond else {}
+    report.kept += [{"model": model.name, "version": version, "reason": reasons[version]} for version in reasons]
+    removable = [version for version in beyond if version not in reasons]
+    report.removed += [{"model": model.name, "version": version} for version in removable]
+    return removable
+
+
+def _reasons_to_stay(model: Wanted, beyond: list[int]) -> dict[int, str]:
+    held = [(port, serving_client.live_versions(port, model.name)) for port in model.ports]
+    for port, live in held:
+        if live is None:
+            asked = f"the server on REST port {port} cannot be asked" if port else "a server of it has no REST port"
+            return dict.fromkeys(beyond, asked)
+    return {version: "a server holds it" for version in beyond if any(version in live for _port, live in held)}
+
+
+def _attributes(params: Mapping[str, Any]) -> Attributes:
+    return Attributes(
+        _id(params["owner"], "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        _id(params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
+        _mode(params["directory_mode"], "directory_mode"),
+        _mode(params["file_mode"], "file_mode"),
+    )
+
+
+def _id(name: str, option: str, find: Callable[[str], int]) -> int:
+    try:
+        found = int(name) if name.isdecimal() else find(name)
+    except KeyError:
+        raise WishError(option, f"{name} is not on this host", "create it first, or name another") from None
+    if found in accounts.DYNAMIC:
+        problem = f"{name} is lent by systemd to a service while it runs, and to another one later (id {found})"
+        raise WishError(option, problem, "name one that is there to stay")
+    return found
+
+
+def _mode(mode: str, option: str) -> int:
+    if not re.fullmatch(r"0?[0-7]{3}", mode):
+        raise WishError(option, f"{mode!r} is not a mode", "write three octal digits in quotes, such as '0755'")
+    return int(mode, 8)
+
+
+def _diff(root: str, before: dict[str, list[int]], after: dict[str, list[int]]) -> dict[str, str]:
+    def lines(models: dict[str, list[int]]) -> str:
+        return "".join(f"{name}: {', '.join(map(str, models[name])) or 'none'}\n" for name in sorted(models))
+
+    return {"before_header": root, "after_header": root, "before": lines(before), "after": lines(after)}
