@@ -42,6 +42,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/check_role_docs.py"],
         "task names": ["python", "tools/check_task_names.py"],
+        "prose": ["python", "tools/check_prose.py"],
         "ansible-lint": ["ansible-lint"],
     }
     return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
