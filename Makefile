@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench fuzz lock docs venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lock: ## Pins the Python requirements, after a change of requirements/*.in
 
 docs: ## Writes the roles' READMEs from their argument specs
 	@$(LAB) docs
+
+tables: ## Writes the tables of the server's flags and messages from tools/survey/
+	@$(LAB) tables
 
 venv: ## Installs the tools into .venv
 	@$(LAB) venv

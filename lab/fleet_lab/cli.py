@@ -179,6 +179,12 @@ def _docs(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
     stages.run("docs", lambda: docs.docs(lab))
 
 
+def _tables(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
+    _prepare(lab, stages, "venv")
+    command = [lab.python, lab.root / "tools" / "generate_tables.py"]
+    stages.show("tables", lambda: openly(command, environment.ansible(lab), lab.root))
+
+
 def _env(lab: Lab, _stages: Stages, _options: argparse.Namespace) -> None:
     print(environment.exports({**environment.ansible(lab), **environment.lab_platform(lab)}))
 
@@ -191,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="the lab, site.yml and playbooks/status.yml").set_defaults(command=_demo)
     commands.add_parser("env", help="the variables for Molecule and playbooks, for eval").set_defaults(command=_env)
     commands.add_parser("docs", help="writes the roles' READMEs from their argument specs").set_defaults(command=_docs)
+    commands.add_parser("tables", help="writes the tables of flags and messages from tools/survey/").set_defaults(
+        command=_tables
+    )
     commands.add_parser("lock", help="pins the Python requirements, after a change of requirements/*.in").set_defaults(
         command=_lock
     )

@@ -43,6 +43,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role docs": ["python", "tools/check_role_docs.py"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
+        "tables": ["python", "tools/generate_tables.py", "--check"],
         "ansible-lint": ["ansible-lint"],
     }
     return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]

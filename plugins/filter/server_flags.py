@@ -14,8 +14,9 @@ description:
   - >-
     The server goes on after a misspelt flag and after most combinations that cannot work, with a part of the service
     missing. This filter refuses them instead, with a sentence that says what to write.
-  - The flags, their types and the release each of them came with were taken from a survey of the server's source,
-    releases 2.8.0 to 2.20.0. A newer release is taken to know the flags of the newest one surveyed.
+  - The flags, their types and the release each of them came with were taken from a survey of the server's source;
+    C(plugins/plugin_utils/tables/server_flags.yml) lists the surveyed releases. A newer release is taken to know the
+    flags of the newest one surveyed.
 positional: version
 options:
   _input:

@@ -17,9 +17,9 @@ description:
     sentence what to write.
   - Wrapped scalars are wrapped here, so C(max_batch_size) takes a plain number.
   - >-
-    The fields were taken from a survey of the server's source, releases 2.8.0 to 2.20.0, and those of C(ConfigProto)
-    from TensorFlow 2.21.0. An older server refuses a file that names a field of a newer one, and logs the field's name
-    with its position.
+    The fields were taken from a survey of the server's source, and those of C(ConfigProto) from a TensorFlow package;
+    C(plugins/plugin_utils/tables/messages.yml) names both. An older server refuses a file that names a field of a newer
+    one, and logs the field's name with its position.
 positional: message
 options:
   _input:

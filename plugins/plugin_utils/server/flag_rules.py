@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What flags of ``tensorflow_model_server`` cannot mean, alone or together.
 
-Source: model_servers/server.cc (BuildAndStart), server_core.cc and main.cc, tags 2.8.0 to 2.20.0.
+Source: model_servers/server.cc (BuildAndStart), server_core.cc and main.cc, at the surveyed tags.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     nearest,
 )
 
+from ..tables import surveyed
 from ..tables.read import table
+from ..tables.surveyed import Release
 from .flag_rules import FORMS, check_together
-
-Release = tuple[int, int, int]
 
 # A line of a unit holds them all, and the kernel takes 128 KiB for one argument.
 LONGEST_STRING = 4096
@@ -84,8 +84,8 @@ def parse_version(version: object) -> Release:
         problem = f"{described(version)} is not a release of the server"
         raise WishError("version", problem, 'write three numbers in quotes, such as "2.19.1"')
     release = (int(found[1]), int(found[2]), int(found[3]))
-    oldest = next(iter(table("server_flags")["surveyed"]))
-    if release < _numbers(oldest):
+    oldest = surveyed.oldest()
+    if release < surveyed.numbers(oldest):
         raise WishError("version", f"the flags of {version} were never surveyed", f"use {oldest} or newer")
     return release
 
@@ -95,15 +95,10 @@ def _flags() -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in table("server_flags")["flags"]}
 
 
-def _numbers(version: str) -> Release:
-    major, minor, patch = version.split(".")
-    return int(major), int(minor), int(patch)
-
-
 def _has(release: Release, row: Mapping[str, Any]) -> bool:
     # Flags arrive with a minor release, never with a patch: each was checked to be in the first release
     # candidate of its line, which the survey names only by the first final tag examined (2.15.1 for 2.15).
-    return release[:2] >= _numbers(row["since"])[:2]
+    return release[:2] >= surveyed.numbers(row["since"])[:2]
 
 
 def _check_name(name: object, release: Release, version: str, path: str) -> None:

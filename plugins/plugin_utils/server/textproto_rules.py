@@ -3,7 +3,7 @@
 """What a file of TensorFlow Serving may not say although it parses, each rule with what would happen otherwise.
 
 Source: model_servers/server.cc and server_core.cc, sources/storage_path, servables/tensorflow/bundle_factory_util.cc
-and session_bundle_config.proto, tags 2.8.0 to 2.20.0. Every check gets the fields that are set (already of the right
+and session_bundle_config.proto, at the surveyed tags. Every check gets the fields that are set (already of the right
 types) and the path they stand at.
 """
 

@@ -9,11 +9,12 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import FilterModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import arguments, known_flags
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from hypothesis import given
 from hypothesis import strategies as st
 
 MODELS = {"model_config_file": "/etc/tfserving/ranker/models.config"}
-NEWEST = "2.20.0"
+NEWEST, OLDEST = surveyed.newest(), surveyed.oldest()
 
 
 def refusal(flags, version=NEWEST, path="flags") -> str:
@@ -77,7 +78,7 @@ def test_every_flag_can_be_set(name):
     assert f"--{name}={text}" in arguments(flags, NEWEST)
 
 
-@pytest.mark.parametrize("name", sorted(set(known_flags(NEWEST)) - set(known_flags("2.8.0"))))
+@pytest.mark.parametrize("name", sorted(set(known_flags(NEWEST)) - set(known_flags(OLDEST))))
 def test_a_flag_newer_than_the_server_names_the_release_it_needs(name):
     since = known_flags(NEWEST)[name]["since"]
     value = SAMPLES[known_flags(NEWEST)[name]["type"]]
@@ -111,7 +112,7 @@ def test_a_version_that_is_no_release_is_refused(version, message):
 
 
 def test_a_release_older_than_the_survey_is_refused():
-    assert refusal(MODELS, "2.7.4") == "version: the flags of 2.7.4 were never surveyed; use 2.8.0 or newer"
+    assert refusal(MODELS, "2.7.4") == f"version: the flags of 2.7.4 were never surveyed; use {OLDEST} or newer"
 
 
 @pytest.mark.parametrize(
