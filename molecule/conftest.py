@@ -155,7 +155,13 @@ def site(tmp_path):
         overrides = tmp_path / "overrides.json"
         overrides.write_text(json.dumps(variables))
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
-        plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+        plain = {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            # Every task's header, which some wait for.
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+        }
         with subprocess.Popen(
             ["ansible-playbook", "-i", inventory, "-e", f"@{overrides}", *options, playbook],
             cwd=ROOT,

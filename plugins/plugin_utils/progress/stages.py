@@ -1,0 +1,75 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a run.
+
+The rule: a play that lists roles has one stage for each of them, titled as in TITLES or by the role's name. Any other
+play is one stage, titled by its own name. A task of a role that its play does not list stays in the stage it is met in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TITLES = {
+    "tfserving.fleet.fleet": "Take the lock of every host",
+    "tfserving.fleet.offline_bundle": "Install the bundle",
+    "tfserving.fleet.nvidia_driver": "Set up the NVIDIA driver and its GPUs",
+    "tfserving.fleet.host_plan": "Plan every host",
+    "tfserving.fleet.jemalloc": "Install jemalloc",
+    "tfserving.fleet.model_repository": "Publish the models",
+    "tfserving.fleet.kernel_tuning": "Tune the kernel",
+    "tfserving.fleet.cpu_partition": "Partition the CPUs",
+    "tfserving.fleet.tfserving": "Install the server, restart and prove its instances",
+}
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a play says before it runs: its name and the roles that it lists, by their full names."""
+
+    name: str
+    roles: tuple[str, ...]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The titles of its stages."""
+        return tuple(TITLES.get(role, role) for role in self.roles) or (self.name,)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage and its place among all that the playbooks name. Plays that match no host are never entered."""
+
+    number: int
+    total: int
+    title: str
+
+
+class Course:
+    """Where a run is. ``plays`` are all plays of a playbook in their order, by whatever id they are met again."""
+
+    def __init__(self, plays: Mapping[str, Play]) -> None:
+        self._plays = dict(plays)
+        self._total = sum(len(play.titles) for play in plays.values())
+        self._play = ""
+        self._place = 0
+        self.stage: Stage | None = None
+
+    def begin(self, play: str) -> None:
+        """Enter a play, or its next batch of hosts; its first stage begins with its first task."""
+        self._play, self._place, self.stage = play, 0, None
+
+    def enter(self, role: str) -> Stage | None:
+        """Enter a task of ``role`` (empty for none); return the stage that begins with it, if one does."""
+        play = self._plays.get(self._play, Play("", ()))
+        self._place = play.roles.index(role) if role in play.roles else self._place
+        before = sum(len(each.titles) for each in self._before(self._play))
+        stage = Stage(before + self._place + 1, self._total, play.titles[self._place])
+        begins = stage != self.stage
+        self.stage = stage
+        return stage if begins else None
+
+    def _before(self, play: str) -> list[Play]:
+        names = list(self._plays)
+        return [self._plays[name] for name in names[: names.index(play)]] if play in self._plays else []
