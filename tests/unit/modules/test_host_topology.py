@@ -4,25 +4,22 @@
 
 from __future__ import annotations
 
-import json
 import pwd
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.modules import host_topology
 from machines import build
 from machines import topology as described
+from running import run_module
 
 
 @pytest.fixture
-def run(capsys):
+def run():
     """Runs the module and returns what it prints."""
 
     def call(**parameters):
-        with patch_module_args(parameters), pytest.raises(SystemExit):
-            host_topology.main()
-        return json.loads(capsys.readouterr().out)
+        return run_module(host_topology, **parameters)
 
     return call
 

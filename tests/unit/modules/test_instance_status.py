@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.inspector import Inspector, process_problems
 from ansible_collections.tfserving.fleet.plugins.modules import instance_status
+from running import run_module
 from serving_double import FakeHost, FakeServer, Model, instance, publish
 
 UNIT_TEMPLATE = "tfserving@{name}.service"
@@ -176,13 +175,11 @@ def test_a_shared_binary_is_asked_for_its_version_once(tmp_path, host):
     assert len([call for call in host.calls if call[-1] == "--version"]) == 1
 
 
-def test_the_module_returns_one_entry_per_instance(tmp_path, host, monkeypatch, capsys):
+def test_the_module_returns_one_entry_per_instance(tmp_path, host, monkeypatch):
     monkeypatch.setattr(process_facts, "runner", lambda _module: host.run)
     host.unit["MainPID"] = str(os.getpid())
     with FakeServer(m=Model({7: "AVAILABLE"})) as server:
         arguments = {"instances": [instance(server.port)], "model_root": publish(tmp_path, 7), "probe_count": 1}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            instance_status.main()
-    result = json.loads(capsys.readouterr().out)
+        result = run_module(instance_status, **arguments)
     assert not result.get("failed")
     assert [(entry["name"], entry["problem"]) for entry in result["instances"]] == [("ranker", "")]

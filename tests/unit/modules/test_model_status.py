@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
 from ansible_collections.tfserving.fleet.plugins.modules import model_status
+from running import run_module
 from serving_double import Clock, FakeHost, FakeServer, Model, instance, publish
 
 UNIT = "tfserving@ranker.service"
@@ -272,7 +271,7 @@ def test_an_instance_without_rest_cannot_be_proven():
 
 
 @pytest.fixture
-def run(tmp_path, host, monkeypatch, capsys):
+def run(tmp_path, host, monkeypatch):
     """Run the module on the made-up host and return its result."""
     monkeypatch.setattr(process_facts, "runner", lambda _module: host.run)
     host.unit["MainPID"] = str(os.getpid())
@@ -280,13 +279,11 @@ def run(tmp_path, host, monkeypatch, capsys):
     # Ansible collects the warnings of a process, and here many modules run in one.
     monkeypatch.setattr(model_status.AnsibleModule, "warn", lambda _module, text: warnings.append(text))
 
-    def run_module(check=False, **arguments):
+    def call(check=False, **arguments):
         arguments = {"model_root": publish(tmp_path, 6, 7), **arguments}
-        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
-            model_status.main()
-        return {**json.loads(capsys.readouterr().out), "warnings": warnings}
+        return {**run_module(model_status, **arguments, _ansible_check_mode=check), "warnings": warnings}
 
-    return run_module
+    return call
 
 
 def test_the_module_reports_and_changes_nothing(run):

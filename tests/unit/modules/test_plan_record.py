@@ -7,36 +7,22 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_record as plan_store
-from ansible_collections.tfserving.fleet.plugins.modules import plan_record
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.plan import SCHEMA
-from repository import REPOSITORY
-
-COLLECTIONS = REPOSITORY / "collections"
+from running import run_module_alone
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the module as the host would; return its exit status and its answer."""
+    """Run the module as the host would; return 1 where it failed, else 0, and its answer."""
 
     def call(**arguments):
         check = arguments.pop("check", False)
-        answer = subprocess.run(
-            [sys.executable, plan_record.__file__],
-            input=json.dumps(
-                {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_tmpdir": str(tmp_path)}}
-            ),
-            capture_output=True,
-            text=True,
-            env={"PYTHONPATH": str(COLLECTIONS), "PATH": "/usr/bin:/bin"},
-            check=False,
-        )
-        return answer.returncode, json.loads(answer.stdout)
+        answer = run_module_alone("plan_record", tmp_path, **arguments, _ansible_check_mode=check)
+        return int(answer.get("failed", False)), answer
 
     return call
 

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
 from ansible_collections.tfserving.fleet.plugins.modules import server_release
 from registry_double import NOWHERE, registry
 from release_images import SERVER, at_once, host, layout, with_tools
+from running import run_module
 
 __all__ = ["at_once", "host", "layout", "registry"]  # fixtures
 
@@ -34,20 +34,18 @@ with patch_module_args(json.loads(sys.argv[1])):
 
 
 @pytest.fixture
-def run(capsys, host):
+def run(host):
     """Run the module in this process and return its result."""
 
-    def run_module(check=False, **arguments):
+    def call(check=False, **arguments):
         arguments = {"root": str(host.root), "version": "2.19.1", "_ansible_check_mode": check, **arguments}
         umask = os.umask(0o077)
         try:
-            with patch_module_args(arguments), pytest.raises(SystemExit):
-                server_release.main()
+            return run_module(server_release, **arguments)
         finally:
             os.umask(umask)
-        return json.loads(capsys.readouterr().out)
 
-    return run_module
+    return call
 
 
 @with_tools

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.use import surplus
 from ansible_collections.tfserving.fleet.plugins.modules import server_releases_prune
 from hypothesis import given
 from hypothesis import strategies as st
+from running import run_module
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="this is not root")
 IDS = ["serving@sha256-1", "serving@sha256-2", "serving@sha256-3", "tensorflow-model-server@2.19.1"]
@@ -200,11 +200,9 @@ def test_a_number_below_nothing_is_refused(releases):
     assert str(refusal.value) == "keep: -1 is no number of releases; use 0 or more"
 
 
-def test_the_module_removes_and_tells(releases, capsys):
+def test_the_module_removes_and_tells(releases):
     arguments = {"root": str(releases.root), "keep": 1, "in_use": [IDS[0]]}
-    with patch_module_args(arguments), pytest.raises(SystemExit):
-        server_releases_prune.main()
-    result = json.loads(capsys.readouterr().out)
+    result = run_module(server_releases_prune, **arguments)
     assert (result["changed"], result["removed"]) == (True, [IDS[2], IDS[1]])
 
 

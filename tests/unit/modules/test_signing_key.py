@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import http.server
-import json
 import os
 import shutil
 import subprocess
@@ -15,12 +14,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import signing_keys
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.point import plan_restored
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.tree import Tree
 from ansible_collections.tfserving.fleet.plugins.modules import signing_key
+from running import run_module
 
 pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg is not installed here")
 
@@ -122,7 +121,7 @@ def site():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch):
     """Run the module at the tests' own time and return its result."""
     clock = {"now": NOW}
     warnings = []
@@ -130,15 +129,13 @@ def run(tmp_path, monkeypatch, capsys):
     # Ansible collects the warnings of a process, and here many modules run in one.
     monkeypatch.setattr(signing_key.AnsibleModule, "warn", lambda _module, text: warnings.append(text))
 
-    def run_module(check=False, now=NOW, **arguments):
+    def call(check=False, now=NOW, **arguments):
         clock["now"] = now
         warnings.clear()
         arguments = {"path": str(tmp_path / "keyrings" / "archive.gpg"), "_ansible_check_mode": check, **arguments}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            signing_key.main()
-        return {**json.loads(capsys.readouterr().out), "warnings": list(warnings)}
+        return {**run_module(signing_key, **arguments), "warnings": list(warnings)}
 
-    return run_module
+    return call
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import shutil
 import ssl
 import stat
 import subprocess
-import sys
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from repository import REPOSITORY
+from running import run_playbook
 
 HOSTS = {"h1": {"ansible_host": "10.0.0.1"}, "h_2": {"certificates_names": ["gpu.example", "fe80::2"]}}
 LEAVES = ("client", "h1", "h_2")
@@ -43,26 +41,8 @@ class Fleet:
         everywhere = {"ansible_become": True, "ansible_connection": "ssh", "ansible_become_exe": "/nonexistent"}
         groups = {"all": {"vars": everywhere}, "tfserving": {"hosts": hosts}}
         (self.place / "hosts.yml").write_text(yaml.safe_dump(groups))
-        environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_PIPELINING": "1",
-            "HOME": str(self.place),
-            "LC_ALL": "C.UTF-8",
-            "PATH": os.environ["PATH"],
-            **environment,
-        }
-        program = Path(sys.executable).with_name("ansible-playbook")
-        command = [sys.executable, str(program), "-i", inventory, "tfserving.fleet.certificates", *options]
-        done = subprocess.run(
-            command,
-            cwd=self.place,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        command = ("-i", inventory, "tfserving.fleet.certificates", *options)
+        done = run_playbook(self.place, *command, **{"ANSIBLE_PIPELINING": "1", **environment})
         self.output = done.stdout + done.stderr
         assert "PRIVATE KEY" not in self.output
         assert "Traceback" not in self.output

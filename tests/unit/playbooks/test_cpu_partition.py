@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from repository import REPOSITORY
+from running import run_playbook
 
 PARAMETER = "isolcpus=managed_irq,2-3"
 
@@ -37,17 +36,7 @@ def run(folder: Path, reboot_ok: bool, in_vain: bool = False, grub: bool = True)
         ],
     }
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    program = Path(sys.executable).with_name("ansible-playbook")
-    environment = {
-        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-        "ANSIBLE_ROLES_PATH": "/nonexistent",
-        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
-        "HOME": str(folder),
-        "LC_ALL": "C.UTF-8",
-        "PATH": os.environ["PATH"],
-    }
-    command = [sys.executable, str(program), "--check", "play.yml"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return run_playbook(folder, "--check", "play.yml", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false")
 
 
 @pytest.mark.parametrize(

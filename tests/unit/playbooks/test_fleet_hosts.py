@@ -10,7 +10,8 @@ import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.filter.fleet_refusal import fleet_refusal
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import unreachable
-from playbook_place import DEAD, REPOSITORY, Place
+from playbook_place import DEAD, Place
+from repository import REPOSITORY
 
 FOLDER = REPOSITORY / "playbooks"
 PLAYBOOKS = sorted(path.stem for path in FOLDER.glob("*.yml"))

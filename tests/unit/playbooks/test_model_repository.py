@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from archive_files import read_tree, tar_of, write_tree
 from repository import REPOSITORY
+from running import run_playbook
 from saved_models import MODEL, model_pb
 
 
@@ -38,18 +37,9 @@ class Controller:
         (self.place / "vars.json").write_text(
             json.dumps({"tfserving_plan": plan, "model_repository_min_free_mb": 0, **mine, **variables})
         )
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            "ANSIBLE_LOCAL_TEMP": str(self.place / "controller-tmp"),
-            "ANSIBLE_REMOTE_TEMP": str(self.place / "host-tmp"),
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        command = [sys.executable, "-m", "ansible", "playbook", "-i", "host,", "-c", "local", "-e", "@vars.json"]
-        command += ["-e", f"ansible_python_interpreter={sys.executable}", *options, "site.yml"]
-        done = subprocess.run(command, cwd=self.place, env=environment, capture_output=True, text=True, check=False)
+        settings = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+        command = ("-i", "host,", "-c", "local", "-e", "@vars.json", *options, "site.yml")
+        done = run_playbook(self.place, *command, **settings)
         calls = done.stdout.count("Using module file")
         return {"rc": done.returncode, "output": done.stdout + done.stderr, "calls": calls}
 
@@ -62,7 +52,7 @@ def controller(tmp_path) -> Controller:
 
 
 def leftovers(controller: Controller) -> list[str]:
-    places = [controller.place / name for name in ("controller-tmp", "host-tmp", "staging")]
+    places = [controller.place / name for name in (".ansible/controller-tmp", ".ansible/host-tmp", "staging")]
     return [str(path) for place in places for path in place.glob("*")]
 
 

@@ -4,18 +4,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible_collections.tfserving.fleet.plugins.action.report import write
 from repository import REPOSITORY
+from running import run_playbook
 
 INVENTORY = {
     "tfserving": {
@@ -41,20 +39,9 @@ TEXT = "a\x1b[2Jb\r\nc\u202e"
 def run(folder, *arguments, playbook="tfserving.fleet.plan"):
     """Run the playbook in a folder of its own."""
     (folder / "hosts.yml").write_text(yaml.safe_dump(INVENTORY))
-    environment = {
-        "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-        "ANSIBLE_ROLES_PATH": "/nonexistent",
-        "HOME": str(folder),
-        "LC_ALL": "C.UTF-8",
-        "PATH": os.environ["PATH"],
-    }
-    program = Path(sys.executable).with_name("ansible-playbook")
     # This machine may be a container that something else runs.
-    given = ["-e", "__host_plan_service_manager=systemd"]
-    command = [program, "-i", "hosts.yml", *given, playbook, *arguments]
-    return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    given = ("-e", "__host_plan_service_manager=systemd")
+    return run_playbook(folder, "-i", "hosts.yml", *given, playbook, *arguments)
 
 
 def test_check_mode_shows_the_plans_and_keeps_the_page(tmp_path):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from repository import REPOSITORY
+from running import run_playbook
 from tls_pairs import pair
 
 ROLE = REPOSITORY / "roles" / "tfserving"
@@ -86,20 +86,9 @@ class Place:
         local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
         inventory = {"tfserving": {"hosts": hosts or {"h1": {}}, "vars": {**given, **local}}}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
-        environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-            "ANSIBLE_ROLES_PATH": "/nonexistent",
-            "ANSIBLE_LOCAL_TEMP": str(self.folder / "controller"),
-            "ANSIBLE_REMOTE_TEMP": str(self.folder / "host"),
-            "HOME": str(self.folder),
-            "LC_ALL": "C.UTF-8",
-            "PATH": os.environ["PATH"],
-        }
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
         # This machine may be a container that something else than systemd runs.
-        given = ["-vvv", "--diff", "-e", "__host_plan_service_manager=systemd"]
-        command = [sys.executable, program, "-i", "hosts.yml", playbook, *given, *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        given = ("-vvv", "--diff", "-e", "__host_plan_service_manager=systemd")
+        done = run_playbook(self.folder, "-i", "hosts.yml", playbook, *given, *arguments)
         return done.stdout + done.stderr
 
     def secrets(self) -> tuple[str, ...]:
@@ -111,7 +100,7 @@ class Place:
         found = []
         for path in sorted(self.folder.rglob("*")):
             name = str(path.relative_to(self.folder))
-            if path.is_file() and name != "hosts.yml" and not name.startswith(("state/", "controller/")):
+            if path.is_file() and name != "hosts.yml" and not name.startswith(("state/", ".ansible/controller-tmp/")):
                 text = path.read_bytes().decode(errors="replace")
                 found += [name] if name not in meant and any(secret in text for secret in self.secrets()) else []
         return found

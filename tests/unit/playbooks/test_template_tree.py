@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from template_tree_project import REPOSITORY, playbook, project
+from repository import REPOSITORY
+from template_tree_project import playbook, project
 
 # Each is a way in which two renderings could come to differ.
 TEMPLATES = {

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-from repository import REPOSITORY
+from running import playbook_command, playbook_environment
 
 HERE = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
 # Port 1 of this machine: refused at once.
@@ -37,15 +36,7 @@ class Place:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ansible-playbook; its output is read with communicate()."""
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        environment = {
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-            "ANSIBLE_ROLES_PATH": "/nonexistent",
-            "HOME": str(self.folder),
-            "LC_ALL": "C.UTF-8",
-            "PATH": os.environ["PATH"],
-        }
-        command = [sys.executable, program, "-i", "hosts.yml", *map(str, arguments)]
+        command, environment = playbook_command("-i", "hosts.yml", *arguments), playbook_environment(self.folder)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True, **pipes)
 

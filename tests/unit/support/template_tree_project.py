@@ -5,36 +5,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from repository import REPOSITORY
+from running import run_playbook
 
 
 def playbook(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run site.yml of a folder against this machine, from the clone and without a user's configuration."""
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", "site.yml"),
-            *("-e", f"ansible_python_interpreter={sys.executable}", *arguments),
-        ],
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
-            "ANSIBLE_PIPELINING": "1",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    interpreter = f"ansible_python_interpreter={sys.executable}"
+    arguments = ("-i", "localhost,", "-c", "local", "site.yml", "-e", interpreter, *arguments)
+    return run_playbook(folder, *arguments, **{"ANSIBLE_PIPELINING": "1", "ANSIBLE_ROLES_PATH": "roles", **environment})
 
 
 def project(folder: Path, tasks: str, variables: dict[str, Any], templates: dict[str, bytes]) -> Path:

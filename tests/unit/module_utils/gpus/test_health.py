@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -21,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi 
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import xids
 from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_status
 from repository import REPOSITORY
+from running import run_module_alone
 
 SIMULATED = REPOSITORY / "lab" / "simulated_gpu"
 # A kernel log in which nothing happened.
@@ -212,26 +210,15 @@ class TestModule:
 
     @pytest.fixture
     def run(self, tmp_path):
-        script = "from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_status as m; m.main()"
-
         (tmp_path / "kernel.log").write_text(BOOT, encoding="utf-8")
 
         def module(**options):
             arguments = {
                 "sysroot": str(tmp_path),
                 "kernel_log": str(tmp_path / "kernel.log"),
-                "_ansible_remote_tmp": str(tmp_path),
                 **options,
             }
-            done = subprocess.run(
-                [sys.executable, "-B", "-c", script],
-                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            return json.loads(done.stdout)
+            return run_module_alone("nvidia_gpu_status", tmp_path, **arguments)
 
         return module
 

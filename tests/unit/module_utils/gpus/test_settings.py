@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settings as gpu_settings
 from repository import REPOSITORY
+from running import run_module_alone
 
 SIMULATED = REPOSITORY / "lab" / "simulated_gpu"
 CLOCKS = {"graphics_clock_mhz": [345, 1965, 1980], "memory_clock_mhz": [1593, 3201]}
@@ -308,20 +308,8 @@ class TestModule:
                 "sysroot": str(tmp_path),
                 "record": str(tmp_path / "record" / "gpus.json"),
                 "_ansible_check_mode": check,
-                "_ansible_remote_tmp": str(tmp_path),
             }
-            script = (
-                "from ansible_collections.tfserving.fleet.plugins.modules import nvidia_gpu_settings as m; m.main()"
-            )
-            done = subprocess.run(
-                [sys.executable, "-B", "-c", script],
-                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY / "collections")},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            return json.loads(done.stdout)
+            return run_module_alone("nvidia_gpu_settings", tmp_path, **arguments)
 
         module.machine = lambda: json.loads((tmp_path / "state.json").read_text())["gpus"]
         module.record = tmp_path / "record" / "gpus.json"

@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-import json
-
 import jinja2
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import steps as driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
@@ -17,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edit
 from ansible_collections.tfserving.fleet.plugins.modules import nvidia_driver_state
 from machines import write
 from repository import REPOSITORY
+from running import run_module
 
 FIRST, SECOND = "0000:00:05.0", "0000:00:06.0"
 NOTHING = {"kind": "none", "install": [], "purge": [], "replaces": False, "unproven": ""}
@@ -119,12 +117,10 @@ def test_many_gpus_that_are_left_out_are_a_short_sentence():
     assert driver_edition.passed_over({"edition": None, "gpus": [], "left_out": left_out}).endswith(", 12 more.")
 
 
-def test_the_module_returns_both(tmp_path, monkeypatch, capsys):
+def test_the_module_returns_both(tmp_path, monkeypatch):
     write(tmp_path, "proc/device-tree/compatible", "nvidia,p3767-0000\0nvidia,tegra234\0")
     monkeypatch.setattr(nvidia_driver_state.process_facts, "runner", lambda _module: lambda _arguments: (1, "", ""))
-    with patch_module_args({"sysroot": str(tmp_path)}), pytest.raises(SystemExit):
-        nvidia_driver_state.main()
-    driver = json.loads(capsys.readouterr().out)["driver"]
+    driver = run_module(nvidia_driver_state, sysroot=str(tmp_path))["driver"]
     assert driver["edition"] == "tegra"
     assert driver["passed_over"].startswith("This host is a Tegra")
 

@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import devices as nvidia_devices
@@ -20,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology import nv
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology import read as topology
 from ansible_collections.tfserving.fleet.plugins.modules import host_topology, nvidia_driver_state, nvidia_gpu_status
 from repository import REPOSITORY
+from running import run_module
 
 MODULES = REPOSITORY / "plugins/modules"
 CONSOLE, FIRST, SECOND = "0000:03:00.0", "0000:18:00.0", "0000:2a:00.0"
@@ -114,13 +113,12 @@ def test_what_names_no_device_is_refused(value, kind):
     ("module", "option"),
     [(host_topology, "gpu_ignore"), (nvidia_driver_state, "ignore"), (nvidia_gpu_status, "ignore")],
 )
-def test_every_module_refuses_it_in_the_same_words(module, option, machine, capsys):
-    with patch_module_args({option: [180.0], "sysroot": machine.path("")}), pytest.raises(SystemExit):
-        module.main()
-    assert json.loads(capsys.readouterr().out)["msg"] == f"nvidia_driver_ignore[0]: is the fraction 180.0; {REMEDY}"
+def test_every_module_refuses_it_in_the_same_words(module, option, machine):
+    result = run_module(module, **{option: [180.0], "sysroot": machine.path("")})
+    assert result["msg"] == f"nvidia_driver_ignore[0]: is the fraction 180.0; {REMEDY}"
 
 
-def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_drive(machine, monkeypatch, capsys):
+def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_drive(machine, monkeypatch):
     told = []
     monkeypatch.setattr(nvidia_driver_state.AnsibleModule, "warn", lambda _module, text: told.append(text))
     monkeypatch.setattr(nvidia_driver_state.process_facts, "runner", lambda _module: lambda _arguments: (1, "", ""))
@@ -130,10 +128,9 @@ def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_dr
         "resolved": {"left_alone": [{"pci_address": CONSOLE, "why": "GPU x is left alone"}]},
     }
     monkeypatch.setattr(nvidia_driver_state, "judge", lambda *_arguments: {})
-    with patch_module_args(options), pytest.raises(SystemExit):
-        nvidia_driver_state.main()
+    result = run_module(nvidia_driver_state, **options)
     assert told == ["nvidia_driver_ignore: 10de:9999 is no NVIDIA GPU of this host", "GPU x is left alone"]
-    assert addresses(json.loads(capsys.readouterr().out)["driver"]["gpus"]) == [CONSOLE, FIRST]
+    assert addresses(result["driver"]["gpus"]) == [CONSOLE, FIRST]
 
 
 def test_a_gpu_that_is_left_out_and_driven_all_the_same_contradicts_nothing():

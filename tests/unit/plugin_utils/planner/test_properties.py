@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import sys
 
 import planner_cases as cases
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
@@ -304,3 +305,26 @@ def test_every_figure_says_why(topology, wishes, policy):
         for path in figures({key: instance[key] for key in keys}):
             if path.partition(".")[2] not in REPEATS:
                 assert instance["reasons"].get(path), path
+
+
+def test_the_work_of_planning_grows_with_the_instances_and_no_faster():
+    def calls(count):
+        wishes = [cases.instance(f"i{number}", [f"m{number}"], gpus=1) for number in range(count)]
+        models = [cases.model(f"m{number}", memory_mb=4000) for number in range(count)]
+        made = 0
+
+        def count_call(_frame, event, _argument):
+            nonlocal made
+            made += event == "call"
+
+        host_plan(machine, wishes, models, cases.IMAGE)  # reads the tables
+        sys.setprofile(count_call)
+        try:
+            host_plan(machine, wishes, models, cases.IMAGE)
+        finally:
+            sys.setprofile(None)
+        return made
+
+    machine = cases.box(16)
+    # What instances are compared with one another takes the square of their number; it must stay a small part.
+    assert calls(16) < 1.5 * 4 * calls(4)
