@@ -26,8 +26,10 @@ options:
 """
 
 EXAMPLES = r"""
-# User=tfserving-ranker
-User={{ instance.name | tfserving.fleet.instance_account }}
+- name: Show the account of an instance
+  ansible.builtin.debug:
+    msg: "User={{ 'ranker' | tfserving.fleet.instance_account }}"
+  # User=tfserving-ranker
 """
 
 RETURN = r"""

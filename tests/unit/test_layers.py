@@ -10,6 +10,7 @@ stands before them, never what stands behind.
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -157,6 +158,14 @@ def test_every_package_stands_in_an_order():
     for floor, order in (("module_utils", HOSTS), ("plugin_utils", CONTROLLER)):
         there = {room(name)[1] for name in files() if name.startswith(f"{floor}.")}
         assert there == set(order), floor
+
+
+@pytest.mark.parametrize(("floor", "order"), [("module_utils", HOSTS), ("plugin_utils", CONTROLLER)])
+def test_the_architecture_page_lists_the_packages_in_their_order(floor, order):
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, section = page.split(f"`plugins/{floor}/`\n", 1)
+    listed = re.findall(r"^\| `(\w+)/` \|", section.split("\n#", 1)[0], re.MULTILINE)
+    assert listed == [package for package in order if (PLUGINS / floor / package).is_dir()]
 
 
 def test_modules_ship_no_more_than_they_need(capsys):
