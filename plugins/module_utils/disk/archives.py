@@ -181,7 +181,7 @@ def unpack(source: str, prefix: str, target: str, sizes: Mapping[str, int]) -> d
     """
     digests = {}
     for path, entry in _checked(source):
-        inner = path[len(prefix) :] if path.startswith(prefix) else ""
+        inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
         if not inner:
             continue
         place = os.path.join(target, inner)

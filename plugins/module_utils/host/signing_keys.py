@@ -29,9 +29,10 @@ _ARMOUR = re.compile(
 
 
 class Run(Protocol):
-    """Runs a program with bytes on its standard input: (exit status, standard output, standard error)."""
+    """Runs a program with bytes on its standard input."""
 
-    def __call__(self, arguments: list[str], data: bytes) -> tuple[int, str, str]: ...
+    def __call__(self, arguments: list[str], data: bytes) -> tuple[int, str, str]:
+        """Return (exit status, standard output, standard error)."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _unwrapped(block: bytes) -> bytes:
 def armoured(data: bytes) -> bytes:
     """Return the armoured form of a binary key file."""
     text = base64.b64encode(data)
-    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    lines = [text[start:][:64] for start in range(0, len(text), 64)]
     begin, end = (b"-----%s PGP PUBLIC KEY BLOCK-----" % word for word in (b"BEGIN", b"END"))
     return b"\n".join([begin, b"", *lines, end, b""])
 

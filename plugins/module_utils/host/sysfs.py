@@ -72,7 +72,7 @@ class Tree:
     def cells(self, path: str) -> list[int]:
         """The numbers of a property of the device tree, which are 32 bits each, most significant byte first."""
         data = self.data(path) or b""
-        return [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data) - 3, 4)]
+        return [int.from_bytes(data[start:][:4], "big") for start in range(0, len(data) - 3, 4)]
 
     def names(self, path: str) -> list[str]:
         """The entries of a folder, sorted."""
@@ -83,7 +83,7 @@ class Tree:
 
     def numbered(self, path: str, prefix: str) -> list[int]:
         """The N of the entries PREFIX + N of a folder (cpu0, cpu1, ...), ascending."""
-        tails = (name[len(prefix) :] for name in self.names(path) if name.startswith(prefix))
+        tails = (name.removeprefix(prefix) for name in self.names(path) if name.startswith(prefix))
         return sorted(int(tail) for tail in tails if tail.isdecimal() and tail.isascii())
 
     def exists(self, path: str) -> bool:

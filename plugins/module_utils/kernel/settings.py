@@ -106,7 +106,7 @@ class Kernel:
         numbers = braces[1].split(",") if braces else [""]
         single = [pattern.replace(braces[0], number) if braces else pattern for number in numbers]
         root = self.root.rstrip("/")
-        return sorted(path[len(root) :] for each in single for path in glob.glob(self.path(each)))
+        return sorted(path.removeprefix(root) for each in single for path in glob.glob(self.path(each)))
 
 
 class Record:

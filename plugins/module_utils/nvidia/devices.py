@@ -122,8 +122,8 @@ def is_vgpu(config: bytes | None) -> bool | None:
         return False
     place, seen = config[_FIRST], set()
     while place and place not in seen:
-        kind, following = config[place], config[place + 1 : place + 2]
-        if kind == _VENDOR_SPECIFIC and config[place + 3 : place + 5] == _VGPU_SIGNATURE:
+        kind, *following = config[place:][:2]
+        if kind == _VENDOR_SPECIFIC and config[place:][3:5] == _VGPU_SIGNATURE:
             return True
         seen.add(place)
         place = following[0] if following and kind != _GONE else 0

@@ -61,5 +61,5 @@ def _file(path: str) -> list[str]:
 
 def _lines(text: str, is_cut: bool) -> list[str]:
     """Return the lines that are the kernel's; of a text that was cut, without the first."""
-    lines = _COLOUR.sub("", text).split("\n")[1 if is_cut else 0 :]
-    return [line for line in lines if line.strip() and not _NOTE.match(line)]
+    lines = _COLOUR.sub("", text).split("\n")
+    return [line for line in (lines[1:] if is_cut else lines) if line.strip() and not _NOTE.match(line)]

@@ -166,7 +166,7 @@ def parse_image(reference: Any, where: str) -> Image:
     digest = _digest(digest, where, "write sha256: and its 64 hexadecimal digits, as `skopeo inspect` prints them")
     for transport in (OCI, DOCKER_ARCHIVE):
         if place.startswith(transport):
-            return _image_on_host(transport, place[len(transport) :], digest, where)
+            return _image_on_host(transport, place.removeprefix(transport), digest, where)
     return _image_of_registry(place, digest, where)
 
 
@@ -180,7 +180,7 @@ def _image_on_host(transport: str, path: str, digest: str, where: str) -> Image:
 
 
 def _image_of_registry(place: str, digest: str, where: str) -> Image:
-    place = place[len(REGISTRY) :] if place.startswith(REGISTRY) else place
+    place = place.removeprefix(REGISTRY)
     # With a digest a tag decides nothing, and skopeo refuses the two together.
     place = _TAG.sub("", place)
     if not _REPOSITORY.fullmatch(place):

@@ -144,7 +144,8 @@ class _Table:
         if len(content) != size + _TRAILER or content[size] not in (_PLAIN, _SNAPPY):
             raise DamageError("a block is of an unknown kind")
         self.summed += size
-        if self.summed <= _MOST_SUMMED and content[size + 1 :] != masked_sum(content[: size + 1]):
+        summed = size + 1  # the byte behind the block, which says of what kind it is, belongs to it
+        if self.summed <= _MOST_SUMMED and content[summed:] != masked_sum(content[:summed]):
             raise DamageError("a block is not what its checksum is of")
         return content[:size] if content[size] == _PLAIN else None
 
@@ -165,8 +166,8 @@ def _entries(block: bytes) -> Iterator[tuple[int, bytes]]:
         if shared > key or at + own + length > end:
             raise DamageError("an entry lies beyond its block")
         key = shared + own
-        yield key, block[at + own : at + own + length]
-        at += own + length
+        begin, at = at + own, at + own + length
+        yield key, block[begin:at]
 
 
 def masked_sum(content: bytes) -> bytes:

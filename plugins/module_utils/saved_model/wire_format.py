@@ -110,10 +110,11 @@ class Wire:
         length = field.end - field.start
         if length > most:
             raise DamageError(f"a text at byte {field.start} has {length} bytes")
-        inner = field.start - self._at
-        if not 0 <= inner <= len(self._window) - length:
-            inner = self._load(field.start)
-        found = self._window[inner : inner + length]
+        begin = field.start - self._at
+        if not 0 <= begin <= len(self._window) - length:
+            begin = self._load(field.start)
+        end = begin + length
+        found = self._window[begin:end]
         if len(found) != length:
             raise DamageError(f"it ends at byte {field.start + len(found)}")
         return found

@@ -221,7 +221,8 @@ def wanted_versions(policy: Mapping[str, Any] | None, on_disk: Iterable[int]) ->
     present = sorted(set(on_disk))
     if "all" in policy:
         return present
-    return present[-int((policy.get("latest") or {}).get("num_versions", 1)) :]
+    latest = int((policy.get("latest") or {}).get("num_versions", 1))
+    return present[-latest:]
 
 
 # What stands for the free dimensions after the first, and the rank of an input of unknown rank: one of everything, then

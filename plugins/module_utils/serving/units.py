@@ -48,7 +48,11 @@ class Units:
         _status, installed, _err = self.run(["systemctl", "list-unit-files", "--no-legend", "--full", pattern])
         first_words = {line.split()[0] for line in (listed + "\n" + installed).splitlines() if line.strip()}
         head, tail = self.template.split("{name}")
-        names = {word[len(head) : -len(tail)] for word in first_words if word.startswith(head) and word.endswith(tail)}
+        names = {
+            word.removeprefix(head).removesuffix(tail)
+            for word in first_words
+            if word.startswith(head) and word.endswith(tail)
+        }
         return sorted(name for name in names if name)
 
     def show(self, name: str) -> InstanceUnit:

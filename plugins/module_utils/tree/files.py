@@ -203,7 +203,8 @@ def write_new(parent: int, name: str, wanted: Seen) -> None:
     try:
         view = memoryview(wanted.content)
         while view:
-            view = view[os.write(descriptor, view[:_PIECE]) :]
+            written = os.write(descriptor, view[:_PIECE])
+            view = view[written:]
         set_attributes(descriptor, wanted)
         os.fsync(descriptor)
     finally:

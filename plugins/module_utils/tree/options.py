@@ -199,10 +199,11 @@ def pack(files: Mapping[str, Rendered], placeholders: Sequence[str]) -> str:
 def unpack(parcel: str) -> tuple[dict[str, Rendered], list[str]]:
     """The reverse of ``pack``: files by path, and the placeholders there are."""
     content = zlib.decompress(base64.b64decode(parcel))
-    end = content.index(b"\n") + 1
-    header = json.loads(content[:end])
+    begin = content.index(b"\n") + 1
+    header = json.loads(content[:begin])
     files = {}
     for entry in header["files"]:
-        files[entry["path"]] = Rendered(content[end : end + entry["size"]], entry["source"], entry["entries"])
-        end += entry["size"]
+        end = begin + entry["size"]
+        files[entry["path"]] = Rendered(content[begin:end], entry["source"], entry["entries"])
+        begin = end
     return files, header["placeholders"]

@@ -38,7 +38,10 @@ def settle_on_gpu(tenant: Tenant, capacity_mb: int | None, may_drain: bool) -> N
 def settle_on_host(tenants: list[Tenant], capacity_mb: int | None, limits: Mapping[str, Any], may_drain: bool) -> None:
     """Settle the same for all instances of a host together, by the host's memory."""
     if capacity_mb is not None:
-        needed = lambda: sum(tenant.host_mb(limits) or 0 for tenant in tenants)  # noqa: E731 (one line, used once)
+
+        def needed() -> int:
+            return sum(tenant.host_mb(limits) or 0 for tenant in tenants)
+
         _settle([each for each in tenants if not each.on_gpu], needed, capacity_mb, "the host's memory", may_drain)
 
 

@@ -27,7 +27,7 @@ def rows(blocks: Sequence[Sequence[Core]], length: int) -> Iterator[tuple[Line, 
     """Yield rows of at most ``length`` cores, each as its lines: first threads, second threads and so on."""
     for block in blocks:
         for start in range(0, len(block), length):
-            yield tuple(_lines(block[start : start + length]))
+            yield tuple(_lines(block[start:][:length]))
 
 
 def _lines(cores: Sequence[Core]) -> Iterator[Line]:

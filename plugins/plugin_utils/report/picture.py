@@ -253,7 +253,7 @@ def _chip_rows(node: Node, card: float) -> Iterator[tuple[Sequence[Device], floa
             # Rows of the same length look better than a full one and a rest.
             each = math.ceil(len(devices) / math.ceil(len(devices) / room))
             for start in range(0, len(devices), each):
-                yield devices[start : start + each], height, width
+                yield devices[start:][:each], height, width
 
 
 def _chip_width(device: Device) -> float:

@@ -68,7 +68,7 @@ def _node(node: Node, glyphs: dict[str, str]) -> Iterator[str]:
 
 def _signs(line: core_rows.Line, glyphs: dict[str, str]) -> str:
     signs = "".join(" " if cell is None else glyphs[cell[1]] for cell in line.threads)
-    return " ".join(signs[start : start + TOGETHER] for start in range(0, len(signs), TOGETHER))
+    return " ".join(signs[start:][:TOGETHER] for start in range(0, len(signs), TOGETHER))
 
 
 def _devices(title: str, devices: Sequence[str]) -> list[str]:

@@ -17,6 +17,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 # sockaddr_un.sun_path holds 108 bytes on Linux, the last one being the closing NUL (unix(7)).
 SOCKET_PATH_BYTES = 107
 
+# What a session divides its threads by, where both are set.
+_OP_PARALLELISM = ("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
+
 
 def check_socket_path(value: str, path: str) -> None:
     """Refuse a UNIX socket path that the kernel cannot take."""
@@ -168,21 +171,14 @@ CONFLICTS = (
     ),
     Conflict(
         "tensorflow_session_parallelism",
-        lambda f: (
-            f["tensorflow_session_parallelism"]
-            and f["tensorflow_intra_op_parallelism"]
-            and f["tensorflow_inter_op_parallelism"]
-        ),
+        lambda f: f["tensorflow_session_parallelism"] and all(f[name] for name in _OP_PARALLELISM),
         "cannot be set beside both tensorflow_intra_op_parallelism and tensorflow_inter_op_parallelism: "
         "the server does not start",
         "leave it out",
     ),
     Conflict(
         "tensorflow_session_parallelism",
-        lambda f: (
-            f["tensorflow_session_parallelism"]
-            and (f["tensorflow_intra_op_parallelism"] or f["tensorflow_inter_op_parallelism"])
-        ),
+        lambda f: f["tensorflow_session_parallelism"] and any(f[name] for name in _OP_PARALLELISM),
         "is ignored once tensorflow_intra_op_parallelism or tensorflow_inter_op_parallelism is set",
         "leave it out, and set both of the others",
     ),

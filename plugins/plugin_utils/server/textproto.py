@@ -102,9 +102,9 @@ def _fields(message: str) -> dict[str, Field]:
     for row in table("messages")["messages"][message]:
         label, key, type_ = "", "", row["type"]
         if type_.startswith("repeated "):
-            label, type_ = "repeated", type_[len("repeated ") :]
+            label, type_ = "repeated", type_.removeprefix("repeated ")
         elif type_.startswith("map<"):
-            label, (key, type_) = "map", type_[len("map<") : -1].split(", ")
+            label, (key, type_) = "map", type_.removeprefix("map<")[:-1].split(", ")
         fields[row["name"]] = Field(message, row["name"], type_, label, row.get("oneof", ""), key)
     return fields
 

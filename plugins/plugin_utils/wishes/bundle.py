@@ -104,7 +104,7 @@ def _bundled(wish: Mapping[str, Any], artifacts: Iterable[str]) -> list[tuple[st
     found = []
     for image in _images(wish):
         folder = f"{image_path(image)}/"
-        digests = {path[len(folder) :].partition("/")[0] for path in artifacts if path.startswith(folder)}
+        digests = {path.removeprefix(folder).partition("/")[0] for path in artifacts if path.startswith(folder)}
         if len(digests) != 1:
             raise WishError(f"{IMAGES}.{wish['version']}", "is not in the bundle", AGAIN)
         # The last part names the release: the same name as that of the registry's image.
@@ -215,7 +215,7 @@ def _full_digests(model: Mapping[str, Any]) -> dict[str, str]:
 
 def _insist_on_packages(wish: Mapping[str, Any], artifacts: Iterable[str], release_name: str) -> None:
     folder = f"packages/{release_name}/"
-    here = [path[len(folder) :] for path in artifacts if path.startswith(folder)]
+    here = [path.removeprefix(folder) for path in artifacts if path.startswith(folder)]
     if not here:
         raise WishError(
             BUNDLE, f"it holds no packages for {release_name}", "make it again with a builder of that release"

@@ -67,10 +67,8 @@ def environment(instance: Mapping[str, Any], known: Mapping[str, Any]) -> dict[s
     wished = (known.get("environment") or {}).get(instance["name"]) or {}
     result = dict(instance["environment"])
     for name, digest in (instance.get("environment_digests") or {}).items():
-        if (
-            name not in wished
-            or sealed(known.get("key") or "", _variable(instance["name"], name), wished[name]) != digest
-        ):
+        variable = _variable(instance["name"], name)
+        if name not in wished or sealed(known.get("key") or "", variable, wished[name]) != digest:
             path = f"instances.{instance['name']}.environment.{name}"
             raise WishError(path, "had a value that only the host knows", "leave the file there as it is")
         result[name] = wished[name]

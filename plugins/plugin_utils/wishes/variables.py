@@ -27,10 +27,11 @@ MOST_MORE = 2
 
 
 def refusals(
-    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] = REMOVED
+    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return a sentence for each of ``names`` that was removed, or is nearly one of ``known``."""
     known, prefixes = set(known), sorted(prefixes)
+    removed = REMOVED if removed is None else removed
     return [
         str(WishError(name, *_problem(name, known, prefixes, removed)))
         for name in sorted(set(names) - known)
@@ -45,10 +46,11 @@ def _problem(name: str, known: set[str], prefixes: list[str], removed: Mapping[s
 
 
 def warnings(
-    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] = REMOVED
+    names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return a sentence for each of ``names`` that is like none of ``known``: somebody's own, most likely."""
     known, prefixes = set(known), sorted(prefixes)
+    removed = REMOVED if removed is None else removed
     remedy = f"begin the names of your own variables with {OWN_PREFIX}"
     return [
         str(WishError(name, "is not a variable of this collection and does nothing by itself", remedy))
@@ -99,7 +101,7 @@ def prefix_of(name: str, prefixes: Iterable[str]) -> str:
 
 
 def _stem(name: str, prefixes: Iterable[str]) -> str:
-    return name[len(prefix_of(name, prefixes)) :]
+    return name.removeprefix(prefix_of(name, prefixes))
 
 
 def _same_words(stem: str, other: str) -> bool:
