@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor reference molecule test-vm test-driver bench fuzz lock docs tables venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor sanity reference molecule test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ lint: ## Runs the linters
 unit: ## Runs the unit tests
 	@$(LAB) test unit
 
-floor: ## Runs the playbook tests with the oldest ansible-core of meta/runtime.yml
-	@$(LAB) test floor
+floor: ## Runs what meets ansible-core with the oldest and the newer ones, or one: make floor CORE=2.21
+	@$(LAB) test floor $(if $(CORE),--core $(CORE))
+
+sanity: ## Runs ansible-test, galaxy-importer and the docs site's build on the collection as published
+	@$(LAB) test sanity $(if $(CORE),--core $(CORE))
 
 reference: ## Runs the reference server's tests
 	@$(LAB) test reference

@@ -37,7 +37,7 @@ def clean_lab(lab: Lab) -> str:
 def distclean(lab: Lab) -> str:
     """Removes .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
     removed = clean_lab(lab)
-    for folder in (lab.venv, lab.runtime, lab.floor, lab.tools):
+    for folder in (lab.venv, lab.runtime, lab.floor, lab.tools, lab.judged):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         lab.cache.rmdir()

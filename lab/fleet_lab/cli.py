@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fleet_lab import bench, clean, docs, environment, hosts, locking, testing
+from fleet_lab import bench, clean, docs, environment, hosts, locking, sanity, testing
+from fleet_lab.build import judge_packages
 from fleet_lab.build.image import current_tag, image
 from fleet_lab.build.models import models
 from fleet_lab.build.packages import packages
@@ -29,11 +30,16 @@ Suite = Callable[[], list[Shown]]
 
 INVENTORY = ["-i", "inventories/lab"]
 
+# Suites that `make test` leaves to targets of their own.
+OWN_TARGETS = ("driver", "sanity", "sample")
+
 # name: (stages that come first, the stage itself, what help says)
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "venv": ((), venv, "the tools, in .venv"),
     "engine": ((), engine, "a container engine that answers"),
     "runtime": (("venv",), runtime, "TensorFlow for the reference server, in the cache"),
+    "judges": (("venv",), judge_packages.judges, "the tools that judge a collection, in the cache"),
+    "cores": ((), judge_packages.cores, "the newer ansible-cores that a Python here runs, in the cache"),
     "floor": (("venv",), floor, "the oldest ansible-core that the collection runs with, in the cache"),
     "image": (("engine",), image, "the image of a lab host"),
     "models": (("runtime",), models, "the models that the lab serves"),
@@ -132,9 +138,14 @@ def _playbook(lab: Lab, name: str) -> None:
 def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     """Quick and telling first: what fails early should not wait for containers."""
     suites = {
-        "lint": (("venv",), lambda: testing.lint(lab)),
+        "lint": (("venv", "judges"), lambda: testing.lint(lab)),
         "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
-        "floor": (("venv", "runtime", "floor"), lambda: testing.floor(lab)),
+        "floor": (
+            ("venv", "runtime", "floor", "cores"),
+            lambda: testing.floor(lab, options.core, bool(options.suites)),
+        ),
+        "sample": (("venv",), lambda: sanity.sample(lab)),
+        "sanity": (("venv", "judges", "cores"), lambda: sanity.sanity(lab, options.core)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "molecule": (("services", "images"), lambda: testing.molecule(lab, options.scenario)),
         "driver": (("services",), lambda: testing.driver(lab)),
@@ -142,7 +153,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     unknown = set(options.suites) - set(suites)
     if unknown:
         raise Stop(f"there is no suite {', '.join(sorted(unknown))}; known are: {', '.join(suites)}")
-    wanted = options.suites or [name for name in suites if name != "driver"]
+    wanted = options.suites or [name for name in suites if name not in OWN_TARGETS]
     if "lint" in wanted:
         _run_suites(lab, stages, [suites["lint"]])
     _run_suites(lab, stages, [suites[name] for name in wanted if name != "lint"])
@@ -206,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     test = commands.add_parser("test", help="lint, unit tests, reference server tests, Molecule scenarios")
     test.add_argument("suites", nargs="*", metavar="SUITE", help="lint, unit, reference, molecule (default: all)")
     test.add_argument("--scenario", metavar="NAME", help="only this Molecule scenario")
+    test.add_argument("--core", metavar="RELEASE", help="only this ansible-core, for floor and sanity")
     test.set_defaults(command=_test)
     benchmark = commands.add_parser("bench", help="the benchmarks in lab/bench/")
     benchmark.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")

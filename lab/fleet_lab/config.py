@@ -76,6 +76,11 @@ class Lab:
         return self.cache / "ansible-core-floor"
 
     @property
+    def judged(self) -> Path:
+        """What the ecosystem's judges need and leave behind: virtual environments, the collection as published."""
+        return self.cache / "judges"
+
+    @property
     def state(self) -> Path:
         """What `clean-lab` removes."""
         return self.cache / "lab"

@@ -14,6 +14,8 @@ from fleet_lab.shell import quietly
 # Packages beside which the others are there already.
 ALONE = {"floor"}
 OVERRIDES = {"lab": 'tensorflow ; python_version < "3"'}
+# ansible-core's newer releases do not run on the Python of the others.
+VERSIONS = {"core-2.20": (3, 12), "core-2.21": (3, 12)}
 UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs under; pip cannot
 
 
@@ -22,8 +24,8 @@ def lock(lab: Lab) -> str:
     log = lab.logs / "lock.log"
     uv = _uv(lab, log)
     names = [path.stem for path in sorted((lab.root / "requirements").glob("*.in"))]
-    version = "{}.{}".format(*PYTHON_VERSION)
     for name in names:
+        version = "{}.{}".format(*VERSIONS.get(name, PYTHON_VERSION))
         overrides = lab.tools / f"{name}.overrides"
         overrides.parent.mkdir(parents=True, exist_ok=True)
         overrides.write_text(OVERRIDES.get(name, "") + "\n")

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from fleet_lab import environment
-from fleet_lab.build import debian
+from fleet_lab.build import debian, judge_packages
 from fleet_lab.config import SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly
@@ -28,8 +29,23 @@ UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "sy
 
 UNIT_TESTS = ("tests/unit", "lab/tests")
 
+# Below tests/unit: what meets ansible-core itself.
+CORE_TESTS = ("playbooks", "filter", "modules", "docs")
+
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
+
+# What the ecosystem's own tools say of the checkout. flake8's rules are those of galaxy-importer.
+JUDGES = {
+    "licences": ["reuse", "lint", "--quiet"],
+    "flake8": ["flake8", "--isolated", "--select=E,F,W", "--extend-ignore=E402", "--max-line-length=160", "plugins"],
+    "plugin docs": [
+        *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck"),
+        *("--validate-collection-refs", "self", "."),
+    ],
+}
+
+OLDEST = "2.19.0"  # the ansible-core of requirements/floor.txt
 
 
 def lint(lab: Lab) -> list[Shown]:
@@ -46,7 +62,8 @@ def lint(lab: Lab) -> list[Shown]:
         "tables": ["python", "tools/generate_tables.py", "--check"],
         "ansible-lint": ["ansible-lint"],
     }
-    return [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
+    stages = [(f"lint: {name}", _command(lab, command)) for name, command in commands.items()]
+    return [*stages, *((f"lint: {name}", _judge(lab, command)) for name, command in JUDGES.items())]
 
 
 def unit(lab: Lab) -> list[Shown]:
@@ -59,15 +76,35 @@ def unit(lab: Lab) -> list[Shown]:
     return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
 
 
-def floor(lab: Lab) -> list[Shown]:
-    """What reads ansible-core's interfaces, with the oldest one of meta/runtime.yml in place of the pinned one."""
-    older = {"PYTHONPATH": str(lab.floor), "LAB_RUNTIME": str(lab.runtime)}
-    tests = lab.root / "tests" / "unit" / "playbooks"
+def floor(lab: Lab, core: str | None = None, each: bool = True) -> list[Shown]:
+    """What meets ansible-core itself, with the oldest one of meta/runtime.yml and each newer one that runs here.
+
+    All other tests run with a release between them. `make test` takes the oldest and the newest.
+    """
+    known = [OLDEST, *judge_packages.installed_cores(lab)]
+    if core is not None and core not in known:
+        raise Stop(f"there is no ansible-core {core} here; known are: {', '.join(known)}")
+    wanted = [core] if core is not None else known if each else [known[0], *known[1:][-1:]]
+    return [stage for name in wanted for stage in _on_core(lab, name)]
+
+
+def _on_core(lab: Lab, core: str) -> list[Shown]:
+    """Every playbook's syntax, and the tests that run playbooks, actions and filters."""
+    tools, env = lab.venv / "bin", {"LAB_RUNTIME": str(lab.runtime)}
+    if core == OLDEST:
+        env["PYTHONPATH"] = str(lab.floor)
+    else:
+        tools = judge_packages.folder(lab, f"core-{core}") / "bin"
+        env["PATH"] = f"{tools}:{os.environ.get('PATH', os.defpath)}"
+    tests = [str(lab.root / "tests" / "unit" / folder) for folder in CORE_TESTS]
     playbooks = ["site.yml", *(str(path.relative_to(lab.root)) for path in sorted(lab.root.glob("playbooks/*.yml")))]
-    syntax = ["ansible-playbook", "-i", "inventories/example", "--syntax-check", *playbooks]
+    syntax = [str(tools / "ansible-playbook"), "-i", "inventories/example", "--syntax-check", *playbooks]
     return [
-        ("floor: syntax", _command(lab, syntax, older)),
-        ("floor: playbooks", _command(lab, ["python", "-m", "pytest", *HANGING_TEST, str(tests)], older)),
+        (f"ansible-core {core}: syntax", _command(lab, syntax, env)),
+        (
+            f"ansible-core {core}: tests",
+            _command(lab, [str(tools / "python"), "-m", "pytest", *HANGING_TEST, *tests], env),
+        ),
     ]
 
 
@@ -121,6 +158,12 @@ def _pytest(lab: Lab, paths: list[Path]) -> Callable[[str], None]:
 
 def _molecule(lab: Lab, scenario: str) -> Callable[[str], None]:
     return _command(lab, ["molecule", "test", "--scenario-name", scenario], environment.lab_platform(lab))
+
+
+def _judge(lab: Lab, command: list[str]) -> Callable[[str], None]:
+    tools = judge_packages.folder(lab, "judges") / "bin"
+    path = f"{tools}:{os.environ.get('PATH', os.defpath)}"
+    return _command(lab, [str(tools / command[0]), *command[1:]], {"PATH": path})
 
 
 def _command(lab: Lab, command: list[str], extra: dict[str, str] | None = None) -> Callable[[str], None]:

@@ -57,7 +57,7 @@ plan:
   type: dict
   returned: always
 previous_server:
-  description: RV(plan.server) of the plan before the last change of the release; empty where there was none.
+  description: The C(server) of the plan before the last change of the release; empty where there was none.
   type: dict
   returned: always
 key:
