@@ -44,7 +44,8 @@ author:
   - tfserving.fleet contributors
 attributes:
   check_mode:
-    description: The index of the packages is brought and nothing else, so that apt can say what it would install. An
+    description: Can run in check mode.
+    details: The index of the packages is brought and nothing else, so that apt can say what it would install. An
       index is a copy of public data and configures nothing.
     support: partial
 """

@@ -20,7 +20,7 @@ options:
     description:
       - What the GPUs shall have. Where entries speak of the same GPU and setting, the last one counts.
     type: list
-    elements: dict
+    elements: raw
     default: []
     suboptions:
       gpus:

@@ -151,6 +151,13 @@ options:
       - Besides records they hold the files of the last change for O(state=reverted).
     type: path
     default: /var/lib/tfserving-fleet/trees
+  _parcel:
+    description: The rendered files. The action sets it, nobody else.
+    type: str
+  _largest_diff:
+    description: The size in bytes above which a difference is not shown. The action sets it, nobody else.
+    type: int
+    default: 0
 notes:
   - Staged files are in directories called C(.NAME-ID.new) and C(.NAME-ID.old) beside their destinations for the time of
     the change, so that each replacement is a rename within one file system.

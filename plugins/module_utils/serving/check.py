@@ -193,7 +193,7 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     made_up = not {"instances", "inputs"} & set(given)
     try:
         body = _fitting(client, expected, given.get("signature_name")) if made_up else given
-        asked = [client.predict(expected.model, body) for _ in range(repeats if repeats == 1 else repeats + 1)]
+        asked = [client.predict(expected.model, body) for _turn in range(repeats if repeats == 1 else repeats + 1)]
     except NoRequestError as error:
         return Probe(ok=None, note=f"no request can be made up ({error}); {_PROBE_REMEDY}")
     except ServerError as error:

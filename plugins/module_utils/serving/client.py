@@ -180,7 +180,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 def _integer(value: Any) -> int:
     """Read an int64. Raises ValueError for anything else."""
-    text = value if isinstance(value, str) else str(value) if type(value) is int and abs(value) < 2**63 else ""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    text = value if isinstance(value, str) else str(value) if is_number else ""
     if not _INTEGER.fullmatch(text):
         raise ValueError("no integer of 64 bits")
     return int(text)
@@ -301,7 +302,7 @@ def _refuse_large(shapes: Mapping[str, tuple[list[int], Any]]) -> None:
 
 
 def _filled(sizes: list[int], value: Any) -> Any:
-    return [_filled(sizes[1:], value) for _ in range(sizes[0])] if sizes else value
+    return [_filled(sizes[1:], value) for _place in range(sizes[0])] if sizes else value
 
 
 def given_request(probe: Mapping[str, Any]) -> dict[str, Any]:

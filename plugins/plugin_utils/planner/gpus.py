@@ -122,7 +122,7 @@ def assign(
     and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice,
     ``others`` those that are left out.
     """
-    assigned: list[list[Gpu]] = [[] for _ in wishes]
+    assigned: list[list[Gpu]] = [[] for _wish in wishes]
     uncut = uncut or {}
     asking = [place for place, wish in enumerate(wishes) if wish.gpus]
     for place in asking:

@@ -52,7 +52,7 @@ class Tenant:
         models = self.resident_mb + self.swap_mb()
         if self.on_gpu:
             # Weights only pass through the host on their way to the GPU, also those of a drained model.
-            models = sum([size for size, _ in self.swaps][: self.at_once])
+            models = sum([size for size, _name in self.swaps][: self.at_once])
         return int(limits["process_mb"] + limits["model_factor"] * models)
 
 
@@ -120,7 +120,7 @@ def set_limits(tenants: list[Tenant], serving_mb: int | None, limits: Mapping[st
     """
     known = [(tenant, expected) for tenant in tenants if (expected := tenant.host_mb(limits)) is not None]
     blind = [tenant for tenant in tenants if tenant.resident_mb is None]
-    expected_mb = sum(expected for _, expected in known)
+    expected_mb = sum(expected for _tenant, expected in known)
     factor = MAX_FACTOR
     if serving_mb is not None:
         blind_mb = _blind_mb(tenants, blind, expected_mb, serving_mb)

@@ -117,7 +117,7 @@ def _reasons(path: str, instances: list[Instance]) -> tuple[Reason, ...]:
 
 
 def _value(path: str, instance: Instance) -> Any:
-    head, _, tail = path.partition(".")
+    head, _dot, tail = path.partition(".")
     value = instance.get(head)
     if tail:
         return value.get(tail) if isinstance(value, Mapping) else None

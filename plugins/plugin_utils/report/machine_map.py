@@ -58,7 +58,7 @@ def _owners_of_gpus(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return the owners by the short name of the GPU; whoever has a slice owns the GPU with others."""
     owners: dict[str, tuple[str, ...]] = {}
     for key, instance in _keyed(plan["instances"]):
-        for gpu in dict.fromkeys(str(gpu).split(":")[0] for gpu in instance["gpus"]):
+        for gpu in dict.fromkeys(str(gpu).partition(":")[0] for gpu in instance["gpus"]):
             owners[gpu] = (*owners.get(gpu, ()), key)
     return owners
 
@@ -146,7 +146,7 @@ def _blocks(host: _Host, cpus: list[Cpu]) -> tuple[tuple[Core, ...], ...]:
     for cpu in sorted(cpus, key=lambda cpu: cpu["id"]):
         cores.setdefault((cpu["kind"] == "efficiency", cpu["core"]), []).append(cpu["id"])
     blocks = (
-        tuple(Core(tuple(ids), tuple(host.owner_of[cpu] for cpu in ids)) for (e, _), ids in cores.items() if e is slow)
+        tuple(Core(tuple(ids), tuple(host.owner_of[cpu] for cpu in ids)) for at, ids in cores.items() if at[0] is slow)
         for slow in (False, True)
     )
     return tuple(block for block in blocks if block)

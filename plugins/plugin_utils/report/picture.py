@@ -146,7 +146,7 @@ def _measured(boards: Sequence[Board], cores: int, per_board: int, per_row: int)
     """Return the sizes of an arrangement: ``cores`` in a row, ``per_board`` nodes and ``per_row`` boards abreast."""
     nodes = [node for board in boards for node in board.nodes]
     label, card = _card_size(nodes, cores)
-    devices = max(sum(height + CHIP_GAP for _, height, _ in _chip_rows(node, card[0])) for node in nodes)
+    devices = max(sum(height + CHIP_GAP for _chips, height, _width in _chip_rows(node, card[0])) for node in nodes)
     down = math.ceil(max(len(board.nodes) for board in boards) / per_board)
     board = (
         2 * PAD + _repeated(per_board, card[0]),
