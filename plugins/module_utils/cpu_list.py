@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 # Far above any kernel (CONFIG_NR_CPUS is at most 8192 on the platforms of today); it keeps a mistyped
 # "0-9999999999" from filling the memory.
@@ -32,7 +33,32 @@ def parse(text: str) -> list[int]:
 
 def format(numbers: Iterable[int]) -> str:
     """The numbers as a kernel list: ascending, without blanks, runs of two or more joined ("0-1,8")."""
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in _runs(numbers))
+    mask = 0
+    for number in numbers:
+        mask |= 1 << number
+    return of_mask(mask)
+
+
+# A fleet has few shapes of hosts, and so few sets of CPUs.
+@lru_cache(maxsize=4096)
+def of_mask(mask: int) -> str:
+    """The numbers of the bits that are set, as a kernel list."""
+    parts = []
+    start = 0
+    while mask:
+        gap = _zeros(mask)
+        mask >>= gap
+        run = _zeros(~mask)
+        mask >>= run
+        start += gap
+        parts.append(str(start) if run == 1 else f"{start}-{start + run - 1}")
+        start += run
+    return ",".join(parts)
+
+
+def _zeros(mask: int) -> int:
+    """How many zeros there are below the lowest bit that is set."""
+    return (mask & -mask).bit_length() - 1
 
 
 def _expand(part: str) -> list[int]:
@@ -53,13 +79,3 @@ def _expand(part: str) -> list[int]:
     if not 0 < used <= group:
         raise ValueError(f"{part!r} must take at least one and at most all numbers of each group")
     return [number for number in range(first, last + 1) if (number - first) % group < used]
-
-
-def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = (runs[-1][0], number)
-        else:
-            runs.append((number, number))
-    return runs

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+
 
 def of(numbers: Iterable[int]) -> int:
     """Return the set that holds ``numbers``."""
@@ -44,15 +46,5 @@ def numbers(mask: int) -> list[int]:
 
 
 def listed(mask: int) -> str:
-    """Return the set in the kernel's list format ("0-3,8"), as cpu_list.format writes the same numbers."""
-    parts = []
-    start = 0
-    while mask:
-        gap = first(mask)
-        mask >>= gap
-        run = first(~mask)
-        mask >>= run
-        start += gap
-        parts.append(str(start) if run == 1 else f"{start}-{start + run - 1}")
-        start += run
-    return ",".join(parts)
+    """Return the set in the kernel's list format ("0-3,8")."""
+    return cpu_list.of_mask(mask)
