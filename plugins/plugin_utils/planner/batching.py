@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..server import textproto as text_proto
 from ..wishes.read import InstanceWish
-from .reasons import Sheet, counted
+from .reasons import SHAPES, Sheet, counted
 
 # A GPU runs one batch after another. A few in flight hide the copies to and from it and the work before and after on
 # the CPUs; more would only wait inside of the GPU, where no queue bound reaches them.
@@ -117,20 +118,18 @@ def _max_batch_size(case: _Case) -> int:
     if allowed:
         return case.settle("max_batch_size", allowed[-1], "the last of allowed_batch_sizes, as the server demands")
     base, usual = case.profile["max_batch_size"][case.hardware], case.profile["slo_p99_ms"]
-    fitting = 2 ** math.floor(math.log2(max(1.0, base * case.slo_ms / usual)))
+    return case.settle("max_batch_size", *_in_proportion(base, usual, case.slo_ms, case.hardware))
+
+
+@lru_cache(SHAPES)
+def _in_proportion(base: int, usual: float, slo_ms: float, hardware: str) -> tuple[int, str]:
+    fitting = 2 ** math.floor(math.log2(max(1.0, base * slo_ms / usual)))
     size = max(min(SMALLEST_BATCH, base), min(LARGEST_BATCH_FACTOR * base, fitting))
-    reason = (
-        f"{base} for {usual:g} ms on a {case.hardware.upper()}, in proportion to {case.slo_ms:g} ms, as a power of two"
-    )
-    return case.settle("max_batch_size", size, reason)
+    return size, f"{base} for {usual:g} ms on a {hardware.upper()}, in proportion to {slo_ms:g} ms, as a power of two"
 
 
 def _timeout(case: _Case) -> int:
     share = min(case.profile["timeout_share"][case.hardware], LARGEST_TIMEOUT_SHARE)
-    timeout = min(int(case.slo_ms * 1000 * share), LONGEST_TIMEOUT_MICROS)
-    reason = f"{share:.0%} of {case.slo_ms:g} ms, at most {LONGEST_TIMEOUT_MICROS // 1000} ms"
-    if not share:
-        reason = "a free thread takes what is there at once, so batches form only under load and cost nothing without"
     wished = case.wish.batching.get("batch_timeout_micros", 0)
     if wished >= case.slo_ms * 1000:
         raise case.refuse(
@@ -138,15 +137,21 @@ def _timeout(case: _Case) -> int:
             f"lets a request wait {wished / 1000:g} ms for others, the objective is {case.slo_ms:g} ms in all",
             f"use at most {int(case.slo_ms * 1000 * LARGEST_TIMEOUT_SHARE)}, or raise slo_p99_ms",
         )
-    return case.settle("batch_timeout_micros", timeout, reason)
+    return case.settle("batch_timeout_micros", *_part_of_objective(case.slo_ms, share))
+
+
+@lru_cache(SHAPES)
+def _part_of_objective(slo_ms: float, share: float) -> tuple[int, str]:
+    timeout = min(int(slo_ms * 1000 * share), LONGEST_TIMEOUT_MICROS)
+    if not share:
+        return (
+            timeout,
+            "a free thread takes what is there at once, so batches form only under load and cost nothing without",
+        )
+    return timeout, f"{share:.0%} of {slo_ms:g} ms, at most {LONGEST_TIMEOUT_MICROS // 1000} ms"
 
 
 def _threads(case: _Case) -> int:
-    threads, reason = case.cpus, f"as many batches at a time as there are CPUs ({case.cpus})"
-    if case.gpus:
-        threads = min(case.cpus, BATCHES_IN_FLIGHT_PER_GPU * case.gpus)
-        whose = "its GPU" if case.gpus == 1 else "each of its GPUs"
-        reason = f"{BATCHES_IN_FLIGHT_PER_GPU} batches in flight for {whose}, and no more than CPUs ({case.cpus})"
     wished = case.wish.batching.get("num_batch_threads", 1)
     if wished > case.cpus:
         raise case.refuse(
@@ -154,7 +159,16 @@ def _threads(case: _Case) -> int:
             f"is {wished}, and the instance is pinned to {counted(case.cpus, 'CPU')}",
             f"use at most {case.cpus}, or give the instance more cores",
         )
-    return case.settle("num_batch_threads", threads, reason)
+    return case.settle("num_batch_threads", *_at_a_time(case.cpus, case.gpus))
+
+
+@lru_cache(SHAPES)
+def _at_a_time(cpus: int, gpus: int) -> tuple[int, str]:
+    if not gpus:
+        return cpus, f"as many batches at a time as there are CPUs ({cpus})"
+    whose = "its GPU" if gpus == 1 else "each of its GPUs"
+    reason = f"{BATCHES_IN_FLIGHT_PER_GPU} batches in flight for {whose}, and no more than CPUs ({cpus})"
+    return min(cpus, BATCHES_IN_FLIGHT_PER_GPU * gpus), reason
 
 
 def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
@@ -166,17 +180,9 @@ def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
     bound does not follow their number: a model more would be a restart.
     """
     batch_ms, source = _batch_ms(case)
-    room = waiting_batches(case.slo_ms, timeout_micros, threads, batch_ms, case.gpus)
-    models = len(case.wish.models)
     wished = case.wish.batching.get("max_enqueued_batches")
-    held = wished or max(1, room)
-    longest = longest_batch_ms(case.slo_ms, timeout_micros, threads, held * models, case.gpus)
-    full = f"behind {models} full queues" if models > 1 else "behind a full queue"
-    reason = (
-        f"with {batch_ms:.3g} ms for a batch ({source}), {case.slo_ms:g} ms have time for {room} to wait beside those"
-        f" in {counted(threads, 'batch thread')}; {full} of {held} a request keeps {case.slo_ms:g} ms while a batch"
-        f" runs for at most {longest:.3g} ms"
-    )
+    models = len(case.wish.models)
+    room, reason = _room_to_wait(case.slo_ms, timeout_micros, threads, batch_ms, source, case.gpus, models, wished)
     if not room and not wished:
         case.sheet.warnings.append(
             f"{case.wish.path}.batching.expected_batch_ms: is {batch_ms:g}, so within {case.slo_ms:g} ms no batch can"
@@ -184,6 +190,29 @@ def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
             " max_batch_size and measure again, or raise slo_p99_ms"
         )
     return case.settle("max_enqueued_batches", max(1, room), reason)
+
+
+@lru_cache(SHAPES)
+def _room_to_wait(
+    slo_ms: float,
+    timeout_micros: int,
+    threads: int,
+    batch_ms: float,
+    source: str,
+    gpus: int,
+    models: int,
+    wished: int | None,
+) -> tuple[int, str]:
+    """Return how many batches may wait, and why; ``source`` says who says how long a batch runs."""
+    room = waiting_batches(slo_ms, timeout_micros, threads, batch_ms, gpus)
+    held = wished or max(1, room)
+    longest = longest_batch_ms(slo_ms, timeout_micros, threads, held * models, gpus)
+    full = f"behind {models} full queues" if models > 1 else "behind a full queue"
+    return room, (
+        f"with {batch_ms:.3g} ms for a batch ({source}), {slo_ms:g} ms have time for {room} to wait beside those"
+        f" in {counted(threads, 'batch thread')}; {full} of {held} a request keeps {slo_ms:g} ms while a batch"
+        f" runs for at most {longest:.3g} ms"
+    )
 
 
 def _batch_ms(case: _Case) -> tuple[float, str]:

@@ -245,8 +245,8 @@ def _packed(
     for gpu in free:
         by_node.setdefault(gpu.node, []).append(gpu)
     roomiest_first = sorted(by_node.values(), key=lambda gpus: (-len(gpus), gpus[0].index))
-    chosen = [gpu for gpus in roomiest_first for gpu in gpus][:count]
-    return _refuse_several_slices(wish, [gpu for gpu in free if gpu in chosen])
+    chosen = {gpu.identity for gpu in [gpu for gpus in roomiest_first for gpu in gpus][:count]}
+    return _refuse_several_slices(wish, [gpu for gpu in free if gpu.identity in chosen])
 
 
 def _too_few(

@@ -108,8 +108,11 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
 RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment", "environment_digests")
 
 
+_encoded = json.JSONEncoder(sort_keys=True).encode
+
+
 def _digest(instance: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Return a short text that changes exactly when the instance is due for a restart."""
     numa = {key: instance["memory"][key] for key in ("policy", "mask")}
     what = [numa, {key: instance[key] for key in RESTART_KEYS}]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(_encoded(what).encode()).hexdigest()[:12]

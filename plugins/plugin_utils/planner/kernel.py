@@ -93,14 +93,15 @@ def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> li
             continue
         setting = known.get(name)
         if name not in wanted and setting:
-            result.append({**setting._asdict(), "override": False})
+            value, reason, source = setting.value, setting.reason, setting.source
         elif setting:
+            value, source = wanted[name], setting.source
             reason = f"(override) the plan would have {setting.value}: {setting.reason}"
-            result.append({**setting._asdict(), "value": wanted[name], "reason": reason, "override": True})
         else:
-            source = "kernel_tuning_sysctl"
+            value, source = wanted[name], "kernel_tuning_sysctl"
             reason = "(override) the plan has no opinion on it"
-            result.append({"name": name, "value": wanted[name], "reason": reason, "source": source, "override": True})
+        override = name in wanted
+        result.append({"name": name, "value": value, "reason": reason, "source": source, "override": override})
     return result
 
 

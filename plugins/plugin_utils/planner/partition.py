@@ -99,16 +99,20 @@ def mask(numbers: Iterable[int]) -> str:
 def _slices(
     topology: Mapping[str, Any], housekeeping: Mapping[str, Any], serving: Mapping[str, Any], extra: Sequence[str]
 ) -> list[dict[str, str]]:
-    def entry(name: str, half: Mapping[str, Any]) -> dict[str, str]:
-        return {
-            "name": name,
-            "section": name.rpartition(".")[2].capitalize(),
-            "cpus": half["cpus"],
-            "nodes": _narrower(topology, half["nodes"]),
-            "reason": half["reason"],
-        }
-
-    return [entry(SERVING_UNIT, serving), *(entry(name, housekeeping) for name in [*HOUSEKEEPING_UNITS, *extra])]
+    found = []
+    for half, names in ((serving, [SERVING_UNIT]), (housekeeping, [*HOUSEKEEPING_UNITS, *extra])):
+        nodes = _narrower(topology, half["nodes"])
+        found += [
+            {
+                "name": name,
+                "section": name.rpartition(".")[2].capitalize(),
+                "cpus": half["cpus"],
+                "nodes": nodes,
+                "reason": half["reason"],
+            }
+            for name in names
+        ]
+    return found
 
 
 def _narrower(topology: Mapping[str, Any], nodes: str) -> str:

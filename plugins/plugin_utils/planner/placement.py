@@ -45,6 +45,8 @@ def place(
         sharing.divide(shared, free, sockets)
     for each in places:
         each.cores.sort()
+        each.mask = cpu_mask.union(core.mask for core in each.cores)
+        each.nodes = cpu_mask.of(core.node for core in each.cores)
     return places
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..wishes.read import InstanceWish
-from . import cpu_mask
 from .machine import Core
 
 # What is free of each node.
@@ -29,16 +28,10 @@ class Place:
     cores: list[Core] = field(default_factory=list)
     split: bool = False
     """Whether it has threads of cores rather than whole ones."""
-
-    @property
-    def mask(self) -> int:
-        """The CPUs of the instance."""
-        return cpu_mask.union(core.mask for core in self.cores)
-
-    @property
-    def nodes(self) -> int:
-        """The nodes of these CPUs, as a mask."""
-        return cpu_mask.of(core.node for core in self.cores)
+    mask: int = 0
+    """The CPUs of these cores, once they are settled."""
+    nodes: int = 0
+    """The nodes of these CPUs, as a mask."""
 
     @property
     def turn(self) -> int:

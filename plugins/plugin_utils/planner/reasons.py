@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+# The instances of a fleet have few shapes, so a figure that follows from a few numbers alone, and the sentence about
+# it, is worked out once and kept, for this many of them.
+SHAPES = 1024
+
 
 class Sheet:
     """Reasons and overrides of one instance."""

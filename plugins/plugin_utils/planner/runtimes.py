@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -64,12 +65,14 @@ class Runtime:
         return not (late and _numbers(self.cuda) < _numbers(limits["unproven_before_cuda"]))
 
 
-def runtimes() -> list[Runtime]:
+@cache
+def runtimes() -> tuple[Runtime, ...]:
     """Return all releases, the oldest first."""
     rows = table(TABLE)["releases"].items()
-    return [Runtime(version, **{**row, "targets": tuple(row["targets"])}) for version, row in rows]
+    return tuple(Runtime(version, **{**row, "targets": tuple(row["targets"])}) for version, row in rows)
 
 
+@lru_cache(maxsize=64)
 def runtime(version: str) -> Runtime:
     """Return what ``version`` needs. One that is not in the table is taken for the release before it."""
     wanted = _numbers(version)

@@ -9,13 +9,14 @@ each for REST and gRPC, so twice as many threads compute as there are CPUs (tens
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
 
 from ..wishes.read import InstanceWish
-from .reasons import Sheet, counted
+from .reasons import SHAPES, Sheet, counted
 
 # The flag behind each pool.
 FLAGS = {
@@ -26,6 +27,9 @@ FLAGS = {
     "load": "num_load_threads",
     "unload": "num_unload_threads",
 }
+
+# The fields of BatchingParameters that tell how many requests are held at a time.
+BATCHES = ("num_batch_threads", "max_enqueued_batches", "max_batch_size")
 
 # The REST pool starts all its threads at once, some 20 KB each. Up to here they are cheap whatever the CPUs; beyond, a
 # big instance gets what fills the batches that it runs at a time, and no more than MOST_REQUEST_THREADS.
@@ -61,7 +65,9 @@ def threads(
     """
     wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
-    result.update(_requests(sheet, wish, _callers(cpus, profile, batching), batching, wished))
+    sizes = tuple(batching[key] for key in BATCHES) if batching else None
+    callers = _callers(cpus, profile["request_threads_per_cpu"], profile["batch_share"], sizes)
+    result.update(_requests(sheet, wish, callers, batching, wished))
     result.update(_models(sheet, wished))
     _refuse_too_many(wish, result, batching, wished)
     return result
@@ -95,14 +101,10 @@ def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: 
 
     Both are always set: with one alone the server lets TensorFlow choose the other (model_servers/server.cc).
     """
-    inter = min(max(1, int(cpus * share + 0.5)), max(1, cpus - 1))
-    planned = {"intra_op": max(1, cpus - inter), "inter_op": inter}
-    why = f"profile {wish.profile}: {SPLIT_REASONS[wish.profile]}"
-    if cpus == 1:
-        why = "one thread of each pool, the least that the server works with, shares the only CPU"
+    planned = _split(cpus, share, wish.profile)
     result = {}
     for pool, other in (("intra_op", "inter_op"), ("inter_op", "intra_op")):
-        number, reason = planned[pool], f"{planned[pool]} of {counted(cpus, 'CPU')}, {why}"
+        number, reason = planned[pool]
         if other in wished and pool not in wished:
             number, reason = max(1, cpus - wished[other]), f"what the wish for {other} leaves of {counted(cpus, 'CPU')}"
         result[pool] = sheet.settle(f"threads.{pool}", number, reason, wished.get(pool))
@@ -117,30 +119,43 @@ def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: 
     return result
 
 
-def _callers(cpus: int, profile: Mapping[str, Any], batching: Mapping[str, Any] | None) -> tuple[int, str]:
-    """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered."""
-    per_cpu, patient = profile["request_threads_per_cpu"], int(1 / profile["batch_share"])
+@lru_cache(SHAPES)
+def _split(cpus: int, share: float, profile: str) -> Mapping[str, tuple[int, str]]:
+    """Return the threads of both pools where nothing is wished, each with the reason."""
+    inter = min(max(1, int(cpus * share + 0.5)), max(1, cpus - 1))
+    why = f"profile {profile}: {SPLIT_REASONS[profile]}"
+    if cpus == 1:
+        why = "one thread of each pool, the least that the server works with, shares the only CPU"
+    threads = {"intra_op": max(1, cpus - inter), "inter_op": inter}
+    return {pool: (number, f"{number} of {counted(cpus, 'CPU')}, {why}") for pool, number in threads.items()}
+
+
+@lru_cache(SHAPES)
+def _callers(cpus: int, per_cpu: float, batch_share: float, sizes: tuple[int, int, int] | None) -> tuple[int, str]:
+    """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered.
+
+    ``sizes`` are the BATCHES of an instance that forms any.
+    """
+    patient = int(1 / batch_share)
+    running, waiting, size = sizes or (0, 0, 0)
+    held = (running + waiting) * size
     wanted, reason = int(cpus * per_cpu), f"{per_cpu:g} requests in flight for each of {counted(cpus, 'CPU')}"
     if wanted < patient:
         wanted = patient
         reason = (
             f"{patient} callers, as many as one CPU answers within the objective where each takes 1/{patient} of it"
         )
-    if batching and _held(batching) > wanted:
-        wanted, reason = _held(batching), "a request for each place in the batches that run and that may wait"
+    if held > wanted:
+        wanted, reason = held, "a request for each place in the batches that run and that may wait"
     # What runs must be full, and one more batch forms meanwhile.
-    least = (batching["num_batch_threads"] + 1) * batching["max_batch_size"] if batching else 0
+    least = (running + 1) * size
     most = min(max(PLENTY_OF_REQUEST_THREADS, least), MOST_REQUEST_THREADS)
     if wanted > most:
         wanted, reason = most, f"{reason}, cut to {most} since more waiting threads bring nothing"
         if least > most:
-            places = most // (batching["num_batch_threads"] + 1)
+            places = most // (running + 1)
             reason += f"; requests for one item each fill {places} places of a batch"
     return wanted, reason
-
-
-def _held(batching: Mapping[str, Any]) -> int:
-    return (batching["num_batch_threads"] + batching["max_enqueued_batches"]) * batching["max_batch_size"]
 
 
 def _requests(

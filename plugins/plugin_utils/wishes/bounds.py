@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Set
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, kind
 
@@ -20,56 +20,71 @@ LONGEST_TEXT = 262_144
 LARGEST = 2**63 - 1
 
 # Most values are one of these, and asking that costs a fraction of asking for an abstract class such as Mapping.
-_LEAVES = (str, int, float)
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LEAVES = (str, int, float, type(None))
+# A NUL, or half a character.
+_SUSPICIOUS = re.compile(r"[\0\ud800-\udfff]")
+
+# Where a value stands: the variable, or the place around it, how its path is written, and the key or number in it.
+# Paths are put into words for a refusal alone: most values need none.
+_Place = Union[str, tuple[Any, Callable[[str, Any], str], Any]]
 
 
 def check(path: str, value: Any) -> None:
     """Raise WishError for what no variable may hold, be it deep inside of ``value``; never shows any of it."""
-    for count, (place, depth, each) in enumerate(_walk(path, value)):
-        if count >= MOST_VALUES:
+    pending: list[tuple[_Place, int, Any]] = [(path, 0, value)]
+    count = 0
+    while pending:
+        place, depth, each = pending.pop()
+        count += 1
+        if count > MOST_VALUES:
             raise WishError(path, f"holds more than {MOST_VALUES} values", "make it smaller")
         if depth > DEEPEST:
             raise WishError(path, f"is nested deeper than {DEEPEST} levels", "look for an alias to what it stands in")
-        _check_one(place, each)
+        fault = _fault(each)
+        if fault:
+            raise WishError(_path(place), *fault)
+        if not isinstance(each, _LEAVES):
+            pending += _inside(place, depth + 1, each)
 
 
-def _walk(path: str, value: Any) -> Iterator[tuple[str, int, Any]]:
-    """Yield every value with its path and depth, one level of nesting at a time."""
-    pending = [(path, 0, value)]
-    while pending:
-        place, depth, each = pending.pop()
-        yield place, depth, each
-        if each is None or isinstance(each, _LEAVES):
-            continue
-        if isinstance(each, Mapping):
-            # Keys count as values: they may be anything, and as long.
-            pending += [(place, depth + 1, key) for key in each]
-            pending += [(key_path(place, key), depth + 1, entry) for key, entry in each.items()]
-        elif isinstance(each, (list, tuple)):
-            pending += [(f"{place}[{number}]", depth + 1, entry) for number, entry in enumerate(each)]
+def _inside(place: _Place, depth: int, value: Any) -> list[tuple[_Place, int, Any]]:
+    """Return what a value holds, each with its place and depth."""
+    if isinstance(value, (list, tuple)):
+        return [((place, _item, number), depth, entry) for number, entry in enumerate(value)]
+    # Keys count as values: they may be anything, and as long.
+    keys = [(place, depth, key) for key in value]
+    return keys + [((place, key_path, key), depth, entry) for key, entry in value.items()]
 
 
-def _check_one(place: str, value: Any) -> None:
+def _item(path: str, number: int) -> str:
+    return f"{path}[{number}]"
+
+
+def _path(place: _Place) -> str:
+    if isinstance(place, str):
+        return place
+    outer, written, key = place
+    return written(_path(outer), key)
+
+
+def _fault(value: Any) -> tuple[str, str] | None:
+    """Return what is wrong with a value by itself and what to do, or None."""
     if isinstance(value, str):
-        _check_text(place, value)
-    elif value is None or isinstance(value, (bool, list, tuple, dict)):
-        return
-    elif isinstance(value, int):
-        if abs(value) > LARGEST:
-            raise WishError(place, "is a number beyond 64 bits", f"stay within ±{LARGEST}")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise WishError(place, "is no finite number", "write a number that JSON knows")
-    elif not isinstance(value, Mapping):
-        remedy = "write it as a list" if isinstance(value, Set) else "write it in quotes, as text"
-        raise WishError(place, f"is {kind(value)}", remedy)
+        return _text_fault(value) if len(value) > LONGEST_TEXT or _SUSPICIOUS.search(value) else None
+    if value is None or isinstance(value, (bool, list, tuple, dict)):
+        return None
+    if isinstance(value, int):
+        return ("is a number beyond 64 bits", f"stay within ±{LARGEST}") if abs(value) > LARGEST else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ("is no finite number", "write a number that JSON knows")
+    if isinstance(value, Mapping):
+        return None
+    return f"is {kind(value)}", "write it as a list" if isinstance(value, Set) else "write it in quotes, as text"
 
 
-def _check_text(place: str, value: str) -> None:
+def _text_fault(value: str) -> tuple[str, str]:
     if len(value) > LONGEST_TEXT:
-        raise WishError(place, f"is a text of {len(value)} characters", f"stay within {LONGEST_TEXT}")
+        return f"is a text of {len(value)} characters", f"stay within {LONGEST_TEXT}"
     if "\0" in value:
-        raise WishError(place, "holds a NUL, which no file and no program can", "remove it")
-    if _SURROGATE.search(value):
-        raise WishError(place, "holds half a character (a surrogate)", "write the character itself")
+        return "holds a NUL, which no file and no program can", "remove it"
+    return "holds half a character (a surrogate)", "write the character itself"
