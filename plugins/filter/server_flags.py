@@ -16,7 +16,7 @@ description:
     missing. This filter refuses them instead, with a sentence that says what to write.
   - The flags, their types and the release each of them came with were taken from a survey of the server's source;
     C(plugins/plugin_utils/tables/server_flags.yml) lists the surveyed releases. A newer release is taken to know the
-    flags of the newest one surveyed.
+    flags of the newest one surveyed; others are refused as not surveyed, unless O(allow_unsurveyed) is set.
 positional: version
 options:
   _input:
@@ -34,6 +34,12 @@ options:
     description: What errors call the mapping, so that they name the variable that the user wrote.
     type: str
     default: flags
+  allow_unsurveyed:
+    description:
+      - Write flags that no surveyed release has, where O(version) is newer than all of these. The type of the value
+        says how it is written; nothing else is checked.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -69,10 +75,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import arguments
 
 
-def server_flags(flags: Mapping[str, Any], version: str, path: str = "flags") -> list[str]:
+def server_flags(
+    flags: Mapping[str, Any], version: str, path: str = "flags", allow_unsurveyed: bool = False
+) -> list[str]:
     """Return ``flags`` as arguments of the server; see DOCUMENTATION. Raises AnsibleFilterError."""
     try:
-        return arguments(flags, version, path)
+        return arguments(flags, version, path, allow_unsurveyed=allow_unsurveyed)
     except WishError as error:
         raise AnsibleFilterError(str(error)) from error
 

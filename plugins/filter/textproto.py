@@ -43,6 +43,19 @@ options:
     description: What errors call the data, so that they name the variable that the user wrote.
     type: str
     default: ""
+  version:
+    description:
+      - The release that will read the file, as three numbers in quotes. One newer than all surveyed releases may know
+        more fields; these are refused as not surveyed, unless O(allow_unsurveyed) is set.
+      - Without it, a surveyed release is meant.
+    type: str
+    default: ""
+  allow_unsurveyed:
+    description:
+      - Write fields that no surveyed release has, where O(version) is newer than all of these. A mapping is written as
+        a message, a list as a repeated field, and anything else by its type; nothing else is checked.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -84,10 +97,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import render
 
 
-def textproto(data: Mapping[str, Any], message: str, path: str = "") -> str:
+def textproto(
+    data: Mapping[str, Any], message: str, path: str = "", version: str = "", allow_unsurveyed: bool = False
+) -> str:
     """Return ``data`` as the text format of ``message``; see DOCUMENTATION. Raises AnsibleFilterError."""
     try:
-        return render(data, message, path)
+        return render(data, message, path, version, allow_unsurveyed=allow_unsurveyed)
     except WishError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -91,7 +91,13 @@ def batching(
         if field not in result and field not in OWN_KEYS:
             result[field] = case.settle(field, None, "the server's default is right")
     if wish.batching:
-        text_proto.render(result, "BatchingParameters", f"{wish.path}.batching")
+        text_proto.render(
+            result,
+            "BatchingParameters",
+            f"{wish.path}.batching",
+            policy["version"],
+            allow_unsurveyed=policy["allow_unsurveyed_release"],
+        )
     return result
 
 

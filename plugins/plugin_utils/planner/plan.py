@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
 
+from ..tables import surveyed
 from ..wishes import checks as wish_fields
 from ..wishes import policy as plan_policy
 from ..wishes import read as wishes
@@ -68,6 +69,7 @@ def host_plan(
         "models": [_model(model, key) for model in asked.models.values()],
         "warnings": [
             *(f"topology: {problem}" for problem in topology.get("problems") or ()),
+            *_unsurveyed(settings["version"]),
             *asked.warnings,
             *halves.warnings,
             *_unfiltered(topology, planned, settings["address_rules"]),
@@ -78,6 +80,16 @@ def host_plan(
     preloaded = {each.name: each.environment.get("LD_PRELOAD") for each in asked.instances}
     _add_host_layer(plan, topology, settings, assigned, preloaded)
     return plan
+
+
+def _unsurveyed(version: str) -> list[str]:
+    """Warn of a release that nobody has surveyed."""
+    if not surveyed.is_newer(version):
+        return []
+    return [
+        f"tfserving_version: {version} was not surveyed, so it is planned for as {surveyed.newest()}, the newest"
+        " release that was; its flags, the fields of its files and its needs of a host may differ"
+    ]
 
 
 def _unfiltered(topology: Mapping[str, Any], planned: list[Any], rules: str) -> list[str]:
@@ -154,6 +166,7 @@ def _refuse_unfit_host(
         settings["install_method"],
         [gpu for gpu in topology.get("gpus") or () if gpu["index"] in used],
         allow_unproven=settings["allow_unproven_gpus"],
+        allow_unsurveyed=settings["allow_unsurveyed_release"],
     )
     if refusal:
         raise refusal

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from ..tables import surveyed
 from ..tables.read import table
 
 TABLE = "server_runtimes"
@@ -88,6 +89,7 @@ def check(
     gpus: Iterable[Mapping[str, Any]] = (),
     *,
     allow_unproven: bool = False,
+    allow_unsurveyed: bool = False,
 ) -> WishError | None:
     """Return why a host cannot run a release, or None where nothing speaks against it.
 
@@ -95,11 +97,26 @@ def check(
     :param method: ``apt``, ``image`` or ``archive``: an image brings its own C library.
     :param gpus: those GPUs of the topology that the server is to use. What is not known of one is not held against it.
     :param allow_unproven: do not refuse what should work and was reported not to.
+    :param allow_unsurveyed: hold no host to the needs of the newest surveyed release where the wanted one is newer.
     """
+    if surveyed.is_newer(version):
+        if allow_unsurveyed:
+            return None
+        refusal = check(topology, surveyed.newest(), method, gpus, allow_unproven=allow_unproven)
+        return refusal and _unsure(refusal, version)
     needs = runtime(version)
     libc = None if method in OWN_LIBC else _libc_refusal(needs, version, topology.get("libc"))
     refusals = (_gpu_refusal(needs, version, gpu, topology, allow_unproven) for gpu in gpus)
     return libc or next((refusal for refusal in refusals if refusal), None)
+
+
+def _unsure(refusal: WishError, version: str) -> WishError:
+    """Return what the newest surveyed release is refused for as a refusal of a newer one, whose needs nobody knows."""
+    newest = surveyed.newest()
+    needs = refusal.problem.removeprefix(newest)
+    problem = f"{version} was not surveyed, and {newest}, the newest release that was,{needs}"
+    permit = f"set {surveyed.PERMISSION} to true if {version} runs here"
+    return WishError(refusal.path, problem, f"{refusal.remedy}, or {permit}")
 
 
 def _libc_refusal(needs: Runtime, version: str, libc: str | None) -> WishError | None:

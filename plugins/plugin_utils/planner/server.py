@@ -78,7 +78,7 @@ def flags(
         result[FRACTION_FLAG] = plan["gpu_memory_fraction"]
     result.update(_settled(sheet, wish, policy))
     if wish.flags:
-        _check_wished(sheet, wish, result, models, policy["version"])
+        _check_wished(sheet, wish, result, models, policy)
     return result
 
 
@@ -124,14 +124,15 @@ def _settled(sheet: Sheet, wish: InstanceWish, policy: Mapping[str, Any]) -> dic
 
 
 def _check_wished(
-    sheet: Sheet, wish: InstanceWish, result: dict[str, Any], models: list[ModelWish], version: str
+    sheet: Sheet, wish: InstanceWish, result: dict[str, Any], models: list[ModelWish], policy: Mapping[str, Any]
 ) -> None:
     """Add the user's other flags and check that all of them work together."""
     for flag, value in wish.flags.items():
         if flag not in result:
             result[flag] = sheet.settle(f"flags.{flag}", None, "the server's default is right", value)
     path = f"{wish.path}.flags"
-    server_flags.arguments(result, version, path)
+    permitted = policy["allow_unsurveyed_release"]
+    server_flags.arguments(result, policy["version"], path, allow_unsurveyed=permitted)
     if result["model_config_file_poll_wait_seconds"] == 0:
         raise WishError(
             f"{path}.model_config_file_poll_wait_seconds",

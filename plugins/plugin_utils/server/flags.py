@@ -35,12 +35,15 @@ from .flag_rules import FORMS, check_together
 # A line of a unit holds them all, and the kernel takes 128 KiB for one argument.
 LONGEST_STRING = 4096
 
-_RELEASE = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:-?rc[0-9]{1,6})?")
+# What may be written after two dashes without becoming something else.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 INTEGER_BITS = {"int32": 32, "int64": 64}
 
 
-def arguments(flags: Mapping[str, Any], version: str, path: str = "flags") -> list[str]:
+def arguments(
+    flags: Mapping[str, Any], version: str, path: str = "flags", *, allow_unsurveyed: bool = False
+) -> list[str]:
     """Return ``flags`` as arguments of the server of release ``version``.
 
     :param flags: flag names without dashes and their values: numbers for numeric flags, booleans for switches,
@@ -48,18 +51,35 @@ def arguments(flags: Mapping[str, Any], version: str, path: str = "flags") -> li
     :param version: the release that will read them, ``MAJOR.MINOR.PATCH``. A release newer than the newest one
         surveyed is taken to know the same flags.
     :param path: what to call ``flags`` in errors.
-    :returns: ``["--port=8500", ...]`` in the order of the table, whatever the order of ``flags``.
+    :param allow_unsurveyed: write flags that no surveyed release has as they are, where the release is a newer one.
+    :returns: ``["--port=8500", ...]`` in the order of the table, whatever the order of ``flags``; then those that are
+        in no table, by name.
     :raises WishError: a flag is unknown, too new, of the wrong type, out of bounds or at odds with another.
     """
-    release = parse_version(version)
+    release = surveyed.parse(version)
     if not isinstance(flags, Mapping):
         raise WishError(path, f"flags are a mapping of names to values, not {kind(flags)}", "write 'name: value'")
     wishes = {name: value for name, value in flags.items() if value is not None}
+    others = _unsurveyed(wishes, path) if allow_unsurveyed and surveyed.is_newer(version) else {}
+    wishes = {name: value for name, value in wishes.items() if name not in others}
     for name in wishes:
         _check_name(name, release, version, path)
     texts = {name: _text(_flags()[name], value, f"{path}.{name}") for name, value in wishes.items()}
     check_together(wishes, _flags(), path)
-    return [f"--{name}={texts[name]}" for name in _flags() if name in texts]
+    return [*(f"--{name}={texts[name]}" for name in _flags() if name in texts), *others.values()]
+
+
+def _unsurveyed(wishes: Mapping[str, Any], path: str) -> dict[str, str]:
+    """Return the arguments of flags that are in no table, by name; the type of a value tells how it is written."""
+    names = sorted(name for name in wishes if isinstance(name, str) and _NAME.fullmatch(name) and name not in _flags())
+    return {name: f"--{name}={_by_its_type(wishes[name], key_path(path, name))}" for name in names}
+
+
+def _by_its_type(value: object, path: str) -> str:
+    for python_type, flag_type in ((bool, "bool"), (int, "int64"), (float, "float"), (str, "string")):
+        if isinstance(value, python_type):
+            return WRITERS[flag_type]({"type": flag_type}, value, path)
+    raise WishError(path, f"is {described(value)}", "write a boolean, a number or a string")
 
 
 def meant(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,21 +93,8 @@ def _read(kind_of_flag: str, value: Any) -> Any:
 
 def known_flags(version: str) -> dict[str, dict[str, Any]]:
     """Return the flags that release ``version`` has, as name -> row of the table, in the order of the table."""
-    release = parse_version(version)
+    release = surveyed.parse(version)
     return {name: dict(row) for name, row in _flags().items() if _has(release, row)}
-
-
-def parse_version(version: object) -> Release:
-    """Return ``"2.19.1"`` as ``(2, 19, 1)``; a suffix such as ``-rc0`` counts as the release it leads to."""
-    found = _RELEASE.fullmatch(version) if isinstance(version, str) else None
-    if not found:
-        problem = f"{described(version)} is not a release of the server"
-        raise WishError("version", problem, 'write three numbers in quotes, such as "2.19.1"')
-    release = (int(found[1]), int(found[2]), int(found[3]))
-    oldest = surveyed.oldest()
-    if release < surveyed.numbers(oldest):
-        raise WishError("version", f"the flags of {version} were never surveyed", f"use {oldest} or newer")
-    return release
 
 
 @cache
@@ -104,13 +111,13 @@ def _has(release: Release, row: Mapping[str, Any]) -> bool:
 def _check_name(name: object, release: Release, version: str, path: str) -> None:
     row = _flags().get(name) if isinstance(name, str) else None
     if row is None:
-        _refuse_unknown(name, release, path)
+        _refuse_unknown(name, release, version, path)
     elif not _has(release, row):
         problem = f"needs {row['since']} or newer, this host gets {version}"
         raise WishError(f"{path}.{name}", problem, "leave it out or raise tfserving_version")
 
 
-def _refuse_unknown(name: object, release: Release, flags: str) -> None:
+def _refuse_unknown(name: object, release: Release, version: str, flags: str) -> None:
     path = f"{flags}.{name}" if isinstance(name, str) and is_shown(name.lstrip("-")) else key_path(flags, name)
     if isinstance(name, str) and name.startswith("-"):
         bare = name.lstrip("-")
@@ -118,8 +125,11 @@ def _refuse_unknown(name: object, release: Release, flags: str) -> None:
         raise WishError(path, "the name carries its dashes", remedy)
     answer = table("flag_rules")["not_flags"].get(name) if isinstance(name, str) else None
     if answer:
-        raise WishError(path, "no release of the server has this flag", answer)
+        which = "surveyed release" if surveyed.is_newer(version) else "release"
+        raise WishError(path, f"no {which} of the server has this flag", answer)
     guess = nearest(name, [known for known, row in _flags().items() if _has(release, row)])
+    if surveyed.is_newer(version):
+        raise surveyed.unknown(path, "flag", version, guess)
     raise WishError(path, "the server has no such flag and would go on without it", guess or "leave it out")
 
 

@@ -16,8 +16,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    WishError,
+    described,
+    key_path,
+    kind,
+    nearest,
+)
 
+from ..tables import surveyed
 from ..tables.read import table
 from .textproto_rules import CHECKS, NOT_FIELDS, REFUSED_FIELDS, REFUSED_MESSAGES, SECRET_MESSAGES
 
@@ -53,6 +60,9 @@ MAX_SHOWN_DIGITS = 40
 # Messages within messages: attributes of graph optimisers may hold functions, whose attributes may hold functions.
 MAX_DEPTH = 50
 
+# The name of a field that is in no table.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
 
 @dataclass(frozen=True)
 class Field:
@@ -69,20 +79,39 @@ class Field:
     key: str
 
 
-def render(data: Mapping[str, Any], message: str, path: str = "") -> str:
+@dataclass(frozen=True)
+class Reader:
+    """The server that is to read a file: of which release, and whether to hand it fields that nobody surveyed."""
+
+    version: str = ""
+    allow_unsurveyed: bool = False
+
+    @property
+    def may_know_more(self) -> bool:
+        """Whether the release is newer than the surveyed ones."""
+        return bool(self.version) and surveyed.is_newer(self.version)
+
+
+def render(
+    data: Mapping[str, Any], message: str, path: str = "", version: str = "", *, allow_unsurveyed: bool = False
+) -> str:
     """Return ``data`` as the text format of ``message``.
 
     :param data: field names and plain values: a mapping for a message or a map, a list for a repeated field, the
         bare value for a wrapped scalar (``max_batch_size: 32``). ``None`` leaves a field unset.
     :param message: one of ``ROOTS``.
     :param path: what to call ``data`` in errors; fields are named below it.
+    :param version: the release that will read the file; without it, a surveyed one.
+    :param allow_unsurveyed: write fields that no surveyed release has, where the release is a newer one: a mapping as a
+        message, a list as a repeated field, anything else by its type.
     :returns: the file: a comment first (the server refuses an empty file), fields in the order of the table,
-        map keys sorted, a line break at the end.
+        map keys sorted, a line break at the end. Fields that are in no table come last in their message.
     :raises WishError: a field is unknown or of the wrong type, or the server would refuse the content.
     """
     root = _root(message, path)
     header = f"# {message} of TensorFlow Serving, written by tfserving.fleet."
-    return "\n".join([header, *_message_lines(data, root, path, MAX_DEPTH), ""])
+    reader = Reader(version, allow_unsurveyed)
+    return "\n".join([header, *_message_lines(data, root, path, reader, MAX_DEPTH), ""])
 
 
 def _root(message: object, path: str) -> str:
@@ -109,7 +138,7 @@ def _fields(message: str) -> dict[str, Field]:
     return fields
 
 
-def _message_lines(data: object, message: str, path: str, room: int) -> list[str]:
+def _message_lines(data: object, message: str, path: str, reader: Reader, room: int) -> list[str]:
     """Return the lines of a message; ``room`` is how many messages may still stand within each other."""
     if not room:
         raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deep")
@@ -117,24 +146,67 @@ def _message_lines(data: object, message: str, path: str, room: int) -> list[str
         remedy = f"write the fields of {message}: {', '.join(_fields(message))}" if _fields(message) else "write {}"
         raise WishError(path, f"needs a mapping, not {described(data)}", remedy)
     given = {name: value for name, value in data.items() if value is not None}
+    more = _unsurveyed(given, message) if reader.allow_unsurveyed and reader.may_know_more else []
     for name in given:
-        _check_name(name, message, path)
+        if name not in more:
+            _check_name(name, message, path, reader)
     _check_oneofs(given, message, path)
     lines = []
     for name, field in _fields(message).items():
         if name in given:
-            lines += _field_lines(field, given[name], _below(path, name), room)
+            lines += _field_lines(field, given[name], _below(path, name), reader, room)
+    for name in more:
+        lines += _lines_by_type(name, given[name], _below(path, name), room)
     if message in CHECKS:
         CHECKS[message](given, path)
     return lines
 
 
-def _check_name(name: object, message: str, path: str) -> None:
+def _unsurveyed(given: Mapping[Any, Any], message: str) -> list[str]:
+    """Return the fields that are in no table, sorted."""
+    return sorted(name for name in given if _is_name(name) and name not in _fields(message))
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _lines_by_type(name: object, value: object, path: str, room: int) -> list[str]:
+    """Return the lines of a field that is in no table, as the type of its value has it."""
+    if not room:
+        raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deep")
+    if not _is_name(name):
+        raise WishError(path, f"{described(name)} cannot name a field", "write names as in the .proto file")
+    if isinstance(value, Mapping):
+        items = [(key, item) for key, item in value.items() if item is not None]
+        inner = [line for key, item in items for line in _lines_by_type(key, item, key_path(path, key), room - 1)]
+        return [f"{name} {{", *_indented(inner), "}"]
+    if isinstance(value, (list, tuple)):
+        return [line for item in value for line in _lines_by_type(name, item, path, room - 1)]
+    return [f"{name}: {_scalar_by_type(value, path)}"]
+
+
+def _scalar_by_type(value: object, path: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value, path)
+    if _is_integer(value):
+        return _integer("int64", int(value), path)
+    if _is_number(value):
+        return _decimal("double", value, path)
+    raise WishError(path, f"is {described(value)}", "write a boolean, a number, a string, a list or a mapping")
+
+
+def _check_name(name: object, message: str, path: str, reader: Reader) -> None:
     refused = REFUSED_FIELDS.get((message, name)) or NOT_FIELDS.get((message, name))
     if refused:
         raise WishError(_below(path, name), *refused)
     if name not in _fields(message):
-        remedy = nearest(name, _fields(message)) or f"its fields are {', '.join(_fields(message)) or 'none'}"
+        guess = nearest(name, _fields(message))
+        if reader.may_know_more:
+            raise surveyed.unknown(_below(path, name), f"field in {message}", reader.version, guess)
+        remedy = guess or f"its fields are {', '.join(_fields(message)) or 'none'}"
         raise WishError(_below(path, name), f"{message} has no such field", remedy)
 
 
@@ -148,18 +220,18 @@ def _check_oneofs(given: Mapping[str, Any], message: str, path: str) -> None:
         seen[field.oneof] = name
 
 
-def _field_lines(field: Field, value: object, path: str, room: int) -> list[str]:
+def _field_lines(field: Field, value: object, path: str, reader: Reader, room: int) -> list[str]:
     if field.label == "repeated":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise WishError(path, f"needs a list, not {_shown(field, value)}", "write it as a list, even of one")
         items = enumerate(value)
-        return [line for index, item in items for line in _value_lines(field, item, f"{path}[{index}]", room)]
+        return [line for index, item in items for line in _value_lines(field, item, f"{path}[{index}]", reader, room)]
     if field.label == "map":
         if not isinstance(value, Mapping):
             raise WishError(path, f"needs a mapping, not {_shown(field, value)}", "write 'key: value' pairs")
         items = _sorted_items(field, value, path)
-        return [line for key, item in items for line in _entry_lines(field, key, item, path, room)]
-    return _value_lines(field, value, path, room)
+        return [line for key, item in items for line in _entry_lines(field, key, item, path, reader, room)]
+    return _value_lines(field, value, path, reader, room)
 
 
 def _sorted_items(field: Field, value: Mapping[Any, Any], path: str) -> list[tuple[Any, Any]]:
@@ -172,18 +244,18 @@ def _sorted_items(field: Field, value: Mapping[Any, Any], path: str) -> list[tup
     return sorted(value.items())
 
 
-def _entry_lines(field: Field, key: str | int, value: object, path: str, room: int) -> list[str]:
+def _entry_lines(field: Field, key: str | int, value: object, path: str, reader: Reader, room: int) -> list[str]:
     where = f"{path}.{key}"
     written = _string(key, where) if isinstance(key, str) else _integer(field.key, key, where)
-    entry = [f"key: {written}", *_value_lines(replace(field, name="value"), value, where, room)]
+    entry = [f"key: {written}", *_value_lines(replace(field, name="value"), value, where, reader, room)]
     return [f"{field.name} {{", *_indented(entry), "}"]
 
 
-def _value_lines(field: Field, value: object, path: str, room: int) -> list[str]:
+def _value_lines(field: Field, value: object, path: str, reader: Reader, room: int) -> list[str]:
     if field.type in WRAPPERS:
         return [f"{field.name} {{ value: {_scalar(field, value, path)} }}"]
     if field.type in table("messages")["messages"]:
-        inner = _message_lines(value, field.type, path, room - 1)
+        inner = _message_lines(value, field.type, path, reader, room - 1)
         return [f"{field.name} {{", *_indented(inner), "}"] if inner else [f"{field.name} {{ }}"]
     return [f"{field.name}: {_scalar(field, value, path)}"]
 

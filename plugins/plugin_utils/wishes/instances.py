@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 from ..server import flags as server_flags
+from ..tables import surveyed
 from . import checks as fields
 from . import environment as server_environment
 from . import lists as wish_lists
@@ -72,6 +74,23 @@ def _batching(path: str, value: Any) -> dict[str, Any]:
     return wish
 
 
+def _unsurveyed_batching(version: str, permitted: bool) -> fields.Check:
+    """Return the check of ``batching`` for a release that may know fields which no surveyed release has."""
+
+    def check(path: str, value: Any) -> dict[str, Any]:
+        known, more = value, {}
+        if isinstance(value, Mapping):
+            known = {key: entry for key, entry in value.items() if key in BATCHING_FIELDS}
+            more = {key: fields.plain(entry) for key, entry in value.items() if key not in known and entry is not None}
+        for key in more:
+            if not permitted:
+                guess = nearest(key, BATCHING_FIELDS)
+                raise surveyed.unknown(key_path(path, key), "field in BatchingParameters", version, guess)
+        return {**_batching(path, known), **more}
+
+    return check
+
+
 def _flags(path: str, value: Any) -> dict[str, Any]:
     # What each flag means is checked by the planner, together with the flags that it sets itself.
     given = {name: entry for name, entry in fields.mapping(path, value).items() if entry is not None}
@@ -93,24 +112,35 @@ FIELDS: dict[str, fields.Check] = {
 }
 
 
-def read(value: Any, models: list[str], preloads: bool, refusals: Refusals) -> list[InstanceWish]:
+def read(value: Any, models: list[str], policy: Mapping[str, Any], refusals: Refusals) -> list[InstanceWish]:
     """Return the instances that are wished for; what is wrong goes to ``refusals``.
 
-    ``models`` are the names of the known models; ``preloads`` tells whether an allocator is preloaded into the server.
+    ``models`` are the names of the known models; ``policy`` is complete.
     """
     wishes = wish_lists.entries(INSTANCES, value, refusals)
     if not wishes and models and value in (None, []):
         # A host list plus one model is a complete inventory.
         wishes = [{"name": "main", "models": list(dict.fromkeys(models))}]
-    instances = [_instance(position, wish, models, preloads, refusals) for position, wish in enumerate(wishes)]
+    known = dict(FIELDS)
+    if surveyed.is_newer(policy["version"]):
+        known["batching"] = _unsurveyed_batching(policy["version"], policy["allow_unsurveyed_release"])
+    preloads = policy["jemalloc"]["enabled"]
+    instances = [_instance(position, wish, models, known, preloads, refusals) for position, wish in enumerate(wishes)]
     found = [instance for instance in instances if instance]
     _refuse_shared_ports(found, refusals)
     return found
 
 
-def _instance(position: int, wish: Any, models: list[str], preloads: bool, refusals: Refusals) -> InstanceWish | None:
+def _instance(
+    position: int,
+    wish: Any,
+    models: list[str],
+    known: Mapping[str, fields.Check],
+    preloads: bool,
+    refusals: Refusals,
+) -> InstanceWish | None:
     path = f"{INSTANCES}[{position}]"
-    given = wish_lists.entry(path, wish, "an instance", FIELDS, refusals)
+    given = wish_lists.entry(path, wish, "an instance", known, refusals)
     if given is None:
         return None
     if wish.get("models") is None:

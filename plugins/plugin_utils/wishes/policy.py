@@ -17,8 +17,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
 
-from ..server import flags as server_flags
 from ..server import sandbox_paths
+from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
 
@@ -119,6 +119,8 @@ DEFAULTS: dict[str, Any] = {
     "drain_then_swap": False,
     # Leave to use GPUs that a release should run on and was reported to fail on (server_runtimes.yml).
     "allow_unproven_gpus": False,
+    # Hand a release newer than the newest surveyed one what no surveyed release knows, and hold no host to its needs.
+    "allow_unsurveyed_release": False,
     # Why the host has to boot before its GPUs can be used, as the role nvidia_driver found it.
     "driver_waits_for_boot": [],
     # Overrides of planner/kernel.py, by the part of the variable's name after kernel_tuning_.
@@ -140,7 +142,7 @@ _METRICS_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,254}")
 
 def _release(path: str, value: Any) -> str:
     try:
-        server_flags.parse_version(value)
+        surveyed.parse(value)
     except WishError as error:
         raise WishError(path, error.problem, error.remedy) from None
     return str(value)
@@ -220,6 +222,7 @@ CHECKS: dict[str, Any] = {
     },
     "drain_then_swap": scalars.boolean,
     "allow_unproven_gpus": scalars.boolean,
+    "allow_unsurveyed_release": scalars.boolean,
     "driver_waits_for_boot": _names,
     "kernel": fields.mapping,
     "extra_slices": _names,

@@ -45,7 +45,7 @@ def read(instances: Any, models: Any, policy: Mapping[str, Any]) -> Wishes:
     refusals.stop()
     known = wish_models.read(models, refusals)
     names = [model.name for model in known if model.name]
-    wanted = wish_instances.read(instances, names, policy["jemalloc"]["enabled"], refusals)
+    wanted = wish_instances.read(instances, names, policy, refusals)
     refusals.stop()
     warnings = [*_unserved(wanted, known), *wish_models.warnings(known), *wish_instances.warnings(wanted)]
     return Wishes(wanted, {model.name: model for model in known}, warnings)

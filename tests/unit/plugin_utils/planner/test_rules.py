@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import threads as pools
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.batching import longest_batch_ms
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from planner_cases import ARCHIVE, IMAGE, box, gpus, instance, model, plan
 from repository import REPOSITORY
 
@@ -29,6 +30,54 @@ def refusal(wish=None, models=None, machine=CPU_HOST, **policy):
     with pytest.raises(WishError) as caught:
         only(wish, models, machine, **policy)
     return str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------- unsurveyed releases
+
+NEWER = {
+    "version": "2.99.0",
+    "install_method": "image",
+    "releases": {"images": {"2.99.0": f"registry.example/tensorflow/serving@sha256:{'a1' * 32}"}},
+}
+PERMITTED = {**NEWER, "allow_unsurveyed_release": True}
+
+
+def test_a_release_that_nobody_surveyed_is_planned_for_as_the_newest_one_with_a_warning():
+    warnings = plan(CPU_HOST, [instance()], **NEWER)["warnings"]
+    assert warnings == [
+        f"tfserving_version: 2.99.0 was not surveyed, so it is planned for as {surveyed.newest()}, the newest release"
+        " that was; its flags, the fields of its files and its needs of a host may differ"
+    ]
+    assert plan(CPU_HOST, [instance()])["warnings"] == []
+
+
+def test_flags_and_fields_that_nobody_surveyed_need_a_permission():
+    known = f"2.99.0 was not surveyed, and {surveyed.newest()}, the newest release that was, has no such"
+    permit = "set host_plan_policy.allow_unsurveyed_release to true if 2.99.0 has it"
+    assert refusal({"flags": {"frobnicate": 1}}, **NEWER) == (
+        f"tfserving_instances[0].flags.frobnicate: {known} flag; leave it out, or {permit}"
+    )
+    assert refusal({"batching": {"frobnicate": 1}}, **NEWER) == (
+        f"tfserving_instances[0].batching.frobnicate: {known} field in BatchingParameters; leave it out, or {permit}"
+    )
+    assert refusal({"batching": {"max_batchsize": 1}}, **NEWER) == (
+        f"tfserving_instances[0].batching.max_batchsize: {known} field in BatchingParameters; did you mean"
+        f" 'max_batch_size'? Otherwise, {permit}"
+    )
+
+
+def test_permitted_flags_and_fields_are_in_the_plan():
+    wish = {"flags": {"frobnicate": 1}, "batching": {"max_batch_size": 8, "frobnicate": {"value": 2}}}
+    found = only(wish, **PERMITTED)
+    assert found["flags"]["frobnicate"] == 1
+    assert found["batching"]["max_batch_size"] == 8
+    assert found["batching"]["frobnicate"] == {"value": 2}
+    assert {"flags.frobnicate", "batching.frobnicate"} <= set(found["overrides"])
+
+
+def test_the_permission_means_nothing_to_a_surveyed_release():
+    assert "the server has no such flag" in refusal({"flags": {"frobnicate": 1}}, allow_unsurveyed_release=True)
+    assert "is not a key of batching" in refusal({"batching": {"frobnicate": 1}}, allow_unsurveyed_release=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ threads

@@ -7,6 +7,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import runtimes as server_runtimes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import known_flags
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
+
+NEWEST = surveyed.newest()
 
 
 def gpu(capability, name="NVIDIA Something", driver="580.95.05"):
@@ -130,7 +133,32 @@ def test_what_is_reported_to_fail_can_be_tried_on_purpose():
     assert check("2.19.1", gpu("12.0"), allow_unproven=True) is None
 
 
-@pytest.mark.parametrize(("version", "row"), [("2.17.1", "2.17.0"), ("2.19.2", "2.19.1"), ("2.99.0", "2.20.0")])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"libc": "glibc 2.31"},
+            f"is built for glibc {server_runtimes.runtime(NEWEST).glibc}, and this host has 2.31; set it to 2.19.1, or"
+            " tfserving_install_method to image",
+        ),
+        (
+            {"gpus": [gpu("3.5", "Tesla K80")]},
+            "holds no code for this host's Tesla K80 (compute capability 3.5); set it to 2.14.1, the newest release"
+            " that runs on it",
+        ),
+    ],
+)
+def test_a_release_that_nobody_surveyed_is_held_to_the_needs_of_the_newest_one(options, sentence):
+    gpus = options.pop("gpus", [])
+    assert check("2.99.0", *gpus, **options) == (
+        f"tfserving_version: 2.99.0 was not surveyed, and {NEWEST}, the newest release that was, {sentence}, or set"
+        " host_plan_policy.allow_unsurveyed_release to true if 2.99.0 runs here"
+    )
+    assert check("2.99.0", *gpus, **options, allow_unsurveyed=True) is None
+    assert check(NEWEST, *gpus, **options, allow_unsurveyed=True) is not None
+
+
+@pytest.mark.parametrize(("version", "row"), [("2.17.1", "2.17.0"), ("2.19.2", "2.19.1"), ("2.99.0", NEWEST)])
 def test_a_release_outside_the_table_is_taken_for_the_one_before_it(version, row):
     assert server_runtimes.runtime(version).version == row
 

@@ -99,6 +99,72 @@ def test_a_release_newer_than_the_survey_has_the_flags_of_the_newest_one():
 
 
 @pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "frobnicate",
+            f"flags.frobnicate: 2.31.4 was not surveyed, and {NEWEST}, the newest release that was, has no such flag;"
+            " leave it out, or set host_plan_policy.allow_unsurveyed_release to true if 2.31.4 has it",
+        ),
+        (
+            "rest_api_prot",
+            f"flags.rest_api_prot: 2.31.4 was not surveyed, and {NEWEST}, the newest release that was, has no such"
+            " flag; did you mean 'rest_api_port'? Otherwise, set host_plan_policy.allow_unsurveyed_release to true if"
+            " 2.31.4 has it",
+        ),
+        (
+            "rest_api_timeout_ms",
+            "flags.rest_api_timeout_ms: no surveyed release of the server has this flag; the flag is"
+            " 'rest_api_timeout_in_ms'",
+        ),
+    ],
+)
+def test_a_flag_of_a_newer_release_is_refused_as_not_surveyed(name, sentence):
+    assert refusal({**MODELS, name: 1}, "2.31.4") == sentence
+
+
+def test_a_patch_release_of_a_surveyed_line_has_no_flags_of_its_own():
+    major, minor, patch = surveyed.numbers(NEWEST)
+    later = f"{major}.{minor}.{patch + 1}"
+    assert refusal({**MODELS, "frobnicate": 1}, later).startswith("flags.frobnicate: the server has no such flag")
+    assert arguments(MODELS, later) == arguments(MODELS, NEWEST)
+
+
+def test_what_nobody_surveyed_is_written_as_it_is_where_that_is_permitted():
+    flags = {"zeal": 0.5, "frobnicate": True, "name_of_it": "a b", "count_of_it": 7, "rest_api_timeout_ms": 5, **MODELS}
+    assert arguments({**flags, "left_out": None}, "2.31.4", allow_unsurveyed=True) == [
+        "--model_config_file=/etc/tfserving/ranker/models.config",
+        "--count_of_it=7",
+        "--frobnicate=true",
+        "--name_of_it=a b",
+        "--rest_api_timeout_ms=5",
+        "--zeal=0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"port": "8500"}, "flags.port: needs a whole number, not the string '8500'; "),
+        ({"--frobnicate": 1}, "flags.--frobnicate: the name carries its dashes; write 'frobnicate'"),
+        ({"a=1 --b": 1}, "flags.(a key): 2.31.4 was not surveyed, "),
+        ({"frobnicate": [1]}, "flags.frobnicate: is a list; write a boolean, a number or a string"),
+        ({"frobnicate": "a\nb"}, "flags.frobnicate: holds a line break or another control character; "),
+        ({"frobnicate": 2**64}, "flags.frobnicate: "),
+    ],
+)
+def test_the_permission_is_for_names_alone(flags, sentence):
+    with pytest.raises(WishError) as caught:
+        arguments({**MODELS, **flags}, "2.31.4", allow_unsurveyed=True)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_the_permission_means_nothing_to_a_surveyed_release():
+    with pytest.raises(WishError, match="the server has no such flag and would go on without it"):
+        arguments({**MODELS, "frobnicate": 1}, NEWEST, allow_unsurveyed=True)
+
+
+@pytest.mark.parametrize(
     ("version", "message"),
     [
         ("latest", "version: the string 'latest' is not a release of the server; "),

@@ -8,15 +8,18 @@ import base64
 import re
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import (
     INTEGERS,
     MAX_DEPTH,
     ROOTS,
+    Reader,
     _fields,
     _message_lines,
     render,
 )
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_rules import REFUSED_FIELDS
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables.read import table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +152,61 @@ def test_session_options_are_written_with_their_enums_and_maps():
         },
     }
     assert "auto_mixed_precision: ON\n" in assert_reads_back(data, "SessionConfigProto")
+
+
+NEWER = {"max_batch_size": 8, "zeal": {"value": 2, "names": ["a", "b"], "unset": None}, "frobnicate": True}
+
+
+def test_a_field_of_a_newer_release_is_refused_as_not_surveyed():
+    with pytest.raises(WishError) as caught:
+        render(NEWER, "BatchingParameters", "batching", "2.99.0")
+    assert str(caught.value) == (
+        f"batching.zeal: 2.99.0 was not surveyed, and {surveyed.newest()}, the newest release that was, has no such"
+        " field in BatchingParameters; leave it out, or set host_plan_policy.allow_unsurveyed_release to true if 2.99.0"
+        " has it"
+    )
+
+
+def test_fields_that_nobody_surveyed_are_written_by_type_where_that_is_permitted():
+    text = render(NEWER, "BatchingParameters", "batching", "2.99.0", allow_unsurveyed=True)
+    assert text.splitlines()[1:] == [
+        "max_batch_size { value: 8 }",
+        "frobnicate: true",
+        "zeal {",
+        "  value: 2",
+        '  names: "a"',
+        '  names: "b"',
+        "}",
+    ]
+    assert render({"a": 0.5}, "BatchingParameters", "", "2.99.0", allow_unsurveyed=True).splitlines()[1] == "a: 0.5"
+
+
+def nested(depth):
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"max_batch_size": "8"}, "batching.max_batch_size: needs a whole number without quotes, not the string '8'; "),
+        ({"a: 1 b": 1}, "batching.a: 1 b: 2.99.0 was not surveyed, "),
+        ({"zeal": {"a: 1 b": 1}}, "batching.zeal.(a key): "),
+        ({"zeal": {1, 2}}, "batching.zeal: is a set; write a boolean, a number, a string, a list or a mapping"),
+        ({"zeal": float("inf")}, "batching.zeal: is "),
+        ({"zeal": 2**63}, "batching.zeal: 9223372036854775808 does not fit into int64; "),
+        (nested(MAX_DEPTH + 1), "batching.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a"),
+    ],
+)
+def test_the_permission_is_for_names_alone(data, sentence):
+    with pytest.raises(WishError) as caught:
+        render(data, "BatchingParameters", "batching", "2.99.0", allow_unsurveyed=True)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_the_permission_means_nothing_to_a_surveyed_release_or_none():
+    for version in ("", surveyed.newest()):
+        with pytest.raises(WishError, match="frobnicate: BatchingParameters has no such field"):
+            render({"frobnicate": 1}, "BatchingParameters", "", version, allow_unsurveyed=True)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +431,7 @@ def test_every_session_option_reads_back_as_it_was_wished(message):
     for row in table("messages")["messages"][message]:
         if (message, row["name"]) not in REFUSED_FIELDS:
             data = {row["name"]: sample(row["type"])}
-            text = "\n".join(_message_lines(data, message, "", MAX_DEPTH))
+            text = "\n".join(_message_lines(data, message, "", Reader(), MAX_DEPTH))
             read = text_format.Parse(text, real_protos.message_class(message)())
             assert [field.name for field, _ in read.ListFields()] == [row["name"]], row
 
