@@ -80,6 +80,7 @@ instances:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.inspector import Inspector
 
@@ -90,7 +91,7 @@ def main() -> None:
         argument_spec={
             "instances": {"type": "list", "elements": "dict", "required": True},
             "models": {"type": "list", "elements": "dict", "default": []},
-            "model_root": {"type": "path", "default": "/var/lib/tfserving/models"},
+            "model_root": {"type": "path", "default": defaults.MODELS},
             "unit_template": {"type": "str", "default": "tfserving@{name}.service"},
             "probe_count": {"type": "int", "default": 5},
         },

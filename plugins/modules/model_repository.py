@@ -268,6 +268,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
@@ -297,7 +298,7 @@ INSTANCE = {
     "flags": {"type": "dict", "default": {}},
 }
 ARGUMENTS = {
-    "root": {"type": "path", "default": "/var/lib/tfserving/models"},
+    "root": {"type": "path", "default": defaults.MODELS},
     "models": {"type": "list", "elements": "dict", "options": MODEL, "required": True},
     # One text: of a mapping, Ansible would mask each value, be it "1", wherever it stands in the result.
     "sources": {"type": "str", "default": "{}", "no_log": True},

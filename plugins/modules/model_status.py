@@ -99,6 +99,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
@@ -144,7 +145,7 @@ def main() -> None:
             "models": {"type": "list", "elements": "dict", "default": []},
             "only": {"type": "list", "elements": "str"},
             "timeout": {"type": "int"},
-            "model_root": {"type": "path", "default": "/var/lib/tfserving/models"},
+            "model_root": {"type": "path", "default": defaults.MODELS},
             "unit_template": {"type": "str", "default": "tfserving@{name}.service"},
             "probe": {"type": "bool", "default": True},
         },

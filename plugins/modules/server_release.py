@@ -186,13 +186,13 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import PACKAGE, ROOT
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.install import install
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.job import Run
 
 ARGUMENTS = {
-    "root": {"type": "path", "default": ROOT},
+    "root": {"type": "path", "default": defaults.RELEASES},
     "version": {"type": "str", "required": True},
     "method": {"type": "str", "choices": ["image", "archive", "apt"], "required": True},
     "image": {"type": "str"},
@@ -204,7 +204,7 @@ ARGUMENTS = {
     "archive_sha256": {"type": "str"},
     "download_timeout": {"type": "int", "default": 60},
     "lock_timeout": {"type": "int", "default": 120},
-    "package": {"type": "str", "default": PACKAGE},
+    "package": {"type": "str", "default": defaults.PACKAGE},
     "binary": {"type": "str"},
     "state": {"type": "str", "choices": ["present"], "default": "present"},
 }

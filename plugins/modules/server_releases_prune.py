@@ -84,13 +84,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import ROOT
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.store import Store
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.use import reasons_to_stay, surplus
 
 ARGUMENTS = {
-    "root": {"type": "path", "default": ROOT},
+    "root": {"type": "path", "default": defaults.RELEASES},
     "keep": {"type": "int", "default": 3},
     "in_use": {"type": "list", "elements": "str", "required": True},
 }

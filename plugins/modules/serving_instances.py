@@ -157,6 +157,7 @@ log:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
@@ -169,8 +170,8 @@ def main() -> None:
             "instances": {"type": "list", "elements": "dict", "default": []},
             "state": {"type": "str", "default": "present", "choices": ["present", "restored"]},
             "models": {"type": "list", "elements": "dict", "default": []},
-            "model_root": {"type": "path", "default": "/var/lib/tfserving/models"},
-            "config_root": {"type": "path", "default": "/etc/tfserving"},
+            "model_root": {"type": "path", "default": defaults.MODELS},
+            "config_root": {"type": "path", "default": defaults.CONFIG},
             "revision": {"type": "str", "default": ""},
             "unit_template": {"type": "str", "default": "tfserving@{name}.service"},
             "health_template": {"type": "str", "default": "tfserving-health@{name}.service"},

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import errors, scalars
+from ..defaults import PACKAGE, RELEASES
 from ..errors import WishError, kind, nearest, quoted
 from ..web import address as web_address
 from ..web.address import public
 
-ROOT = "/opt/tfserving/releases"
 PROGRAM = "tensorflow_model_server"
 BINARY = f"/usr/bin/{PROGRAM}"
-PACKAGE = "tensorflow-model-server"
 METHODS = ("apt", "image", "archive")
 
 # The users' variables, for messages.
@@ -89,7 +88,7 @@ def release(
     images: Mapping[str, str] | None = None,
     archives: Mapping[str, Mapping[str, str]] | None = None,
     package: str = PACKAGE,
-    root: str = ROOT,
+    root: str = RELEASES,
 ) -> dict[str, Any]:
     """Return the release that a version means: ``id, path, chroot, binary, source, digest``; raises WishError.
 
@@ -107,7 +106,7 @@ def release(
     raise WishError(METHOD, f"{quoted(method)} is no method", nearest(method, METHODS) or "use apt, image or archive")
 
 
-def of_image(version: str, reference: Any, root: str = ROOT, binary: str | None = None) -> dict[str, Any]:
+def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | None = None) -> dict[str, Any]:
     """Return the release that an image makes. It runs with the image's tree as its root."""
     where = f"{IMAGES}.{checked_version(version)}"
     image = parse_image(reference, where)
@@ -120,7 +119,7 @@ def of_image(version: str, reference: Any, root: str = ROOT, binary: str | None 
 
 
 def of_archive(
-    version: str, uri: str | None, sha256: str | None, binary: str | None = None, root: str = ROOT
+    version: str, uri: str | None, sha256: str | None, binary: str | None = None, root: str = RELEASES
 ) -> dict[str, Any]:
     """Return the release that an archive or a bare program makes. It runs on the host's tree."""
     where = f"{ARCHIVES}.{checked_version(version)}"
@@ -142,7 +141,7 @@ def of_archive(
     return _plan(release_id(PROGRAM, digest), root, public(uri) if "://" in uri else uri, digest, inner, chroot=False)
 
 
-def of_package(version: str, package: str = PACKAGE, root: str = ROOT) -> dict[str, Any]:
+def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> dict[str, Any]:
     """Return the release that a copy of an installed package makes. It runs on the host's tree; no digest is known."""
     if not _PACKAGE.fullmatch(str(package)):
         raise WishError("package", f"{quoted(package)} is no package's name", f"write it as {PACKAGE}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import MODELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
 # sockaddr_un.sun_path holds 108 bytes on Linux, the last one being the closing NUL (unix(7)).
@@ -37,7 +38,7 @@ def check_model_name(value: str, path: str) -> None:
 def check_base_path(value: str, path: str) -> None:
     """Refuse a base path that is neither absolute nor a URI (the server would not start)."""
     if value and not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*://", value):
-        remedy = "write an absolute path such as /var/lib/tfserving/models/NAME, or a URI"
+        remedy = f"write an absolute path such as {MODELS}/NAME, or a URI"
         raise WishError(path, f"{described(value)} is relative, which the server refuses at start", remedy)
 
 

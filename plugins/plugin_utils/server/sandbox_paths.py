@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import posixpath
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import CONFIG
+
 _HOME = "which the servers do not see (ProtectHome= of their unit)"
 _TMP = "in place of which each server has an empty one of its own (PrivateTmp= of its unit)"
 _DEV = "of which the servers see the common devices alone (PrivateDevices= of their unit)"
@@ -28,7 +30,7 @@ HIDDEN = {
     "/dev": _DEV,
     "/proc": _KERNEL,
     "/sys": _KERNEL,
-    "/etc/tfserving": _CONFIG,
+    CONFIG: _CONFIG,
     "/var/lib/tfserving-fleet": _RECORDS,
     "/var/cache/tfserving": "which belongs to the servers themselves",
     "/var/lib/private": "which is closed to all but root",

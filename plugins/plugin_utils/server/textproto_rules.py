@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import MODELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
 from .flag_rules import check_base_path, check_model_name
@@ -80,7 +81,7 @@ def check_model_list(data: Mapping[str, Any], path: str) -> None:
 
 def check_model(data: Mapping[str, Any], path: str) -> None:
     """Refuse a model that the server would not start with, or that no request could reach."""
-    for field, example in (("name", "ranker"), ("base_path", "/var/lib/tfserving/models/ranker")):
+    for field, example in (("name", "ranker"), ("base_path", f"{MODELS}/ranker")):
         if not data.get(field):
             raise WishError(f"{path}.{field}", "every model needs one", f"write something like '{example}'")
     check_model_name(data["name"], f"{path}.name")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils import errors, scalars
+from ansible_collections.tfserving.fleet.plugins.module_utils import defaults, errors, scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
@@ -46,15 +46,15 @@ PATHS = {
 }
 
 DEFAULTS: dict[str, Any] = {
-    "version": "2.19.1",
+    "version": defaults.VERSION,
     "install_method": "apt",
-    "releases": {"root": release_ids.ROOT, "images": {}, "archives": {}, "package": release_ids.PACKAGE},
+    "releases": {"root": defaults.RELEASES, "images": {}, "archives": {}, "package": defaults.PACKAGE},
     # Whether the gRPC ports speak TLS; keys and certificates are no business of the plan.
     "tls": False,
     # What holds others off, and the servers in.
     "address_rules": "systemd",
     "architecture": None,  # of the host, unless the topology is to be overruled
-    "paths": {"models": "/var/lib/tfserving/models", "config": "/etc/tfserving"},
+    "paths": {"models": defaults.MODELS, "config": defaults.CONFIG},
     "housekeeping": {
         # sshd, journald, exporters, interrupts of the NICs and the kernel's own threads are busy on one core of a
         # usual node; a node with more cores carries more queues and more instances to observe.
@@ -201,7 +201,7 @@ CHECKS: dict[str, Any] = {
     "address_rules": fields.one_of("systemd", "nftables"),
     "architecture": fields.text,
     # The units have the latter in their paths.
-    "paths": {"models": _served_directory, "config": fields.one_of("/etc/tfserving")},
+    "paths": {"models": _served_directory, "config": fields.one_of(defaults.CONFIG)},
     "housekeeping": {
         "cores_per_node": _cores_per_node,
         "large_node_cores": fields.whole(),

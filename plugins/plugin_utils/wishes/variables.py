@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import CONFIG
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 # A prefix that the collection never takes.
@@ -15,7 +16,7 @@ OWN_PREFIX = "my_"
 # Variables that were there once: what to do instead. A name stays here for good.
 REMOVED: dict[str, str] = {
     "tfserving_user": "remove it; each instance has an account of its own, and tfserving_group is what they share",
-    "tfserving_config_root": "remove it; the files of the instances are always in /etc/tfserving",
+    "tfserving_config_root": f"remove it; the files of the instances are always in {CONFIG}",
 }
 
 # How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people
