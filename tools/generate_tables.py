@@ -99,7 +99,7 @@ def messages_table(survey: dict[str, Any], session: dict[str, Any]) -> dict[str,
 def flags_text(table: dict[str, Any]) -> str:
     """Write the table of flags as YAML, one row a line."""
     surveyed = "\n".join(f'  "{tag}": {count}' for tag, count in table["surveyed"].items())
-    return f"{HEADER}{FLAGS_HEADER}---\nsurveyed:\n{surveyed}\nflags:\n{rows(table['flags'], '  ')}"
+    return f"{HEADER}{FLAGS_HEADER}---\nsurveyed:\n{surveyed}\nflags:\n{_rows(table['flags'], '  ')}"
 
 
 def messages_text(table: dict[str, Any], header: str) -> str:
@@ -111,14 +111,14 @@ def messages_body(table: dict[str, Any]) -> str:
     """Write messages and enums as YAML, without a header."""
     blocks = []
     for name, fields in table["messages"].items():
-        blocks.append(f"  {name}:\n{rows(fields, '    ')}" if fields else f"  {name}: []\n")
+        blocks.append(f"  {name}:\n{_rows(fields, '    ')}" if fields else f"  {name}: []\n")
     enums = "".join(_folded(name, values) for name, values in table["enums"].items())
     return f"messages:\n{''.join(blocks)}enums:\n{enums}"
 
 
-def rows(rows: list[dict[str, Any]], indent: str) -> str:
-    """Write rows of a table, one a line."""
-    return "".join(f"{indent}- {_flow(row)}\n" for row in rows)
+def _rows(table: list[dict[str, Any]], indent: str) -> str:
+    """Write the rows of a table, one a line."""
+    return "".join(f"{indent}- {_flow(row)}\n" for row in table)
 
 
 def _flow(value: Any) -> str:

@@ -22,7 +22,7 @@ REFUSED = {
         "is not read once the server gets its thread flags, and the plan always gives them",
         "set flags.tensorflow_intra_op_parallelism instead",
     ),
-    # The name is absent from every TensorFlow runtime from 2.8 to 2.20.
+    # The name is absent from the TensorFlow runtime of every surveyed release.
     "TF_ENABLE_AUTO_MIXED_PRECISION": (
         "is read by no version of the server",
         "set flags.mixed_precision to 'bfloat16' for CPUs, or auto_mixed_precision in a session config file for GPUs",
