@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 
-from fleet_lab.config import LABEL, Lab
+from fleet_lab.config import LABEL, SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly
 from fleet_lab.vm.machine import Machine
@@ -37,7 +38,8 @@ def clean_lab(lab: Lab) -> str:
 def distclean(lab: Lab) -> str:
     """Removes .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
     removed = clean_lab(lab)
-    for folder in (lab.venv, lab.runtime, lab.floor, lab.tools, lab.judged):
+    runtimes = [replace(lab, suite=suite).host_runtime for suite in SUITES]
+    for folder in (lab.venv, lab.runtime, *runtimes, lab.floor, lab.tools, lab.judged):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         lab.cache.rmdir()

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ RUNTIME_ON_HOST = "/usr/lib/lab-tensorflow"
 PYTHON_VERSION = (3, 11)  # Debian 12's, and the one that the requirements are locked for
 
 SERVERS = ("reference", "upstream")
-SUITES = ("bookworm", "trixie")
+# The Python of each release of Debian that the lab's hosts may run.
+SUITES = {"bookworm": (3, 11), "trixie": (3, 13)}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,18 @@ class Lab:
 
     @property
     def runtime(self) -> Path:
-        """TensorFlow, shared by all lab hosts through a read-only mount."""
+        """TensorFlow for this machine's own Python: models are trained and unit tests run with it."""
         return self.cache / "tensorflow"
+
+    @property
+    def host_python(self) -> tuple[int, int]:
+        return SUITES[self.suite]
+
+    @property
+    def host_runtime(self) -> Path:
+        """TensorFlow for the Python of the lab's hosts, which share it through a read-only mount."""
+        same = self.host_python == PYTHON_VERSION
+        return self.runtime if same else self.cache / f"tensorflow-{self.suite}"
 
     @property
     def tools(self) -> Path:
@@ -112,8 +123,8 @@ class Lab:
         return self.state / "server.json"
 
 
-def _choice(environment: Mapping[str, str], variable: str, known: tuple[str, ...]) -> str:
-    value = environment.get(variable) or known[0]
+def _choice(environment: Mapping[str, str], variable: str, known: Collection[str]) -> str:
+    value = environment.get(variable) or next(iter(known))
     if value not in known:
         raise Stop(f"{variable}={value} is not known; use {' or '.join(known)}")
     return value

@@ -28,7 +28,8 @@ def lab_platform(lab: Lab) -> dict[str, str]:
     return {
         "LAB_IMAGE": image.current_tag(lab),
         "LAB_NETWORK": NETWORK,
-        "LAB_RUNTIME": str(lab.runtime),
+        "LAB_RUNTIME": str(lab.host_runtime),
+        "LAB_SUITE": lab.suite,
         "LAB_CACHE": str(lab.state),
         "LAB_CGROUPNS": str(cgroup["cgroupns"]),
         # Always a mount, because a list of volumes cannot have an optional entry; on cgroup v2 it is of no use.

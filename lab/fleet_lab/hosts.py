@@ -40,7 +40,7 @@ def cgroup_options(version: int) -> dict[str, list[str] | str]:
 def host_arguments(lab: Lab, version: int) -> list[str]:
     """The options of `docker run` for a host with systemd, but for its name and image."""
     cgroup = cgroup_options(version)
-    volumes = [*cgroup["volumes"], f"{lab.runtime}:{RUNTIME_ON_HOST}:ro"]
+    volumes = [*cgroup["volumes"], f"{lab.host_runtime}:{RUNTIME_ON_HOST}:ro"]
     return [
         f"--network={NETWORK}",
         *(f"--cap-add={name}" for name in CAPABILITIES),

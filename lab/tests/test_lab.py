@@ -119,6 +119,33 @@ def test_hosts_get_a_cgroup_tree_that_fits_the_machine(lab, version, namespace, 
     assert volumes == [*mounts, f"{lab.runtime}:/usr/lib/lab-tensorflow:ro"]
 
 
+def test_hosts_of_another_debian_mount_tensorflow_for_its_python(lab, tmp_path):
+    trixie = dataclasses.replace(lab, suite="trixie")
+    assert lab.host_runtime == lab.runtime == tmp_path / "tensorflow"
+    assert trixie.host_runtime == tmp_path / "tensorflow-trixie"
+    assert trixie.runtime == lab.runtime
+    assert f"--volume={trixie.host_runtime}:/usr/lib/lab-tensorflow:ro" in hosts.host_arguments(trixie, 2)
+
+
+def test_wheels_for_another_python_are_asked_for_by_every_tag_that_its_debian_takes(monkeypatch):
+    monkeypatch.setattr(python_packages.platform, "machine", lambda: "x86_64")
+    options = python_packages.foreign_options((3, 13))
+    assert options[:5] == ["--python-version=313", "--implementation=cp", "--abi=cp313", "--abi=abi3", "--abi=none"]
+    assert {"--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64", "--platform=any"} <= set(options)
+
+
+def test_the_runtime_of_another_debian_is_unpacked_beside_this_machines(lab, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        python_packages,
+        "_unpack",
+        lambda _lab, _name, folder, options=(): asked.append((folder.name, bool(options))) or "done",
+    )
+    assert python_packages.runtime(lab) == "done"
+    assert python_packages.runtime(dataclasses.replace(lab, suite="trixie")) == "done; for trixie: done"
+    assert asked == [("tensorflow", False), ("tensorflow", False), ("tensorflow-trixie", True)]
+
+
 def test_both_hierarchies_side_by_side_count_as_the_old_one(tmp_path):
     (tmp_path / "unified").mkdir()
     assert hosts.cgroup_version(tmp_path) == 1

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from fleet_lab.build import debian, hashing
@@ -16,6 +18,8 @@ from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly
 
 STAMP = ".fleet-stamp"
+# What Debian's C library offers, by the names that wheels give it (PEP 600 and its forerunners).
+GLIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014", "manylinux2010")
 PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
 PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
 
@@ -41,11 +45,36 @@ def venv(lab: Lab) -> str:
 
 
 def runtime(lab: Lab) -> str:
-    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once.
+    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once for each Python that runs it.
 
     Without dependencies: the serving API's package asks for the GPU build of TensorFlow, the lock holds the CPU build.
     """
-    return _unpack(lab, "lab", lab.runtime)
+    done = _unpack(lab, "lab", lab.runtime)
+    if lab.host_runtime == lab.runtime:
+        return done
+    return f"{done}; for {lab.suite}: {host_runtime(lab)}"
+
+
+def host_runtime(lab: Lab) -> str:
+    """Unpacks what the lab's hosts mount, which may be for another Python than this machine's."""
+    foreign = lab.host_python != PYTHON_VERSION
+    return _unpack(lab, "lab", lab.host_runtime, foreign_options(lab.host_python) if foreign else [])
+
+
+def foreign_options(python: tuple[int, int]) -> list[str]:
+    """pip's options for the wheels of a Python that is not its own; the lock has the hashes of those too.
+
+    Every tag is named: pip does not go from a newer glibc down to an older one by itself.
+    """
+    version = "{}{}".format(*python)
+    machine = platform.machine()
+    tags = [f"{glibc}_{machine}" for glibc in GLIBC]
+    return [
+        f"--python-version={version}",
+        "--implementation=cp",
+        *(f"--abi={abi}" for abi in (f"cp{version}", "abi3", "none")),
+        *(f"--platform={tag}" for tag in (*tags, "any")),
+    ]
 
 
 def floor(lab: Lab) -> str:
@@ -53,7 +82,7 @@ def floor(lab: Lab) -> str:
     return _unpack(lab, "floor", lab.floor)
 
 
-def _unpack(lab: Lab, name: str, folder: Path) -> str:
+def _unpack(lab: Lab, name: str, folder: Path, options: Sequence[str] = ()) -> str:
     lock = lab.root / "requirements" / f"{name}.txt"
     stamp, key = folder / STAMP, _lock_key(lock)
     if hashing.stamped(stamp, key):
@@ -63,7 +92,7 @@ def _unpack(lab: Lab, name: str, folder: Path) -> str:
         unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         log = lab.logs / f"{folder.name}.log"
-        quietly([lab.python, *PIP_INSTALL, "--no-deps", "--target", unfinished, "-r", lock], log)
+        quietly([lab.python, *PIP_INSTALL, *options, "--no-deps", "--target", unfinished, "-r", lock], log)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     stamp.write_text(f"{key}\n")

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from fleet_lab.build import debian, hashing, oci
 from fleet_lab.build.image import current_tag
 from fleet_lab.build.packages import PACKAGE, packages_key
-from fleet_lab.config import LABEL, PYTHON_VERSION, RUNTIME_ON_HOST, SERVER_VERSIONS, Lab
+from fleet_lab.config import LABEL, RUNTIME_ON_HOST, SERVER_VERSIONS, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import answer, quietly
 
@@ -27,9 +27,7 @@ STAMP = ".stamp"
 REPOSITORY = "tensorflow-serving"
 ENTRYPOINT = "usr/bin/tf_serving_entrypoint.sh"
 
-PYTHON = "python{}.{}".format(*PYTHON_VERSION)
-STANDARD_LIBRARY = f"usr/lib/{PYTHON}"
-PROGRAMS = (f"usr/bin/{PYTHON}", "usr/bin/sh", "usr/bin/env", "usr/bin/readlink", "usr/bin/dirname")
+PROGRAMS = ("usr/bin/sh", "usr/bin/env", "usr/bin/readlink", "usr/bin/dirname")
 # What the shared objects of TensorFlow's wheel ask of a system (objdump -p), as far as Python does not; and what glibc
 # opens by itself to look up a name.
 RUNTIME_LIBRARIES = (
@@ -54,10 +52,7 @@ FOLDERS = (
     *("dev", "proc", "run", "sys", "etc/tfserving", "usr/sbin", "var/cache", "var/lib"),
     RUNTIME_ON_HOST.lstrip("/"),
 )
-LINKS = {
-    **{name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")},
-    "usr/bin/python3": PYTHON,
-}
+LINKS = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
 ACCOUNTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
@@ -78,7 +73,8 @@ def server_images(lab: Lab) -> str:
     unfinished = lab.state / "images.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    base = oci.layer(base_tree(_host_files(lab, tag, unfinished)))
+    python = "python{}.{}".format(*lab.host_python)
+    base = oci.layer(base_tree(_host_files(lab, tag, python, unfinished), python))
     config = image_config(debian.architecture())
     images = {
         version: (config, [base, oci.layer(_server_tree(lab, version, unfinished))]) for version in SERVER_VERSIONS
@@ -141,13 +137,14 @@ def _below_usr(path: str) -> str:
     return path if path.startswith("usr/") else f"usr/{path}"
 
 
-def base_tree(files: dict[str, oci.Entry]) -> dict[str, oci.Entry]:
+def base_tree(files: dict[str, oci.Entry], python: str) -> dict[str, oci.Entry]:
     """The tree that all versions share: these files of the host image, and what a root folder needs around them."""
+    links = {**LINKS, "usr/bin/python3": python}
     return {
         **{path: entry for path, entry in files.items() if wanted(path)},
         **{path: oci.Entry() for path in FOLDERS},
         **{path: oci.Entry(0o1777) for path in ("tmp", "var/tmp")},
-        **{path: oci.Entry(target=target) for path, target in LINKS.items()},
+        **{path: oci.Entry(target=target) for path, target in links.items()},
         **{path: oci.Entry(0o644, text.encode()) for path, text in ACCOUNTS.items()},
     }
 
@@ -164,17 +161,18 @@ def files_of(archive: Path) -> dict[str, oci.Entry]:
         }
 
 
-def _host_files(lab: Lab, tag: str, scratch: Path) -> dict[str, oci.Entry]:
+def _host_files(lab: Lab, tag: str, python: str, scratch: Path) -> dict[str, oci.Entry]:
     """Programs, libraries and Python's standard library out of a container of the host image."""
+    programs, standard_library = (f"usr/bin/{python}", *PROGRAMS), f"usr/lib/{python}"
     run = ["docker", "run", "--rm", "--network=none", f"--label={LABEL}=images", tag]
     places = [f"/usr/lib/*-linux-gnu/{name}" for name in RUNTIME_LIBRARIES]
-    asking = [*(f"/{path}" for path in PROGRAMS), f"/{STANDARD_LIBRARY}/lib-dynload/*.so", *places]
+    asking = [*(f"/{path}" for path in programs), f"/{standard_library}/lib-dynload/*.so", *places]
     listing = answer([*run, "sh", "-c", f"exec ldd {' '.join(asking)}"])
     if listing is None:
-        raise Stop(f"{tag} cannot list the libraries of {PYTHON}; try by hand: docker run --rm {tag} ldd {asking[0]}")
+        raise Stop(f"{tag} cannot list the libraries of {python}; try by hand: docker run --rm {tag} ldd {asking[0]}")
     # Followed, not stored: of library.so.1 -> library.so.1.2 only the first name is ever asked for.
     tar = ["tar", "--create", "--dereference", "--hard-dereference", "--directory=/"]
-    command = [*run, *tar, *PROGRAMS, STANDARD_LIBRARY, *libraries(listing)]
+    command = [*run, *tar, *programs, standard_library, *libraries(listing)]
     return _read(command, scratch / "base.tar", lab.logs / "images.log")
 
 

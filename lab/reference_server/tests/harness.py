@@ -49,7 +49,13 @@ def environment(lib: Path = ROOT) -> dict[str, str]:
 def run_to_end(*flags: str, lib: Path = ROOT, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """Run the server until it ends by itself."""
     return subprocess.run(
-        [LAUNCHER, *flags], env=environment(lib), capture_output=True, text=True, timeout=timeout, check=False
+        [LAUNCHER, *flags],
+        env=environment(lib),
+        capture_output=True,
+        text=True,
+        errors="replace",  # gRPC's messages may hold a raw socket address
+        timeout=timeout,
+        check=False,
     )
 
 
