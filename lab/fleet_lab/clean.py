@@ -17,6 +17,7 @@ from fleet_lab.vm.machine import Machine
 KINDS = (
     ("container", ["docker", "ps", "--all", "--quiet"], ["docker", "rm", "--force", "--volumes"]),
     ("network", ["docker", "network", "ls", "--quiet"], ["docker", "network", "rm"]),
+    ("snapshot", ["docker", "image", "ls", "--quiet", f"--filter=label={LABEL}=snapshot"], ["docker", "image", "rm"]),
     ("image", ["docker", "image", "ls", "--quiet"], ["docker", "image", "rm", "--force"]),
 )
 

@@ -18,6 +18,7 @@ from fleet_lab.build.packages import packages
 from fleet_lab.build.python_packages import floor, runtime, venv
 from fleet_lab.build.server_images import server_images
 from fleet_lab.build.server_source import content_key, server_source
+from fleet_lab.build.snapshot import snapshot
 from fleet_lab.config import HOSTS, Lab
 from fleet_lab.engine import engine
 from fleet_lab.errors import Stop
@@ -52,6 +53,7 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
         lambda lab: hosts.package_server(lab, current_tag(lab)),
         "http://packages.lab/, which hosts and Molecule scenarios need",
     ),
+    "snapshot": (("engine",), snapshot, "a host that serves, as an image; wants `services` to run"),
     "up": (
         ("services",),
         lambda lab: hosts.hosts(lab, current_tag(lab), content_key(lab)),
