@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor sanity reference molecule test-vm test-driver bench fuzz lock docs tables venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor sanity reference molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,12 +43,14 @@ reference: ## Runs the reference server's tests
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
 
-test-vm: ## Runs the scenario of the host layer on a kernel of its own, in a virtual machine
-	@$(LAB) test molecule --scenario vm
+test-long: ## Runs whole the scenarios of which `make test` runs a sample
+	@$(LAB) test long
 
-test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenario on Debian 13: both take long
+test-vm: ## Runs the scenarios of the host layer on a kernel of its own, in a virtual machine
+	@$(LAB) test vm
+
+test-driver: ## Builds the NVIDIA driver for a real kernel, and runs its scenario on Debian 12
 	@$(LAB) test driver
-	@LAB_SUITE=trixie $(LAB) test driver
 
 fuzz: ## Plans 50,000 inventories at random, or make fuzz FUZZ="--inventories 1000 --seed 1"
 	@$(LAB) fuzz -- "$(FUZZ)"

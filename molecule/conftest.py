@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-ANSWERS = Path(os.environ["FLEET_CACHE"]) / "lab/www/models"
+CACHE = Path(os.environ["FLEET_CACHE"])
+ANSWERS = CACHE / "lab/www/models"
 
 # Asked on the host itself: the servers listen to nobody else.
 REQUEST = """
@@ -216,6 +217,26 @@ def archive(tmp_path):
         return str(tmp_path / f"{name}.tar.gz")
 
     return make
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Keep the results for CI: .cache/junit/SCENARIO.xml, or SCENARIO-FOLDER.xml for tests that lie in one."""
+    scenario = os.environ.get("MOLECULE_SCENARIO_NAME")
+    if scenario and config.option.xmlpath is None:
+        _scenario, _tests, *folders = Path(config.args[0]).parent.relative_to(ROOT / "molecule").parts
+        name = "-".join([scenario, *folders])
+        config.option.xmlpath = str(CACHE / "junit" / f"{name}.xml")
+    config.addinivalue_line("markers", "long: left to `make test-long`, where others of its kind are in `make test`")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the long tests, unless they are asked for."""
+    if os.environ.get("LAB_LONG"):
+        return
+    kept = [item for item in items if item.get_closest_marker("long") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 @pytest.hookimpl(hookwrapper=True)

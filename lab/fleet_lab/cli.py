@@ -32,7 +32,7 @@ Suite = Callable[[], list[Shown]]
 INVENTORY = ["-i", "inventories/lab"]
 
 # Suites that `make test` leaves to targets of their own.
-OWN_TARGETS = ("driver", "sanity", "sample")
+OWN_TARGETS = ("driver", "sanity", "sample", "long", "vm")
 
 # name: (stages that come first, the stage itself, what help says)
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
@@ -151,6 +151,8 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "molecule": (("services", "images"), lambda: testing.molecule(lab, options.scenario)),
         "driver": (("services",), lambda: testing.driver(lab)),
+        "long": (("services", "images"), lambda: testing.long(lab)),
+        "vm": (("venv",), lambda: testing.vm(lab)),
     }
     unknown = set(options.suites) - set(suites)
     if unknown:
@@ -162,11 +164,11 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...], Suite]]) -> None:
-    """Prepares all that these suites need, then runs their stages side by side, where they are not to run alone."""
+    """Prepares all that these suites need, then runs their stages side by side, the emulated machines beside few."""
     _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
     wanted = [stage for _needs, work in suites for stage in work()]
-    stages.show_all([stage for stage in wanted if stage[0] not in testing.ALONE], lab.jobs)
-    stages.show_all([stage for stage in wanted if stage[0] in testing.ALONE], at_once=1)
+    for batch, at_once in testing.batches(wanted, lab.jobs):
+        stages.show_all(batch, at_once)
 
 
 def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:

@@ -77,10 +77,11 @@ class Stages:
             raise Stop("; ".join(str(stop) for stop in failures), details)
 
     def table(self) -> str:
-        """All stages with their times, and how long it took from the first to the last."""
+        """All stages with their times, the slowest first, and how long it took from the first to the last."""
         width = max((len(stage.name) for stage in self.done), default=0)
         width = max(width, len("total"))
-        lines = [f"{stage.name:<{width}}  {stage.seconds:7.1f} s  {stage.note}".rstrip() for stage in self.done]
+        slowest_first = sorted(self.done, key=lambda stage: -stage.seconds)
+        lines = [f"{stage.name:<{width}}  {stage.seconds:7.1f} s  {stage.note}".rstrip() for stage in slowest_first]
         ends, begins = [stage.ended for stage in self.done], [stage.began for stage in self.done]
         total = max(ends, default=0.0) - min(begins, default=0.0)
         return "\n".join([*lines, f"{'total':<{width}}  {total:7.1f} s"])

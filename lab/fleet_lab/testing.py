@@ -5,27 +5,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleet_lab import environment
 from fleet_lab.build import debian, judge_packages
+from fleet_lab.build.image import image
+from fleet_lab.build.python_packages import host_runtime
 from fleet_lab.config import SUITES, Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly
 from fleet_lab.stages import Shown
 
-# Scenarios that `make test` leaves to `make test-driver`: the compiler takes minutes.
-ASIDE = ("nvidia_driver_dkms",)
+# Scenarios that `make test` leaves to targets of their own: a compiler and emulated boots take minutes.
+DRIVER_ASIDE = ("nvidia_driver_dkms",)
+VM_ASIDE = ("vm_boots",)
+
+# Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
+SAMPLED = ("failures", "runtime", "changes")
 
 # The most telling first, then the longest, so that nothing long is left over when the others are done.
-FIRST = ("default", "runtime")
+FIRST = ("default", *SAMPLED)
 
-# Stages with nothing beside them: an emulated machine keeps every CPU busy, and its services have time limits.
-ALONE = ("molecule: vm",)
+# Scenarios whose hosts run the other release of Debian when all are run: one with servers, one with a driver.
+ON_THE_OTHER_RELEASE = ("alternative", "nvidia_driver")
+
+# An emulated machine keeps one CPU busy and wants more at times, and its services have time limits: one at a time, and
+# beside it one stage that is a single process.
+EMULATED = ("molecule: vm", "molecule: vm_boots")
+ONE_PROCESS = ("unit tests", "ansible-core ")  # as their names begin
 
 # What tests of images, certificates and units run for real.
 UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
+
+# Two scenarios of the other release need the same things, which only one of them is to make.
+_PREPARING = threading.Lock()
 
 UNIT_TESTS = ("tests/unit", "lab/tests")
 
@@ -118,16 +134,34 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
     if scenario is not None:
         if scenario not in names:
             raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
-        names = [scenario]
-    else:
-        names = [name for name in names if name not in ASIDE]
-    return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
+        return [_scenario(lab, scenario)]
+    names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE]
+    return [_scenario(_other_release(lab) if name in ON_THE_OTHER_RELEASE else lab, name, lab.suite) for name in names]
 
 
 def driver(lab: Lab) -> list[Shown]:
-    """Debian's driver, compiled for Debian's kernel; with another release of Debian, that release's own packages."""
-    names = ASIDE if lab.suite == SUITES[0] else ("nvidia_driver",)
-    return [(f"molecule: {name}", _molecule(lab, name)) for name in names]
+    """Debian's driver, compiled for Debian's kernel; and what `make test` runs on the other release, on this one."""
+    names = [name for name in scenarios(lab.root) if name.startswith("nvidia_driver")]
+    return [_scenario(lab, name) for name in names if name in DRIVER_ASIDE + ON_THE_OTHER_RELEASE]
+
+
+def long(lab: Lab) -> list[Shown]:
+    """The scenarios of which `make test` runs a sample, whole."""
+    return [_scenario(lab, name, LAB_LONG="1") for name in SAMPLED]
+
+
+def vm(lab: Lab) -> list[Shown]:
+    """What is shown on a kernel of its own, with all its boots."""
+    return [_scenario(lab, name) for name in ("vm", *VM_ASIDE)]
+
+
+def batches(stages: Sequence[Shown], jobs: int) -> list[tuple[list[Shown], int]]:
+    """The stages in the order to run them: those that may run side by side, and how many at a time."""
+    emulated = [stage for stage in stages if stage[0] in EMULATED]
+    beside = [stage for stage in stages if stage[0].startswith(ONE_PROCESS)] if emulated else []
+    first = [*emulated, *beside]
+    others = [stage for stage in stages if stage not in first]
+    return [(first, min(jobs, 2) if len(emulated) == 1 else 1), (others, jobs)]
 
 
 def scenarios(root: Path) -> list[str]:
@@ -156,8 +190,23 @@ def _pytest(lab: Lab, paths: list[Path]) -> Callable[[str], None]:
     return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
 
 
-def _molecule(lab: Lab, scenario: str) -> Callable[[str], None]:
-    return _command(lab, ["molecule", "test", "--scenario-name", scenario], environment.lab_platform(lab))
+def _other_release(lab: Lab) -> Lab:
+    return replace(lab, suite=next(suite for suite in SUITES if suite != lab.suite))
+
+
+def _scenario(lab: Lab, name: str, prepared: str = "", **extra: str) -> Shown:
+    """A scenario on hosts of `lab`'s release of Debian, which is made ready here unless it is the prepared one."""
+    run = _command(lab, ["molecule", "test", "--scenario-name", name], {**environment.lab_platform(lab), **extra})
+    if prepared in ("", lab.suite):
+        return f"molecule: {name}", run
+
+    def prepare_and_run(label: str) -> None:
+        with _PREPARING:
+            host_runtime(lab)
+            image(lab)
+        run(label)
+
+    return f"molecule: {name} ({lab.suite})", prepare_and_run
 
 
 def _judge(lab: Lab, command: list[str]) -> Callable[[str], None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fleet_lab import cli, environment, hosts, shell, testing
-from fleet_lab.build import debian, hashing, image, python_packages, server_source
+from fleet_lab.build import debian, hashing, image, python_packages, server_source, snapshot
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.stages import Stages
@@ -161,17 +161,17 @@ def test_a_lock_is_fulfilled_only_by_its_exact_versions(tmp_path):
     assert python_packages.missing(lock, tmp_path) == ["rich==14.0.0"]
 
 
-def test_the_table_has_every_stage_and_the_time_from_first_to_last():
-    times = iter([0.0, 2.0, 10.0, 11.5])
+def test_the_table_has_every_stage_the_slowest_first_and_the_time_from_first_to_last():
+    times = iter([0.0, 1.5, 9.5, 11.5])
     stages = Stages(out=io.StringIO(), clock=lambda: next(times))
-    stages.run("host image", lambda: "built")
     stages.run("up", lambda: "")
+    stages.run("host image", lambda: "built")
     assert stages.table().splitlines() == [
         "host image      2.0 s  built",
         "up              1.5 s",
         "total          11.5 s",
     ]
-    assert stages.out.getvalue() == "▸ host image … 2.0 s  built\n▸ up … 1.5 s\n"
+    assert stages.out.getvalue() == "▸ up … 1.5 s\n▸ host image … 2.0 s  built\n"
 
 
 def test_a_stage_that_fails_ends_the_run_and_is_in_the_table():
@@ -280,20 +280,86 @@ def test_shell_scripts_are_told_by_their_first_line(tmp_path):
 
 
 def test_the_default_scenario_comes_first_and_the_longest_next(tmp_path):
-    for name in ("alternative", "default", "runtime", "shared", "vm"):
+    for name in ("alternative", "changes", "default", "failures", "runtime", "shared", "vm"):
         (tmp_path / "molecule" / name).mkdir(parents=True)
-    for name in ("alternative", "default", "runtime", "vm"):
-        (tmp_path / "molecule" / name / "molecule.yml").touch()
-    assert testing.scenarios(tmp_path) == ["default", "runtime", "alternative", "vm"]
+        if name != "shared":
+            (tmp_path / "molecule" / name / "molecule.yml").touch()
+    assert testing.scenarios(tmp_path) == ["default", "failures", "runtime", "changes", "alternative", "vm"]
 
 
-def test_the_emulated_machine_has_the_computer_to_itself(lab, monkeypatch):
-    stages, beside = Stages(out=io.StringIO()), []
+def test_all_scenarios_run_two_of_them_on_the_other_debian(lab, monkeypatch):
+    monkeypatch.setattr(testing.environment, "lab_platform", lambda _lab: {})
+    names = {name for name, _work in testing.molecule(lab)}
+    assert {"molecule: default", "molecule: alternative (trixie)", "molecule: nvidia_driver (trixie)"} <= names
+    other = {name for name, _work in testing.molecule(dataclasses.replace(lab, suite="trixie"))}
+    assert {"molecule: default", "molecule: alternative (bookworm)"} <= other
+    assert [name for name, _work in testing.molecule(lab, "alternative")] == ["molecule: alternative"]
 
-    def work(_label):
-        beside.append([stage.name for stage in stages.done])
 
-    names = ["molecule: vm", "molecule: default", "unit tests"]
+def test_a_scenario_on_the_other_debian_makes_it_ready_first(lab, monkeypatch):
+    done = []
+    monkeypatch.setattr(testing.environment, "lab_platform", lambda lab: {"LAB_SUITE": lab.suite})
+    monkeypatch.setattr(testing, "host_runtime", lambda lab: done.append(f"runtime of {lab.suite}"))
+    monkeypatch.setattr(testing, "image", lambda lab: done.append(f"image of {lab.suite}"))
+    monkeypatch.setattr(testing, "openly", lambda words, env, *_: done.append(f"{words[-1]} on {env['LAB_SUITE']}"))
+    stages = dict(testing.molecule(lab))
+    stages["molecule: alternative (trixie)"]("")
+    stages["molecule: default"]("")
+    assert done == ["runtime of trixie", "image of trixie", "alternative on trixie", "default on bookworm"]
+
+
+def test_the_driver_is_built_and_run_on_the_release_that_the_other_tests_left_out(lab, monkeypatch):
+    monkeypatch.setattr(testing.environment, "lab_platform", lambda _lab: {})
+    assert [name for name, _work in testing.driver(lab)] == ["molecule: nvidia_driver", "molecule: nvidia_driver_dkms"]
+
+
+def test_a_snapshot_changes_with_what_a_run_would_make_another_host_of(tmp_path):
+    root = tmp_path / "copy"
+    for name in snapshot.SOURCES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("as it is\n")
+    copy = Lab(root=root, cache=tmp_path)
+    tag = snapshot.snapshot_tag(copy, "image:1", "models")
+    assert tag == snapshot.snapshot_tag(copy, "image:1", "models")
+    assert tag.startswith("tfserving-lab-serving:bookworm-")
+    assert tag != snapshot.snapshot_tag(copy, "image:2", "models")
+    assert tag != snapshot.snapshot_tag(copy, "image:1", "other models")
+    for name in snapshot.SOURCES:
+        (root / name).write_text("changed\n")
+        changed = snapshot.snapshot_tag(copy, "image:1", "models")
+        assert changed != tag, name
+        tag = changed
+
+
+def test_a_snapshot_is_of_this_machine(lab, monkeypatch):
+    tag = snapshot.snapshot_tag(lab, "image", "models")
+    monkeypatch.setattr(snapshot.os, "cpu_count", lambda: 4096)
+    assert snapshot.snapshot_tag(lab, "image", "models") != tag
+
+
+def test_beside_the_emulated_machine_runs_one_stage_that_is_a_single_process():
+    names = ["unit tests", "ansible-core 2.19: tests", "reference server tests", "molecule: default", "molecule: vm"]
+    planned = testing.batches([(name, print) for name in names], jobs=4)
+    assert [([name for name, _work in batch], at_once) for batch, at_once in planned] == [
+        (["molecule: vm", "unit tests", "ansible-core 2.19: tests"], 2),
+        (["reference server tests", "molecule: default"], 4),
+    ]
+
+
+def test_two_emulated_machines_never_run_at_once():
+    (together, at_once), _others = testing.batches([("molecule: vm", print), ("molecule: vm_boots", print)], jobs=4)
+    assert (len(together), at_once) == (2, 1)
+
+
+def test_without_an_emulated_machine_all_stages_run_in_their_order():
+    stages = [("unit tests", print), ("molecule: default", print)]
+    assert testing.batches(stages, jobs=2)[1] == (stages, 2)
+
+
+def test_all_batches_are_run(lab, monkeypatch):
+    stages, done = Stages(out=io.StringIO()), []
+    names = ["unit tests", "molecule: default", "molecule: vm"]
     monkeypatch.setattr(cli, "_prepare", lambda *_arguments: None)
-    cli._run_suites(dataclasses.replace(lab, jobs=2), stages, [((), lambda: [(name, work) for name in names])])
-    assert sorted(beside[-1]) == ["molecule: default", "unit tests"]
+    suite = ((), lambda: [(name, lambda _label, name=name: done.append(name)) for name in names])
+    cli._run_suites(dataclasses.replace(lab, jobs=1), stages, [suite])
+    assert done == ["molecule: vm", "unit tests", "molecule: default"]

@@ -41,7 +41,14 @@ def other_key(host):
     host.check_output("rm -r /tmp/other-key")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("a suite that is not there", marks=pytest.mark.long),
+        "a version that is not there",
+        pytest.param("a package that is not there", marks=pytest.mark.long),
+    ],
+)
 def test_what_cannot_be_installed_leaves_apt_as_it_was(site, apt, fault):
     wishes, words = FAULTS[fault]
     before = apt()
@@ -87,6 +94,7 @@ def test_an_entry_by_hand_for_the_same_repository_is_named_and_left_alone(site, 
     assert apt() == before
 
 
+@pytest.mark.long
 def test_a_host_that_never_had_the_repository_is_left_without_it(site, host, apt):
     files = "/etc/apt/keyrings/tfserving.gpg /etc/apt/sources.list.d/tfserving.sources /etc/apt/preferences.d/tfserving"
     records = "/var/lib/tfserving-fleet/trees/tfserving-apt"
@@ -102,6 +110,7 @@ def test_a_host_that_never_had_the_repository_is_left_without_it(site, host, apt
         host.check_output("cp --archive /tmp/aside/. / && rm -r /tmp/aside")
 
 
+@pytest.mark.long
 def test_what_can_be_installed_stays(site, host, apt):
     run = site(tfserving_version="2.20.0")
     assert run.status == 0, run.output

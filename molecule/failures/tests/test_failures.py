@@ -44,6 +44,7 @@ def test_a_corrupt_archive_leaves_no_trace(site, host, tmp_path, with_second):
     assert host.run("ls -A %s/second", MODELS).stdout.strip() == ""
 
 
+@pytest.mark.long
 def test_an_archive_with_another_checksum_is_not_published(site, host, with_second):
     run = site(**with_second(model("second", 1, str(LAB / "digits-2.tar.gz"), sha256="0" * 64)))
     assert run.status != 0
@@ -88,6 +89,7 @@ def test_what_no_server_could_load_never_reaches_one(site, host, main, archive, 
     assert main.states("digits")["1"] == "AVAILABLE"
 
 
+@pytest.mark.long
 def test_a_broken_copy_that_is_mended_under_the_same_number_serves(site, main, archive, with_second):
     wishes = with_second(model("second", 1, archive("broken", BROKEN)))
     wishes["tfserving_models"][1]["probe"] = wishes["tfserving_models"][0]["probe"]
@@ -103,6 +105,7 @@ def test_a_broken_copy_that_is_mended_under_the_same_number_serves(site, main, a
     assert run.status == 0, run.output
 
 
+@pytest.mark.long
 def test_without_a_record_of_the_plan_what_is_new_goes_and_what_serves_goes_on(site, host, main, archive, with_second):
     broken = archive("broken", BROKEN)
     # A share of the CPUs that is the same beside another instance: nothing of the new one concerns it.

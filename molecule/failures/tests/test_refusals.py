@@ -64,7 +64,17 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("wishes", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
+# One of what a name can tell, one of what the wishes can tell together, one of what only the host can tell.
+QUICK = ("a typo in a variable's name", "two instances on one port", "more cores than there are")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sentence"),
+    [
+        pytest.param(*refusal, id=fault, marks=() if fault in QUICK else pytest.mark.long)
+        for fault, refusal in REFUSALS.items()
+    ],
+)
 def test_it_is_refused_in_one_sentence_and_nothing_changes(site, main, wishes, sentence):
     pid = main.pid
     run = site(**wishes)

@@ -82,7 +82,12 @@ def test_the_manifest_says_where_everything_comes_from():
 
 def test_making_the_bundle_again_changes_nothing():
     words = ["ansible-playbook", "-i", os.environ["MOLECULE_INVENTORY_FILE"], "playbooks/bundle.yml"]
-    settings = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    settings = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+    }
     before = (BUNDLE / "manifest.json").read_text()
     run = subprocess.run(words, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout

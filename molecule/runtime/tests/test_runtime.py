@@ -20,7 +20,7 @@ RELEASES = "/opt/tfserving/releases"
 LAB = Path(os.environ["FLEET_CACHE"]) / "lab"
 DIGESTS = json.loads((LAB / "images/digests.json").read_text())
 REPOSITORY = "molecule-registry:5000/tensorflow/serving"
-# Each takes half a minute; LAB_KILLS=20 asks for more.
+# Each takes half a minute, and all but the first are long tests; LAB_KILLS=20 asks for more.
 KILLS = int(os.environ.get("LAB_KILLS", "2"))
 
 # Asks one instance and, where that fails, the other, as a gateway would. What it saw is printed when it is told to end.
@@ -204,6 +204,7 @@ def goes_on(host, first, second, known, pids) -> None:
     assert host.check_output("find %s -maxdepth 1 -name '.staging*'", RELEASES) == ""
 
 
+@pytest.mark.long
 def test_a_digest_that_the_registry_does_not_have_is_refused(site, host, first, second, known):
     pids = first.pid, second.pid
     run = site(**pinned("sha256:" + "0" * 64))
@@ -263,6 +264,7 @@ while True:
 """
 
 
+@pytest.mark.long
 def test_a_registry_that_goes_down_in_the_middle_leaves_nothing(site, host, registry_host, first, second, known):
     pids = first.pid, second.pid
     host.check_output(
@@ -278,6 +280,7 @@ def test_a_registry_that_goes_down_in_the_middle_leaves_nothing(site, host, regi
     goes_on(host, first, second, known, pids)
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_leaves_nothing(site, host, first, second, known):
     pids = first.pid, second.pid
     host.check_output("mkdir -p /srv/small && mount -t tmpfs -o size=24m tmpfs /srv/small")
@@ -359,7 +362,9 @@ def test_an_archive_is_one_variable_apart_and_old_releases_go(site, host, first,
     assert len(kept) == 2, kept
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=pytest.mark.long if number else ()) for number in range(KILLS)]
+)
 def test_a_run_that_is_killed_anywhere_is_made_good_by_the_next(site, host, first, second, probes, known, number):
     version = ["2.20.0", "2.19.1"][number % 2]
     moment = random.uniform(1, 25)
