@@ -133,5 +133,5 @@ def _choice(environment: Mapping[str, str], variable: str, known: Collection[str
 def _number(environment: Mapping[str, str], variable: str, default: int) -> int:
     value = environment.get(variable) or str(default)
     if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise Stop(f"{variable}={value} is no number of at least 1")
+        raise Stop(f"{variable}={value} is not a number of at least 1")
     return int(value)

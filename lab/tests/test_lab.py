@@ -224,7 +224,7 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_begun():
 
 @pytest.mark.parametrize("value", ["0", "two", "-1"])
 def test_a_number_of_jobs_that_is_none_is_refused(tmp_path, value):
-    with pytest.raises(Stop, match=rf"^LAB_JOBS={value} is no number of at least 1$"):
+    with pytest.raises(Stop, match=rf"^LAB_JOBS={value} is not a number of at least 1$"):
         Lab.from_environment(tmp_path, {"LAB_JOBS": value})
 
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Works out what a fleet fetches, lets a builder fetch it and brings what the controller's bundle lacks."""
+"""Works out what a fleet fetches, lets a builder fetch it, and copies missing files to the controller's bundle."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MODULE = "tfserving.fleet.bundle_collect"
 
 
 class ActionModule(ActionBase):
-    """One call that fetches, and one for the parcel where the controller lacks anything."""
+    """One call fetches; a second one packs the files that the controller is missing."""
 
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the module's result, changed where the bundle has got new files."""
+        """Return the module's result, changed where files were added to the bundle."""
         super().run(tmp, task_vars)
         if self._task.check_mode:
             return {"skipped": True, "msg": "a bundle is made or it is not; nothing is fetched in check mode"}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Proves a bundle on the controller and sends a host what it lacks of its part."""
+"""Verifies a bundle on the controller and sends a host the missing files of its part."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sends model versions from the controller to a host that lacks them; the module does everything else."""
+"""Sends missing model versions from the controller to a host; the module does everything else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INSTANCE_KEYS = ("name", "models", "ports", "flags")
 
 
 class ActionModule(ActionBase):
-    """Asks the host what it lacks, sends that and no more, and lets the module publish it."""
+    """Asks the host what is missing, sends only that, and lets the module publish it."""
 
     _requires_connection = True
 

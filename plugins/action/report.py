@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import described
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_lines
 
-# A report is for whoever may read the folder it is put into.
+# A report is for everyone with access to the folder it is written to.
 MODE = 0o644
 ARGUMENTS = {"text": {"type": "str", "required": True}, "content": {"type": "str"}, "dest": {"type": "raw"}}
 
@@ -54,8 +54,8 @@ def write(dest: Any, content: str) -> Path:
     except OSError as error:
         why = error.strerror or str(error)
         raise AnsibleActionFail(f"dest: {dest} cannot be written ({why}); choose another place") from error
-    except (RuntimeError, ValueError) as error:  # a home that nobody has, a zero byte
-        raise AnsibleActionFail(f"dest: {dest!r} is no path ({error}); choose another place") from error
+    except (RuntimeError, ValueError) as error:  # an unknown home directory, a zero byte
+        raise AnsibleActionFail(f"dest: {dest!r} is not a path ({error}); choose another place") from error
     return file
 
 

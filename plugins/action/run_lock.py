@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the lock of a host for this run of ansible-playbook, and sees to it that it is given up."""
+"""Takes the lock of a host for this run of ansible-playbook, and makes sure that it is released."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         def on_host(command: str) -> None:
             # The run's own display sends what it is given to a process that may be gone.
             Display()._final_q = None
-            # Nobody is left to tell of an error; the lock lapses.
+            # Errors cannot be reported any more; the lock expires.
             with contextlib.suppress(Exception):
                 self._low_level_execute_command(command)
 

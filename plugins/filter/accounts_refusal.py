@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Filter that finds accounts and groups of a host which are somebody else's and not the servers'."""
+"""Filter that finds accounts and groups of a host that the servers cannot use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Refuse a group that is somebody else's
+- name: Refuse a group with another owner
   ansible.builtin.assert:
     that: refusal == ''
     fail_msg: "{{ refusal }}"

@@ -16,7 +16,7 @@ description:
     Storage, packages of DGX OS and the CUDA toolkit are left alone.
   - Modules and libraries of one branch and of two versions are brought to one.
   - Refuses before anything is changed, where Secure Boot would not let the kernel load the modules, where a process
-    that nobody has declared uses a GPU whose driver is to be replaced, and where NVIDIA's own installer has put a
+    that is not declared uses a GPU whose driver is to be replaced, and where NVIDIA's own installer has put a
     driver.
 positional: resolved, clients
 options:

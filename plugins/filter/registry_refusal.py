@@ -9,7 +9,7 @@ name: registry_refusal
 short_description: Why credentials of registries cannot be used, or nothing
 version_added: 0.1.0
 description:
-  - Where they are used, nothing of an error may be shown. This tells beforehand, and repeats no password.
+  - Where they are used, nothing of an error may be shown. This checks them beforehand, and repeats no password.
 options:
   _input:
     description: Registries with C(username) and C(password) each.

@@ -30,7 +30,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The value as it stands on the line.
+  description: The value as it is written on the line.
   type: str
 """
 

@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The word as it stands on the line.
+  description: The word as it is written on the line.
   type: str
 """
 

@@ -10,7 +10,7 @@ short_description: Why a certificate and a key cannot serve, or nothing
 version_added: 0.1.0
 description:
   - A server with a key that does not belong to its certificate starts, and then fails every handshake; so does one
-    whose certificate has ended. This tells beforehand.
+    whose certificate has expired. This checks it beforehand.
   - Nothing of the key is in the text.
 positional: key, client_ca
 options:

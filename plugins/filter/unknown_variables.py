@@ -13,7 +13,8 @@ author:
 description:
   - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would
     otherwise be ignored without a word.
-  - A name that is nearly that of a variable, or was one once, is refused. Any other is somebody's own, and only named.
+  - A name that is nearly that of a variable, or was one once, is refused. Any other is taken for the user's own, and
+    only listed.
   - Names that do not begin like those of the roles are other people's. One that is nearly a variable is named.
 positional: specs, roles, facts
 options:

@@ -11,7 +11,8 @@ version_added: 0.2.0
 author:
   - tfserving.fleet contributors
 description:
-  - Paths, addresses, names and limits become lines of units, of apt's files and of commands. This tells which cannot.
+  - Paths, addresses, names and limits become lines of units, of apt's files and of commands. This finds the invalid
+    ones.
   - Every variable is looked at for what no variable may hold, such as a number beyond 64 bits or nesting without end.
   - Values that may be secret are never repeated.
 positional: options

@@ -29,7 +29,7 @@ LONGEST_NAME = 64
 
 
 class WishError(ValueError):
-    """A wish that cannot be granted: where it stands, what is wrong with it and what to write instead.
+    """A wish that cannot be granted: where it is, what is wrong with it and what to write instead.
 
     ``str(error)`` is one sentence, ``path: problem; remedy``. An empty path or remedy leaves its part out.
     """
@@ -95,7 +95,7 @@ def kind(value: object) -> str:
 def described(value: object) -> str:
     """Name the kind of a value and show it where that helps: ``the string '8500'``, ``the number 3``, ``a list``.
 
-    Only for values of fields where nobody would write a secret.
+    Only for values of fields in which no secret is to be expected.
     """
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
@@ -119,10 +119,10 @@ def shown(value: object) -> str:
 
 
 def unknown_key(path: str, key: object, of: str, known: Iterable[str]) -> WishError:
-    """Return the refusal of a key that nobody would ever read."""
+    """Return the refusal of an unknown key."""
     known = list(known)
     guess = nearest(key, known)
     remedy = guess or f"the keys of {of} are {', '.join(known)}"
     if not guess and not is_shown(key):
-        return WishError(path, f"holds a key that is none of {of}", remedy)
+        return WishError(path, f"holds a key that is not one of {of}", remedy)
     return WishError(f"{path}.{key}", f"is not a key of {of}", remedy)

@@ -12,17 +12,17 @@ short_description: Collect what a fleet fetches over a network
 version_added: 0.1.0
 description:
   - Fetches, on a connected host of the targets' release, everything that C(site.yml) would fetch for the hosts in
-    O(wishes), and brings it into a directory on the controller.
-  - Packages come with all that they depend on, resolved as if nothing were installed, by an apt of its own below
+    O(wishes), and copies it to a directory on the controller.
+  - Packages come with all their dependencies, resolved as if nothing were installed, by a separate apt below
     O(root); the builder's sources, index and packages stay as they are.
-  - Only what lacks is fetched and sent. The manifest is a task of its own, M(tfserving.fleet.bundle_manifest), since
+  - Only missing files are fetched and sent. M(tfserving.fleet.bundle_manifest) writes the manifest afterwards, because
     several builders may bring their parts.
 options:
   directory:
-    description: The bundle on the controller. It is read by the action; the builder knows no such directory.
+    description: The bundle on the controller. It is read by the action, not on the builder.
     type: str
   wishes:
-    description: What each host is wished to be, by host, as the role C(offline_bundle) gathers it. Read by the action.
+    description: The wishes of each host, by host, as the role C(offline_bundle) collects them. Read by the action.
     type: dict
   root:
     description: Directory on the builder, kept so that a later run fetches only what is new. Its folder C(keys) holds
@@ -51,7 +51,7 @@ options:
     elements: dict
     default: []
   headers:
-    description: What is sent along with the request for a download, by its C(path), as JSON in Base64. Set by the
+    description: Headers of the request for a download, by its C(path), as JSON in Base64. Set by the
       action.
     type: str
     default: ""
@@ -74,11 +74,11 @@ options:
     type: int
     default: 60
   send:
-    description: Files to be packed into O(parcel), which is all that is done then. Set by the action.
+    description: Files to pack into O(parcel); nothing else is done then. Set by the action.
     type: list
     elements: str
   parcel:
-    description: The tar for them. Set by the action.
+    description: The tar to write them to. Set by the action.
     type: path
 requirements:
   - apt and dpkg on the builder, skopeo for images
@@ -99,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 artifacts:
-  description: What this builder has brought, as the manifest lists it.
+  description: The artifacts of this builder, as the manifest lists them.
   returned: success
   type: list
   elements: dict
@@ -111,13 +111,13 @@ artifacts:
       description: Its SHA-256.
       type: str
     size:
-      description: Its bytes.
+      description: Its size in bytes.
       type: int
     from:
       description: Where it comes from, without credentials.
       type: str
 sent:
-  description: The files that the controller lacked.
+  description: The files that were missing on the controller.
   returned: success
   type: list
   elements: str
@@ -175,7 +175,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
-            msg=f"{error.filename or params['root']}: {error.strerror or error}; look at the builder's files"
+            msg=f"{error.filename or params['root']}: {error.strerror or error}; check the builder's files"
         )
 
 

@@ -12,17 +12,17 @@ short_description: Install from a bundle instead of a network
 version_added: 0.1.0
 description:
   - Compares a bundle on the controller with its manifest, file by file, and refuses it before the host is touched.
-  - Brings what apt needs of it to the host, and the image of the wished server where the host has no such release. Only
-    what lacks is sent; files that are no longer needed go.
+  - Copies what apt needs to the host, and the image of the wanted server where the host has no such release. Only
+    missing files are sent; files that are no longer needed are removed.
   - Returns the variables that the host has instead of the inventory's. Models and archives stay on the controller, from
     where the roles send them.
-  - Lays down a configuration of apt that sees the bundle and nothing else. It counts where C(APT_CONFIG) names it.
+  - Writes a configuration with which apt sees nothing but the bundle. It is used where C(APT_CONFIG) names it.
 options:
   directory:
     description: The bundle on the controller. Read by the action.
     type: str
   wishes:
-    description: What the host is wished to be, as the role C(offline_bundle) gathers it. Read by the action.
+    description: The wishes of the host, as the role C(offline_bundle) collects them. Read by the action.
     type: dict
   release:
     description: The release of the host's distribution.
@@ -38,14 +38,14 @@ options:
     elements: dict
     default: []
   parcel:
-    description: A tar on the host with those that lack. Set by the action.
+    description: A tar on the host with the missing files. Set by the action.
     type: path
 author:
   - tfserving.fleet contributors
 attributes:
   check_mode:
     description: Can run in check mode.
-    details: The index of the packages is brought and nothing else, so that apt can say what it would install. An
+    details: Only the index of the packages is copied, so that apt can say what it would install. An
       index is a copy of public data and configures nothing.
     support: partial
 """
@@ -60,11 +60,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 variables:
-  description: What stands in for the inventory's variables of these names.
+  description: The values that replace the inventory's variables of these names.
   returned: success
   type: dict
 brought:
-  description: The files that the host lacked.
+  description: The files that were missing on the host.
   returned: success
   type: list
   elements: str
@@ -99,7 +99,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
-            msg=f"{error.filename or module.params['root']}: {error.strerror or error}; look at that host's files"
+            msg=f"{error.filename or module.params['root']}: {error.strerror or error}; check that host's files"
         )
 
 

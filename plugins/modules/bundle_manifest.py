@@ -19,7 +19,7 @@ options:
     type: path
     required: true
   artifacts:
-    description: What the builders have brought, each with C(path), C(sha256), C(size) and C(from).
+    description: The artifacts of the builders, each with C(path), C(sha256), C(size) and C(from).
     type: list
     elements: dict
     required: true
@@ -45,7 +45,7 @@ sha256:
   returned: success
   type: str
 bytes:
-  description: Bytes of all files together.
+  description: Total size of all files in bytes.
   returned: success
   type: int
 """

@@ -8,19 +8,20 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: cpu_partition
-short_description: Keep a host's CPUs apart, at once, and prove that they are
+short_description: Partition a host's CPUs at once, and prove it
 version_added: 0.1.0
 description:
-  - Has systemd read the drop-ins of its slices again, which applies them to what runs; no process is stopped. Then
-    reads what the kernel grants every slice and every process in it, and fails when that is not what was planned.
+  - Makes systemd read the drop-ins of its slices again, which applies them to running processes without stopping
+    any. Then reads what the kernel grants every slice and every process in it, and fails where that differs from the
+    plan.
   - Steers interrupts by the unit C(tfserving-fleet-interrupts.service) and restarts C(irqbalance) when it was started
-    with other CPUs to spare.
-  - On hosts without cpusets, gives every thread outside of serving an affinity instead.
-  - What the partition does not name is lifted. An empty partition gives every CPU back.
-  - Decides by what is in force, not by what this run changed, so that the next run makes good one that was cut short.
+    with other CPUs to avoid.
+  - On hosts without cpusets, gives every thread outside serving an affinity instead.
+  - Limits that the partition does not name are lifted. An empty partition gives every CPU back.
+  - Decides by what is in force, not by what this run changed, so that the next run completes an interrupted one.
 options:
   partition:
-    description: The part C(partition) of the plan. Left out, nothing is kept apart.
+    description: The part C(partition) of the plan. By default nothing is kept apart.
     type: dict
     default: {}
   boot_parameters:
@@ -29,7 +30,7 @@ options:
     elements: str
     default: []
   record:
-    description: Where it is remembered what was limited.
+    description: File that records what was limited.
     type: path
     default: /var/lib/tfserving-fleet/partition.json
 attributes:
@@ -83,7 +84,7 @@ interrupts:
       description: Those that could be moved; empty after a run outside check mode.
       type: dict
     immovable:
-      description: Those that the kernel lets nobody move.
+      description: Those that the kernel does not allow to be moved.
       type: dict
 boot_parameters:
   description: How O(boot_parameters) compare with the running kernel's command line.
@@ -95,14 +96,15 @@ boot_parameters:
       type: list
       elements: str
     in_vain:
-      description: Those of them that GRUB's configuration already had at this boot. Another boot would not bring them.
+      description: Those of them that GRUB's configuration already had at this boot. Another reboot would not bring
+        them.
       type: list
       elements: str
     grub:
       description: Whether C(update-grub) is there.
       type: bool
 problems:
-  description: Sentences about what is outside of the partition and no error.
+  description: Remarks that are not errors, such as processes outside the partition.
   returned: success
   type: list
   elements: str

@@ -11,14 +11,14 @@ module: gpu_clients
 short_description: Stop the units that use GPUs for a change, and start the same ones again
 version_added: 0.1.0
 description:
-  - Remembers on the host which units it stopped. A run that is killed in between leaves that record, and the next run
+  - Records on the host which units it stopped. A run that is killed in between leaves that record, and the next run
     starts them.
   - Starts nothing that it did not stop itself.
 options:
   state:
     description:
       - V(stopped) stops the units that run and match O(units).
-      - V(started) starts what is remembered as stopped, in the opposite order.
+      - V(started) starts the recorded units, in reverse order.
     type: str
     choices: [stopped, started]
     required: true
@@ -28,7 +28,7 @@ options:
     elements: str
     default: []
   record:
-    description: Where the stopped units are remembered.
+    description: File that records the stopped units.
     type: path
     default: /var/lib/tfserving-fleet/nvidia-driver/stopped.json
 attributes:

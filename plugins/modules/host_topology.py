@@ -20,7 +20,7 @@ description:
 options:
   sysroot:
     description:
-      - Root of the machine to read, with C(sys) and C(proc) in it. Another one than V(/) is a recording of a machine,
+      - Root of the machine to read, with C(sys) and C(proc) in it. Any other than V(/) is a recording of a machine,
         for which neither C(nvidia-smi) nor C(systemd-detect-virt) is asked.
     type: path
     default: /
@@ -65,7 +65,7 @@ EXAMPLES = r"""
   tfserving.fleet.host_topology:
   register: hardware
 
-- name: Show the GPUs and the nodes they hang on
+- name: Show the GPUs and their nodes
   ansible.builtin.debug:
     msg: "GPU {{ item.index }}: {{ item.name }} on node {{ item.node }}"
   loop: "{{ hardware.topology.gpus }}"
@@ -87,8 +87,8 @@ accounts:
   type: dict
 apt_sources:
   description:
-    - Every entry of the host's apt, from both forms of source files; what is no file is passed over. Each has C(file),
-      C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
+    - Every entry of the host's apt, from both forms of source files; anything that is not a file is skipped. Each has
+      C(file), C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
   returned: success
   type: list
   elements: dict
@@ -109,7 +109,8 @@ topology:
           description: The core it is a thread of, unique over the host. It is the lowest number among its threads.
           type: int
         socket:
-          description: Number of the processor package; null where the kernel does not tell, as for CPUs switched off.
+          description: Number of the processor package; null where the kernel does not report it, as for CPUs switched
+            off.
           type: int
         node:
           description: NUMA node. Every online CPU has one; it is null for CPUs that are switched off on hosts with
@@ -127,12 +128,12 @@ topology:
           type: int
         kind:
           description: V(performance) or V(efficiency) (on hosts with two kinds of cores), V(unknown) where the
-            kernel tells neither kind, capacity nor clock.
+            kernel reports neither kind, capacity nor clock.
           type: str
     nodes:
       description:
         - All NUMA nodes of the host, by number; one node on hosts without NUMA. A node may lack CPUs, memory or both.
-        - The memory of a coherently attached GPU is no node of the host. Memory without CPUs of which nothing tells
+        - The memory of a coherently attached GPU is no node of the host. Memory without CPUs of which it is unknown
           whether it is a GPU's is left out as well, and RV(topology.problems) names it.
       type: list
       elements: dict
@@ -176,10 +177,10 @@ topology:
           type: str
           sample: "0000:3b:00.0"
         node:
-          description: NUMA node, null where the firmware does not tell on a host with several.
+          description: NUMA node, null where the firmware does not report it on a host with several.
           type: int
         local_cpus:
-          description: Online CPUs near it; all of them where the firmware does not tell.
+          description: Online CPUs near it; all of them where the firmware does not report it.
           type: list
           elements: int
         memory_mb:
@@ -204,7 +205,7 @@ topology:
           type: str
           sample: /dev/nvidia0
     gpus_left_out:
-      description: GPUs that are none of ours, such as those that a virtual machine has or O(gpu_ignore) names.
+      description: GPUs that are not ours to use, such as those of a virtual machine or in O(gpu_ignore).
       type: list
       elements: dict
       contains:
@@ -226,7 +227,7 @@ topology:
           description: Address of the PCI device it is on or behind, null if there is none.
           type: str
         node:
-          description: NUMA node, null where the firmware does not tell on a host with several.
+          description: NUMA node, null where the firmware does not report it on a host with several.
           type: int
         speed_mbps:
           description: Speed of the link in Mbit/s, null when it is down or the driver does not know.
@@ -268,7 +269,7 @@ topology:
       type: str
       sample: glibc 2.36
     architecture:
-      description: Machine as C(uname -m) calls it, null for recordings that do not tell.
+      description: Machine as C(uname -m) calls it, null for recordings without it.
       type: str
       sample: x86_64
     driver_version:
@@ -279,7 +280,7 @@ topology:
       type: list
       elements: dict
     cuda_version:
-      description: Newest CUDA version that the driver supports, null where C(nvidia-smi) does not tell.
+      description: Newest CUDA version that the driver supports, null where C(nvidia-smi) does not report it.
       type: str
     problems:
       description: Contradictions and failures met on the way, a sentence each.

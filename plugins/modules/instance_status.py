@@ -11,7 +11,7 @@ short_description: Read what the instances of a host really are
 version_added: 0.1.0
 description:
   - Reads systemd, C(/proc) and the server itself, and compares what it finds with the plan.
-  - Never fails because an instance is down. What is not as it should be stands in C(problem).
+  - Never fails because an instance is down. Anything wrong is in C(problem).
   - Changes nothing. A model that answers predictions is asked for a few of them.
 options:
   probe_count:
@@ -41,7 +41,7 @@ EXAMPLES = r"""
     models: "{{ tfserving_plan.models }}"
   register: status
 
-- name: Show what is not as it should be
+- name: Show problems
   ansible.builtin.debug:
     msg: "{{ status.instances | selectattr('problem') | items2dict(key_name='name', value_name='problem') }}"
 """
@@ -76,7 +76,7 @@ instances:
           median (C(median_ms)) time of a prediction in milliseconds.
       type: list
       elements: dict
-    problem: {description: What is not as it should be; empty when all is well., type: str}
+    problem: {description: What is wrong; empty if nothing is., type: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -8,14 +8,14 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: kernel_settings
-short_description: Put kernel settings in force at once, or give back what was there before
+short_description: Apply kernel settings at once, or restore the original ones
 version_added: 0.1.0
 description:
-  - Writes sysctl and sysfs settings of the running kernel and reads every one back, since what counts is what the
-    kernel took.
-  - Remembers the value that each setting had before it was changed for the first time. A setting that is no longer
+  - Writes sysctl and sysfs settings of the running kernel and reads every one back, because what counts is what the
+    kernel accepted.
+  - Records the value that each setting had before it was changed for the first time. A setting that is no longer
     wanted gets that value back.
-  - The files that make the settings outlast a reboot are not its business; it only looks whether other files overrule
+  - It does not write the files that make the settings outlast a reboot; it only checks whether other files override
     them, and then leaves the setting as the next boot will have it.
 options:
   settings:
@@ -25,7 +25,7 @@ options:
   state:
     description:
       - V(present) brings the kernel in line with O(settings).
-      - V(absent) gives everything back that was ever changed.
+      - V(absent) restores everything that was ever changed.
     type: str
     choices: [present, absent]
     default: present
@@ -40,13 +40,13 @@ options:
     type: path
     default: /etc/sysctl.d/90-tfserving-fleet.conf
   record:
-    description: Where the original values are remembered.
+    description: File that records the original values.
     type: path
     default: /var/lib/tfserving-fleet/kernel.json
 attributes:
   check_mode:
     support: full
-    description: Says what would be set. Whether the kernel would take a value, only a real run can tell.
+    description: Says what would be set. Whether the kernel would accept a value, only a real run can show.
   diff_mode:
     support: full
     description: Shows each setting before and after.
@@ -55,11 +55,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Put the settings in force
+- name: Apply the settings
   tfserving.fleet.kernel_settings:
     settings: "{{ tfserving_plan.kernel }}"
 
-- name: Give back what was there before
+- name: Restore the original settings
   tfserving.fleet.kernel_settings:
     state: absent
 """

@@ -24,7 +24,7 @@ description:
   - Versions put there by hand are adopted as they are, as long as they are whole; as for the server, C(00000007) is
     version 7.
   - Whole means that C(saved_model.pb) is a message whose lengths add up, has a graph with the tags that the servers
-    load, and lies beside the assets and the variables that it needs, the shards being as long as their index says.
+    load, and is beside the assets and the variables that it needs, the shards being as long as their index says.
     C(saved_model.pbtxt) is taken as it is. C(saved_model.cpb) and C(model.tflite) are refused.
 options:
   root:
@@ -100,7 +100,7 @@ options:
             is not published, and one that is on the host and about to be served is refused.
         type: dict
       path:
-        description: Where this model stands in the user's variables, for messages; by default
+        description: Place of this model in the user's variables, for messages; by default
           C(tfserving_models[N]).
         type: str
       keep:
@@ -300,7 +300,7 @@ INSTANCE = {
 ARGUMENTS = {
     "root": {"type": "path", "default": defaults.MODELS},
     "models": {"type": "list", "elements": "dict", "options": MODEL, "required": True},
-    # One text: of a mapping, Ansible would mask each value, be it "1", wherever it stands in the result.
+    # One text: in a mapping, Ansible would mask each value, even "1", wherever it occurs in the result.
     "sources": {"type": "str", "default": "{}", "no_log": True},
     "instances": {"type": "list", "elements": "dict", "options": INSTANCE, "default": []},
     "owner": {"type": "str", "default": "root"},
@@ -327,7 +327,7 @@ def main() -> None:
     except (WishError, RefusalError) as error:
         module.fail_json(msg=str(error), problems=[str(error)])
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or module.params['root']}: {error.strerror}; look at that host's files")
+        module.fail_json(msg=f"{error.filename or module.params['root']}: {error.strerror}; check that host's files")
     module.exit_json(**result)
 
 

@@ -30,7 +30,7 @@ options:
   probe:
     description:
       - Whether each model must answer a prediction, its own C(probe) or else zeros in the shape of its signature.
-      - A model for which no request can be made up, or which refuses zeros as invalid, is not proven, and that is a
+      - A model for which no request can be generated, or which refuses zeros as invalid, is not proven, and that is a
         failure. Give such a model a C(probe), or C(probe=false) to serve it without proof.
     type: bool
     default: true

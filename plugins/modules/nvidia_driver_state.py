@@ -63,8 +63,8 @@ EXAMPLES = r"""
 RETURN = r"""
 apt_sources:
   description:
-    - Every entry of the host's apt, from both forms of source files; what is no file is passed over. Each has C(file),
-      C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
+    - Every entry of the host's apt, from both forms of source files; anything that is not a file is skipped. Each has
+      C(file), C(line), C(uri) (as it compares, without credentials), C(suite), C(signed_by) and C(trusted).
   returned: success
   type: list
   elements: dict
@@ -83,7 +83,7 @@ driver:
     left_out:
       description: >-
         GPUs that are none of this collection's, with C(pci_address), C(device_id), C(driver), C(why) and C(held)
-        (whether somebody else has it whole), such as those that C(vfio-pci) holds, and virtual functions (SR-IOV).
+        (whether all of it is bound elsewhere), such as those that C(vfio-pci) holds, and virtual functions (SR-IOV).
       type: list
       elements: dict
     edition:
@@ -109,8 +109,8 @@ driver:
     kernel:
       description: >-
         C(running) and C(wanted) release, the C(meta) package that follows the wanted one without its first words
-        (V(generic-hwe-22.04)), whether C(headers) lie there, and C(initramfs) with C(path) and C(stale) (older than the
-        module options or the driver's modules).
+        (V(generic-hwe-22.04)), whether its C(headers) are there, and C(initramfs) with C(path) and C(stale) (older than
+        the module options or the driver's modules).
       type: dict
     loaded:
       description: The driver's C(modules) in the kernel, C(version), C(flavour), and whether C(nouveau) is there.
@@ -119,7 +119,7 @@ driver:
       description: Version of the libraries; null without any.
       type: str
     built:
-      description: Modules that lie ready for the wanted kernel.
+      description: Modules that are ready for the wanted kernel.
       type: list
       elements: dict
     dkms:
@@ -154,7 +154,7 @@ driver:
       type: bool
     verdict:
       description:
-        - C(unproven) says why the wished driver would not load, and is empty where its modules lie ready. C(build) is
+        - C(unproven) says why the wished driver would not load, and is empty where its modules are ready. C(build) is
           what dkms would have to build for that.
         - C(live) says whether it is to run in this very kernel, C(reboot_reasons) why only a boot would bring it there.
       returned: with O(resolved)
@@ -223,7 +223,7 @@ def judge(state: dict, resolved: dict, require_live: str) -> dict:
 def warn(module: AnsibleModule, state: dict, resolved: dict | None) -> None:
     """Say which GPUs nothing will be done for, and what has been left out in vain."""
     for name in state["unmatched"]:
-        module.warn(f"{driver_gpus.VARIABLE}: {name} is no NVIDIA GPU of this host")
+        module.warn(f"{driver_gpus.VARIABLE}: {name} is not an NVIDIA GPU of this host")
     for gpu in (resolved or {}).get("left_alone") or ():
         module.warn(gpu["why"])
 

@@ -120,7 +120,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi 
 
 
 def ours(gpus: list[dict], tree: Tree, ignore: list) -> list[dict]:
-    """Return the GPUs without those that are none of ours. Raises WishError."""
+    """Return the GPUs without those that are not ours to use. Raises WishError."""
     left_out = nvidia_devices.devices(tree, driver_gpus.checked(ignore))["left_out"]
     addresses = {gpu["pci_address"] for gpu in left_out}
     return [gpu for gpu in gpus if gpu["pci_address"] not in addresses]
@@ -137,7 +137,7 @@ def run(module: AnsibleModule) -> dict:
         raise answer.error
     if answer.cut_short:
         problem = f"nvidia-smi cut a row short: {answer.cut_short[0]}"
-        raise WishError(gpu_setting_wishes.PATH, problem, "run it again, or boot the host")
+        raise WishError(gpu_setting_wishes.PATH, problem, "run it again, or reboot the host")
     gpus = ours(answer.gpus, Tree(options["sysroot"]), options["ignore"])
     status, _out, _err = process_facts.runner(module)(["systemctl", "is-active", "--quiet", options["boot_unit"]])
     boot_id = Tree().text("proc/sys/kernel/random/boot_id") or ""

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Sets all holds in one call and remembers on the host which are its own. Holds that were there before stay when the
     set shrinks or goes.
-  - Names in O(names) that are not installed are passed over, for a hold needs something to hold.
+  - Names in O(names) that are not installed are skipped, because a hold needs an installed package.
   - A package of a foreign architecture is named with it (V(libcuda1:i386)).
 options:
   name:

@@ -22,7 +22,7 @@ options:
     description:
       - The plan to keep, as returned by the P(tfserving.fleet.host_plan#filter) filter.
       - Of records of release 0.1.0, which held values of the environment in clear, those values are neither returned
-        nor shown as a difference, and the record is written anew.
+        nor shown as a difference, and the record is written again.
     type: dict
   key_path:
     description:
@@ -32,7 +32,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and tell what it would change.
+    description: Says what it would change.
   diff_mode:
     support: full
     description: Shows the record before and after.

@@ -18,7 +18,7 @@ description:
   - A lock whose run was on this very controller and has ended is taken over at once.
 options:
   state:
-    description: C(held) takes the lock. C(seen) only tells who has it.
+    description: C(held) takes the lock. C(seen) only returns who has it.
     type: str
     choices: [held, seen]
     default: held
@@ -30,7 +30,7 @@ options:
     description: Who takes it. Filled in by the action.
     type: dict
   folder:
-    description: Where the lock lies on the host.
+    description: Directory of the lock on the host.
     type: path
     default: /run/tfserving-fleet
 attributes:
@@ -61,7 +61,7 @@ refusal:
   type: str
   returned: always
 other:
-  description: Who else holds the lock; empty where nobody does.
+  description: Who else holds the lock; empty if nobody does.
   type: dict
   returned: always
 """
@@ -87,9 +87,7 @@ def main() -> None:
         other = run_lock.take(given["folder"], given["holder"] or {"run": "nobody"}, given["break_lock"], write)
     except OSError as error:
         place = error.filename or given["folder"]
-        module.fail_json(
-            msg=f"{place}: the lock of this host cannot be taken ({error.strerror}); look at what is there"
-        )
+        module.fail_json(msg=f"{place}: the lock of this host cannot be taken ({error.strerror}); check what is there")
     module.exit_json(changed=False, other=other)
 
 

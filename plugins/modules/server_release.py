@@ -12,7 +12,7 @@ short_description: Install one release of TensorFlow Serving beside the others
 version_added: 0.1.0
 description:
   - Puts one build of C(tensorflow_model_server) into a directory of its own, named after what it was made from, so that
-    several releases stand side by side and a host goes from one to another, and back, without downloading.
+    several releases are kept side by side, and a host goes from one to another, and back, without downloading.
   - A release is built in a directory whose name begins with a dot and appears by one rename. What a run that was killed
     leaves behind is removed by the next.
   - A published release never changes. One that is there already is neither fetched nor compared again.
@@ -212,7 +212,7 @@ ARGUMENTS = {
 
 def runner(module: AnsibleModule) -> Run:
     """Return what runs programs for this module; they end with it, even if it is killed."""
-    # A skopeo that outlived its module would write into the staging directory that the next run begins anew.
+    # A skopeo that outlived its module would write into the staging directory of the next run.
     bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
     def run(arguments: list[str], directory: str) -> tuple[int, str, str]:
@@ -233,7 +233,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         place = error.filename or module.params["root"]
-        module.fail_json(msg=f"{place}: {error.strerror or error}; look at that host's files")
+        module.fail_json(msg=f"{place}: {error.strerror or error}; check that host's files")
     module.exit_json(**result)
 
 

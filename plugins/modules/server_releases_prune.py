@@ -99,7 +99,7 @@ ARGUMENTS = {
 def prune(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the module does; raises WishError, changes nothing in check mode."""
     if params["keep"] < 0:
-        raise WishError("keep", f"{params['keep']} is no number of releases", "use 0 or more")
+        raise WishError("keep", f"{params['keep']} is not a number of releases", "use 0 or more")
     store = Store(params["root"])
     with ExitStack() as held:
         # Nothing there: no directory is made just to find that out.
@@ -126,7 +126,7 @@ def prune(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _leftovers(store: Store) -> list[str]:
-    """Return what would be swept; what belongs to a run that lives is none of it."""
+    """Return what would be swept; what belongs to a running run is not."""
     if not store.leftovers():
         return []
     try:
@@ -152,7 +152,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         place = error.filename or module.params["root"]
-        module.fail_json(msg=f"{place}: {error.strerror or error}; look at that host's files")
+        module.fail_json(msg=f"{place}: {error.strerror or error}; check that host's files")
     module.exit_json(**result)
 
 

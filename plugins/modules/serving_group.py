@@ -1,18 +1,18 @@
 #!/usr/bin/python
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sees to the group that all servers of a host are in, and to nobody else being in it."""
+"""Creates the group of all servers of a host, and makes sure that it has no other members."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: serving_group
-short_description: Create the servers' group, or refuse one that is somebody else's
+short_description: Create the servers' group, or refuse one with another owner
 version_added: 0.2.0
 description:
   - Each instance has an account of its own, which systemd makes as it starts; the group is what they have in common.
-    The kernel tells them by it from everybody else, and it opens model stores that are not for all.
+    The kernel recognises them by it, and it opens model stores that are closed to other accounts.
   - A group that is there is taken when it is a system group without members and without rights of its own, and is
     refused otherwise. So is an instance whose account is there already, for systemd would run it as that.
 options:

@@ -11,7 +11,7 @@ short_description: Start, restart and stop a host's instances, each proven befor
 version_added: 0.1.0
 description:
   - Stops and disables instances that the plan no longer has; enables and starts those that do not run; restarts those
-    whose process was started with another plan than the one that now stands in its files.
+    whose process was started with another plan than the one that is now in its files.
   - Restarts are decided by what runs, not by what this run changed, so that a run which was interrupted between the
     files and the restart is made good by the next.
   - An instance that is not serving although its files say so is due for a restart too, where it was started before they
@@ -24,7 +24,7 @@ options:
   instances:
     description:
       - The instances of the plan.
-      - With O(state=restored) it is not needed; the descriptions that lie beside the instances' files are read instead.
+      - With O(state=restored) it is not needed; the descriptions beside the instances' files are read instead.
     type: list
     elements: dict
     required: false
@@ -40,11 +40,11 @@ options:
     choices: [present, restored]
   revision:
     description:
-      - What stands in the unit file beside the plan, as a short digest. A unit file that changes is due for a restart.
+      - A short digest of the unit file without the plan. A changed unit file calls for a restart.
     type: str
     default: ""
   health_template:
-    description: The unit that watches an instance; started anew where it asks for other models than the plan has.
+    description: The unit that watches an instance; restarted where it watches other models than the plan has.
     type: str
     default: tfserving-health@{name}.service
   config_root:

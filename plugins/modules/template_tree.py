@@ -42,7 +42,7 @@ options:
   expand:
     description:
       - Lists of mappings by the name of a placeholder. A file whose path holds the placeholder in braces, such as
-        C(etc/app/{instance}/environment.j2), stands once for each entry of the list.
+        C(etc/app/{instance}/environment.j2), is rendered once for each entry of the list.
       - The entry's C(name) takes the placeholder's place, and the entry is the variable of the placeholder's name while
         the file is rendered.
       - Names begin with a letter or digit and hold only letters, digits and C(_.-).
@@ -126,7 +126,7 @@ options:
     description:
       - V(present) brings the host in line with the tree.
       - V(absent) removes all files and directories that the tree wrote. O(src) is not read.
-      - V(reverted) takes back the last change, be it made by V(present) or V(absent); files it replaced or removed
+      - V(reverted) takes back the last change, whether made by V(present) or V(absent); files it replaced or removed
         return with their owners and modes, files it created go. There is one step back; a second run changes nothing.
       - V(restored) takes back all changes since the last state that was proven, however many there were and whichever
         runs made them, a killed one included. It needs O(until_proven) with every change.
@@ -227,7 +227,7 @@ changed_files:
   description:
     - Absolute paths of all files whose content, owner or mode changed, of new and of removed files, and of directories
       that were there before and whose owner or mode changed. Sorted.
-    - Holds the paths of an interrupted earlier run as well, which told nobody about them.
+    - Includes the paths of an interrupted earlier run, which could not report them.
   returned: success
   type: list
   elements: str
@@ -257,7 +257,7 @@ recovered:
   type: bool
   sample: false
 unproven:
-  description: Whether there are changes that nobody has proven, of this run or of one before; see O(until_proven).
+  description: Whether there are unproven changes, of this run or an earlier one; see O(until_proven).
   returned: success
   type: bool
   sample: false

@@ -31,7 +31,7 @@ REFUSALS = {
     ),
     "a variable that is gone": (
         {"tfserving_config_root": "/etc/other"},
-        "tfserving_config_root: is no variable of this collection any more; remove it",
+        "tfserving_config_root: is no longer a variable of this collection; remove it",
     ),
     "two instances on one port": (
         {

@@ -23,7 +23,7 @@ PRIVATE = ".work"
 
 
 def collect(params: Mapping[str, Any], run: bundle_packages.Run) -> list[dict[str, Any]]:
-    """Fetch what lacks below ``params["root"]``, remove what is no longer needed; return the artifacts."""
+    """Fetch missing artifacts to ``params["root"]``, remove unneeded ones; return the artifacts."""
     root = params["root"]
     folders.make(os.path.join(root, PRIVATE))
     origins = {repository["key"]: public(repository["key_url"]) for repository in params["repositories"]}

@@ -92,7 +92,7 @@ def _lay_out(run: Run, place: str, digest: str, target: str, where: str) -> str:
         pinned = file.read()
     found = f"sha256:{hashlib.sha256(pinned).hexdigest()}"
     if found != digest:
-        raise WishError(where, f"the registry's manifest is {found}, not {digest}", "look at what changed there")
+        raise WishError(where, f"the registry's manifest is {found}, not {digest}", "check what changed there")
     with open(os.path.join(fetched, "manifest.json"), encoding="utf-8") as file:
         docker = "vnd.docker." in json.load(file).get("mediaType", "")
     if docker:
@@ -114,7 +114,9 @@ def _lay_out(run: Run, place: str, digest: str, target: str, where: str) -> str:
 def _converted(run: Run, fetched: str, target: str, where: str) -> str:
     status, out, err = run(["skopeo", "copy", "--quiet", "--format", "oci", f"dir:{fetched}", f"{OCI}{target}:release"])
     if status != 0:
-        raise WishError(where, f"the image cannot be written as an OCI layout ({last_words(err, out)})", "push it anew")
+        raise WishError(
+            where, f"the image cannot be written as an OCI layout ({last_words(err, out)})", "push it again"
+        )
     with open(os.path.join(target, "index.json"), encoding="utf-8") as file:
         (entry,) = json.load(file)["manifests"]
     return entry["digest"].partition(":")[2]

@@ -20,7 +20,7 @@ from .names import BUNDLE
 SCHEMA = 1
 NAME = "manifest.json"
 FOLDERS = ("archives", "images", "keys", "models", "packages")
-FRESH = "copy the bundle anew, or make it again"
+FRESH = "copy the bundle again, or make a new one"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

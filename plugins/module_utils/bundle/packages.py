@@ -91,7 +91,7 @@ class Resolver:
     def fetch(self, names: Sequence[str]) -> dict[str, str]:
         """Download packages with their dependencies; return the address of every file by its name."""
         install = ["--yes", "--no-install-recommends", "--allow-downgrades", "install", *names]
-        what = f"{' '.join(names)} cannot be had"
+        what = f"{' '.join(names)} cannot be downloaded"
         # apt leaves out what it has: it is asked about a place that has nothing.
         nowhere = os.path.join(self.place, "nowhere")
         os.makedirs(os.path.join(nowhere, "partial"), exist_ok=True)
@@ -150,5 +150,5 @@ def stanza(run: Run, folder: str, name: str) -> str:
     path = os.path.join(folder, name)
     status, out, err = run(["dpkg-deb", "--field", path])
     if status != 0:
-        raise WishError(WHERE, f"{name} is no package ({reason(err)})", "run again")
+        raise WishError(WHERE, f"{name} is not a package ({reason(err)})", "run again")
     return f"{out.strip()}\nFilename: ./{name}\nSize: {os.path.getsize(path)}\nSHA256: {file_digest(path)}\n"

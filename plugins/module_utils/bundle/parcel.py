@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a bundle on their way between two machines: what lacks there, as one tar, compared again on arrival."""
+"""Files of a bundle on their way between two machines: the missing ones as one tar, compared again on arrival."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTE = ".compared.json"
 
 
 def lacking(directory: str, files: Iterable[Mapping[str, Any]], remember: bool = False) -> list[str]:
-    """Return the paths of those files that ``directory`` lacks, or holds with another content.
+    """Return the paths of those files that are missing in ``directory`` or have other content there.
 
     ``remember`` leaves a note there, so that gigabytes are not read at every run.
     """

@@ -3,7 +3,7 @@
 """Archives and directories as one sequence of entries, each format read without trusting it.
 
 What may stand in a model is the business of `archives`; here it is seen to that reading itself takes neither memory nor
-time without bounds, and waits for nobody. Sizes are bytes.
+time without bounds, and never blocks. Sizes are bytes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TAR_HEADERS = (
 
 
 class RefusalError(Exception):
-    """What stands in the way of a version, and the remedy; `key` is the part of the wish it concerns."""
+    """Why a version is refused, and the remedy; `key` is the part of the wish it concerns."""
 
     def __init__(self, problem: str, remedy: str, key: str = "source") -> None:
         super().__init__(problem, remedy, key)
@@ -180,7 +180,7 @@ def _tar_entries(path: str, compression: str) -> Iterator[Entry]:
     counting = type("CountingTarInfo", (_StrictTarInfo,), {})
     with opened(path) as file, _tar_of(file, compression, counting) as tar:
         for info in tar:
-            tar.members = []  # nobody asks for them again, and they would stay in memory with all their headers
+            tar.members = []  # not needed again, and they would stay in memory with all their headers
             yield Entry(info.name, _tar_kind(info), info.size, partial(tar.extractfile, info))
         # The compressor's own checksum is compared at the end of its data only.
         if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:

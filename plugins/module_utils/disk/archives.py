@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading archives that nobody vouches for, and packing directories for the way to a host.
+"""Read untrusted archives, and pack directories for the way to a host.
 
 Everything that can hold a model (tar, plain or compressed, zip, or a directory) is read as one sequence of
-entries, so that every rule about hostile members stands in one place. Sizes are bytes, checksums are
+entries, so that every rule about hostile members is in one place. Sizes are bytes, checksums are
 hexadecimal SHA-256. What is refused is raised as `RefusalError`.
 """
 
@@ -46,7 +46,7 @@ MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 # Other things that a server can load, and why a version of one is refused.
 OTHER_MODELS = {
     "saved_model.cpb": (
-        "it is a saved_model.cpb, a graph of more than 2 GB in pieces, which nobody can check before a server loads it",
+        "it is a saved_model.cpb, a graph of over 2 GB in pieces, which cannot be checked before a server loads it",
         "keep the weights in variables, so that the graph fits into saved_model.pb",
     ),
     "model.tflite": (
@@ -124,7 +124,7 @@ def stamps(source: str) -> list[tuple[str, int, int]]:
 
 
 def model_root(found: Survey) -> str:
-    """Return the prefix under which the one SavedModel lies: empty, or a path ending in a slash."""
+    """Return the prefix of the one SavedModel: empty, or a path ending in a slash."""
     places = {path.rpartition("/")[0] for path in found.files if path.rpartition("/")[2] in MODEL_FILES}
     if not places:
         raise RefusalError(*_instead(found) or ("it holds no saved_model.pb", "give what tf.saved_model.save wrote"))
@@ -261,7 +261,7 @@ def compare(wished: str, found: str) -> None:
     if wished != found:
         raise RefusalError(
             f"its checksum is {found}, not the wished {wished}",
-            "look at what changed the source, or correct the wish",
+            "check what changed the source, or correct the wish",
             "source.sha256",
         )
 
@@ -315,7 +315,7 @@ def _add(found: Survey, path: str, entry: Entry) -> None:
     doubled = [path] if entry.kind == "file" and (path in found.files or path in found.directories) else []
     doubled += [name for name in directories if name in found.files]
     if doubled:
-        raise RefusalError(f"it holds {shown(doubled[0])} twice", "pack it afresh instead of appending")
+        raise RefusalError(f"it holds {shown(doubled[0])} twice", "pack it again instead of appending")
     found.directories.update(directories)
     if len(found.directories) > MAX_MEMBERS:
         raise RefusalError(f"it holds more than {MAX_MEMBERS} directories", "pack the SavedModel alone")
@@ -326,7 +326,7 @@ def _add(found: Survey, path: str, entry: Entry) -> None:
 def _write(entry: Entry, place: str, size: int) -> str:
     digest = hashlib.sha256()
     written = 0
-    # O_EXCL: nothing that stands there is followed or written over.
+    # O_EXCL: nothing that is there is followed or overwritten.
     handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file, _readable(), entry.open() as content:
         for chunk in iter(partial(content.read, CHUNK), b""):

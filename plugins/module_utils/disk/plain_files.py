@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Small files of a host as something that anybody may have put there or damaged: read, never waited for.
+"""Small files of a host, read as untrusted and possibly damaged, without ever blocking.
 
 What is no regular file is not read at all: a FIFO has no writer, a device no end.
 """
@@ -62,14 +62,14 @@ def parsed(content: bytes) -> Any:
     try:
         value = json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
     if _is_deeper(value):
-        raise ValueError("it is nested too deep")
+        raise ValueError("it is nested too deeply")
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _finite(text: str) -> float:
@@ -89,7 +89,7 @@ def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """Tell whether a value of JSON is as whoever reads it expects.
+    """Tell whether a value of JSON has the shape that its reader expects.
 
     A shape is a type, several in a tuple, a function that tells, ``[shape]`` for a list, ``{str: shape}`` for a mapping
     of any names, or a mapping of the names that must be there; one that ends in ``?`` may be missing. Other names are

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What dkms knows of NVIDIA's driver, asked module by module. Nothing here changes anything.
 
-`dkms status` without a name ends at the first module of somebody else's whose source is gone, with status 0, and lists
+`dkms status` without a name ends at the first foreign module whose source is gone, with status 0, and lists
 nothing after it (dell/dkms#352, seen with 2.8.4 and 3.0.10).
 """
 

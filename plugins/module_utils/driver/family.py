@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which packages NVIDIA's driver is made of, told by their names and versions: pure functions.
 
-A name alone does not tell: nvidia-docker2, nvidia-gds, nvidia-prime, DGX OS's nvidia-system-core and a Jetson's
+A name alone is not enough: nvidia-docker2, nvidia-gds, nvidia-prime, DGX OS's nvidia-system-core and a Jetson's
 nvidia-l4t-bootloader are no part of a driver. What has a family's name and a driver's version is.
 """
 

@@ -58,7 +58,7 @@ def installer(
 ) -> Any:
     """Return what NVIDIA's own installer (.run) has left here: its ``version`` and ``uninstaller``; None for nothing.
 
-    A driver whose libraries, modules or sources lie there while dpkg knows no package of one came from nowhere else,
+    A driver whose libraries, modules or sources are there while dpkg knows no package of one can only come from it,
     but for one that a machine's image brings, told by ``image``: it runs, with libraries of its version.
     What is merely loaded proves nothing: a module outlives its packages, and containers see that of their host.
     """
@@ -80,7 +80,7 @@ def installer(
 
 
 def built_modules(tree: Tree, release: str, run: Run) -> list[dict[str, Any]]:
-    """Return the driver's modules that lie ready for a kernel, with what modinfo says of the main one of each."""
+    """Return the driver's modules that are there for a kernel, with what modinfo says of the main one of each."""
     found = []
     kernel = f"lib/modules/{release}/kernel"
     # Canonical's lie in a folder for each series, nvidia-580srv-open; what they are linked from, in one named bits.

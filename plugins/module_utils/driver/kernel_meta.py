@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which meta package follows a kernel: ``generic-hwe-22.04`` of linux-image-generic-hwe-22.04.
 
-A kernel's own name does not tell. Ubuntu 22.04's 5.15 and 6.8 are both ``-generic``, and clouds have a meta package
-for the kernel of the release beside the one that moves on. What is installed tells: a meta package depends on a kernel.
+A kernel's own name is not enough. Ubuntu 22.04's 5.15 and 6.8 are both ``-generic``, and clouds have a meta package
+for the kernel of the release beside the one that moves on. The installed packages decide: a meta package depends on a
+kernel.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the modules that lie on a host are the wished driver's, and of the libraries' version: pure functions.
+"""Whether the modules on a host are the wished driver's, and of the libraries' version: pure functions.
 
 `state` is what the module nvidia_driver_state returns, `resolved` what `driver_packages.resolve` returns. The libraries
 refuse modules of any other version than their own, also within a branch (NVML_ERROR_LIB_RM_VERSION_MISMATCH).
@@ -15,7 +15,7 @@ from .family import LIBRARY, PREBUILT, upstream
 
 
 def unproven(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
-    """Return why the wished driver would not work in the wanted kernel, empty where its modules lie ready."""
+    """Return why the wished driver would not work in the wanted kernel, empty where its modules are ready."""
     release, branch = state["kernel"]["wanted"], resolved["branch"]
     if not resolved["module_package"]:
         return ""
@@ -78,7 +78,7 @@ def apart(
     library: str | None,
     resolved: Mapping[str, Any],
 ) -> bool:
-    """Tell whether the packages of modules and libraries are of one branch and of two versions, which apt can mend.
+    """Tell whether the packages of modules and libraries are of one branch and of two versions, which apt can fix.
 
     ``installed`` are the versions of packages by name, ``library`` is the version of the libraries on the disk.
     ``built`` are versions of modules on the disk: those of prebuilt ones stand in no package's version.

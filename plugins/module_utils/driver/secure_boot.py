@@ -18,7 +18,7 @@ GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
 DATABASE = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 
-# Where the keys lie that the kernel trusts: shim's list in both of its forms, and the firmware's own.
+# The keys that the kernel trusts: shim's list in both of its forms, and the firmware's own.
 KEY_LISTS = (
     "sys/firmware/efi/mok-variables/MokListRT",
     f"{EFIVARS}/MokListRT-{SHIM}",

@@ -46,7 +46,7 @@ def library_version(tree: Tree) -> str | None:
 
 
 def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
-    """Return the kernel that runs, the one that the modules are for, and what lies there for it."""
+    """Return the kernel that runs, the one that the modules are for, and what is there for it."""
     running = tree.text("proc/sys/kernel/osrelease") or os.uname().release
     release = running if wanted in ("", "running") else wanted
     modules = f"lib/modules/{release}"
@@ -61,7 +61,7 @@ def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
 def _initramfs(tree: Tree, release: str) -> dict[str, Any]:
     """Return whether there is an initramfs, and whether it is older than what it may hold a copy of.
 
-    That are module options, and modules: an old one in it is loaded at each boot, whatever lies on the disk.
+    That are module options, and modules: an old one in it is loaded at each boot, whatever is on the disk.
     """
     path = f"boot/initrd.img-{release}"
     if not tree.exists(path):

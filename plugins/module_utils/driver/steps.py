@@ -76,7 +76,7 @@ def _lacking(
 
 
 def _lacking_headers(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Return the packages of headers to install. Headers that lie there without a package are as good."""
+    """Return the packages of headers to install. Headers that are there without a package are as good."""
     exact = resolved["headers"][:1] if not state["kernel"]["headers"] else []
     return [name for name in [*exact, *resolved["headers"][1:]] if name not in state["packages"]["headers"]]
 
@@ -149,7 +149,7 @@ def _refuse_unloadable(state: Mapping[str, Any], resolved: Mapping[str, Any]) ->
 
 
 def _refuse_strangers(users: Sequence[Mapping[str, Any]], clients: Sequence[str], what: str) -> None:
-    """Refuse to take the driver from processes that nobody has said may be stopped."""
+    """Refuse to take the driver from processes that are not declared as stoppable."""
     known = [*clients, *OWN_UNITS]
     strangers = [user for user in users if not any(fnmatch(user["unit"] or "", pattern) for pattern in known)]
     if not strangers:

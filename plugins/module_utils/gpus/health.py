@@ -28,7 +28,7 @@ THROTTLE_REASONS: dict[int, tuple[str, str]] = {
     0x02: ("clocks set by an application", INFO),
     # An ordinary state under full load: the power limit is there to be reached.
     0x04: ("power limit", INFO),
-    0x08: ("hardware slowdown (heat, power brake or a drawn current too high)", CRITICAL),
+    0x08: ("hardware slowdown (heat, power brake or excessive current)", CRITICAL),
     0x10: ("synchronised with other GPUs", INFO),
     0x20: ("software thermal slowdown", WARNING),
     0x40: ("hardware thermal slowdown", CRITICAL),
@@ -55,7 +55,7 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     if answer["error"]:
         findings.append(_refusal(answer))
     elif answer["gpus"] is None:
-        findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be asked"))
+        findings.append(Finding("nvidia_smi", UNKNOWN, "nvidia-smi is not installed, so the GPUs could not be queried"))
     if answer["gpus"] is not None:
         findings += [*_remarks(answer), _count(reading, expected)]
         for gpu in (gpu for gpu in answer["gpus"] if gpu["pci_address"] not in left_out):
@@ -104,7 +104,7 @@ def _gpu(gpu: Mapping[str, Any]) -> list[Finding]:
         bad = [check for check in checks if check.status in (WARNING, CRITICAL)]
         return [Finding("state", CRITICAL, detail, address or "", trouble.action), *bad]
     if address is None:
-        return [Finding("state", UNKNOWN, f"{gpu_state.called(gpu)} does not tell its PCI address")]
+        return [Finding("state", UNKNOWN, f"{gpu_state.called(gpu)} does not report its PCI address")]
     return [_state(gpu), *checks]
 
 
@@ -113,7 +113,7 @@ def _state(gpu: Mapping[str, Any]) -> Finding:
     if untold := gpu_state.untold(gpu, "mig"):
         return Finding("state", UNKNOWN, f"{gpu_state.called(gpu)} {untold}", address)
     if gpu["absent"].get("recovery") in nvidia_cells.UNTOLD:
-        return Finding("state", UNKNOWN, "whether it needs a recovery could not be asked", address)
+        return Finding("state", UNKNOWN, "whether it needs a recovery could not be queried", address)
     action = xids.recovery(words) if words else xids.IGNORE
     if action == xids.IGNORE:
         return Finding("state", PASS, "the driver asks for no recovery", address)
@@ -166,7 +166,7 @@ def _counted(number: int) -> str:
 def _miscounted(known: int, wanted: int, left_out: Sequence[Mapping[str, Any]]) -> Finding:
     detail = f"the driver knows {_counted(known)}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
     held = [gpu for gpu in left_out if gpu.get("held")]
-    # No boot brings back what somebody else has.
+    # No reboot brings back a GPU that is bound elsewhere.
     if known < wanted <= known + len(held):
         return Finding("count", CRITICAL, f"{detail}; left out: {driver_gpus.listed(held)}")
     return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
@@ -175,18 +175,18 @@ def _miscounted(known: int, wanted: int, left_out: Sequence[Mapping[str, Any]]) 
 def _throttle(gpu: Mapping[str, Any]) -> Finding:
     address = gpu["pci_address"]
     if gpu["absent"].get("throttle") in (nvidia_cells.LACKING, nvidia_cells.NOT_ASKED):
-        return Finding("throttle", INFO, "the driver has no reasons of its clocks to tell", address)
+        return Finding("throttle", INFO, "the driver reports no reasons for its clocks", address)
     try:
         bits = int(str(gpu["throttle"]), 16)
         bits.to_bytes(8, "little")  # as many as NVML has
     except (ValueError, OverflowError):
-        return Finding("throttle", UNKNOWN, "the driver does not tell why clocks are as they are", address)
+        return Finding("throttle", UNKNOWN, "the driver does not report why clocks are as they are", address)
     active = [reason for bit, reason in THROTTLE_REASONS.items() if bits & bit]
     if unknown := bits & ~sum(THROTTLE_REASONS):
         active.append((f"a reason newer than this collection ({unknown:#x})", INFO))
     worst = max((status for _words, status in active), key=ORDER.index, default=PASS)
     words = [each for each, status in active if status != PASS]
     if not words:
-        return Finding("throttle", PASS, "clocks are not held back", address)
+        return Finding("throttle", PASS, "clocks are not throttled", address)
     action = xids.CHECK_MECHANICALS if worst == CRITICAL else ""
-    return Finding("throttle", worst, f"clocks are held back: {', '.join(words)}", address, action)
+    return Finding("throttle", worst, f"clocks are throttled: {', '.join(words)}", address, action)

@@ -55,7 +55,7 @@ def _ecc(gpu: Mapping[str, Any]) -> Finding:
     if uncorrected is None and _is_virtual(gpu) and not _failed(gpu, "uncorrected", "corrected"):
         return Finding("ecc", INFO, "the memory errors of a vGPU are counted on its host", address)
     if uncorrected is None or _failed(gpu, "corrected"):
-        return Finding("ecc", UNKNOWN, "ECC is on, and its counters could not be asked", address)
+        return Finding("ecc", UNKNOWN, "ECC is on, and its counters could not be queried", address)
     if corrected:
         return Finding("ecc", INFO, f"{corrected:.0f} memory errors, all corrected", address)
     return Finding("ecc", PASS, "no memory errors", address)
@@ -75,7 +75,7 @@ def _set_aside(gpu: Mapping[str, Any]) -> Finding:
         detail = "bad memory is set aside at the next reset"
         return Finding("retired_memory", WARNING, detail, address, xids.RESET_GPU)
     if _failed(gpu, *_SET_ASIDE):
-        return Finding("retired_memory", UNKNOWN, "whether bad memory is set aside could not be asked", address)
+        return Finding("retired_memory", UNKNOWN, "whether bad memory is set aside could not be queried", address)
     if all(gpu[part] is None for part in _SET_ASIDE):
         return _nothing_told(gpu)
     if rows + pages:
@@ -89,10 +89,10 @@ def _nothing_told(gpu: Mapping[str, Any]) -> Finding:
     if gpu["ecc_mode"] != "Enabled":
         return Finding("retired_memory", PASS, "no memory that could be set aside", address)
     if gpu["mig"] == "Enabled":
-        detail = "whether bad memory is set aside is not told while MIG is on"
+        detail = "whether bad memory is set aside is not reported while MIG is on"
         return Finding("retired_memory", INFO, detail, address)
     has_rows = (number(gpu["compute_capability"]) or 0) >= _ROWS_SINCE and not _is_virtual(gpu)
-    detail = "the driver does not tell whether bad memory is set aside"
+    detail = "the driver does not report whether bad memory is set aside"
     return Finding("retired_memory", UNKNOWN if has_rows else INFO, detail, address)
 
 

@@ -48,7 +48,7 @@ def _refuse_unusable(path: str, gpu: Mapping[str, Any]) -> None:
     if trouble:
         raise WishError(path, f"{called(gpu)} {trouble.why}", xids.ADVICE[trouble.action])
     if gpu["uuid"] is None:
-        raise WishError(path, f"{called(gpu)} {gpu_state.NO_UUID}", "leave it out, or boot the host")
+        raise WishError(path, f"{called(gpu)} {gpu_state.NO_UUID}", "leave it out, or reboot the host")
 
 
 def check(path: str, settings: Any) -> None:

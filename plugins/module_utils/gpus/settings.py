@@ -72,7 +72,7 @@ def changes(
 
 def _lacking(gpu: Mapping[str, Any], wish: Wish, what: str, field: str = "") -> WishError:
     if gpu.get("absent", {}).get(field) in nvidia_cells.UNTOLD:
-        return WishError(wish.path, f"nvidia-smi could not tell the {what} of {called(gpu)}", "see nvidia-smi -q")
+        return WishError(wish.path, f"nvidia-smi could not report the {what} of {called(gpu)}", "see nvidia-smi -q")
     return WishError(wish.path, f"{called(gpu)} has no {what} to set", "leave it out for this GPU")
 
 
@@ -83,7 +83,7 @@ def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) ->
         if now is None or low is None or high is None:
             raise _lacking(gpu, wish, "power limit", "power.limit")
         if not low <= wish.value <= high:
-            problem = f"{wish.value} W is outside of what {called(gpu)} takes, {low:g} to {high:g} W"
+            problem = f"{wish.value} W is outside the range of {called(gpu)}, {low:g} to {high:g} W"
             raise WishError(wish.path, problem, "give a value within")
     target = float(wish.value) if wish else original
     if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths of what may be rounded
@@ -105,7 +105,7 @@ def _clock(
         raise _lacking(gpu, wish, f"{key.split('_')[0]} clock")
     if wish.value[0] < min(known) or wish.value[1] > max(known):
         asked = f"{wish.value[0]}-{wish.value[1]} MHz"
-        problem = f"{asked} is outside of what {called(gpu)} takes, {min(known)} to {max(known)} MHz"
+        problem = f"{asked} is outside the range of {called(gpu)}, {min(known)} to {max(known)} MHz"
         raise WishError(wish.path, problem, "give clocks within")
     if locked and list(locked) == wish.value:
         return None

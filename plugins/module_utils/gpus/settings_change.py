@@ -105,5 +105,5 @@ def _take_back(ask: Ask, made: Sequence[Made], memory: Memory) -> str:
         if change.key in SUPPORTED:
             memory.lock(change.gpu, change.key, locked)
     if left:
-        return f"; what was set before it is back, but for {', '.join(left)}"
-    return "; what was set before it is back" if made else ""
+        return f"; earlier settings are restored, except for {', '.join(left)}"
+    return "; earlier settings are restored" if made else ""

@@ -17,7 +17,7 @@ MOST_BYTES = 1 << 20
 _NUMBER = (int, float)
 _SHAPE = {"boot_id?": str, "originals?": {str: {str: (int, float, str)}}, "locks?": {str: {str: [_NUMBER]}}}
 
-# A lock that was begun and not heard of again: it is set anew where it is wished, and let go where it is not.
+# A lock that was begun and never finished: it is set again if it is wished, and released if not.
 UNSURE = (0, 0)
 
 
@@ -40,7 +40,7 @@ class Memory:
             return {}
         except (OSError, ValueError):
             stored = None
-        # GPUs of a record with booleans or single clocks would be set to what nobody wished.
+        # GPUs of a record with booleans or single clocks would be set to values that were never wished.
         if not plain_files.fits(stored, {}) or not plain_files.fits(stored, _SHAPE) or not _are_pairs(stored):
             raise WishError(str(self.path), "is damaged", "delete it, which forgets what the settings were before")
         return stored
@@ -54,7 +54,7 @@ class Memory:
         self.write()
 
     def keep(self, wanted: Mapping[str, Collection[str]]) -> None:
-        """Forget the values from before of settings (by GPU) that nobody wishes any more.
+        """Forget the values from before of settings (by GPU) that are no longer wished.
 
         A GPU that nvidia-smi leaves out at this time keeps them.
         """

@@ -21,18 +21,18 @@ SEVERITY_OF_ACTION = {
     xids.CHECK_MECHANICALS: CRITICAL,
     xids.CONTACT_SUPPORT: CRITICAL,
 }
-# More than this nobody reads. A host has eight GPUs or sixteen, and few kinds of errors at a time.
+# A reader gives up after more than this. A host has eight GPUs or sixteen, and few kinds of errors at a time.
 MOST = 100
 
 
 def findings(log: Sequence[str] | None, left_out: Collection[str] = ()) -> list[Finding]:
     """Return a finding for each kind of error in the log's lines; None or no line is a log that could not be read.
 
-    :param left_out: PCI addresses of GPUs that are nobody's concern.
+    :param left_out: PCI addresses of GPUs to ignore.
     """
     if not log:
         detail = (
-            "there is no kernel log to look for Xids in: neither journalctl nor dmesg has a line of it, or the file"
+            "there is no kernel log to search for Xids: neither journalctl nor dmesg has a line of it, or the file"
             " named in their place cannot be read"
         )
         return [Finding("xid", UNKNOWN, detail)]

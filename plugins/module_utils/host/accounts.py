@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accounts of the servers: one for each instance, which systemd makes as it starts, and one group for all of them.
 
-The group is how the kernel tells the servers from everybody else on a host (``meta skgid`` of nftables), and how they
-read a model store that is not for everybody. Both only hold while nobody else is in it.
+The group is how the kernel tells the servers from other processes of a host (``meta skgid`` of nftables), and how they
+read a model store that is closed to others. Both only hold while the group has no other member.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def check_group(name: str, group: Group | None, accounts: Iterable[Account]) -> 
     if group is None:
         return
     if group.gid not in SYSTEM:
-        whose = "comes with the system" if group.gid < SYSTEM.start else "is no system group"
+        whose = "comes with the system" if group.gid < SYSTEM.start else "is not a system group"
         raise WishError(GROUP, f"{name} {whose} (id {group.gid})", REMEDY)
     if name in PRIVILEGED or name.startswith("systemd-"):
         raise WishError(GROUP, f"{name} gives rights on the host", REMEDY)

@@ -115,7 +115,7 @@ def _entry(number: int, uri: str, suite: str, options: Mapping[str, str]) -> Ent
 
 
 def place(uri: str) -> str:
-    """Return what tells a repository from others, however its address is spelt and whoever asks."""
+    """Return what identifies a repository, however its address is spelt and whatever its credentials."""
     try:
         parts = urlsplit(uri)
         port = parts.port

@@ -24,7 +24,7 @@ from .signing_keys import (
     verified,
 )
 
-LATER = "its publisher has to publish it anew: run again later, use a mirror that signs with a key of its own, or set "
+LATER = "its publisher has to publish it again: run again later, use a mirror that signs with a key of its own, or set "
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Keyring:
         self.fetched = False
 
     def present(self) -> KeyFile | None:
-        """Return the pinned key as it stands on disk, or None where the file is missing or holds anything else."""
+        """Return the pinned key as it is on disk, or None where the file is missing or holds anything else."""
         try:
             with open(self.path, "rb") as file:
                 data = file.read(MOST_BYTES)
@@ -60,7 +60,7 @@ class Keyring:
         return KeyFile(key, binary, (binary == data) != self._armoured)
 
     def wanted(self, present: KeyFile | None) -> KeyFile:
-        """Return the key that shall stand on disk. Raises WishError."""
+        """Return the key to keep on disk. Raises WishError."""
         if present and self.module.params["source"] and self._remote and not self._ageing(present.key):
             return present
         try:

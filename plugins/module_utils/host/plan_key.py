@@ -19,7 +19,7 @@ BYTES = 32
 # Hexadecimal digits of a digest: 64 bits tell values apart, and without the key they say nothing about a value.
 DIGITS = 16
 MARK = "hmac:"
-# What stands for a value where no key is at hand. Nothing can be compared then, and nothing is given away.
+# Replaces a value where there is no key. Nothing can be compared then, and nothing is revealed.
 WITHOUT_KEY = "(not shown)"
 
 _KEY = re.compile(r"[0-9a-f]{64}\n?")
@@ -28,7 +28,7 @@ _KEY = re.compile(r"[0-9a-f]{64}\n?")
 def read_key(path: str) -> str:
     """Return the key kept at ``path``; where there is none, a new one, which is kept nowhere yet.
 
-    Random and the host's own: an id that everybody on the host can read would let everybody try values.
+    Random and the host's own: with an id that every account can read, every account could try values.
     """
     remedy = "remove it, and the next run makes another and restarts every instance once"
     try:
@@ -43,7 +43,7 @@ def read_key(path: str) -> str:
 
 
 def sealed(key: str, label: str, value: str) -> str:
-    """Return a text that changes with ``value`` and tells nobody else anything about it.
+    """Return a text that changes with ``value`` and reveals nothing about it.
 
     ``label`` says what the value is of, so that equal values do not look equal.
     """

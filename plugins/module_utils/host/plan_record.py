@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that keeps the plan in force on a host: read as something that anybody may have damaged, written durably."""
+"""The file that keeps the plan in force on a host: read as possibly damaged, written durably."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import WishError, kind
 SCHEMA = 1
 # The plan of a host with 64 instances and hundreds of models has less than 1 MB.
 LIMIT = 16 << 20
-# A plan tells who serves what, how it is protected and which versions have holes.
+# A plan shows who serves what, how it is protected and which versions have holes.
 MODE = 0o600
 REMEDY = "move it away and run again"
 
@@ -76,7 +76,7 @@ def _parsed(path: str, content: bytes) -> Any:
 
 
 def _check(path: str, where: str, value: Any, shape: Any) -> None:
-    """Refuse a ``value`` that is not of ``shape``: keys that are missing or not named there are nobody's concern."""
+    """Refuse a ``value`` that is not of ``shape``: keys that are missing or not named there are ignored."""
     expected = (list, "a list") if isinstance(shape, list) else _MAPPING if isinstance(shape, dict) else shape
     if not isinstance(value, expected[0]) or isinstance(value, bool):
         problem = f"{where} is {kind(value)} where" if where else f"holds {kind(value)} where"
@@ -105,7 +105,7 @@ def write(path: str, plan: Mapping[str, Any]) -> None:
     folder = os.path.dirname(path)
     try:
         folders.make(folder)
-        # One name, so that what a killed run has left is not left for ever.
+        # A fixed name, so that the next run replaces what a killed one has left.
         staged = os.path.join(folder, f".{os.path.basename(path)}.new")
         _stage(staged, as_text(plan).encode())
         try:

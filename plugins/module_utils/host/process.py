@@ -49,7 +49,7 @@ class Unit:
 
     @property
     def dead(self) -> bool:
-        """Whether it runs no longer and nobody will start it again by itself."""
+        """Whether it has ended and systemd will not start it again by itself."""
         return self.active in ("failed", "inactive")
 
     @property
@@ -60,7 +60,7 @@ class Unit:
         if self.active == "failed":
             return f"the unit is failed, {self.end}"
         if self.sub == "auto-restart":
-            return f"the unit waits to be started again, {self.end}"
+            return f"the unit is waiting to be restarted, {self.end}"
         return f"the unit is {self.active}"
 
     @property
@@ -88,7 +88,7 @@ def unit(run: Run, name: str) -> Unit:
     status, out, err = run(["systemctl", "show", name, f"--property={_PROPERTIES}"])
     if status != 0:
         words = " ".join((err or out).split())
-        raise RuntimeError(f"systemd does not tell the state of {name} ({words})")
+        raise RuntimeError(f"systemd does not report the state of {name} ({words})")
     shown = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
     binary = re.search(r"path=(\S+)", shown.get("ExecStart", ""))
     return Unit(

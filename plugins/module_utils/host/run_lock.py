@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lock that a run holds on a host while it changes it.
 
-A small file: the run's id in its first line, who it is in the second. It lies in /run, so that a boot clears it. It
+A small file: the run's id in its first line, who it is in the second. It is in /run, so that a reboot clears it. It
 lapses when its time stamp has not been renewed for a while, by the host's own clock: no two clocks need to agree.
 """
 
@@ -59,7 +59,7 @@ def _other(folder: str, run: str, replace: str) -> dict[str, Any]:
 
 
 def read(folder: str) -> dict[str, Any]:
-    """Return what the lock says of its holder, or an empty dictionary where there is none or nobody can be named."""
+    """Return what the lock says of its holder, or an empty dictionary where there is none or it names no holder."""
     path = os.path.join(folder, LOCK)
     try:
         age = time.time() - os.stat(path).st_mtime
@@ -116,7 +116,7 @@ def renew_command(folder: str, holder: Mapping[str, Any]) -> str:
 
 
 def _command(folder: str, script: str) -> str:
-    """Wrap a script that works in ``folder`` while nobody else does; flock(1) is util-linux's, on every Debian."""
+    """Wrap a script so that it has ``folder`` to itself; flock(1) is util-linux's, on every Debian."""
     made = f"mkdir -p -m 0700 {shlex.quote(folder)} && cd {shlex.quote(folder)}"
     return f"{made} && flock {GUARD} sh -c {shlex.quote(script)} 2>/dev/null"
 

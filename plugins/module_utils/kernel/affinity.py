@@ -41,7 +41,7 @@ class Thread:
 
 
 def astray(tree: Tree, wish: Wish, scheduler: Scheduler = os) -> list[Thread]:
-    """Return the threads outside of serving whose CPUs differ from what ``wish`` makes of them."""
+    """Return the threads outside serving whose CPUs differ from what ``wish`` makes of them."""
     found = []
     for process in _processes(tree):
         for number in tree.numbered(f"proc/{process}/task", ""):

@@ -48,7 +48,7 @@ class Unit:
         return [number for number in self.wanted[what] if number in available] or available
 
     def unsettled(self) -> list[str]:
-        """Return which limits the cgroup lacks, has otherwise or has kept."""
+        """Return which limits of the cgroup are missing, differ or are left over."""
         return [what for what in LIMITS if self.group and self.effective[what] != self.planned(what)]
 
     def report(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class Cpusets:
         return sorted(settled)
 
     def faults(self, units: Iterable[Unit]) -> list[str]:
-        """Return a sentence for every unit, and every process, that the kernel grants something else than planned."""
+        """Return a sentence for every unit, and every process, whose CPUs or nodes differ from the plan."""
         found = []
         for unit in units:
             for what in unit.unsettled():
@@ -160,7 +160,7 @@ class Cpusets:
         return [str(file.parent.relative_to(root)) for file in sorted((root / group).glob("*/**/cgroup.procs"))]
 
     def outside(self) -> list[str]:
-        """Return a sentence for every cgroup beside the units whose processes may use the serving CPUs."""
+        """Return a sentence for every other cgroup whose processes may use the serving CPUs."""
         serving = set((self.wanted.get(SERVING_UNIT) or {}).get("cpus", ()))
         found = []
         for name in self.tree.names(CGROUPS):

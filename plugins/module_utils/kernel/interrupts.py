@@ -32,7 +32,7 @@ class Interrupts:
     astray: dict[str, list[int]] = field(default_factory=dict)
     """What may go to other CPUs than it should, by its file: an interrupt, the default or the workqueues."""
     immovable: list[str] = field(default_factory=list)
-    """Those of them that the kernel lets nobody move."""
+    """Those of them that the kernel does not allow to be moved."""
 
     @property
     def movable(self) -> list[str]:

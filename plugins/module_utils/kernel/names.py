@@ -13,6 +13,6 @@ SERVING_UNIT = "tfserving.slice"
 
 
 def proc_path(name: str) -> str:
-    """Return where below /proc/sys a setting stands; as for sysctl, the first separator tells which one separates."""
+    """Return the place of a setting below /proc/sys; as for sysctl, the first separator tells which one separates."""
     first = re.search(r"[./]", name)
     return name if first and first[0] == "/" else name.translate(str.maketrans("./", "/."))

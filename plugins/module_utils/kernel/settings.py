@@ -89,7 +89,7 @@ class Kernel:
             return Outcome(key, value, None, None, MISSING, "this kernel or machine has no such setting")
         if before == value:
             return Outcome(key, value, before, before, KEPT)
-        # Root may do all that the file system lets anybody do, so this is not about rights.
+        # Root may do everything that the file system allows, so this is not about rights.
         if not os.access(self.path(path), os.W_OK):
             return Outcome(key, value, before, before, REFUSED, "is read-only here, as in a container")
         if self.dry:

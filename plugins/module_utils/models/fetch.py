@@ -147,7 +147,7 @@ def refusing(request: Request, store: Store, need: Need) -> Iterator[None]:
             if error.errno in FULL:
                 raise store.too_full(need.size) from error
             at = f" at {error.filename}" if error.filename else ""
-            raise RefusalError(f"{error.strerror or error}{at}", "look at that host") from error
+            raise RefusalError(f"{error.strerror or error}{at}", "check that host") from error
     except RefusalError as refusal:
         where = f"{request.model.where}.{refusal.key}"
         problem = f"version {request.version} cannot be published: {refusal.problem}"

@@ -136,7 +136,7 @@ def _apply(store: Store, models: list[Wanted], params: Mapping[str, Any], report
         store.ensure(store.root)
         report.changed = True
     with store.lock():
-        # Once more, now that nobody else can change what it finds.
+        # Once more, now that no other run can interfere.
         missing = _missing(models, store, params, report)
         fresh = [store.base(model.name) for model in models if not os.path.isdir(store.base(model.name))]
         try:
@@ -201,7 +201,7 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
 
 
 def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:
-    """Return the versions beyond `keep` that nobody needs; reports them and those that stay."""
+    """Return the versions beyond `keep` that are not needed; reports them and those that stay."""
     beyond = wanted_models.surplus(on_disk, model.keep, {*model.versions, *wanted_models.served(model.serve, on_disk)})
     reasons = _reasons_to_stay(model, beyond) if beyond else {}
     report.kept += [{"model": model.name, "version": version, "reason": reasons[version]} for version in reasons]
@@ -214,7 +214,7 @@ def _reasons_to_stay(model: Wanted, beyond: list[int]) -> dict[int, str]:
     held = [(port, serving_client.live_versions(port, model.name)) for port in model.ports]
     for port, live in held:
         if live is None:
-            asked = f"the server on REST port {port} cannot be asked" if port else "a server of it has no REST port"
+            asked = f"the server on REST port {port} does not answer" if port else "a server of it has no REST port"
             return dict.fromkeys(beyond, asked)
     return {version: "a server holds it" for version in beyond if any(version in live for _port, live in held)}
 

@@ -1,12 +1,12 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The model repository on a host's disk: what lies in it, and the only ways in which it changes.
+"""The model repository on a host's disk: its content, and the only ways in which it changes.
 
 ``root/MODEL/VERSION/`` is what the server polls, once a second, taking up every directory whose name is a
-number, complete or not. Hence everything unfinished lies under a name that begins with a dot, a version
+number, complete or not. Hence everything unfinished has a name that begins with a dot, a version
 appears by one rename and goes by another, and once it is there it never changes.
 ``root/MODEL/.published/VERSION.json`` remembers where a version came from, and since when it is known to have served.
-A version that never did is no promise to anybody: where its source has other content now, it is replaced.
+A version that has never served is used by no one: where its source has other content now, it is replaced.
 """
 
 from __future__ import annotations
@@ -253,16 +253,14 @@ def now() -> str:
 
 
 def listing(directory: str) -> Survey:
-    """Return what lies in a version that somebody put there, following its links as the server would."""
+    """Return the content of a version that was put there by hand, following its links as the server would."""
     found = Survey()
     left: list[tuple[str, tuple[str, ...]]] = [("", ())]
     while left:
         inner, above = left.pop()
         real = os.path.realpath(os.path.join(directory, inner))
         if real in above or len(above) > MAX_DEPTH or len(found.files) + len(found.directories) > MAX_MEMBERS:
-            raise RefusalError(
-                "its links lead in a circle, or it holds far more than a SavedModel", "look at its links"
-            )
+            raise RefusalError("its links lead in a circle, or it holds far more than a SavedModel", "check its links")
         for name in _names(real):
             path = os.path.join(inner, name)
             if os.path.isdir(os.path.join(real, name)):

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The models of a plan beside what lies on the host's disk: what is to be published, replaced, refused and removed."""
+"""The models of a plan, compared with the host's disk: what is to be published, replaced, refused and removed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def read_wanted(models: Sequence[Mapping[str, Any]], instances: Sequence[Mapping
     for at, name in enumerate(names):
         if name in names[:at]:
             where = f"{_path(at, models[at])}.name"
-            refusals.add(WishError(where, f"{name} stands twice", "merge the two, or rename one"))
+            refusals.add(WishError(where, f"{name} is listed twice", "merge the two, or rename one"))
     refusals.stop()
     return wanted
 
@@ -134,13 +134,13 @@ def version_number(value: object, path: str) -> int:
 def _check_source(where: str, source: Mapping[str, Any], provides: Sequence[int]) -> None:
     uri, wished = source["uri"], source.get("sha256")
     if source["type"] == "http" and not re.match(r"https?://[^/]", uri):
-        raise WishError(f"{where}.uri", "it is no HTTP address", "begin it with https:// or http://")
+        raise WishError(f"{where}.uri", "it is not an HTTP address", "begin it with https:// or http://")
     if source["type"] == "path" and source.get("remote") and not uri.startswith("/"):
         raise WishError(f"{where}.uri", f"{uri} is not an absolute path", "a path on the host begins with /")
     mapped = isinstance(wished, Mapping)
     for value in wished.values() if mapped else [wished] if wished else []:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
-            raise WishError(f"{where}.sha256", f"{value} is no SHA-256", "write its 64 hexadecimal digits")
+            raise WishError(f"{where}.sha256", f"{value} is not a SHA-256", "write its 64 hexadecimal digits")
     if wished and not mapped and len(provides) > 1:
         versions = " and ".join(map(str, provides))
         raise WishError(f"{where}.sha256", f"one checksum cannot be that of {versions}", "map versions to checksums")

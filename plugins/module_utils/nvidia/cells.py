@@ -24,7 +24,7 @@ LOST = "lost"
 NOT_ASKED = "not_asked"
 """This branch of the driver does not know the question."""
 UNTOLD = (FORBIDDEN, FAILED)
-"""The GPU has an answer, which nobody got."""
+"""The GPU has an answer, but it was not received."""
 
 # By the beginning of the words, in small letters; everything else that stands in brackets has failed.
 _WORDS = {
@@ -77,7 +77,7 @@ def read(text: str) -> Cell:
 def number(text: str | None) -> float | None:
     """Return a value as a number, None where there is none.
 
-    Some drivers write a decimal comma where the host does, or a unit ("250.00 W") that nobody asked for.
+    Some drivers write a decimal comma where the host does, or a unit ("250.00 W") that was not asked for.
     """
     match = _NUMBER.fullmatch((text or "").strip())
     return float(match[1].replace(",", ".")) if match else None

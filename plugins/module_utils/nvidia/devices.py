@@ -34,8 +34,8 @@ def devices(tree: Tree, ignored: Sequence[str] = (), version: str | None = None)
 
     Each GPU has ``pci_address``, ``device_id``, the ``driver`` that is bound, ``virtual`` (whether it is a vGPU, None
     where that cannot be read) and ``functions`` (how many virtual functions it is cut into). Those that are none of
-    ours stand apart as ``left_out``, each with the reason (``why``) and whether somebody else has it (``held``). What
-    of ``ignored`` (as driver_gpus.checked returns it) is no GPU of this host is ``unmatched``. ``version`` is the
+    ours are listed apart as ``left_out``, each with the reason (``why``) and whether it is bound elsewhere (``held``).
+    What of ``ignored`` (as driver_gpus.checked returns it) is no GPU of this host is ``unmatched``. ``version`` is the
     running driver's, as driver_gpus.left_out takes it.
     """
     found = [driver_gpus.read(tree, address) for address in tree.names(PCI) if _is_gpu(tree, address)]

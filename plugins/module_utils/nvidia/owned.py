@@ -28,7 +28,7 @@ OWN_DRIVERS = ("nvidia", "nvidia-nvswitch")
 _FOR_MACHINES = re.compile(r"vfio|pci-stub|pciback")
 # ... and those that hand it to a program: uio_pci_generic of Linux, igb_uio of DPDK.
 _FOR_PROGRAMS = re.compile(r"(^|_)uio(_|$)")
-# What the kernel writes where nobody has chosen a driver (drivers/pci/pci-sysfs.c).
+# What the kernel writes where no driver was chosen (drivers/pci/pci-sysfs.c).
 _NO_OVERRIDE = ("", "(null)")
 
 # The last branches that drive old GPUs, by the first and last PCI device id: those of tables/drivers.yml, which hosts
@@ -66,7 +66,7 @@ class Device(NamedTuple):
     device: str
     driver: str | None
     override: str | None = None
-    """The one driver that may have it, where somebody has chosen it (``driver_override``)."""
+    """The one driver that may have it, where one was chosen (``driver_override``)."""
     physical: str | None = None
     """Of a virtual function (SR-IOV): the address of the device that it is a part of."""
 
@@ -119,7 +119,7 @@ def _physical(tree: Tree, folder: str) -> str | None:
 
 
 def left_out(device: Device, ignored: Sequence[str], version: str | None = None) -> str:
-    """Return why a device is none of ours, or an empty text.
+    """Return why a device is not ours to use, or an empty text.
 
     ``version`` is that of the driver that runs, whose branch may have left old GPUs behind; None leaves them ours.
     """
@@ -134,7 +134,7 @@ def listed(left_out: Sequence[Mapping[str, Any]]) -> str:
 
 
 def held(device: Device) -> bool:
-    """Whether somebody else has a whole GPU, which is then missing here."""
+    """Whether a whole GPU is bound elsewhere, and so missing here."""
     return bool(_held(device)) and not device.physical
 
 
@@ -147,7 +147,7 @@ def _held(device: Device) -> str:
         return f"{told(driver, 40)} holds it for a virtual machine"
     if _FOR_PROGRAMS.search(driver):
         return f"{told(driver, 40)} holds it for a program"
-    # What has a driver of its kind keeps it until it is bound anew.
+    # A device keeps such a driver until it is bound again.
     another = override not in OWN_DRIVERS if device.vendor == VENDOR else bool(_FOR_MACHINES.search(override))
     if override and another and driver not in OWN_DRIVERS:
         return f"driver_override keeps it for {told(override, 40)}"

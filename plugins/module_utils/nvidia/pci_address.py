@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""PCI addresses in the one form that sysfs has (``0000:3b:00.0``), whoever writes them."""
+"""PCI addresses in the one form that sysfs has (``0000:3b:00.0``), however they were written."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
     if error and not found.gpus:
         raise error
     if len(found.gpus) > MOST_GPUS:
-        raise NvidiaSmiError(f"nvidia-smi tells of {len(found.gpus)} GPUs, and no driver takes that many")
+        raise NvidiaSmiError(f"nvidia-smi reports {len(found.gpus)} GPUs, and no driver takes that many")
     _disown_shared(found.gpus)
     return found
 

@@ -113,11 +113,11 @@ def _complaint(said: str) -> str:
     lines = [" ".join(line.split()) for line in said.splitlines()]
     lines = [line for line in lines if line and not ROW_BEGINS.match(line) and not _LISTED.match(line)]
     causes = [line for line in lines if not line.lower().startswith("warning:")]
-    return " ".join(causes or lines) or "without a word"
+    return " ".join(causes or lines) or "without a message"
 
 
 class _Endless(Exception):  # noqa: N818 (it never leaves this file)
-    """The program printed more than anybody asked for."""
+    """The program printed far too much."""
 
 
 def _read(process: subprocess.Popen, until: float) -> list[str]:

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}:[01][0-9a-f]\
 
 
 # Also where another GPU has the same.
-NO_UUID = "does not tell a UUID of its own"
+NO_UUID = "does not report a UUID of its own"
 
 
 class Trouble(NamedTuple):
@@ -52,11 +52,11 @@ def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
     ``mig`` is where its MIG mode is. One that has no UUID still has its number; one that could not tell it is in doubt.
     """
     if gpu["index"] is None:
-        return "does not tell its number"
+        return "does not report its number"
     if gpu["absent"].get("uuid") in nvidia_cells.UNTOLD:
         return NO_UUID
     if gpu["absent"].get(mig) in nvidia_cells.UNTOLD:
-        return "does not tell whether it is cut into MIG instances"
+        return "does not report whether it is divided into MIG instances"
     return ""
 
 

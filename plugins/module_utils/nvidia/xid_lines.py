@@ -50,7 +50,7 @@ _NVLINK_5 = range(144, 151)
 # NVIDIA's Fabric Manager guide, "Always Fatal NVSwitch SXid Errors": restart the host. For other fatal ones it has all
 # GPUs and switches that take part reset.
 _FATAL_TO_HOST = {12020, 22003, 22011, *range(23001, 23018)}
-# A driver that is loaded anew has no programs left, has given each GPU its firmware anew and has set bad pages aside.
+# A driver that was loaded again has no programs left, has reloaded each GPU's firmware and has retired bad pages.
 # What holds beyond that is in the GPU itself and asked there: the mark that it needs a reset (open-gpu-kernel-modules,
 # kern_gpu_gp100.c: _GPU_RESET_REQUIRED), rows that wait for one, counters. A lost GPU, cables and what NVIDIA leaves to
 # a boot or to the vendor are not cured by it.
@@ -76,7 +76,7 @@ class Event(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    """A line after which the driver begins anew: the host's boot, or another load of the module."""
+    """A line after which the driver starts over: the host's boot, or another load of the module."""
 
     boot: bool
 
@@ -110,7 +110,7 @@ def _ended(event: Event, booted: bool, loaded: bool, recovered: set[str]) -> str
     if event.kind == "xid" and not event.address and event.action == xids.RESET_GPU and recovered:
         return "before a GPU's recovery"
     if event.kind == "xid" and loaded and event.action in ENDED_BY_RELOAD:
-        return "before the driver was loaded anew"
+        return "before the driver was loaded again"
     return ""
 
 
@@ -145,7 +145,7 @@ def _of_driver(line: str, named: str) -> Event | _Mark | None:
         text = "the GPU could not be initialised (RmInitAdapter failed)"
         return Event(0, "xid", _address(no_start), text, xids.meaning(143).action)
     if _UVM in line:
-        text = "unified memory failed for all GPUs until a boot (UVM's global fatal error)"
+        text = "unified memory failed for all GPUs until a reboot (UVM's global fatal error)"
         return Event(0, "xid", "", text, xids.RESTART_HOST)
     if _WAITS in line:
         return Event(0, "xid", "", "a GPU waits for a reset (NV_ERR_RESET_REQUIRED)", xids.RESET_GPU)

@@ -4,7 +4,7 @@
 
 The table follows NVIDIA's catalogue for Ampere and newer GPUs, column "Immediate Action", and its texts on older ones:
 https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html (read 2026-11). Codes that it calls unused are left
-out. It lies in code, since it is read on the hosts, of which no YAML parser is asked.
+out. It is Python and not YAML, because it is read on the hosts, which need no YAML parser.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ADVICE = {
     IGNORE: "nothing to be done",
     RESTART_APP: "restart the server that met it; a bug of the application, unless it returns",
     # "Terminate all GPU processes that conduct peer-to-peer traffic"; then the driver names one of the other actions.
-    DRAIN_P2P: "end the jobs that span several GPUs, then ask anew (nvidia-smi --query-gpu=gpu_recovery_action)",
+    DRAIN_P2P: "end the jobs that span several GPUs, then ask again (nvidia-smi --query-gpu=gpu_recovery_action)",
     RECOVER_IMEX: "restart nvidia-imex on every host of the IMEX domain",
     # A reset is refused ("In use by another client") while any program has the GPU open, such as the persistence daemon
     # (NVIDIA/NVSentinel#1692), and takes MIG instances with it (NVIDIA's MIG guide, "persistence").
     RESET_GPU: "take the host out of rotation, stop the servers of that GPU and all else that holds it"
-    " (nvidia-persistenced, DCGM, exporters), reset it (nvidia-smi --gpu-reset --id=ADDRESS), make its MIG instances"
-    " anew and start all of them again; or boot the host",
-    RESTART_HOST: "take the host out of rotation and boot it; call the vendor when it returns",
+    " (nvidia-persistenced, DCGM, exporters), reset it (nvidia-smi --gpu-reset --id=ADDRESS), create its MIG"
+    " instances again and start all of them; or reboot the host",
+    RESTART_HOST: "take the host out of rotation and reboot it; call the vendor when it returns",
     CHECK_MECHANICALS: "check the card's power cables and its seat",
     UPDATE_SOFTWARE: "update driver, firmware and hypervisor to versions that fit together",
     CONTACT_SUPPORT: "take the host out of rotation and call the vendor",

@@ -54,7 +54,7 @@ def _proven(job: Job) -> str:
     uri = job.params.get("archive_address") or job.params.get("archive_uri") or ""
     with _refusing(job):
         if path and not os.path.isfile(path):
-            raise RefusalError(f"{path} is no file on this host", "put it there, or give an address as uri")
+            raise RefusalError(f"{path} is not a file on this host", "put it there, or give an address as uri")
         if path:
             found = archives.file_digest(path)
         elif "://" in uri:

@@ -103,7 +103,9 @@ def release(
         return of_archive(version, **_archive_fields(f"{ARCHIVES}.{version}", entry), root=root)
     if method == "apt":
         return of_package(version, package, root)
-    raise WishError(METHOD, f"{quoted(method)} is no method", nearest(method, METHODS) or "use apt, image or archive")
+    raise WishError(
+        METHOD, f"{quoted(method)} is not a method", nearest(method, METHODS) or "use apt, image or archive"
+    )
 
 
 def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | None = None) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | N
     binary = binary or BINARY
     if not binary.startswith("/") or ".." in binary.split("/"):
         raise WishError(
-            where, f"the binary {quoted(binary)} is no path inside the image", "write it from the image's root"
+            where, f"the binary {quoted(binary)} is not a path inside the image", "write it from the image's root"
         )
     return _plan(release_id(image.name, image.digest), root, image.source, image.digest, binary)
 
@@ -135,7 +137,7 @@ def of_archive(
     digest = _digest(f"sha256:{sha256}", f"{where}.sha256", "write the 64 hexadecimal digits that sha256sum prints")
     inner = binary or PROGRAM
     if not isinstance(inner, str) or not _INNER.fullmatch(inner) or {"", ".", ".."} & set(inner.split("/")):
-        problem = f"{quoted(inner)} is no path inside the archive"
+        problem = f"{quoted(inner)} is not a path inside the archive"
         remedy = "write it relative to the archive's top"
         raise WishError(f"{where}.binary", problem, remedy)
     return _plan(release_id(PROGRAM, digest), root, public(uri) if "://" in uri else uri, digest, inner, chroot=False)
@@ -144,7 +146,7 @@ def of_archive(
 def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> dict[str, Any]:
     """Return the release that a copy of an installed package makes. It runs on the host's tree; no digest is known."""
     if not _PACKAGE.fullmatch(str(package)):
-        raise WishError("package", f"{quoted(package)} is no package's name", f"write it as {PACKAGE}")
+        raise WishError("package", f"{quoted(package)} is not a package name", f"write it as {PACKAGE}")
     named = f"{package}@{checked_version(version)}"
     return _plan(named, root, f"{package}={version}", "", BINARY, chroot=False)
 
@@ -197,7 +199,7 @@ def _image_of_registry(place: str, digest: str, where: str) -> Image:
 def checked_version(version: Any) -> str:
     """Return a version that may stand in a name; raises WishError."""
     if not _VERSION.fullmatch(str(version)) or len(str(version)) > 64:
-        raise WishError(VERSION, f"{quoted(version)} is no version", "write it as 2.19.1")
+        raise WishError(VERSION, f"{quoted(version)} is not a version", "write it as 2.19.1")
     return str(version)
 
 

@@ -37,7 +37,7 @@ def build(job: Job) -> dict[str, Any]:
     try:
         manifest, config = read_layout(os.path.join(job.place, LAYOUT))
     except ValueError as error:
-        raise job.refusal(f"the image is none that can be run ({error})", "build it anew and push it") from error
+        raise job.refusal(f"the image cannot be run ({error})", "build it again and push it") from error
     job.check_built_for(config.get("architecture", ""), "the image")
     job.store.require(needed(manifest), job.where)
     _unpack(job)
@@ -81,7 +81,7 @@ def _unpack(job: Job) -> None:
         if is_full(err + out):
             raise job.store.too_full(None, job.where)
         problem = f"the image cannot be unpacked ({last_words(err, out)})"
-        raise job.refusal(problem, "check it with `umoci unpack`, or push it anew")
+        raise job.refusal(problem, "check it with `umoci unpack`, or push it again")
     os.rename(os.path.join(job.place, "bundle", "rootfs"), os.path.join(job.place, TREE))
     for name in ("bundle", LAYOUT, "source", "tmp"):
         shutil.rmtree(os.path.join(job.place, name), ignore_errors=True)

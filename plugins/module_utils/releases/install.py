@@ -26,7 +26,7 @@ def install(params: Mapping[str, Any], check_mode: bool, run: Run) -> dict[str, 
     found = store.present(plan)
     if found is None and not check_mode:
         with store.lock(params["lock_timeout"]):
-            # Once more, now that nobody else can change what it finds.
+            # Once more, now that no other run can interfere.
             found = store.present(plan)
             if found is None:
                 store.sweep()

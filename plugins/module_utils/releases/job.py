@@ -40,7 +40,7 @@ class Job:
         return WishError(self.where, problem, remedy)
 
     def insist_on(self, *programs: str) -> None:
-        """Raise WishError for the first program that the host lacks."""
+        """Raise WishError for the first program that is missing on the host."""
         for program in programs:
             if not shutil.which(program):
                 raise WishError(

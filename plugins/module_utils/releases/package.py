@@ -83,7 +83,7 @@ def _copied(path: str) -> bool:
 def _answer(job: Job, command: list[str]) -> str:
     status, out, err = job.run(command, "/")
     if status != 0:
-        raise job.refusal(f"dpkg does not tell of its package ({err.strip()})", f"check {VERSION} and dpkg's database")
+        raise job.refusal(f"dpkg does not report its package ({err.strip()})", f"check {VERSION} and dpkg's database")
     return out
 
 

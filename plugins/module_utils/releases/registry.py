@@ -17,7 +17,7 @@ from ..errors import WishError
 from .ids import OCI, REGISTRY, Image
 from .job import Job, is_full, last_words
 
-# Where the fetched image lies below the staging directory, as an OCI layout, and its tag there.
+# Place of the fetched image below the staging directory, as an OCI layout, and its tag there.
 LAYOUT = "image"
 TAG = "release"
 
@@ -36,7 +36,7 @@ MOST_NAMED = 5
 _ARCHITECTURE = re.compile(r"no image found in (?:manifest list|image index) for architecture", re.IGNORECASE)
 
 
-TAMPERED = "look at what changed there, or correct the digest"
+TAMPERED = "check what changed there, or correct the digest"
 UNREACHABLE = "check that this host reaches it, or name a mirror that it reaches"
 
 
@@ -51,7 +51,7 @@ class Failure(NamedTuple):
 FAILURES = (
     Failure(
         re.compile(r"trust policy|policy\.json", re.IGNORECASE),
-        "mend /etc/containers/policy.json, which the package golang-github-containers-common brings",
+        "repair /etc/containers/policy.json, which the package golang-github-containers-common brings",
     ),
     Failure(
         re.compile(r"does not match|did not match|mismatch", re.IGNORECASE),
@@ -134,7 +134,7 @@ def _registries(image: Image, mirrors: Any, authorised: tuple[str, ...]) -> Iter
 
 
 def checked_auth_file(path: str) -> str:
-    """Return the path of a file of credentials that nobody but its owner reads; raises WishError."""
+    """Return the path of a credentials file that only its owner can read; raises WishError."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
     except OSError as error:
@@ -162,7 +162,7 @@ def _offer_layout(job: Job, image: Image) -> None:
 def pinned_manifest(job: Job, image: Image) -> bytes:
     """Return the manifest (or index) that a reference to a layout pins; raises WishError."""
     if not os.path.isfile(os.path.join(image.place, "index.json")):
-        raise job.refusal(f"{image.place} is no OCI layout on this host", "put one there, with its index.json")
+        raise job.refusal(f"{image.place} is not an OCI layout on this host", "put one there, with its index.json")
     try:
         with open(os.path.join(image.place, "blobs", *image.digest.split(":")), "rb") as file:
             manifest = file.read(MAX_MANIFEST + 1)
@@ -188,7 +188,7 @@ def _named_in(layout: str) -> str:
 def _offer_archive(job: Job, image: Image) -> None:
     """Make ``source.tar``, a link to the proven file under a name that skopeo cannot take for a tag."""
     if not os.path.isfile(image.place):
-        raise job.refusal(f"{image.place} is no file on this host", "put there what `docker save` wrote")
+        raise job.refusal(f"{image.place} is not a file on this host", "put there what `docker save` wrote")
     found = f"sha256:{archives.file_digest(image.place)}"
     if found != image.digest:
         problem = f"{image.place} has the digest {found}, not the wished {image.digest}"

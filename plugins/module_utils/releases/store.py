@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The releases on a host's disk: what lies there, and the only ways in which it changes.
+"""The releases on a host's disk: what is there, and the only ways in which it changes.
 
 ``root/ID/`` holds ``rootfs/`` and ``release.json``, which is written last: a directory that has both is complete and
-never changes again. What is unfinished or doomed lies under names that begin with a dot.
+never changes again. Unfinished or doomed releases have names that begin with a dot.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Store:
     def present(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the release that a plan means, or None where it is not there.
 
-        Raises WishError for one that is there and is not what it should be: what may be running is never mended.
+        Raises WishError for one that is there and is not what it should be: what may be running is never repaired.
         """
         path = self.path(plan["id"])
         if not os.path.lexists(path):
@@ -91,7 +91,7 @@ class Store:
             deadline = time.monotonic() + patience_s
             while not _locked(handle):
                 if time.monotonic() >= deadline:
-                    problem = "another run is at work on the releases of this host"
+                    problem = "another run is working on the releases of this host"
                     raise WishError(self.root, problem, "wait for its end, then run again")
                 time.sleep(LOCK_PAUSE_S)
             yield

@@ -62,7 +62,7 @@ def inside(root: str, path: str) -> str:
 
 
 def runnable(path: str) -> bool:
-    """Whether a regular file is there that somebody may execute."""
+    """Whether there is an executable regular file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -104,7 +104,7 @@ def glibc(root: str, architecture: str) -> str:
 
 
 def harden(root: str) -> None:
-    """Take from a tree what would lend its owner's rights to whoever runs a file of it.
+    """Remove from a tree everything that would lend its owner's rights to other users (setuid and the like).
 
     An image brings su, mount and their like, of its own age and never updated; the server needs none of them.
     """

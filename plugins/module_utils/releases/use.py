@@ -22,7 +22,7 @@ def surplus(newest_first: Iterable[str], keep: int, in_use: Iterable[str]) -> li
 
 
 class Place(NamedTuple):
-    """Where a release lies: its real path, and by what files a process gives away that it runs from there."""
+    """The place of a release: its real path, and the files that show that a process runs from there."""
 
     prefixes: tuple[str, ...]
     tree: str

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a version that lies on a disk can be loaded, keeps its contract and fits the servers that are to load it."""
+"""Whether a version on disk can be loaded, keeps its contract and fits the servers that are to load it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Demands:
 
 
 def check(directory: str, files: Mapping[str, int], demands: Demands) -> None:
-    """Refuse what a server could not load or callers could not use. ``files``: what lies there, sizes by path."""
+    """Refuse what a server could not load or callers could not use. ``files``: sizes by path."""
     if INDEX in files:
         checkpoint.check(files, os.path.join(directory, INDEX))
     if GRAPH not in files:
@@ -63,7 +63,7 @@ def _served(model: SavedModel, demands: Demands) -> list[MetaGraph]:
 
 
 def _check_parts(graph: MetaGraph, files: Mapping[str, int]) -> None:
-    """Refuse a graph that lies without the files it was exported with."""
+    """Refuse a graph without the files it was exported with."""
     if graph.needs_variables and INDEX not in files:
         raise RefusalError(
             f"its graph has variables and {INDEX} is missing", "give the whole SavedModel, not saved_model.pb alone"

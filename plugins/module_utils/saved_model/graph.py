@@ -227,7 +227,7 @@ class _Reader:
     def _tensor(self, of: Field, tensors: dict[str, Tensor]) -> None:
         name, content = self._entry(of)
         self._count()
-        # Signatures of old exporters name no shape at all, which is none that anybody could be held to.
+        # Signatures of old exporters name no shape at all, so there is nothing to compare with.
         dtype, shape = "DT_INVALID", None
         for part in self.wire.fields(content.start, content.end) if content else ():
             if (part.number, part.kind) == (2, VARINT):

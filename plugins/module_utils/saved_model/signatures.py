@@ -66,7 +66,7 @@ def shown(name: str) -> str:
 
 def chosen(signatures: Mapping[str, Signature], name: str | None = None) -> str:
     """Return the signature that callers use: the named one, the default one, or else the first by name."""
-    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and serve nobody.
+    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and not for callers.
     public = sorted(each for each in signatures if not each.startswith("__"))
     return name or (DEFAULT if DEFAULT in signatures or not public else public[0])
 

@@ -15,7 +15,8 @@ _NUMBER = re.compile(r"[ \t\n\v\f\r]*\+?0*([0-9]{1,19})[ \t\n\v\f\r]*", re.ASCII
 def number(name: str) -> int | None:
     """Return the version that a directory of this name is; None for a name that is no version.
 
-    Numbers below 0 are left out, though the server has them: nobody means one, and none is served while others exist.
+    Numbers below 0 are left out, though the server has them: they are never intended, and none is served while others
+    exist.
     """
     match = _NUMBER.fullmatch(name)
     version = int(match[1]) if match else -1

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Protobuf's wire format, read from a file that nobody vouches for.
+"""Protobuf's wire format, read from an untrusted file.
 
 The file stays on the disk: what is not asked for is stepped over, so that a graph of hundreds of MB costs one window of
 memory. Every message must end exactly where its length says (https://protobuf.dev/programming-guides/encoding).
@@ -31,7 +31,7 @@ class DamageError(ValueError):
 
 
 class Field(NamedTuple):
-    """One field: its number, its wire type, its value where that is a number, and where its bytes lie in the file."""
+    """One field: its number, its wire type, its value if that is a number, and the place of its bytes in the file."""
 
     number: int
     kind: int

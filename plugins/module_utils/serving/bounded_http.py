@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One exchange with a server of this host whose answer nobody vouches for: so much time and so many bytes, no more.
+"""One exchange with an untrusted server of this host, bounded in time and bytes.
 
 tfserving-health carries this text in itself (see its template), so it needs nothing but Python's own library and no
 ``from __future__``.
@@ -126,16 +126,16 @@ def parsed(raw: bytes) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_mapping)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("it is nested too deeply") from error
     if _deeper_than(MOST_DEPTH, value):
-        raise ValueError("it is nested too deep")
+        raise ValueError("it is nested too deeply")
     return value
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("it says one thing twice")
+        raise ValueError("it has a duplicate key")
     return found
 
 

@@ -113,7 +113,9 @@ def versions_on_disk(base_path: str) -> list[int]:
 def absence(expected: Expectation) -> str:
     """Return what the server would wait for without end because it is not on disk, or an empty text."""
     if not expected.versions:
-        return f"model {expected.model} has no version in {expected.base_path}, and the server waits for one for ever"
+        return (
+            f"model {expected.model} has no version in {expected.base_path}, and the server waits for one indefinitely"
+        )
     missing = sorted(set(expected.versions) - set(versions_on_disk(expected.base_path)))
     if missing:
         return f"model {expected.model} version {missing[0]} is wanted but is not in {expected.base_path}"
@@ -169,7 +171,7 @@ def misfit(client: Client, expected: Expectation) -> str:
         try:
             found = signatures.of_metadata(client.metadata(expected.model, version=version))
         except ServerError as error:
-            return f"model {expected.model} version {version} tells no metadata ({error})"
+            return f"model {expected.model} version {version} returns no metadata ({error})"
         problem = _misfit(expected, found)
         if problem:
             return f"model {expected.model} version {version} {problem}"
@@ -195,7 +197,7 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
         body = _fitting(client, expected, given.get("signature_name")) if made_up else given
         asked = [client.predict(expected.model, body) for _turn in range(repeats if repeats == 1 else repeats + 1)]
     except NoRequestError as error:
-        return Probe(ok=None, note=f"no request can be made up ({error}); {_PROBE_REMEDY}")
+        return Probe(ok=None, note=f"no request can be generated ({error}); {_PROBE_REMEDY}")
     except ServerError as error:
         return _refusal(error, made_up)
     answer, latencies = asked[-1][0], [latency for _answer, latency in asked[-repeats:]]
@@ -240,7 +242,7 @@ def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any
 def _refusal(error: ServerError, made_up: bool) -> Probe:
     if made_up and error.code == _REFUSED:
         # Zeros are no valid input of every model (an empty text is no image): its refusal proves nothing against it.
-        return Probe(ok=None, note=f"the model takes no zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
+        return Probe(ok=None, note=f"the model does not accept zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
     return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in _PASSING)
 
 

@@ -38,7 +38,7 @@ MOST_ANSWER_BYTES = 16 << 20
 MOST_VALUES = 1_000_000
 # TensorFlow's own limit (TensorShape::MaxDimensions).
 MOST_DIMENSIONS = 254
-# The server's messages hold paths and whole protos; their beginning tells what is wrong.
+# The server's messages hold paths and whole protos; their beginning says what is wrong.
 MOST_CHARACTERS = 2000
 # Floats differ between CPUs and between library builds in the last digits.
 TOLERANCE = 1e-3
@@ -61,7 +61,7 @@ class UnreachableError(Exception):
 
 
 class ServerError(Exception):
-    """The server answered with an error: ``code`` is the HTTP status, 0 where it is no TensorFlow Serving at all."""
+    """The server answered with an error: ``code`` is the HTTP status, 0 where it is not TensorFlow Serving at all."""
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
@@ -141,7 +141,9 @@ class Client:
             answer = bounded_http.parsed(raw)
         except ValueError as error:
             text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
-            problem = f"port {self.port} answered {code} without JSON, so it is no TensorFlow Serving: {text} ({error})"
+            problem = (
+                f"port {self.port} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
+            )
             raise ServerError(0, problem) from error
         if not isinstance(answer, dict):
             raise self._stranger("a JSON object")
@@ -152,7 +154,7 @@ class Client:
         return answer
 
     def _stranger(self, wanted: str) -> ServerError:
-        problem = f"port {self.port} answers with something else than {wanted}, so it is no TensorFlow Serving"
+        problem = f"port {self.port} answers with something else than {wanted}, so it is not TensorFlow Serving"
         return ServerError(0, problem)
 
 
@@ -174,7 +176,7 @@ def _path(model: str, label: str | None = None) -> str:
 
 # What the access to a value of another shape than expected ends in.
 _OTHER_SHAPE = (ValueError, TypeError, KeyError, AttributeError)
-# As Protobuf's JSON writes int64, and as a number for whoever does it otherwise.
+# As Protobuf's JSON writes int64, and as a plain number for servers that differ.
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 

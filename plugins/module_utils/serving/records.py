@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands beside an instance's files to say what it serves, so that it can be proven without any other record.
+"""The record beside an instance's files that says what it serves, so that it can be proven without any other record.
 
 It is one of the tree's files, and comes back with the others when a change is taken back.
 """

@@ -27,7 +27,7 @@ NOTHING = b"."
 
 
 def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = PROC) -> str:
-    """Return the first path that the process ``pid`` could not read anew, with the reason, or an empty text.
+    """Return the first path that ``pid`` could not read if it started now, with the reason, or an empty text.
 
     ``folders`` are read with all that is below them. Nothing is said of a process that has ended.
     """

@@ -44,7 +44,7 @@ class Units:
         """Return the names of all instances that run or would run after a boot."""
         pattern = self.unit("*")
         listed = self.command("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
-        # Exits with 1, and without a word, where no file matches.
+        # Exits with 1, silently, where no file matches.
         _status, installed, _err = self.run(["systemctl", "list-unit-files", "--no-legend", "--full", pattern])
         first_words = {line.split()[0] for line in (listed + "\n" + installed).splitlines() if line.strip()}
         head, tail = self.template.split("{name}")

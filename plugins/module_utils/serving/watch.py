@@ -157,7 +157,7 @@ class Watch:
             self._failed_before = set(failed)
         for (model, version), error in failed.items():
             if (model, version) not in self._failed_before or waited_s >= self._settling_s:
-                remedy = "mend it at its source, or name a version that loads"
+                remedy = "repair it at its source, or name a version that loads"
                 raise GivenUpError(f"model {model} version {version} failed to load: {error.rstrip('.')}; {remedy}")
 
     def _ask_all(self) -> None:

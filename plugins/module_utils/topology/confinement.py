@@ -99,7 +99,7 @@ def _host_group(tree: Tree, process: str) -> str:
         group = group or named.get("", "/")
     if group.endswith(_INIT_SCOPE):
         group = group[: -len(_INIT_SCOPE)]
-    # A group outside of the reader's cgroup namespace is shown as /../name: its limits are those of the mount's root.
+    # A group outside the reader's cgroup namespace is shown as /../name: its limits are those of the mount's root.
     return "/" if ".." in group.split("/") else group or "/"
 
 

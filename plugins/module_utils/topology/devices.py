@@ -37,7 +37,7 @@ class Locality(NamedTuple):
     problems: list[str]
 
     def node(self, tree: Tree, address: str | None) -> int | None:
-        """The node of a PCI device; None when neither firmware nor common sense tells."""
+        """The node of a PCI device; None when neither the firmware nor the topology determines it."""
         if len(self.nodes) == 1:
             return next(iter(self.nodes))
         node = tree.number(f"{PCI}/{address}/numa_node") if address else None
@@ -73,7 +73,7 @@ def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] =
 
 
 def _reasons(tree: Tree, vendors: Collection[str], ignored: Sequence[str]) -> dict[str, str]:
-    """Why each display controller of these vendors is none of ours, empty for those that are, by address."""
+    """Why each display controller of these vendors is not ours to use, empty for those that are, by address."""
     version = driver_state.loaded(tree)["version"]
     return {
         address: driver_gpus.left_out(driver_gpus.read(tree, address), ignored, version)

@@ -90,7 +90,7 @@ def parse_version(text: str) -> str | None:
 
 
 def _add_instances(cut: list[dict[str, Any]], ask: Ask, problems: list[str]) -> None:
-    """Add the MIG instances of the GPUs that are cut; one that does not tell them can be used for nothing."""
+    """Add the MIG instances of the GPUs that are cut; one that does not report them cannot be used."""
     if not cut:
         return
     try:
@@ -100,7 +100,7 @@ def _add_instances(cut: list[dict[str, Any]], ask: Ask, problems: list[str]) -> 
         instances = parse_list(error.said)
         for gpu in cut:
             if gpu["uuid"] not in instances:
-                gpu.update(index=None, why="does not tell its MIG instances")
+                gpu.update(index=None, why="does not report its MIG instances")
     for gpu in cut:
         gpu["mig"]["instances"] = instances.get(gpu["uuid"], [])
 
@@ -123,7 +123,7 @@ def _complete(
     """
     known = {gpu["pci_address"]: gpu for gpu in answered if gpu["pci_address"]}
     problems.extend(
-        f"{gpu_state.called(gpu)} does not tell its PCI address, so that it is used for nothing"
+        f"{gpu_state.called(gpu)} does not report its PCI address, so that it is used for nothing"
         for gpu in answered
         if not gpu["pci_address"]
     )
@@ -171,7 +171,7 @@ def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:
 def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
     """Take the numbers from GPUs where nvidia-smi told of none.
 
-    Where it ends over one of them, nobody knows how it counts the others; where it hangs, none can be used. A driver
+    Where it ends over one of them, it is unknown how it counts the others; where it hangs, none can be used. A driver
     that is not in force yet says nothing of GPUs, and a plan can be made for them as they are on the bus.
     """
     if error.code in _NOT_OF_GPUS or any(gpu["uuid"] for gpu in gpus):

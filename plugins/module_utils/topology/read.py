@@ -41,7 +41,7 @@ class Cpus(NamedTuple):
 
 
 class Numa(NamedTuple):
-    """NUMA nodes as the firmware tells them, made free of contradictions."""
+    """NUMA nodes as the firmware reports them, made free of contradictions."""
 
     cpus: dict[int, list[int]]  # node -> its CPUs, present ones only; every CPU at most once
     problems: list[str]
@@ -124,7 +124,7 @@ def read_numa(tree: Tree, cpus: Cpus, gpus: int = 0) -> Numa:
     for cpu in free if len(nodes) == 1 else lost:
         nodes[_adopting_node(tree, cpu, nodes)].append(cpu)
     problems = [
-        f"node {node} has memory and no CPUs, and nothing tells whether it is a GPU's: its {memory_mb} MB are not"
+        f"node {node} has memory and no CPUs, and it is unknown whether it is a GPU's: its {memory_mb} MB are not"
         " counted as memory of the host"
         for node, memory_mb in sorted(doubtful.items())
     ]
@@ -189,7 +189,7 @@ def _memory_mb(tree: Tree, nodes: list[dict[str, Any]], others: list[int], allow
 
 
 def _distances(tree: Tree, node: int, nodes: list[int], others: list[int]) -> list[int]:
-    """Distances to all nodes of the host in their order; empty where the kernel does not tell one for each."""
+    """Distances to all nodes of the host in their order; empty where the kernel does not report one for each."""
     words, columns = _text(tree, f"{NODE}/node{node}/distance").split(), sorted([*nodes, *others])
     if len(words) != len(columns):
         return [10] if len(nodes) == 1 else []

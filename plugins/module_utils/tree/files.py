@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands at a path of the host, and how to reach it without being led astray by links.
+"""What is at a path of the host, and how to reach it without being led astray by links.
 
 Every path is relative to the directory the tree is written below (``dest``); the empty path is that directory itself.
-Parents are opened one by one and never through a link that somebody but the system could have placed, so that a
+Parents are opened one by one and never through a link that anyone but the system could have placed, so that a
 service account cannot make a privileged run write elsewhere.
 """
 
@@ -29,10 +29,10 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Seen:
-    """What stands (or is to stand) at a path.
+    """What is (or should be) at a path.
 
     ``kind`` is absent, file, link, directory or special; ``content`` is a file's bytes or a link's target. An owner
-    or group of -1 means "whoever it is": what the kernel gives to a new file, and equal to every other.
+    or group of -1 means "any": what the kernel gives to a new file, and equal to every other.
     """
 
     kind: str = "absent"
@@ -158,7 +158,9 @@ class Host:
         try:
             there, trusted = self._walk(start, parts, self._system(start), links - 1, shown)
         except FileNotFoundError:
-            raise WishError(shown, f"is a link to {target}, which does not exist", "remove or mend the link") from None
+            raise WishError(
+                shown, f"is a link to {target}, which does not exist", "remove or repair the link"
+            ) from None
         if not trusted:
             os.close(there)
             raise _stray(shown, target)

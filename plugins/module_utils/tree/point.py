@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The point that a tree can be brought back to: its files as they were before the first change that nobody has proven.
+"""The point that a tree can be brought back to: its files as they were before the first unproven change.
 
 A change of a server is more than one change of its files, and a run may be killed between two. So the point is opened
 by the first change, learns of every path that later changes touch how it was before, and is closed by whoever has

@@ -96,7 +96,7 @@ class Store:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise WishError(self.path, "another run is at work on this tree", "wait for it to end") from None
+                raise WishError(self.path, "another run is working on this tree", "wait for it to end") from None
             yield
         finally:
             os.close(descriptor)

@@ -198,7 +198,7 @@ class Transaction:
                 with self.host.directory(os.path.dirname(path)) as parent:
                     os.rmdir(os.path.basename(path), dir_fd=parent)
             except OSError as error:
-                # Gone already, or somebody has put a file into it since and it is theirs now.
+                # Already gone, or it has received other files since and stays.
                 if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                     raise
 

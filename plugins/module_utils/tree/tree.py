@@ -42,7 +42,7 @@ class Tree:
     ) -> Outcome:
         """Bring an interrupted run to an end, make a plan and carry it out; with ``check`` only look.
 
-        ``unproven``: what changes can be brought back until somebody has proven it (tree/point.py).
+        ``unproven``: whether changes can be taken back, until they are proven (tree/point.py).
         Raises WishError, after which every file is as it was before the plan.
         """
         if check:
@@ -63,7 +63,7 @@ class Tree:
                 atomic_tree_point.remember(self.store, self.manifest(), plan)
 
     def unproven(self) -> bool:
-        """Tell whether there is something that nobody has proven yet, and that could be brought back."""
+        """Tell whether there is an unproven change that could be taken back."""
         return self.store.load(POINT) is not None
 
     def prove(self) -> None:
@@ -77,7 +77,7 @@ class Tree:
         empty = {"files": {}, "directories": [], "revertable": False, "dest": self.host.dest, "transaction": ""}
         record = self.store.last() or empty
         if record["dest"] != self.host.dest and (record["files"] or record["directories"]):
-            problem = f"the tree '{self.name}' stands below {record['dest']}"
+            problem = f"the tree '{self.name}' is below {record['dest']}"
             raise WishError(self.host.shown, problem, "remove it there with state=absent or give this one another name")
         return record
 
@@ -86,7 +86,7 @@ class Tree:
         return self.store.fetch(self.manifest()["transaction"], name)
 
     def interrupted(self) -> Mapping[str, Any] | None:
-        """What runs that were cut short may have changed without telling anybody; None when there were none.
+        """What interrupted runs may have changed without reporting it; None when there were none.
 
         From here on ``host`` shows the files as ``recover`` would leave them.
         """

@@ -28,7 +28,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 # An object store takes one or two from the address that people are given; browsers end at 20.
 MOST_REDIRECTS = 5
 # The slowest transfer that is waited for: half a megabit a second, at which a gigabyte takes four and a half hours. A
-# server that sends a byte now and then is never silent, so silence alone would wait for it for ever.
+# server that sends a byte now and then is never silent, so a limit on silence alone would never end it.
 LEAST_BYTES_S = 64 * 1024
 # Name resolution, connecting and an archive that is only made when it is asked for.
 GRACE_S = 60
@@ -63,7 +63,7 @@ class Answer:
             yield chunk
         if self.length is not None and self.received != self.length:
             problem = f"{self.place} broke off after {self.received} of {self.length} bytes"
-            raise RefusalError(problem, "run again, or look at that server", "source.uri")
+            raise RefusalError(problem, "run again, or check that server", "source.uri")
 
     def _read(self) -> bytes:
         # Apart from the writing, so that a full disk is never taken for a broken connection. And no more than comes at
@@ -78,7 +78,7 @@ class Answer:
         seconds = time.monotonic() - self._since
         if seconds > GRACE_S and self.received < LEAST_BYTES_S * seconds:
             problem = f"{self.place} has sent {self.received // 1024} KiB in {seconds:.0f} s, which is too slow"
-            raise RefusalError(problem, "look at that server, or name one nearer", "source.uri")
+            raise RefusalError(problem, "check that server, or name one nearer", "source.uri")
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _ask(url: str, headers: Mapping[str, Any], timeout: float) -> Any:
 def _require_web(url: str, place: str) -> None:
     parts = web_address.parts(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RefusalError(f"{place} is no address of the web", "begin it with https:// or http://", "source.uri")
+        raise RefusalError(f"{place} is not a web address", "begin it with https:// or http://", "source.uri")
 
 
 def _redirected(url: str, location: str, place: str) -> str:
@@ -148,7 +148,7 @@ def _redirected(url: str, location: str, place: str) -> str:
         target = urljoin(url, location)
     scheme = target.partition(":")[0].lower()
     if scheme not in ("http", "https") or (scheme == "http" and url.lower().startswith("https:")):
-        # Without its name where it is none of ours: a scheme may be followed by anything.
+        # Without its name where the scheme is unknown: anything may follow it.
         kind = "an address without TLS" if scheme == "http" else "something else than http and https"
         problem = f"{place} redirects to {kind}"
         raise RefusalError(problem, "give the final address itself if you trust it", "source.uri")
@@ -175,4 +175,4 @@ def _words(error: BaseException) -> str:
 def _cure(code: int) -> str:
     if code in (401, 403):
         return "check the credentials in its headers"
-    return "check the address" if code in (404, 410) else "run again, or look at that server"
+    return "check the address" if code in (404, 410) else "run again, or check that server"

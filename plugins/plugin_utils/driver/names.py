@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How each archive names the packages of a driver. Sources stand in tables/drivers.yml."""
+"""How each archive names the packages of a driver. Sources are in tables/drivers.yml."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _meta(request: Request, part: str) -> str:
 
 
 def _guessed_meta(request: Request) -> str:
-    """Return what most likely follows a kernel that no installed package tells of: its flavour, and Ubuntu's HWE stack.
+    """Return what most likely follows a kernel without an installed meta package: its flavour, and Ubuntu's HWE stack.
 
     Clouds' kernels move on under the plain name; OEM kernels have a letter that only the installed package knows.
     """

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which packages are the driver that was asked for: a pure function of the wish, the system and the GPUs.
 
-What is known lies in tables/drivers.yml; how each vendor names its packages, in driver/names.py. RHEL has no branch
+The data is in tables/drivers.yml; how each vendor names its packages, in driver/names.py. RHEL has no branch
 here yet: `driver_table.system` refuses it.
 """
 

@@ -72,5 +72,5 @@ def unreachable(answers: Mapping[str, Mapping[str, Any]], pattern: Any, leave_ou
         return str(WishError(named(missing), "no host of this run can be reached", "see the messages above"))
     shown = pattern if isinstance(pattern, str) else ":".join(pattern)
     limit = ":".join([shown, *(f"!{host}" for host in missing[:_NAMED])])
-    remedy = f"mend that, leave them out with --limit '{limit}', or set fleet_unreachable: leave_out"
+    remedy = f"fix that, leave them out with --limit '{limit}', or set fleet_unreachable: leave_out"
     return str(WishError(named(missing), "cannot be reached, and nothing has been changed on any host", remedy))

@@ -72,7 +72,7 @@ def is_dead(holder: dict[str, Any]) -> bool:
 def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_s: float) -> Callable[[], None]:
     """Start a process that calls ``release`` once the process ``pid`` has ended, and ``renew`` now and then until then.
 
-    It is started before there is anything to release, or a kill in between would leave that for ever. It renews only
+    It is started before there is anything to release, or a kill in between would leave it behind. It renews only
     from when the returned function was called.
     """
     heard, tell = os.pipe()

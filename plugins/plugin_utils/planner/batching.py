@@ -152,7 +152,7 @@ def _part_of_objective(slo_ms: float, share: float) -> tuple[int, str]:
     if not share:
         return (
             timeout,
-            "a free thread takes what is there at once, so batches form only under load and cost nothing without",
+            "a free thread takes what is there at once, so batches form only under load and cost nothing otherwise",
         )
     return timeout, f"{share:.0%} of {slo_ms:g} ms, at most {LONGEST_TIMEOUT_MICROS // 1000} ms"
 
@@ -254,7 +254,7 @@ def longest_batch_ms(slo_ms: float, timeout_micros: int, threads: int, waiting: 
 
 def _allowed_sizes(case: _Case, largest: int) -> list[int] | None:
     if not case.gpus:
-        reason = "CPUs take every size as it comes; padding would compute rows that nobody asked for"
+        reason = "CPUs handle any size; padding would compute rows that are not needed"
         return case.settle("allowed_batch_sizes", None, reason)
     sizes = [2**power for power in range(largest.bit_length()) if 2**power < largest] + [largest]
     reason = (

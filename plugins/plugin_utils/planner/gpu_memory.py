@@ -15,7 +15,7 @@ from .reasons import Sheet, counted
 
 FLAG = "per_process_gpu_memory_fraction"
 
-# A shared GPU whose memory the driver does not tell is divided up to this share; the rest is for the CUDA contexts.
+# A shared GPU whose memory the driver does not report is divided up to this share; the rest is for the CUDA contexts.
 BLIND_SHARE = 0.9
 
 
@@ -82,11 +82,11 @@ def _wished(wish: InstanceWish) -> float:
 def settle(sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], fraction: float | None) -> float | None:
     """Return the share of GPU memory that holds: the user's before the planned one."""
     wished = _wished(wish) if FLAG in wish.flags else None
-    reason = "nobody shares its GPUs, so it may grow into all of their memory"
+    reason = "no other instance shares its GPUs, so it may use all of their memory"
     if not gpus:
         reason = "it has no GPU"
     elif fraction is not None:
-        reason = "its GPUs are shared: their memory, less a CUDA context for each process, divided by weight"
+        reason = "its GPUs are shared: their memory, minus a CUDA context for each process, divided by weight"
     return sheet.settle("gpu_memory_fraction", fraction, reason, wished)
 
 

@@ -252,7 +252,7 @@ def _packed(
 def _too_few(
     count: int, free: int, whole: int, devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]
 ) -> tuple[str, str]:
-    """Return the problem and the remedy of a count that cannot be had; slices are no GPUs, and are named as such."""
+    """Return problem and remedy of a count that cannot be granted; slices are not GPUs, and are named as such."""
     left = (f", of which {free} are not yet taken" if free else ", all taken") if free < whole else ""
     has = f"asks for {counted(count, 'GPU')}, the host has {whole}{left}"
     profiles = sorted({gpu.profile for gpu in devices if gpu.is_slice})
@@ -274,7 +274,7 @@ def _refuse_several_slices(wish: InstanceWish, chosen: list[Gpu]) -> list[Gpu]:
 
 
 def homes(devices: list[Gpu]) -> dict[int, int]:
-    """Return how many of the devices hang on each node."""
+    """Return how many of the devices are attached to each node."""
     count: dict[int, int] = {}
     for gpu in devices:
         if gpu.node is not None:
@@ -299,9 +299,9 @@ def explain(sheet: Sheet, wish: InstanceWish, devices: list[Gpu]) -> None:
     nodes = {gpu.node for gpu in devices}
     if None in nodes:
         sheet.warnings.append(
-            f"{wish.path}.gpus: the firmware does not tell the node of {names}, so the CPUs of"
+            f"{wish.path}.gpus: the firmware does not report the node of {names}, so the CPUs of"
             f" '{wish.name}' may be far from them"
         )
     elif len(nodes) > 1:
         where = joined([str(node) for node in sorted(nodes)])
-        sheet.warnings.append(f"{wish.path}.gpus: {names} hang on nodes {where}, so '{wish.name}' straddles them")
+        sheet.warnings.append(f"{wish.path}.gpus: {names} are attached to nodes {where}, so '{wish.name}' spans them")

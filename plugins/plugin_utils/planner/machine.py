@@ -38,7 +38,7 @@ class Machine:
     memory_mb: int
     nic_nodes: set[int]
     distances: dict[int, dict[int, int]]
-    """From node to node, as far as the firmware tells."""
+    """From node to node, as far as the firmware reports them."""
     sockets: dict[int, Any]
     """The socket of each node with cores; a node of unknown socket is one of its own."""
     hybrid: bool
@@ -102,7 +102,7 @@ def _read(topology: Mapping[str, Any]) -> Machine:
         cores=cores,
         online=online,
         memory=dict(sorted(memory.items())),
-        # Memory that is on none of the host's nodes is a GPU's, or nobody's.
+        # Memory that is on none of the host's nodes belongs to a GPU, or is unused.
         memory_mb=min(filter(None, (topology.get("memory_mb"), sum(memory.values()))), default=0),
         nic_nodes={nic["node"] for nic in topology.get("nics") or () if nic["node"] is not None and nic["node"] >= 0},
         distances=_distances(topology.get("nodes") or ()),

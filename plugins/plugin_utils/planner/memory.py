@@ -37,7 +37,7 @@ class Tenant:
     drained: set[str] = field(default_factory=set)
     """The models that leave before their next version comes."""
     high_mb: int | None = None
-    """Where the kernel slows the instance down; None where the sizes of its models do not tell."""
+    """Where the kernel slows the instance down; None where the sizes of its models are unknown."""
     max_mb: int | None = None
     """Where the kernel ends it; None where the host's memory is not known either."""
 
@@ -88,7 +88,9 @@ def numa(sheet: Sheet, machine: Machine, nodes: int, crowded: set[int]) -> dict[
         reason = f"its CPUs are on several nodes: spread over nodes {listed}, no node's memory is the narrow part"
     elif cpu_mask.first(mask) in crowded:
         policy = "preferred"
-        reason = f"the memory of node {listed} first; remote memory is slow, but better than an end for lack of memory"
+        reason = (
+            f"the memory of node {listed} first; remote memory is slow, but better than being killed for lack of memory"
+        )
     else:
         policy = "bind"
         reason = f"all that runs on node {listed} fits into its memory, so nothing needs to be remote"
@@ -137,7 +139,8 @@ def set_limits(tenants: list[Tenant], serving_mb: int | None, limits: Mapping[st
 def _blind_mb(tenants: list[Tenant], blind: list[Tenant], expected_mb: int, serving_mb: int) -> int:
     """Return what instances of unknown size get together.
 
-    It is what the others' limits leave, or, where that is less, their share by weight as far as nobody expects it.
+    It is what the others' limits leave, or, where that is less, their share by weight of what is not expected to be
+    used.
     """
     if not blind:
         return 0
@@ -170,7 +173,7 @@ def _refuse_no_room(blind: list[Tenant], blind_mb: int, expected_mb: int, limits
 
 
 def _divide(blind: list[Tenant], blind_mb: int, instances: int) -> None:
-    """Divide memory by weight among instances whose need nobody knows."""
+    """Divide memory by weight among instances of unknown need."""
     weights = _weights(blind) if blind else {}
     for tenant in blind:
         tenant.max_mb = int(blind_mb * weights[id(tenant)] / sum(weights.values()))

@@ -61,7 +61,7 @@ def _refuse_other_units(extra_slices: Sequence[str]) -> None:
     for name in extra_slices:
         if not re.fullmatch(r"[a-z0-9_]{1,64}\.slice", name) or name in (SERVING_UNIT, *HOUSEKEEPING_UNITS):
             remedy = "name a slice directly below the root, such as kubepods.slice"
-            raise WishError("cpu_partition_extra_slices", f"{quoted(name)} is none to keep away from serving", remedy)
+            raise WishError("cpu_partition_extra_slices", f"{quoted(name)} cannot be kept away from serving", remedy)
 
 
 def lines(instance: Mapping[str, Any], enforced: bool) -> dict[str, str]:
@@ -164,7 +164,7 @@ def _boot(housekeeping: str, serving: str) -> list[dict[str, str]]:
         {
             "name": "nohz_full",
             "parameter": f"nohz_full={serving}",
-            "reason": "stops the timer on CPUs that run a single thread; every system call gets dearer: measure first",
+            "reason": "stops the timer on CPUs with a single thread; system calls get more expensive: measure first",
         },
     ]
 

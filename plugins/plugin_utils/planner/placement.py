@@ -155,7 +155,7 @@ def explain(sheet: Sheet, place: Place) -> None:
     """Note why an instance has these CPUs, and warn where it straddles nodes, is far from its GPUs or mixes cores."""
     wish, nodes = place.wish, set(cpu_mask.numbers(place.nodes))
     on = cpu_mask.named("node", place.nodes)
-    beside = "where most room was"
+    beside = "where there was most room"
     if place.homes:
         beside = "beside its GPUs" if nodes <= set(place.homes) else "not all of it fits beside its GPUs"
         if nodes <= place.near and not nodes <= set(place.homes):
@@ -180,7 +180,7 @@ def _counted_cores(place: Place) -> str:
 def _warn(sheet: Sheet, place: Place, nodes: set[int], on: str) -> None:
     path, name, near = f"{place.wish.path}.cpus", place.wish.name, place.near
     if len(nodes) > 1 and not nodes <= near:
-        sheet.warnings.append(f"{path}: '{name}' does not fit on one node and straddles {on}; ask for fewer cores")
+        sheet.warnings.append(f"{path}: '{name}' does not fit on one node and spans {on}; ask for fewer cores")
     elif near and not nodes & near:
         sheet.warnings.append(f"{path}: no core is free beside the GPUs of '{name}', so it runs on {on}")
     if place.split:

@@ -22,7 +22,7 @@ class Place:
 
     wish: InstanceWish
     homes: dict[int, int]
-    """How many of its GPUs hang on each node; empty for an instance that may live anywhere."""
+    """How many of its GPUs are attached to each node; empty for an instance that may be placed anywhere."""
     near: set[int] = field(default_factory=set)
     """The nodes on the sockets of its GPUs, those of the GPUs among them."""
     cores: list[Core] = field(default_factory=list)

@@ -99,7 +99,7 @@ def _unfiltered(topology: Mapping[str, Any], planned: list[Any], rules: str) -> 
         return []
     why = f"systemd filters no addresses where the cgroup hierarchy is {mode}"
     return [
-        f"tfserving_address_rules: {why}, so anybody may talk to the servers and they to anybody; set it to nftables"
+        f"tfserving_address_rules: {why}, so anyone can connect to the servers, and they to anyone; set it to nftables"
     ]
 
 
@@ -156,8 +156,8 @@ def _refuse_unfit_host(
         if devices and waits:
             raise WishError(
                 f"{wish.path}.gpus",
-                f"asks for GPUs that this host can use after a boot only: {joined(waits)}",
-                "set nvidia_driver_reboot_ok, or boot it and run this again",
+                f"asks for GPUs that this host can use only after a reboot: {joined(waits)}",
+                "set nvidia_driver_reboot_ok, or reboot it and run this again",
             )
     used = {gpu.index for devices in assigned for gpu in devices}
     refusal = server_runtimes.check(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a host can run a release of the server: its GPUs, its driver, its C library, and what could instead.
 
-What each release needs stands in tables/server_runtimes.yml. The planner asks `check` for every host.
+The needs of each release are in tables/server_runtimes.yml. The planner calls `check` for every host.
 """
 
 from __future__ import annotations

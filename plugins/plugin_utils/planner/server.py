@@ -93,7 +93,7 @@ def _settled(sheet: Sheet, wish: InstanceWish, policy: Mapping[str, Any]) -> dic
     planned: dict[str, tuple[Any, str]] = {
         "enable_profiler": (
             policy["profiler"],
-            "the profiler answers everybody who reaches the port, without authentication",
+            "the profiler answers anyone who reaches the port, without authentication",
         ),
         "model_config_file_poll_wait_seconds": (
             policy["poll_seconds"],

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How instances on ``auto`` divide cores: each node by weight among those that live there.
 
-Two things widen or narrow that. Nodes that nobody lives on go to the instances with GPUs on the same socket: where a
-socket is cut into several nodes, its GPUs often hang on one of them. And where cores are of two kinds, an instance gets
-one kind, the performance cores by turn.
+Two things widen or narrow that. Nodes without any instance go to the instances with GPUs on the same socket: where a
+socket is cut into several nodes, its GPUs are often attached to one of them. And where cores are of two kinds, an
+instance gets one kind, the performance cores by turn.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def _relieve(claims: dict[int, list[_Claim]], free: Rooms) -> None:
         crowded = next((node for node in room if room[node] < 0), None)
         if crowded is None:
             return
-        # Let go whoever has a share elsewhere, then whoever is not tied to this node, then the last.
+        # Release the instance with a share elsewhere, then one not tied to this node, then the last.
         leaving = max(
             reversed(claims[crowded]),
             key=lambda claim: (_elsewhere(claims, claim, crowded), not claim.place.homes),
         )
         claims[crowded].remove(leaving)
         if not _elsewhere(claims, leaving, crowded):
-            # Where no node has room, the one where somebody with a share elsewhere can give way in the next round.
+            # Where no node has room, one where an instance with a share elsewhere can give way in the next round.
             target = max(
                 (node for node in free if node != crowded),
                 key=lambda node: (
@@ -111,14 +111,14 @@ def _domains(claims: Mapping[int, list[_Claim]], free: Rooms, sockets: Mapping[i
 
 
 def _by_kind(claims: list[_Claim], units: list[Core]) -> list[tuple[list[_Claim], list[Core]]]:
-    """Return who divides which units: performance cores go by turn, and nobody gets both kinds."""
+    """Return who divides which units: performance cores go by turn, and no instance gets both kinds."""
     fast, slow = kinds(units)
     if not fast or not slow:
         return [(claims, units)]
     turns = sorted(claims, key=lambda claim: claim.place.turn)
     if len(turns) == 1:
         return [(turns, _alone(turns[0], fast, slow))]
-    # Both kinds are used, and whoever gets least for its weight gets as much as can be.
+    # Both kinds are used, and the instance with the least for its weight gets as much as possible.
     cuts = range(max(1, len(turns) - len(slow)), min(len(fast), len(turns) - 1) + 1)
 
     def poorest(cut: int) -> float:

@@ -23,7 +23,7 @@ BBR = "https://github.com/google/bbr/blob/master/Documentation/bbr-quick-start.m
 
 MIB = 2**20
 
-# A NIC whose speed nobody knows (link down, virtual) is taken for the least that serving hosts have today.
+# A NIC of unknown speed (link down, virtual) counts as the slowest that serving hosts have today.
 ASSUMED_MBPS = 10000
 # Clients of an inference server sit in its own region. Twice the product of speed and round trip, because the kernel
 # keeps half of a receive buffer for its own bookkeeping (tcp_adv_win_scale).
@@ -75,8 +75,8 @@ def network(topology: Mapping[str, Any], ports: Iterable[int]) -> list[Setting]:
     found = [
         Setting("net.core.somaxconn", "16384", f"{queue}; gRPC takes its backlog from this value", GRPC),
         Setting("net.ipv4.tcp_max_syn_backlog", "16384", f"half-open {queue}", IP),
-        Setting("net.core.rmem_max", str(most), f"what a socket may ask for: {why}", ESNET),
-        Setting("net.core.wmem_max", str(most), f"what a socket may ask for: {why}", ESNET),
+        Setting("net.core.rmem_max", str(most), f"the most that a socket may ask for: {why}", ESNET),
+        Setting("net.core.wmem_max", str(most), f"the most that a socket may ask for: {why}", ESNET),
         Setting("net.ipv4.tcp_rmem", f"4096 131072 {most}", f"least, first and most: {why}", ESNET),
         Setting("net.ipv4.tcp_wmem", f"4096 16384 {most}", f"least, first and most: {why}", ESNET),
         Setting("net.ipv4.tcp_slow_start_after_idle", "0", bursts, IP),
@@ -104,7 +104,7 @@ def memory(topology: Mapping[str, Any]) -> list[Setting]:
     dirty = _clamped(MOST_DIRTY_MB * 100 // (total or 1), 2, 20)
     swapped = "a request that meets swapped-out weights takes seconds; swap is the last resort"
     ahead = f"keeps {largest * scale // 10000} MB free ahead of need on the largest node, so that packets and requests"
-    unpacked = "models of gigabytes are unpacked beside running servers and shall not reach the disk as one flood"
+    unpacked = "models of gigabytes are unpacked beside running servers and must not reach the disk all at once"
     pieces = "jemalloc and CUDA map memory in many pieces; distributions have raised the old 65530"
     compaction = "the kernel itself warns of latency spikes, since compaction moves pages of running servers"
     found = [
@@ -142,7 +142,7 @@ def beside(congestion_control: str | None) -> list[Setting]:
 def _buffer(topology: Mapping[str, Any]) -> tuple[int, str]:
     """Return the most bytes that one connection may buffer, and why."""
     speed = max((nic.get("speed_mbps") or 0 for nic in topology.get("nics") or () if nic.get("up", True)), default=0)
-    known = f"{(speed or ASSUMED_MBPS) / 1000:g} Gbit/s" + ("" if speed else " (assumed, no NIC tells its speed)")
+    known = f"{(speed or ASSUMED_MBPS) / 1000:g} Gbit/s" + ("" if speed else " (assumed, no NIC reports its speed)")
     needed = 2 * (speed or ASSUMED_MBPS) * 1e6 / 8 * ROUND_TRIP_S
     # A connection must never hold more than a small part of what there is.
     affordable = (topology.get("memory_mb") or 0) * MIB // 64 or LARGEST_BUFFER

@@ -151,7 +151,7 @@ def _callers(cpus: int, per_cpu: float, batch_share: float, sizes: tuple[int, in
     least = (running + 1) * size
     most = min(max(PLENTY_OF_REQUEST_THREADS, least), MOST_REQUEST_THREADS)
     if wanted > most:
-        wanted, reason = most, f"{reason}, cut to {most} since more waiting threads bring nothing"
+        wanted, reason = most, f"{reason}, cut to {most} because more waiting threads bring no benefit"
         if least > most:
             places = most // (running + 1)
             reason += f"; requests for one item each fill {places} places of a batch"

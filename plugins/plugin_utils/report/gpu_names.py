@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs by their numbers: UUIDs differ on each host, and nobody recognises one."""
+"""GPUs by their numbers: UUIDs differ on each host and mean nothing to readers."""
 
 from __future__ import annotations
 

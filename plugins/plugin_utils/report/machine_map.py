@@ -55,7 +55,7 @@ def _owners_of_cpus(topology: Mapping[str, Any], plan: Mapping[str, Any]) -> dic
 
 
 def _owners_of_gpus(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the owners by the short name of the GPU; whoever has a slice owns the GPU with others."""
+    """Return the owners by the short name of the GPU; the owner of a slice owns the GPU with others."""
     owners: dict[str, tuple[str, ...]] = {}
     for key, instance in _keyed(plan["instances"]):
         for gpu in dict.fromkeys(str(gpu).partition(":")[0] for gpu in instance["gpus"]):

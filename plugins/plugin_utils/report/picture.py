@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The map of a machine as a picture: where every socket, node, core and device stands, in pixels.
+"""The map of a machine as a picture: the place of every socket, node, core and device, in pixels.
 
 All nodes are of one size and all sockets too, so that they line up. How many cores stand in a row, nodes in a socket
 and sockets beside each other is tried out: the lowest picture that is not too wide wins.

@@ -18,7 +18,7 @@ OFFLINE = "offline"
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever CPUs belong to: an instance, the system, nobody yet, or nobody at all."""
+    """The owner of CPUs: an instance, the system, none yet, or none at all."""
 
     key: str
     glyph: str

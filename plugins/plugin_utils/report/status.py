@@ -25,7 +25,7 @@ def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
     problems = [line for host, result in hosts.items() for line in _problems(host, result)]
     blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
-    blocks += ["Not as it should be:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
+    blocks += ["Problems:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
     return "\n\n".join([*blocks, NEXT_STEPS])
 
 

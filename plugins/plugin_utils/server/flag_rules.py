@@ -157,7 +157,7 @@ CONFLICTS = (
         "concerns version labels, which only model_config_file can give",
         "set model_config_file or leave this out",
     ),
-    # A platform_config_file replaces what the flags below build, without a word.
+    # A platform_config_file silently replaces what the flags below build.
     Conflict(
         "batching_parameters_file",
         lambda f: f["batching_parameters_file"] and not f["enable_batching"],

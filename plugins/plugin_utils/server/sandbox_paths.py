@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which directories of the host the unit of a server does not show it, line by line of its sandbox.
 
-What only the host can tell (links, mounts, rights of parents) is looked at where a server runs: serving/sight.py.
+What only the host knows (links, mounts, rights of parents) is checked where a server runs: serving/sight.py.
 """
 
 from __future__ import annotations

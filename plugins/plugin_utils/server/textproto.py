@@ -120,7 +120,7 @@ def _root(message: object, path: str) -> str:
         raise WishError(path, *REFUSED_MESSAGES[name])
     if name not in ROOTS:
         remedy = nearest(name, ROOTS) or f"use one of {', '.join(ROOTS)}"
-        raise WishError(path, f"{described(message)} is no message that the server reads from a file", remedy)
+        raise WishError(path, f"{described(message)} is not a message that the server reads from a file", remedy)
     return ROOTS[name]
 
 
@@ -141,7 +141,7 @@ def _fields(message: str) -> dict[str, Field]:
 def _message_lines(data: object, message: str, path: str, reader: Reader, room: int) -> list[str]:
     """Return the lines of a message; ``room`` is how many messages may still stand within each other."""
     if not room:
-        raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deep")
+        raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deeply")
     if not isinstance(data, Mapping):
         remedy = f"write the fields of {message}: {', '.join(_fields(message))}" if _fields(message) else "write {}"
         raise WishError(path, f"needs a mapping, not {described(data)}", remedy)

@@ -29,7 +29,7 @@ def argument(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """Return one path in a list of them, be it one side of a bind mount; a colon in it stays a part of it."""
+    """Return one path of a list, or one side of a bind mount; a colon in it stays a part of it."""
     return _checked(text) if PLAIN_PATH.fullmatch(_checked(text)) else _quoted(text, ESCAPES)
 
 

@@ -40,7 +40,8 @@ def check(addresses: Any, rest: Any = (), rules: str = "nftables", outgoing: Any
 def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
     """Return the networks of each family (``ipv4``, ``ipv6``), those within another left out; raises WishError.
 
-    systemd drops an address that it cannot read with a line in its journal, and lets nobody in or too many out.
+    systemd drops an address that it cannot read with a line in its journal, and so lets in no one, or lets out too
+    much.
     """
     if not isinstance(addresses, (list, tuple)):
         raise WishError(variable, f"is {kind(addresses)}", "give a list of addresses, networks or words")
@@ -59,7 +60,7 @@ def _read(path: str, text: Any) -> Iterable[ipaddress.IPv4Network | ipaddress.IP
     if text in WORDS:
         return [ipaddress.ip_network(network) for network in WORDS[text]]
     if "%" in text:
-        raise WishError(path, "names a zone, and systemd drops such an address without a word", "leave out the %")
+        raise WishError(path, "names a zone, and systemd silently drops such an address", "leave out the %")
     try:
         if not _WRITTEN.fullmatch(text):
             raise ValueError("neither")
@@ -69,7 +70,7 @@ def _read(path: str, text: Any) -> Iterable[ipaddress.IPv4Network | ipaddress.IP
         raise WishError(path, f"{quoted(text)} is neither an address nor a network", remedy) from None
     address = ipaddress.ip_interface(str(text)).ip
     if network.version == 6 and network.subnet_of(_MAPPED):
-        raise WishError(path, "is an IPv4 address in IPv6's clothes, which no packet carries", "write its IPv4 form")
+        raise WishError(path, "is an IPv4-mapped IPv6 address, which no packet carries", "write its IPv4 form")
     if address != network.network_address:
         problem = f"is an address within {network}, and stands for all of it"
         raise WishError(path, problem, f"write {network} for the network, or {address} for the one address")

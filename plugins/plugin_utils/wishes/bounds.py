@@ -30,7 +30,7 @@ _Place = Union[str, tuple[Any, Callable[[str, Any], str], Any]]
 
 
 def check(path: str, value: Any) -> None:
-    """Raise WishError for what no variable may hold, be it deep inside of ``value``; never shows any of it."""
+    """Raise WishError for what no variable may hold, even deep inside ``value``; never shows any of it."""
     pending: list[tuple[_Place, int, Any]] = [(path, 0, value)]
     count = 0
     while pending:
@@ -76,7 +76,7 @@ def _fault(value: Any) -> tuple[str, str] | None:
     if isinstance(value, int):
         return ("is a number beyond 64 bits", f"stay within ±{LARGEST}") if abs(value) > LARGEST else None
     if isinstance(value, float):
-        return None if math.isfinite(value) else ("is no finite number", "write a number that JSON knows")
+        return None if math.isfinite(value) else ("is not a finite number", "write a number that JSON knows")
     if isinstance(value, Mapping):
         return None
     return f"is {kind(value)}", "write it as a list" if isinstance(value, Set) else "write it in quotes, as text"

@@ -118,7 +118,7 @@ def directory(path: str, value: Any) -> str:
         raise WishError(path, "is the root of the host", "give a directory of its own")
     if not _PATH.fullmatch(value):
         raise WishError(
-            path, "holds a sign that units or commands read otherwise", "use letters, digits and . _ + @ = , -"
+            path, "holds a character that units or commands interpret", "use letters, digits and . _ + @ = , -"
         )
     if any(part in ("", ".", "..") for part in parts):
         raise WishError(path, "holds an empty part, '.' or '..'", "give the path as it is after them")

@@ -40,7 +40,7 @@ def dtype(path: str, value: Any) -> str:
     remedy = (
         f"write {guess}" if guess else nearest(value, KNOWN) or "write it as the server's metadata do, like DT_FLOAT"
     )
-    raise WishError(path, f"is {described(value)}, which is no type of a tensor", remedy)
+    raise WishError(path, f"is {described(value)}, which is not a tensor type", remedy)
 
 
 def shape(path: str, value: Any) -> list[int]:

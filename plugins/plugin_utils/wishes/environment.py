@@ -65,7 +65,7 @@ def _variable(path: str, name: str, value: Any) -> str:
         raise WishError(path, f"is {kind(value)}", "give a text or a number")
     text = str(value)
     if _CONTROL.search(text):
-        # systemd drops an assignment with control characters, all but the tab, and goes on without a word.
+        # systemd drops an assignment with control characters, all but the tab, and goes on silently.
         raise WishError(path, "holds a line break or another control character", "give a value on one line")
     if len(text.encode()) > LONGEST_VALUE:
         raise WishError(path, f"is longer than {LONGEST_VALUE} bytes", "put it into a file")

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the two lists of wishes have in common: entries are mappings with a name, and no name stands twice."""
+"""What the two lists of wishes have in common: entries are mappings with a name, and no name occurs twice."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ DEFAULTS: dict[str, Any] = {
             "slo_p99_ms": 50,
             "max_batch_size": {"cpu": 8, "gpu": 16},
             "timeout_share": {"cpu": 0, "gpu": 0.02},
-            # Until somebody measures it (batching.expected_batch_ms): 3 ms of 100 ms, as the lab's ranker takes on one
+            # Until it is measured (batching.expected_batch_ms): 3 ms of 100 ms, as the lab's ranker takes on one
             # CPU. The size of batches follows the objective, and so does the time that they take. Guessed too low, a
             # request behind a full queue is late; guessed too high, the server sheds what it could have answered.
             "batch_share": 0.03,
@@ -113,7 +113,7 @@ DEFAULTS: dict[str, Any] = {
         "model_factor": 1.2,
         # The process before its first model: TensorFlow's libraries, pools and arenas.
         "process_mb": 512,
-        # What CUDA's context and kernels take on a GPU outside of TensorFlow's own pool, per process.
+        # What CUDA's context and kernels take on a GPU outside TensorFlow's own pool, per process.
         "gpu_context_mb": 512,
     },
     "drain_then_swap": False,
@@ -131,12 +131,12 @@ DEFAULTS: dict[str, Any] = {
     # enough for people and leaves the journal readable.
     "poll_seconds": 10,
     "metrics_path": "/monitoring/prometheus/metrics",
-    # The profiler answers everybody who reaches the gRPC port, without authentication, and is on by default upstream.
+    # The profiler answers anyone who reaches the gRPC port, without authentication, and is on by default upstream.
     "profiler": False,
 }
 
 
-# Of what a path of a request may hold, what nobody escapes.
+# The characters of a request's path that need no escaping.
 _METRICS_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,254}")
 
 

@@ -59,11 +59,11 @@ def _matching(pattern: re.Pattern[str], remedy: str) -> fields.Check:
 
 
 def address(path: str, value: Any) -> str:
-    """Check an address that is kept where everybody on a host can read it, and logged: nothing in it may be secret."""
+    """Check an address that every account of a host can read and that is logged: nothing in it may be secret."""
     line = scalars.one_line(path, value)
     parts = web_address.parts(line)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", line):
-        raise WishError(path, "is no address of the web", "begin it with https://HOST/ or http://HOST/")
+        raise WishError(path, "is not a web address", "begin it with https://HOST/ or http://HOST/")
     _refuse_secrets(path, line)
     return line
 

@@ -50,7 +50,7 @@ def _digests(path: str, value: Mapping[Any, Any]) -> dict[str, str]:
     for key, digest in value.items():
         version = str(fields.version(key_path(path, key), key))
         if version in result:
-            raise WishError(f"{path}.{version}", "stands twice, as a number and as text", "keep one of them")
+            raise WishError(f"{path}.{version}", "is given twice, as a number and as text", "keep one of them")
         result[version] = _digest(f"{path}.{version}", digest)
     return result
 
@@ -71,7 +71,7 @@ def headers(path: str, value: Any) -> dict[str, str]:
             raise WishError(key_path(path, name), f"is {kind(entry)}", "give a text on one line")
         text = scalars.one_line(key_path(path, name), str(entry))
         if not text.isascii():
-            raise WishError(key_path(path, name), "holds a letter that no header can", "use ASCII")
+            raise WishError(key_path(path, name), "holds a character that no header can", "use ASCII")
         result[name] = text
     return result
 
@@ -118,7 +118,7 @@ def _address(path: str, wish: Mapping[str, Any]) -> None:
         return
     parts = web_address.parts(wish["uri"].replace("{version}", "0"))
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", wish["uri"]):
-        raise WishError(f"{path}.uri", "is no address of the web", "begin it with https://HOST/ or http://HOST/")
+        raise WishError(f"{path}.uri", "is not a web address", "begin it with https://HOST/ or http://HOST/")
     if parts.password is not None:
         raise WishError(
             f"{path}.uri", "holds a password, which would show up in logs", "give it through source.headers"

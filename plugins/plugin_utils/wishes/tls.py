@@ -46,10 +46,10 @@ def _check_pair(certificate: str, key: str, now: datetime) -> None:
         raise WishError(KEY, f"is not the key of {CERTIFICATE}", "give the two that belong together")
     end = first.not_valid_after_utc
     if end <= now:
-        raise WishError(CERTIFICATE, f"has ended on {end:%Y-%m-%d}", "renew it, as playbooks/certificates.yml does")
+        raise WishError(CERTIFICATE, f"expired on {end:%Y-%m-%d}", "renew it, as playbooks/certificates.yml does")
     if first.not_valid_before_utc > now:
         begins = f"{first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        raise WishError(CERTIFICATE, f"begins on {begins} only", "wait, or look at the clocks")
+        raise WishError(CERTIFICATE, f"is valid only from {begins}", "wait, or check the clocks")
 
 
 def _x509() -> Any:

@@ -42,14 +42,14 @@ def refusals(
 
 def _problem(name: str, known: set[str], prefixes: list[str], removed: Mapping[str, str]) -> tuple[str, str]:
     if name in removed:
-        return "is no variable of this collection any more", removed[name]
+        return "is no longer a variable of this collection", removed[name]
     return "is not a variable of this collection", f"did you mean '{meant(name, known, prefixes)}'?"
 
 
 def warnings(
     names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Return a sentence for each of ``names`` that is like none of ``known``: somebody's own, most likely."""
+    """Return a sentence for each of ``names`` that resembles none of ``known`` and most likely is the user's own."""
     known, prefixes = set(known), sorted(prefixes)
     removed = REMOVED if removed is None else removed
     remedy = f"begin the names of your own variables with {OWN_PREFIX}"

@@ -95,14 +95,14 @@ def test_a_unit_between_two_starts_says_so(inspect, host):
     host.unit.update(
         ActiveState="activating", SubState="auto-restart", MainPID="0", Result="exit-code", ExecMainStatus="1"
     )
-    assert inspect(instance(1))["problem"] == "the unit waits to be started again, exit status 1"
+    assert inspect(instance(1))["problem"] == "the unit is waiting to be restarted, exit status 1"
 
 
 def test_a_host_without_systemd_is_a_problem_and_no_failure(tmp_path):
     inspector = Inspector(lambda _: (127, "", "not found"), UNIT_TEMPLATE, str(tmp_path), 0)
     found = inspector.inspect(instance(1))
     assert found["state"] == "unknown"
-    assert "systemd does not tell the state" in found["problem"]
+    assert "systemd does not report the state" in found["problem"]
 
 
 def test_a_server_that_does_not_answer_is_a_problem(inspect):

@@ -206,7 +206,7 @@ def test_a_wrong_checksum_is_refused_whatever_the_kind_of_source(host, server, a
         kind = "http" if "http" in str(uri) else "path"
         assert host.refusal(ranker(uri, kind=kind, source={"sha256": "0" * 64})) == (
             "tfserving_models[0].source.sha256: version 7 cannot be published: its checksum is "
-            f"{actual}, not the wished {'0' * 64}; look at what changed the source, or correct the wish"
+            f"{actual}, not the wished {'0' * 64}; check what changed the source, or correct the wish"
         )
     assert list(host.files()) == [".lock"]
 
@@ -532,7 +532,7 @@ def test_while_a_server_cannot_be_asked_nothing_is_removed(host, server, archive
     host.put_by_hand(1, 2)
     server.serves("ranker", v2="AVAILABLE")
     result = host.run(ranker(archive, keep=2), instances=serving(server.port, closed_port))
-    reason = f"the server on REST port {closed_port} cannot be asked"
+    reason = f"the server on REST port {closed_port} does not answer"
     assert result["kept"] == [{"model": "ranker", "version": 1, "reason": reason}]
     assert result["models"] == {"ranker": [1, 2, 7]}
     reason = "a server of it has no REST port"

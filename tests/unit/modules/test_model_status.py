@@ -102,7 +102,7 @@ def test_a_load_that_fails_is_reported_at_once_in_the_servers_words(watch):
         problem = wait(watch(instance(server.port)), clock)
     assert problem == (
         "model m version 7 failed to load: NOT_FOUND: Op type not registered 'Frob';"
-        " mend it at its source, or name a version that loads"
+        " repair it at its source, or name a version that loads"
     )
     assert clock.time < 5
 
@@ -159,7 +159,7 @@ def test_a_model_without_versions_on_disk_is_not_waited_for(watch):
     entry["model_config"]["model_config_list"]["config"][0]["model_version_policy"] = {"all": {}}
     problem = wait(watch(entry, on_disk=()))
     assert problem.startswith("model m has no version in ")
-    assert problem.endswith("models/m, and the server waits for one for ever")
+    assert problem.endswith("models/m, and the server waits for one indefinitely")
 
 
 def test_a_listed_version_that_is_not_on_disk_is_not_waited_for(watch):
@@ -221,7 +221,9 @@ def test_a_full_queue_is_asked_again(watch):
         assert wait(watch(instance(server.port)), Clock(at_1=lambda: setattr(model, "refusal", None))) is None
 
 
-UNPROVEN = "the model takes no zeros (Invalid JPEG data); give it a probe, or probe: false to serve it without proof"
+UNPROVEN = (
+    "the model does not accept zeros (Invalid JPEG data); give it a probe, or probe: false to serve it without proof"
+)
 
 
 def test_a_model_that_takes_no_zeros_is_not_proven_unless_the_wish_does_without(watch):

@@ -172,7 +172,7 @@ def test_two_runs_do_not_work_on_the_same_host(host, program):
     with open(host.root / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert host.refusal(**program, lock_timeout=0) == (
-            f"{host.root}: another run is at work on the releases of this host; wait for its end, then run again"
+            f"{host.root}: another run is working on the releases of this host; wait for its end, then run again"
         )
 
 

@@ -190,14 +190,14 @@ def test_nothing_is_removed_while_a_release_is_being_installed(releases):
         with pytest.raises(WishError) as refusal:
             releases.prune()
     assert str(refusal.value) == (
-        f"{releases.root}: another run is at work on the releases of this host; wait for its end, then run again"
+        f"{releases.root}: another run is working on the releases of this host; wait for its end, then run again"
     )
 
 
 def test_a_number_below_nothing_is_refused(releases):
     with pytest.raises(WishError) as refusal:
         releases.prune(keep=-1)
-    assert str(refusal.value) == "keep: -1 is no number of releases; use 0 or more"
+    assert str(refusal.value) == "keep: -1 is not a number of releases; use 0 or more"
 
 
 def test_the_module_removes_and_tells(releases):

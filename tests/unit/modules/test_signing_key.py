@@ -312,7 +312,7 @@ def test_an_expired_key_is_refused_with_its_day_and_the_cure(run, site, keys, ke
     site.content = keys.expired_file
     result = run(source=site.url, fingerprint=keys.yearly)
     assert result["msg"] == (
-        f"{site.url}: the key {keys.yearly} expired on 2023-11-04; its publisher has to publish it anew: run again "
+        f"{site.url}: the key {keys.yearly} expired on 2023-11-04; its publisher has to publish it again: run again "
         "later, use a mirror that signs with a key of its own, or set allow_expired to install it all the same"
     )
     assert not keyring.exists()

@@ -131,7 +131,7 @@ ANSWERS = {"a": {"changed": False}, "b": {"unreachable": True}, "c": {"unreachab
 
 def test_hosts_that_cannot_be_reached_are_named_with_both_ways_on():
     assert unreachable(ANSWERS, "tfserving", leave_out=False) == (
-        "b, c: cannot be reached, and nothing has been changed on any host; mend that, leave them out with "
+        "b, c: cannot be reached, and nothing has been changed on any host; fix that, leave them out with "
         "--limit 'tfserving:!b:!c', or set fleet_unreachable: leave_out"
     )
 
@@ -190,4 +190,4 @@ def test_a_run_that_leaves_hosts_out_goes_on_says_so_and_fails(place):
     assert "changed: a" in output
     assert "changed: dead" not in output
     assert "dead: could not be reached and was left out (fleet_unreachable); nothing is changed there." in output
-    assert "Run again with --limit 'dead' when that is mended." in output
+    assert "Run again with --limit 'dead' when that is fixed." in output

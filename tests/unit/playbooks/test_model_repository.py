@@ -93,7 +93,7 @@ def test_what_is_wrong_on_the_controller_is_told_in_one_sentence_each_and_nothin
         assert result["rc"] != 0
         assert (
             f"tfserving_models[0].source.sha256: {controller.place}/exports/ranker on the controller cannot be sent: "
-            f"its checksum is {digest}, not the wished {'0' * 64}; look at what changed the source, or correct the wish"
+            f"its checksum is {digest}, not the wished {'0' * 64}; check what changed the source, or correct the wish"
         ) in result["output"]
         assert (
             f"tfserving_models[1].source.uri: {controller.place}/exports/gone on the controller cannot be sent: "

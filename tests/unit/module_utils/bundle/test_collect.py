@@ -88,7 +88,7 @@ def test_a_download_is_fetched_once_with_its_headers_and_listed_without_secrets(
 def test_a_download_of_another_digest_is_refused_and_not_kept(web, tmp_path):
     with refused(
         f"tfserving_models[0].source.uri: its checksum is {sha256(b'digits')}, not the wished {sha256(b'other')}; "
-        "look at what changed the source, or correct the wish"
+        "check what changed the source, or correct the wish"
     ):
         bundle_collect.collect(params(tmp_path / "root", digits(web, b"other")), run)
     assert not (tmp_path / "root/models").exists()
@@ -255,7 +255,7 @@ def test_the_repository_is_believed_for_its_own_key_beside_the_builders_own_sour
 
 def test_a_package_that_no_source_has_is_refused_in_apts_words(tmp_path):
     with refused(
-        "bundle_builder: none cannot be had (Unable to locate package none); "
+        "bundle_builder: none cannot be downloaded (Unable to locate package none); "
         "check the sources and the network of this host"
     ):
         bundle_packages.collect(resolver(tmp_path, Apt({})), [["none"]], str(tmp_path / "packages"))

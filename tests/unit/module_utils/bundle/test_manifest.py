@@ -50,14 +50,14 @@ def test_a_changed_file_is_refused_by_its_name(place):
     (place / "models/digits-1/1").write_bytes(b"mOdel")
     with refused(
         f"tfserving_fleet_bundle: models/digits-1/1 has the SHA-256 {sha256(b'mOdel')}, and the manifest says "
-        f"{sha256(b'model')}; copy the bundle anew, or make it again"
+        f"{sha256(b'model')}; copy the bundle again, or make a new one"
     ):
         bundle_manifest.verified(str(place))
 
 
 def test_a_missing_file_is_refused_by_its_name(place):
     (place / "keys/AA.gpg").unlink()
-    with refused("tfserving_fleet_bundle: keys/AA.gpg is missing; copy the bundle anew, or make it again"):
+    with refused("tfserving_fleet_bundle: keys/AA.gpg is missing; copy the bundle again, or make a new one"):
         bundle_manifest.verified(str(place))
 
 
@@ -65,7 +65,7 @@ def test_a_copy_that_broke_off_is_refused(place):
     (place / "packages/bookworm/a_1_all.deb").write_bytes(b"d")
     with refused(
         "tfserving_fleet_bundle: packages/bookworm/a_1_all.deb has 1 bytes, and the manifest says 3; "
-        "copy the bundle anew, or make it again"
+        "copy the bundle again, or make a new one"
     ):
         bundle_manifest.verified(str(place))
 
@@ -88,7 +88,7 @@ def test_a_relative_path_is_refused():
     [
         ("{", "manifest.json cannot be read ("),
         ('{"schema": 2, "artifacts": []}', "manifest.json is not of schema 1; make the bundle with this release"),
-        ('{"schema": 1}', "manifest.json is damaged; copy the bundle anew"),
+        ('{"schema": 1}', "manifest.json is damaged; copy the bundle again"),
         (json.dumps({"schema": 1, "artifacts": [{"path": "keys/a", "size": 1, "sha256": "x"}]}), "is damaged"),
     ],
 )

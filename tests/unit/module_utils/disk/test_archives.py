@@ -557,7 +557,7 @@ BROKEN = [
     ({"saved_model.pb": 0, "saved_model.pbtxt": 1}, "its saved_model.pb is empty; export the model again"),
     (
         {"saved_model.cpb": 1, "saved_model.pb": 1, INDEX: 1, SHARD: 1},
-        "it is a saved_model.cpb, a graph of more than 2 GB in pieces, which nobody can check before a server loads "
+        "it is a saved_model.cpb, a graph of over 2 GB in pieces, which cannot be checked before a server loads "
         "it; keep the weights in variables, so that the graph fits into saved_model.pb",
     ),
     ({"saved_model.pb": 1, SHARD: 1}, f"{INDEX} is missing or empty; export the model again"),

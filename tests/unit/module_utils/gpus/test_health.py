@@ -137,10 +137,9 @@ def test_clocks_are_held_back_for_reasons_of_different_weight(simulated):
     findings = only(examine(simulated("throttled")), "throttle")
     assert [finding.status for finding in findings] == ["critical", "warning", "info"]
     assert findings[0].detail == (
-        "clocks are held back: hardware slowdown (heat, power brake or a drawn current too high), hardware thermal"
-        " slowdown"
+        "clocks are throttled: hardware slowdown (heat, power brake or excessive current), hardware thermal slowdown"
     )
-    assert findings[2].detail == "clocks are held back: power limit"
+    assert findings[2].detail == "clocks are throttled: power limit"
 
 
 def test_a_gpu_that_is_on_the_bus_and_unknown_to_the_driver_is_lost(simulated):
@@ -234,16 +233,16 @@ class TestModule:
         result = run(accept="info")
         assert result["failed"]
         assert result["msg"].splitlines() == [
-            "GPU 0000:18:00.0: clocks are held back: hardware slowdown (heat, power brake or a drawn current too high),"
+            "GPU 0000:18:00.0: clocks are throttled: hardware slowdown (heat, power brake or excessive current),"
             " hardware thermal slowdown; check the card's power cables and its seat",
-            "GPU 0000:30:00.0: clocks are held back: software thermal slowdown",
+            "GPU 0000:30:00.0: clocks are throttled: software thermal slowdown",
         ]
 
     def test_by_itself_it_accepts_everything_and_tells(self, simulated, run):
         simulated("unloaded")
         result = run()
         assert (result["changed"], result["verdict"], result["gpus"]) == (False, "critical", None)
-        assert result["findings"][0]["advice"].startswith("take the host out of rotation and boot it")
+        assert result["findings"][0]["advice"].startswith("take the host out of rotation and reboot it")
 
     def test_a_saved_log_is_read_in_place_of_the_kernels(self, simulated, run, tmp_path):
         simulated("healthy")

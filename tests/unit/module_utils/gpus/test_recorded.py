@@ -275,16 +275,16 @@ class TestBadInput:
     def test_a_gpu_without_an_address_is_used_for_nothing_and_not_missed(self):
         machine = pair(**{"pci.bus_id": UNKNOWN_ERROR})
         (finding,) = worst(machine)
-        assert finding.detail == "GPU 1 (NVIDIA H100 80GB HBM3) does not tell its PCI address"
+        assert finding.detail == "GPU 1 (NVIDIA H100 80GB HBM3) does not report its PCI address"
         assert facts(machine)["gpus"][1]["index"] is None
 
     @pytest.mark.parametrize("cell", [UNKNOWN_ERROR, "[Insufficient Permissions]", "ERR!"])
     @pytest.mark.parametrize(
         ("field", "why"),
         [
-            ("uuid", "does not tell a UUID of its own"),
-            ("index", "does not tell its number"),
-            ("mig.mode.current", "does not tell whether it is cut into MIG instances"),
+            ("uuid", "does not report a UUID of its own"),
+            ("index", "does not report its number"),
+            ("mig.mode.current", "does not report whether it is divided into MIG instances"),
         ],
     )
     def test_a_gpu_that_keeps_back_what_names_it_is_unknown_and_never_offered(self, field, why, cell):
@@ -301,7 +301,7 @@ class TestBadInput:
             "0000:81:00.0",
         ]
         assert verdict(machine) == "unknown"
-        assert [each["why"] for each in facts(machine)["gpus"]] == ["does not tell a UUID of its own"] * 2
+        assert [each["why"] for each in facts(machine)["gpus"]] == ["does not report a UUID of its own"] * 2
 
     def test_units_that_nobody_asked_for_change_no_figure(self):
         machine = pair(**{"memory.total": "81559 MiB", "power.draw": "69.85 W"})
@@ -350,7 +350,7 @@ class TestBadInput:
 
     def test_more_gpus_than_any_driver_takes_are_no_answer(self):
         rows = "".join(f"{each % 1000}, GPU-{each}, 00000000:81:00.0, x\n" for each in range(50_000))
-        with pytest.raises(nvidia_query.NvidiaSmiError, match="tells of 50000 GPUs"):
+        with pytest.raises(nvidia_query.NvidiaSmiError, match="reports 50000 GPUs"):
             nvidia_query.gpus(lambda _arguments: rows, ())
 
     @pytest.mark.parametrize("rows", [0, 15])

@@ -116,15 +116,15 @@ REFUSALS = [
     (
         {"power_limit_w": 900},
         {},
-        "nvidia_driver_gpu_settings[0].power_limit_w: 900 W is outside of what GPU 0 (NVIDIA H200) takes, 200 to"
+        "nvidia_driver_gpu_settings[0].power_limit_w: 900 W is outside the range of GPU 0 (NVIDIA H200), 200 to"
         " 700 W; give"
         " a value within",
     ),
     (
         {"graphics_clock_mhz": 2500},
         {},
-        "nvidia_driver_gpu_settings[0].graphics_clock_mhz: 2500-2500 MHz is outside of what GPU 0 (NVIDIA H200)"
-        " takes, 345 to"
+        "nvidia_driver_gpu_settings[0].graphics_clock_mhz: 2500-2500 MHz is outside the range of GPU 0 (NVIDIA H200),"
+        " 345 to"
         " 1980 MHz; give clocks within",
     ),
     (
@@ -148,19 +148,19 @@ REFUSALS = [
     (
         {"power_limit_w": 70},
         {"power.limit": None, "absent": {"power.limit": "failed"}},
-        "nvidia_driver_gpu_settings[0].power_limit_w: nvidia-smi could not tell the power limit of GPU 0 (NVIDIA H200);"
-        " see nvidia-smi -q",
+        "nvidia_driver_gpu_settings[0].power_limit_w: nvidia-smi could not report the power limit of GPU 0"
+        " (NVIDIA H200); see nvidia-smi -q",
     ),
     (
         {"ecc": True},
         {"absent": {"temperature.gpu": "lost"}},
-        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) is lost; take the host out of rotation and boot it; call"
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) is lost; take the host out of rotation and reboot it; call"
         " the vendor when it returns",
     ),
     (
         {"ecc": True},
         {"uuid": None},
-        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) does not tell a UUID of its own; leave it out, or boot"
+        "nvidia_driver_gpu_settings[0]: GPU 0 (NVIDIA H200) does not report a UUID of its own; leave it out, or reboot"
         " the host",
     ),
     (
@@ -341,7 +341,7 @@ class TestModule:
     def test_a_value_that_one_gpu_does_not_take_changes_no_gpu(self, run):
         result = run({"power_limit_w": 500})
         assert result["failed"]
-        assert "500 W is outside of what GPU 4 (Tesla T4) takes, 60 to 70 W" in result["msg"]
+        assert "500 W is outside the range of GPU 4 (Tesla T4), 60 to 70 W" in result["msg"]
         assert run.machine()[0]["power.limit"] == 700
 
     def test_a_lock_that_was_refused_is_set_by_the_next_run(self, run, tmp_path):
@@ -367,7 +367,7 @@ class TestModule:
         refused = run({"gpus": [0], "power_limit_w": 500, "graphics_clock_mhz": 1200})
         assert "graphics_clock_mhz of" in refused["msg"]
         assert "not supported" in refused["msg"]
-        assert refused["msg"].endswith("; what was set before it is back")
+        assert refused["msg"].endswith("; earlier settings are restored")
         assert run.machine() == before
         assert not run().get("failed"), "what was never set needs not be let go"
         assert not run.record.exists()
@@ -394,7 +394,7 @@ class TestModule:
         (tmp_path / "state.json").write_text(json.dumps({**machine, "refuses": "--compute-mode"}))
         wish = {"gpus": [0], "power_limit_w": 500, "graphics_clock_mhz": 1200, "ecc": False}
         refused = run(wish, {"gpus": [0], "compute_mode": "prohibited"})
-        assert refused["msg"].endswith("Setting was not changed: Unknown Error; what was set before it is back")
+        assert refused["msg"].endswith("Setting was not changed: Unknown Error; earlier settings are restored")
         assert run.machine() == before
         assert json.loads(run.record.read_text())["locks"] == {
             machine["gpus"][0]["uuid"]: {"graphics_clock_mhz": [900, 900]}

@@ -78,7 +78,7 @@ def test_a_dead_unit_says_how_it_ended(properties, verdict):
 
 
 def test_a_host_without_systemd_is_an_error_in_a_sentence():
-    with pytest.raises(RuntimeError, match=f"systemd does not tell the state of {UNIT} \\(not found\\)"):
+    with pytest.raises(RuntimeError, match=f"systemd does not report the state of {UNIT} \\(not found\\)"):
         process_facts.unit(lambda _arguments: (127, "", "not found"), UNIT)
 
 

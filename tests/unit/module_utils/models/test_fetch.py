@@ -90,7 +90,7 @@ def test_credentials_go_to_the_server_asked_and_to_no_other(server, tmp_path):
     [
         (403, "Forbidden", "check the credentials in its headers"),
         (404, "Not Found", "check the address"),
-        (503, "Service Unavailable", "run again, or look at that server"),
+        (503, "Service Unavailable", "run again, or check that server"),
     ],
 )
 def test_a_server_that_refuses_is_told_with_a_remedy(server, tmp_path, status, reason, cure):
@@ -113,7 +113,7 @@ def test_secrets_of_an_address_are_not_shown(server, tmp_path):
 def test_a_download_that_breaks_off_is_refused(server, tmp_path):
     server.answers["/7.tar"] = (200, {"Content-Length": str(len(BODY) + 5)}, BODY)
     url = f"{server.url}/7.tar"
-    message = f"{url} broke off after {len(BODY)} of {len(BODY) + 5} bytes; run again, or look at that server"
+    message = f"{url} broke off after {len(BODY)} of {len(BODY) + 5} bytes; run again, or check that server"
     assert refusal_of(url, tmp_path / "a") == message
 
 
@@ -217,7 +217,7 @@ def test_a_redirect_without_an_address_is_an_answer_like_any_other(server, tmp_p
 
 @pytest.mark.parametrize("url", ["file:///etc/shadow", "ftp://127.0.0.1/7.tar", "/etc/shadow", "http:///x"])
 def test_only_the_web_is_asked(tmp_path, url):
-    assert refusal_of(url, tmp_path / "a") == f"{url} is no address of the web; begin it with https:// or http://"
+    assert refusal_of(url, tmp_path / "a") == f"{url} is not a web address; begin it with https:// or http://"
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_a_server_that_is_never_silent_and_never_done_is_given_up(tmp_path, hurr
     with HostileServer(itertools.chain(first, itertools.repeat(b"1")), pause_s=0.02) as dribbling:
         url = f"http://127.0.0.1:{dribbling.port}/7.tar"
         message = refusal_of(url, tmp_path / "a", timeout=600)
-    assert re.fullmatch(rf"{url} has sent \d+ KiB in \d+ s, which is too slow; look at that server, or .*", message)
+    assert re.fullmatch(rf"{url} has sent \d+ KiB in \d+ s, which is too slow; check that server, or .*", message)
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
@@ -298,7 +298,7 @@ def test_what_cannot_be_sent_is_refused_without_repeating_it(server, tmp_path, q
 def test_an_address_that_cannot_be_taken_apart_is_not_repeated(tmp_path):
     message = refusal_of("https://user:hush@[::1/7.tar?hush", tmp_path / "a")
     assert "hush" not in message
-    assert message.endswith(" is no address of the web; begin it with https:// or http://")
+    assert message.endswith(" is not a web address; begin it with https:// or http://")
 
 
 # --- live servers --------------------------------------------------------------------------------------------

@@ -291,10 +291,10 @@ WRONG = [
     ),
     (
         model(source={"type": "http", "uri": "file:///etc/passwd"}),
-        ".source.uri: it is no HTTP address; begin it with https:// or http://",
+        ".source.uri: it is not an HTTP address; begin it with https:// or http://",
     ),
-    (model(source={"sha256": "abc"}), ".source.sha256: abc is no SHA-256; write its 64 hexadecimal digits"),
-    (model(source={"sha256": {"7": "x"}}), ".source.sha256: x is no SHA-256; write its 64 hexadecimal digits"),
+    (model(source={"sha256": "abc"}), ".source.sha256: abc is not a SHA-256; write its 64 hexadecimal digits"),
+    (model(source={"sha256": {"7": "x"}}), ".source.sha256: x is not a SHA-256; write its 64 hexadecimal digits"),
     (
         model(versions=[6, 7], source={"uri": "/x/{version}", "sha256": SUM}),
         ".source.sha256: one checksum cannot be that of 6 and 7; map versions to checksums",
@@ -312,7 +312,7 @@ def test_a_wish_that_makes_no_sense_is_refused_with_its_place(wish, message):
 def test_a_name_that_stands_twice_is_refused():
     with pytest.raises(WishErrors) as refusal:
         read_wanted([model(), model()], [])
-    assert str(refusal.value) == "tfserving_models[1].name: ranker stands twice; merge the two, or rename one"
+    assert str(refusal.value) == "tfserving_models[1].name: ranker is listed twice; merge the two, or rename one"
 
 
 def test_all_that_is_wrong_is_told_at_once_under_the_users_own_paths():

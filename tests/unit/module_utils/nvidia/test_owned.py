@@ -129,7 +129,7 @@ def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_dr
     }
     monkeypatch.setattr(nvidia_driver_state, "judge", lambda *_arguments: {})
     result = run_module(nvidia_driver_state, **options)
-    assert told == ["nvidia_driver_ignore: 10de:9999 is no NVIDIA GPU of this host", "GPU x is left alone"]
+    assert told == ["nvidia_driver_ignore: 10de:9999 is not an NVIDIA GPU of this host", "GPU x is left alone"]
     assert addresses(result["driver"]["gpus"]) == [CONSOLE, FIRST]
 
 

@@ -53,7 +53,7 @@ def test_a_program_that_cannot_be_started_is_told_apart_from_none(program, tmp_p
 
 def test_a_program_that_crashes_is_told_with_its_signal(program):
     program("kill -SEGV $$")
-    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"^nvidia-smi -L was ended by signal 11: without a word$"):
+    with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"^nvidia-smi -L was ended by signal 11: without a message$"):
         nvidia_smi.run(LIST, timeout=10)
 
 

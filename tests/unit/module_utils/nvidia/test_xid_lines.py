@@ -176,7 +176,7 @@ class TestRecovery:
 class TestReload:
     @pytest.mark.parametrize("code", [13, 31, 48, 94, 95, 109, 119, 120])
     def test_programs_and_states_of_the_driver_are_over_when_it_is_loaded_anew(self, code):
-        assert only(xid(f"{code}, what"), LOADING).ended == "before the driver was loaded anew"
+        assert only(xid(f"{code}, what"), LOADING).ended == "before the driver was loaded again"
 
     @pytest.mark.parametrize("code", [54, 79, 142, 151, 999])
     def test_what_needs_a_boot_a_hand_or_the_vendor_is_not(self, code):

@@ -118,14 +118,14 @@ def test_a_wrong_checksum_is_refused_with_both(tmp_path, host):
     path = tar_of(tmp_path / "build", FILES)
     assert host.refusal(**options(path, archive_sha256="0" * 64)) == refused(
         f"its checksum is {archives.file_digest(str(path))}, not the wished {'0' * 64}; "
-        "look at what changed the source, or correct the wish"
+        "check what changed the source, or correct the wish"
     )
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path, host):
     wish = {"method": "archive", "archive_sha256": "0" * 64}
     assert host.refusal(archive=f"{tmp_path}/no", **wish) == refused(
-        f"{tmp_path}/no is no file on this host; put it there, or give an address as uri"
+        f"{tmp_path}/no is not a file on this host; put it there, or give an address as uri"
     )
     assert host.refusal(archive_uri="builds/s.tgz", **wish) == refused(
         "builds/s.tgz is not on this host; give the option archive its path here"

@@ -146,11 +146,11 @@ def test_an_image_that_is_not_pinned_or_not_named_is_refused(reference, message)
         ),
         (
             {"binary": "../server"},
-            ".binary: '../server' is no path inside the archive; write it relative to the archive's top",
+            ".binary: '../server' is not a path inside the archive; write it relative to the archive's top",
         ),
         (
             {"binary": "/bin/server"},
-            ".binary: '/bin/server' is no path inside the archive; write it relative to the archive's top",
+            ".binary: '/bin/server' is not a path inside the archive; write it relative to the archive's top",
         ),
         ({"sha265": "abc"}, ".sha265: is not a key of an archive; did you mean 'sha256'?"),
     ],
@@ -186,11 +186,11 @@ def test_an_archive_that_is_not_whole_is_refused(fields, message):
         ),
         (
             {"method": "apt", "package": "../x"},
-            "package: '../x' is no package's name; write it as tensorflow-model-server",
+            "package: '../x' is not a package name; write it as tensorflow-model-server",
         ),
-        ({"method": "apt", "version": "../x"}, "tfserving_version: '../x' is no version; write it as 2.19.1"),
-        ({"method": "imgae"}, "tfserving_install_method: 'imgae' is no method; did you mean 'image'?"),
-        ({"method": "rpm"}, "tfserving_install_method: 'rpm' is no method; use apt, image or archive"),
+        ({"method": "apt", "version": "../x"}, "tfserving_version: '../x' is not a version; write it as 2.19.1"),
+        ({"method": "imgae"}, "tfserving_install_method: 'imgae' is not a method; did you mean 'image'?"),
+        ({"method": "rpm"}, "tfserving_install_method: 'rpm' is not a method; use apt, image or archive"),
     ],
 )
 def test_a_wish_without_what_it_needs_is_refused(arguments, message):
@@ -202,5 +202,5 @@ def test_a_wish_without_what_it_needs_is_refused(arguments, message):
 def test_the_binary_of_an_image_is_an_absolute_path():
     with pytest.raises(WishError) as refusal:
         release_ids.of_image("2.19.1", f"a/b@{DIGEST}", binary="bin/server")
-    message = "the binary 'bin/server' is no path inside the image; write it from the image's root"
+    message = "the binary 'bin/server' is not a path inside the image; write it from the image's root"
     assert str(refusal.value) == f"tfserving_images.2.19.1: {message}"

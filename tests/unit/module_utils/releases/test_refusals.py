@@ -35,7 +35,7 @@ def test_a_tampered_layer_is_refused(host, layout):
     said = host.refusal(image=layout.reference)
     assert said.startswith(refused(f"the image cannot be fetched from {layout.top} ("))
     assert "Digest did not match" in said
-    assert said.endswith("); look at what changed there, or correct the digest")
+    assert said.endswith("); check what changed there, or correct the digest")
 
 
 @with_tools
@@ -44,7 +44,7 @@ def test_a_tampered_manifest_of_a_layout_is_refused_with_both_digests(host, layo
     found = digest_of(layout.blob(layout.digest).read_bytes())
     assert host.refusal(image=layout.reference) == refused(
         f"the manifest in {layout.top} has the digest {found}, not the wished {layout.digest}; "
-        "look at what changed there, or correct the digest"
+        "check what changed there, or correct the digest"
     )
 
 
@@ -61,10 +61,10 @@ def test_a_digest_that_a_layout_does_not_hold_is_refused_with_those_it_names(hos
 def test_a_layout_or_a_file_that_is_not_there_is_refused(tmp_path, host):
     digest = f"sha256:{'0' * 64}"
     assert host.refusal(image=f"oci:{tmp_path}@{digest}") == refused(
-        f"{tmp_path} is no OCI layout on this host; put one there, with its index.json"
+        f"{tmp_path} is not an OCI layout on this host; put one there, with its index.json"
     )
     assert host.refusal(image=f"docker-archive:{tmp_path}/s.tar@{digest}") == refused(
-        f"{tmp_path}/s.tar is no file on this host; put there what `docker save` wrote"
+        f"{tmp_path}/s.tar is not a file on this host; put there what `docker save` wrote"
     )
 
 
@@ -74,7 +74,7 @@ def test_a_saved_image_with_another_checksum_is_refused_with_both(tmp_path, host
     file.write_bytes(b"something else")
     assert host.refusal(image=f"docker-archive:{file}@{wished}") == refused(
         f"{file} has the digest {digest_of(b'something else')}, not the wished {wished}; "
-        "look at what changed there, or correct the digest"
+        "check what changed there, or correct the digest"
     )
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_layer_is_refused_in_umocis_words(tmp_path, host):
     digest = layout.add_json(manifest)
     said = host.refusal(image=f"oci:{layout.top}@{digest}")
     assert said.startswith(refused("the image cannot be unpacked ("))
-    assert said.endswith("); check it with `umoci unpack`, or push it anew")
+    assert said.endswith("); check it with `umoci unpack`, or push it again")
 
 
 @pytest.mark.parametrize("tool", ["skopeo", "umoci"])

@@ -38,7 +38,7 @@ def test_a_tampered_layer_of_a_registry_is_refused(host, layout, registry):
     layout.tamper(layout.layer)
     said = host.refusal(image=f"{NOWHERE}/serving@{layout.digest}", mirrors=[f"http://{registry.place}"])
     assert "Digest did not match" in said
-    assert said.endswith("; look at what changed there, or correct the digest")
+    assert said.endswith("; check what changed there, or correct the digest")
 
 
 @with_tools
@@ -46,7 +46,7 @@ def test_a_tampered_manifest_of_a_registry_is_refused(host, layout, registry):
     layout.blob(layout.digest).write_bytes(layout.blob(layout.digest).read_bytes() + b" ")
     said = host.refusal(image=f"{NOWHERE}/serving@{layout.digest}", mirrors=[f"http://{registry.place}"])
     assert "Manifest does not match" in said
-    assert said.endswith("; look at what changed there, or correct the digest")
+    assert said.endswith("; check what changed there, or correct the digest")
 
 
 @with_tools
@@ -103,9 +103,9 @@ def test_the_last_line_of_a_program_is_quoted_without_its_logs_own_fields(line, 
     [
         (
             ["Error loading trust policy: open /etc/containers/policy.json: no such file"],
-            "mend /etc/containers/policy.json",
+            "repair /etc/containers/policy.json",
         ),
-        (["dial tcp: i/o timeout", "Digest did not match, expected a, got b"], "look at what changed there"),
+        (["dial tcp: i/o timeout", "Digest did not match, expected a, got b"], "check what changed there"),
         (["manifest unknown", "requested access to the resource is denied"], "name credentials in auth_file"),
         (["name unknown: no such repository", "connection refused"], "check the repository and the digest"),
         (["x509: certificate signed by unknown authority"], "put its authority's certificate below"),

@@ -276,9 +276,9 @@ def test_many_large_inputs_are_refused_together():
     ("ask", "body", "message"),
     [
         ("status", b"{}", "port {} answers with something else than the states of a model's versions, so it is no"),
-        ("status", b"[]", "port {} answers with something else than a JSON object, so it is no TensorFlow Serving"),
-        ("status", b"<html>", "port {} answered 200 without JSON, so it is no TensorFlow Serving: '<html>' ("),
-        ("predict", b"{}", "port {} answers with something else than a prediction, so it is no TensorFlow Serving"),
+        ("status", b"[]", "port {} answers with something else than a JSON object, so it is not TensorFlow Serving"),
+        ("status", b"<html>", "port {} answered 200 without JSON, so it is not TensorFlow Serving: '<html>' ("),
+        ("predict", b"{}", "port {} answers with something else than a prediction, so it is not TensorFlow Serving"),
     ],
 )
 def test_the_sentence_names_the_port(ask, body, message):

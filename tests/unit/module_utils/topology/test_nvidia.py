@@ -140,7 +140,7 @@ class TestEnrich:
         silent = nvidia_smi.NvidiaSmiError("nvidia-smi -L did not answer within 30 seconds")
         topology_nvidia.enrich(found, answering(query=f"{A100}\n{H100}", version=VERSION, listing=silent))
         assert [(gpu["index"], gpu["why"]) for gpu in found["gpus"]] == [
-            (None, "does not tell its MIG instances"),
+            (None, "does not report its MIG instances"),
             (1, None),
         ]
         assert (found["problems"], found["cuda_version"]) == ([str(silent)], "12.4")

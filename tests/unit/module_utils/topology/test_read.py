@@ -238,7 +238,7 @@ def test_memory_that_may_be_a_gpus_is_not_counted_and_reported(tmp_path):
     found = read(coherent(tmp_path, gpus=2))
     assert (host_nodes(found), found["memory_mb"]) == ({0: 8192, 1: 8192}, 16384)
     assert found["problems"] == [
-        "node 2 has memory and no CPUs, and nothing tells whether it is a GPU's: its 8192 MB are not counted as memory"
+        "node 2 has memory and no CPUs, and it is unknown whether it is a GPU's: its 8192 MB are not counted as memory"
         " of the host"
     ]
 

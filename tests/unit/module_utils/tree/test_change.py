@@ -192,7 +192,8 @@ def test_a_link_that_leads_nowhere_or_in_a_circle_is_refused(place):
     (place.dest / "lib").symlink_to("gone")
     (place.dest / "loop").symlink_to("loop")
     assert (
-        _refused(place, {"lib/a": b""}) == "/host/lib: is a link to gone, which does not exist; remove or mend the link"
+        _refused(place, {"lib/a": b""})
+        == "/host/lib: is a link to gone, which does not exist; remove or repair the link"
     )
     assert "/host/loop: is a link to loop" in _refused(place, {"loop/a": b""})
 

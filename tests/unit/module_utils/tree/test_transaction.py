@@ -342,7 +342,7 @@ def test_a_second_run_at_the_same_time_is_refused(place):
     tree = place.tree()
     with tree.store.locked(), pytest.raises(WishError) as refusal:
         place.present({"a": b""})
-    assert str(refusal.value) == f"{place.state}/t: another run is at work on this tree; wait for it to end"
+    assert str(refusal.value) == f"{place.state}/t: another run is working on this tree; wait for it to end"
 
 
 def test_records_are_readable_by_the_owner_alone_and_bear_a_schema(place):
@@ -437,6 +437,6 @@ def test_a_tree_does_not_move_to_another_place(place):
     with pytest.raises(WishError) as refusal:
         Tree(str(place.state), "t", str(place.root)).manifest()
     assert str(refusal.value) == (
-        f"{place.root}: the tree 't' stands below {place.dest}; remove it there with state=absent or give this one "
+        f"{place.root}: the tree 't' is below {place.dest}; remove it there with state=absent or give this one "
         "another name"
     )

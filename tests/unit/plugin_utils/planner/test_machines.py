@@ -293,7 +293,7 @@ def test_an_instance_that_fits_on_no_node_straddles_them_with_a_warning():
     assert found["instances"][0]["nodes"] == "0-1"
     assert found["instances"][0]["memory"]["policy"] == "interleave"
     assert found["warnings"] == [
-        "tfserving_instances[0].cpus: 'ranker' does not fit on one node and straddles nodes 0-1; ask for fewer cores"
+        "tfserving_instances[0].cpus: 'ranker' does not fit on one node and spans nodes 0-1; ask for fewer cores"
     ]
 
 
@@ -342,7 +342,7 @@ def test_a_gpu_that_the_driver_does_not_list_is_none():
 def test_a_gpu_of_unknown_place_is_a_warning():
     found = plan(box(gpus=gpus(1, node=None)), [instance(gpus=1)], **IMAGE)
     assert found["warnings"][0].startswith(
-        "tfserving_instances[0].gpus: the firmware does not tell the node of GPU 0, so the CPUs"
+        "tfserving_instances[0].gpus: the firmware does not report the node of GPU 0, so the CPUs"
     )
 
 

@@ -150,7 +150,7 @@ def test_what_is_no_slice_beside_serving_is_refused(name):
     with pytest.raises(WishError) as refusal:
         parted(box(), extra_slices=[name])
     assert str(refusal.value) == (
-        f"cpu_partition_extra_slices: '{name}' is none to keep away from serving;"
+        f"cpu_partition_extra_slices: '{name}' cannot be kept away from serving;"
         " name a slice directly below the root, such as kubepods.slice"
     )
 

@@ -157,7 +157,10 @@ def test_request_threads_follow_the_batches_that_they_fill(batching, callers):
 
 def test_threads_that_cannot_fill_the_largest_batch_say_how_much_of_it_they_fill():
     reason = only({"batching": {"max_batch_size": 4000}}, machine=ONE_CPU)["reasons"]["threads.grpc"]
-    assert "cut to 2048 since more waiting threads bring nothing; requests for one item each fill 1024 places" in reason
+    assert (
+        "cut to 2048 because more waiting threads bring no benefit; requests for one item each fill 1024 places"
+        in reason
+    )
 
 
 @pytest.mark.parametrize(
@@ -749,9 +752,9 @@ def test_a_c_library_older_than_the_release_is_refused_unless_the_server_brings_
 def test_gpus_that_wait_for_a_boot_are_refused_to_those_who_ask_for_them():
     waiting = {"driver_waits_for_boot": ["the running kernel holds 535 and the libraries are 580"]}
     assert refusal({"gpus": 1}, machine=gpu_host("8.0"), **waiting, **IMAGE) == (
-        "tfserving_instances[0].gpus: asks for GPUs that this host can use after a boot only:"
+        "tfserving_instances[0].gpus: asks for GPUs that this host can use only after a reboot:"
         " the running kernel holds 535 and the libraries are 580;"
-        " set nvidia_driver_reboot_ok, or boot it and run this again"
+        " set nvidia_driver_reboot_ok, or reboot it and run this again"
     )
     assert only(machine=gpu_host("8.0"), **waiting, **IMAGE)
 
@@ -760,8 +763,8 @@ def test_gpus_that_wait_for_a_boot_are_refused_to_those_who_ask_for_them():
 def test_rules_that_the_kernel_would_not_heed_are_warned_of(mode):
     machine = {**CPU_HOST, "cgroup_mode": mode}
     sentence = (
-        f"tfserving_address_rules: systemd filters no addresses where the cgroup hierarchy is {mode}, so anybody may"
-        " talk to the servers and they to anybody; set it to nftables"
+        f"tfserving_address_rules: systemd filters no addresses where the cgroup hierarchy is {mode}, so anyone can"
+        " connect to the servers, and they to anyone; set it to nftables"
     )
     assert sentence in plan(machine)["warnings"]
     assert sentence not in plan(machine, address_rules="nftables")["warnings"]

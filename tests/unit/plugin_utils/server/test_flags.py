@@ -270,7 +270,7 @@ def test_a_value_of_the_wrong_type_is_refused(flag, value, message):
             "file_system_poll_wait_seconds",
             0,
             "0 is below 1, and 0 looks for versions only once, at the start, and a negative period never does, "
-            "so the start waits for ever; write 1 or more",
+            "so the start waits forever; write 1 or more",
         ),
         (
             "model_config_file_poll_wait_seconds",

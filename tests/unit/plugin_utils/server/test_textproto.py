@@ -495,7 +495,7 @@ def test_session_options_that_do_not_fit_are_refused_at_their_place(data, senten
 
 def test_messages_nest_as_deep_as_anyone_needs_and_not_deeper():
     assert_reads_back(nested(20), "ConfigProto")
-    assert refusal(nested(5000), "ConfigProto").endswith("stands in more than 50 messages; nest it less deep")
+    assert refusal(nested(5000), "ConfigProto").endswith("stands in more than 50 messages; nest it less deeply")
 
 
 def sample(type_):

@@ -241,12 +241,12 @@ def test_tls_without_pem_text_is_refused_and_nothing_secret_is_repeated(data, se
         ),
         (
             "BatchingParameter",
-            "the string 'BatchingParameter' is no message that the server reads from a file; "
+            "the string 'BatchingParameter' is not a message that the server reads from a file; "
             "did you mean 'BatchingParameters'?",
         ),
         (
             [],
-            "a list is no message that the server reads from a file; use one of ModelServerConfig, "
+            "a list is not a message that the server reads from a file; use one of ModelServerConfig, "
             "BatchingParameters, MonitoringConfig, SSLConfig, SessionConfigProto, ConfigProto",
         ),
     ],

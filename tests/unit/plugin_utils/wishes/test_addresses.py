@@ -79,7 +79,7 @@ def test_whom_the_servers_may_call_is_read_as_strictly():
 )
 def test_ipv4_in_the_clothes_of_ipv6_is_refused_however_it_is_spelt(address):
     assert address_refusal([address]) == (
-        "tfserving_allow_from[0]: is an IPv4 address in IPv6's clothes, which no packet carries; write its IPv4 form"
+        "tfserving_allow_from[0]: is an IPv4-mapped IPv6 address, which no packet carries; write its IPv4 form"
     )
 
 

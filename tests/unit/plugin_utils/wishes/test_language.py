@@ -163,7 +163,7 @@ def test_leading_zeros_are_refused_in_one_sentence():
 
 def test_a_version_that_has_two_digests_is_refused():
     (found,) = problems(models=[model(source={**HTTP, "sha256": {7: DIGEST, "7": DIGEST}})])
-    assert found == "tfserving_models[0].source.sha256.7: stands twice, as a number and as text; keep one of them"
+    assert found == "tfserving_models[0].source.sha256.7: is given twice, as a number and as text; keep one of them"
 
 
 @pytest.mark.parametrize(("text", "truth"), [("true", True), ("True", True), ("false", False), ("False", False)])
@@ -195,16 +195,19 @@ for _level in range(5000):
         ([0] * 300_000, "tfserving_models: holds more than 200000 values; make it smaller"),
         ([10**400], "tfserving_models[0]: is a number beyond 64 bits; stay within ±9223372036854775807"),
         ([int("9" * 4300) * 10], "tfserving_models[0]: is a number beyond 64 bits; stay within ±9223372036854775807"),
-        ([{"probe": float("nan")}], "tfserving_models[0].probe: is no finite number; write a number that JSON knows"),
+        (
+            [{"probe": float("nan")}],
+            "tfserving_models[0].probe: is not a finite number; write a number that JSON knows",
+        ),
         (
             [{"probe": [float("inf")]}],
-            "tfserving_models[0].probe[0]: is no finite number; write a number that JSON knows",
+            "tfserving_models[0].probe[0]: is not a finite number; write a number that JSON knows",
         ),
         (["\ud800"], "tfserving_models[0]: holds half a character (a surrogate); write the character itself"),
         (["a\0"], "tfserving_models[0]: holds a NUL, which no file and no program can; remove it"),
         (["x" * 300_000], "tfserving_models[0]: is a text of 300000 characters; stay within 262144"),
         ([datetime.date(2026, 1, 1)], "tfserving_models[0]: is a date; write it in quotes, as text"),
-        ([{("a", "b"): 1}], "tfserving_models[0]: holds a key that is none of a model; the keys"),
+        ([{("a", "b"): 1}], "tfserving_models[0]: holds a key that is not one of a model; the keys"),
     ],
 )
 def test_what_no_variable_may_hold(value, problem):
@@ -267,11 +270,11 @@ def test_a_path_that_no_kernel_takes_is_refused_by_the_plan():
         ({"name": "a" * 300}, "tfserving_models[0].name: is 300 characters long; use at most 128"),
         (
             {"source": {**HTTP, "uri": "https://[::1/x"}},
-            "tfserving_models[0].source.uri: is no address of the web; begin",
+            "tfserving_models[0].source.uri: is not a web address; begin",
         ),
         (
             {"source": {**HTTP, "uri": "https://h:abc/x"}},
-            "tfserving_models[0].source.uri: is no address of the web; begin",
+            "tfserving_models[0].source.uri: is not a web address; begin",
         ),
     ],
 )
@@ -288,12 +291,12 @@ def test_a_model_that_would_break_later_is_refused_now(wish, problem):
         ("/a/../etc", "holds an empty part, '.' or '..'; give the path as it is after them"),
         ("/a//b", "holds an empty part, '.' or '..'; give the path as it is after them"),
         ("/a/./b", "holds an empty part, '.' or '..'; give the path as it is after them"),
-        ("/a\nExecStartPre=+/bin/touch /pwned", "holds a sign that units or commands read otherwise; use letters"),
-        ("/a b", "holds a sign that units or commands read otherwise; use letters"),
-        ("/a%n", "holds a sign that units or commands read otherwise; use letters"),
-        ("/a:b", "holds a sign that units or commands read otherwise; use letters"),
-        ("/a\\", "holds a sign that units or commands read otherwise; use letters"),
-        ("/$HOME", "holds a sign that units or commands read otherwise; use letters"),
+        ("/a\nExecStartPre=+/bin/touch /pwned", "holds a character that units or commands interpret; use letters"),
+        ("/a b", "holds a character that units or commands interpret; use letters"),
+        ("/a%n", "holds a character that units or commands interpret; use letters"),
+        ("/a:b", "holds a character that units or commands interpret; use letters"),
+        ("/a\\", "holds a character that units or commands interpret; use letters"),
+        ("/$HOME", "holds a character that units or commands interpret; use letters"),
         ("/" + "a" * 256, "is too long; use at most 1024 bytes, and 255 between slashes"),
         ("/a" * 600, "is too long; use at most 1024 bytes, and 255 between slashes"),
         (5, "is the number 5; give an absolute path"),
@@ -307,17 +310,17 @@ def test_every_path_passes_one_check(name, path, problem):
 
 
 def test_the_planner_refuses_such_a_path_by_itself():
-    with pytest.raises(WishError, match=r"^tfserving_model_root: holds a sign that units or commands read otherwise"):
+    with pytest.raises(WishError, match=r"^tfserving_model_root: holds a character that units or commands interpret"):
         plan_policy.complete({"paths": {"models": "/a\nb"}})
 
 
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
-        ("fe80::1%eth0", "names a zone, and systemd drops such an address without a word; leave out the %"),
+        ("fe80::1%eth0", "names a zone, and systemd silently drops such an address; leave out the %"),
         ("10.0.0.0/255.0.0.0", "'10.0.0.0/255.0.0.0' is neither an address nor a network; write it as"),
         ("10.0.0.0/08", "'10.0.0.0/08' is neither an address nor a network; write it as"),
-        ("::ffff:10.0.0.1", "is an IPv4 address in IPv6's clothes, which no packet carries; write its IPv4 form"),
+        ("::ffff:10.0.0.1", "is an IPv4-mapped IPv6 address, which no packet carries; write its IPv4 form"),
         (167772160, "is a number; write the address in quotes"),
         ("10.0.0.1\nIPAddressAllow=any", "a string is neither an address nor a network; write it as"),
     ],
@@ -510,7 +513,7 @@ def test_mirrors_and_repositories_may_be_of_the_host_itself():
             "tfserving_registry_mirrors": ["http://localhost:5000", "mirror.example.com/hub"],
         }
     )
-    with pytest.raises(WishError, match=r"^nvidia_driver_repository_uri: holds a sign that units or commands read"):
+    with pytest.raises(WishError, match=r"^nvidia_driver_repository_uri: holds a character that units or commands"):
         role_wishes.check({"nvidia_driver_repository_uri": "file:/opt/a b"})
 
 
@@ -636,4 +639,4 @@ def test_what_roles_take_passes():
 def test_bounds_name_the_place_and_never_the_value():
     with pytest.raises(WishError) as refused:
         wish_bounds.check("x", {"a": [{f"{SECRET}=1": float("nan")}]})
-    assert str(refused.value) == "x.a[0].(a key): is no finite number; write a number that JSON knows"
+    assert str(refused.value) == "x.a[0].(a key): is not a finite number; write a number that JSON knows"

@@ -156,16 +156,16 @@ MODELS = [
     ({"contract": {"inputs": [1]}}, "tfserving_models[0].contract.inputs: is a list; give a mapping of names to"),
     (
         {"contract": {"inputs": {"x": {"dtype": "float32"}}}},
-        "tfserving_models[0].contract.inputs.x.dtype: is the string 'float32', which is no type of a tensor; "
+        "tfserving_models[0].contract.inputs.x.dtype: is the string 'float32', which is not a tensor type; "
         "write DT_FLOAT",
     ),
     (
         {"contract": {"inputs": {"x": {"dtype": "string"}}}},
-        "contract.inputs.x.dtype: is the string 'string', which is no type of a tensor; write DT_STRING",
+        "contract.inputs.x.dtype: is the string 'string', which is not a tensor type; write DT_STRING",
     ),
     (
         {"contract": {"inputs": {"x": {"dtype": 7}}}},
-        "contract.inputs.x.dtype: is the number 7, which is no type of a tensor; write it as the server's metadata do",
+        "contract.inputs.x.dtype: is the number 7, which is not a tensor type; write it as the server's metadata do",
     ),
     (
         {"contract": {"inputs": {"x": {"shape": 3}}}},

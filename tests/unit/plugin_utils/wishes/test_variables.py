@@ -90,7 +90,7 @@ def test_no_ending_excuses_a_name(name):
 
 
 def test_a_removed_variable_is_refused_with_what_to_do_instead():
-    sentence = "tfserving_farm: is no variable of this collection any more; leave it out; there is one barn"
+    sentence = "tfserving_farm: is no longer a variable of this collection; leave it out; there is one barn"
     removed = {"tfserving_farm": "leave it out; there is one barn"}
     assert variable_names.refusals(["tfserving_farm"], KNOWN, PREFIXES, removed) == [sentence]
     assert variable_names.warnings(["tfserving_farm"], KNOWN, PREFIXES, removed) == []
@@ -98,7 +98,7 @@ def test_a_removed_variable_is_refused_with_what_to_do_instead():
 
 def test_the_account_that_all_servers_shared_is_no_wish_any_more():
     assert judged("tfserving_user")["refused"] == [
-        "tfserving_user: is no variable of this collection any more; remove it; each instance has an account of its"
+        "tfserving_user: is no longer a variable of this collection; remove it; each instance has an account of its"
         " own, and tfserving_group is what they share"
     ]
 
@@ -128,6 +128,6 @@ def facts(part: Any) -> Iterator[str]:
 def test_the_removed_root_of_the_configuration_says_where_it_is():
     (sentence,) = variable_names.refusals(["tfserving_config_root"], [], ["tfserving_"])
     assert sentence == (
-        "tfserving_config_root: is no variable of this collection any more;"
+        "tfserving_config_root: is no longer a variable of this collection;"
         " remove it; the files of the instances are always in /etc/tfserving"
     )
