@@ -24,7 +24,7 @@ PHRASES = {
     r"belongs? into": "belongs in",
     r"for ever": "forever, indefinitely",
     r"what lacks": "what is missing",
-    r"is none to": "there is nothing to",
+    r"is none to keep": "cannot be kept",
     r"with leave|without leave|gives? leave": "with permission, allows",
     r"lies in code": "is in code",
     r"outside of": "outside",

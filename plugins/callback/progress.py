@@ -12,12 +12,12 @@ version_added: 0.1.0
 author:
   - tfserving.fleet contributors
 description:
-  - Shows a line for each stage of a run with the time since its beginning, the number of the stage and its hosts, then
-    below it what changes, and all warnings, differences (C(--diff)), messages and failures whole. Tasks that find
-    nothing to change are silent. The recap is Ansible's own.
+  - Shows a line for each stage of a run with the time since its beginning, the number of the stage and its hosts. Below
+    it are the changes, and all warnings, differences (C(--diff)), messages and failures in full. Tasks that change
+    nothing are not shown. The recap is Ansible's own.
   - In a play that lists roles each role is a stage; every other play is one.
-  - On a terminal a last line tells which task runs, on how many hosts it has ended and since when. Without a terminal
-    there are plain lines only.
+  - On a terminal a last line shows the running task, on how many hosts it has finished and since when. Without a
+    terminal there are plain lines only.
   - With C(-v), or O(output=full), it is Ansible's default output.
   - A failure of C(assert) or C(fail) is shown as its message alone, since that is all it consists of.
 options:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TITLES = {
-    "tfserving.fleet.fleet": "Take the lock of every host",
+    "tfserving.fleet.fleet": "Lock every host",
     "tfserving.fleet.offline_bundle": "Install the bundle",
     "tfserving.fleet.nvidia_driver": "Set up the NVIDIA driver and its GPUs",
     "tfserving.fleet.host_plan": "Plan every host",

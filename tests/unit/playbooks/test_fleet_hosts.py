@@ -147,7 +147,7 @@ def test_what_changes_hosts_ends_with_the_sentence(place):
     place.inventory({"tfserving": {"a": {}, "dead": DEAD}})
     code, output = place.run("tfserving.fleet.site", "--check")
     assert code != 0
-    assert "dead: cannot be reached, and nothing has been changed on any host; mend that" in output
+    assert "dead: cannot be reached, and nothing has been changed on any host; fix that" in output
     assert "PLAY [Compare the drivers" not in output
 
 

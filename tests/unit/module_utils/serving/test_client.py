@@ -61,7 +61,7 @@ def test_a_closed_port_is_unreachable():
 
 
 def test_a_stranger_that_speaks_html_is_recognised():
-    with FakeServer() as server, pytest.raises(ServerError, match="answered 404 without JSON, so it is no TensorFlow"):
+    with FakeServer() as server, pytest.raises(ServerError, match="answered 404 without JSON, so it is not TensorFlow"):
         Client(server.port)._call("GET", "/")
 
 
