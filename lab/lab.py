@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds, runs and removes the lab: one machine that looks like a small TensorFlow Serving fleet.
+"""Build, run and remove the lab: one machine that looks like a small TensorFlow Serving fleet.
 
 Needs nothing beyond the standard library, because it is what installs everything else. See lab/README.md.
 """

@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def measure(size: int, keep: bool) -> dict[str, float]:
-    """Plans a fleet in a process of its own, on one core; see plan_fleet."""
+    """Plan a fleet in a process of its own, on one core; see plan_fleet."""
     core = max(os.sched_getaffinity(0))  # the last one: the first takes most interrupts
     command = [sys.executable, __file__, f"--fleet={size}", *(["--keep"] if keep else [])]
     done = subprocess.run(

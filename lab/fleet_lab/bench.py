@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the programs in lab/bench/, which measure what the documentation claims."""
+"""Run the programs in lab/bench/, which measure what the documentation claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet_lab.shell import openly
 
 
 def benchmarks(lab: Lab, names: Sequence[str]) -> list[tuple[str, Callable[[], None]]]:
-    """One stage a program; all of them unless some are named."""
+    """Return one stage per program: all of them, or the named ones."""
     folder = lab.root / "lab" / "bench"
     known = {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
     unknown = [name for name in names if name not in known]

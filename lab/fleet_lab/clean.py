@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes away what the lab made, and nothing else."""
+"""Take away what the lab made, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ KINDS = (
 
 
 def down(lab: Lab) -> str:
-    """Removes containers and network; image, packages and models stay for the next time."""
+    """Remove containers and network; image, packages and models stay for the next time."""
     return _remove(lab, KINDS[:2])
 
 
 def clean_lab(lab: Lab) -> str:
-    """Removes containers, network, images and everything generated; leaves .venv and the TensorFlow runtime."""
+    """Remove containers, network, images and everything generated; leave .venv and the TensorFlow runtime."""
     Machine(lab).down()
     removed = _remove(lab, KINDS)
     shutil.rmtree(lab.state, ignore_errors=True)
@@ -37,7 +37,7 @@ def clean_lab(lab: Lab) -> str:
 
 
 def distclean(lab: Lab) -> str:
-    """Removes .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
+    """Remove .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
     removed = clean_lab(lab)
     runtimes = [replace(lab, suite=suite).host_runtime for suite in SUITES]
     for folder in (lab.venv, lab.runtime, *runtimes, lab.floor, lab.tools, lab.judged):

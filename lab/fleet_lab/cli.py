@@ -113,7 +113,7 @@ def _close(stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _prepare(lab: Lab, stages: Stages, *names: str) -> None:
-    """Runs these stages and what they need, unless they have been run."""
+    """Run these stages and what they need, unless they have been run."""
     finished = {stage.name for stage in stages.done}
     for name in order(names):
         title = TITLES.get(name, name)
@@ -164,7 +164,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...], Suite]]) -> None:
-    """Prepares all that these suites need, then runs their stages side by side, the emulated machines beside few."""
+    """Prepare all that these suites need, then run their stages side by side, emulated machines beside few others."""
     _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
     wanted = [stage for _needs, work in suites for stage in work()]
     for batch, at_once in testing.batches(wanted, lab.jobs):

@@ -43,7 +43,7 @@ class Lab:
 
     @classmethod
     def from_environment(cls, root: Path, environment: Mapping[str, str] = os.environ) -> Lab:
-        """Reads FLEET_CACHE, LAB_SUITE, LAB_SERVER and LAB_JOBS; raises Stop for a value that does not exist."""
+        """Read FLEET_CACHE, LAB_SUITE, LAB_SERVER and LAB_JOBS; raises Stop for a value that does not exist."""
         cache = Path(environment.get("FLEET_CACHE") or root / ".cache").expanduser().absolute()
         return cls(
             root=root,

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes what the roles' argument specs say into their READMEs."""
+"""Write what the roles' argument specs say into their READMEs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_lab.shell import quietly
 
 
 def docs(lab: Lab) -> str:
-    """Refreshes the generated part of every role's README; what is written around it by hand stays."""
+    """Refresh the generated part of every role's README; what is written around it by hand stays."""
     roles = sorted(path.parent.parent for path in lab.root.glob("roles/*/meta/argument_specs.yml"))
     for role in roles:
         command = [lab.venv / "bin" / "aar-doc", "--output-mode", "inject", role, "markdown"]

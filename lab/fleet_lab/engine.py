@@ -20,7 +20,7 @@ DAEMON_LOG = Path("/var/log/dockerd.log")  # not in the cache: the daemon outliv
 
 
 def engine(lab: Lab) -> str:
-    """Makes `docker` usable; raises Stop where that is not in this user's power."""
+    """Make `docker` usable; raises Stop where that is not in this user's power."""
     version = server_version()
     if version:
         return f"running, {version}"

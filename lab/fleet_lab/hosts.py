@@ -60,7 +60,7 @@ def network(lab: Lab) -> str:
 
 
 def package_server(lab: Lab, image: str) -> str:
-    """Serves the repository and the models at http://packages.lab/ to whoever is on the lab's network."""
+    """Serve the repository and the models at http://packages.lab/ to everyone on the lab's network."""
     options = [f"--network={NETWORK}", f"--network-alias={PACKAGES_NAME}", f"--volume={lab.web}:/srv:ro"]
     command = ["python3", "-m", "http.server", "80", "--directory", "/srv"]
     made = _ensure(lab, PACKAGES_HOST, options, image, command)
@@ -68,7 +68,7 @@ def package_server(lab: Lab, image: str) -> str:
 
 
 def hosts(lab: Lab, image: str, content: str) -> str:
-    """Boots the lab's hosts. `content` stands for what can be installed on them: with another one they start afresh."""
+    """Boot the lab's hosts. `content` stands for what can be installed on them: if it changes, they are recreated."""
     options = [*host_arguments(lab, cgroup_version()), f"--label={LABEL}.content={content}"]
     made = [name for name in HOSTS if _ensure(lab, name, [*options, f"--hostname={name}"], image, [])]
     for name in HOSTS:
@@ -77,7 +77,7 @@ def hosts(lab: Lab, image: str, content: str) -> str:
 
 
 def wait_for_boot(name: str, timeout: float = BOOT_TIMEOUT_S) -> None:
-    """Returns when systemd has finished booting; raises Stop after `timeout` seconds."""
+    """Return when systemd has finished booting; raises Stop after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while (state := system_state(name)) not in BOOTED:
         if time.monotonic() > deadline:
@@ -94,7 +94,7 @@ def system_state(name: str) -> str:
 
 
 def _ensure(lab: Lab, name: str, options: list[str], image: str, command: list[str]) -> bool:
-    """Makes a container run with these options; returns whether it had to be made or started."""
+    """Make a container run with these options; return whether it had to be made or started."""
     log = lab.logs / "hosts.log"
     key = hashing.key_of(image, *options, *command)
     found = answer(["docker", "container", "inspect", name])

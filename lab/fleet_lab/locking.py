@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Pins the Python requirements, with hashes."""
+"""Pin the Python requirements, with hashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs u
 
 
 def lock(lab: Lab) -> str:
-    """Writes requirements/*.txt from requirements/*.in; pins that still fit stay, unless their .txt is removed."""
+    """Write requirements/*.txt from requirements/*.in; pins that still fit stay, unless their .txt is removed."""
     log = lab.logs / "lock.log"
     uv = _uv(lab, log)
     names = [path.stem for path in sorted((lab.root / "requirements").glob("*.in"))]

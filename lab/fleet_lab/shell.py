@@ -28,7 +28,7 @@ COMPLAINT_WIDTH = 300
 def quietly(
     command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> None:
-    """Runs a command with its output in a log; raises Stop with the log's last lines if it fails."""
+    """Run a command with its output in a log; raises Stop with the log's last lines if it fails."""
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -42,7 +42,7 @@ def quietly(
 def openly(
     command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None, label: str = ""
 ) -> None:
-    """Runs a command on the terminal; raises Stop if it fails.
+    """Run a command on the terminal; raises Stop if it fails.
 
     A label stands before each of its lines where others run beside it. Then, and where there is no terminal, its
     complaints are repeated at the end: CI keeps or shows the last lines only.

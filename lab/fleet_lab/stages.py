@@ -40,19 +40,19 @@ class Stages:
     done: list[Done] = field(default_factory=list)
 
     def run(self, name: str, work: Callable[[], str]) -> None:
-        """Runs a quiet stage; `work` returns a few words on what it did."""
+        """Run a quiet stage; `work` returns a few words on what it did."""
         self._say(f"▸ {name} … ", end="")
         with self._timed(name) as result:
             result.append(work())
 
     def show(self, name: str, work: Callable[[], object]) -> None:
-        """Runs a stage whose own output goes to the terminal."""
+        """Run a stage whose own output goes to the terminal."""
         self._say(f"▸ {name}")
         with self._timed(name, f"▸ {name} … "):
             work()
 
     def show_all(self, stages: Sequence[Shown], at_once: int) -> None:
-        """Runs stages whose own output goes to the terminal, up to so many side by side.
+        """Run stages whose own output goes to the terminal, up to so many side by side.
 
         After one has failed none is begun; those that run come to their end, so that they leave nothing behind.
         """
@@ -88,7 +88,7 @@ class Stages:
 
     @contextmanager
     def _timed(self, name: str, prefix: str = "") -> Iterator[list[str]]:
-        """Notes how long its body takes and how it ends, and says so behind a prefix."""
+        """Note how long its body takes and how it ends, and say so behind a prefix."""
         began = self.clock()
         result: list[str] = []
         passed = False

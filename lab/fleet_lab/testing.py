@@ -65,7 +65,7 @@ OLDEST = "2.19.0"  # the ansible-core of requirements/floor.txt
 
 
 def lint(lab: Lab) -> list[Shown]:
-    """Every linter is a stage of its own, the quick ones first."""
+    """Return a stage for every linter, the quick ones first."""
     debian.need_commands({"shellcheck": "shellcheck"}, "the lint stage", lab.logs / "lint.log")
     commands = {
         "ruff": ["ruff", "check", "."],
@@ -83,7 +83,7 @@ def lint(lab: Lab) -> list[Shown]:
 
 
 def unit(lab: Lab) -> list[Shown]:
-    """Tests that need a program or a library which cannot be installed here are skipped, and say so."""
+    """Run the unit tests; those that need a program or library that cannot be installed here are skipped."""
     if debian.may_install():
         log = lab.logs / "unit.log"
         debian.need_commands(UNIT_COMMANDS, "the unit tests", log)
@@ -129,7 +129,7 @@ def reference(lab: Lab) -> list[Shown]:
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
-    """One stage a scenario; all but those set aside, unless one is named."""
+    """Return one stage per scenario: all but those set aside, or the named one."""
     names = scenarios(lab.root)
     if scenario is not None:
         if scenario not in names:

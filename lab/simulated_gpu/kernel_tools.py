@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for the programs that act on a kernel or a GPU that is not there: kernel_tools.py PROGRAM ARGUMENTS.
+"""Stand in for the programs that act on a kernel or a GPU that is not there: kernel_tools.py PROGRAM ARGUMENTS.
 
 The programs are modprobe, modinfo, dmesg, dkms, update-initramfs and nvidia-mig-parted.
 """

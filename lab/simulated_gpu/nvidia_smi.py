@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for nvidia-smi: the questions that this collection asks, with the forms and exit codes of the real one.
+"""Stand in for nvidia-smi: the questions that this collection asks, with the forms and exit codes of the real one.
 
 What it knows depends on the branch of its library, as branches.json has it. A machine whose state has ``says`` answers
 as a damaged one: ``before`` and ``after`` are lines around the rows, ``errors`` go to standard error, ``answer`` takes

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds small Debian packages, and a flat repository of them."""
+"""Build small Debian packages, and a flat repository of them."""
 
 from __future__ import annotations
 

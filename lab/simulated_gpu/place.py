@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the host that it runs on look like a machine with GPUs: place.py VARIANT. For a lab host, as root.
+"""Make the host that it runs on look like a machine with GPUs: place.py VARIANT. For a lab host, as root.
 
 It does so again when the host boots. With --bus-only there are GPUs on the bus, and kernel, modules and programs stay
 the real ones.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a signed repository with the names, dependencies and versions of NVIDIA's: vendor.py FOLDER.
+"""Build a signed repository with the names, dependencies and versions of NVIDIA's: vendor.py FOLDER.
 
 For Debian, branches 590 and 595. The packages hold no driver: sources for the simulated dkms, a library by its
 name alone, units that sleep. Prints the fingerprint of the key, which lies beside the index.

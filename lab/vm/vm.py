@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Boots, enters and unplugs the lab's virtual machine. Needs nothing beyond the standard library; see README.md."""
+"""Boot, enter and unplugs the lab's virtual machine. Needs nothing beyond the standard library; see README.md."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes down what a run did: how long each task took, and every call of a module and of the connection."""
+"""Write down what a run did: how long each task took, and every call of a module and of the connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _record(**event: Any) -> None:
 
 
 def _watch_actions() -> None:
-    """Has every action plugin tell of its calls. A callback sees tasks alone, and a task may call any number of modules
+    """Have every action plugin report its calls. A callback only sees tasks, and a task may call any number of modules
     or none. Workers are forked from the process that loads callbacks, so they inherit this."""
     execute, command = ActionBase._execute_module, ActionBase._low_level_execute_command
 

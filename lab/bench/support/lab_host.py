@@ -32,7 +32,7 @@ _LAB = Lab.from_environment(ROOT)
 
 
 def ready() -> None:
-    """Leaves a lab host on which site.yml has been run. What runs already is left alone."""
+    """Leave a lab host on which site.yml has been run; a host that already runs is left alone."""
     if not _runs():
         print(f"{HOST} does not run: starting the lab (make up)", flush=True)
         subprocess.run([sys.executable, "-B", ROOT / "lab" / "lab.py", "up"], check=True)
@@ -49,13 +49,13 @@ def plan_in_force() -> dict[str, Any]:
 def in_host(
     *command: str, stdin: str | None = None, check: bool = True, timeout: float = TIMEOUT_S
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command on the host, not by Ansible."""
+    """Run a command on the host, not by Ansible."""
     words = ["docker", "exec", *(["--interactive"] if stdin is not None else []), HOST, *command]
     return _run(words, dict(os.environ), check, stdin, timeout)
 
 
 def ansible(program: str, *arguments: str | Path) -> float:
-    """Runs `ansible` or `ansible-playbook` on the lab's inventory and returns its wall seconds."""
+    """Run `ansible` or `ansible-playbook` on the lab's inventory and return its wall seconds."""
     return timed(program, arguments, {})
 
 

@@ -39,7 +39,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def status(self, request: bytes) -> int:
-        """Sends a request and returns the status of its answer, which has been read to its end."""
+        """Send a request and return the status of its answer, which has been read to its end."""
         self._socket.sendall(request)
         received = self._socket.recv(65536)
         while b"\r\n\r\n" not in received:
@@ -90,7 +90,7 @@ class Worker(threading.Thread):
 
 
 def wait(port: int, model: str, seconds: float) -> None:
-    """Returns when the model can be asked, raises TimeoutError after so many seconds."""
+    """Return when the model can be queried; raises TimeoutError after so many seconds."""
     request = f"GET /v1/models/{model} HTTP/1.1\r\nHost: lab\r\n\r\n".encode()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

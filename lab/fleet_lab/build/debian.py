@@ -29,7 +29,7 @@ def may_install() -> bool:
 
 
 def need_commands(commands: Mapping[str, str], purpose: str, log: Path) -> list[str]:
-    """Makes commands available; `commands` maps each to its Debian package. Returns the packages it installed.
+    """Make commands available; `commands` maps each to its Debian package. Returns the packages it installed.
 
     Raises Stop with the exact command to run where this user or system cannot install packages.
     """
@@ -40,7 +40,7 @@ def need_commands(commands: Mapping[str, str], purpose: str, log: Path) -> list[
 
 
 def install(packages: list[str], purpose: str, log: Path) -> None:
-    """Installs packages, refreshing the package lists only if that is needed."""
+    """Install packages, refreshing the package lists only if that is needed."""
     if not may_install():
         raise Stop(
             f"{purpose} needs {', '.join(packages)}; as root on Debian 12 run: apt-get install {' '.join(packages)}"

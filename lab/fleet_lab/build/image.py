@@ -17,7 +17,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def image(lab: Lab) -> str:
-    """Builds the image unless it is there; a change of the recipe or of the archive's address makes another one."""
+    """Build the image unless it is there; a change of the recipe or of the archive's address makes another one."""
     sources, settings = debian.machine_archive(lab.suite)
     tag = image_tag(lab, sources, settings)
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):

@@ -24,12 +24,12 @@ HOST_PYTHONS = tuple(f"3.{minor}" for minor in range(9, 15))
 
 
 def judges(lab: Lab) -> str:
-    """Installs what requirements/judges.txt pins: what Galaxy, the docs site and AWX run."""
+    """Install what requirements/judges.txt pins: what Galaxy, the docs site and AWX run."""
     return _environment(lab, "judges", lab.python)
 
 
 def cores(lab: Lab) -> str:
-    """Installs each newer ansible-core for which there is a Python here, and names the others."""
+    """Install each newer ansible-core for which there is a Python here, and name the others."""
     found = pythons()
     notes = []
     for core, wanted in CORES.items():
@@ -75,7 +75,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 
 def _environment(lab: Lab, name: str, python: Path) -> str:
-    """Makes a virtual environment hold exactly what requirements/NAME.txt pins."""
+    """Make a virtual environment hold exactly what requirements/NAME.txt pins."""
     place, lock = folder(lab, name), lab.root / "requirements" / f"{name}.txt"
     key = hashing.key_of(lock.read_text(), str(python.resolve()), str(place))
     if hashing.stamped(place / STAMP, key) and answer([place / "bin" / "python", "-c", ""]) is not None:

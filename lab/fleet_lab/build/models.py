@@ -15,7 +15,7 @@ STAMP = ".stamp"
 
 
 def models(lab: Lab) -> str:
-    """Trains and packs the models unless this was done with the same code and the same TensorFlow."""
+    """Train and pack the models unless this was done with the same code and the same TensorFlow."""
     source = lab.root / "lab" / "models"
     train = source / "train.py"
     if not train.is_file():

@@ -78,7 +78,7 @@ def layer(tree: Tree) -> Layer:
 
 
 def write_layout(place: Path, images: Mapping[str, tuple[Mapping[str, object], Sequence[Layer]]]) -> dict[str, str]:
-    """Writes images, given by tag as (config, layers), into a new layout; returns the digests of their manifests.
+    """Write images, given by tag as (config, layers), into a new layout; return the digests of their manifests.
 
     A config has "architecture", "os" and what a container starts with as "config"; the rest is filled in. Layers that
     images share are stored once.
@@ -96,7 +96,7 @@ def write_layout(place: Path, images: Mapping[str, tuple[Mapping[str, object], S
 
 
 def _manifest(place: Path, config: Mapping[str, object], layers: Sequence[Layer]) -> dict[str, object]:
-    """Stores the parts of an image and returns the descriptor of its manifest."""
+    """Store the parts of an image and return the descriptor of its manifest."""
     whole = {
         **config,
         "created": EPOCH,

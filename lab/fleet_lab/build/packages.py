@@ -30,7 +30,7 @@ SOURCE_DATE_EPOCH = "1767225600"  # 2026-01-01: a fixed date makes equal sources
 
 
 def packages(lab: Lab) -> str:
-    """Builds and publishes the packages unless the same sources are published already."""
+    """Build and publish the packages unless the same sources are published already."""
     server = lab.root / "lab" / "reference_server"
     if not (server / "bin" / "tensorflow_model_server").is_file():
         raise Stop(f"{server}/bin/tensorflow_model_server is missing; restore it from the repository")
@@ -51,7 +51,7 @@ def packages(lab: Lab) -> str:
 
 
 def packages_key(lab: Lab) -> str:
-    """Changes with anything that goes into the packages or the repository."""
+    """Return a key that changes with anything that goes into the packages or the repository."""
     here = lab.root / "lab"
     server = here / "reference_server"
     sources = [server / "bin", server / "tfs_reference", here / "apt", Path(__file__)]
@@ -59,7 +59,7 @@ def packages_key(lab: Lab) -> str:
 
 
 def _build(lab: Lab, server: Path, version: str, pool: Path, log: Path) -> None:
-    """Makes one .deb; both versions hold the same code, and VERSION tells the server what to call itself."""
+    """Make one .deb; both versions hold the same code, and VERSION tells the server what to call itself."""
     with tempfile.TemporaryDirectory(prefix="fleet-deb-") as folder:
         tree = Path(folder)
         home = tree / "usr/lib/tfs-reference"
@@ -92,7 +92,7 @@ def _kibibytes(tree: Path) -> int:
 
 
 def _publish(lab: Lab, repository: Path, keyring: Path, log: Path) -> None:
-    """Writes the indexes, signs them and puts the public key and its fingerprint beside them."""
+    """Write the indexes, sign them and put the public key and its fingerprint beside them."""
     architecture = debian.architecture()
     index = repository / "dists" / SUITE / PACKAGE / f"binary-{architecture}" / "Packages"
     index.parent.mkdir(parents=True)

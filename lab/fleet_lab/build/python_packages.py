@@ -25,7 +25,7 @@ PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--require
 
 
 def venv(lab: Lab) -> str:
-    """Makes .venv hold exactly what requirements/dev.txt pins."""
+    """Make .venv hold exactly what requirements/dev.txt pins."""
     lock = lab.root / "requirements" / "dev.txt"
     stamp, key = lab.venv / STAMP, _lock_key(lock)
     works = answer([lab.python, "-c", "import pip"]) is not None
@@ -45,7 +45,7 @@ def venv(lab: Lab) -> str:
 
 
 def runtime(lab: Lab) -> str:
-    """Unpacks TensorFlow (requirements/lab.txt) into the cache, once for each Python that runs it.
+    """Unpack TensorFlow (requirements/lab.txt) into the cache, once for each Python that runs it.
 
     Without dependencies: the serving API's package asks for the GPU build of TensorFlow, the lock holds the CPU build.
     """
@@ -56,7 +56,7 @@ def runtime(lab: Lab) -> str:
 
 
 def host_runtime(lab: Lab) -> str:
-    """Unpacks what the lab's hosts mount, which may be for another Python than this machine's."""
+    """Unpack what the lab's hosts mount, which may be for another Python than this machine's."""
     foreign = lab.host_python != PYTHON_VERSION
     return _unpack(lab, "lab", lab.host_runtime, foreign_options(lab.host_python) if foreign else [])
 
@@ -78,7 +78,7 @@ def foreign_options(python: tuple[int, int]) -> list[str]:
 
 
 def floor(lab: Lab) -> str:
-    """Unpacks the oldest ansible-core that the collection promises to run with."""
+    """Unpack the oldest ansible-core that the collection promises to run with."""
     return _unpack(lab, "floor", lab.floor)
 
 

@@ -64,7 +64,7 @@ LIBRARY = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x")
 
 
 def server_images(lab: Lab) -> str:
-    """Writes images/tensorflow-serving and images/digests.json, unless the same sources are in them already."""
+    """Write images/tensorflow-serving and images/digests.json, unless the same sources are in them already."""
     tag = current_tag(lab)
     key = images_key(lab, tag)
     home = lab.state / "images"
@@ -88,7 +88,7 @@ def server_images(lab: Lab) -> str:
 
 
 def images_key(lab: Lab, tag: str) -> str:
-    """Changes with anything that goes into the images; `tag` is the host image's."""
+    """Return a key that changes with anything that goes into the images; `tag` is the host image's."""
     sources = [Path(__file__), Path(oci.__file__), lab.root / "lab" / "images"]
     return hashing.key_of_files(sources, packages_key(lab), tag)
 

@@ -24,7 +24,7 @@ UPSTREAM = {
 
 
 def server_source(lab: Lab) -> str:
-    """Writes server.json, which the lab's inventory reads, and says what is in it."""
+    """Write server.json, which the lab's inventory reads, and say what is in it."""
     wanted = lab.server == "upstream"
     upstream = wanted and reachable(f"{UPSTREAM['uri']}/dists/stable/Release")
     facts = UPSTREAM if upstream else reference(lab)
@@ -45,7 +45,7 @@ def reference(lab: Lab) -> dict[str, str]:
 
 
 def content_key(lab: Lab) -> str:
-    """Changes when a package or model does under an unchanged version, which hosts that have it would never notice."""
+    """Return a key for packages and models: hosts would not notice that one changes under an unchanged version."""
     return hashing.key_of_files([lab.server_facts, lab.models / "checksums.json"], packages_key(lab))
 
 

@@ -30,7 +30,7 @@ SOURCES = ("roles", "plugins", "playbooks", "templates", "site.yml", "requiremen
 
 
 def snapshot(lab: Lab) -> str:
-    """Makes the snapshot unless it is there; whoever needs it first makes it, and the others wait."""
+    """Make the snapshot unless it is there; the first stage that needs it makes it, and the others wait."""
     tag = snapshot_tag(lab, current_tag(lab), content_key(lab))
     with _alone(lab.state / "snapshot.lock"):
         if answer(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
@@ -76,7 +76,7 @@ def _make(lab: Lab, tag: str) -> None:
 
 
 def _forget_others(lab: Lab, wanted: str) -> None:
-    """Removes this release's older snapshots; one that a container still stands on stays."""
+    """Remove this release's older snapshots; one that a container still uses stays."""
     names = answer(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", IMAGE_NAME]) or ""
     for name in names.split():
         if name.startswith(f"{IMAGE_NAME}:{lab.suite}-") and name != wanted:

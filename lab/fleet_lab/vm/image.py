@@ -27,7 +27,7 @@ RECIPE = ("packages.txt", "initramfs.sh", "customise.sh", "boot-loader")
 
 
 def image(lab: Lab) -> str:
-    """Builds the image unless it is there; a change of recipe, key or archive makes another one."""
+    """Build the image unless it is there; a change of recipe, key or archive makes another one."""
     log = lab.logs / "vm-image.log"
     debian.need_commands(TOOLS, "the VM", log)
     ensure_key(lab, log)
@@ -74,7 +74,7 @@ def ensure_key(lab: Lab, log: Path) -> None:
 
 
 def build(lab: Lab, wanted: Image, sources: list[str], settings: list[str], log: Path) -> None:
-    """Makes all files beside their place and moves them there at once, so that half an image is never found."""
+    """Make all files beside their place and move them there at once, so that half an image is never found."""
     wanted.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=wanted.folder.parent) as work:
         tree, made = Path(work) / "tree", Image(Path(work) / "image")
@@ -124,7 +124,7 @@ def _recipe(lab: Lab) -> Path:
 
 
 def _forget_others(lab: Lab, wanted: Image) -> None:
-    """Removes images of other recipes, half a gigabyte each, but for the one that a machine stands on."""
+    """Remove images of other recipes, half a gigabyte each, except the one that a machine uses."""
     record = Files.of(lab).machine
     in_use = record.read_text() if record.exists() else ""
     for folder in wanted.folder.parent.glob("image-*"):

@@ -56,7 +56,7 @@ class Machine:
         self.files = Files.of(lab)
 
     def up(self, image: Image) -> str:
-        """Boots a fresh machine on `image`, or leaves one alone that runs."""
+        """Boot a fresh machine on `image`, or leave a running one alone."""
         if self.running():
             return "is running already"
         self._forget_disk()
@@ -70,7 +70,7 @@ class Machine:
         return f"{self.power_on()} with {accelerator} ({reason})"
 
     def power_on(self) -> str:
-        """Boots the machine from the disk it has and waits until it has come up."""
+        """Boot the machine from the disk it has and wait until it has come up."""
         record = self._record()
         self.files.console.unlink(missing_ok=True)
         image = Image(Path(record["image"]))
@@ -79,7 +79,7 @@ class Machine:
         return self.wait_for_boot()
 
     def down(self) -> str:
-        """Ends the machine and throws away its disk."""
+        """End the machine and remove its disk."""
         was = "ended" if self.running() else "was not running"
         self._kill()
         self._forget_disk()
@@ -98,7 +98,7 @@ class Machine:
         self._kill()
 
     def wait_for_boot(self, other_than: str = "") -> str:
-        """Waits until systemd has finished, in another boot than `other_than`. Raises Stop with the console's end."""
+        """Wait until systemd has finished, in another boot than `other_than`. Raises Stop with the console's end."""
         start = time.monotonic()
         self._await(self._ssh_answers, start, "ssh does not answer")
         self._await(lambda: self.boot_id() not in ("", other_than), start, "nobody can log in")

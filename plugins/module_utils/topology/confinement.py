@@ -48,7 +48,7 @@ class Allowed(NamedTuple):
 
 
 def read_cgroups(tree: Tree) -> Cgroups:
-    """Tells which cgroup hierarchies are mounted, and which one has the cpuset controller."""
+    """Tell which cgroup hierarchies are mounted, and which one has the cpuset controller."""
     mounts = [line.split() for line in tree.lines("proc/mounts")]
     mounts = [(fields[1], fields[2], fields[3].split(",")) for fields in mounts if len(fields) > 3]
     unified = [mount for mount, kind, _options in mounts if kind == "cgroup2"]
@@ -64,7 +64,7 @@ def read_cgroups(tree: Tree) -> Cgroups:
 
 
 def read_allowed(tree: Tree, cgroups: Cgroups) -> Allowed:
-    """Reads the limits that the host's outermost cgroup sets."""
+    """Read the limits that the host's outermost cgroup sets."""
     process = "proc/1" if tree.exists("proc/1/cgroup") else "proc/self"
     hierarchy = cgroups.cpuset
     cpus = mems = None

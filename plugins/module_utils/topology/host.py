@@ -33,7 +33,7 @@ _DETECT_SECONDS = 5
 
 
 def read(tree: Tree) -> dict[str, Any]:
-    """Reads `kernel`, `libc`, `architecture` and `virtualization`; None for what a recording does not tell."""
+    """Read `kernel`, `libc`, `architecture` and `virtualization`; None for what a recording does not tell."""
     release = tree.text("proc/sys/kernel/osrelease") or _release(tree.text("proc/version"))
     machine = tree.text("proc/sys/kernel/arch")
     return {

@@ -49,7 +49,7 @@ class Numa(NamedTuple):
 
 
 def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] = ()) -> dict[str, Any]:
-    """Reads the topology of the machine that `tree` shows, without its drivers' tools.
+    """Read the topology of the machine that `tree` shows, without its drivers' tools.
 
     `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"), `ignored` the GPUs that are left out by hand
     (driver_gpus.checked). Raises LookupError when the tree shows no CPU at all. The shape is documented as the return
@@ -84,7 +84,7 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] 
 
 
 def read_cpus(tree: Tree, allowed: Collection[int] | None) -> Cpus:
-    """Reads which CPUs are there and which of them are online and allowed."""
+    """Read which CPUs are there and which of them are online and allowed."""
     folders = tree.numbered(CPU, "cpu")
     # Some platforms keep folders for CPUs that could be plugged in but are not there.
     present = sorted(set(folders) & set(tree.numbers(f"{CPU}/present") or folders))
@@ -98,7 +98,7 @@ def read_cpus(tree: Tree, allowed: Collection[int] | None) -> Cpus:
 
 
 def read_numa(tree: Tree, cpus: Cpus, gpus: int = 0) -> Numa:
-    """Reads which CPU is on which node; a host without NUMA is one node 0.
+    """Read which CPU is on which node; a host without NUMA is one node 0.
 
     Nodes that are the memory of one of the host's `gpus` GPUs are none of the host, nor are those that may be.
 
@@ -255,7 +255,7 @@ def _max_mhz(tree: Tree, cpu: int) -> int | None:
 
 
 def _kinds(tree: Tree, present: list[int], mhz_of: dict[int, int | None]) -> dict[int, str]:
-    """Tells efficiency cores from performance cores; unknown where the kernel gives no hint about a CPU."""
+    """Tell efficiency cores from performance cores; unknown where the kernel gives no hint about a CPU."""
     # On hybrid x86 the kernel names the two kinds itself, as two performance monitoring units.
     fast, slow = (set(tree.numbers(f"sys/devices/{pmu}/cpus") or []) for pmu in ("cpu_core", "cpu_atom"))
     if fast and slow:
