@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 # A report is for everyone with access to the folder it is written to.
 MODE = 0o644
-ARGUMENTS = {"text": {"type": "str", "required": True}, "content": {"type": "str"}, "dest": {"type": "raw"}}
+ARGUMENTS = {"text": {"type": "str"}, "content": {"type": "str"}, "dest": {"type": "raw"}}
 
 
 class ActionModule(ActionBase):
@@ -29,14 +29,14 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Print ``text`` below the task's header."""
         super().run(tmp, task_vars)
-        _result, arguments = self.validate_argument_spec(ARGUMENTS)
-        text = arguments["text"].rstrip("\n")
+        _result, arguments = self.validate_argument_spec(ARGUMENTS, required_one_of=[("text", "content")])
+        text, content = arguments["text"], arguments["content"]
         result = {"changed": False}
         # Whatever becomes of the file, the text is what was asked for.
-        Display().display(f"\n{visible_lines(text)}\n")
+        if text is not None:
+            Display().display("\n" + visible_lines(text.rstrip("\n")) + "\n")
         if arguments["dest"]:
-            content = arguments["text"] if arguments["content"] is None else arguments["content"]
-            file = write(arguments["dest"], content)
+            file = write(arguments["dest"], text if content is None else content)
             Display().display(f"Report: {visible_lines(file.as_uri())}\n")
             result["dest"] = str(file)
         return result

@@ -16,9 +16,8 @@ description:
   - The file is written in check mode too. It is what the task is for, and no part of any host.
 options:
   text:
-    description: What to print.
+    description: What to print. Either this or O(content) is required.
     type: str
-    required: true
   dest:
     description:
       - A file on the controller to keep the report in. It is replaced as a whole, and its URL is printed at the end.
@@ -43,6 +42,12 @@ EXAMPLES = r"""
 - name: Show the fleet
   tfserving.fleet.report:
     text: "{{ results | tfserving.fleet.status_table }}"
+  run_once: true
+
+- name: Write a file, and print no more than where it is
+  tfserving.fleet.report:
+    content: "{{ hosts | tfserving.fleet.plan_markdown }}"
+    dest: plan.md
   run_once: true
 
 - name: Show the plans, and keep them as a page

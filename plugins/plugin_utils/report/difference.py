@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import words as values
@@ -25,6 +25,9 @@ EFFECTS = {
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Of a model: too long to be shown, or nothing to be passed around. That they differ is enough.
 _NOT_SHOWN = ("source", "probe", "contract")
+# Of the settings of the kernel and the CPUs.
+_EXPLAINS = ("reason", "source", "override", "warnings")
+_NAMES = ("name", "path")
 _MODEL_KEYS = ("versions", "keep", "memory_mb", *_NOT_SHOWN)
 
 
@@ -97,6 +100,29 @@ def _policy(policy: Data) -> str:
 def _host_changes(plan: Data, previous: Data) -> Iterable[Change]:
     for section in ("server", "paths", "housekeeping", "serving"):
         yield from _changes(_section(previous, section), _section(plan, section))
+    for section in ("kernel", "partition"):
+        yield from _changes(dict(_flat(section, previous.get(section))), dict(_flat(section, plan.get(section))))
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every figure below ``path``, entries of a list by their names, without what only explains one.
+
+    A record comes from a host and may hold anything.
+    """
+    if isinstance(value, list) and value and all(_name(each) for each in value):
+        for each in value:
+            yield from _flat(f"{path}.{_name(each)}", {key: part for key, part in each.items() if key not in _NAMES})
+    elif isinstance(value, Mapping):
+        shown = {key: each for key, each in value.items() if key not in _EXPLAINS}
+        for key, each in shown.items():
+            yield from _flat(path if len(shown) == 1 and key == "value" else f"{path}.{key}", each)
+    elif value is not None:
+        yield path, value
+
+
+def _name(entry: Any) -> str:
+    found = [entry[key] for key in _NAMES if key in entry] if isinstance(entry, Mapping) else []
+    return str(found[0]) if found else ""
 
 
 def _section(plan: Data, name: str) -> dict[str, Any]:

@@ -32,12 +32,22 @@ def read(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) ->
     return Report(len(hosts), tuple(groups), folded(missing))
 
 
-def _read_host(known: Mapping[str, Any]) -> tuple[Sheet, Difference]:
+def changes(known: Mapping[str, Any]) -> Difference:
+    """Return what the plan of one host changes there."""
+    _topology, plan, previous = _plans(known)
+    return difference(plan, previous)
+
+
+def _plans(known: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
     # Names of devices and texts of a record come from the host, which must not draw in the report.
     known = visible_data(known)
-    topology = known["topology"]
-    names = gpu_names.short_names(topology)
+    names = gpu_names.short_names(known["topology"])
     plan, previous = (gpu_names.renamed(known.get(key) or {}, names) for key in ("plan", "previous"))
+    return known["topology"], plan, previous
+
+
+def _read_host(known: Mapping[str, Any]) -> tuple[Sheet, Difference]:
+    topology, plan, previous = _plans(known)
     server = f"TensorFlow Serving {plan['server']['version']} ({plan['server']['method']})"
     sheet = Sheet(
         server=server,

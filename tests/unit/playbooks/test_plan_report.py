@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import sys
@@ -65,6 +66,27 @@ def test_no_page_is_kept_and_no_reasons_are_shown_when_so_asked(tmp_path):
     assert "Reasons" not in done.stdout
     assert "Not planned" not in done.stdout
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_pipeline_gets_data_a_comment_and_an_exit_code(tmp_path):
+    files = "plan_html= plan_json=plan.json plan_markdown=plan.md plan_exit_code=true"
+    done = run(tmp_path, "--limit", "h1,h2,wrong", "-e", files)
+    assert done.returncode == 2
+    assert "plan_exit_code: 2 of 3 hosts would change (h1, h2); the differences stand above" in " ".join(
+        done.stdout.split()
+    )
+    document = json.loads((tmp_path / "plan.json").read_text())
+    assert (document["schema"], document["would_change"]) == (1, True)
+    assert (document["changing"], document["missing"]) == (["h1", "h2"], ["wrong"])
+    assert document["hosts"]["h1"]["instances"] == [{"name": "main", "effect": "add", "changes": []}]
+    assert (tmp_path / "plan.md").read_text().startswith("## Plan: 2 of 2 hosts would change\n\n**Not planned**")
+
+
+def test_without_being_asked_a_change_is_no_failure(tmp_path):
+    done = run(tmp_path, "--limit", "h1", "-e", "plan_html= plan_json=plan.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "plan.json").read_text())["would_change"] is True
+    assert not (tmp_path / "plan.md").exists()
 
 
 def test_a_page_that_cannot_be_written_costs_nobody_the_plan(tmp_path):

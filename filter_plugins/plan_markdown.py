@@ -1,0 +1,1 @@
+../plugins/filter/plan_markdown.py
