@@ -224,7 +224,7 @@ def pytest_configure(config):
     """Keep the results for CI: .cache/junit/SCENARIO.xml, or SCENARIO-FOLDER.xml for tests that lie in one."""
     scenario = os.environ.get("MOLECULE_SCENARIO_NAME")
     if scenario and config.option.xmlpath is None:
-        _scenario, _tests, *folders = Path(config.args[0]).parent.relative_to(ROOT / "molecule").parts
+        _scenario, _tests, *folders = Path(config.args[0]).resolve().parent.relative_to(ROOT / "molecule").parts
         name = "-".join([scenario, *folders])
         config.option.xmlpath = str(CACHE / "junit" / f"{name}.xml")
     config.addinivalue_line("markers", "long: left to `make test-long`, where others of its kind are in `make test`")
