@@ -45,12 +45,15 @@ _value:
   type: str
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import accounts
 
 
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"accounts_refusal": accounts.refusal}

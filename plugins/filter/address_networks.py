@@ -33,6 +33,7 @@ _value:
   sample: {ipv4: [127.0.0.0/8], ipv6: ["::1/128"]}
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -51,6 +52,6 @@ def address_networks(addresses: Any) -> dict[str, list[str]]:
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"address_networks": address_networks}

@@ -38,10 +38,15 @@ _value:
   elements: list
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import steps
 
 
-def config_steps(after: list[dict], before: list[dict]) -> list[list[dict]]:
+def config_steps(
+    after: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]
+) -> list[list[Mapping[str, Any]]]:
     """Return the steps from ``before`` to ``after``."""
     return steps.config_steps(before, after)
 
@@ -49,6 +54,6 @@ def config_steps(after: list[dict], before: list[dict]) -> list[list[dict]]:
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"config_steps": config_steps}

@@ -76,7 +76,7 @@ _value:
     own: {description: Regular expression that packages of this naming match., type: str}
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -97,6 +97,6 @@ def driver_packages(
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"driver_packages": driver_packages}

@@ -59,7 +59,7 @@ _value:
     unproven: {description: "Why the modules that are there now would not load, or empty.", type: str}
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -78,6 +78,6 @@ def driver_steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients:
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"driver_steps": driver_steps}

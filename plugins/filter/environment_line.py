@@ -86,8 +86,8 @@ def environment_line(name: str, value: object) -> str:
 
 
 class FilterModule:
-    """Names the filter for Ansible."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return the filter by its name."""
         return {"environment_line": environment_line}

@@ -54,7 +54,7 @@ _value:
   type: str
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors
@@ -81,6 +81,6 @@ def fleet_refusal(
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"fleet_refusal": fleet_refusal}

@@ -91,8 +91,8 @@ def host_plan(
 
 
 class FilterModule:
-    """Tells Ansible which filters this file has."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return the filter by its name."""
         return {"host_plan": host_plan}

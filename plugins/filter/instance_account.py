@@ -38,6 +38,9 @@ _value:
   type: str
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import accounts
 
 
@@ -49,6 +52,6 @@ def instance_account(name: str, prefix: str = accounts.SERVER) -> str:
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"instance_account": instance_account}

@@ -47,7 +47,7 @@ _value:
   type: dict
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -66,6 +66,6 @@ def instance_environment(instance: Mapping[str, Any], secrets: Mapping[str, Any]
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"instance_environment": instance_environment}

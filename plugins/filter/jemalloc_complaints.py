@@ -38,12 +38,15 @@ _value:
   elements: str
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.jemalloc import complaints
 
 
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"jemalloc_complaints": complaints}

@@ -56,7 +56,7 @@ _value:
   type: dict
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -77,6 +77,6 @@ def plan_secrets(
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"plan_secrets": plan_secrets}

@@ -60,8 +60,8 @@ def plan_text(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = (
 
 
 class FilterModule:
-    """Tells Ansible which filters this file has."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by name."""
+        """Return the filter by its name."""
         return {"plan_text": plan_text}

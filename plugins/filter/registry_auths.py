@@ -38,6 +38,7 @@ _value:
   sample: {auths: {registry.example.com: {auth: dXNlcjpwYXNzd29yZA==}}}
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -56,6 +57,6 @@ def registry_auths(credentials: Any) -> dict[str, dict[str, dict[str, str]]]:
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"registry_auths": registry_auths}

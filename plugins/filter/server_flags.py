@@ -86,8 +86,8 @@ def server_flags(
 
 
 class FilterModule:
-    """Names the filter for Ansible."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return the filter by its name."""
         return {"server_flags": server_flags}

@@ -30,12 +30,15 @@ _value:
   type: str
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.status import status_table
 
 
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"status_table": status_table}

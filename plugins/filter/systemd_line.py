@@ -51,8 +51,8 @@ def systemd_line(value: object) -> str:
 
 
 class FilterModule:
-    """Names the filter for Ansible."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return the filter by its name."""
         return {"systemd_line": systemd_line}

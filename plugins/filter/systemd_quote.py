@@ -59,8 +59,8 @@ def systemd_quote(argument: str) -> str:
 
 
 class FilterModule:
-    """Names the filter for Ansible."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return the filter by its name."""
         return {"systemd_quote": systemd_quote}

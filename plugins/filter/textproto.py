@@ -108,8 +108,8 @@ def textproto(
 
 
 class FilterModule:
-    """Names the filter for Ansible."""
+    """The filter's registration."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
+        """Return the filter by its name."""
         return {"textproto": textproto}

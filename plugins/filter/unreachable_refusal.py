@@ -44,12 +44,15 @@ _value:
   type: str
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import hosts as fleet_hosts
 
 
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"unreachable_refusal": fleet_hosts.unreachable}

@@ -42,7 +42,7 @@ _value:
   type: str
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -61,6 +61,6 @@ def variables_refusal(variables: Mapping[str, Any], options: Mapping[str, Any] |
 class FilterModule:
     """The filter's registration."""
 
-    def filters(self) -> dict:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""
         return {"variables_refusal": variables_refusal}
