@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fleet_lab import environment
 from fleet_lab.config import Lab
@@ -22,7 +23,4 @@ def benchmarks(lab: Lab, names: Sequence[str]) -> list[tuple[str, Callable[[], N
             f"there is no benchmark {', '.join(unknown) or 'in lab/bench'}; known are: {', '.join(known) or 'none'}"
         )
     env = {**environment.ansible(lab), **environment.lab_platform(lab)}
-    return [
-        (f"bench: {name}", lambda path=known[name]: openly([lab.python, path], env, lab.root))
-        for name in names or known
-    ]
+    return [(f"bench: {name}", partial(openly, [lab.python, known[name]], env, lab.root)) for name in names or known]

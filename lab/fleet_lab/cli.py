@@ -8,6 +8,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fleet_lab import bench, clean, docs, environment, hosts, locking, sanity, testing
@@ -118,7 +119,7 @@ def _prepare(lab: Lab, stages: Stages, *names: str) -> None:
     for name in order(names):
         title = TITLES.get(name, name)
         if title not in finished:
-            stages.run(title, lambda work=PARTS[name][1]: work(lab))
+            stages.run(title, partial(PARTS[name][1], lab))
 
 
 def _part(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
@@ -128,7 +129,7 @@ def _part(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 def _demo(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
     _prepare(lab, stages, "up")
     for playbook in ("site.yml", "playbooks/status.yml"):
-        stages.show(playbook, lambda name=playbook: _playbook(lab, name))
+        stages.show(playbook, partial(_playbook, lab, playbook))
 
 
 def _playbook(lab: Lab, name: str) -> None:
@@ -179,7 +180,7 @@ def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 def _fuzz(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     _prepare(lab, stages, "venv", "runtime")
-    command = [lab.python, lab.root / "tools" / "fuzz_inventories.py", *shlex.split(options.options)]
+    command: list[str | Path] = [lab.python, lab.root / "tools" / "fuzz_inventories.py", *shlex.split(options.options)]
     environ = {**environment.ansible(lab), "LAB_RUNTIME": str(lab.runtime)}
     stages.show("fuzz", lambda: openly(command, environ, lab.root))
 

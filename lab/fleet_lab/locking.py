@@ -32,7 +32,7 @@ def lock(lab: Lab) -> str:
         source, target = f"requirements/{name}.in", f"requirements/{name}.txt"
         options = ["--generate-hashes", "--python-version", version, "--no-emit-find-links", "--quiet"]
         options += ["--no-deps"] if name in ALONE else []
-        command = [uv, "pip", "compile", *options, "--override", overrides, source, "-o", target]
+        command: list[str | Path] = [uv, "pip", "compile", *options, "--override", overrides, source, "-o", target]
         quietly(command, log, env={"UV_CUSTOM_COMPILE_COMMAND": "make lock"}, cwd=lab.root)
     return f"wrote {', '.join(f'requirements/{name}.txt' for name in names)}"
 

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fleet_lab.errors import Stop
 
@@ -94,21 +95,21 @@ def _call_listening(words: list[str], env: Mapping[str, str] | None, cwd: Path |
             yield line
 
     with _started(words, env, cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        details = complaints(pass_on(process.stdout))
+        details = complaints(pass_on(process.stdout or ()))
     return process.returncode, details
 
 
-def _call(words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: object) -> int:
+def _call(words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: Any) -> int:
     with _started(words, env, cwd, **streams) as process:
         process.wait()
     return process.returncode
 
 
 def _started(
-    words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: object
+    words: list[str], env: Mapping[str, str] | None, cwd: Path | None, **streams: Any
 ) -> subprocess.Popen[str]:
     try:
-        return subprocess.Popen(
+        process: subprocess.Popen[str] = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(env or {})},
@@ -119,3 +120,4 @@ def _started(
         )
     except FileNotFoundError:
         raise Stop(f"the command {words[0]} is not there; install it, or look for it in PATH") from None
+    return process

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TextIO
 
 from fleet_lab.errors import Stop
@@ -62,7 +63,7 @@ class Stages:
         def work_off() -> None:
             for name, work in waiting:
                 try:
-                    self.show(name, lambda work=work, name=name: work(name if labelled else ""))
+                    self.show(name, partial(work, name if labelled else ""))
                 except Stop as stop:
                     failures.append(stop)
                 if failures:

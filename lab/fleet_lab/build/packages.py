@@ -107,7 +107,7 @@ def _publish(lab: Lab, repository: Path, keyring: Path, log: Path) -> None:
     if not release:
         raise Stop(f"apt-ftparchive makes no Release file for {suite}; try by hand: apt-ftparchive release {suite}")
     (suite / "Release").write_text(release + "\n")
-    gpg = ["gpg", "--homedir", keyring, "--batch", "--yes", "--armor"]
+    gpg: list[str | Path] = ["gpg", "--homedir", keyring, "--batch", "--yes", "--armor"]
     quietly([*gpg, "--clearsign", "--output", suite / "InRelease", suite / "Release"], log)
     quietly([*gpg, "--detach-sign", "--output", suite / "Release.gpg", suite / "Release"], log)
     quietly([*gpg, "--export", "--output", repository / "key.asc"], log)
@@ -123,7 +123,15 @@ def _keyring(lab: Lab, log: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="fleet-gpg-") as folder:
         home = Path(folder)  # mode 0700, as GnuPG asks
-        gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode=loopback", "--passphrase="]
+        gpg: list[str | Path] = [
+            "gpg",
+            "--homedir",
+            home,
+            "--batch",
+            "--quiet",
+            "--pinentry-mode=loopback",
+            "--passphrase=",
+        ]
         try:
             if lab.signing_key.is_file():
                 quietly([*gpg, "--import", lab.signing_key], log)

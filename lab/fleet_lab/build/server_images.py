@@ -153,11 +153,9 @@ def files_of(archive: Path) -> dict[str, oci.Entry]:
     """The files of a tar file; of their modes only whether they can be executed."""
     with tarfile.open(archive) as tar:
         return {
-            str(PurePosixPath(member.name)): oci.Entry(
-                0o755 if member.mode & 0o111 else 0o644, tar.extractfile(member).read()
-            )
+            str(PurePosixPath(member.name)): oci.Entry(0o755 if member.mode & 0o111 else 0o644, content.read())
             for member in tar
-            if member.isfile()
+            if member.isfile() and (content := tar.extractfile(member))
         }
 
 

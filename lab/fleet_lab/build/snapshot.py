@@ -66,7 +66,7 @@ def _make(lab: Lab, tag: str) -> None:
     try:
         quietly(["docker", "run", "--detach", *options, *arguments, current_tag(lab)], log)
         hosts.wait_for_boot(HOST)
-        play = [lab.venv / "bin" / "ansible-playbook", "--inventory", "lab/serving", "site.yml"]
+        play: list[str | Path] = [lab.venv / "bin" / "ansible-playbook", "--inventory", "lab/serving", "site.yml"]
         quietly(play, log, environment.ansible(lab), lab.root)
         quietly(["docker", "exec", HOST, "sh", "-c", FORGET], log)
         quietly(["docker", "stop", HOST], log)

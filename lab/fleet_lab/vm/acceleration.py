@@ -78,6 +78,7 @@ def _lines(path: str) -> list[str]:
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        return json.loads(file.read_text())
+        record: dict[str, str] = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
+    return record

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
@@ -64,9 +65,10 @@ class Machine:
         base = ["-b", str(image.disk), "-F", "raw"]
         quietly(["qemu-img", "create", "-q", "-f", "qcow2", *base, self.files.disk], self.log)
         accelerator, reason = acceleration(self.lab, image, self.shape)
-        record = {"image": str(image.folder), "accelerator": accelerator, "port": free_port()}
+        port = free_port()
+        record = {"image": str(image.folder), "accelerator": accelerator, "port": port}
         self.files.machine.write_text(json.dumps(record) + "\n")
-        self._write_ssh_config(image, record["port"])
+        self._write_ssh_config(image, port)
         return f"{self.power_on()} with {accelerator} ({reason})"
 
     def power_on(self) -> str:
@@ -157,11 +159,12 @@ class Machine:
     def _console(self) -> str:
         return tail(self.files.console, CONSOLE_LINES) if self.files.console.exists() else ""
 
-    def _record(self) -> dict:
+    def _record(self) -> dict[str, Any]:
         try:
-            return json.loads(self.files.machine.read_text())
+            record: dict[str, Any] = json.loads(self.files.machine.read_text())
         except FileNotFoundError:
             raise Stop("there is no VM; start one with: python3 lab/vm/vm.py up") from None
+        return record
 
     def _need_running(self) -> None:
         if not self.running():
@@ -213,4 +216,4 @@ def free_port() -> int:
     """A TCP port of the loopback address that nobody holds now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
