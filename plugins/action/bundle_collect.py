@@ -69,4 +69,7 @@ class ActionModule(ActionBase):
         return target
 
     def _call(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(
+            module_name=MODULE, module_args=dict(arguments), task_vars=task_vars
+        )
+        return result

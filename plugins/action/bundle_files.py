@@ -58,13 +58,16 @@ class ActionModule(ActionBase):
             if not os.path.exists(local):
                 bundle_parcel.pack(directory, paths, f"{local}.part")
                 os.replace(f"{local}.part", local)
-        target = shell.join_path(shell.tmpdir, "tfserving-bundle.tar")
+        target: str = shell.join_path(shell.tmpdir, "tfserving-bundle.tar")
         self._transfer_file(local, target)
         self._fixup_perms2((shell.tmpdir, target), execute=False)
         return target
 
     def _call(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(
+            module_name=MODULE, module_args=dict(arguments), task_vars=task_vars
+        )
+        return result
 
 
 def proven(directory: str, cache: str) -> dict[str, dict[str, Any]]:

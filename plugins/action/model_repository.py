@@ -19,7 +19,7 @@ from ansible import constants as C  # noqa: N812 - the name it has everywhere in
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archive_entries import RefusalError, in_mib
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
@@ -64,7 +64,10 @@ class ActionModule(ActionBase):
             self._clean(sent)
 
     def _call(self, arguments: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name=MODULE, module_args=dict(arguments), task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(
+            module_name=MODULE, module_args=dict(arguments), task_vars=task_vars
+        )
+        return result
 
     def _looked_at(
         self, result: dict[str, Any], arguments: Mapping[str, Any], task_vars: dict[str, Any] | None
@@ -148,7 +151,7 @@ def _fits(need: Mapping[str, Any], parcel: Mapping[str, Any], room: int) -> int:
     """Return what a parcel takes at the least, or refuse before the long way to a host that has no room."""
     size = os.path.getsize(parcel["file"])
     if size > room:
-        problem = f"it needs {archives.in_mib(size)} at least and {archives.in_mib(room)} may be used on this host"
+        problem = f"it needs {in_mib(size)} at least and {in_mib(room)} may be used on this host"
         raise WishError(f"{need['where']}.source", problem, "free space there, or keep fewer versions")
     return size
 

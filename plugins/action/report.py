@@ -26,12 +26,12 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _VALID_ARGS = frozenset(ARGUMENTS)
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Print ``text`` below the task's header."""
         super().run(tmp, task_vars)
         _result, arguments = self.validate_argument_spec(ARGUMENTS, required_one_of=[("text", "content")])
         text, content = arguments["text"], arguments["content"]
-        result = {"changed": False}
+        result: dict[str, Any] = {"changed": False}
         # Whatever becomes of the file, the text is what was asked for.
         if text is not None:
             Display().display("\n" + visible_lines(text.rstrip("\n")) + "\n")

@@ -43,7 +43,8 @@ class ActionModule(ActionBase):
         return {**result, "refusal": result.get("msg", "") if result.get("failed") else refusal}
 
     def _call(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+        return result
 
     def _give_up_after(self, pid: int, folder: str, holder: dict[str, Any]) -> Callable[[], None]:
         def on_host(command: str) -> None:

@@ -55,7 +55,7 @@ Entry = Mapping[str, Any]
 Destinations = dict[str, tuple[str, dict[str, Entry]]]
 
 # Given a template, what to do with the errors of rendering it.
-Careful = Callable[[str], contextlib.AbstractContextManager]
+Careful = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
 def sources(root: str) -> Iterator[str]:
@@ -83,7 +83,11 @@ def expansions(source: str, expand: Mapping[str, list[Entry]]) -> Iterator[tuple
             raise WishError(source, f"'expand' says nothing of {{{placeholder}}}", remedy)
     for chosen in itertools.product(*(expand[placeholder] for placeholder in placeholders)):
         entries = dict(zip(placeholders, chosen))
-        yield _PLACEHOLDER.sub(lambda found, entries=entries: str(entries[found[1]]["name"]), path), entries
+        yield _named(path, entries), entries
+
+
+def _named(path: str, entries: Mapping[str, Entry]) -> str:
+    return _PLACEHOLDER.sub(lambda found: str(entries[found[1]]["name"]), path)
 
 
 def check_expand(expand: Mapping[str, Any]) -> None:
@@ -158,7 +162,8 @@ def _harmless(error: Exception, template: str) -> str:
     found = _UNDEFINED.fullmatch(str(error))
     if found and re.search(rf"\b{found[1] or found[2]}\b", template, re.ASCII):
         return found[0]
-    kind, cause = type(error).__name__, error
+    kind = type(error).__name__
+    cause: BaseException | None = error
     while cause:
         if isinstance(cause, TemplateSyntaxError):
             kind = f"syntax error in line {cause.lineno}"
@@ -185,7 +190,7 @@ class ActionModule(ActionBase):
         except WishError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
         arguments["_largest_diff"] = constants.MAX_FILE_SIZE_FOR_DIFF
-        result = self._execute_module("tfserving.fleet.template_tree", arguments, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module("tfserving.fleet.template_tree", arguments, task_vars=task_vars)
         if self._task.no_log:
             result.pop("diff", None)
         return result
@@ -230,7 +235,8 @@ class ActionModule(ActionBase):
             if source.endswith(SUFFIX):
                 return self._rendered(full, source, destination, {**task_vars, **entries}, careful)
             with open(self._loader.get_real_file(full), "rb") as file:
-                return file.read()
+                content: bytes = file.read()
+                return content
         except OSError as error:
             raise WishError(full, f"cannot be read ({error.strerror})", "correct src or the rights") from error
         except AnsibleError as error:
@@ -250,4 +256,5 @@ class ActionModule(ActionBase):
         )
         with careful(template):
             result = templar.template(template, escape_backslashes=False, overrides=_OVERRIDES)
-            return to_bytes("" if result is None else result, errors="surrogate_or_strict")
+            content: bytes = to_bytes("" if result is None else result, errors="surrogate_or_strict")
+        return content

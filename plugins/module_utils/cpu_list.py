@@ -65,17 +65,15 @@ def _expand(part: str) -> list[int]:
     match = _PART.fullmatch(part)
     if not match:
         raise ValueError(f"{part!r} is not a number or a range of a CPU list such as 0-3,8")
-    first, last, used, group = (None if number is None else int(number) for number in match.groups())
-    if last is None:
-        last = first
+    first = int(match[1])
+    last = first if match[2] is None else int(match[2])
     if last > HIGHEST:
         raise ValueError(f"{part!r} goes beyond {HIGHEST}, the highest number a CPU list may hold")
     if last < first:
         raise ValueError(f"{part!r} runs backwards")
-    if used is None:
+    if match[3] is None:
         return list(range(first, last + 1))
-    if group is None:
-        used, group = 1, used
+    used, group = (1, int(match[3])) if match[4] is None else (int(match[3]), int(match[4]))
     if not 0 < used <= group:
         raise ValueError(f"{part!r} must take at least one and at most all numbers of each group")
     return [number for number in range(first, last + 1) if (number - first) % group < used]

@@ -48,9 +48,9 @@ class WishError(ValueError):
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the known name most like ``word``, or an empty string."""
-    found = (
-        difflib.get_close_matches(word[:LONGEST_NAME], sorted(known), n=1, cutoff=LIKENESS) if _is_text(word) else ()
-    )
+    if not isinstance(word, str):
+        return ""
+    found = difflib.get_close_matches(word[:LONGEST_NAME], sorted(known), n=1, cutoff=LIKENESS)
     return f"did you mean '{found[0]}'?" if found else ""
 
 
@@ -61,13 +61,9 @@ def key_path(path: str, key: object) -> str:
 
 def is_shown(key: object) -> bool:
     """Tell whether a key may be repeated: a number, or what looks like a name, for one that is almost always is one."""
-    if isinstance(key, bool) or not isinstance(key, int):
-        return _is_text(key) and bool(SHOWN_KEY.fullmatch(key) or _FIGURED.fullmatch(key))
-    return abs(key) < 10**19
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    if isinstance(key, str):
+        return bool(SHOWN_KEY.fullmatch(key) or _FIGURED.fullmatch(key))
+    return isinstance(key, int) and not isinstance(key, bool) and abs(key) < 10**19
 
 
 _KINDS: tuple[tuple[Any, str], ...] = (

@@ -335,7 +335,7 @@ def main() -> None:
             found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
         left_out = {gpu["pci_address"] for gpu in found["gpus_left_out"]}
         topology_nvidia.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
-    entries = {"group": None, "accounts": []}
+    entries: dict[str, Any] = {"group": None, "accounts": []}
     if tree.live:
         entries = accounts(module.params["group"], module.params["instances"])
     sources = apt_sources.read(module.params["sysroot"])

@@ -106,13 +106,14 @@ problems:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import settings as kernel_live
 
-EMPTY = {"sysctl": [], "sysfs": [], "modules": [], "least": []}
+EMPTY: dict[str, list[Any]] = {"sysctl": [], "sysfs": [], "modules": [], "least": []}
 
 
 def main() -> None:

@@ -162,6 +162,7 @@ driver:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import dkms as driver_dkms
@@ -179,7 +180,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edit
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
 
 
-def read(tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()) -> dict:
+def read(
+    tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the driver's state, as RETURN describes it."""
     kernel = driver_state.kernel(tree, wanted_kernel)
     kernel["meta"] = kernel_meta.follows(kernel["wanted"], kernel_meta.installed(run))
@@ -209,7 +212,7 @@ def read(tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], 
     }
 
 
-def judge(state: dict, resolved: dict, require_live: str) -> dict:
+def judge(state: dict[str, Any], resolved: dict[str, Any], require_live: str) -> dict[str, Any]:
     """Return what the state means for the wished driver."""
     wanted = driver_steps.wanted(state, resolved, require_live)
     return {
@@ -220,7 +223,7 @@ def judge(state: dict, resolved: dict, require_live: str) -> dict:
     }
 
 
-def warn(module: AnsibleModule, state: dict, resolved: dict | None) -> None:
+def warn(module: AnsibleModule, state: dict[str, Any], resolved: dict[str, Any] | None) -> None:
     """Say which GPUs nothing will be done for, and what has been left out in vain."""
     for name in state["unmatched"]:
         module.warn(f"{driver_gpus.VARIABLE}: {name} is not an NVIDIA GPU of this host")

@@ -104,6 +104,7 @@ pending:
 """
 
 from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -119,14 +120,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import quer
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
 
 
-def ours(gpus: list[dict], tree: Tree, ignore: list) -> list[dict]:
+def ours(gpus: list[dict[str, Any]], tree: Tree, ignore: list[Any]) -> list[dict[str, Any]]:
     """Return the GPUs without those that are not ours to use. Raises WishError."""
     left_out = nvidia_devices.devices(tree, driver_gpus.checked(ignore))["left_out"]
     addresses = {gpu["pci_address"] for gpu in left_out}
     return [gpu for gpu in gpus if gpu["pci_address"] not in addresses]
 
 
-def run(module: AnsibleModule) -> dict:
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the parameters say and return the result."""
     options = module.params
     ask = partial(nvidia_smi.run, timeout=options["timeout"])

@@ -68,6 +68,7 @@ key:
 
 import os
 import stat
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -79,13 +80,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record i
 PREVIOUS = "previous_server"
 
 
-def separate(record: dict) -> tuple[dict, dict]:
+def separate(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the plan of a record and what it remembers of the server before."""
     plan = dict(record)
     return plan, plan.pop(PREVIOUS, {})
 
 
-def next_record(present: dict, wanted: dict) -> dict:
+def next_record(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the record of ``wanted`` after that of ``present``."""
     plan, before = separate(present)
     release = [(each.get("server") or {}).get("release") for each in (plan, wanted)]
@@ -94,7 +95,7 @@ def next_record(present: dict, wanted: dict) -> dict:
     return {**wanted, **({PREVIOUS: before} if before else {})}
 
 
-def put(module: AnsibleModule, path: str, record: dict) -> None:
+def put(module: AnsibleModule, path: str, record: dict[str, Any]) -> None:
     """Write the record, or say why it cannot be."""
     try:
         plan_store.write(path, record)

@@ -216,7 +216,10 @@ def runner(module: AnsibleModule) -> Run:
     bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
     def run(arguments: list[str], directory: str) -> tuple[int, str, str]:
-        return module.run_command([*bound, *arguments], cwd=directory, expand_user_and_vars=False)
+        ended: tuple[int, str, str] = module.run_command(
+            [*bound, *arguments], cwd=directory, expand_user_and_vars=False
+        )
+        return ended
 
     return run
 

@@ -269,11 +269,19 @@ tree:
 """
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Plan, plan_reverted, plan_tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import (
+    Plan,
+    Rendered,
+    plan_reverted,
+    plan_tree,
+)
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.diff import differences
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.files import Host
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options import (
     ARGUMENT_SPEC,
     check_options,
@@ -283,6 +291,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options impor
     validator,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.point import plan_restored
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.state import Record
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.tree import Tree
 
 # From the action alone. As no_log the parcel, and with it the files' contents, stays out of the system's log and of
@@ -302,7 +311,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def run(module: AnsibleModule) -> dict:
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the parameters say and return the result."""
     options = module.params
     check_options(options)
@@ -328,7 +337,9 @@ def run(module: AnsibleModule) -> dict:
     return result
 
 
-def _planner(module: AnsibleModule, tree: Tree, files: dict, warnings: list[str]):
+def _planner(
+    module: AnsibleModule, tree: Tree, files: dict[str, Rendered], warnings: list[str]
+) -> Callable[[Host, Record], Plan]:
     options = module.params
     if options["state"] == "reverted":
         secrets = secrecy(options["attributes"])

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..disk import folders
-from ..disk.archives import RefusalError, compare, file_digest
+from ..disk.archive_entries import RefusalError
+from ..disk.archives import compare, file_digest
 from ..errors import WishError
 from ..releases.ids import IMAGES, parse_image
 from ..web import download

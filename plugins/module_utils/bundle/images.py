@@ -119,7 +119,7 @@ def _converted(run: Run, fetched: str, target: str, where: str) -> str:
         )
     with open(os.path.join(target, "index.json"), encoding="utf-8") as file:
         (entry,) = json.load(file)["manifests"]
-    return entry["digest"].partition(":")[2]
+    return str(entry["digest"]).partition(":")[2]
 
 
 def _keep(path: str, blobs: str) -> None:

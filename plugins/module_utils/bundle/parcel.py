@@ -9,7 +9,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from ..disk import folders
 from ..disk.archives import file_digest
@@ -44,9 +44,10 @@ def lacking(directory: str, files: Iterable[Mapping[str, Any]], remember: bool =
 def _note(directory: str) -> dict[str, Any]:
     try:
         with open(os.path.join(directory, NOTE), encoding="utf-8") as stream:
-            return json.load(stream)
+            note: dict[str, Any] = json.load(stream)
     except (OSError, ValueError):
         return {}
+    return note
 
 
 def _stamp(directory: str, file: Mapping[str, Any]) -> list[Any]:
@@ -58,7 +59,7 @@ def _stamp(directory: str, file: Mapping[str, Any]) -> list[Any]:
 
 
 def _same(directory: str, file: Mapping[str, Any]) -> bool:
-    return file_digest(os.path.join(directory, file["path"])) == file["sha256"]
+    return bool(file_digest(os.path.join(directory, file["path"])) == file["sha256"])
 
 
 def pack(directory: str, paths: Iterable[str], parcel: str) -> None:
@@ -81,7 +82,7 @@ def unpack(parcel: str, directory: str, files: Iterable[Mapping[str, Any]]) -> N
         raise WishError(BUNDLE, f"{min(wanted)} did not arrive", "run again")
 
 
-def _place(content: BinaryIO, target: str, file: Mapping[str, Any]) -> None:
+def _place(content: IO[bytes], target: str, file: Mapping[str, Any]) -> None:
     folders.make(os.path.dirname(target))
     staged = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:200]}.part")
     digest = hashlib.sha256()

@@ -15,9 +15,9 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
-from typing import Any, BinaryIO, Callable, NamedTuple
+from typing import IO, Any, BinaryIO, Callable, Literal, NamedTuple, cast
 
 from ..visible_text import told
 
@@ -37,6 +37,7 @@ MAX_TAR_PADDING = MIB
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
 _TAR_MAGIC_AT = 257
+_TAR_MODES: dict[str, Literal["r:", "r:gz", "r:bz2"]] = {"": "r:", "gz": "r:gz", "bz2": "r:bz2"}
 _TAR_HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -72,7 +73,7 @@ class Entry(NamedTuple):
     name: str
     kind: str
     size: int
-    open: Callable[[], BinaryIO]
+    open: Callable[[], IO[bytes]]
 
 
 def shown(name: str) -> str:
@@ -115,7 +116,7 @@ def _special(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def entries(source: str) -> Iterator[Entry]:
+def entries(source: str) -> Generator[Entry, None, None]:
     """Yield the members of an archive, or what a directory holds, in the order in which they stand there."""
     if os.path.isdir(source):
         return _directory_entries(source)
@@ -141,7 +142,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     headers = 0
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> _StrictTarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictTarInfo:
         info = super().frombuf(buf, encoding, errors)
         if info.size < 0 or (info.type in _TAR_HEADERS and info.size > MAX_TAR_HEADER):
             raise DamagedError("impossible header")
@@ -159,7 +160,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in typeshed
             raise
         except tarfile.HeaderError as error:
             raise DamagedError(error) from error
@@ -176,21 +177,27 @@ def _sparse() -> RefusalError:
     return RefusalError("it holds a sparse file", "pack it without --sparse")
 
 
-def _tar_entries(path: str, compression: str) -> Iterator[Entry]:
+def _tar_entries(path: str, compression: str) -> Generator[Entry, None, None]:
     counting = type("CountingTarInfo", (_StrictTarInfo,), {})
     with opened(path) as file, _tar_of(file, compression, counting) as tar:
         for info in tar:
-            tar.members = []  # not needed again, and they would stay in memory with all their headers
-            yield Entry(info.name, _tar_kind(info), info.size, partial(tar.extractfile, info))
+            # Not needed again, and they would stay in memory with all their headers.
+            tar.members = []  # type: ignore[attr-defined]  # not in typeshed
+            yield Entry(info.name, _tar_kind(info), info.size, partial(_extracted, tar, info))
         # The compressor's own checksum is compared at the end of its data only.
         if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:
             raise DamagedError("data after the end of the tar")
 
 
+def _extracted(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    # None for what has no content, which nobody opens.
+    return cast("IO[bytes]", tar.extractfile(info))
+
+
 def _tar_of(file: BinaryIO, compression: str, tarinfo: type[tarfile.TarInfo]) -> tarfile.TarFile:
     if compression == "xz":
         return tarfile.open(fileobj=io.BufferedReader(_Xz(file), MIB), mode="r:", tarinfo=tarinfo)
-    return tarfile.open(fileobj=file, mode=f"r:{compression}", tarinfo=tarinfo)
+    return tarfile.open(fileobj=file, mode=_TAR_MODES[compression], tarinfo=tarinfo)
 
 
 class _Xz(io.RawIOBase):
@@ -227,14 +234,13 @@ class _Xz(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         content = b""
         while not content and self._decoder:
-            content = self._more(len(buffer))
+            content = self._more(self._decoder, len(buffer))
         buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
 
-    def _more(self, most: int) -> bytes:
+    def _more(self, decoder: lzma.LZMADecompressor, most: int) -> bytes:
         """Return some of what follows; none where a stream has ended."""
-        decoder = self._decoder
         if decoder.eof:
             self._begin(decoder.unused_data)
             return b""
@@ -272,7 +278,7 @@ def _tar_kind(info: tarfile.TarInfo) -> str:
     return "file" if info.isfile() else kinds.get(info.type, "device, pipe or other special file")
 
 
-def _zip_entries(path: str) -> Iterator[Entry]:
+def _zip_entries(path: str) -> Generator[Entry, None, None]:
     with opened(path) as file:
         _refuse_endless_directory(file)
         yield from _zip_members(file)
@@ -280,8 +286,8 @@ def _zip_entries(path: str) -> Iterator[Entry]:
 
 def _refuse_endless_directory(file: BinaryIO) -> None:
     """Refuse a zip whose directory, which zipfile reads into memory as a whole, is larger than any model's."""
-    end = zipfile._EndRecData(file)
-    if end and end[zipfile._ECD_SIZE] > MAX_NAMES:
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # zipfile's own, not in typeshed
+    if end and end[zipfile._ECD_SIZE] > MAX_NAMES:  # type: ignore[attr-defined]  # as above
         raise RefusalError(f"its directory takes more than {in_mib(MAX_NAMES)}", "pack the SavedModel alone")
 
 
@@ -314,7 +320,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
     return "directory" if info.is_dir() else "file"
 
 
-def _directory_entries(top: str) -> Iterator[Entry]:
+def _directory_entries(top: str) -> Generator[Entry, None, None]:
     # Everything is reached through open directories, so that nothing swapped for a link meanwhile leads elsewhere.
     real = os.path.realpath(top)
     for folder, directories, files, handle in os.fwalk(real, onerror=_raise):

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
+from typing import IO
 
 from .archive_entries import MIB, DamagedError, Entry, RefusalError, entries, in_mib, listed, opened, shown
 
@@ -357,7 +357,7 @@ def _readable() -> Iterator[None]:
 class _Hashing:
     """A reader that keeps the SHA-256 of what passed through it."""
 
-    def __init__(self, content: BinaryIO) -> None:
+    def __init__(self, content: IO[bytes]) -> None:
         self.content = content
         self.digest = hashlib.sha256()
 
@@ -367,7 +367,7 @@ class _Hashing:
         return chunk
 
 
-def _sha256(content: BinaryIO) -> str:
+def _sha256(content: IO[bytes]) -> str:
     """Return the SHA-256 of an open file, which is not read beyond the size that it has now."""
     digest = hashlib.sha256()
     left = os.fstat(content.fileno()).st_size

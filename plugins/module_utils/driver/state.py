@@ -104,7 +104,7 @@ def _is_device(name: str) -> bool:
 def _unit(lines: Iterable[str]) -> str | None:
     """Return the innermost unit of a process from its cgroups."""
     for line in lines:
-        names = re.findall(r"[^/]+\.(?:service|scope)", line)
+        names: list[str] = re.findall(r"[^/]+\.(?:service|scope)", line)
         if names:
             return names[-1]
     return None

@@ -35,15 +35,18 @@ class Memory:
 
     def _stored(self) -> dict[str, Any]:
         try:
-            stored = plain_files.json_of(self.path, MOST_BYTES)
+            stored: dict[str, Any] = plain_files.json_of(self.path, MOST_BYTES)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError):
-            stored = None
+            raise self._damaged() from None
         # GPUs of a record with booleans or single clocks would be set to values that were never wished.
         if not plain_files.fits(stored, {}) or not plain_files.fits(stored, _SHAPE) or not _are_pairs(stored):
-            raise WishError(str(self.path), "is damaged", "delete it, which forgets what the settings were before")
+            raise self._damaged()
         return stored
+
+    def _damaged(self) -> WishError:
+        return WishError(str(self.path), "is damaged", "delete it, which forgets what the settings were before")
 
     def lock(self, gpu: str, key: str, clocks: Sequence[int] | None) -> None:
         """Remember how a clock is locked, None for not at all."""

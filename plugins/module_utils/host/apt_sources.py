@@ -147,7 +147,7 @@ def _goes_with(entry: Entry, signed_by: str, own: str) -> bool:
     """
     if entry["signed_by"]:
         return bool(entry["signed_by"] == signed_by)
-    return entry["file"] == f"/{MAIN}" or entry["file"] < own
+    return bool(entry["file"] == f"/{MAIN}" or entry["file"] < own)
 
 
 def _conflict(entry: Entry, own: str) -> WishError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import folders
-from ..disk.archives import RefusalError, opened
+from ..disk.archive_entries import RefusalError, opened
 from ..errors import WishError
 from ..tree.tree import Tree
 from ..web import address as web_address
@@ -45,7 +45,7 @@ class Keyring:
     def __init__(self, module: Any, now: float) -> None:
         self.module = module
         self.now = now
-        self.path = module.params["path"]
+        self.path: str = module.params["path"]
         self.fingerprint = normalised(module.params["fingerprint"])
         self.fetched = False
 
@@ -112,18 +112,19 @@ class Keyring:
 
     @property
     def _remote(self) -> bool:
-        return (self.module.params["source"] or "").lower().startswith(("http://", "https://"))
+        source: str = self.module.params["source"] or ""
+        return source.lower().startswith(("http://", "https://"))
 
     @property
     def _where(self) -> str:
-        source = self.module.params["source"]
+        source: str | None = self.module.params["source"]
         if source is None:
             return "content"
         return web_address.public(source) if self._remote else source
 
     def _ageing(self, key: Key) -> bool:
         days = key.days_left(self.now)
-        return days is not None and days <= self.module.params["warn_days"]
+        return days is not None and days <= int(self.module.params["warn_days"])
 
     def _offered(self) -> tuple[Key, bytes]:
         data = self._read()
@@ -135,7 +136,7 @@ class Keyring:
     def _read(self) -> bytes:
         source, content = self.module.params["source"], self.module.params["content"]
         if source is None:
-            return content.encode()
+            return str(content).encode()
         self.fetched = True
         try:
             return self._download(source) if self._remote else self._file(source)
@@ -156,7 +157,8 @@ class Keyring:
         return data
 
     def _gpg(self, arguments: list[str], data: bytes) -> tuple[int, str, str]:
-        return self.module.run_command(arguments, data=data, binary_data=True)
+        ended: tuple[int, str, str] = self.module.run_command(arguments, data=data, binary_data=True)
+        return ended
 
 
 def _outlives(one: Key, other: Key) -> bool:

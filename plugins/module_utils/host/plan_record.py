@@ -55,7 +55,7 @@ def read(path: str) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise WishError(path, f"cannot be read ({error.strerror})", REMEDY) from error
-    record = _parsed(path, content)
+    record: dict[str, Any] = _parsed(path, content)
     _check(path, "", record, _SHAPE)
     if record.get("schema", SCHEMA) > SCHEMA:
         remedy = "use that release or a later one"
@@ -81,11 +81,11 @@ def _check(path: str, where: str, value: Any, shape: Any) -> None:
     if not isinstance(value, expected[0]) or isinstance(value, bool):
         problem = f"{where} is {kind(value)} where" if where else f"holds {kind(value)} where"
         raise WishError(path, f"{problem} a plan has {expected[1]}", REMEDY)
-    if isinstance(shape, list):
+    if isinstance(shape, list) and isinstance(value, list):
         for number, each in enumerate(value):
             _check(path, f"{where}[{number}]", each, shape[0])
             _check_name(path, f"{where}[{number}]", each, shape[0])
-    elif isinstance(shape, dict):
+    elif isinstance(shape, dict) and isinstance(value, Mapping):
         for name in shape.keys() & value.keys():
             _check(path, f"{where}.{name}" if where else name, value[name], shape[name])
 

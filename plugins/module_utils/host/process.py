@@ -76,9 +76,10 @@ def runner(module: Any) -> Run:
 
     def run(arguments: list[str]) -> tuple[int, str, str]:
         try:
-            return module.run_command(arguments, handle_exceptions=False)
+            ended: tuple[int, str, str] = module.run_command(arguments, handle_exceptions=False)
         except OSError as error:
             return 127, "", str(error)
+        return ended
 
     return run
 

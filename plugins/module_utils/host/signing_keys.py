@@ -160,9 +160,10 @@ def _signs_until(primary: list[str], subkeys: Sequence[list[str]]) -> int | None
     """Return the end of the last signing key's life; the primary's own end is the end of all."""
     end = _moment(primary)
     signers = [_moment(record) for record in (primary, *subkeys) if "s" in record[11] and record[1] != "r"]
-    if not signers or None in signers:
+    ends = [moment for moment in signers if moment is not None]
+    if not ends or len(ends) < len(signers):
         return end
-    last = max(signers)
+    last = max(ends)
     return last if end is None else min(end, last)
 
 

@@ -167,7 +167,7 @@ def apply(kernel: Kernel, record: Record, settings: Mapping[str, Any], boot_file
         # Before the first change: a run that is cut short must not leave a host that has forgotten what it was.
         for key, path, value in wanted:
             before = kernel.read(path)
-            if before not in (None, value) and key not in later:
+            if before is not None and before != value and key not in later:
                 record.note(key, path, before)
         record.save()
     for key, path, value in wanted:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import archives
-from ..disk.archives import RefusalError
+from ..disk.archive_entries import RefusalError
 from ..disk.space import FULL
 from ..errors import WishError
 from ..saved_model import check as model_check

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
 
-from ..disk import archives
+from ..disk.archive_entries import MIB
 from ..errors import WishError
 from ..host import accounts
 from ..refusals import Refusals
@@ -42,7 +42,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
     Where versions have to come from the controller first, returns at once with `needs` and nothing done.
     """
-    store = Store(params["root"], _attributes(params), params["min_free_mb"] * archives.MIB)
+    store = Store(params["root"], _attributes(params), params["min_free_mb"] * MIB)
     sources = json.loads(params["sources"])
     given = [{**model, "source": {**model["source"], **sources.get(model["name"], {})}} for model in params["models"]]
     wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
@@ -216,7 +216,7 @@ def _reasons_to_stay(model: Wanted, beyond: list[int]) -> dict[int, str]:
         if live is None:
             asked = f"the server on REST port {port} does not answer" if port else "a server of it has no REST port"
             return dict.fromkeys(beyond, asked)
-    return {version: "a server holds it" for version in beyond if any(version in live for _port, live in held)}
+    return {version: "a server holds it" for version in beyond if any(version in (live or ()) for _port, live in held)}
 
 
 def _attributes(params: Mapping[str, Any]) -> Attributes:

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import folders, plain_files
-from ..disk.archives import MAX_DEPTH, MAX_MEMBERS, MIB, RefusalError, Survey, free_bytes, in_mib
+from ..disk.archive_entries import MIB, RefusalError, in_mib
+from ..disk.archives import MAX_DEPTH, MAX_MEMBERS, Survey, free_bytes
 from ..saved_model.version_names import number
 
 LOCK = ".lock"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..disk.archives import RefusalError, check_saved_model
+from ..disk.archive_entries import RefusalError
+from ..disk.archives import check_saved_model
 from ..errors import WishError
 from ..refusals import Refusals
 from ..saved_model import check as model_check
@@ -64,7 +65,7 @@ class Request:
 
     @property
     def uri(self) -> str:
-        return self.model.source["uri"].replace("{version}", str(self.version))
+        return str(self.model.source["uri"]).replace("{version}", str(self.version))
 
     @property
     def sha256(self) -> str | None:
@@ -138,7 +139,7 @@ def _check_source(where: str, source: Mapping[str, Any], provides: Sequence[int]
     if source["type"] == "path" and source.get("remote") and not uri.startswith("/"):
         raise WishError(f"{where}.uri", f"{uri} is not an absolute path", "a path on the host begins with /")
     mapped = isinstance(wished, Mapping)
-    for value in wished.values() if mapped else [wished] if wished else []:
+    for value in wished.values() if isinstance(wished, Mapping) else [wished] if wished else []:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
             raise WishError(f"{where}.sha256", f"{value} is not a SHA-256", "write its 64 hexadecimal digits")
     if wished and not mapped and len(provides) > 1:

@@ -86,7 +86,7 @@ def nouveau_holds(state: Mapping[str, Any]) -> bool:
     """
     loaded = state["loaded"]
     if not loaded["nouveau"] or loaded["version"] is None:
-        return loaded["nouveau"]
+        return bool(loaded["nouveau"])
     held = [gpu for gpu in state.get("gpus", ()) if gpu["driver"] == "nouveau"]
     devices = [Device(gpu["pci_address"], VENDOR, gpu["device_id"], gpu["driver"]) for gpu in held]
     return any(not driver_gpus.left_out(device, (), loaded["version"]) for device in devices)

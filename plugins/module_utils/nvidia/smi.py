@@ -120,23 +120,24 @@ class _Endless(Exception):  # noqa: N818 (it never leaves this file)
     """The program printed far too much."""
 
 
-def _read(process: subprocess.Popen, until: float) -> list[str]:
+def _read(process: subprocess.Popen[bytes], until: float) -> list[str]:
     """Return what the program prints on both streams until it closes them. Raises TimeoutError and _Endless."""
-    texts = {process.stdout: b"", process.stderr: b""}
+    texts = {stream.fileno(): b"" for stream in (process.stdout, process.stderr) if stream}
     with selectors.DefaultSelector() as open_streams:
-        for stream in texts:
-            open_streams.register(stream, selectors.EVENT_READ)
+        for handle in texts:
+            open_streams.register(handle, selectors.EVENT_READ)
         while open_streams.get_map():
             ready = open_streams.select(max(0, until - time.monotonic()))
             if not ready:
                 raise TimeoutError
             for key, _events in ready:
                 piece = os.read(key.fd, 1 << 16)
-                texts[key.fileobj] += piece
+                texts[key.fd] += piece
                 if not piece:
-                    open_streams.unregister(key.fileobj)
-                if len(texts[key.fileobj]) > MOST_BYTES:
+                    open_streams.unregister(key.fd)
+                if len(texts[key.fd]) > MOST_BYTES:
                     raise _Endless
-    for stream in texts:
-        stream.close()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
     return [text.decode("utf-8", errors="replace") for text in texts.values()]

@@ -38,7 +38,7 @@ def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
         return Trouble("is lost", xids.RESTART_HOST)
     if nvidia_cells.NEEDS_RESET in absences:
         return Trouble("waits for a reset", xids.RESET_GPU)
-    words = gpu.get(recovery)
+    words: str = gpu.get(recovery) or ""
     action = xids.recovery(words) if words else xids.IGNORE
     # Work that needs no peer and no IMEX domain goes on.
     if action not in (xids.IGNORE, xids.DRAIN_P2P, xids.RECOVER_IMEX):

@@ -68,7 +68,7 @@ class Event(NamedTuple):
     """PCI address as sysfs writes it, function 0 where the log leaves it out; empty for what concerns no one GPU."""
     text: str
     action: str
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody asks of an event
     instance: str = ""
     """The instance of MIG in the log's words, ``GPU-I:03 GPU-CI:00``."""
     ended: str = ""
@@ -86,7 +86,7 @@ def events(lines: Iterable[str]) -> list[Event]:
 
     The lines are judged from the last to the first, for what comes later ends what was before.
     """
-    found: dict[tuple, Event] = {}
+    found: dict[Event, Event] = {}
     booted = loaded = False
     recovered: set[str] = set()
     for item in reversed(list(_read(lines))):
@@ -191,7 +191,7 @@ def _of_switch(line: str) -> Event | None:
     return Event(code, "sxid", _address(match), text, xids.RESET_GPU)
 
 
-def _address(match: re.Match) -> str:
+def _address(match: re.Match[str]) -> str:
     if not match["slot"]:
         return ""
     return pci_address.normal(match["domain"], f"{match['slot']}.{match['function'] or '0'}")

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..disk import archives, folders
-from ..disk.archive_entries import MOST_SHOWN_NAMES
-from ..disk.archives import DamagedError, RefusalError
+from ..disk.archive_entries import MOST_SHOWN_NAMES, DamagedError, RefusalError, shown
 from ..web import download
 from . import tree as release_tree
 from .ids import PROGRAM
@@ -84,8 +83,8 @@ def _misplaced(job: Job, inner: str, found: archives.Survey) -> Exception:
     places = sorted(path for path in found.files if path.rpartition("/")[2] == PROGRAM)
     if not places:
         return job.refusal(f"the archive holds no {inner}", "set binary to the path of the server in it")
-    named = " and ".join(map(archives.shown, places[:MOST_SHOWN_NAMES]))
-    return job.refusal(f"the archive holds no {inner} but {named}", f"set binary to {archives.shown(places[0])}")
+    named = " and ".join(map(shown, places[:MOST_SHOWN_NAMES]))
+    return job.refusal(f"the archive holds no {inner} but {named}", f"set binary to {shown(places[0])}")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def read_layout(layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _blob(layout: str, digest: str, shape: Any, what: str) -> dict[str, Any]:
-    content = plain_files.json_of(os.path.join(layout, "blobs", *digest.split(":")), MAX_MANIFEST)
+    content: dict[str, Any] = plain_files.json_of(os.path.join(layout, "blobs", *digest.split(":")), MAX_MANIFEST)
     if not plain_files.fits(content, shape):
         raise ValueError(f"{what} has other parts than OCI's")
     return content
@@ -71,7 +71,7 @@ def _blob(layout: str, digest: str, shape: Any, what: str) -> dict[str, Any]:
 
 def needed(manifest: dict[str, Any]) -> int:
     """Return the bytes that unpacking an image may take, by its manifest."""
-    return UNPACKED * sum(layer["size"] for layer in manifest["layers"])
+    return UNPACKED * sum(int(layer["size"]) for layer in manifest["layers"])
 
 
 def _unpack(job: Job) -> None:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import folders, plain_files
-from ..disk.archives import MIB, free_bytes, in_mib
+from ..disk.archive_entries import MIB, in_mib
+from ..disk.archives import free_bytes
 from ..errors import WishError
 from .tree import inside, runnable
 

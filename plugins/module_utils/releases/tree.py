@@ -98,8 +98,10 @@ def glibc(root: str, architecture: str) -> str:
             place = inside(root, f"{folder}/libc.so.6")
             banner = _BANNER.search(plain_files.read(place, _MOST_LIBRARY_BYTES))
             named = _NAMED.fullmatch(os.path.basename(place))
-            if banner or named:
-                return banner[1].decode() if banner else named[1]
+            if banner:
+                return banner[1].decode()
+            if named:
+                return named[1]
     return ""
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import archives
-from ..disk.archives import INDEX, RefusalError
+from ..disk.archive_entries import RefusalError
+from ..disk.archives import INDEX
 from . import checkpoint, signatures
 from . import graph as saved_model
 from .graph import MetaGraph, SavedModel

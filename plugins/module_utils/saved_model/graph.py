@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..disk.archives import RefusalError
+from ..disk.archive_entries import RefusalError
 from .signatures import DTYPES, Signature, Tensor
 from .wire_format import BYTES, MOST_BYTES, VARINT, DamageError, Field, Wire, signed
 
@@ -132,11 +132,15 @@ class _Reader:
         def restores(_part: Field) -> None:
             graph.restores = True
 
-        readers = {
+        def nodes(part: Field) -> None:
+            if self.nodes:
+                self._graph(part, graph)
+
+        readers: dict[tuple[int, int], Callable[[Field], object]] = {
             (1, BYTES): lambda part: self._each(
                 part, {(4, BYTES): lambda tag: graph.tags.add(self._text(tag))}
             ),
-            (2, BYTES): lambda part: self.nodes and self._graph(part, graph),
+            (2, BYTES): nodes,
             (3, BYTES): restores,
             (5, BYTES): lambda part: self._signature(part, graph.signatures),
             (6, BYTES): lambda part: self._asset(part, graph.assets),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..saved_model import signatures, version_names
+from ..visible_text import shortened
 from .client import (
     AVAILABLE,
     END,
@@ -22,7 +23,6 @@ from .client import (
     difference,
     given_request,
     served_version,
-    shortened,
     wanted_versions,
     zero_requests,
 )

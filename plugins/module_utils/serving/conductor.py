@@ -49,7 +49,7 @@ class Conductor:
         tree = self.wishes["tree"]
         self.store = Store(os.path.join(self.wishes["state_path"], tree)) if tree else None
         self.idle: Collection[str] = ()
-        self.done: dict[str, list] = {act: [] for act in (*ACTS, "instances")}
+        self.done: dict[str, list[Any]] = {act: [] for act in (*ACTS, "instances")}
 
     @property
     def changed(self) -> bool:
@@ -98,7 +98,7 @@ class Conductor:
 
     def _answers(self, unit: InstanceUnit) -> bool:
         port = instance_records.ports_of(unit.pid).get("rest")
-        return bool(port) and answers(port)
+        return answers(port) if port else False
 
     def _remove_surplus(self, wanted: Collection[str]) -> list[str]:
         surplus = [name for name in self.units.instances() if name not in wanted]

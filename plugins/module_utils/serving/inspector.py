@@ -91,7 +91,7 @@ class Inspector:
             for expected in serving_check.expectations(instance, self.models, self.model_root):
                 versions, wrong = serving_check.survey(client, expected)
                 absence = serving_check.absence(expected)
-                entry = {"name": expected.model, "versions": serving_check.states(versions)}
+                entry: dict[str, Any] = {"name": expected.model, "versions": serving_check.states(versions)}
                 facts["models"].append(entry)
                 misfit = "" if wrong else serving_check.misfit(client, expected)
                 problems += [absence] if absence else [*wrong, *filter(None, [misfit])]

@@ -43,9 +43,9 @@ def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = 
         try:
             os.close(reader)
             signal.alarm(PATIENCE_S)
-            said = _looked(str(home / "root"), account, list(files), list(folders)) or os.fsdecode(NOTHING)
+            found = _looked(str(home / "root"), account, list(files), list(folders)) or os.fsdecode(NOTHING)
             # As it is: what is cut of it afterwards is text all the same, which of JSON it would not be.
-            os.write(writer, os.fsencode(said)[:MOST_SAID])
+            os.write(writer, os.fsencode(found)[:MOST_SAID])
         finally:
             os._exit(0)
     os.close(writer)

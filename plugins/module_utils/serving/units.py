@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..host.process import PROC
 from ..host.run import Run
@@ -112,7 +113,7 @@ class Units:
         return out
 
 
-def planned_mark(instance: Mapping, revision: str) -> str:
+def planned_mark(instance: Mapping[str, Any], revision: str) -> str:
     """Return the mark that the drop-in of a planned instance carries."""
     return f"{instance['digest']}-{revision}"
 

@@ -14,7 +14,7 @@ from ..host import process as process_facts
 from ..host import run
 from ..visible_text import visible
 from . import check as serving_check
-from .client import Client, UnreachableError, said
+from .client import Client, UnreachableError, Version, said
 
 # For an instance that does not say: what a load takes that fails with all of the server's own retries (1 + 5, one a
 # minute), so that the server's error arrives before our patience ends.
@@ -57,7 +57,7 @@ class Watch:
         self.proc = proc
         self.problems: list[str] = []
         self.waited_s = 0.0
-        self.states: dict[str, list[serving_check.Version]] = {}
+        self.states: dict[str, list[Version]] = {}
         self.probes: dict[str, serving_check.Probe] = {}
         self._probe = probe
         self._restarts_before: int | None = None

@@ -49,8 +49,8 @@ class Allowed(NamedTuple):
 
 def read_cgroups(tree: Tree) -> Cgroups:
     """Tell which cgroup hierarchies are mounted, and which one has the cpuset controller."""
-    mounts = [line.split() for line in tree.lines("proc/mounts")]
-    mounts = [(fields[1], fields[2], fields[3].split(",")) for fields in mounts if len(fields) > 3]
+    lines = [line.split() for line in tree.lines("proc/mounts")]
+    mounts = [(fields[1], fields[2], fields[3].split(",")) for fields in lines if len(fields) > 3]
     unified = [mount for mount, kind, _options in mounts if kind == "cgroup2"]
     legacy = [Hierarchy(1, mount, _legacy_file(kind, options)) for mount, kind, options in mounts if kind in _LEGACY]
     holders = [hierarchy for hierarchy in legacy if hierarchy.file]

@@ -180,7 +180,7 @@ def _meminfo_mb(tree: Tree) -> int | None:
 
 
 def _memory_mb(tree: Tree, nodes: list[dict[str, Any]], others: list[int], allowed: Allowed) -> int:
-    in_nodes = sum(node["memory_mb"] for node in nodes)
+    in_nodes: int = sum(node["memory_mb"] for node in nodes)
     if all(_may_use(allowed.mems, node["id"]) for node in nodes):
         # The kernel's sum holds the memory of GPUs as well, where that is a node.
         in_others = sum(_node_memory_mb(tree, node) for node in others)

@@ -75,7 +75,7 @@ def parse_secret(value: object, where: str) -> bool:
     if value is None:
         return False
     try:
-        return boolean(value, strict=True)
+        return bool(boolean(value, strict=True))
     except TypeError:
         raise WishError(where, f"{shown(value)} is not a boolean", "write true or false") from None
 
@@ -304,7 +304,8 @@ def _plan_file(plan: Plan, host: Host, path: str, rendered: Rendered, rules: Rul
     _refuse_obstacle(host, path, before)
     known = plan.files.get(path)
     was, secret = _was_secret(known), rules.secret(path)
-    stays = was and (before.content == after.content or digest(after.content) == known["sha256"])
+    same = before.content == after.content or (known and digest(after.content) == known["sha256"])
+    stays = was and same
     if not before.same(after):
         plan.changes.append(Change(path, before, after, rendered.entries, rendered.source, was or secret))
         known = {"sha256": digest(rendered.content)}

@@ -35,7 +35,7 @@ def differences(plan: Plan, host: Host, largest: int) -> list[dict[str, Any]]:
 
 
 def _content(change: Change, path: str, largest: int) -> dict[str, Any]:
-    shown = {
+    shown: dict[str, Any] = {
         "before_header": path,
         "after_header": f"{path} (removed)" if change.after == ABSENT else change.source or path,
     }

@@ -105,7 +105,7 @@ class Store:
         """The record in this phase; None where there is none."""
         path = os.path.join(self.path, phase)
         try:
-            record = plain_files.json_of(path, _MOST_RECORD_BYTES)
+            record: dict[str, Any] = plain_files.json_of(path, _MOST_RECORD_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -9,8 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..disk import archives
-from ..disk.archives import RefusalError
+from ..disk.archive_entries import RefusalError, in_mib
 from . import fetching
 
 
@@ -41,7 +40,7 @@ def _store(answer: fetching.Answer, target: str, room: Callable[[], int] | None)
     with os.fdopen(handle, "wb") as file:
         for chunk in answer:
             if room and len(chunk) > room():
-                problem = f"{answer.place} has sent {archives.in_mib(answer.received)}, and no more fits here"
+                problem = f"{answer.place} has sent {in_mib(answer.received)}, and no more fits here"
                 raise RefusalError(problem, "free space there, or check the address", "source.uri")
             file.write(chunk)
             digest.update(chunk)

@@ -20,7 +20,8 @@ from urllib.parse import urljoin
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
-from ..disk.archives import CHUNK, RefusalError
+from ..disk.archive_entries import RefusalError
+from ..disk.archives import CHUNK
 from ..visible_text import shortened
 from . import address as web_address
 
@@ -69,9 +70,10 @@ class Answer:
         # Apart from the writing, so that a full disk is never taken for a broken connection. And no more than comes at
         # once: a whole chunk of a server that dribbles would be a long wait.
         try:
-            return self._response.read1(CHUNK)
+            chunk: bytes = self._response.read1(CHUNK)
         except _BROKEN as error:
             raise _unreachable(self.place, error) from error
+        return chunk
 
     def keep_pace(self) -> None:
         """Refuse a transfer that is slower than is waited for."""

@@ -29,7 +29,7 @@ class Request:
     @property
     def distribution(self) -> str:
         """``Debian`` or ``Ubuntu``."""
-        return self.system["called"].split()[0]
+        return str(self.system["called"]).split()[0]
 
     @property
     def open(self) -> bool:

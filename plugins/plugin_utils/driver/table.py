@@ -83,7 +83,7 @@ def system(distribution: str, release: str) -> Mapping[str, Any]:
     systems = table(TABLE)["systems"]
     parts = str(release).split(".")
     for length in (2, 1):
-        row = systems.get(f"{str(distribution).lower()}-{'.'.join(parts[:length])}")
+        row: Mapping[str, Any] | None = systems.get(f"{str(distribution).lower()}-{'.'.join(parts[:length])}")
         if row:
             return row
     raise WishError(

@@ -66,7 +66,7 @@ def is_dead(holder: dict[str, Any]) -> bool:
     here = machine()
     if not here or holder["boot"] != here or not holder["pid"].isdecimal():
         return False
-    return started(int(holder["pid"])) != holder["started"]
+    return bool(started(int(holder["pid"])) != holder["started"])
 
 
 def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_s: float) -> Callable[[], None]:

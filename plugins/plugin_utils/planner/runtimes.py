@@ -39,12 +39,12 @@ class Runtime:
     @property
     def least_driver(self) -> str:
         """The oldest driver for a GPU with native code."""
-        return table(TABLE)["least_driver_by_major"][self.cuda.split(".")[0]]
+        return str(table(TABLE)["least_driver_by_major"][self.cuda.split(".")[0]])
 
     @property
     def own_driver(self) -> str:
         """The oldest driver for a GPU that runs from PTX."""
-        return table(TABLE)["driver_of_toolkit"][self.cuda]
+        return str(table(TABLE)["driver_of_toolkit"][self.cuda])
 
     def code_for(self, capability: str) -> str:
         """Return how a GPU of a compute capability (``8.6``) runs the release: ``native``, ``ptx`` or empty (not)."""

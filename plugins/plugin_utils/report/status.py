@@ -68,7 +68,7 @@ def _answer(probe: Mapping[str, Any]) -> str:
         return "not asked"
     if probe["ok"] is False:
         return "FAILED"
-    answer = probe.get("answer", "")
+    answer: str = probe.get("answer", "")
     return answer if len(answer) <= ANSWER_CHARS else answer[: ANSWER_CHARS - 1] + "…"
 
 

@@ -186,7 +186,7 @@ def _lines_by_type(name: object, value: object, path: str, room: int) -> list[st
     return [f"{name}: {_scalar_by_type(value, path)}"]
 
 
-def _scalar_by_type(value: object, path: str) -> str:
+def _scalar_by_type(value: Any, path: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -198,7 +198,7 @@ def _scalar_by_type(value: object, path: str) -> str:
     raise WishError(path, f"is {described(value)}", "write a boolean, a number, a string, a list or a mapping")
 
 
-def _check_name(name: object, message: str, path: str, reader: Reader) -> None:
+def _check_name(name: Any, message: str, path: str, reader: Reader) -> None:
     refused = REFUSED_FIELDS.get((message, name)) or NOT_FIELDS.get((message, name))
     if refused:
         raise WishError(_below(path, name), *refused)
@@ -224,8 +224,8 @@ def _field_lines(field: Field, value: object, path: str, reader: Reader, room: i
     if field.label == "repeated":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise WishError(path, f"needs a list, not {_shown(field, value)}", "write it as a list, even of one")
-        items = enumerate(value)
-        return [line for index, item in items for line in _value_lines(field, item, f"{path}[{index}]", reader, room)]
+        numbered = enumerate(value)
+        return [line for index, item in numbered for line in _value_lines(field, item, f"{path}[{index}]", reader, room)]
     if field.label == "map":
         if not isinstance(value, Mapping):
             raise WishError(path, f"needs a mapping, not {_shown(field, value)}", "write 'key: value' pairs")
@@ -272,7 +272,7 @@ def _shown(field: Field, value: object) -> str:
     return kind(value) if field.message in SECRET_MESSAGES else described(value)
 
 
-def _scalar(field: Field, value: object, path: str) -> str:
+def _scalar(field: Field, value: Any, path: str) -> str:
     type_ = WRAPPERS.get(field.type, field.type)
     if type_ in table("messages")["enums"]:
         return _enum(type_, value, path)

@@ -20,4 +20,5 @@ def table(name: str) -> dict[str, Any]:
     # libyaml where PyYAML was built with it: the tables are read once per worker process, and Ansible forks many.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (TABLES / f"{name}.yml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=loader)
+    content: dict[str, Any] = yaml.load(text, Loader=loader)
+    return content

@@ -180,7 +180,7 @@ def overrides(
     for download in _of_host(wish)["downloads"]:
         if artifacts.get(download["path"], {}).get("sha256") != download["sha256"]:
             raise WishError(download["where"], f"{public(download['url'])} is not in the bundle as it is wished", AGAIN)
-    found = {
+    found: dict[str, Any] = {
         "tfserving_models": [_moved_model(model, directory) for model in wish["models"]],
         "tfserving_images": {str(version): value for version, value in wish["images"].items()},
         "tfserving_archives": {str(version): value for version, value in wish["archives"].items()},

@@ -130,7 +130,7 @@ def directory(path: str, value: Any) -> str:
 def mapping(path: str, value: Any) -> dict[str, Any]:
     """Check a mapping and return a copy of it."""
     if isinstance(value, Mapping):
-        return plain(value)
+        return {str(key): plain(entry) for key, entry in value.items()}
     raise WishError(path, f"is {kind(value)}", "give a mapping of names to values")
 
 

@@ -47,7 +47,8 @@ class ModelWish:
         if "versions" in self.serve:
             return len(self.serve["versions"])
         # "all" loads whatever the disk keeps.
-        return self.serve.get("latest", self.keep)
+        latest: int = self.serve.get("latest", self.keep)
+        return latest
 
 
 FIELDS: dict[str, fields.Check] = {

@@ -79,7 +79,8 @@ def repository(path: str, value: Any) -> str:
 
 def key_source(path: str, value: Any) -> str:
     """Check where a key comes from: an address, or a file of the controller."""
-    return address(path, value) if web_address.is_meant(scalars.one_line(path, value)) else value
+    source = scalars.one_line(path, value)
+    return address(path, source) if web_address.is_meant(source) else source
 
 
 def _refuse_secrets(path: str, line: str) -> None:
@@ -93,7 +94,7 @@ def _mirror(path: str, value: Any) -> str:
     if isinstance(value, str) and "@" in value:
         problem = "holds a user, which would show up in logs"
         raise WishError(path, problem, "give it through tfserving_registry_credentials")
-    return _matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value)
+    return str(_matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value))
 
 
 def _mig(path: str, value: Any) -> None:

@@ -40,9 +40,7 @@ def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
     return source
 
 
-def secrets(
-    instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
-) -> dict[str, dict[str, Any]]:
+def secrets(instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = "") -> dict[str, Any]:
     """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
 
     ``sources`` names only what is asked for over the network. Raises WishError as the plan does.
