@@ -54,7 +54,7 @@ def sample(lab: Lab) -> list[Shown]:
 def published(lab: Lab, place: Path, log: Path) -> Path:
     """The archive that would be published, with the collection installed from it beside it."""
     shutil.rmtree(place, ignore_errors=True)
-    galaxy = [lab.venv / "bin" / "ansible-galaxy", "collection"]
+    galaxy: list[str | Path] = [lab.venv / "bin" / "ansible-galaxy", "collection"]
     env = environment.ansible(lab)
     quietly([*galaxy, "build", "--output-path", place], log, env, lab.root)
     archive = next(place.glob("*.tar.gz"))
@@ -84,7 +84,7 @@ def _ansible_test(
         # ansible-test asks git which files there are, and the checkout around it ignores them all.
         quietly(["git", "init", "--quiet"], log, cwd=collection)
         for part in ("config.yml", "sanity"):  # the archive leaves tests/ out
-            copy = ["cp", "-r", "--parents", f"tests/{part}", collection]
+            copy: list[str | Path] = ["cp", "-r", "--parents", f"tests/{part}", collection]
             quietly(copy, log, cwd=lab.root)
         env = {"HOME": str(_home(lab)), "PATH": _path(place / "bin", tools, pythons)}
         openly([tools / "bin" / "ansible-test", "sanity", "--color", "no", *options], env, collection, label)

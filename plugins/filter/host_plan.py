@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import planner
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.schema import Plan
 
 DOCUMENTATION = r"""
 name: host_plan
@@ -81,8 +83,8 @@ _value:
 
 
 def host_plan(
-    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
-) -> dict[str, Any]:
+    topology: Topology, instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
+) -> Plan:
     """Return the plan of a host; see planner.plan.host_plan. Raises AnsibleFilterError with the refusal."""
     try:
         return planner.host_plan(topology, instances, models, policy, key)

@@ -35,7 +35,7 @@ SHIPPED = {
     "bundle_manifest": 6,
     "cpu_partition": 12,
     "gpu_clients": 5,
-    "host_topology": 27,
+    "host_topology": 28,
     "instance_status": 11,
     "kernel_settings": 7,
     "model_repository": 25,

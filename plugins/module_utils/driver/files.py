@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from typing import TypedDict
 
 from ..host.sysfs import Tree
 
@@ -23,7 +24,14 @@ _CACHED = re.compile(r"\s*(\S+) \(([^)]*)\) => (/\S+)")
 _WORDS = {"x86_64": "x86-64", "aarch64": "AArch64"}
 
 
-def libraries(cache: str, architecture: str | None) -> list[dict[str, str]]:
+class Library(TypedDict):
+    """A library of the driver: its name for the loader, and its file."""
+
+    name: str
+    path: str
+
+
+def libraries(cache: str, architecture: str | None) -> list[Library]:
     """Return the driver's libraries as ``{name, path}``, by name, from what ``ldconfig -p`` prints.
 
     Those of another architecture (32-bit ones beside the 64-bit ones) are left out; of two, the loader's choice counts.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from .. import errors, scalars
 from ..defaults import PACKAGE, RELEASES
@@ -47,6 +47,17 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 # It becomes a part of a unit's ExecStart=.
 _INNER = re.compile(r"[A-Za-z0-9._+@=,/-]{1,255}")
 _DOCKER_HUB = "docker.io"
+
+
+class Release(TypedDict):
+    """Where a release of the server is on the host, and from where it comes."""
+
+    id: str
+    path: str
+    chroot: bool
+    binary: str
+    source: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def release(
     archives: Mapping[str, Mapping[str, str]] | None = None,
     package: str = PACKAGE,
     root: str = RELEASES,
-) -> dict[str, Any]:
+) -> Release:
     """Return the release that a version means: ``id, path, chroot, binary, source, digest``; raises WishError.
 
     :param images: pinned references by version, for the method ``image``.
@@ -108,7 +119,7 @@ def release(
     )
 
 
-def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | None = None) -> dict[str, Any]:
+def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | None = None) -> Release:
     """Return the release that an image makes. It runs with the image's tree as its root."""
     where = f"{IMAGES}.{checked_version(version)}"
     image = parse_image(reference, where)
@@ -122,7 +133,7 @@ def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | N
 
 def of_archive(
     version: str, uri: str | None, sha256: str | None, binary: str | None = None, root: str = RELEASES
-) -> dict[str, Any]:
+) -> Release:
     """Return the release that an archive or a bare program makes. It runs on the host's tree."""
     where = f"{ARCHIVES}.{checked_version(version)}"
     if not uri or not isinstance(uri, str):
@@ -143,7 +154,7 @@ def of_archive(
     return _plan(release_id(PROGRAM, digest), root, public(uri) if "://" in uri else uri, digest, inner, chroot=False)
 
 
-def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> dict[str, Any]:
+def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> Release:
     """Return the release that a copy of an installed package makes. It runs on the host's tree; no digest is known."""
     if not _PACKAGE.fullmatch(str(package)):
         raise WishError("package", f"{quoted(package)} is not a package name", f"write it as {PACKAGE}")
@@ -229,7 +240,7 @@ def _archive_fields(where: str, entry: Any) -> dict[str, Any]:
     return {key: entry.get(key) for key in known}
 
 
-def _plan(name: str, root: str, source: str, digest: str, binary: str, chroot: bool = True) -> dict[str, Any]:
+def _plan(name: str, root: str, source: str, digest: str, binary: str, chroot: bool = True) -> Release:
     path = f"{root.rstrip('/')}/{name}"
     started = binary if chroot else f"{path}/rootfs/{binary.lstrip('/')}"
     return {"id": name, "path": path, "chroot": chroot, "binary": started, "source": source, "digest": digest}

@@ -34,7 +34,7 @@ def install(params: Mapping[str, Any], check_mode: bool, run: Run) -> dict[str, 
     return _result(plan, found or _foretold(plan, params), changed=found is None)
 
 
-def planned(params: Mapping[str, Any]) -> dict[str, Any]:
+def planned(params: Mapping[str, Any]) -> release_ids.Release:
     """Return the release that the module's options mean; raises WishError."""
     version, method, root, binary = (params[name] for name in ("version", "method", "root", "binary"))
     if method == "image":

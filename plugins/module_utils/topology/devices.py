@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..driver import files as driver_files
 from ..driver import state as driver_state
 from ..host.sysfs import Tree
 from ..nvidia import devices as nvidia_devices
 from ..nvidia import owned as driver_gpus
+from .schema import Gpu, GpuLeftOut, Nic
 
 PCI = "sys/bus/pci/devices"
 NET = "sys/class/net"
@@ -58,15 +59,13 @@ class Locality(NamedTuple):
         return [cpu for cpu in self.usable if cpu in set(local)]
 
 
-def read_gpus(
-    tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+def read_gpus(tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[Gpu]:
     """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
     ours = [address for address, why in _reasons(tree, vendors, ignored).items() if not why]
     return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
 
 
-def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[dict[str, str]]:
+def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[GpuLeftOut]:
     """The display controllers of these vendors that are not ours, each with the reason."""
     reasons = _reasons(tree, vendors, ignored)
     return [{"pci_address": address, "why": why} for address, why in reasons.items() if why]
@@ -92,7 +91,7 @@ def physical_gpus(tree: Tree, vendors: Collection[str]) -> int:
     return sum(driver_gpus.read(tree, address).physical is None for address in gpu_addresses(tree, vendors))
 
 
-def read_nics(tree: Tree, locality: Locality) -> list[dict[str, Any]]:
+def read_nics(tree: Tree, locality: Locality) -> list[Nic]:
     """The network interfaces that are a piece of hardware, by name."""
     return [_nic(tree, locality, name) for name in tree.names(NET) if _is_physical(tree, name)]
 
@@ -106,7 +105,7 @@ def _is_gpu(tree: Tree, address: str, vendors: Collection[str]) -> bool:
     return (tree.text(f"{folder}/class") or "").startswith(_DISPLAY_CLASS) and tree.text(f"{folder}/vendor") in vendors
 
 
-def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> dict[str, Any]:
+def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> Gpu:
     node = locality.node(tree, address)
     return {
         "index": index,
@@ -133,7 +132,7 @@ def _is_physical(tree: Tree, name: str) -> bool:
     return not _REPRESENTOR.fullmatch(tree.text(f"{folder}/phys_port_name") or "")
 
 
-def _nic(tree: Tree, locality: Locality, name: str) -> dict[str, Any]:
+def _nic(tree: Tree, locality: Locality, name: str) -> Nic:
     folder = f"{NET}/{name}"
     # Virtio, USB and the like put devices of their own below the PCI device: the last PCI address on the way counts.
     parts = (tree.target(f"{folder}/device") or "").split("/")

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import Any
 
 from ..host.sysfs import Tree
+from .schema import System
 
 DMI = "sys/class/dmi/id"
 
@@ -32,7 +32,7 @@ _VENDORS = (
 _DETECT_SECONDS = 5
 
 
-def read(tree: Tree) -> dict[str, Any]:
+def read(tree: Tree) -> System:
     """Read `kernel`, `libc`, `architecture` and `virtualization`; None for what a recording does not tell."""
     release = tree.text("proc/sys/kernel/osrelease") or _release(tree.text("proc/version"))
     machine = tree.text("proc/sys/kernel/arch")

@@ -20,6 +20,7 @@ from ..nvidia.owned import VENDOR
 from ..nvidia.query import Ask
 from ..nvidia.smi import NvidiaSmiError
 from ..visible_text import told
+from .schema import Gpu, MigInstance, Topology
 
 FIELDS = ("memory.total", "compute_cap", "mig.mode.current", "driver_version", *gpu_state.FIELDS)
 LIST = ("-L",)
@@ -41,7 +42,7 @@ SILENT = "does not answer"
 _MODES = {"Enabled": "enabled", "Disabled": "disabled"}
 
 
-def enrich(topology: dict[str, Any], ask: Ask, left_out: Collection[str] = ()) -> None:
+def enrich(topology: Topology, ask: Ask, left_out: Collection[str] = ()) -> None:
     """Add what nvidia-smi knows to the GPUs of a topology, matched by PCI address, and to its versions.
 
     `ask` takes arguments and returns the text, as `nvidia_smi.run` does; `left_out` are addresses of GPUs that are none
@@ -71,10 +72,10 @@ def enrich(topology: dict[str, Any], ask: Ask, left_out: Collection[str] = ()) -
         _disown(gpus, error)
 
 
-def parse_list(text: str) -> dict[str, list[dict[str, Any]]]:
+def parse_list(text: str) -> dict[str, list[MigInstance]]:
     """The MIG instances in the answer to LIST by the UUID of their GPU: index, profile ("1g.5gb") and UUID."""
-    instances: dict[str, list[dict[str, Any]]] = {}
-    gpu: list[dict[str, Any]] = []
+    instances: dict[str, list[MigInstance]] = {}
+    gpu: list[MigInstance] = []
     for line in text.splitlines():
         if match := _GPU_LINE.match(line):
             gpu = instances.setdefault(match["uuid"], [])
@@ -89,7 +90,7 @@ def parse_version(text: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _add_instances(cut: list[dict[str, Any]], ask: Ask, problems: list[str]) -> None:
+def _add_instances(cut: list[Gpu], ask: Ask, problems: list[str]) -> None:
     """Add the MIG instances of the GPUs that are cut; one that does not report them cannot be used."""
     if not cut:
         return
@@ -100,9 +101,9 @@ def _add_instances(cut: list[dict[str, Any]], ask: Ask, problems: list[str]) -> 
         instances = parse_list(error.said)
         for gpu in cut:
             if gpu["uuid"] not in instances:
-                gpu.update(index=None, why="does not report its MIG instances")
+                gpu.update({"index": None, "why": "does not report its MIG instances"})
     for gpu in cut:
-        gpu["mig"]["instances"] = instances.get(gpu["uuid"], [])
+        gpu["mig"]["instances"] = instances.get(gpu["uuid"] or "", [])
 
 
 def _cuda_version(ask: Ask) -> str | None:
@@ -114,9 +115,7 @@ def _cuda_version(ask: Ask) -> str | None:
         raise
 
 
-def _complete(
-    gpus: list[dict[str, Any]], answered: list[dict[str, Any]], silent: Collection[str], problems: list[str]
-) -> None:
+def _complete(gpus: list[Gpu], answered: list[dict[str, Any]], silent: Collection[str], problems: list[str]) -> None:
     """Add what is known to the GPUs with the same PCI address, and tell of those that only one side sees.
 
     ``silent`` are the addresses of those of which nvidia-smi has said already that they do not answer.
@@ -138,10 +137,10 @@ def _complete(
             why = "this driver does not drive it, another holds it, or it is broken"
             problems.append(f"GPU {address} is not known to nvidia-smi: {why}")
             continue
-        gpu.update(_facts(known[address]))
+        _add_facts(gpu, known[address])
         trouble = _trouble(known[address])
         if trouble:
-            gpu.update(index=None, why=trouble.why)
+            gpu.update({"index": None, "why": trouble.why})
             problems.append(f"GPU {address} {trouble.why}; {xids.ADVICE[trouble.action]}")
     others = sorted(set(known) - {gpu["pci_address"] for gpu in gpus})
     problems.extend(f"GPU {address} is known to nvidia-smi but not to sysfs" for address in others)
@@ -153,22 +152,24 @@ def _trouble(gpu: Mapping[str, Any]) -> gpu_state.Trouble | None:
     return gpu_state.trouble(gpu) or (gpu_state.Trouble(why, xids.RESTART_HOST) if why else None)
 
 
-def _facts(gpu: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one GPU's answers under the names of a topology."""
-    capability, memory = gpu["compute_cap"] or "", nvidia_cells.number(gpu["memory.total"])
-    return {
-        "index": int(gpu["index"]) if gpu["index"] else None,
-        "uuid": gpu["uuid"],
-        "name": gpu["name"] and told(gpu["name"], 100),
-        # GPUs that share the host's memory (GB10, Jetson) have none of their own to report.
-        "memory_mb": None if memory is None else int(memory),
-        "compute_capability": capability if _CAPABILITY.fullmatch(capability) else None,
-        "mig": {"mode": _MODES.get(gpu["mig.mode.current"] or ""), "instances": []},
-        "driver_version": gpu["driver_version"],
-    }
+def _add_facts(gpu: Gpu, answers: Mapping[str, Any]) -> None:
+    """Add what nvidia-smi answers about a GPU, under the names of a topology."""
+    capability, memory = answers["compute_cap"] or "", nvidia_cells.number(answers["memory.total"])
+    gpu.update(
+        {
+            "index": int(answers["index"]) if answers["index"] else None,
+            "uuid": answers["uuid"],
+            "name": answers["name"] and told(answers["name"], 100),
+            # GPUs that share the host's memory (GB10, Jetson) have none of their own to report.
+            "memory_mb": None if memory is None else int(memory),
+            "compute_capability": capability if _CAPABILITY.fullmatch(capability) else None,
+            "mig": {"mode": _MODES.get(answers["mig.mode.current"] or ""), "instances": []},
+            "driver_version": answers["driver_version"],
+        }
+    )
 
 
-def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
+def _disown(gpus: Sequence[Gpu], error: NvidiaSmiError) -> None:
     """Take the numbers from GPUs where nvidia-smi told of none.
 
     Where it ends over one of them, it is unknown how it counts the others; where it hangs, none can be used. A driver
@@ -180,4 +181,4 @@ def _disown(gpus: Sequence[dict[str, Any]], error: NvidiaSmiError) -> None:
     silent = gpu_state.addresses_in(str(error)) & {gpu["pci_address"] for gpu in gpus}
     for gpu in gpus:
         why = SILENT if gpu["pci_address"] in silent else "was not asked, since another one does not answer"
-        gpu.update(index=None, why=why if silent else others)
+        gpu.update({"index": None, "why": why if silent else others})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import cpu_list
 from ..host.sysfs import Tree
@@ -19,6 +19,7 @@ from . import devices as topology_devices
 from . import gpu_memory as topology_gpu_memory
 from . import host as topology_host
 from .confinement import Allowed, read_allowed, read_cgroups
+from .schema import Cpu, HugePages, Node, Topology
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
@@ -48,7 +49,7 @@ class Numa(NamedTuple):
     others: list[int]  # nodes that are online and are no memory of the host
 
 
-def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] = ()) -> dict[str, Any]:
+def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] = ()) -> Topology:
     """Read the topology of the machine that `tree` shows, without its drivers' tools.
 
     `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"), `ignored` the GPUs that are left out by hand
@@ -149,7 +150,7 @@ def _adopting_node(tree: Tree, cpu: int, nodes: dict[int, list[int]]) -> int:
     return next(neighbours, (homes or list(nodes))[0])
 
 
-def _nodes(tree: Tree, numa: Numa, cpus: Cpus, allowed: Allowed) -> list[dict[str, Any]]:
+def _nodes(tree: Tree, numa: Numa, cpus: Cpus, allowed: Allowed) -> list[Node]:
     return [
         {
             "id": node,
@@ -179,8 +180,8 @@ def _meminfo_mb(tree: Tree) -> int | None:
     return int(match.group(1)) // 1024 if match else None
 
 
-def _memory_mb(tree: Tree, nodes: list[dict[str, Any]], others: list[int], allowed: Allowed) -> int:
-    in_nodes: int = sum(node["memory_mb"] for node in nodes)
+def _memory_mb(tree: Tree, nodes: list[Node], others: list[int], allowed: Allowed) -> int:
+    in_nodes = sum(node["memory_mb"] for node in nodes)
     if all(_may_use(allowed.mems, node["id"]) for node in nodes):
         # The kernel's sum holds the memory of GPUs as well, where that is a node.
         in_others = sum(_node_memory_mb(tree, node) for node in others)
@@ -196,19 +197,17 @@ def _distances(tree: Tree, node: int, nodes: list[int], others: list[int]) -> li
     return [int(word) for column, word in zip(columns, words) if column in nodes]
 
 
-def _hugepages(tree: Tree) -> list[dict[str, int]]:
+def _hugepages(tree: Tree) -> list[HugePages]:
     sizes = (re.fullmatch(r"hugepages-(\d+)kB", name) for name in tree.names(HUGEPAGES))
-    return sorted(
-        (
-            {"size_kb": int(size[1]), "total": tree.number(f"{HUGEPAGES}/{size[0]}/nr_hugepages") or 0}
-            for size in sizes
-            if size
-        ),
-        key=lambda pages: pages["size_kb"],
-    )
+    found: list[HugePages] = [
+        {"size_kb": int(size[1]), "total": tree.number(f"{HUGEPAGES}/{size[0]}/nr_hugepages") or 0}
+        for size in sizes
+        if size
+    ]
+    return sorted(found, key=lambda pages: pages["size_kb"])
 
 
-def _cpus(tree: Tree, cpus: Cpus, numa: Numa) -> list[dict[str, Any]]:
+def _cpus(tree: Tree, cpus: Cpus, numa: Numa) -> list[Cpu]:
     node_of = {cpu: node for node, members in numa.cpus.items() for cpu in members}
     siblings_of = _cores(tree, cpus.present)
     mhz_of = {cpu: _max_mhz(tree, cpu) for cpu in cpus.present}

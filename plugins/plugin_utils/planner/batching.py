@@ -12,13 +12,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..server import textproto as text_proto
 from ..wishes.read import InstanceWish
-from .reasons import SHAPES, Sheet, counted
+from .reasons import SHAPES, Sheet, T, counted
+from .schema import Batching
 
 # A GPU runs one batch after another. A few in flight hide the copies to and from it and the work before and after on
 # the CPUs; more would only wait inside of the GPU, where no queue bound reaches them.
@@ -59,18 +60,17 @@ class _Case:
         """What the batches run on, as the profiles call it."""
         return "gpu" if self.gpus else "cpu"
 
-    def settle(self, field: str, planned: Any, reason: str) -> Any:
+    def settle(self, field: str, planned: T, reason: str) -> T:
         """Return what holds for a field of BatchingParameters, the wish before the plan."""
-        return self.sheet.settle(f"batching.{field}", planned, reason, self.wish.batching.get(field))
+        wished: T | None = self.wish.batching.get(field)
+        return self.sheet.settle(f"batching.{field}", planned, reason, wished)
 
     def refuse(self, field: str, problem: str, remedy: str) -> WishError:
         """Return the refusal of a wished field."""
         return WishError(f"{self.wish.path}.batching.{field}", problem, remedy)
 
 
-def batching(
-    sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Mapping[str, Any]) -> Batching | None:
     """Return the BatchingParameters of an instance as plain values, or None where it serves request by request.
 
     Raises WishError where what the user has set cannot work.
@@ -78,18 +78,19 @@ def batching(
     case = _Case(sheet, wish, policy["profiles"][wish.profile], cpus, gpus)
     if not _enabled(case, policy["batching"]):
         return None
-    result = {
-        "max_batch_size": _max_batch_size(case),
-        "batch_timeout_micros": _timeout(case),
-        "num_batch_threads": _threads(case),
+    size, timeout, threads = _max_batch_size(case), _timeout(case), _threads(case)
+    result: Batching = {
+        "max_batch_size": size,
+        "batch_timeout_micros": timeout,
+        "num_batch_threads": threads,
+        "max_enqueued_batches": _queue(case, timeout, threads),
     }
-    result["max_enqueued_batches"] = _queue(case, result["batch_timeout_micros"], result["num_batch_threads"])
-    sizes = _allowed_sizes(case, result["max_batch_size"])
+    sizes = _allowed_sizes(case, size)
     if sizes:
         result["allowed_batch_sizes"] = sizes
-    for field in wish.batching:
-        if field not in result and field not in OWN_KEYS:
-            result[field] = case.settle(field, None, "the server's default is right")
+    others = [field for field in wish.batching if field not in result and field not in OWN_KEYS]
+    more = {field: case.settle(field, None, "the server's default is right") for field in others}
+    result.update(cast("Batching", more))
     if wish.batching:
         text_proto.render(
             result,
@@ -103,7 +104,7 @@ def batching(
 
 def _enabled(case: _Case, choice: str) -> bool:
     profile = case.wish.profile
-    planned = case.profile["batching"] and choice == "auto"
+    planned = bool(case.profile["batching"]) and choice == "auto"
     if planned:
         reason = f"profile {profile} forms batches; every input and output needs the batch as its first dimension"
     elif choice == "off":
@@ -114,13 +115,13 @@ def _enabled(case: _Case, choice: str) -> bool:
             " first, and a bigger batch to the time of all"
         )
     # Whoever sets a field of batching wants batches.
-    wished = case.wish.batching.get("enabled", True if case.wish.batching else None)
+    wished: bool | None = case.wish.batching.get("enabled", True if case.wish.batching else None)
     return case.sheet.settle("batching", planned, reason, None if wished == planned else wished)
 
 
 def _max_batch_size(case: _Case) -> int:
     """Scale the profile's size with the objective: past saturation, a batch runs as long as it is big."""
-    allowed = case.wish.batching.get("allowed_batch_sizes")
+    allowed: list[int] = case.wish.batching.get("allowed_batch_sizes", [])
     if allowed:
         return case.settle("max_batch_size", allowed[-1], "the last of allowed_batch_sizes, as the server demands")
     base, usual = case.profile["max_batch_size"][case.hardware], case.profile["slo_p99_ms"]

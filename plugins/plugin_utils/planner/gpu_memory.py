@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
@@ -73,7 +72,7 @@ def _refuse_more_than_all(gpu: Gpu, places: list[int], wishes: list[InstanceWish
 
 
 def _wished(wish: InstanceWish) -> float:
-    value: Any = wish.flags[FLAG]
+    value: object = wish.flags[FLAG]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
         return value
     raise WishError(f"{wish.path}.flags.{FLAG}", f"is {described(value)}", "give a share from 0 to 1")

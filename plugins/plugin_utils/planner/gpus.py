@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology import schema
 
 from ..wishes.read import InstanceWish
 from . import cpu_mask
@@ -48,12 +48,12 @@ class Gpu:
         return bool(self.profile)
 
 
-def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
+def read(topology: schema.Topology, machine: Machine) -> list[Gpu]:
     """Return the devices of a host by index; a GPU in MIG mode counts as its slices."""
     devices = []
-    for gpu in sorted(filter(_usable, topology.get("gpus") or ()), key=lambda gpu: gpu["index"]):
-        index, node, mig = gpu["index"], _node(gpu, machine), gpu.get("mig") or {}
-        if mig.get("mode") != "enabled":
+    for index, gpu in _numbered(topology):
+        node, mig = _node(gpu, machine), gpu.get("mig")
+        if not mig or mig.get("mode") != "enabled":
             devices.append(Gpu(gpu.get("uuid") or index, f"GPU {index}", index, node, gpu.get("memory_mb") or 0))
             continue
         for part in mig.get("instances") or ():
@@ -64,14 +64,16 @@ def read(topology: Mapping[str, Any], machine: Machine) -> list[Gpu]:
     return devices
 
 
-def uncut(topology: Mapping[str, Any]) -> dict[int, str]:
+def uncut(topology: schema.Topology) -> dict[int, str]:
     """Return the UUIDs, by index, of GPUs in MIG mode without a slice, on which nothing can run."""
-    gpus = [gpu for gpu in topology.get("gpus") or () if (gpu.get("mig") or {}).get("mode") == "enabled"]
-    bare = [gpu for gpu in gpus if _usable(gpu) and not gpu["mig"].get("instances")]
-    return {gpu["index"]: gpu.get("uuid") or "" for gpu in sorted(bare, key=lambda gpu: gpu["index"])}
+    return {
+        index: gpu.get("uuid") or ""
+        for index, gpu in _numbered(topology)
+        if (mig := gpu.get("mig")) and mig.get("mode") == "enabled" and not mig.get("instances")
+    }
 
 
-def left_out(topology: Mapping[str, Any]) -> list[str]:
+def left_out(topology: schema.Topology) -> list[str]:
     """Return the GPUs that no server can be given, each with the reason in brackets."""
     unusable = [gpu for gpu in topology.get("gpus") or () if not _usable(gpu)]
     found = [
@@ -81,7 +83,13 @@ def left_out(topology: Mapping[str, Any]) -> list[str]:
     return found if len(found) <= MOST_NAMED else [*found[:MOST_NAMED], f"{len(found) - MOST_NAMED} more"]
 
 
-def _usable(gpu: Mapping[str, Any]) -> bool:
+def _numbered(topology: schema.Topology) -> list[tuple[int, schema.Gpu]]:
+    """Return the usable GPUs by their index."""
+    found = [(index, gpu) for gpu in topology.get("gpus") or () if _usable(gpu) and (index := gpu["index"]) is not None]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _usable(gpu: schema.Gpu) -> bool:
     """Whether CUDA could use a GPU: the driver gives it an index, and nothing speaks against it."""
     return gpu["index"] is not None and not gpu.get("why")
 
@@ -92,7 +100,7 @@ def _slice_memory(profile: str) -> int:
     return int(size[1]) * 1024 if size else 0
 
 
-def _node(gpu: Mapping[str, Any], machine: Machine) -> int | None:
+def _node(gpu: schema.Gpu, machine: Machine) -> int | None:
     node = gpu.get("node")
     if node is not None and node in machine.cores:
         return node
@@ -137,7 +145,7 @@ def assign(
     for place in profiles:
         assigned[place] = _sliced(wishes[place], free, devices, others)
         free = _free(devices, assigned)
-    for place in sorted(counts, key=lambda place: -int(wishes[place].gpus)):
+    for place in sorted(counts, key=lambda place: -_count(wishes[place])):
         assigned[place] = _packed(wishes[place], free, devices, uncut, others)
         free = _free(devices, assigned)
     return assigned
@@ -170,16 +178,25 @@ def _in_mig_mode(uncut: Iterable[int]) -> str:
     return f"{named} in MIG mode without a slice, so that nothing can run on {'it' if len(uncut) == 1 else 'them'}"
 
 
+def _count(wish: InstanceWish) -> int:
+    """Return how many GPUs a wish asks for that names none."""
+    return 0 if isinstance(wish.gpus, list) else int(wish.gpus)
+
+
+def _listed(wish: InstanceWish) -> list[int | str]:
+    """Return the GPUs that a wish names."""
+    return wish.gpus if isinstance(wish.gpus, list) else []
+
+
 def _profiles(wish: InstanceWish) -> list[str]:
     """Return the MIG profiles that a wish names."""
-    wanted = wish.gpus if isinstance(wish.gpus, list) else []
-    return [each for each in wanted if isinstance(each, str) and PROFILE.fullmatch(each)]
+    return [each for each in _listed(wish) if isinstance(each, str) and PROFILE.fullmatch(each)]
 
 
 def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], others: Sequence[str]) -> list[Gpu]:
     """Return a free slice of the profile that a wish names, from the GPU with most of them left."""
     wanted, path = _profiles(wish)[0].lower(), f"{wish.path}.gpus"
-    if len(wish.gpus) > 1:
+    if len(_listed(wish)) > 1:
         problem = f"names {wanted} and more, and CUDA gives a process one MIG slice only"
         raise WishError(path, problem, "use one slice for each instance")
     fitting = [gpu for gpu in free if gpu.profile.lower() == wanted]
@@ -200,7 +217,7 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str], oth
         if gpu.parent:
             by_id.setdefault(gpu.parent.lower(), []).append(gpu)
     chosen: list[Gpu] = []
-    for position, wanted in enumerate(wish.gpus):
+    for position, wanted in enumerate(_listed(wish)):
         path = f"{wish.path}.gpus"
         found = by_id.get(wanted.lower() if isinstance(wanted, str) else wanted, [])
         bare = [index for index, uuid in uncut.items() if wanted == index or str(wanted).lower() == uuid.lower()]
@@ -236,7 +253,7 @@ def _available(devices: list[Gpu], others: Sequence[str]) -> str:
 def _packed(
     wish: InstanceWish, free: list[Gpu], devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]
 ) -> list[Gpu]:
-    count = int(wish.gpus)
+    count = _count(wish)
     whole = [gpu for gpu in devices if not gpu.is_slice]
     free = [gpu for gpu in free if not gpu.is_slice]
     if count > len(free):
@@ -303,5 +320,5 @@ def explain(sheet: Sheet, wish: InstanceWish, devices: list[Gpu]) -> None:
             f" '{wish.name}' may be far from them"
         )
     elif len(nodes) > 1:
-        where = joined([str(node) for node in sorted(nodes)])
+        where = joined([str(node) for node in sorted(node for node in nodes if node is not None)])
         sheet.warnings.append(f"{wish.path}.gpus: {names} are attached to nodes {where}, so '{wish.name}' spans them")

@@ -69,7 +69,7 @@ def _wanted(machine: Machine, total: int, policy: Mapping[str, Any]) -> dict[int
 
 def _wanted_of(cores: int, policy: Mapping[str, Any]) -> int:
     if policy["cores_per_node"] != "auto":
-        return policy["cores_per_node"]
+        return int(policy["cores_per_node"])
     return 1 if cores <= policy["large_node_cores"] else 2
 
 

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import Release
+
 from ..wishes import secrets as plan_secrets
 from ..wishes.read import ModelWish
 from . import batching, cpu_mask, gpu_memory, gpus, memory, placement, server, swaps, threads
 from .machine import Machine
 from .places import Place
 from .reasons import Sheet
+from .schema import Figures, InstancePlan, Ports
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Site:
     """The variables that preload the memory allocator."""
     serving_mb: int | None
     """The host's memory less what the system keeps."""
-    release: Mapping[str, Any]
+    release: Release
     """The server's release, as ``release_ids.release`` names it."""
     key: str = ""
     """The host's key for digests of what may be secret."""
@@ -46,7 +49,7 @@ class Draft:
     shared: bool
     """Whether another instance is on one of its GPUs."""
     models: list[ModelWish]
-    figures: dict[str, Any]
+    figures: Figures
     tenant: memory.Tenant
     sheet: Sheet
 
@@ -61,23 +64,30 @@ def draft(site: Site, place: Place, devices: list[gpus.Gpu], fraction: float | N
     settled = gpu_memory.settle(sheet, wish, devices, fraction)
     batches = batching.batching(sheet, wish, cpus, len(devices), settings)
     pools = threads.threads(sheet, wish, cpus, settings["profiles"][wish.profile], batches)
-    figures = {"ports": dict(wish.ports), "threads": pools, "batching": batches, "gpu_memory_fraction": settled}
+    ports: Ports = {"grpc": wish.ports["grpc"], "rest": wish.ports["rest"]}
+    figures: Figures = {"ports": ports, "threads": pools, "batching": batches, "gpu_memory_fraction": settled}
     tenant = memory.tenant(wish, sheet, models, pools["load"], bool(devices))
     capacity = gpu_memory.capacity_mb(devices, settled, settings["memory"]["gpu_context_mb"])
     swaps.settle_on_gpu(tenant, capacity, settings["drain_then_swap"])
     return Draft(place, devices, fraction is not None, models, figures, tenant, sheet)
 
 
-def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
-    """Return the plan of an instance; ``crowded`` are the nodes short of memory."""
+def finish(site: Site, drafted: Draft, crowded: set[int]) -> InstancePlan:
+    """Return the plan of an instance but for its unit; ``crowded`` are the nodes short of memory."""
     wish, sheet, settings = drafted.place.wish, drafted.sheet, site.settings
     nodes = drafted.place.nodes
     expected = drafted.tenant.host_mb(settings["memory"])
     variables = server.environment(sheet, wish, drafted.gpus, drafted.shared, site.has_gpus, vars(site))
-    instance = {
+    sealed = plan_secrets.planned_environment(wish, variables, site.key)
+    instance: InstancePlan = {
         "name": wish.name,
         "models": list(wish.models),
-        "server": {key: site.release[key] for key in ("id", "binary", "chroot")} | {"version": settings["version"]},
+        "server": {
+            "id": site.release["id"],
+            "binary": site.release["binary"],
+            "chroot": site.release["chroot"],
+            "version": settings["version"],
+        },
         "profile": wish.profile,
         "slo_p99_ms": wish.slo_p99_ms,
         "cpus": cpu_mask.listed(drafted.place.mask),
@@ -94,10 +104,13 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> dict[str, Any]:
         "model_config": server.model_config(drafted.models, settings["paths"]["models"]),
         "monitoring": {"prometheus_config": {"enable": True, "path": settings["metrics_path"]}},
         "flags": server.flags(sheet, wish, drafted.figures, drafted.models, settings),
-        **plan_secrets.planned_environment(wish, variables, site.key),
+        "environment": sealed["environment"],
+        "environment_digests": sealed["environment_digests"],
         "start_timeout_s": server.start_timeout_s(sheet, drafted.models, bool(drafted.gpus)),
         "reasons": sheet.reasons,
         "overrides": sheet.overrides,
+        "digest": "",
+        "unit": {},
     }
     instance["digest"] = _digest(instance, settings)
     return instance
@@ -111,8 +124,9 @@ RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "en
 _encoded = json.JSONEncoder(sort_keys=True).encode
 
 
-def _digest(instance: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _digest(instance: InstancePlan, settings: Mapping[str, Any]) -> str:
     """Return a short text that changes exactly when the instance is due for a restart."""
-    numa = {key: instance["memory"][key] for key in ("policy", "mask")}
-    what = [numa, {key: instance[key] for key in RESTART_KEYS}]
+    numa = {"policy": instance["memory"]["policy"], "mask": instance["memory"]["mask"]}
+    figures: Mapping[str, Any] = instance
+    what = [numa, {key: figures[key] for key in RESTART_KEYS}]
     return hashlib.sha256(_encoded(what).encode()).hexdigest()[:12]

@@ -14,9 +14,11 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 
 from . import sysctls as kernel_sysctls
 from .machine import shares_kernel
+from .schema import Kernel, KernelModule, Sysctl, Sysfs
 from .sysctls import Setting
 
 HUGE_PAGES = f"{kernel_sysctls.DOCS}/admin-guide/mm/transhuge.html"
@@ -39,8 +41,8 @@ CONTROL = "net.ipv4.tcp_congestion_control"
 
 
 def settings(
-    topology: Mapping[str, Any], overrides: Mapping[str, Any] | None, pinned: bool, ports: Iterable[int] = ()
-) -> dict[str, Any]:
+    topology: Topology, overrides: Mapping[str, Any] | None, pinned: bool, ports: Iterable[int] = ()
+) -> Kernel:
     """Return the kernel settings of one host as plain data.
 
     :param topology: what the module host_topology returned as ``topology``.
@@ -85,20 +87,21 @@ def settings(
     }
 
 
-def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
+def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> list[Sysctl]:
     known = {setting.name: setting for setting in planned}
-    result = []
+    result: list[Sysctl] = []
     for name in [*known, *(name for name in wanted if name not in known)]:
-        if wanted.get(name, "") is None:
+        value = wanted.get(name, "")
+        if value is None:
             continue
         setting = known.get(name)
         if name not in wanted and setting:
             value, reason, source = setting.value, setting.reason, setting.source
         elif setting:
-            value, source = wanted[name], setting.source
+            source = setting.source
             reason = f"(override) the plan would have {setting.value}: {setting.reason}"
         else:
-            value, source = wanted[name], "kernel_tuning_sysctl"
+            source = "kernel_tuning_sysctl"
             reason = "(override) the plan has no opinion on it"
         override = name in wanted
         result.append({"name": name, "value": value, "reason": reason, "source": source, "override": override})
@@ -142,14 +145,14 @@ def _twins(name: str, guess: str) -> bool:
     return sorted(name) == sorted(other) or abs(len(name) - len(other)) == 1
 
 
-def _modules(given: Any, congestion_control: str | None) -> list[dict[str, str]]:
+def _modules(given: Any, congestion_control: str | None) -> list[KernelModule]:
     path = "kernel_tuning_modules"
     if not isinstance(given, (list, tuple)):
         raise WishError(path, f"is {described(given)}", "give a list of names of kernel modules")
     for name in given:
         if not isinstance(name, str) or not _MODULE.fullmatch(name):
             raise WishError(path, f"{described(name)} is not the name of a kernel module", "write it as in tcp_bbr")
-    found = [{"name": name, "reason": "(override) asked for", "source": path} for name in given]
+    found: list[KernelModule] = [{"name": name, "reason": "(override) asked for", "source": path} for name in given]
     # Both are built into every kernel.
     needed = f"tcp_{congestion_control}" if congestion_control not in (None, "cubic", "reno") else ""
     if needed and needed not in given:
@@ -158,7 +161,7 @@ def _modules(given: Any, congestion_control: str | None) -> list[dict[str, str]]
     return found
 
 
-def _huge_pages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _huge_pages(asked: Mapping[str, Any]) -> list[Sysfs]:
     folder = "/sys/kernel/mm/transparent_hugepage"
     mode = asked.get("thp", "madvise")
     if mode == KEEP:
@@ -176,7 +179,7 @@ def _huge_pages(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _frequency(asked: Mapping[str, Any]) -> list[Sysfs]:
     policies = "/sys/devices/system/cpu/cpufreq/policy*"
     governor = asked.get("governor", "performance")
     preference = asked.get("energy_preference", KEEP)
@@ -204,7 +207,7 @@ def _frequency(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _idle(topology: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _idle(topology: Topology, asked: Mapping[str, Any]) -> list[Sysfs]:
     limit = scalars.decimal(asked.get("cpu_latency_us"))
     if limit is None:
         # Waking from the deepest states takes some hundred microseconds, against milliseconds of a request, and a
@@ -221,7 +224,7 @@ def _idle(topology: Mapping[str, Any], asked: Mapping[str, Any]) -> list[dict[st
     return [_sysfs(path, str(limit), reason, CPU_IDLE, True)]
 
 
-def _sysfs(path: str, value: str, reason: str, source: str, override: bool) -> dict[str, Any]:
+def _sysfs(path: str, value: str, reason: str, source: str, override: bool) -> Sysfs:
     return {"path": path, "value": value, "reason": reason, "source": source, "override": override}
 
 

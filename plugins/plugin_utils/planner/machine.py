@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Node, Topology
 
 from . import cpu_mask
 
@@ -71,7 +72,7 @@ def read(topology: Any) -> Machine:
     return machine
 
 
-def _read(topology: Mapping[str, Any]) -> Machine:
+def _read(topology: Topology) -> Machine:
     found: dict[Any, list[Any]] = {}
     online = 0
     kinds = set()
@@ -95,8 +96,8 @@ def _read(topology: Mapping[str, Any]) -> Machine:
                 entry[2], entry[0], socket_of[number] = number, node, cpu.get("socket")
     cores: dict[int, list[Core]] = {}
     # Where firmware tears a core over two nodes, it stays whole and goes with its lowest CPU.
-    for core in sorted(map(Core._make, found.values())):
-        cores.setdefault(core.node, []).append(core)
+    for whole in sorted(map(Core._make, found.values())):
+        cores.setdefault(whole.node, []).append(whole)
     memory = {node["id"]: node["memory_mb"] for node in topology.get("nodes") or () if node["memory_mb"]}
     return Machine(
         cores=cores,
@@ -116,11 +117,11 @@ def _socket(node: int, socket: int | None) -> Any:
     return ("node", node) if socket is None else socket
 
 
-def _distances(nodes: Sequence[Mapping[str, Any]]) -> dict[int, dict[int, int]]:
+def _distances(nodes: Sequence[Node]) -> dict[int, dict[int, int]]:
     numbers = [node["id"] for node in nodes]
     return {node["id"]: dict(zip(numbers, node.get("distances") or ())) for node in nodes}
 
 
-def shares_kernel(topology: Mapping[str, Any]) -> bool:
+def shares_kernel(topology: Topology) -> bool:
     """Tell whether a host has the kernel of another host around it, whose settings are not its own."""
     return topology.get("virtualization") in CONTAINERS

@@ -14,6 +14,7 @@ from ..wishes.read import InstanceWish, ModelWish
 from . import cpu_mask
 from .machine import Machine
 from .reasons import Sheet, counted
+from .schema import Numa
 
 # Room above the expected peak before the kernel slows the server down (high) and before it ends it (max): sizes are
 # rough, and a leak has to be told from a large request.
@@ -74,7 +75,7 @@ def serving_memory_mb(machine: Machine, limits: Mapping[str, Any]) -> int | None
     return int(machine.memory_mb - min(kept, machine.memory_mb / 4))
 
 
-def numa(sheet: Sheet, machine: Machine, nodes: int, crowded: set[int]) -> dict[str, str]:
+def numa(sheet: Sheet, machine: Machine, nodes: int, crowded: set[int]) -> Numa:
     """Return the NUMA policy of an instance whose CPUs are on ``nodes`` (a mask), and the nodes that it names.
 
     ``crowded`` are the nodes whose memory may not be enough for the instances on them.

@@ -9,14 +9,15 @@ module_utils/kernel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.names import AFFINITY, CPUSET, NONE, SERVING_UNIT
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 
 from .machine import shares_kernel
+from .schema import BootParameter, Half, InstancePlan, Interrupts, Partition, Slice
 
 # All that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
 HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
@@ -24,25 +25,23 @@ HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope
 BOOT_PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
 
 
-def partition(topology: Mapping[str, Any], plan: Mapping[str, Any], extra_slices: Sequence[str] = ()) -> dict[str, Any]:
+def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slices: Sequence[str] = ()) -> Partition:
     """Return how the CPUs of a planned host are kept apart.
 
     :param topology: what the module host_topology returned as ``topology``.
-    :param plan: the host's plan; ``housekeeping``, ``serving`` and ``instances`` are read.
+    :param housekeeping: the CPUs of the system.
+    :param serving: all others.
     :param extra_slices: further top-level slices to keep on the housekeeping CPUs, such as ``kubepods.slice``.
     :raises WishError: an extra slice is none.
     :returns: ``mode`` and ``reason``; ``cpus`` (all that the host may use) and ``housekeeping``; ``slices`` (each
-        ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` stand for all); ``instances`` (by name,
-        the lines of its unit as directive to value); ``irqs`` (``cpus``, ``mask``, ``banned``, ``local``, ``reason``;
-        None where interrupts are not the host's own); ``boot`` (``name``, ``parameter``, ``reason`` of what a user may
-        ask for) and ``warnings``.
+        ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` stand for all); ``irqs`` (``cpus``,
+        ``mask``, ``banned``, ``local``, ``reason``; None where interrupts are not the host's own); ``boot`` (``name``,
+        ``parameter``, ``reason`` of what a user may ask for) and ``warnings``.
     """
     _refuse_other_units(extra_slices)
     contained = shares_kernel(topology)
-    enforced = topology.get("cgroup_mode") == "unified" and not contained
-    housekeeping, serving = plan["housekeeping"], plan["serving"]
     split = bool(housekeeping["cpus"])
-    mode = NONE if not split else CPUSET if enforced else AFFINITY
+    mode = NONE if not split else CPUSET if enforces_cpusets(topology) else AFFINITY
     steered = split and not contained
     return {
         "mode": mode,
@@ -50,7 +49,6 @@ def partition(topology: Mapping[str, Any], plan: Mapping[str, Any], extra_slices
         "cpus": cpu_list.format(cpu["id"] for cpu in topology["cpus"] if cpu["online"]),
         "housekeeping": housekeeping["cpus"],
         "slices": _slices(topology, housekeeping, serving, extra_slices) if mode == CPUSET else [],
-        "instances": {each["name"]: lines(each, enforced) for each in plan["instances"]},
         "irqs": _interrupts(topology, housekeeping, serving) if steered else None,
         "boot": _boot(housekeeping["cpus"], serving["cpus"]) if steered else [],
         "warnings": [_weaker(topology, contained)] if mode == AFFINITY else [],
@@ -64,11 +62,16 @@ def _refuse_other_units(extra_slices: Sequence[str]) -> None:
             raise WishError("cpu_partition_extra_slices", f"{quoted(name)} cannot be kept away from serving", remedy)
 
 
-def lines(instance: Mapping[str, Any], enforced: bool) -> dict[str, str]:
+def enforces_cpusets(topology: Topology) -> bool:
+    """Tell whether systemd can use cpusets on this host."""
+    return topology.get("cgroup_mode") == "unified" and not shares_kernel(topology)
+
+
+def lines(instance: InstancePlan, enforced: bool) -> dict[str, str]:
     """Return the lines that hold an instance's unit to its CPUs and memory, as directive to value.
 
-    :param enforced: whether systemd can use cpusets. Where it can, CPUAffinity= is of no use: on kernels before 6.2 it
-        is forgotten as soon as a cpuset changes anywhere above the process (systemd#23748).
+    :param enforced: what enforces_cpusets says of the host. Where it does, CPUAffinity= is of no use: on kernels before
+        6.2 it is forgotten as soon as a cpuset changes anywhere above the process (systemd#23748).
     """
     memory = instance["memory"]
     found = {}
@@ -96,10 +99,8 @@ def mask(numbers: Iterable[int]) -> str:
     return ",".join(f"{group:08x}" for group in reversed(groups)).lstrip("0,") or "0"
 
 
-def _slices(
-    topology: Mapping[str, Any], housekeeping: Mapping[str, Any], serving: Mapping[str, Any], extra: Sequence[str]
-) -> list[dict[str, str]]:
-    found = []
+def _slices(topology: Topology, housekeeping: Half, serving: Half, extra: Sequence[str]) -> list[Slice]:
+    found: list[Slice] = []
     for half, names in ((serving, [SERVING_UNIT]), (housekeeping, [*HOUSEKEEPING_UNITS, *extra])):
         nodes = _narrower(topology, half["nodes"])
         found += [
@@ -115,21 +116,20 @@ def _slices(
     return found
 
 
-def _narrower(topology: Mapping[str, Any], nodes: str) -> str:
+def _narrower(topology: Topology, nodes: str) -> str:
     """Return the nodes to confine to, or nothing where that is all memory: a list of all bars nodes added later."""
     everything = {node["id"] for node in topology.get("nodes") or () if node["memory_mb"]}
     return nodes if everything - set(cpu_list.parse(nodes)) and nodes else ""
 
 
-def _interrupts(
-    topology: Mapping[str, Any], housekeeping: Mapping[str, Any], serving: Mapping[str, Any]
-) -> dict[str, Any]:
+def _interrupts(topology: Topology, housekeeping: Half, serving: Half) -> Interrupts:
     kept = cpu_list.parse(housekeeping["cpus"])
     home = {cpu["id"]: cpu["node"] for cpu in topology["cpus"]}
     local: dict[int, list[int]] = {}
     for cpu in kept:
-        if home.get(cpu) is not None:
-            local.setdefault(home[cpu], []).append(cpu)
+        node = home.get(cpu)
+        if node is not None:
+            local.setdefault(node, []).append(cpu)
     return {
         "cpus": housekeeping["cpus"],
         "mask": mask(kept),
@@ -139,7 +139,7 @@ def _interrupts(
     }
 
 
-def _boot(housekeeping: str, serving: str) -> list[dict[str, str]]:
+def _boot(housekeeping: str, serving: str) -> list[BootParameter]:
     """Return what only the kernel's command line can do, for users who ask for it.
 
     isolcpus=domain is not among them: it takes CPUs out of load balancing, and all threads of a server would stay on
@@ -169,7 +169,7 @@ def _boot(housekeeping: str, serving: str) -> list[dict[str, str]]:
     ]
 
 
-def _weaker(topology: Mapping[str, Any], contained: bool) -> str:
+def _weaker(topology: Topology, contained: bool) -> str:
     if contained:
         why, remedy = "this is a container", "cpusets and interrupts are up to the host around it"
     else:

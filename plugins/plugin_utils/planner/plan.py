@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 
 from ..tables import surveyed
 from ..wishes import checks as wish_fields
@@ -22,6 +23,7 @@ from . import partition as cpu_partition
 from . import runtimes as server_runtimes
 from .places import Place
 from .reasons import counted, joined
+from .schema import Half, InstancePlan, ModelPlan, Plan
 
 SCHEMA = 1
 
@@ -29,8 +31,8 @@ AMD64 = ("x86_64", "amd64")
 
 
 def host_plan(
-    topology: Mapping[str, Any], instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
-) -> dict[str, Any]:
+    topology: Topology, instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = ""
+) -> Plan:
     """Return the plan of one host as plain data.
 
     :param topology: what the module host_topology returned as ``topology``.
@@ -58,13 +60,19 @@ def host_plan(
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
-    plan = {
+    system = _half(host, halves.housekeeping, halves.housekeeping_reason)
+    serving = _half(host, halves.serving, halves.serving_reason)
+    partition = cpu_partition.partition(topology, system, serving, settings["extra_slices"])
+    preloaded = [each.environment.get("LD_PRELOAD") for each in asked.instances]
+    _add_units(planned, topology, site, assigned, preloaded)
+    ports = [port for each in planned for port in (each["ports"]["grpc"], each["ports"]["rest"])]
+    return {
         "schema": SCHEMA,
         "server": {"version": settings["version"], "method": settings["install_method"], "release": release},
-        "paths": dict(settings["paths"]),
+        "paths": {"models": settings["paths"]["models"], "config": settings["paths"]["config"]},
         "allocator": dict(allocator),
-        "housekeeping": _half(host, halves.housekeeping, halves.housekeeping_reason),
-        "serving": _half(host, halves.serving, halves.serving_reason),
+        "housekeeping": system,
+        "serving": serving,
         "instances": planned,
         "models": [_model(model, key) for model in asked.models.values()],
         "warnings": [
@@ -76,10 +84,9 @@ def host_plan(
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
             *_idle(places, halves),
         ],
+        "partition": partition,
+        "kernel": kernel_settings.settings(topology, settings["kernel"], bool(system["cpus"]), ports),
     }
-    preloaded = {each.name: each.environment.get("LD_PRELOAD") for each in asked.instances}
-    _add_host_layer(plan, topology, settings, assigned, preloaded)
-    return plan
 
 
 def _unsurveyed(version: str) -> list[str]:
@@ -92,7 +99,7 @@ def _unsurveyed(version: str) -> list[str]:
     ]
 
 
-def _unfiltered(topology: Mapping[str, Any], planned: list[Any], rules: str) -> list[str]:
+def _unfiltered(topology: Topology, planned: list[InstancePlan], rules: str) -> list[str]:
     """Say where systemd would take the address rules, and the kernel would not."""
     mode = topology.get("cgroup_mode")
     if rules != "systemd" or not planned or mode in (None, "unified"):
@@ -103,27 +110,25 @@ def _unfiltered(topology: Mapping[str, Any], planned: list[Any], rules: str) -> 
     ]
 
 
-def _add_host_layer(
-    plan: dict[str, Any],
-    topology: Mapping[str, Any],
-    settings: Mapping[str, Any],
+def _add_units(
+    planned: list[InstancePlan],
+    topology: Topology,
+    site: instance.Site,
     assigned: list[list[gpus.Gpu]],
-    preloaded: Mapping[str, str | None],
+    preloaded: list[str | None],
 ) -> None:
-    """Add what keeps the CPUs apart, the lines of each instance's unit, and the kernel's settings."""
-    partition = cpu_partition.partition(topology, plan, settings["extra_slices"])
-    lines = partition.pop("instances")
+    """Add the lines of each instance's unit.
+
+    Of what the wishes give to the environment they need what is ``preloaded`` alone: the names of files.
+    """
+    enforced = cpu_partition.enforces_cpusets(topology)
     libraries = topology.get("driver_libraries") or []
-    for each, devices in zip(plan["instances"], assigned):
+    for each, devices, wished in zip(planned, assigned, preloaded):
         used = {gpu.index for gpu in devices}
         mine = [gpu for gpu in topology.get("gpus") or () if gpu["index"] in used]
-        # Libraries are files that the unit has to show; their names are the one wish of an environment that it needs.
-        libs = {"LD_PRELOAD": preloaded[each["name"]] or each["environment"].get("LD_PRELOAD", "")}
-        sealed = sandbox.lines({**each, "environment": libs}, plan["server"]["release"], mine, libraries, plan["paths"])
-        each["unit"] = {**lines[each["name"]], **sealed}
-    ports = [port for each in plan["instances"] for port in each["ports"].values()]
-    plan["partition"] = partition
-    plan["kernel"] = kernel_settings.settings(topology, settings["kernel"], bool(plan["housekeeping"]["cpus"]), ports)
+        shown = wished or each["environment"].get("LD_PRELOAD", "")
+        sealed = sandbox.lines(each, shown, site.release, mine, libraries, site.settings["paths"])
+        each["unit"] = {**cpu_partition.lines(each, enforced), **sealed}
 
 
 def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, Any], architecture: str) -> None:
@@ -145,7 +150,7 @@ def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, A
 
 
 def _refuse_unfit_host(
-    topology: Mapping[str, Any],
+    topology: Topology,
     instances: list[InstanceWish],
     assigned: list[list[gpus.Gpu]],
     settings: Mapping[str, Any],
@@ -189,7 +194,7 @@ def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int
     return memory.crowded_nodes(site.host, wanted, site.serving_mb)
 
 
-def _half(host: machine.Machine, mask: int, reason: str) -> dict[str, str]:
+def _half(host: machine.Machine, mask: int, reason: str) -> Half:
     # Either half may need more memory than there is beside its CPUs; what is near is a preference of each process.
     return {
         "cpus": cpu_mask.listed(mask),
@@ -207,9 +212,9 @@ def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
     idle = {node: cores for node, cores in free.items() if cores == halves.cores[node]}
     warnings = []
     if idle:
-        cores = counted(sum(map(len, idle.values())), "serving core")
+        unused = counted(sum(map(len, idle.values())), "serving core")
         warnings.append(
-            f"no instance uses the {cores} of {cpu_mask.named('node', cpu_mask.of(idle))}; an instance stays on one"
+            f"no instance uses the {unused} of {cpu_mask.named('node', cpu_mask.of(idle))}; an instance stays on one"
             f" node, so add one for each to {wishes.INSTANCES}"
         )
     auto = cpu_mask.union(place.nodes for place in places if not place.wish.cpus)
@@ -223,7 +228,7 @@ def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
     return warnings
 
 
-def _model(model: ModelWish, key: str) -> dict[str, Any]:
+def _model(model: ModelWish, key: str) -> ModelPlan:
     """Return a model as the plan records it, without what may be secret."""
     return {
         "name": model.name,

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # The instances of a fleet have few shapes, so a figure that follows from a few numbers alone, and the sentence about
 # it, is worked out once and kept, for this many of them.
@@ -19,7 +21,7 @@ class Sheet:
         self.overrides: list[str] = []
         self.warnings: list[str] = []
 
-    def settle(self, figure: str, planned: Any, reason: str, wished: Any = None) -> Any:
+    def settle(self, figure: str, planned: T, reason: str, wished: T | None = None) -> T:
         """Return what holds for ``figure``, the wish before the plan, and note why."""
         if wished is None:
             self.reasons[figure] = reason

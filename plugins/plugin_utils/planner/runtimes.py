@@ -8,12 +8,13 @@ The needs of each release are in tables/server_runtimes.yml. The planner calls `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Gpu, Topology
 
 from ..tables import surveyed
 from ..tables.read import table
@@ -83,10 +84,10 @@ def runtime(version: str) -> Runtime:
 
 
 def check(
-    topology: Mapping[str, Any],
+    topology: Topology,
     version: str,
     method: str,
-    gpus: Iterable[Mapping[str, Any]] = (),
+    gpus: Iterable[Gpu] = (),
     *,
     allow_unproven: bool = False,
     allow_unsurveyed: bool = False,
@@ -128,9 +129,7 @@ def _libc_refusal(needs: Runtime, version: str, libc: str | None) -> WishError |
     return WishError(VERSION, f"{version} is built for glibc {needs.glibc}, and this host has {match[1]}", instead)
 
 
-def _gpu_refusal(
-    needs: Runtime, version: str, gpu: Mapping[str, Any], topology: Mapping[str, Any], allow_unproven: bool
-) -> WishError | None:
+def _gpu_refusal(needs: Runtime, version: str, gpu: Gpu, topology: Topology, allow_unproven: bool) -> WishError | None:
     capability = gpu.get("compute_capability")
     if not capability:
         return None

@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver.files import Library
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import Release
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Gpu
 
 from ..server import unit_text
+from .schema import InstancePlan, Paths
 
 # What CUDA opens beside the GPUs themselves. nvidia-modeset is for displays.
 CONTROL_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
@@ -25,21 +29,24 @@ CACHE = "/var/cache/tfserving"
 
 
 def lines(
-    instance: Mapping[str, Any],
-    release: Mapping[str, Any],
-    gpus: Sequence[Mapping[str, Any]],
-    libraries: Sequence[Mapping[str, str]],
-    paths: Mapping[str, str],
-) -> dict[str, Any]:
+    instance: InstancePlan,
+    preloaded: str,
+    release: Release,
+    gpus: Sequence[Gpu],
+    libraries: Sequence[Library],
+    paths: Paths,
+) -> dict[str, str | list[str]]:
     """Return directives as ``{directive: value}``; a list of values stands for as many lines.
 
+    :param preloaded: what ``LD_PRELOAD`` names: files that the unit has to show.
     :param gpus: entries of the topology for the instance's GPUs.
     :param libraries: ``driver_libraries`` of the topology.
     """
-    return {**_devices(instance, gpus), **(_root(instance, release, libraries, paths) if release["chroot"] else {})}
+    root = _root(instance, preloaded, release, libraries, paths) if release["chroot"] else {}
+    return {**_devices(instance, gpus), **root}
 
 
-def _devices(instance: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _devices(instance: InstancePlan, gpus: Sequence[Gpu]) -> dict[str, str | list[str]]:
     # PrivateDevices= would hide GPUs; where there are none to use, it is the shorter and stricter line.
     if not gpus:
         return {"PrivateDevices": "yes"}
@@ -51,17 +58,14 @@ def _devices(instance: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> 
 
 
 def _root(
-    instance: Mapping[str, Any],
-    release: Mapping[str, Any],
-    libraries: Sequence[Mapping[str, str]],
-    paths: Mapping[str, str],
-) -> dict[str, Any]:
+    instance: InstancePlan,
+    preloaded: str,
+    release: Release,
+    libraries: Sequence[Library],
+    paths: Paths,
+) -> dict[str, str | list[str]]:
     shown = [unit_text.path(each) for each in (f"{paths['config']}/{instance['name']}", paths["models"])]
-    shown += [
-        unit_text.path(library)
-        for library in re.split(r"[\s:]+", instance["environment"].get("LD_PRELOAD", ""))
-        if library
-    ]
+    shown += [unit_text.path(library) for library in re.split(r"[\s:]+", preloaded) if library]
     if instance["gpus"]:
         shown += [_bind(library["path"], f"{DRIVER_FOLDER}/{library['name']}") for library in libraries]
     return {

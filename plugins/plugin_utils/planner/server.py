@@ -15,6 +15,7 @@ from . import sandbox
 from .gpu_memory import FLAG as FRACTION_FLAG
 from .gpus import Gpu
 from .reasons import Sheet
+from .schema import Figures
 from .swaps import load_seconds
 from .threads import FLAGS as THREAD_FLAGS
 
@@ -53,7 +54,7 @@ UNKNOWN_MODEL_SECONDS = 120
 
 
 def flags(
-    sheet: Sheet, wish: InstanceWish, plan: Mapping[str, Any], models: list[ModelWish], policy: Mapping[str, Any]
+    sheet: Sheet, wish: InstanceWish, plan: Figures, models: list[ModelWish], policy: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the complete flags of an instance, checked against the server's release.
 
@@ -67,8 +68,9 @@ def flags(
         "model_config_file": f"{folder}/models.config",
         "monitoring_config_file": f"{folder}/monitoring.config",
     }
+    threads: Mapping[str, object] = plan["threads"]
     for pool, flag in THREAD_FLAGS.items():
-        result[flag] = plan["threads"][pool]
+        result[flag] = threads[pool]
     if plan["batching"]:
         result["enable_batching"] = True
         result["batching_parameters_file"] = f"{folder}/batching.config"

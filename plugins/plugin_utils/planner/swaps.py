@@ -30,9 +30,10 @@ def settle_on_gpu(tenant: Tenant, capacity_mb: int | None, may_drain: bool) -> N
 
     Raises WishError where they do not fit and draining is not allowed or does not help.
     """
-    if tenant.resident_mb is None or capacity_mb is None:
+    resident_mb = tenant.resident_mb
+    if resident_mb is None or capacity_mb is None:
         return
-    _settle([tenant], lambda: tenant.resident_mb + tenant.swap_mb(), capacity_mb, "GPU memory", may_drain)
+    _settle([tenant], lambda: resident_mb + tenant.swap_mb(), capacity_mb, "GPU memory", may_drain)
 
 
 def settle_on_host(tenants: list[Tenant], capacity_mb: int | None, limits: Mapping[str, Any], may_drain: bool) -> None:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 
 DOCS = "https://docs.kernel.org"
 NET = f"{DOCS}/admin-guide/sysctl/net.html"
@@ -63,7 +64,7 @@ class Setting(NamedTuple):
     source: str
 
 
-def network(topology: Mapping[str, Any], ports: Iterable[int]) -> list[Setting]:
+def network(topology: Topology, ports: Iterable[int]) -> list[Setting]:
     """Return the settings of the way from the NIC to a server that listens on ``ports``."""
     most, why = _buffer(topology)
     queue = "connections wait here while all clients come back at once after a restart; beyond it they are dropped"
@@ -94,7 +95,7 @@ def network(topology: Mapping[str, Any], ports: Iterable[int]) -> list[Setting]:
     return found
 
 
-def memory(topology: Mapping[str, Any]) -> list[Setting]:
+def memory(topology: Topology) -> list[Setting]:
     """Return the settings of the memory, which models fill in bursts of gigabytes."""
     nodes = _memory_nodes(topology)
     total = topology.get("memory_mb") or sum(nodes)
@@ -121,7 +122,7 @@ def memory(topology: Mapping[str, Any]) -> list[Setting]:
     return found
 
 
-def undisturbed(topology: Mapping[str, Any]) -> list[Setting]:
+def undisturbed(topology: Topology) -> list[Setting]:
     """Return what keeps the kernel away from CPUs that belong to serving alone."""
     counted = "the kernel counts memory on every CPU, those of serving included; every ten seconds is often enough"
     found = [Setting("vm.stat_interval", "10", counted, TUNED)]
@@ -139,7 +140,7 @@ def beside(congestion_control: str | None) -> list[Setting]:
     return [Setting("net.core.default_qdisc", "fq", reason, BBR)]
 
 
-def _buffer(topology: Mapping[str, Any]) -> tuple[int, str]:
+def _buffer(topology: Topology) -> tuple[int, str]:
     """Return the most bytes that one connection may buffer, and why."""
     speed = max((nic.get("speed_mbps") or 0 for nic in topology.get("nics") or () if nic.get("up", True)), default=0)
     known = f"{(speed or ASSUMED_MBPS) / 1000:g} Gbit/s" + ("" if speed else " (assumed, no NIC reports its speed)")
@@ -151,7 +152,7 @@ def _buffer(topology: Mapping[str, Any]) -> tuple[int, str]:
     return most, f"{most // MIB} MiB for {known} over {ROUND_TRIP_S * 1000:g} ms, within 1/64 of the memory"
 
 
-def _memory_nodes(topology: Mapping[str, Any]) -> list[int]:
+def _memory_nodes(topology: Topology) -> list[int]:
     return [node["memory_mb"] for node in topology.get("nodes") or () if node.get("memory_mb")]
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
 
 from ..wishes.read import InstanceWish
 from .reasons import SHAPES, Sheet, counted
+from .schema import Batching, Threads
 
 # The flag behind each pool.
 FLAGS = {
@@ -27,9 +28,6 @@ FLAGS = {
     "load": "num_load_threads",
     "unload": "num_unload_threads",
 }
-
-# The fields of BatchingParameters that tell how many requests are held at a time.
-BATCHES = ("num_batch_threads", "max_enqueued_batches", "max_batch_size")
 
 # The REST pool starts all its threads at once, some 20 KB each. Up to here they are cheap whatever the CPUs; beyond, a
 # big instance gets what fills the batches that it runs at a time, and no more than MOST_REQUEST_THREADS.
@@ -57,24 +55,28 @@ SPLIT_REASONS = {
 
 
 def threads(
-    sheet: Sheet, wish: InstanceWish, cpus: int, profile: Mapping[str, Any], batching: Mapping[str, Any] | None
-) -> dict[str, int]:
+    sheet: Sheet, wish: InstanceWish, cpus: int, profile: Mapping[str, Any], batching: Batching | None
+) -> Threads:
     """Return the threads of each pool of an instance that is pinned to ``cpus`` CPUs.
 
     Raises WishError where the wished pools would compute with more threads than there are CPUs.
     """
     wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
-    sizes = tuple(batching[key] for key in BATCHES) if batching else None
+    sizes = (
+        (batching["num_batch_threads"], batching["max_enqueued_batches"], batching["max_batch_size"])
+        if batching
+        else None
+    )
     callers = _callers(cpus, profile["request_threads_per_cpu"], profile["batch_share"], sizes)
     result.update(_requests(sheet, wish, callers, batching, wished))
     result.update(_models(sheet, wished))
     _refuse_too_many(wish, result, batching, wished)
-    return result
+    return cast("Threads", result)  # the pools of FLAGS, each settled above
 
 
 def _refuse_too_many(
-    wish: InstanceWish, pools: Mapping[str, int], batching: Mapping[str, Any] | None, wished: Mapping[str, int]
+    wish: InstanceWish, pools: Mapping[str, int], batching: Batching | None, wished: Mapping[str, int]
 ) -> None:
     """Refuse pools that the unit has no room for: the server would end where it cannot start a thread."""
     total = sum(pools.values()) + (batching["num_batch_threads"] if batching else 0)
@@ -92,7 +94,7 @@ def _refuse_too_many(
 def _wished(wish: InstanceWish, flag: str) -> int:
     value = wish.flags[flag]
     if is_whole(value) and value >= 1:
-        return value
+        return int(value)
     raise WishError(f"{wish.path}.flags.{flag}", f"is {described(value)}", "give a count of threads from 1")
 
 
@@ -134,7 +136,8 @@ def _split(cpus: int, share: float, profile: str) -> Mapping[str, tuple[int, str
 def _callers(cpus: int, per_cpu: float, batch_share: float, sizes: tuple[int, int, int] | None) -> tuple[int, str]:
     """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered.
 
-    ``sizes`` are the BATCHES of an instance that forms any.
+    ``sizes`` are the batches that run at a time, those that may wait, and the places in each, of an instance that forms
+    any.
     """
     patient = int(1 / batch_share)
     running, waiting, size = sizes or (0, 0, 0)
@@ -162,7 +165,7 @@ def _requests(
     sheet: Sheet,
     wish: InstanceWish,
     callers: tuple[int, str],
-    batching: Mapping[str, Any] | None,
+    batching: Batching | None,
     wished: Mapping[str, int],
 ) -> dict[str, int]:
     """Size the pools whose threads hold a request each and mostly wait for the computing ones."""

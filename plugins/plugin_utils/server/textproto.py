@@ -224,8 +224,8 @@ def _field_lines(field: Field, value: object, path: str, reader: Reader, room: i
     if field.label == "repeated":
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             raise WishError(path, f"needs a list, not {_shown(field, value)}", "write it as a list, even of one")
-        numbered = enumerate(value)
-        return [line for index, item in numbered for line in _value_lines(field, item, f"{path}[{index}]", reader, room)]
+        each = enumerate(value)
+        return [line for index, item in each for line in _value_lines(field, item, f"{path}[{index}]", reader, room)]
     if field.label == "map":
         if not isinstance(value, Mapping):
             raise WishError(path, f"needs a mapping, not {_shown(field, value)}", "write 'key: value' pairs")

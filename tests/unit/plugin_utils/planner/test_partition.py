@@ -10,14 +10,26 @@ import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.partition import mask, partition
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.partition import (
+    enforces_cpusets,
+    lines,
+    mask,
+    partition,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from planner_cases import box, instance, model, online, plan, topologies, wishes
 
 
 def parted(topology, instances=None, models=None, **keys):
-    return partition(topology, plan(topology, instances or [instance()], models), **keys)
+    return kept(topology, plan(topology, instances or [instance()], models), **keys)
+
+
+def kept(topology, planned, **keys):
+    """What a plan's own halves give, and the lines of its instances beside it."""
+    enforced = enforces_cpusets(topology)
+    found = partition(topology, planned["housekeeping"], planned["serving"], **keys)
+    return {**found, "instances": {each["name"]: lines(each, enforced) for each in planned["instances"]}}
 
 
 def by_name(entries):
@@ -30,7 +42,7 @@ def test_no_unit_of_any_machine_gets_a_cpu_of_serving_and_none_is_lost(topology,
         planned = plan(topology, *wished)
     except WishError:
         assume(False)
-    found = partition(topology, planned)
+    found = kept(topology, planned)
     assert json.loads(json.dumps(found)) == found
     if found["mode"] != "cpuset":
         assert found["slices"] == []
@@ -40,8 +52,8 @@ def test_no_unit_of_any_machine_gets_a_cpu_of_serving_and_none_is_lost(topology,
     for cpus in slices.values():
         assert serving.isdisjoint(cpus)
         assert serving | cpus == online(topology)
-    for lines in found["instances"].values():
-        assert set(cpu_list.parse(lines["AllowedCPUs"])) <= serving
+    for held in found["instances"].values():
+        assert set(cpu_list.parse(held["AllowedCPUs"])) <= serving
     assert set(cpu_list.parse(found["irqs"]["cpus"])).isdisjoint(serving)
     for each in found["irqs"]["local"]:
         assert set(cpu_list.parse(each["cpus"])) <= set(cpu_list.parse(found["irqs"]["cpus"]))
@@ -91,16 +103,16 @@ def test_a_container_leaves_interrupts_and_the_kernel_to_its_host():
 def test_memory_nodes_are_named_only_where_they_are_not_all():
     topology = box()
     planned = plan(topology, [instance()])
-    assert {each["nodes"] for each in partition(topology, planned)["slices"]} == {""}
+    assert {each["nodes"] for each in kept(topology, planned)["slices"]} == {""}
     planned["serving"]["nodes"] = "1"
-    assert by_name(partition(topology, planned)["slices"])["tfserving.slice"]["nodes"] == "1"
+    assert by_name(kept(topology, planned)["slices"])["tfserving.slice"]["nodes"] == "1"
 
 
 def lines_of(**memory):
     topology = box()
     planned = plan(topology, [instance()])
     planned["instances"][0]["memory"].update(memory)
-    return partition(topology, planned)["instances"]["ranker"]
+    return kept(topology, planned)["instances"]["ranker"]
 
 
 def test_bound_memory_is_held_by_the_kernel_and_preferred_memory_keeps_its_way_out():

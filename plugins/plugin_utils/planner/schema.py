@@ -1,0 +1,265 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The shape of a plan, which docs/plan-schema.md explains key by key."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import Release
+
+
+class Server(TypedDict):
+    """The release of the host."""
+
+    version: str
+    method: str
+    release: Release
+
+
+class InstanceServer(TypedDict):
+    """The release that an instance runs."""
+
+    id: str
+    version: str
+    binary: str
+    chroot: bool
+
+
+class Paths(TypedDict):
+    """Places on the host."""
+
+    models: str
+    config: str
+
+
+class Half(TypedDict):
+    """The CPUs of the system, or those of serving, as kernel lists."""
+
+    cpus: str
+    nodes: str
+    reason: str
+
+
+class Slice(Half):
+    """What one of systemd's units may use."""
+
+    name: str
+    section: str
+
+
+class LocalInterrupts(TypedDict):
+    """Where the interrupts of a node's devices go."""
+
+    node: int
+    cpus: str
+
+
+class Interrupts(TypedDict):
+    """Where interrupts go."""
+
+    cpus: str
+    mask: str
+    banned: str
+    local: list[LocalInterrupts]
+    reason: str
+
+
+class BootParameter(TypedDict):
+    """What only the kernel's command line can do."""
+
+    name: str
+    parameter: str
+    reason: str
+
+
+class Partition(TypedDict):
+    """How the CPUs are kept apart."""
+
+    mode: str
+    reason: str
+    cpus: str
+    housekeeping: str
+    slices: list[Slice]
+    irqs: Interrupts | None
+    boot: list[BootParameter]
+    warnings: list[str]
+
+
+class Value(TypedDict):
+    """A value of the kernel, and why it is that."""
+
+    value: str
+    reason: str
+    source: str
+    override: bool
+
+
+class Sysctl(Value):
+    """A value below /proc/sys, by its name."""
+
+    name: str
+
+
+class Sysfs(Value):
+    """A value below /sys, by its path, which may hold wildcards."""
+
+    path: str
+
+
+class KernelModule(TypedDict):
+    """A module that is loaded."""
+
+    name: str
+    reason: str
+    source: str
+
+
+class Least(TypedDict):
+    """A limit that has to be at least so high."""
+
+    name: str
+    value: str
+
+
+class LeftAlone(TypedDict):
+    """A setting that the plan leaves as it is."""
+
+    name: str
+    reason: str
+
+
+class Live(TypedDict):
+    """Whether it is an error when the kernel refuses a value."""
+
+    required: bool
+    reason: str
+
+
+class Kernel(TypedDict):
+    """The settings of the kernel."""
+
+    sysctl: list[Sysctl]
+    sysfs: list[Sysfs]
+    modules: list[KernelModule]
+    least: list[Least]
+    left_alone: list[LeftAlone]
+    live: Live
+    warnings: list[str]
+
+
+class Ports(TypedDict):
+    """The ports of an instance."""
+
+    grpc: int
+    rest: int
+
+
+class Threads(TypedDict):
+    """The size of each pool."""
+
+    intra_op: int
+    inter_op: int
+    rest: int
+    grpc: int
+    load: int
+    unload: int
+
+
+class WishedBatching(TypedDict, total=False):
+    """The fields of BatchingParameters that may be missing."""
+
+    allowed_batch_sizes: list[int]
+    thread_pool_name: str
+    enable_large_batch_splitting: bool
+    max_execution_batch_size: int
+    pad_variable_length_inputs: bool
+
+
+class Batching(WishedBatching):
+    """BatchingParameters as plain values."""
+
+    max_batch_size: int
+    batch_timeout_micros: int
+    num_batch_threads: int
+    max_enqueued_batches: int
+
+
+class Numa(TypedDict):
+    """Where the memory of an instance comes from."""
+
+    policy: str
+    mask: str
+
+
+class Memory(Numa):
+    """The same, and the limits of it in MB."""
+
+    expected_mb: int | None
+    high_mb: int | None
+    max_mb: int | None
+
+
+class Figures(TypedDict):
+    """What follows from an instance's own CPUs and GPUs."""
+
+    ports: Ports
+    threads: Threads
+    batching: Batching | None
+    gpu_memory_fraction: float | None
+
+
+class InstancePlan(Figures):
+    """The plan of one server."""
+
+    name: str
+    models: list[str]
+    server: InstanceServer
+    profile: str
+    slo_p99_ms: float | None
+    cpus: str
+    nodes: str
+    gpus: list[int | str]
+    memory: Memory
+    swap: dict[str, str]
+    model_config: dict[str, Any]
+    monitoring: dict[str, Any]
+    flags: dict[str, Any]
+    environment: dict[str, str]
+    environment_digests: dict[str, str]
+    start_timeout_s: int
+    reasons: dict[str, str]
+    overrides: list[str]
+    digest: str
+    unit: dict[str, str | list[str]]
+
+
+class ModelPlan(TypedDict):
+    """The plan of one model."""
+
+    name: str
+    path: str
+    versions: list[int]
+    provided: list[int]
+    source: dict[str, Any]
+    serve: dict[str, Any]
+    keep: int
+    contract: dict[str, Any] | None
+    probe: dict[str, Any] | bool | None
+    memory_mb: int | None
+
+
+class Plan(TypedDict):
+    """The plan of one host."""
+
+    schema: int
+    server: Server
+    paths: Paths
+    allocator: dict[str, str]
+    housekeeping: Half
+    serving: Half
+    partition: Partition
+    kernel: Kernel
+    instances: list[InstancePlan]
+    models: list[ModelPlan]
+    warnings: list[str]
