@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import get_type_hints
+
 import pytest
+import typed
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.schema import InstancePlan, ModelPlan, Plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
-from planner_cases import IMAGE, box, instance, plan
 from repository import REPOSITORY
 
 SCHEMA = (REPOSITORY / "docs" / "plan-schema.md").read_text(encoding="utf-8")
-
-PLAN = plan(box(), [instance(gpus=1)], **IMAGE)
 
 
 def leaves(settings, prefix=""):
@@ -22,9 +24,42 @@ def leaves(settings, prefix=""):
             yield f"{prefix}{key}"
 
 
-@pytest.mark.parametrize("part", [PLAN, PLAN["instances"][0], PLAN["models"][0]], ids=["host", "instance", "model"])
-def test_every_key_of_a_plan_is_explained(part):
-    assert [key for key in part if f"`{key}`" not in SCHEMA and f"`{key}." not in SCHEMA] == []
+# The headings of the tables, and the types that they explain.
+PARTS = {"The host": Plan, "An instance": InstancePlan, "A model": ModelPlan}
+
+
+def rows(heading):
+    """Yield the paths that each row of a table explains, and what it says of them."""
+    section = SCHEMA.split(f"## {heading}\n")[1].split("\n## ")[0]
+    for keys, meaning in re.findall(r"^\| (`.*?`) \| (.*) \|$", section, re.M):
+        first = ""
+        paths = []
+        for name in re.findall(r"`([^`]+)`", keys):
+            first = name.rpartition(".")[0] or first
+            paths.append(f"{first}{name}" if name.startswith(".") else name)
+        yield paths, meaning
+
+
+def type_at(part, path):
+    for key in path.split("."):
+        part = get_type_hints(part)[key]
+    return part
+
+
+@pytest.mark.parametrize("heading", PARTS)
+def test_every_key_of_a_plans_types_is_explained_and_no_other(heading):
+    explained = [path for paths, _meaning in rows(heading) for path in paths]
+    assert {path.partition(".")[0] for path in explained} == set(get_type_hints(PARTS[heading]))
+    assert len(set(explained)) == len(explained)
+    for path in explained:
+        type_at(PARTS[heading], path)  # KeyError where there is none
+
+
+@pytest.mark.parametrize("heading", PARTS)
+def test_what_may_be_null_is_said_to_be(heading):
+    for paths, meaning in rows(heading):
+        optional = [path for path in paths if type(None) in typed.options(type_at(PARTS[heading], path))]
+        assert bool(optional) == ("null" in meaning), (paths, optional)
 
 
 @pytest.mark.parametrize("path", list(leaves(plan_policy.DEFAULTS)))
