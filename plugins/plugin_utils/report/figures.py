@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..planner.schema import Batching, InstancePlan, Plan
 from . import words as values
 from .machine_map import instance_key
 from .sheet import Column, Figure, Reason, Row, Table
-
-Instance = Mapping[str, Any]
 
 OVERRIDE = "(override) "
 
@@ -42,7 +41,7 @@ WORK = (
 ABSENT = "-"
 
 
-def tables(plan: Mapping[str, Any]) -> tuple[Table, ...]:
+def tables(plan: Plan) -> tuple[Table, ...]:
     """Return where the instances of a host are and how they work; none for a host without instances."""
     instances = list(enumerate(plan["instances"]))
     if not instances:
@@ -54,7 +53,7 @@ def tables(plan: Mapping[str, Any]) -> tuple[Table, ...]:
     )
 
 
-def _place(instance: Instance, versions: Mapping[str, str]) -> tuple[str, ...]:
+def _place(instance: InstancePlan, versions: Mapping[str, str]) -> tuple[str, ...]:
     models = (f"{name} {versions.get(name, '')}".strip() for name in instance["models"])
     objective = instance.get("slo_p99_ms")
     return (
@@ -69,10 +68,11 @@ def _place(instance: Instance, versions: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _work(instance: Instance) -> tuple[str, ...]:
-    threads, memory = instance["threads"], instance["memory"]
+def _work(instance: InstancePlan) -> tuple[str, ...]:
+    memory = instance["memory"]
+    threads: Mapping[str, object] = instance["threads"]
     numa = " ".join(filter(None, (memory["policy"], memory["mask"])))
-    limits = (memory.get(key) for key in ("expected_mb", "max_mb"))
+    limits = (memory.get("expected_mb"), memory.get("max_mb"))
     return (
         *(str(threads[pool]) for pool in ("intra_op", "inter_op", "grpc", "rest")),
         f"{threads['load']}+{threads['unload']}",
@@ -82,7 +82,7 @@ def _work(instance: Instance) -> tuple[str, ...]:
     )
 
 
-def _batching(batching: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _batching(batching: Batching | None) -> tuple[str, ...]:
     if not batching:
         return ("off", *[ABSENT] * 3)
     wait = batching.get("batch_timeout_micros")
@@ -94,18 +94,18 @@ def _batching(batching: Mapping[str, Any] | None) -> tuple[str, ...]:
     )
 
 
-def figures(plan: Mapping[str, Any]) -> tuple[Figure, ...]:
+def figures(plan: Plan) -> tuple[Figure, ...]:
     """Return every figure that has a reason: those of the host, then those of the instances, in the plan's order."""
     found = [
-        Figure(f"{half}.cpus", (Reason((), values.described("", plan[half]["cpus"]), plan[half]["reason"], False),))
-        for half in ("housekeeping", "serving")
-        if plan[half].get("reason")
+        Figure(f"{name}.cpus", (Reason((), values.described("", half["cpus"]), half["reason"], False),))
+        for name, half in (("housekeeping", plan["housekeeping"]), ("serving", plan["serving"]))
+        if half.get("reason")
     ]
     paths = dict.fromkeys(path for instance in plan["instances"] for path in instance["reasons"])
     return tuple([*found, *(Figure(path, _reasons(path, plan["instances"])) for path in paths)])
 
 
-def _reasons(path: str, instances: list[Instance]) -> tuple[Reason, ...]:
+def _reasons(path: str, instances: list[InstancePlan]) -> tuple[Reason, ...]:
     """Return the reasons for one figure; instances of whom the same is true share one."""
     shared: dict[tuple[str, str, bool], list[str]] = {}
     for number, instance in enumerate(instances):
@@ -116,7 +116,7 @@ def _reasons(path: str, instances: list[Instance]) -> tuple[Reason, ...]:
     return tuple(Reason(tuple(owners), *said) for said, owners in shared.items())
 
 
-def _value(path: str, instance: Instance) -> Any:
+def _value(path: str, instance: Mapping[str, Any]) -> Any:
     head, _dot, tail = path.partition(".")
     value = instance.get(head)
     if tail:

@@ -8,16 +8,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Gpu, Topology
 
-def short_names(topology: Mapping[str, Any]) -> dict[str, str]:
+
+def short_names(topology: Topology) -> dict[str, str]:
     """Return the short name of each UUID of a host: ``4`` for a GPU, ``4:1`` for a MIG slice of it."""
     return {uuid: name for gpu in topology.get("gpus") or () for uuid, name in _devices(gpu) if uuid}
 
 
-def _devices(gpu: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+def _devices(gpu: Gpu) -> Iterator[tuple[str | None, str]]:
     name = str(gpu["pci_address"] if gpu.get("index") is None else gpu["index"])
     yield gpu.get("uuid"), name
-    for part in (gpu.get("mig") or {}).get("instances") or ():
+    mig = gpu.get("mig")
+    for part in (mig.get("instances") or ()) if mig else ():
         yield part["uuid"], f"{name}:{part['index']}"
 
 

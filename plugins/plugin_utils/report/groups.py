@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
 
+from ..planner.schema import Plan
 from . import figures, gpu_names
 from .difference import difference
 from .host_names import folded
@@ -38,7 +40,7 @@ def changes(known: Mapping[str, Any]) -> Difference:
     return difference(plan, previous)
 
 
-def _plans(known: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+def _plans(known: Mapping[str, Any]) -> tuple[Topology, Plan, Mapping[str, Any]]:
     # Names of devices and texts of a record come from the host, which must not draw in the report.
     known = visible_data(known)
     names = gpu_names.short_names(known["topology"])

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Cpu, Gpu, Nic, Topology
 
+from ..planner.schema import InstancePlan, Plan
 from . import words as values
 from .sheet import FREE, OFFLINE, SYSTEM, Board, Core, Device, Machine, Node, Owner
 
@@ -19,19 +20,17 @@ GLYPHS = string.ascii_uppercase + string.ascii_lowercase.replace("x", "") + stri
 GLYPH_OF_THE_REST = "*"
 OTHERS = ((SYSTEM, "·", "system"), (FREE, "-", "free for serving"), (OFFLINE, "x", "offline"))
 
-Cpu = Mapping[str, Any]
-
 
 @dataclass
 class _Host:
     """What the parts of the map are drawn from."""
 
-    topology: Mapping[str, Any]
+    topology: Topology
     owner_of: dict[int, str]
     gpu_owners: dict[str, tuple[str, ...]]
 
 
-def machine_map(topology: Mapping[str, Any], plan: Mapping[str, Any]) -> Machine:
+def machine_map(topology: Topology, plan: Plan) -> Machine:
     """Return the map of a host.
 
     :param topology: what the module host_topology returned.
@@ -47,14 +46,15 @@ def instance_key(number: int) -> str:
     return f"instance-{number}"
 
 
-def _owners_of_cpus(topology: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[int, str]:
+def _owners_of_cpus(topology: Topology, plan: Plan) -> dict[int, str]:
     owners = {cpu["id"]: FREE if cpu["online"] else OFFLINE for cpu in topology["cpus"]}
-    for key, part in [(SYSTEM, plan["housekeeping"]), *_keyed(plan["instances"])]:
-        owners.update(dict.fromkeys(cpu_list.parse(part["cpus"]), key))
+    cpus = [(key, instance["cpus"]) for key, instance in _keyed(plan["instances"])]
+    for key, listed in [(SYSTEM, plan["housekeeping"]["cpus"]), *cpus]:
+        owners.update(dict.fromkeys(cpu_list.parse(listed), key))
     return owners
 
 
-def _owners_of_gpus(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _owners_of_gpus(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Return the owners by the short name of the GPU; the owner of a slice owns the GPU with others."""
     owners: dict[str, tuple[str, ...]] = {}
     for key, instance in _keyed(plan["instances"]):
@@ -63,11 +63,11 @@ def _owners_of_gpus(plan: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return owners
 
 
-def _keyed(instances: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+def _keyed(instances: Iterable[InstancePlan]) -> list[tuple[str, InstancePlan]]:
     return [(instance_key(number), instance) for number, instance in enumerate(instances)]
 
 
-def _owners(plan: Mapping[str, Any], owner_of: Mapping[int, str]) -> Iterable[Owner]:
+def _owners(plan: Plan, owner_of: Mapping[int, str]) -> Iterable[Owner]:
     """Yield the legend: every instance, and of the others those that own anything."""
     owned = list(owner_of.values())
     for number, instance in enumerate(plan["instances"]):
@@ -79,7 +79,7 @@ def _owners(plan: Mapping[str, Any], owner_of: Mapping[int, str]) -> Iterable[Ow
             yield Owner(key, glyph, name, owned.count(key), None)
 
 
-def _summary(topology: Mapping[str, Any]) -> tuple[str, ...]:
+def _summary(topology: Topology) -> tuple[str, ...]:
     online = [cpu for cpu in topology["cpus"] if cpu["online"]]
     gpus, nics = topology.get("gpus") or (), topology.get("nics") or ()
     slow = len({cpu["core"] for cpu in online if cpu["kind"] == "efficiency"})
@@ -103,7 +103,9 @@ def _boards(host: _Host) -> Iterable[Board]:
     for cpu in host.topology["cpus"]:
         members.setdefault(cpu["node"], []).append(cpu)
     known = sorted(node["id"] for node in host.topology["nodes"])
-    sockets_of = {node: {cpu["socket"] for cpu in members.get(node, ())} - {None} for node in known}
+    sockets_of = {
+        node: {socket for cpu in members.get(node, ()) if (socket := cpu["socket"]) is not None} for node in known
+    }
     for sockets, nodes in sorted(_joined(sockets_of), key=lambda board: (not board[0], min(board[0] or board[1]))):
         yield Board(_board_title(sockets), tuple(_node(host, node, members.get(node, [])) for node in sorted(nodes)))
     yield from _elsewhere(host, known, members)
@@ -128,7 +130,8 @@ def _board_title(sockets: set[int]) -> str:
 def _elsewhere(host: _Host, known: list[int], members: Mapping[int | None, list[Cpu]]) -> Iterable[Board]:
     """Yield what belongs to no known node: CPUs that are switched off, devices whose place firmware does not tell."""
     lost = [cpu for node, cpus in members.items() if node not in known for cpu in cpus]
-    gpus, nics = (_devices_at(host, kind, lambda node: node not in known) for kind in ("gpus", "nics"))
+    gpus = tuple(_gpu(host, gpu) for gpu in host.topology.get("gpus") or () if gpu.get("node") not in known)
+    nics = tuple(_nic(nic) for nic in host.topology.get("nics") or () if nic.get("node") not in known)
     if lost or gpus or nics:
         yield Board("Elsewhere", (Node("Node not known", "", _blocks(host, lost), gpus, nics),))
 
@@ -136,7 +139,8 @@ def _elsewhere(host: _Host, known: list[int], members: Mapping[int | None, list[
 def _node(host: _Host, number: int, cpus: list[Cpu]) -> Node:
     memory = next(node["memory_mb"] for node in host.topology["nodes"] if node["id"] == number)
     detail = values.size(memory) if memory else "no memory"
-    gpus, nics = (_devices_at(host, kind, lambda node: node == number) for kind in ("gpus", "nics"))
+    gpus = tuple(_gpu(host, gpu) for gpu in host.topology.get("gpus") or () if gpu.get("node") == number)
+    nics = tuple(_nic(nic) for nic in host.topology.get("nics") or () if nic.get("node") == number)
     return Node(f"Node {number}", detail, _blocks(host, cpus), gpus, nics)
 
 
@@ -152,25 +156,20 @@ def _blocks(host: _Host, cpus: list[Cpu]) -> tuple[tuple[Core, ...], ...]:
     return tuple(block for block in blocks if block)
 
 
-def _devices_at(host: _Host, kind: str, here: Callable[[int | None], bool]) -> tuple[Device, ...]:
-    draw = _gpu if kind == "gpus" else _nic
-    return tuple(draw(host, device) for device in host.topology.get(kind) or () if here(device.get("node")))
-
-
-def _gpu(host: _Host, gpu: Mapping[str, Any]) -> Device:
+def _gpu(host: _Host, gpu: Gpu) -> Device:
     if gpu.get("index") is None:
         return Device(f"GPU {gpu['pci_address']}", gpu.get("why") or "not known to the driver", ())
     return Device(f"GPU {gpu['index']}", _gpu_detail(gpu), host.gpu_owners.get(str(gpu["index"]), ()))
 
 
-def _gpu_detail(gpu: Mapping[str, Any]) -> str:
+def _gpu_detail(gpu: Gpu) -> str:
     name = (gpu.get("name") or "").removeprefix("NVIDIA ")
     told = [name] if name else []
     told += [values.size(gpu["memory_mb"])] if gpu.get("memory_mb") and "GB" not in name else []
     return " ".join(told)
 
 
-def _nic(_host: _Host, nic: Mapping[str, Any]) -> Device:
+def _nic(nic: Nic) -> Device:
     speed = nic.get("speed_mbps")
     if not nic.get("up", True):
         return Device(nic["name"], "down", ())
