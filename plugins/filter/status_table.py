@@ -30,10 +30,17 @@ _value:
   type: str
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.status import status_table
+from ansible import context
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
+
+
+def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table, playbooks in it named as the caller names them."""
+    return status.status_table(hosts, caller(context.CLIARGS.get("args") or ()))
 
 
 class FilterModule:

@@ -9,24 +9,32 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
+from ..fleet.caller import Caller
+
 COLUMNS = ("host", "instance", "server", "model", "version", "CPUs", "allocator", "memory", "prediction", "latency")
 NOTHING = "-"
 # An answer is recognised by its beginning; the table has to fit a terminal.
 ANSWER_CHARS = 30
-NEXT_STEPS = """\
-Next:
-  ansible-playbook -i INVENTORY site.yml --check --diff    what a change would do
-  ansible-playbook -i INVENTORY playbooks/status.yml       this table again
-  docs/wishes.md                                           what an inventory can say"""
 
 
-def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+def status_table(hosts: Mapping[str, Mapping[str, Any]], caller: Caller) -> str:
     """Return the table of ``hosts`` (host name -> result of instance_status), its problems and where to go next."""
     rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
-    problems = [line for host, result in hosts.items() for line in _problems(host, result)]
+    problems = [line for host, result in hosts.items() for line in _problems(host, result, caller)]
     blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
     blocks += ["Problems:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
-    return "\n\n".join([*blocks, NEXT_STEPS])
+    return "\n\n".join([*blocks, "\n".join(["Next:", *_next_steps(caller)])])
+
+
+def _next_steps(caller: Caller) -> Iterator[str]:
+    command = "ansible-playbook -i INVENTORY"
+    steps = (
+        (f"{command} {caller.playbook('site')} --check --diff", "what a change would do"),
+        (f"{command} {caller.playbook('status')}", "this table again"),
+        (caller.page("wishes"), "what an inventory can say"),
+    )
+    width = max(len(step) for step, _why in steps)
+    return (f"  {step:<{width}}    {why}" for step, why in steps)
 
 
 def _host_rows(host: str, result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -72,11 +80,11 @@ def _answer(probe: Mapping[str, Any]) -> str:
     return answer if len(answer) <= ANSWER_CHARS else answer[: ANSWER_CHARS - 1] + "…"
 
 
-def _problems(host: str, result: Mapping[str, Any]) -> Iterator[str]:
+def _problems(host: str, result: Mapping[str, Any], caller: Caller) -> Iterator[str]:
     if result.get("failed") or result.get("unreachable"):
         yield f"{host}: {result.get('msg', 'cannot be reached')}"
     elif not result.get("instances"):
-        yield f"{host}: no plan is in force; run site.yml"
+        yield f"{host}: no plan is in force; run {caller.playbook('site')}"
     for instance in result.get("instances", []):
         if instance.get("problem"):
             yield f"{host} {instance['name']}: {instance['problem']}"

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.status import status_table
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import Caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
+from repository import REPOSITORY
 
 SERVING = {
     "name": "ranker",
@@ -21,6 +23,10 @@ SERVING = {
         }
     ],
 }
+
+
+def status_table(hosts, caller=Caller(REPOSITORY)):  # noqa: B008
+    return status.status_table(hosts, caller)
 
 
 def line_of(table: str, word: str) -> str:
@@ -49,6 +55,14 @@ def test_a_failed_prediction_cannot_be_taken_for_an_answer():
 
 def test_a_host_without_a_plan_is_told_what_to_run():
     assert "  lab-b: no plan is in force; run site.yml" in status_table({"lab-b": {"instances": []}})
+
+
+def test_who_has_no_clone_is_told_other_names():
+    table = status_table({"lab-b": {"instances": []}}, Caller(None))
+    assert "  lab-b: no plan is in force; run tfserving.fleet.site" in table
+    assert "-i INVENTORY tfserving.fleet.status " in table
+    assert "  https://github.com/tfserving/fleet/blob/main/docs/wishes.md " in table
+    assert "-i INVENTORY playbooks/status.yml " in status_table({})
 
 
 def test_a_host_that_cannot_be_reached_is_in_the_table_and_below():

@@ -1,0 +1,1 @@
+../plugins/filter/playbook_name.py

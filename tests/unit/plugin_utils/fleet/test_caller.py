@@ -1,0 +1,36 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether whoever runs a playbook works in a clone, and how playbooks and pages are named then."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import ROOT, Caller, caller
+from repository import REPOSITORY
+
+
+@pytest.mark.parametrize(
+    "given", [["site.yml"], ["playbooks/status.yml"], [f"{REPOSITORY}/site.yml"], ["x", "site.yml"]]
+)
+def test_a_file_below_the_collection_makes_it_a_clone(monkeypatch, given):
+    monkeypatch.chdir(REPOSITORY)
+    assert ROOT == REPOSITORY
+    assert caller(given) == Caller(REPOSITORY)
+
+
+def test_a_file_of_the_user_and_a_full_name_make_none(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site.yml").write_text("- import_playbook: tfserving.fleet.site\n")
+    assert caller(["site.yml"]) == caller(["tfserving.fleet.site"]) == caller([]) == Caller(None)
+
+
+def test_names_are_those_of_the_caller():
+    clone, installed = Caller(REPOSITORY), Caller(None)
+    assert [clone.playbook(name) for name in ("site", "status")] == ["site.yml", "playbooks/status.yml"]
+    assert [installed.playbook(name) for name in ("site", "status")] == [
+        "tfserving.fleet.site",
+        "tfserving.fleet.status",
+    ]
+    assert clone.page("wishes") == "docs/wishes.md"
+    assert (REPOSITORY / clone.page("wishes")).is_file()
+    assert installed.page("wishes") == "https://github.com/tfserving/fleet/blob/main/docs/wishes.md"
