@@ -10,7 +10,7 @@ type: stdout
 short_description: Show stages, changes and problems
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Shows a line for each stage of a run with the time since its beginning, the number of the stage and its hosts. Below
     it are the changes, and all warnings, differences (C(--diff)), messages and failures in full. Tasks that change

@@ -9,7 +9,7 @@ name: accounts_refusal
 short_description: Find what speaks against the servers' group and accounts on a host
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Each instance has an account of its own, which systemd makes as it starts, and all have one group. Where an account
     of that name is there already, or the group is not the servers' alone, the host is refused before it is changed.

@@ -9,7 +9,7 @@ name: apt_refusal
 short_description: Find entries of apt that conflict with the repository of a role
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Where two entries of one repository name different keys, every command of apt fails. The addresses may be spelt
     differently.

@@ -9,7 +9,7 @@ name: driver_foreseen
 short_description: Work out which packages of a driver apt would leave, and refuse two versions
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Reads what C(apt-get --simulate) prints, before any client of the GPUs is stopped.
   - Refuses where apt cannot install the packages, and where the kernel modules and the libraries would be of two

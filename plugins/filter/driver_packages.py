@@ -9,7 +9,7 @@ name: driver_packages
 short_description: Work out which packages are the NVIDIA driver that was asked for
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Knows how Debian 12 and 13, Ubuntu 22.04 and 24.04 and NVIDIA's own repository name the packages of a driver branch,
     the change of names at branch 590 among it.

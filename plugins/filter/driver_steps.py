@@ -9,7 +9,7 @@ name: driver_steps
 short_description: Work out what has to be done to a host for the wished driver
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Compares what a host shows with the packages of the wished driver.
   - Only what has a driver's version, or bears a branch in its name, is a part of a driver. Container tools, GPUDirect

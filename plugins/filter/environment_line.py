@@ -8,7 +8,7 @@ name: environment_line
 short_description: Writes one line of an environment file of systemd
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Returns C(NAME="value") so that C(EnvironmentFile=) gives the process exactly that value.
   - Unlike C(ExecStart=), an environment file expands neither specifiers nor variables, so percent signs stay single.

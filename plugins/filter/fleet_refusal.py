@@ -9,7 +9,7 @@ name: fleet_refusal
 short_description: Say what is wrong with the fleet of a run
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - A pattern that matches no host, a limit that leaves none, and sizes of batches that are none. Ansible passes over a
     play without hosts and ends as if all were well.

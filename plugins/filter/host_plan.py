@@ -18,7 +18,7 @@ name: host_plan
 short_description: Work out how a host serves what its inventory wishes
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Turns the hardware of one host and the users' wishes into the plan that the roles of the collection lay down.
   - A pure function. The same input gives the same plan, and no host is touched.

@@ -9,7 +9,7 @@ name: instance_account
 short_description: Name the account that an instance runs as
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - systemd makes the account when the instance starts. All instances of one template unit would share it, were it not
     named.

@@ -9,7 +9,7 @@ name: instance_environment
 short_description: Return all environment variables of a planned instance
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Joins the variables that the plan sets with the wished ones, of which the plan holds no more than digests.
   - Refuses an instance whose digests are of other values, as those of an earlier plan may be.

@@ -9,7 +9,7 @@ name: plan_html
 short_description: Lay out the plans of a fleet as a page
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Shows what P(tfserving.fleet.plan_text#filter) shows, with a picture of each kind of machine.
   - The page is complete in itself. It loads nothing, holds no script, and follows the reader's light or dark setting.

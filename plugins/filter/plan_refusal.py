@@ -9,7 +9,7 @@ name: plan_refusal
 short_description: Say why a host cannot be planned as its inventory wishes
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Takes what P(tfserving.fleet.host_plan#filter) takes, and returns its refusal as text instead of raising it.
   - An error that a filter raises reaches people wrapped in where Ansible was when it happened. A task that fails with

@@ -9,7 +9,7 @@ name: plan_secrets
 short_description: Return what a plan leaves out because it may be secret
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - The values that users give to a server's environment, and the addresses and headers of models, are in no plan, since
     plans are shown and kept. They reach the roles in what this filter returns.

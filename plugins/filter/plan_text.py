@@ -9,7 +9,7 @@ name: plan_text
 short_description: Lay out the plans of a fleet for the terminal
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Shows for every group of hosts that look alike a map of the machine and who owns which core, the instances as
     tables, the reasons for each figure, the warnings, and the difference to the plan in force.

@@ -9,7 +9,7 @@ name: role_options
 short_description: Join the variables of several roles into one argument spec
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Joins the C(main) entry points of several C(meta/argument_specs.yml) into one spec for
     M(ansible.builtin.validate_argument_spec).

@@ -8,7 +8,7 @@ name: server_flags
 short_description: Turns a mapping of flags into arguments of tensorflow_model_server
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Writes each flag as C(--name=value), the only form that the server understands.
   - >-

@@ -8,7 +8,7 @@ name: systemd_line
 short_description: Lets a value into a line of a unit of systemd, or refuses it
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Returns the value as it is, and refuses what would end its line or take the next one away.
   - Whoever breaks a line of a unit writes the next one, and so what root runs.

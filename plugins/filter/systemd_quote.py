@@ -8,7 +8,7 @@ name: systemd_quote
 short_description: Quotes one argument for an ExecStart= line of systemd
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Returns a word that systemd turns back into exactly the argument given.
   - >-

@@ -8,7 +8,7 @@ name: textproto
 short_description: Writes plain data as a text-format protocol buffer file of TensorFlow Serving
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Writes the files that flags of C(tensorflow_model_server) name.
   - >-

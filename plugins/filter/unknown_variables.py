@@ -9,7 +9,7 @@ name: unknown_variables
 short_description: Find variables that no role knows
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Compares names with the C(main) entry points of several C(meta/argument_specs.yml). A misspelt variable would
     otherwise be ignored without a word.

@@ -9,7 +9,7 @@ name: unreachable_refusal
 short_description: Say why a run does not go on without the hosts that it cannot reach
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Names the hosts that cannot be reached and the ways to go on without them.
 positional: fleet_hosts, leave_out

@@ -9,7 +9,7 @@ name: variables_refusal
 short_description: Why variables of the roles cannot be used, or nothing
 version_added: 0.2.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Paths, addresses, names and limits become lines of units, of apt's files and of commands. This finds the invalid
     ones.

@@ -83,7 +83,7 @@ options:
 requirements:
   - apt and dpkg on the builder, skopeo for images
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Nothing is fetched.

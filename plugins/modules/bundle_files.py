@@ -41,7 +41,7 @@ options:
     description: A tar on the host with the missing files. Set by the action.
     type: path
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Can run in check mode.

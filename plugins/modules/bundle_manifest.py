@@ -24,7 +24,7 @@ options:
     elements: dict
     required: true
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Nothing is written.

@@ -41,7 +41,7 @@ attributes:
     support: none
     description: RV(parts) says what is changed.
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

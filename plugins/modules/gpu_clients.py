@@ -36,7 +36,7 @@ attributes:
     support: full
     description: Says which units would be stopped or started.
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

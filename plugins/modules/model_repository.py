@@ -194,7 +194,7 @@ options:
     type: dict
     default: {}
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Says what would be published and removed, and downloads nothing. Sources given by path are checked.

@@ -51,7 +51,7 @@ attributes:
     description: Reads only, so check mode is no different.
     support: full
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

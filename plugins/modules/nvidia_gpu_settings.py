@@ -74,7 +74,7 @@ attributes:
     support: full
     description: Shows each setting before and after.
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

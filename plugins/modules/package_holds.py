@@ -34,7 +34,7 @@ attributes:
     support: full
     description: Says which holds would change.
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

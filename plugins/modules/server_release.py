@@ -93,7 +93,7 @@ options:
 requirements:
   - skopeo and umoci on the host for O(method=image)
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Says whether the release would be installed, and fetches nothing.

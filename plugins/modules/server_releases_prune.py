@@ -29,7 +29,7 @@ options:
     elements: str
     required: true
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
     description: Says what would be removed.

@@ -30,7 +30,7 @@ attributes:
     support: full
     description: Checks all the same, and says whether the group would be created.
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 """
 
 EXAMPLES = r"""

@@ -156,8 +156,9 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise _sparse()
         return info
 
+    # The library's own name of the argument is that of its module.
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:  # pylint: disable=arguments-renamed
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in typeshed
