@@ -54,8 +54,12 @@ def write(dest: Any, content: str) -> Path:
     except OSError as error:
         why = error.strerror or str(error)
         raise AnsibleActionFail(f"dest: {dest} cannot be written ({why}); choose another place") from error
-    except (RuntimeError, ValueError) as error:  # an unknown home directory, a zero byte
-        raise AnsibleActionFail(f"dest: {dest!r} is not a path ({error}); choose another place") from error
+    except (
+        RuntimeError,
+        ValueError,
+    ) as error:  # an unknown home; Pythons word a null byte in their own way
+        why = "it holds a null byte" if "\0" in dest else error
+        raise AnsibleActionFail(f"dest: {dest!r} is not a path ({why}); choose another place") from error
     return file
 
 

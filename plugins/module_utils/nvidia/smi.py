@@ -65,7 +65,8 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
     """
     asked = f"nvidia-smi {_question(arguments)}"
     try:
-        process = subprocess.Popen(
+        # Not run_command, which knows no limits of time and of output.
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             ["nvidia-smi", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

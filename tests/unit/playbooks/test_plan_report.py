@@ -123,7 +123,7 @@ def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):
         (5, "is the number 5; give the path of a file"),
         ("missing/plan.html", "cannot be written (No such file or directory); choose another place"),
         ("x" * 300, "cannot be written (File name too long); choose another place"),
-        ("a\0b", "is not a path (embedded null byte); choose another place"),
+        ("a\0b", "is not a path (it holds a null byte); choose another place"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch, place, problem):

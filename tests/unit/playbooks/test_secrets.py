@@ -124,7 +124,8 @@ def test_a_run_leaves_secrets_in_the_files_meant_for_them_and_nowhere_else(place
     assert (environment.stat().st_mode & 0o777, (place.folder / "plan.json").stat().st_mode & 0o777) == (0o600, 0o600)
     assert (place.folder / "out/etc/tfserving/plan.key").stat().st_mode & 0o777 == 0o600
     # What -vvv shows of a call is what the module writes to the system's log.
-    assert '"sources": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in output
+    # From ansible-core 2.21 on, -vvv shows no calls any more.
+    assert '"sources": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in output or '"module_args"' not in output
 
 
 def test_the_report_of_a_plan_shows_no_secret(place):

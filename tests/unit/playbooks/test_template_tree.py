@@ -262,7 +262,8 @@ def test_check_and_diff_on_the_command_line_show_the_change_and_make_none(tmp_pa
 
 def test_nothing_of_the_contents_is_printed_however_talkative_the_run(tmp_path):
     done = playbook(_one_task(tmp_path, 1), "-vvv")
-    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout
+    # From ansible-core 2.21 on, -vvv shows no calls any more.
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in done.stdout or '"module_args"' not in done.stdout
     assert "password i0" not in done.stdout + done.stderr
 
 
