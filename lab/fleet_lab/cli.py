@@ -33,7 +33,7 @@ Suite = Callable[[], list[Shown]]
 INVENTORY = ["-i", "inventories/lab"]
 
 # Suites that `make test` leaves to targets of their own.
-OWN_TARGETS = ("driver", "sanity", "sample", "long", "vm")
+OWN_TARGETS = ("driver", "sanity", "long", "vm")
 
 # name: (stages that come first, the stage itself, what help says)
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {

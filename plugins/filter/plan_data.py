@@ -9,7 +9,7 @@ name: plan_data
 short_description: Tell as data what would change on a fleet
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Returns for every host its plan, what that would change against the plan in force, and whether it would change
     anything. The plans are without the sources and probes of models and without the values of environment variables

@@ -9,7 +9,7 @@ name: plan_markdown
 short_description: Lay out what would change on a fleet as Markdown
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Shows for every group of hosts on which the same would change the instances, what becomes of each, and the figures
     that differ from the plan in force.
