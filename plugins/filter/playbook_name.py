@@ -9,7 +9,7 @@ name: playbook_name
 short_description: Name a playbook of this collection as the caller does
 version_added: 0.1.0
 author:
-  - tfserving.fleet contributors
+  - tfserving.fleet contributors (@tfserving)
 description:
   - Returns its file where a playbook of a clone is run, such as C(site.yml), and its full name elsewhere, such as
     C(tfserving.fleet.site).

@@ -72,7 +72,8 @@ def test_a_pipeline_gets_data_a_comment_and_an_exit_code(tmp_path):
     files = "plan_html= plan_json=plan.json plan_markdown=plan.md plan_exit_code=true"
     done = run(tmp_path, "--limit", "h1,h2,wrong", "-e", files)
     assert done.returncode == 2
-    sentence = "plan_exit_code: 2 of 3 hosts would change (h1, h2); the differences stand above, and tfserving.fleet.site"
+    sentence = "plan_exit_code: 2 of 3 hosts would change (h1, h2); the differences stand above, and"
+    sentence += " tfserving.fleet.site"
     assert sentence in " ".join(done.stdout.split())
     document = json.loads((tmp_path / "plan.json").read_text())
     assert (document["schema"], document["would_change"]) == (1, True)
