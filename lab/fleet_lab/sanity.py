@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -27,8 +26,10 @@ SAMPLE_PYTHONS = ("3.9",)
 GET_PIP = ("get_pip_24_2.py", "get_pip_25_2.py")
 ENSUREPIP = "import ensurepip\nensurepip.bootstrap()\n"
 
-# A label of Ansible's own documentation.
-OTHERS_LABEL = re.compile(r"undefined label: '(?!ansible_collections\.tfserving\.)")
+# A label of Ansible's own documentation, or one of its settings.
+OTHERS_LABEL = re.compile(
+    r"undefined label: '(?!ansible_collections\.tfserving\.)|'envvar' reference target not found: ANSIBLE_"
+)
 
 COMPLAINT = re.compile(r"^(WARNING|ERROR|CRITICAL)\b.*")
 
@@ -132,12 +133,18 @@ def _docs_site(lab: Lab) -> Callable[[str], None]:
     def work(label: str) -> None:
         place, log = lab.judged / "docs-site", lab.logs / "docs-site.log"
         published(lab, place, lab.logs / "sanity.log")
+        settings = place / "ansible.cfg"  # neither the checkout's nor the user's
+        settings.touch()
         log.unlink(missing_ok=True)
-        env = {"PATH": f"{tools}:/usr/bin:/bin", "ANSIBLE_COLLECTIONS_PATH": str(place), "ANSIBLE_CONFIG": os.devnull}
+        env = {
+            "PATH": f"{tools}:/usr/bin:/bin",
+            "ANSIBLE_COLLECTIONS_PATH": str(place),
+            "ANSIBLE_CONFIG": str(settings),
+        }
         options = ["--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir"]
         quietly([tools / "antsibull-docs", "sphinx-init", *options, place, "tfserving.fleet"], log, env, place)
-        with (place / "conf.py").open("a") as settings:
-            settings.write("intersphinx_mapping = {}\n")
+        with (place / "conf.py").open("a") as file:
+            file.write("intersphinx_mapping = {}\n")
         (place / "rst").chmod(0o755)  # antsibull-docs writes nowhere where others may
         quietly([tools / "antsibull-docs", "collection", *options, place / "rst", "tfserving.fleet"], log, env, place)
         quietly([tools / "sphinx-build", "-M", "html", "rst", "build", "-c", ".", "--keep-going"], log, env, place)
