@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor sanity reference molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor sanity ee reference molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ floor: ## Runs what meets ansible-core with the oldest and the newer ones, or on
 
 sanity: ## Runs ansible-test, galaxy-importer and the docs site's build on the collection as published
 	@$(LAB) test sanity $(if $(CORE),--core $(CORE))
+
+ee: ## Builds an execution environment, and runs plan and site --check in it as AWX would
+	@$(LAB) test ee
 
 reference: ## Runs the reference server's tests
 	@$(LAB) test reference

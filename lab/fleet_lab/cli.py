@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from fleet_lab import bench, clean, docs, environment, hosts, locking, sanity, testing
+from fleet_lab import bench, clean, docs, ee, environment, hosts, locking, sanity, testing
 from fleet_lab.build import judge_packages
 from fleet_lab.build.image import current_tag, image
 from fleet_lab.build.models import models
@@ -33,7 +33,7 @@ Suite = Callable[[], list[Shown]]
 INVENTORY = ["-i", "inventories/lab"]
 
 # Suites that `make test` leaves to targets of their own.
-OWN_TARGETS = ("driver", "sanity", "long", "vm")
+OWN_TARGETS = ("driver", "ee", "sanity", "long", "vm")
 
 # name: (stages that come first, the stage itself, what help says)
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
@@ -151,6 +151,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "sanity": (("venv", "judges", "cores"), lambda: sanity.sanity(lab, options.core)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "molecule": (("services", "images"), lambda: testing.molecule(lab, options.scenario)),
+        "ee": (("venv", "judges", "up"), lambda: ee.ee(lab, current_tag(lab))),
         "driver": (("services",), lambda: testing.driver(lab)),
         "long": (("services", "images"), lambda: testing.long(lab)),
         "vm": (("venv",), lambda: testing.vm(lab)),

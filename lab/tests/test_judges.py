@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-from fleet_lab import sanity, testing
+import yaml
+from fleet_lab import ee, sanity, testing
 from fleet_lab.build import judge_packages, python_packages
 from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
@@ -110,3 +111,19 @@ def test_every_exception_from_the_sanity_tests_has_a_reason():
     for path in (ROOT / "tests" / "sanity").glob("ignore-*.txt"):
         lines = path.read_text().splitlines()
         assert [line for line in lines if not re.fullmatch(r"\S+ [a-z-]+(:[a-z0-9-]+)? # \S.*", line)] == []
+
+
+def test_an_execution_environment_gets_what_the_collection_declares_and_nothing_from_galaxy():
+    wanted = ee.definition("base:1", Path("/cache/tfserving-fleet-1.0.0.tar.gz"))
+    assert wanted["dependencies"]["galaxy"]["collections"] == [
+        {"name": "dist/tfserving-fleet-1.0.0.tar.gz", "type": "file"}
+    ]
+    assert wanted["images"]["base_image"]["name"] == "base:1"
+    declared = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text())["dependencies"]
+    assert declared == {"system": "bindep.txt"}
+    assert "openssl" in (ROOT / "bindep.txt").read_text()
+
+
+def test_the_environment_has_the_ansible_core_that_everything_else_is_tested_with():
+    pins = (ROOT / "requirements" / "judges.in").read_text() + (ROOT / "requirements" / "dev.in").read_text()
+    assert pins.count(f"{ee.CORE} ") + pins.count(f"{ee.CORE}\n") == 2
