@@ -19,8 +19,9 @@ from ansible import constants as C  # noqa: N812 - the name it has everywhere in
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archive_entries import RefusalError, in_mib
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import compare, file_digest
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.space import in_mib
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
@@ -91,7 +92,7 @@ class ActionModule(ActionBase):
             demands = Demands.of_plain(need["demands"])
             parcel = prepare(path, C.DEFAULT_LOCAL_TMP, not self._task.check_mode, demands)
             if need["sha256"]:
-                archives.compare(need["sha256"], parcel["sha256"])
+                compare(need["sha256"], parcel["sha256"])
         except RefusalError as refusal:
             problem = f"{path} on the controller cannot be sent: {refusal.problem}"
             raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal
@@ -195,7 +196,7 @@ def _examine(path: str, packed: str | None, cache: str, demands: Demands | None)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             model_check.of_source(path, prefix, found, demands, scratch)
     if not os.path.isdir(path):
-        return archives.file_digest(path)
+        return file_digest(path)
     source = os.path.join(path, prefix)
     return archives.pack(source, packed) if packed else archives.directory_digest(source)
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one error that users of the collection see, and the helpers that word it."""
+"""The error that users of the collection see, the one that becomes it, and the helpers that word both."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ class WishError(ValueError):
         where = f"{self.path}: " if self.path else ""
         cure = f"; {self.remedy}" if self.remedy else ""
         return visible(f"{where}{self.problem}{cure}")
+
+
+class RefusalError(Exception):
+    """What stands in the way of one artifact, and the remedy: a WishError whose path its caller knows.
+
+    ``key`` is the part of the wish that it concerns.
+    """
+
+    def __init__(self, problem: str, remedy: str, key: str = "source") -> None:
+        super().__init__(problem, remedy, key)
+        self.problem = problem
+        self.remedy = remedy
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}"
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -54,7 +54,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import manifest as bundle_manifest
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import file_digest
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 

@@ -139,7 +139,7 @@ def run(module: AnsibleModule) -> None:
     options = module.params
     wanted = {**EMPTY, **(options["settings"] if options["state"] == "present" else {})}
     kernel = kernel_live.Kernel(dry=module.check_mode)
-    record = kernel_live.Record(options["record"])
+    record = kernel_live.Originals(options["record"])
     loaded, troubles = load(module, [each["name"] for each in wanted["modules"]])
     outcomes = kernel_live.apply(kernel, record, wanted, options["boot_file"])
     refused = [outcome for outcome in outcomes if outcome.status == kernel_live.REFUSED]

@@ -269,8 +269,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archive_entries import RefusalError
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 

@@ -61,14 +61,10 @@ released:
   elements: str
 """
 
-import json
-import os
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk import folders
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import dpkg_names
-from ansible_collections.tfserving.fleet.plugins.module_utils.host.holds import difference
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.holds import difference, record
 
 
 def selections(module: AnsibleModule) -> dict[str, bool]:
@@ -84,25 +80,6 @@ def selections(module: AnsibleModule) -> dict[str, bool]:
     }
 
 
-def remembered(record: Path) -> list[str]:
-    """Return the holds that are ours."""
-    try:
-        return list(json.loads(record.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return []
-
-
-def remember(record: Path, names: list[str]) -> None:
-    """Write down which holds are ours; without any, no file is left."""
-    if not names:
-        record.unlink(missing_ok=True)
-        return
-    folders.make(record.parent, 0o700)
-    staged = record.with_suffix(".new")
-    staged.write_text(json.dumps(names), encoding="utf-8")
-    os.replace(staged, record)
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -113,13 +90,21 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    record = Path(module.params["record_path"]) / f"{module.params['name']}.json"
+    try:
+        hold(module)
+    except (WishError, OSError) as error:
+        module.fail_json(msg=str(error))
+
+
+def hold(module: AnsibleModule) -> None:
+    """Do what the parameters say and end the module."""
+    ours = record(module.params["record_path"], module.params["name"])
     installed = selections(module)
     wanted = [name for name in module.params["names"] if name in installed]
-    change = difference(wanted, [name for name, held in installed.items() if held], remembered(record))
+    change = difference(wanted, [name for name, held in installed.items() if held], ours.load() or [])
     if not module.check_mode:
         # Written down first: after a run that was killed here, a hold too many in the record does no harm.
-        remember(record, change.ours)
+        ours.save(change.ours)
         for action, names in (("hold", change.hold), ("unhold", change.release)):
             if names:
                 module.run_command(["apt-mark", action, *names], check_rc=True)

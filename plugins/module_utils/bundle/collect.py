@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..disk import folders
-from ..disk.archive_entries import RefusalError
-from ..disk.archives import compare, file_digest
-from ..errors import WishError
+from ..disk.digests import compare, file_digest
+from ..errors import RefusalError, WishError
 from ..releases.ids import IMAGES, parse_image
 from ..web import download
 from ..web.address import public

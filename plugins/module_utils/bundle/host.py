@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from ..disk import folders
+from ..disk import durable, folders
 from . import manifest as bundle_manifest
 from . import names as bundle_names
 from . import parcel as bundle_parcel
@@ -50,10 +50,7 @@ def _lay_down(root: str, texts: Mapping[str, str]) -> bool:
         place = os.path.join(root, path)
         folders.make(os.path.dirname(place))
         if _text(place) != text:
-            with open(f"{place}.part", "w", encoding="utf-8") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            os.replace(f"{place}.part", place)
+            durable.write(place, text.encode())
             changed = True
     return changed
 

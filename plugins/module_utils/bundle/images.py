@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..disk import folders
+from ..disk.digests import SHA256
 from ..errors import WishError
 from ..releases.ids import OCI, REGISTRY, Image
 from ..releases.job import last_words
@@ -27,8 +28,6 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 # The architecture of TensorFlow Serving's published builds.
 ARCHITECTURE = "amd64"
-
-_DIGITS = re.compile(r"[0-9a-f]{64}")
 
 
 def collect(run: Run, image: Image, folder: str, place: str, where: str, options: Mapping[str, Any]) -> None:
@@ -100,7 +99,7 @@ def _lay_out(run: Run, place: str, digest: str, target: str, where: str) -> str:
     blobs = os.path.join(target, "blobs", "sha256")
     folders.make(blobs)
     for name in os.listdir(fetched):
-        if _DIGITS.fullmatch(name):
+        if SHA256.fullmatch(name):
             os.rename(os.path.join(fetched, name), os.path.join(blobs, name))
     for path in (os.path.join(fetched, "manifest.json"), os.path.join(place, "pinned")):
         _keep(path, blobs)

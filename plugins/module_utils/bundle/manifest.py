@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..disk.archives import file_digest
+from ..disk import durable
+from ..disk.digests import SHA256, file_digest
 from ..errors import WishError
 from .names import BUNDLE
 
@@ -21,8 +21,6 @@ SCHEMA = 1
 NAME = "manifest.json"
 FOLDERS = ("archives", "images", "keys", "models", "packages")
 FRESH = "copy the bundle again, or make a new one"
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def text(artifacts: Iterable[Mapping[str, Any]]) -> str:
@@ -77,7 +75,7 @@ def read(directory: str) -> dict[str, dict[str, Any]]:
 def _is_artifact(entry: Any) -> bool:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("size"), int):
         return False
-    return is_inside(entry.get("path")) and bool(_SHA256.fullmatch(str(entry.get("sha256"))))
+    return is_inside(entry.get("path")) and bool(SHA256.fullmatch(str(entry.get("sha256"))))
 
 
 def is_inside(path: Any) -> bool:
@@ -103,12 +101,7 @@ def write(directory: str, artifacts: Iterable[Mapping[str, Any]]) -> bool:
     place = os.path.join(directory, NAME)
     changed = _content(place) != wanted
     if changed:
-        staged = os.path.join(directory, f".{NAME}")
-        with open(staged, "w", encoding="utf-8") as file:
-            file.write(wanted)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, place)
+        durable.write(place, wanted.encode())
     return prune(directory, read(directory)) or changed
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..disk import folders
-from ..disk.archives import file_digest
+from ..disk.digests import file_digest
 from ..errors import WishError
 
 # (arguments) -> (exit status, standard output, standard error).

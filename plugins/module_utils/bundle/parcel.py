@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 from ..disk import folders
-from ..disk.archives import file_digest
+from ..disk.digests import file_digest
+from ..disk.record import Record
 from ..errors import WishError
 from .names import BUNDLE
 
@@ -26,7 +26,8 @@ def lacking(directory: str, files: Iterable[Mapping[str, Any]], remember: bool =
 
     ``remember`` leaves a note there, so that gigabytes are not read at every run.
     """
-    note = _note(directory) if remember else {}
+    record = Record(os.path.join(directory, NOTE), {str: [(str, int)]})
+    note = (record.found() if remember else None) or {}
     compared: dict[str, Any] = {}
     lacks = []
     for file in files:
@@ -36,18 +37,8 @@ def lacking(directory: str, files: Iterable[Mapping[str, Any]], remember: bool =
         else:
             lacks.append(file["path"])
     if remember and compared != note and os.path.isdir(directory):
-        with open(os.path.join(directory, NOTE), "w", encoding="utf-8") as stream:
-            json.dump(compared, stream)
+        record.save(compared)
     return lacks
-
-
-def _note(directory: str) -> dict[str, Any]:
-    try:
-        with open(os.path.join(directory, NOTE), encoding="utf-8") as stream:
-            note: dict[str, Any] = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return note
 
 
 def _stamp(directory: str, file: Mapping[str, Any]) -> list[Any]:

@@ -19,9 +19,10 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import IO, Any, BinaryIO, Callable, Literal, NamedTuple, cast
 
+from ..errors import RefusalError
 from ..visible_text import told
-
-MIB = 1024 * 1024
+from .digests import opened
+from .space import MIB, in_mib
 
 # The directory of a zip and the extended headers of a tar are held in memory: enough for MAX_MEMBERS of usual names.
 MAX_NAMES = 16 * MIB
@@ -45,19 +46,6 @@ _TAR_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-
-
-class RefusalError(Exception):
-    """Why a version is refused, and the remedy; `key` is the part of the wish it concerns."""
-
-    def __init__(self, problem: str, remedy: str, key: str = "source") -> None:
-        super().__init__(problem, remedy, key)
-        self.problem = problem
-        self.remedy = remedy
-        self.key = key
-
-    def __str__(self) -> str:
-        return f"{self.problem}; {self.remedy}"
 
 
 class DamagedError(RefusalError):
@@ -85,35 +73,6 @@ def listed(names: list[str]) -> str:
     """Return names for a message, the first ones where there are many."""
     more = [f"{len(names) - MOST_SHOWN_NAMES} more"] if len(names) > MOST_SHOWN_NAMES else []
     return ", ".join([*map(shown, names[:MOST_SHOWN_NAMES]), *more])
-
-
-def in_mib(size: int) -> str:
-    """Return a size for people, in MiB, rounded up so that nothing small becomes nothing."""
-    return f"{-(-size // MIB)} MiB"
-
-
-def opened(path: str, directory: int | None = None, flags: int = 0) -> BinaryIO:
-    """Open a regular file for reading. Anything else is refused without waiting for who might write into it."""
-    follow = not flags & os.O_NOFOLLOW
-    _require_regular(path, os.stat(path, dir_fd=directory, follow_symlinks=follow).st_mode)
-    # Not blocking, and looked at once more: it may have been swapped since.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags, dir_fd=directory)
-    try:
-        _require_regular(path, os.fstat(handle).st_mode)
-    except RefusalError:
-        os.close(handle)
-        raise
-    return os.fdopen(handle, "rb")
-
-
-def _require_regular(path: str, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise RefusalError(f"{shown(path)} is a {_special(mode)}", "give the archive itself")
-
-
-def _special(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "directory", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
-    return kinds.get(stat.S_IFMT(mode), "device")
 
 
 def entries(source: str) -> Generator[Entry, None, None]:

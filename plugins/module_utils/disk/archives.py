@@ -24,9 +24,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import IO
 
-from .archive_entries import MIB, DamagedError, Entry, RefusalError, entries, in_mib, listed, opened, shown
+from ..errors import RefusalError
+from .archive_entries import DamagedError, Entry, entries, listed, shown
+from .digests import CHUNK, content_digest
+from .space import MIB, in_mib
 
-CHUNK = 1024 * 1024
 # The block of ext4 and XFS as they are made by default.
 BLOCK = 4096
 
@@ -238,32 +240,8 @@ def directory_digest(directory: str) -> str:
     for path, entry in _checked(directory):
         if entry.kind == "file":
             with entry.open() as content:
-                digests[path] = _sha256(content)
+                digests[path] = content_digest(content)
     return tree_digest(digests)
-
-
-def free_bytes(path: str) -> int:
-    """Return the bytes that unprivileged writers may still use where ``path`` is, or would be."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
-
-
-def file_digest(path: str) -> str:
-    """Return the SHA-256 of one file."""
-    with opened(path) as content:
-        return _sha256(content)
-
-
-def compare(wished: str, found: str) -> None:
-    """Refuse a source whose checksum is not the wished one."""
-    if wished != found:
-        raise RefusalError(
-            f"its checksum is {found}, not the wished {wished}",
-            "check what changed the source, or correct the wish",
-            "source.sha256",
-        )
 
 
 # --- rules -------------------------------------------------------------------------------------------------
@@ -365,15 +343,3 @@ class _Hashing:
         chunk = self.content.read(size)
         self.digest.update(chunk)
         return chunk
-
-
-def _sha256(content: IO[bytes]) -> str:
-    """Return the SHA-256 of an open file, which is not read beyond the size that it has now."""
-    digest = hashlib.sha256()
-    left = os.fstat(content.fileno()).st_size
-    while chunk := content.read(CHUNK):
-        left -= len(chunk)
-        if left < 0:
-            raise RefusalError("it grows while it is read", "wait until it is whole")
-        digest.update(chunk)
-    return digest.hexdigest()

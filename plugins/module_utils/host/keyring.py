@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import folders
-from ..disk.archive_entries import RefusalError, opened
-from ..errors import WishError
+from ..disk.digests import opened
+from ..errors import RefusalError, WishError
 from ..tree.tree import Tree
 from ..web import address as web_address
 from ..web import fetching

@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
-from pathlib import Path
 
-from ..disk import folders
+from ..disk.record import Record
 from .run import Run
 
 
@@ -19,7 +16,7 @@ class Pause:
 
     def __init__(self, run: Run, record: str) -> None:
         self.run = run
-        self.record = Path(record)
+        self.record = Record(record, [str], "move it away, and start by hand what is to run", folder=0o700)
 
     def active(self, patterns: Sequence[str]) -> list[str]:
         """Return the units that run and match a pattern, in systemd's order."""
@@ -30,16 +27,13 @@ class Pause:
 
     def remembered(self) -> list[str]:
         """Return the units that a pause, this run's or an earlier one's, has stopped and not started again."""
-        try:
-            return list(json.loads(self.record.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return []
+        return self.record.load() or []
 
     def stop(self, units: Sequence[str]) -> None:
         """Stop units, remembering them first."""
         if not units:
             return
-        self._remember([*self.remembered(), *units])
+        self.record.save(list(dict.fromkeys([*self.remembered(), *units])))
         self._systemctl("stop", *units)
 
     def start(self) -> None:
@@ -47,13 +41,7 @@ class Pause:
         units = self.remembered()
         if units:
             self._systemctl("start", *reversed(units))
-        self.record.unlink(missing_ok=True)
-
-    def _remember(self, units: Iterable[str]) -> None:
-        folders.make(self.record.parent, 0o700)
-        staged = self.record.with_suffix(".new")
-        staged.write_text(json.dumps(list(dict.fromkeys(units))), encoding="utf-8")
-        os.replace(staged, self.record)
+        self.record.save([])
 
     def _systemctl(self, *arguments: str) -> str:
         status, out, err = self.run(["systemctl", *arguments])

@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..disk import folders, plain_files
+from ..disk import durable, folders, plain_files
+from ..disk.record import text
 from ..errors import WishError, kind
 
 # Of the plans that this release writes and reads.
@@ -96,47 +97,14 @@ def _check_name(path: str, where: str, value: Any, shape: Any) -> None:
 
 
 def as_text(plan: Mapping[str, Any]) -> str:
-    """Return the record's text: sorted and indented, so that people and diffs can read it."""
-    return json.dumps(plan, indent=2, sort_keys=True, allow_nan=False) + "\n" if plan else ""
+    """Return the record's text."""
+    return text(plan) if plan else ""
 
 
 def write(path: str, plan: Mapping[str, Any]) -> None:
     """Put ``plan`` in place of the record, readable by its owner alone from the first byte on, and on disk for good."""
-    folder = os.path.dirname(path)
     try:
-        folders.make(folder)
-        # A fixed name, so that the next run replaces what a killed one has left.
-        staged = os.path.join(folder, f".{os.path.basename(path)}.new")
-        _stage(staged, as_text(plan).encode())
-        try:
-            os.rename(staged, path)
-        except OSError:
-            os.unlink(staged)
-            raise
-        _sync(folder)
+        folders.make(os.path.dirname(path))
+        durable.write(path, as_text(plan).encode(), MODE)
     except OSError as error:
         raise WishError(path, f"cannot be written ({os.strerror(error.errno or errno.EIO)})", "") from error
-
-
-def _stage(staged: str, content: bytes) -> None:
-    if os.path.lexists(staged):
-        os.unlink(staged)
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, MODE)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-    except BaseException:
-        os.unlink(staged)
-        raise
-
-
-def _sync(folder: str) -> None:
-    """Make the rename outlive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .. import cpu_list
-from ..disk import folders
+from ..disk.record import Record
 from ..host.run import Run
 from ..host.sysfs import Tree
 from . import affinity as affinity_live
@@ -41,30 +39,20 @@ class Done:
     problems: list[str] = field(default_factory=list)
 
 
-class Record:
+class Limits:
     """What was limited by this or an earlier run, so that it can be found again: units, and CPUs by affinity."""
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        try:
-            known = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            known = {}
+        self._record = Record(path, {"units?": [str], "affinity?": str})
+        known = self._record.found() or {}
         self.units: list[str] = known.get("units", [])
         self.affinity: str = known.get("affinity", "")
 
     def save(self, units: Collection[str], affinity: str) -> None:
         """Remember what is limited now; where nothing is, there is no record."""
-        if (self.units, self.affinity) == (sorted(units), affinity):
-            return
-        self.units, self.affinity = sorted(units), affinity
-        if not units and not affinity:
-            self.path.unlink(missing_ok=True)
-            return
-        folders.make(self.path.parent)
-        staged = self.path.with_suffix(".new")
-        staged.write_text(json.dumps({"units": self.units, "affinity": affinity}) + "\n", encoding="utf-8")
-        os.replace(staged, self.path)
+        if (self.units, self.affinity) != (sorted(units), affinity):
+            self.units, self.affinity = sorted(units), affinity
+            self._record.save({"units": self.units, "affinity": affinity} if units or affinity else {})
 
 
 class Host:
@@ -75,7 +63,7 @@ class Host:
     ) -> None:
         self.tree = tree
         self.run = run
-        self.record = Record(record)
+        self.record = Limits(record)
         self.dry = dry
         self.scheduler = scheduler
         self.done = Done()

@@ -8,7 +8,6 @@ Every value is read back after it was written: what counts is what the kernel to
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..disk import folders
-from ..errors import WishError
+from ..disk import plain_files
+from ..disk.record import Record
 from .names import proc_path
 
 # Already so; written now; this kernel has no such setting; the kernel did not take the value; a file that the boot
@@ -25,6 +24,7 @@ from .names import proc_path
 KEPT, SET, MISSING, REFUSED, OVERRULED = "kept", "set", "missing", "refused", "overruled"
 
 SCHEMA = 1
+_SHAPE = {"schema?": int, "originals": {str: {"path": plain_files.is_path, "value": str}}}
 
 # Where systemd-sysctl looks, strongest first: of files with the same name only the strongest counts. All files are
 # then read in the order of their names, and the last one to set a key has its way (sysctl.d(5)).
@@ -109,19 +109,13 @@ class Kernel:
         return sorted(path.removeprefix(root) for each in single for path in glob.glob(self.path(each)))
 
 
-class Record:
+class Originals:
     """What the host had before it was changed for the first time, by key of a setting: path and value."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.originals: dict[str, dict[str, str]] = {}
-        try:
-            self.originals = json.loads(Path(path).read_text(encoding="utf-8"))["originals"]
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError) as error:
-            remedy = "move it away and run again; what is set now then counts as original"
-            raise WishError(path, f"cannot be read as the record of original settings ({error})", remedy) from None
+        remedy = "move it away and run again; what is set now then counts as original"
+        self._record = Record(path, _SHAPE, remedy, schema=SCHEMA)
+        self.originals: dict[str, dict[str, str]] = (self._record.load() or {"originals": {}})["originals"]
         self._saved = dict(self.originals)
 
     def note(self, key: str, path: str, value: str) -> None:
@@ -130,19 +124,9 @@ class Record:
 
     def save(self) -> None:
         """Write the record through to the disk if it has changed; without originals there is none."""
-        if self.originals == self._saved:
-            return
-        self._saved = dict(self.originals)
-        if not self.originals:
-            Path(self.path).unlink(missing_ok=True)
-            return
-        folders.make(os.path.dirname(self.path))
-        staged = f"{self.path}.new"
-        with open(staged, "w", encoding="utf-8") as file:
-            json.dump({"schema": SCHEMA, "originals": self.originals}, file, indent=2, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, self.path)
+        if self.originals != self._saved:
+            self._record.save({"schema": SCHEMA, "originals": self.originals} if self.originals else {})
+            self._saved = dict(self.originals)
 
 
 def wanted_values(kernel: Kernel, settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -153,7 +137,7 @@ def wanted_values(kernel: Kernel, settings: Mapping[str, Any]) -> list[tuple[str
     return found
 
 
-def apply(kernel: Kernel, record: Record, settings: Mapping[str, Any], boot_file: str) -> list[Outcome]:
+def apply(kernel: Kernel, record: Originals, settings: Mapping[str, Any], boot_file: str) -> list[Outcome]:
     """Bring the kernel in line with ``settings`` and return what became of each.
 
     What was set by an earlier run and is no longer wanted gets its original value back.
@@ -186,7 +170,7 @@ def apply(kernel: Kernel, record: Record, settings: Mapping[str, Any], boot_file
     return outcomes
 
 
-def forget(kernel: Kernel, record: Record, keep: Iterable[str] = ()) -> list[Outcome]:
+def forget(kernel: Kernel, record: Originals, keep: Iterable[str] = ()) -> list[Outcome]:
     """Give back the original values of all settings but those in ``keep``, and strike them off the record."""
     outcomes = []
     for key in [key for key in record.originals if key not in set(keep)]:

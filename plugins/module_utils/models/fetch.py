@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import archives
-from ..disk.archive_entries import RefusalError
+from ..disk.digests import compare, file_digest
 from ..disk.space import FULL
-from ..errors import WishError
+from ..errors import RefusalError, WishError
 from ..saved_model import check as model_check
 from ..web.address import public
 from ..web.download import download
@@ -52,7 +52,7 @@ def inspect(request: Request, store: Store) -> None:
         if request.sha256:
             directory = os.path.isdir(source)
             digest = archives.directory_digest(os.path.join(source, prefix)) if directory else None
-            archives.compare(request.sha256, digest or archives.file_digest(source))
+            compare(request.sha256, digest or file_digest(source))
 
 
 def has_other_content(request: Request) -> bool:
@@ -63,7 +63,7 @@ def has_other_content(request: Request) -> bool:
     published = (request.published.get("sha256"), request.published.get("tree"))
     try:
         if not os.path.isdir(request.uri):
-            return os.path.exists(request.uri) and archives.file_digest(request.uri) not in published
+            return os.path.exists(request.uri) and file_digest(request.uri) not in published
         found = archives.survey(request.uri)
         return archives.directory_digest(os.path.join(request.uri, archives.model_root(found))) not in published
     except RefusalError:
@@ -85,7 +85,7 @@ def stage(store: Store, request: Request, place: str, params: Mapping[str, Any],
 def _stage(store: Store, request: Request, place: str, params: Mapping[str, Any], need: Need) -> Staged:
     source, wished, sha256 = _obtain(store, request, place, params, need)
     if sha256 and wished:
-        archives.compare(wished, sha256)
+        compare(wished, sha256)
     found = archives.survey(source, store.room())
     prefix = archives.model_root(found)
     inner = found.below(prefix)
@@ -96,7 +96,7 @@ def _stage(store: Store, request: Request, place: str, params: Mapping[str, Any]
     os.mkdir(tree, 0o700)
     digest = archives.tree_digest(archives.unpack(source, prefix, tree, inner.files))
     if wished and not sha256:
-        archives.compare(wished, digest)
+        compare(wished, digest)
     if request.place != "host":
         os.unlink(source)  # the next version needs the room
     model_check.check(tree, inner.files, request.model.demands)
@@ -115,10 +115,10 @@ def _obtain(
         if not sent:
             raise RefusalError("it is gone since the run began", "run again")
         # A directory travels as a tar of this collection's own making; its checksum is that of its listing.
-        return sent["path"], sent["sha256"], None if sent["directory"] else archives.file_digest(sent["path"])
+        return sent["path"], sent["sha256"], None if sent["directory"] else file_digest(sent["path"])
     if request.place == "host":
         source = _on_host(request.uri)
-        return source, request.sha256, None if os.path.isdir(source) else archives.file_digest(source)
+        return source, request.sha256, None if os.path.isdir(source) else file_digest(source)
 
     def announce(size: int) -> None:
         need.size = size

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
 
-from ..disk.archive_entries import MIB
+from ..disk.space import MIB
 from ..errors import WishError
 from ..host import accounts
 from ..refusals import Refusals
@@ -175,7 +175,7 @@ def _prepare(store: Store, models: list[Wanted], report: Report) -> None:
             store.ensure(store.base(model.name))
             report.changed = True
         for path in store.leftovers(model.name):
-            store.sweep(path)
+            store.discard(path)
             report.changed = True
 
 

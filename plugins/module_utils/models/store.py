@@ -11,29 +11,22 @@ A version that has never served is used by no one: where its source has other co
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..disk import folders, plain_files
-from ..disk.archive_entries import MIB, RefusalError, in_mib
-from ..disk.archives import MAX_DEPTH, MAX_MEMBERS, Survey, free_bytes
+from ..disk import durable, folders, store
+from ..disk.archives import MAX_DEPTH, MAX_MEMBERS, Survey
+from ..disk.record import Record, text
+from ..disk.space import MIB, in_mib
+from ..errors import RefusalError, WishError
 from ..saved_model.version_names import number
 
-LOCK = ".lock"
 MARKERS = ".published"
-# A marker has some hundred bytes, the longest of them an address.
-MOST_MARKER_BYTES = 1 << 20
-STAGING = ".staging-"
-DELETED = ".deleted-"
 
 
 @dataclass(frozen=True)
@@ -60,10 +53,9 @@ class Attributes:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(store.Store):
     """The directory that holds one base path a model. ``margin`` bytes of its file system stay free."""
 
-    root: str
     attributes: Attributes = Attributes()
     margin: int = 0
 
@@ -73,7 +65,7 @@ class Store:
     def named(self, model: str) -> dict[int, list[str]]:
         """Return what the server would find: by version the names that it may lie under, `7` and `007` being one."""
         found: dict[int, list[str]] = {}
-        for name in _names(self.base(model)):
+        for name in store.names(self.base(model)):
             version = number(name)
             if version is not None:
                 found.setdefault(version, []).append(name)
@@ -91,18 +83,16 @@ class Store:
     def marker(self, model: str, version: int) -> dict[str, Any]:
         """Return what was recorded when the version was published; empty for one put there by hand."""
         try:
-            record = plain_files.json_of(self._marker(model, version), MOST_MARKER_BYTES)
-        except (FileNotFoundError, ValueError):
+            return self._record(model, version).read() or {}
+        except WishError:
             return {}
-        return record if isinstance(record, dict) else {}
 
     def leftovers(self, model: str) -> list[str]:
         """Return the paths that a run which died has left behind; call with the lock held, or they may live."""
         base = self.base(model)
-        found = [name for name in _names(base) if name.startswith((STAGING, DELETED))]
         owned = {f"{version}.json" for version in self.versions(model)}
-        orphans = [name for name in _names(os.path.join(base, MARKERS)) if name not in owned]
-        return [os.path.join(base, name) for name in found] + [os.path.join(base, MARKERS, name) for name in orphans]
+        orphans = [name for name in store.names(os.path.join(base, MARKERS)) if name not in owned]
+        return self.unfinished(base) + [os.path.join(base, MARKERS, name) for name in orphans]
 
     def drifted(self, path: str) -> bool:
         """Return whether the directory is missing or has another owner or mode than it should."""
@@ -117,30 +107,15 @@ class Store:
         with _directory(path) as handle:
             self.attributes.settle(handle)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for this run; another run on the same host is refused, not waited for."""
-        handle = os.open(os.path.join(self.root, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RefusalError(
-                    f"another run is publishing models in {self.root}", "wait for its end, then run again"
-                ) from None
-            yield
-        finally:
-            os.close(handle)
+    def busy(self) -> RefusalError:
+        """Return the refusal where another run holds the store."""
+        return RefusalError(f"another run is publishing models in {self.root}", "wait for its end, then run again")
 
     def prove(self, model: str, version: int) -> None:
         """Record that a version has served: from now on it is immutable."""
-        self._record(model, version, {**self.marker(model, version), "proven": now()})
+        self._remember(model, version, {**self.marker(model, version), "proven": now()})
 
     # --- space ---
-
-    def free(self) -> int:
-        """Return the bytes that unprivileged writers may still use on the store's file system."""
-        return free_bytes(self.root)
 
     def room(self) -> int:
         """Return the bytes that may be written with the margin left untouched."""
@@ -161,14 +136,9 @@ class Store:
 
     # --- changes ---
 
-    @contextmanager
-    def staging(self, model: str, version: int) -> Iterator[str]:
+    def staging(self, model: str, version: int) -> AbstractContextManager[str]:
         """Make a private directory on the way to a version; it is gone afterwards, whatever happens."""
-        path = tempfile.mkdtemp(prefix=f"{STAGING}{version}-", dir=self.base(model))
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        return self.stage(os.path.join(self.base(model), str(version)))
 
     def seal(self, tree: str) -> None:
         """Give a staged tree its owners and modes and bring all of it to the disk."""
@@ -191,56 +161,29 @@ class Store:
         target = self.place(model, version)
         if os.path.lexists(target):
             raise RefusalError(f"{target} has appeared meanwhile", "run again")
-        self._record(model, version, record)
+        self._remember(model, version, record)
         try:
-            os.rename(tree, target)
+            self.reveal(tree, target)
         except OSError:
-            with suppress(OSError):
-                os.unlink(self._marker(model, version))
+            if os.path.lexists(tree):  # it has not appeared
+                with suppress(OSError):
+                    durable.remove(self._record(model, version).path)
             raise
-        _sync(self.base(model))
 
     def remove(self, model: str, version: int) -> None:
         """Take a version out of the server's sight by a rename, then delete it."""
-        base = self.base(model)
-        doomed = tempfile.mkdtemp(prefix=f"{DELETED}{version}-", dir=base)
-        os.rename(self.place(model, version), os.path.join(doomed, "tree"))
-        _sync(base)
-        with suppress(FileNotFoundError):
-            os.unlink(self._marker(model, version))
-        self.sweep(doomed)
+        doomed = self.withdraw(self.place(model, version))
+        durable.remove(self._record(model, version).path)
+        self.discard(doomed)
 
-    @staticmethod
-    def sweep(path: str) -> None:
-        """Delete a file, a link (never what it points to) or a tree."""
-        if not os.path.isdir(path) or os.path.islink(path):
-            os.unlink(path)
-            return
-        try:
-            shutil.rmtree(path)
-        except RecursionError:  # nothing that was published here is that deep
-            raise RefusalError(f"{path} has too many directories within each other", "remove it by hand") from None
+    def _record(self, model: str, version: int) -> Record:
+        return Record(os.path.join(self.base(model), MARKERS, f"{version}.json"), {})
 
-    def _marker(self, model: str, version: int) -> str:
-        return os.path.join(self.base(model), MARKERS, f"{version}.json")
-
-    def _record(self, model: str, version: int, record: Mapping[str, Any]) -> None:
-        path = self._marker(model, version)
-        folder = os.path.dirname(path)
-        self.ensure(folder)
-        handle, draft = tempfile.mkstemp(prefix=f".{version}-", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(record, file, indent=2, sort_keys=True)
-                file.write("\n")
-                file.flush()
-                self.attributes.settle(file.fileno())
-            os.rename(draft, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(draft)
-            raise
-        _sync(folder)
+    def _remember(self, model: str, version: int, record: Mapping[str, Any]) -> None:
+        path = self._record(model, version).path
+        self.ensure(os.path.dirname(path))
+        owner = (self.attributes.uid, self.attributes.gid)
+        durable.write(path, text(record).encode(), self.attributes.file_mode, owner)
 
 
 def _place(base: str, names: Sequence[str]) -> str:
@@ -262,7 +205,7 @@ def listing(directory: str) -> Survey:
         real = os.path.realpath(os.path.join(directory, inner))
         if real in above or len(above) > MAX_DEPTH or len(found.files) + len(found.directories) > MAX_MEMBERS:
             raise RefusalError("its links lead in a circle, or it holds far more than a SavedModel", "check its links")
-        for name in _names(real):
+        for name in store.names(real):
             path = os.path.join(inner, name)
             if os.path.isdir(os.path.join(real, name)):
                 found.directories.add(path)
@@ -279,13 +222,6 @@ def _size(path: str) -> int:
         return 0
 
 
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
-
-
 @contextmanager
 def _directory(path: str) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -293,9 +229,3 @@ def _directory(path: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _sync(directory: str) -> None:
-    """Bring the names in a directory to the disk."""
-    with _directory(directory) as handle:
-        os.fsync(handle)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..disk.archive_entries import RefusalError
 from ..disk.archives import check_saved_model
-from ..errors import WishError
+from ..disk.digests import is_sha256
+from ..errors import RefusalError, WishError
 from ..refusals import Refusals
 from ..saved_model import check as model_check
 from ..saved_model.check import Demands
 from ..saved_model.version_names import MAX_VERSION
+from .names import MODEL_NAME
 from .store import Store, listing
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -98,7 +98,7 @@ def _path(at: int, model: Mapping[str, Any]) -> str:
 
 def _read_one(at: int, model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Wanted:
     where, name, source, keep = _path(at, model), model["name"], model["source"], model.get("keep")
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise WishError(f"{where}.name", f"{name!r} cannot be a directory", "use letters, digits, '_', '-' and '.'")
     if keep is not None and keep < 1:
         raise WishError(f"{where}.keep", f"{keep} would leave no version", "keep at least 1")
@@ -140,7 +140,7 @@ def _check_source(where: str, source: Mapping[str, Any], provides: Sequence[int]
         raise WishError(f"{where}.uri", f"{uri} is not an absolute path", "a path on the host begins with /")
     mapped = isinstance(wished, Mapping)
     for value in wished.values() if isinstance(wished, Mapping) else [wished] if wished else []:
-        if not re.fullmatch(r"[0-9a-fA-F]{64}", str(value)):
+        if not is_sha256(value):
             raise WishError(f"{where}.sha256", f"{value} is not a SHA-256", "write its 64 hexadecimal digits")
     if wished and not mapped and len(provides) > 1:
         versions = " and ".join(map(str, provides))

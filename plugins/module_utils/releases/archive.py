@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..disk import archives, folders
-from ..disk.archive_entries import MOST_SHOWN_NAMES, DamagedError, RefusalError, shown
+from ..disk.archive_entries import MOST_SHOWN_NAMES, DamagedError, shown
+from ..disk.digests import compare, file_digest
+from ..errors import RefusalError
 from ..web import download
 from . import tree as release_tree
 from .ids import PROGRAM
@@ -55,7 +57,7 @@ def _proven(job: Job) -> str:
         if path and not os.path.isfile(path):
             raise RefusalError(f"{path} is not a file on this host", "put it there, or give an address as uri")
         if path:
-            found = archives.file_digest(path)
+            found = file_digest(path)
         elif "://" in uri:
             path = os.path.join(job.place, "download")
             timeout = job.params["download_timeout"]
@@ -65,7 +67,7 @@ def _proven(job: Job) -> str:
             )  # fmt: skip
         else:
             raise RefusalError(f"{uri or 'the archive'} is not on this host", "give the option archive its path here")
-        archives.compare(job.plan["digest"].partition(":")[2], found)
+        compare(job.plan["digest"].partition(":")[2], found)
     return path
 
 

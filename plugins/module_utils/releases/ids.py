@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 
 from .. import errors, scalars
 from ..defaults import PACKAGE, RELEASES
+from ..disk.digests import is_sha256
 from ..errors import WishError, kind, nearest, quoted
 from ..web import address as web_address
 from ..web.address import public
@@ -36,7 +37,6 @@ OCI = "oci:"
 DOCKER_ARCHIVE = "docker-archive:"
 REGISTRY = "docker://"
 
-_HEX = re.compile(r"[0-9a-f]{64}")
 # As the reference grammar of the distribution project has them (distribution/reference, regexp.go).
 _REPOSITORY = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
@@ -216,7 +216,7 @@ def checked_version(version: Any) -> str:
 
 def _digest(text: str, where: str, remedy: str) -> str:
     algorithm, _colon, digits = text.partition(":")
-    if algorithm != "sha256" or not _HEX.fullmatch(digits.lower()):
+    if algorithm != "sha256" or not is_sha256(digits):
         raise WishError(where, "holds no SHA-256 digest", remedy)
     return f"sha256:{digits.lower()}"
 

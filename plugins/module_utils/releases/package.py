@@ -10,7 +10,8 @@ import shutil
 import stat
 from typing import Any
 
-from ..disk import archives, folders
+from ..disk import folders
+from ..disk.digests import file_digest
 from . import tree as release_tree
 from .ids import BINARY, VERSION
 from .job import Job
@@ -42,7 +43,7 @@ def build(job: Job) -> dict[str, Any]:
         "architecture": job.architecture,
         "library_path": "",
         "glibc": "",
-        "digest": f"sha256:{archives.file_digest(binary)}",
+        "digest": f"sha256:{file_digest(binary)}",
     }
 
 

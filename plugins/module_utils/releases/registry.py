@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..disk import archives
+from ..disk.digests import file_digest
 from ..errors import WishError
 from .ids import OCI, REGISTRY, Image
 from .job import Job, is_full, last_words
@@ -189,7 +189,7 @@ def _offer_archive(job: Job, image: Image) -> None:
     """Make ``source.tar``, a link to the proven file under a name that skopeo cannot take for a tag."""
     if not os.path.isfile(image.place):
         raise job.refusal(f"{image.place} is not a file on this host", "put there what `docker save` wrote")
-    found = f"sha256:{archives.file_digest(image.place)}"
+    found = f"sha256:{file_digest(image.place)}"
     if found != image.digest:
         problem = f"{image.place} has the digest {found}, not the wished {image.digest}"
         raise job.refusal(problem, TAMPERED)

@@ -8,53 +8,37 @@ never changes again. Unfinished or doomed releases have names that begin with a 
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
-import json
 import os
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ..disk import folders, plain_files
-from ..disk.archive_entries import MIB, in_mib
-from ..disk.archives import free_bytes
+from ..disk import durable, store
+from ..disk.record import Record, text
+from ..disk.space import MIB, in_mib
 from ..errors import WishError
 from .tree import inside, runnable
 
-LOCK = ".lock"
-STAGING = ".staging-"
-DELETED = ".deleted-"
 RECORD = "release.json"
-# A record has some hundred bytes.
-MOST_RECORD_BYTES = 1 << 20
 TREE = "rootfs"
-LOCK_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(store.Store):
     """The directory that holds one directory a release."""
-
-    root: str
 
     def path(self, release: str) -> str:
         return os.path.join(self.root, release)
 
     def record(self, release: str) -> dict[str, Any]:
         """Return what was recorded when a release was published; empty where there is none to be read."""
-        try:
-            found = plain_files.json_of(os.path.join(self.path(release), RECORD), MOST_RECORD_BYTES)
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) and found.get("id") == release else {}
+        found = Record(os.path.join(self.path(release), RECORD), {"id": lambda value: value == release}).found()
+        return found or {}
 
     def releases(self) -> list[str]:
         """Return the names of all complete releases, the newest (last published) first."""
-        names = [name for name in _names(self.root) if "@" in name and self.record(name)]
+        names = [name for name in store.names(self.root) if "@" in name and self.record(name)]
         return sorted(names, key=lambda name: (self._published(name), name), reverse=True)
 
     def present(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -78,32 +62,14 @@ class Store:
 
     def leftovers(self) -> list[str]:
         """Return the paths that runs which died have left behind; call with the lock held, or they may live."""
-        return [self.path(name) for name in _names(self.root) if name.startswith((STAGING, DELETED))]
+        return self.unfinished(self.root)
 
-    @contextmanager
-    def lock(self, patience_s: float = 0) -> Iterator[None]:
-        """Hold the store for this run; after ``patience_s`` of waiting for another run, refuse.
-
-        What a killed controller has begun goes on for a while on the host: its successor waits for that.
-        """
-        folders.make(self.root)
-        handle = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = time.monotonic() + patience_s
-            while not _locked(handle):
-                if time.monotonic() >= deadline:
-                    problem = "another run is working on the releases of this host"
-                    raise WishError(self.root, problem, "wait for its end, then run again")
-                time.sleep(LOCK_PAUSE_S)
-            yield
-        finally:
-            os.close(handle)
+    def busy(self) -> WishError:
+        """Return the refusal where another run holds the store."""
+        problem = "another run is working on the releases of this host"
+        return WishError(self.root, problem, "wait for its end, then run again")
 
     # --- space ---
-
-    def free(self) -> int:
-        """Return the bytes that may still be written on the store's file system."""
-        return free_bytes(self.root)
 
     def require(self, needed: int, where: str) -> None:
         """Raise WishError where fewer than ``needed`` bytes are free."""
@@ -118,78 +84,28 @@ class Store:
 
     # --- changes ---
 
-    @contextmanager
-    def staging(self, release: str) -> Iterator[str]:
+    def staging(self, release: str) -> AbstractContextManager[str]:
         """Make the private directory that becomes a release; what is left of it is gone afterwards."""
-        path = self.path(f"{STAGING}{release}")
-        os.mkdir(path, 0o700)
-        try:
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        return self.stage(self.path(release))
 
     def publish(self, staged: str, record: Mapping[str, Any]) -> None:
         """Make the staged directory the release of its record; at no moment is less than all of it to be seen."""
-        with open(os.path.join(staged, RECORD), "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2, sort_keys=True)
-            file.write("\n")
-            os.fchmod(file.fileno(), 0o644)
+        durable.write(os.path.join(staged, RECORD), text(record).encode())
         os.chmod(os.path.join(staged, TREE), 0o755)
         os.chmod(staged, 0o755)
-        _sync_all(staged)
-        os.rename(staged, self.path(record["id"]))
-        _sync(self.root)
+        durable.sync_all(staged)
+        self.reveal(staged, self.path(record["id"]))
 
     def remove(self, release: str) -> None:
         """Take a release away by a rename, then delete it."""
-        doomed = self.path(f"{DELETED}{release}")
-        os.rename(self.path(release), doomed)
-        _sync(self.root)
-        shutil.rmtree(doomed)
+        self.discard(self.withdraw(self.path(release)))
 
     def sweep(self) -> list[str]:
         """Delete what dead runs have left behind and return the names; call with the lock held."""
         found = self.leftovers()
         for path in found:
-            shutil.rmtree(path)
+            self.discard(path)
         return [os.path.basename(path) for path in found]
 
     def _published(self, release: str) -> int:
         return os.stat(os.path.join(self.path(release), RECORD)).st_mtime_ns
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
-
-
-def _sync(directory: str) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_all(directory: str) -> None:
-    """Bring the file system of ``directory`` to the disk: one call for the tens of thousands of files of an image.
-
-    syncfs(2) tells of write errors from Linux 5.8 on. Raises OSError.
-    """
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), directory)
-    finally:
-        os.close(handle)

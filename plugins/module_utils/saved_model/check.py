@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import archives
-from ..disk.archive_entries import RefusalError
 from ..disk.archives import INDEX
+from ..errors import RefusalError
 from . import checkpoint, signatures
 from . import graph as saved_model
 from .graph import MetaGraph, SavedModel

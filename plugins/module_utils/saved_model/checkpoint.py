@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..disk.archive_entries import RefusalError
+from ..errors import RefusalError
 from .wire_format import MOST_VARINT_BYTES, DamageError, signed
 
 INDEX = "variables/variables.index"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..disk.archive_entries import RefusalError
+from ..errors import RefusalError
 from .signatures import DTYPES, Signature, Tensor
 from .wire_format import BYTES, MOST_BYTES, VARINT, DamageError, Field, Wire, signed
 

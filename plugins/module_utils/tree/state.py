@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from ..disk import folders, plain_files
+from ..disk import record as records
+from ..disk.durable import sync_opened
 from ..errors import WishError
 from .files import Seen, discard, naming, write_new
 
@@ -32,8 +33,6 @@ _POINT = "point"
 _AWAY = "move it away; the tree's files stay as they are"
 # A tree has some dozens of files, of each of which a record says a few hundred bytes.
 _MOST_RECORD_BYTES = 64 << 20
-# A figure beyond this is none that a release has written.
-_MOST_SCHEMA = 1000
 
 
 def _is_seen(value: Any) -> bool:
@@ -74,12 +73,6 @@ _SHAPE = {
 }
 
 
-def sync(descriptor: int) -> None:
-    """Write a directory's names through to the disk, where the file system knows of such a thing."""
-    with contextlib.suppress(OSError):
-        os.fsync(descriptor)
-
-
 class Store:
     """One state directory. Raises WishError for what it cannot read, OSError for what it cannot write."""
 
@@ -103,21 +96,13 @@ class Store:
 
     def load(self, phase: str) -> Record | None:
         """The record in this phase; None where there is none."""
+        found: Record | None = self._record(phase).load()
+        return found
+
+    def _record(self, phase: str) -> records.Record:
+        shape = _POINT_SHAPE if phase == POINT else _SHAPE
         path = os.path.join(self.path, phase)
-        try:
-            record: dict[str, Any] = plain_files.json_of(path, _MOST_RECORD_BYTES)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise WishError(path, f"cannot be read ({error.strerror})", _AWAY) from error
-        except ValueError:
-            raise WishError(path, "is damaged", _AWAY) from None
-        if plain_files.fits(record, {"schema": int}) and SCHEMA < record["schema"] < _MOST_SCHEMA:
-            problem = f"has schema {record['schema']}, this release of the collection reads schema {SCHEMA}"
-            raise WishError(path, problem, "run the release that wrote it, or a newer one")
-        if not plain_files.fits(record, _POINT_SHAPE if phase == POINT else _SHAPE):
-            raise WishError(path, "is damaged", _AWAY)
-        return record
+        return records.Record(path, shape, _AWAY, schema=SCHEMA, most=_MOST_RECORD_BYTES, mode=0o600, folder=0o700)
 
     def last(self) -> Record | None:
         """The record of the last change that happened; None where there was none."""
@@ -125,25 +110,19 @@ class Store:
 
     def save(self, phase: str, record: Record) -> None:
         """Write a record, whole or not at all."""
-        with self._open() as directory:
-            name = f".{phase}"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=directory)
-            write_new(directory, name, _private(json.dumps(record, indent=1, sort_keys=True).encode()))
-            os.rename(name, phase, src_dir_fd=directory, dst_dir_fd=directory)
-            sync(directory)
+        self._record(phase).save(record)
 
     def advance(self, phase: str, following: str) -> None:
         """Move a record on to its next phase."""
         with self._open() as directory:
             os.rename(phase, following, src_dir_fd=directory, dst_dir_fd=directory)
-            sync(directory)
+            sync_opened(directory)
 
     def remove(self, phase: str) -> None:
         """Forget a record."""
         with self._open() as directory:
             os.unlink(phase, dir_fd=directory)
-            sync(directory)
+            sync_opened(directory)
 
     def put_by(self, transaction: str, files: dict[str, bytes]) -> None:
         """Keep files for as long as a transaction is the last one."""
@@ -153,7 +132,7 @@ class Store:
             try:
                 for name, content in files.items():
                     write_new(aside, name, _private(content))
-                sync(aside)
+                sync_opened(aside)
             finally:
                 os.close(aside)
 
@@ -174,7 +153,7 @@ class Store:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=aside)
                     write_new(aside, name, _private(content))
-                sync(aside)
+                sync_opened(aside)
             finally:
                 os.close(aside)
 

@@ -27,10 +27,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..disk.durable import sync_opened
 from ..errors import WishError
 from .change import Change, Plan, recalled, remembered
 from .files import ABSENT, Host, discard, keep_aside, keep_label, naming, set_attributes, write_new
-from .state import COMMITTED, JOURNAL, PREPARE, Record, Store, sync
+from .state import COMMITTED, JOURNAL, PREPARE, Record, Store
 
 # Called with a file's path relative to dest, the absolute path of its staged copy and whether it is secret; raises
 # WishError to refuse it.
@@ -180,7 +181,7 @@ class Transaction:
         for step in self.steps["adjust"]:
             with naming(self.host.path(step["path"])), self.host.directory(step["path"]) as directory:
                 set_attributes(directory, recalled(step[when]))
-                sync(directory)
+                sync_opened(directory)
 
     def _discard_staged(self) -> None:
         # The old files go first: as long as they are there, ``_undo`` relies on the new ones.
@@ -205,7 +206,7 @@ class Transaction:
     def _sync(self, folders: Iterable[str]) -> None:
         for folder in folders:
             with contextlib.suppress(FileNotFoundError), self.host.directory(folder) as directory:
-                sync(directory)
+                sync_opened(directory)
 
     @contextlib.contextmanager
     def _places(self, folder: str) -> Iterator[tuple[int, int, int]]:

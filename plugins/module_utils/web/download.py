@@ -9,7 +9,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..disk.archive_entries import RefusalError, in_mib
+from ..disk.space import in_mib
+from ..errors import RefusalError
 from . import fetching
 
 

@@ -20,8 +20,8 @@ from urllib.parse import urljoin
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
-from ..disk.archive_entries import RefusalError
-from ..disk.archives import CHUNK
+from ..disk.digests import CHUNK
+from ..errors import RefusalError
 from ..visible_text import shortened
 from . import address as web_address
 

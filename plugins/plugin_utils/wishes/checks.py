@@ -20,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     nearest,
     unknown_key,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.names import MODEL_NAME
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import (
     decimal,
     fraction,
@@ -32,15 +33,11 @@ Check = Callable[[str, Any], Any]
 
 # An instance name becomes part of a unit name, of paths and of labels: no dots (systemd reads ".service"), no "@".
 INSTANCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-# A model name becomes the name of a directory below the model root, where a slash would be a path, and callers write it
-# into REST paths. The server takes any name there, but "/" and ":" only as "%2F" and "%3A", which few clients know.
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # The guide restricts labels to word characters (g3doc/serving_config.md, "Assigning string labels").
 LABEL_NAME = re.compile(r"\w+", re.ASCII)
 # UUIDs and MIG ids, old and new ("MIG-GPU-UUID/1/0"), and MIG profiles ("1g.10gb", "1g.10gb+me", "1c.3g.40gb").
 GPU_ID = re.compile(r"[A-Za-z][A-Za-z0-9/-]{0,127}|([0-9]{1,2}c\.)?[0-9]{1,2}g\.[0-9]{1,4}gb([+-][a-z.]{1,16})?", re.I)
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 LARGEST_INT64 = 2**63 - 1
 # A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
 LONGEST_INSTANCE = 64

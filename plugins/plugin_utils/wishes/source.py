@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import is_sha256
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
     described,
@@ -56,8 +57,8 @@ def _digests(path: str, value: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _digest(path: str, value: Any) -> str:
-    if isinstance(value, str) and fields.SHA256.fullmatch(value):
-        return value.lower()
+    if is_sha256(value):
+        return str(value).lower()
     raise WishError(path, f"is {described(value)}", "give the 64 hexadecimal digits that sha256sum prints")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.action import model_repository as action
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
@@ -288,7 +288,7 @@ def test_what_no_server_could_load_is_refused_before_it_appears(host, tmp_path, 
             with pytest.raises(WishError, match=rf"^tfserving_models\[0\].source: version 7 cannot .*{message}"):
                 host.run(ranker(source), check=check)
         assert set(host.files()) <= {".lock"}
-        with pytest.raises(archives.RefusalError, match=message):
+        with pytest.raises(RefusalError, match=message):
             action.prepare(str(source), str(tmp_path), False, Demands())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from archive_files import read_tree, tar_of, write_tree
 from repository import REPOSITORY
 from running import run_playbook
@@ -60,7 +61,7 @@ def test_models_of_the_controller_are_sent_once_and_only_where_they_lack(control
     packed = controller.place / "exports" / "other.tar.gz"
     digest = archives.directory_digest(str(controller.place / "exports" / "ranker"))
     ranker = controller.model("ranker", "exports/ranker", sha256={"7": digest})
-    other = controller.model("other", str(packed), sha256=archives.file_digest(str(packed)))
+    other = controller.model("other", str(packed), sha256=file_digest(str(packed)))
     staging = controller.place / "staging"
     staging.mkdir()
     variables = {"model_repository_staging": str(staging)}

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archive_entries, archives
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import DamagedError, RefusalError, Survey
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import DamagedError, Survey
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
 from archive_files import FORMATS, archive_of, read_tree, tar_of, write_tree, zip_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,7 +219,7 @@ def special(request, tmp_path):
     return path, request.param
 
 
-@pytest.mark.parametrize("ask", [archives.survey, archives.file_digest])
+@pytest.mark.parametrize("ask", [archives.survey, file_digest])
 def test_what_is_no_file_is_refused_by_its_kind_and_not_waited_for(special, ask):
     path, kind = special
     with pytest.raises(RefusalError) as refusal:
@@ -422,7 +424,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_for_ever(tmp_path, monke
 
     monkeypatch.setattr(archives.hashlib, "sha256", Growing)
     with pytest.raises(RefusalError, match=r"^it grows while it is read; wait until it is whole$"):
-        archives.file_digest(str(path))
+        file_digest(str(path))
 
 
 @pytest.mark.parametrize("form", ["gnu", "pax"])

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import holds
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.holds import difference
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.pause import Pause
 from hypothesis import given
@@ -102,3 +104,22 @@ def test_a_second_run_changes_no_hold(wanted, held, ours):
     first = difference(wanted, held, ours)
     second = difference(wanted, (held | set(first.hold)) - set(first.release), first.ours)
     assert (second.hold, second.release) == ([], [])
+
+
+def test_a_record_that_is_damaged_is_refused_in_one_sentence(record, tmp_path):
+    Pause(Systemd("a.service"), record).stop(["a.service"])
+    (tmp_path / "folder/stopped.json").write_text('["a.serv')
+    with pytest.raises(WishError) as refusal:
+        Pause(Systemd(), record).start()
+    assert str(refusal.value) == f"{record}: is damaged; move it away, and start by hand what is to run"
+
+
+def test_holds_that_cannot_be_read_are_refused_in_one_sentence(tmp_path):
+    ours = holds.record(str(tmp_path), "driver")
+    ours.save(["libcuda1"])
+    assert ours.load() == ["libcuda1"]
+    (tmp_path / "driver.json").write_text('{"libcuda1": true}')
+    with pytest.raises(WishError) as refusal:
+        ours.load()
+    problem = "is damaged; move it away, and lift by hand what is not to stay held"
+    assert str(refusal.value) == f"{tmp_path}/driver.json: {problem}"

@@ -55,7 +55,7 @@ def wanted(sysfs=None, **sysctl):
 
 
 def apply(kernel, record_path, settings):
-    return kernel_live.apply(kernel, kernel_live.Record(record_path), settings, BOOT_FILE)
+    return kernel_live.apply(kernel, kernel_live.Originals(record_path), settings, BOOT_FILE)
 
 
 def statuses(outcomes):
@@ -126,7 +126,7 @@ def test_a_refused_change_of_mind_does_not_forget_the_original(root, record_path
     apply(FakeKernel(root), record_path, wanted(net__core__somaxconn="8192"))
     stubborn = FakeKernel(root, stubborn=["/proc/sys/net/core/somaxconn"])
     apply(stubborn, record_path, wanted(net__core__somaxconn="16384"))
-    kernel_live.forget(FakeKernel(root), kernel_live.Record(record_path))
+    kernel_live.forget(FakeKernel(root), kernel_live.Originals(record_path))
     assert (root / "proc/sys/net/core/somaxconn").read_text() == "4096\n"
 
 
@@ -140,7 +140,7 @@ def test_check_mode_says_what_it_would_set_and_leaves_no_trace(root, record_path
 def test_the_first_original_is_remembered_however_often_the_wish_changes(root, record_path):
     for value in ("8192", "16384"):
         apply(FakeKernel(root), record_path, wanted(net__core__somaxconn=value))
-    kernel_live.forget(FakeKernel(root), kernel_live.Record(record_path))
+    kernel_live.forget(FakeKernel(root), kernel_live.Originals(record_path))
     assert (root / "proc/sys/net/core/somaxconn").read_text() == "4096\n"
 
 
@@ -153,15 +153,15 @@ def test_a_wish_that_is_dropped_gives_its_setting_back(root, record_path):
 
 def test_giving_back_leaves_no_record_and_a_second_time_does_nothing(root, record_path, tmp_path):
     apply(FakeKernel(root), record_path, wanted({THP: "madvise"}, net__core__somaxconn="16384"))
-    first = kernel_live.forget(FakeKernel(root), kernel_live.Record(record_path))
+    first = kernel_live.forget(FakeKernel(root), kernel_live.Originals(record_path))
     assert set(statuses(first).values()) == {"set"}
-    assert kernel_live.forget(FakeKernel(root), kernel_live.Record(record_path)) == []
+    assert kernel_live.forget(FakeKernel(root), kernel_live.Originals(record_path)) == []
     assert list((tmp_path / "var/lib/tfserving-fleet").iterdir()) == []
 
 
 def test_what_was_so_before_is_not_given_back(root, record_path):
     apply(FakeKernel(root), record_path, wanted(net__core__somaxconn="4096"))
-    assert kernel_live.forget(FakeKernel(root), kernel_live.Record(record_path)) == []
+    assert kernel_live.forget(FakeKernel(root), kernel_live.Originals(record_path)) == []
 
 
 def test_the_originals_are_on_disk_before_the_first_change(root, record_path):
@@ -174,13 +174,15 @@ def test_the_originals_are_on_disk_before_the_first_change(root, record_path):
 
     with pytest.raises(PowerCutError):
         apply(Cut(root), record_path, wanted(net__core__somaxconn="16384"))
-    assert kernel_live.Record(record_path).originals["net.core.somaxconn"]["value"] == "4096"
+    assert kernel_live.Originals(record_path).originals["net.core.somaxconn"]["value"] == "4096"
 
 
 def test_a_record_that_cannot_be_read_is_never_overwritten(root, record_path):
     write(root, "var/lib/tfserving-fleet/kernel.json", "{")
-    with pytest.raises(WishError, match="cannot be read as the record of original settings"):
-        kernel_live.Record(record_path)
+    with pytest.raises(WishError) as refusal:
+        kernel_live.Originals(record_path)
+    remedy = "move it away and run again; what is set now then counts as original"
+    assert str(refusal.value) == f"{record_path}: is damaged; {remedy}"
 
 
 @pytest.mark.parametrize(

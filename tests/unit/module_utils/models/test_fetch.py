@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from urllib.error import HTTPError
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import client as serving_client
 from ansible_collections.tfserving.fleet.plugins.module_utils.web import download, fetching
 from http_double import Server, unused_port

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import package as release_package
 from ansible_collections.tfserving.fleet.plugins.modules import server_release
 from archive_files import FORMATS, archive_of, tar_of, write_tree
@@ -38,7 +38,7 @@ def server() -> Iterator[Server]:
 
 
 def options(path: Path, **more: object) -> dict[str, object]:
-    return {"method": "archive", "archive": str(path), "archive_sha256": archives.file_digest(str(path)), **more}
+    return {"method": "archive", "archive": str(path), "archive_sha256": file_digest(str(path)), **more}
 
 
 def refused(text: str) -> str:
@@ -60,7 +60,7 @@ def test_an_archive_becomes_a_release_whose_programs_can_be_run_by_all(tmp_path,
     assert release["binary"] == str(tree / PROGRAM)
     assert (release["chroot"], release["glibc"], release["library_path"]) == (False, "", "")
     assert release["source"] == "https://builds.example/s.tgz"
-    assert release["digest"] == f"sha256:{archives.file_digest(str(path))}"
+    assert release["digest"] == f"sha256:{file_digest(str(path))}"
     assert "secret" not in (tree.parent / "release.json").read_text()
     assert modes(tree) == {"lib": 0o755, PROGRAM: 0o755, "lib/libtensorflow.so.2": 0o755, "README": 0o644}
     assert not host.install(**options(path))["changed"]
@@ -80,7 +80,7 @@ def test_a_bare_program_becomes_a_release(tmp_path, host, content, binary):
 def test_an_archive_is_fetched_from_its_address(tmp_path, host, server):
     path = tar_of(tmp_path / "build", FILES)
     server.answers["/s.tgz"] = (200, {}, path.read_bytes())
-    sha256 = archives.file_digest(str(path))
+    sha256 = file_digest(str(path))
     result = host.install(method="archive", archive_uri=f"{server.url}/s.tgz", archive_sha256=sha256)
     place = Path(result["release"]["path"])
     assert sorted(path.name for path in place.iterdir()) == ["release.json", "rootfs"]
@@ -94,7 +94,7 @@ def test_an_address_with_a_secret_is_fetched_and_not_recorded(tmp_path, host, se
         method="archive",
         archive_uri=f"{server.url}/s.tgz",
         archive_address=f"{server.url}/s.tgz?key=Tr0ub4dor",
-        archive_sha256=archives.file_digest(str(path)),
+        archive_sha256=file_digest(str(path)),
     )
     assert server.requests[-1][0] == "/s.tgz?key=Tr0ub4dor"
     record = (Path(result["release"]["path"]) / "release.json").read_text()
@@ -117,7 +117,7 @@ def test_a_download_that_does_not_fit_is_refused_before_it_begins(host, server):
 def test_a_wrong_checksum_is_refused_with_both(tmp_path, host):
     path = tar_of(tmp_path / "build", FILES)
     assert host.refusal(**options(path, archive_sha256="0" * 64)) == refused(
-        f"its checksum is {archives.file_digest(str(path))}, not the wished {'0' * 64}; "
+        f"its checksum is {file_digest(str(path))}, not the wished {'0' * 64}; "
         "check what changed the source, or correct the wish"
     )
 
@@ -246,7 +246,7 @@ def test_a_package_is_copied_without_settings_and_documentation(debian, version)
     tree = Path(release["path"]) / "rootfs"
     assert release["id"] == "tensorflow-model-server@2.19.1"
     assert release["binary"] == str(tree / "usr/bin" / PROGRAM)
-    assert release["digest"] == f"sha256:{archives.file_digest(release['binary'])}"
+    assert release["digest"] == f"sha256:{file_digest(release['binary'])}"
     assert json.loads((tree.parent / "release.json").read_text())["source"] == "tensorflow-model-server=2.19.1"
     found = {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir()}
     assert found == {f"usr/bin/{PROGRAM}", "usr/lib/tfs/libtensorflow.so.2", "usr/lib/tfs/libtensorflow.so"}

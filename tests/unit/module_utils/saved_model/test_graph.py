@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models.store import listing
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import checkpoint, wire_format
