@@ -29,6 +29,14 @@ options:
     type: list
     elements: str
     default: []
+  reboot_ok:
+    description: Whether the host may be rebooted, and its boot loader's configuration changed for that.
+    type: bool
+    default: false
+  is_controller:
+    description: Whether the host is the machine that Ansible runs on, which is never rebooted.
+    type: bool
+    default: false
   record:
     description: File that records what was limited.
     type: path
@@ -103,6 +111,18 @@ boot_parameters:
     grub:
       description: Whether C(update-grub) is there.
       type: bool
+    file:
+      description: What is to become of the role's own file of parameters, V(present) or V(absent); empty to leave it.
+      type: str
+    may_reboot:
+      description: Whether the role may reboot the host.
+      type: bool
+    reason:
+      description: Why the host is to be rebooted by somebody else, where it is.
+      type: str
+    refusal:
+      description: What is said where a boot has not brought the parameters; empty where all are there.
+      type: str
 problems:
   description: Remarks that are not errors, such as processes outside the partition.
   returned: success
@@ -123,6 +143,8 @@ def main() -> None:
         argument_spec={
             "partition": {"type": "dict", "default": {}},
             "boot_parameters": {"type": "list", "elements": "str", "default": []},
+            "reboot_ok": {"type": "bool", "default": False},
+            "is_controller": {"type": "bool", "default": False},
             "record": {"type": "path", "default": "/var/lib/tfserving-fleet/partition.json"},
         },
         supports_check_mode=True,
@@ -138,7 +160,9 @@ def main() -> None:
         parts=done.changed,
         units=done.units,
         interrupts=done.interrupts,
-        boot_parameters=boot_parameters.read(tree, module.params["boot_parameters"]),
+        boot_parameters=boot_parameters.judge(
+            tree, module.params["boot_parameters"], module.params["reboot_ok"], module.params["is_controller"]
+        ),
         problems=done.problems,
     )
 

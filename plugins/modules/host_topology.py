@@ -52,7 +52,16 @@ options:
     type: list
     elements: str
     default: []
+  plan_path:
+    description: The record of the plan in force, for RV(plan). Left out, none is read.
+    type: path
+  key_path:
+    description: The host's key for the plan's digests, for RV(key). Left out, none is read.
+    type: path
 attributes:
+  action:
+    description: An action plugin sees to it that a result with RV(key) is never printed.
+    support: full
   check_mode:
     description: Reads only, so check mode is no different.
     support: full
@@ -92,6 +101,22 @@ apt_sources:
   returned: success
   type: list
   elements: dict
+key:
+  description: The host's key for the plan's digests.
+  returned: when O(key_path) is given
+  type: str
+plan:
+  description: The plan in force; empty where none was ever recorded.
+  returned: when O(plan_path) is given
+  type: dict
+recorded:
+  description: Whether the record is as this release writes it, and need not be written again for the same plan.
+  returned: when O(plan_path) is given
+  type: bool
+service_manager:
+  description: V(systemd), or the name of the process that runs the host in its place.
+  returned: success
+  type: str
 topology:
   description: The host's hardware.
   returned: success
@@ -295,7 +320,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import files as driver_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.host import account_entries, apt_sources
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import (
+    account_entries,
+    apt_sources,
+    plan_key,
+    plan_record,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.service_manager import service_manager
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
@@ -310,6 +341,12 @@ def accounts(group: str, instances: list[str]) -> dict[str, Any]:
     return {"group": asdict(found) if found else None, "accounts": [asdict(each) for each in known]}
 
 
+def recorded(plan_path: str | None, key_path: str | None) -> dict[str, Any]:
+    """Return what of the plan in force is asked for."""
+    plan = plan_record.in_force(plan_path) if plan_path else {}
+    return {**plan, **({"key": plan_key.read_key(key_path)} if key_path else {})}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -319,11 +356,14 @@ def main() -> None:
             "timeout": {"type": "int", "default": 10},
             "group": {"type": "str", "default": "tfserving"},
             "instances": {"type": "list", "elements": "str", "default": []},
+            "plan_path": {"type": "path"},
+            "key_path": {"type": "path", "no_log": False},
         },
         supports_check_mode=True,
     )
     tree = Tree(module.params["sysroot"])
     try:
+        record = recorded(module.params["plan_path"], module.params["key_path"])
         ignored = driver_gpus.checked(module.params["gpu_ignore"])
         found = topology.read(tree, module.params["gpu_pci_vendors"], ignored)
     except WishError as error:
@@ -339,7 +379,14 @@ def main() -> None:
     if tree.live:
         entries = accounts(module.params["group"], module.params["instances"])
     sources = apt_sources.read(module.params["sysroot"])
-    module.exit_json(changed=False, topology=found, apt_sources=sources, accounts=entries)
+    module.exit_json(
+        changed=False,
+        topology=found,
+        apt_sources=sources,
+        accounts=entries,
+        service_manager=service_manager(tree),
+        **record,
+    )
 
 
 if __name__ == "__main__":

@@ -260,6 +260,11 @@ models:
   returned: success
   type: dict
   sample: {ranker: [5, 6, 7]}
+unsettled:
+  description: >-
+    Whether a call with O(prune) after the servers has anything to do, to remove versions or to note which have served.
+  returned: success
+  type: bool
 problems:
   description: Every reason for a refusal, one sentence each.
   returned: when refused

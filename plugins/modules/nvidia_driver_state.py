@@ -25,7 +25,8 @@ options:
     default: [/var/lib/dkms/mok.pub, /var/lib/shim-signed/mok/MOK.der]
   resolved:
     description:
-      - What P(tfserving.fleet.driver_packages#filter) returned. With it, RV(driver.verdict) judges what is installed.
+      - What M(tfserving.fleet.driver_plan) returned as RV(tfserving.fleet.driver_plan#module:resolved). With it,
+        RV(driver.verdict) judges what is installed.
     type: dict
   require_live:
     description:
@@ -34,6 +35,10 @@ options:
     type: str
     choices: [auto, "true", "false"]
     default: auto
+  outdated:
+    description: Whether the host still shows the driver that a run outside check mode would have replaced by now.
+    type: bool
+    default: false
   ignore:
     description:
       - GPUs that are left out, by PCI address (V(0000:3b:00.0)) or by the ids of vendor and device (V(10de:128b)). What
@@ -156,7 +161,10 @@ driver:
       description:
         - C(unproven) says why the wished driver would not load, and is empty where its modules are ready. C(build) is
           what dkms would have to build for that.
-        - C(live) says whether it is to run in this very kernel, C(reboot_reasons) why only a boot would bring it there.
+        - C(remedy) is what to do about that.
+        - C(live) says whether it is to run in this very kernel, C(runs) whether it does, and C(reboot_reasons) why only
+          a boot would bring it there.
+        - C(hold) are the packages to keep at their versions.
       returned: with O(resolved)
       type: dict
 """
@@ -167,10 +175,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import dkms as driver_dkms
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import installed as driver_installed
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import kernel_meta, secure_boot
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import proof as driver_proof
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import kernel_meta, secure_boot, verdict
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import state as driver_state
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import steps as driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources, run
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
@@ -212,17 +218,6 @@ def read(
     }
 
 
-def judge(state: dict[str, Any], resolved: dict[str, Any], require_live: str) -> dict[str, Any]:
-    """Return what the state means for the wished driver."""
-    wanted = driver_steps.wanted(state, resolved, require_live)
-    return {
-        "unproven": driver_proof.unproven(state, resolved),
-        "build": driver_proof.to_build(state, resolved),
-        "live": driver_steps.live(state, resolved, require_live),
-        "reboot_reasons": driver_steps.reboot_reasons(state) if wanted else [],
-    }
-
-
 def warn(module: AnsibleModule, state: dict[str, Any], resolved: dict[str, Any] | None) -> None:
     """Say which GPUs nothing will be done for, and what has been left out in vain."""
     for name in state["unmatched"]:
@@ -239,6 +234,7 @@ def main() -> None:
             "certificates": {"type": "list", "elements": "path", "default": list(secure_boot.CERTIFICATES)},
             "resolved": {"type": "dict"},
             "require_live": {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"},
+            "outdated": {"type": "bool", "default": False},
             "ignore": {"type": "list", "elements": "raw", "default": []},
             "sysroot": {"type": "path", "default": "/"},
         },
@@ -253,7 +249,7 @@ def main() -> None:
     state = read(Tree(options["sysroot"]), run, options["kernel"], options["certificates"], ignored)
     warn(module, state, options["resolved"])
     if options["resolved"]:
-        state["verdict"] = judge(state, options["resolved"], options["require_live"])
+        state["verdict"] = verdict.judge(state, options["resolved"], options["require_live"], options["outdated"])
     module.exit_json(changed=False, driver=state, apt_sources=apt_sources.read(options["sysroot"]))
 
 

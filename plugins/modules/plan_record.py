@@ -66,24 +66,18 @@ key:
   returned: when O(key_path) is given
 """
 
-import os
-import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_record as plan_store
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import read_key, without_values
-from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record import as_text
-
-# A key of the record that is none of the plan.
-PREVIOUS = "previous_server"
-
-
-def separate(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the plan of a record and what it remembers of the server before."""
-    plan = dict(record)
-    return plan, plan.pop(PREVIOUS, {})
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record import (
+    PREVIOUS,
+    as_text,
+    is_open,
+    separate,
+)
 
 
 def next_record(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -101,11 +95,6 @@ def put(module: AnsibleModule, path: str, record: dict[str, Any]) -> None:
         plan_store.write(path, record)
     except WishError as error:
         module.fail_json(msg=str(error))
-
-
-def is_open(path: str) -> bool:
-    """Tell whether others may read the record, as they could that of release 0.1.0."""
-    return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != plan_store.MODE
 
 
 def main() -> None:

@@ -96,11 +96,11 @@ def check_instances(names: Iterable[str], accounts: Iterable[Account]) -> None:
             )
 
 
-def refusal(found: Mapping[str, Any], group: str, instances: Iterable[str]) -> str:
-    """Return what speaks against the group and the instances on a host of these entries, or nothing."""
+def check(found: Mapping[str, Any], group: str, instances: Iterable[str]) -> None:
+    """Raise WishErrors with all that speaks against the group and the instances on a host of these entries."""
     known = [Account(**each) for each in found["accounts"]]
     there = Group(**found["group"]) if found["group"] else None
     refusals = Refusals()
     refusals.check(check_group, group, there, known)
     refusals.check(check_instances, instances, known)
-    return "\n".join(str(error) for error in refusals.errors)
+    refusals.stop()

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..disk import plain_files
 from ..errors import WishError
+from ..refusals import WishErrors
 from ..visible_text import shortened
 
 MAIN = "etc/apt/sources.list"
@@ -129,15 +130,19 @@ def place(uri: str) -> str:
     return f"{scheme}://{parts.hostname}{own}{path}"
 
 
-def refusal(entries: Sequence[Entry], uri: str, suites: Sequence[str], signed_by: str, own: str) -> str:
-    """Return a sentence for each entry beside the file ``own`` that apt would not take together with it, or nothing."""
+def check(entries: Sequence[Entry], uri: str, suites: Sequence[str], signed_by: str, own: str) -> None:
+    """Raise WishErrors with each entry beside the file ``own`` that apt would not take together with it.
+
+    Where two entries of one repository name different keys, every command of apt fails.
+    """
     others = [
         entry
         for entry in entries
         if entry["file"] != own and entry["uri"] == place(uri) and entry["suite"] in suites
         if entry["trusted"] or not _goes_with(entry, signed_by, own)
     ]  # fmt: skip
-    return "\n".join(str(_conflict(entry, own)) for entry in others)
+    if others:
+        raise WishErrors([_conflict(entry, own) for entry in others])
 
 
 def _goes_with(entry: Entry, signed_by: str, own: str) -> bool:

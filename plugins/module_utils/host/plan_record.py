@@ -7,12 +7,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
 
 from ..disk import durable, folders, plain_files
 from ..disk.record import text
 from ..errors import WishError, kind
+from . import plan_key
 
 # Of the plans that this release writes and reads.
 SCHEMA = 1
@@ -20,6 +22,8 @@ SCHEMA = 1
 LIMIT = 16 << 20
 # A plan shows who serves what, how it is protected and which versions have holes.
 MODE = 0o600
+# A key of the record that is none of the plan.
+PREVIOUS = "previous_server"
 REMEDY = "move it away and run again"
 
 _TEXT = (str, "a string")
@@ -62,6 +66,24 @@ def read(path: str) -> dict[str, Any]:
         remedy = "use that release or a later one"
         raise WishError(path, f"was written by a later release of the collection (schema {record['schema']})", remedy)
     return record
+
+
+def in_force(path: str) -> dict[str, Any]:
+    """Return ``plan``, and whether it is ``recorded`` as this release does it: writing the same again is of no use."""
+    kept = read(path)
+    present = plan_key.without_values(kept)
+    return {"plan": separate(present)[0], "recorded": present == kept and not is_open(path)}
+
+
+def separate(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the plan of a record and what it remembers of the server before."""
+    plan = dict(record)
+    return plan, plan.pop(PREVIOUS, {})
+
+
+def is_open(path: str) -> bool:
+    """Tell whether others may read the record, as they could that of release 0.1.0."""
+    return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != MODE
 
 
 def _parsed(path: str, content: bytes) -> Any:

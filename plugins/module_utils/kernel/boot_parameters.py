@@ -12,6 +12,50 @@ from ..host.sysfs import Tree
 
 UPDATE_GRUB = "usr/sbin/update-grub"
 GRUB_CONFIG = "boot/grub/grub.cfg"
+# Where the role adds parameters.
+ADDED = "etc/default/grub.d/90-tfserving-fleet.cfg"
+
+
+def judge(tree: Tree, wanted: Collection[str], reboot_ok: bool = False, is_controller: bool = False) -> dict[str, Any]:
+    """Return what ``read`` does, and what follows from it.
+
+    :param reboot_ok: the user lets the host be rebooted, and so its command line be changed.
+    :param is_controller: the host is the machine that Ansible runs on, which a play must not take away.
+    :returns: ``file``, what becomes of the role's own file (``present``, ``absent``, or empty where it is left);
+        ``may_reboot``; ``reason``, why the host has to be rebooted by others, where it has to be; ``refusal``, what is
+        said where a boot did not bring the parameters, empty where all are there.
+    """
+    found = read(tree, wanted)
+    may_add = reboot_ok and found["grub"]
+    added = "present" if wanted and may_add else "absent" if not wanted and tree.exists(ADDED) else ""
+    return {
+        **found,
+        "file": added,
+        "may_reboot": may_add and not is_controller,
+        "reason": _reason(" ".join(found["missing"]), found["grub"], reboot_ok),
+        "refusal": _refusal(" ".join(found["missing"])),
+    }
+
+
+def _reason(missing: str, grub: bool, reboot_ok: bool) -> str:
+    if not missing:
+        return "the running kernel still has parameters that cpu_partition_boot no longer asks for; reboot the host"
+    if not grub:
+        remedy = "add it in the boot loader of this host, which has no update-grub, and reboot it"
+    elif not reboot_ok:
+        remedy = "set cpu_partition_reboot_ok to have it added and the host rebooted"
+    else:
+        remedy = "it is added; reboot the host by hand, since Ansible runs on it"
+    return f"cpu_partition_boot asks for {missing}, which the running kernel was not booted with; {remedy}"
+
+
+def _refusal(missing: str) -> str:
+    if not missing:
+        return ""
+    return (
+        "cpu_partition_boot: the host has booted with GRUB's configuration asking for it, and its kernel lacks"
+        f" {missing}; find out what its boot loader reads, or leave it out"
+    )
 
 
 def read(tree: Tree, wanted: Collection[str]) -> dict[str, Any]:

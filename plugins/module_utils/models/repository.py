@@ -62,7 +62,11 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     else:
         after = _apply(store, models, params, report)
     report.changed = bool(report.changed or report.published or report.removed)
-    result = {**vars(report), "models": after, "diff": _diff(params["root"], before, after)}
+    kept = {model["name"]: model.get("keep") for model in given}
+    unsettled = bool(report.published) or any(
+        _unsettled(model, kept[model.name], after[model.name], store) for model in models
+    )
+    result = {**vars(report), "models": after, "diff": _diff(params["root"], before, after), "unsettled": unsettled}
     return {**result, "needs": needs} if needs else result
 
 
@@ -200,9 +204,20 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
                 report.notes.append(f"{model}: version {version} was fetched unchecked, its sha256 is {sha256}")
 
 
+def _unsettled(model: Wanted, keep: int | None, on_disk: list[int], store: Store) -> bool:
+    """Tell whether a call after the servers has anything to do: to remove a version, or to note that one has served."""
+    markers = (store.marker(model.name, version) for version in on_disk)
+    unproven = any(marker and not marker.get("proven") for marker in markers)
+    return unproven or bool(wanted_models.surplus(on_disk, keep, _needed(model, on_disk)))
+
+
+def _needed(model: Wanted, on_disk: list[int]) -> set[int]:
+    return {*model.versions, *wanted_models.served(model.serve, on_disk)}
+
+
 def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:
     """Return the versions beyond `keep` that are not needed; reports them and those that stay."""
-    beyond = wanted_models.surplus(on_disk, model.keep, {*model.versions, *wanted_models.served(model.serve, on_disk)})
+    beyond = wanted_models.surplus(on_disk, model.keep, _needed(model, on_disk))
     reasons = _reasons_to_stay(model, beyond) if beyond else {}
     report.kept += [{"model": model.name, "version": version, "reason": reasons[version]} for version in reasons]
     removable = [version for version in beyond if version not in reasons]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 # Groups that every inventory has, and the one that Ansible puts the rest into.
 _EVERYWHERE = ("all", "ungrouped")
@@ -17,6 +18,31 @@ _NAMED = 20
 
 _PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
+
+
+# The sizes of batches, and what they are where the inventory sets none.
+BATCHES = {"fleet_serial": "25%", "fleet_driver_serial": 1}
+
+
+def check(
+    pattern: Any,
+    matched: Sequence[str],
+    limited: Sequence[str],
+    groups: Mapping[str, list[str]],
+    batches: Mapping[str, Any],
+) -> None:
+    """Raise WishErrors with all that is wrong with the fleet of a run.
+
+    :param matched: hosts of the inventory that the pattern matches.
+    :param limited: hosts that ``--limit`` leaves.
+    """
+    refusals = Refusals()
+    for path, value in batches.items():
+        refusals.check(refuse_batch, path, value)
+    refusals.check(refuse_pattern, pattern)
+    if not refusals.errors:
+        refusals.check(refuse_nobody, pattern, matched, limited, groups)
+    refusals.stop()
 
 
 def refuse_pattern(pattern: Any) -> None:

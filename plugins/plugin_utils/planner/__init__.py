@@ -7,6 +7,6 @@ Pure functions throughout: the same topology, wishes and policy give the same pl
 
 from __future__ import annotations
 
-from .plan import host_plan
+from .plan import host_plan, of_wishes
 
-__all__ = ["host_plan"]
+__all__ = ["host_plan", "of_wishes"]

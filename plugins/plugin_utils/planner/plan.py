@@ -43,7 +43,11 @@ def host_plan(
     :raises WishError: a wish is malformed, or this host cannot grant it. Malformed wishes are refused all at once.
     """
     settings = plan_policy.complete(policy)
-    asked = wishes.read(instances, models, settings)
+    return of_wishes(topology, wishes.read(instances, models, settings), settings, key)
+
+
+def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, Any], key: str) -> Plan:
+    """Return the plan of one host from wishes that are read already; ``settings`` are the complete policy."""
     host = machine.read(topology)
     _refuse_wrong_builds(asked.instances, settings, settings["architecture"] or host.architecture)
     devices = gpus.read(topology, host)

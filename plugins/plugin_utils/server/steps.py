@@ -8,7 +8,7 @@ that brings a version and moves a label onto it at once is therefore never taken
 
 from __future__ import annotations
 
-import copy
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,33 +20,43 @@ def config_steps(before: Sequence[Instance], after: Sequence[Instance]) -> list[
 
     An instance that is restarted anyway has no labels in use and needs no bridge.
     """
+    after = list(after)
     running = {instance["name"]: instance for instance in before}
     bridge = [_bridge(running.get(instance["name"]), instance) for instance in after]
-    return [list(after)] if bridge == list(after) else [bridge, list(after)]
+    return [after] if _same(bridge, after) else [bridge, after]
 
 
 def _bridge(before: Instance | None, after: Instance) -> Instance:
+    """Return ``after`` with the labels that move where they are; the very same object where none moves."""
     # What comes from a record may lack what another release knew nothing of: then there is nothing to build on.
     if before is None or before.get("digest") != after["digest"]:
         return after
     present = {config["name"]: config for config in _configs(before)}
-    bridged = copy.deepcopy(dict(after))
-    for config in _configs(bridged):
-        if config["name"] in present:
-            _keep_labels(present[config["name"]], config)
-    return bridged
+    configs = _configs(after)
+    kept = [_with_labels(present.get(config["name"]), config) for config in configs]
+    if _same(kept, configs):
+        return after
+    return {**after, "model_config": {"model_config_list": {"config": kept}}}
 
 
-def _keep_labels(before: Mapping[str, Any], config: dict[str, Any]) -> None:
-    """Leave the labels of ``config`` that move where they are, and keep the versions that they are on."""
-    here, there = before.get("version_labels") or {}, config.get("version_labels") or {}
+def _with_labels(before: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``config`` with the labels that move where they are, and with the versions that they are on."""
+    here, there = (before or {}).get("version_labels") or {}, config.get("version_labels") or {}
     moving = {label: here[label] for label, version in there.items() if here.get(label, version) != version}
     if not moving:
-        return
-    config["version_labels"] = {**there, **moving}
-    specific = config["model_version_policy"]["specific"]
-    specific["versions"] = sorted({*specific["versions"], *moving.values()})
+        return config
+    versions = sorted({*config["model_version_policy"]["specific"]["versions"], *moving.values()})
+    return {
+        **config,
+        "version_labels": {**there, **moving},
+        "model_version_policy": {"specific": {"versions": versions}},
+    }
 
 
-def _configs(instance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return ((instance.get("model_config") or {}).get("model_config_list") or {}).get("config") or []
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two lists hold the same objects. What Ansible hands over is dear to compare, and dearer to copy."""
+    return all(map(operator.is_, some, others))
+
+
+def _configs(instance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(((instance.get("model_config") or {}).get("model_config_list") or {}).get("config") or [])

@@ -16,9 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key impo
 from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import public
 
 from . import checks as wish_fields
-from . import policy as plan_policy
-from . import read as wishes
-from .read import InstanceWish, ModelWish
+from .read import InstanceWish, ModelWish, Wishes
 
 
 def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: str) -> dict[str, dict[str, str]]:
@@ -40,12 +38,11 @@ def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
     return source
 
 
-def secrets(instances: Any, models: Any, policy: Mapping[str, Any] | None = None, key: str = "") -> dict[str, Any]:
+def secrets(asked: Wishes, key: str) -> dict[str, Any]:
     """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
 
-    ``sources`` names only what is asked for over the network. Raises WishError as the plan does.
+    ``sources`` names only what is asked for over the network.
     """
-    asked = wishes.read(instances, models, plan_policy.complete(policy))
     sources = {name: model.source for name, model in asked.models.items() if model.source["type"] == "http"}
     return {
         "key": key,

@@ -29,12 +29,12 @@ MOST_MORE = 2
 
 def refusals(
     names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
-) -> list[str]:
-    """Return a sentence for each of ``names`` that was removed, or is nearly one of ``known``."""
+) -> list[WishError]:
+    """Return the refusal of each of ``names`` that was removed, or is nearly one of ``known``."""
     known, prefixes = set(known), sorted(prefixes)
     removed = REMOVED if removed is None else removed
     return [
-        str(WishError(name, *_problem(name, known, prefixes, removed)))
+        WishError(name, *_problem(name, known, prefixes, removed))
         for name in sorted(set(names) - known)
         if name in removed or meant(name, known, prefixes)
     ]

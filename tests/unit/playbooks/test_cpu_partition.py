@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import boot_parameters
+from machines import write
 from running import run_playbook
 
 PARAMETER = "isolcpus=managed_irq,2-3"
@@ -17,7 +20,14 @@ PARAMETER = "isolcpus=managed_irq,2-3"
 
 def run(folder: Path, reboot_ok: bool, in_vain: bool = False, grub: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the role's part for the boot in check mode, after a look at a host that lacks a parameter."""
-    found = {"missing": [PARAMETER], "in_vain": [PARAMETER] if in_vain else [], "grub": grub}
+    machine = folder / "machine"
+    write(machine, "proc/cmdline", "quiet")
+    write(machine, "proc/stat", "btime 2000000000")
+    if grub:
+        write(machine, "usr/sbin/update-grub", "#!/bin/sh")
+    if in_vain:
+        write(machine, "boot/grub/grub.cfg", f"linux /boot/vmlinuz quiet {PARAMETER}")
+    found = boot_parameters.judge(Tree(str(machine)), [PARAMETER], reboot_ok, is_controller=True)
     wanted = [{"name": "managed_irq", "parameter": PARAMETER, "reason": "a reason"}]
     play = {
         "hosts": "localhost",

@@ -8,9 +8,9 @@ import json
 
 import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.filter.fleet_refusal import fleet_refusal
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import unreachable
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import check, unreachable
 from playbook_place import DEAD, Place
+from refusing import refusal
 from repository import REPOSITORY
 
 FOLDER = REPOSITORY / "playbooks"
@@ -86,13 +86,13 @@ PATTERN = "write a pattern of hosts, such as tfserving or rack1:rack2"
     ],
 )
 def test_batches_that_are_none_are_refused(value, what):
-    sentence = fleet_refusal("serving", ["a"], ["a"], GROUPS, {"fleet_serial": value})
+    sentence = refusal(check, "serving", ["a"], ["a"], GROUPS, {"fleet_serial": value})
     assert sentence == f"fleet_serial: {what}; {BATCH}"
 
 
 @pytest.mark.parametrize("value", [1, "2", "25%", "100%", [1, "10%", 5], 500])
 def test_batches_that_ansible_can_count_are_taken(value):
-    assert fleet_refusal("serving", ["a"], ["a"], GROUPS, {"fleet_serial": value}) == ""
+    assert refusal(check, "serving", ["a"], ["a"], GROUPS, {"fleet_serial": value}) == ""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_batches_that_ansible_can_count_are_taken(value):
     ],
 )
 def test_a_pattern_that_is_none_is_refused(pattern, what):
-    assert fleet_refusal(pattern, [], ["a"], GROUPS) == f"fleet_hosts: {what}; {PATTERN}"
+    assert refusal(check, pattern, [], ["a"], GROUPS, {}) == f"fleet_hosts: {what}; {PATTERN}"
 
 
 @pytest.mark.parametrize("variables", [{"fleet_driver_serial": "x"}, {"fleet_hosts": 5}])

@@ -8,7 +8,8 @@ import json
 
 import playbook_place
 import pytest
-from ansible_collections.tfserving.fleet.plugins.filter.variables_refusal import variables_refusal
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import roles
+from refusing import refusal
 
 # Of each host: the task, its place in the file, the sentence, and the play's end; 211 lines and more it used to be.
 MOST_LINES = 20
@@ -67,10 +68,10 @@ def test_a_playbooks_own_variables_are_refused_likewise(place, playbook, variabl
     ],
 )
 def test_the_place_of_a_bundle_is_an_absolute_path(value, sentence):
-    assert variables_refusal({"bundle_dir": value}, {"bundle_dir": {"type": "path"}}) == f"bundle_dir: {sentence}"
+    assert refusal(roles.check, {"bundle_dir": value}, {"bundle_dir": {"type": "path"}}) == f"bundle_dir: {sentence}"
 
 
 def test_a_list_is_no_count_of_days():
     days = {"certificates_renew_days": {"type": "int"}}
     sentence = "certificates_renew_days: is a list; give a whole number in plain decimal digits"
-    assert variables_refusal({"certificates_renew_days": [1]}, days) == sentence
+    assert refusal(roles.check, {"certificates_renew_days": [1]}, days) == sentence

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edition as driver_edition
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.driver import packages as driver_packages
 
 KERNEL = "6.1.0-40-amd64"
@@ -30,3 +31,15 @@ def state(*packages, loaded=None, **parts):
         "container": False,
         **parts,
     }
+
+
+GPU = {"device_id": "0x1eb8", "pci_address": "0000:3b:00.0", "virtual": False}
+
+
+def host_of(*packages, sources=None, **parts):
+    """Return what the module nvidia_driver_state returns of a host with a GPU, before it knows of a wish."""
+    driver = {"gpus": [GPU], "left_out": [], "edition": None, "nvswitches": 0, "components": [], **parts}
+    driver = {**state(*packages), **driver}
+    driver["kernel"] = {**driver["kernel"], "meta": ""}
+    driver["passed_over"] = driver_edition.passed_over(driver)
+    return {"driver": driver, "apt_sources": sources or []}

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settings as gpu_settings
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import records as instance_records
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.driver import plan as driver_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import flags as server_flags
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import addresses as address_rules
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets as plan_secrets
@@ -34,6 +35,10 @@ SECRET_FILES = ("/environment", "/plan.key", "/ssl.config")
 
 class ViolationError(AssertionError):
     """What the fuzzer is there to find."""
+
+
+# Of the variables of nvidia_driver, those that say where its packages come from.
+DRIVER_SOURCE = ("repository", "repository_uri", "key_url", "key_fingerprint")
 
 
 @dataclass
@@ -77,7 +82,7 @@ class Host:
     def variables(self) -> dict[str, Any]:
         """Return what the templates read, as the roles' vars/main.yml make it."""
         names = ["open_files", "group", "address_rules", "apt_repository_uri", "apt_suite", "apt_package"]
-        nvidia = self.value("nvidia_driver_repository") == "nvidia"
+        wish = {key: self.value(f"nvidia_driver_{key}") for key in DRIVER_SOURCE}
         rules = self.rules()
         boot, wanted = self.value("cpu_partition_boot"), self.partition["boot"]
         return {
@@ -98,9 +103,7 @@ class Host:
             "nvidia_driver_hold_kernel": self.value("nvidia_driver_hold_kernel"),
             "nvidia_driver_mig": self.value("nvidia_driver_mig"),
             "__nvidia_driver_resolved": self.driver,
-            "__nvidia_driver_from_nvidia": nvidia,
-            "__nvidia_driver_uri": self.value("nvidia_driver_repository_uri") or "https://driver.example.com/repos",
-            "__nvidia_driver_keyring": "/etc/apt/keyrings/nvidia-driver.gpg",
+            "__nvidia_driver_plan": {"repository": driver_plan.repository(wish, self.driver, "Debian", [])},
             "__nvidia_driver_boot_commands": gpu_settings.boot_commands(
                 gpu_setting_wishes.wishes(self.value("nvidia_driver_gpu_settings"), self.gpus)
             ),
@@ -393,7 +396,7 @@ def _sources(name: str, text: str, host: Host, _instance: dict[str, Any] | None)
     (found,) = _stanzas(text)
     address = found["URIs"].split()
     variable = "nvidia_driver_repository_uri" if "nvidia" in name else "tfserving_apt_repository_uri"
-    if len(address) != 1 or not address[0].startswith(host.value(variable) or "https://"):
+    if len(address) != 1 or not address[0].startswith(host.value(variable) or "http"):
         raise ViolationError(f"{name} names {address}")
     _equal(name, set(found) - {"Components"}, {"Types", "URIs", "Suites", "Architectures", "Signed-By"})
     if "nvidia" not in name:

@@ -28,6 +28,8 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import text
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import addresses as address_rules
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import checks as wish_fields
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import logins as registry_logins
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as policies
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import roles as role_wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets as plan_secrets
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import tls as tls_pair
@@ -358,7 +360,7 @@ def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> Host:
     policy = _policy(value, topology)
     instances, models = value("tfserving_instances"), value("tfserving_models")
     plan = host_plan(topology, instances, models, policy, KEY)
-    known = plan_secrets.secrets(instances, models, policy, KEY)
+    known = plan_secrets.secrets(read.read(instances, models, policies.complete(policy)), KEY)
     # As nvidia_driver does when its turn comes.
     wish = {
         key: value(f"nvidia_driver_{key}")

@@ -6,23 +6,15 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.filter.instance_account import instance_account
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import accounts
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.accounts import Account, Group
 from hypothesis import given
 from hypothesis import strategies as st
+from refusing import refusal
 
 REMEDY = "; leave tfserving_group out, or name a group that is the servers' alone"
 OURS = Account("tfserving", 998, 997, "TensorFlow Serving", "/usr/sbin/nologin")
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}", fullmatch=True)
-
-
-def refusal(check, *arguments) -> str:
-    try:
-        check(*arguments)
-    except WishError as error:
-        return str(error)
-    return ""
 
 
 def test_an_instance_runs_as_an_account_of_its_own_name():
@@ -94,9 +86,10 @@ def test_all_that_speaks_against_the_names_of_a_host_is_said_at_once():
         "group": {"name": "ops", "gid": 994, "members": ["bob"]},
         "accounts": [{"name": "tfserving-digits", "uid": 1000, "gid": 1000, "comment": "", "shell": "/bin/sh"}],
     }
-    assert accounts.refusal(found, "ops", ["ranker", "digits"]).splitlines() == [
+    assert refusal(accounts.check, found, "ops", ["ranker", "digits"]).splitlines() == [
         "tfserving_group: ops has members (bob)" + REMEDY,
-        "tfserving_instances: digits would run as tfserving-digits, which is an account of this host already (id 1000);"
-        " name the instance otherwise, or remove the account",
+        "and 1 more:",
+        "- tfserving_instances: digits would run as tfserving-digits, which is an account of this host already (id"
+        " 1000); name the instance otherwise, or remove the account",
     ]
-    assert accounts.refusal({"group": None, "accounts": []}, "ops", ["digits"]) == ""
+    assert refusal(accounts.check, {"group": None, "accounts": []}, "ops", ["digits"]) == ""

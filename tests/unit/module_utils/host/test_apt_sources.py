@@ -8,6 +8,7 @@ import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources
+from refusing import refusal
 
 URI = "https://storage.googleapis.com/tensorflow-serving-apt"
 KEY = "/etc/apt/keyrings/tfserving.gpg"
@@ -21,7 +22,7 @@ def host(tmp_path):
 
 
 def judged(host):
-    return apt_sources.refusal(apt_sources.read(str(host)), URI, ["stable"], KEY, OWN)
+    return refusal(apt_sources.check, apt_sources.read(str(host)), URI, ["stable"], KEY, OWN)
 
 
 def sentence(file, line, signed):
@@ -83,7 +84,8 @@ def test_one_without_a_key_one_that_is_trusted_and_one_for_source_packages_confl
     )
     assert judged(host).split("\n") == [
         sentence("/etc/apt/sources.list.d/zz.list", 1, "without a key of its own"),
-        sentence("/etc/apt/sources.list.d/zz.list", 2, f"signed by {KEY}"),
+        "and 1 more:",
+        "- " + sentence("/etc/apt/sources.list.d/zz.list", 2, f"signed by {KEY}"),
     ]
 
 

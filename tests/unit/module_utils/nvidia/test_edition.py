@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import jinja2
 import pytest
-import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import steps as driver_steps
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edition as driver_edition
 from ansible_collections.tfserving.fleet.plugins.modules import nvidia_driver_state
 from machines import write
-from repository import REPOSITORY
 from running import run_module
 
 FIRST, SECOND = "0000:00:05.0", "0000:00:06.0"
@@ -123,27 +120,3 @@ def test_the_module_returns_both(tmp_path, monkeypatch):
     driver = run_module(nvidia_driver_state, sysroot=str(tmp_path))["driver"]
     assert driver["edition"] == "tegra"
     assert driver["passed_over"].startswith("This host is a Tegra")
-
-
-@pytest.mark.parametrize(
-    ("state", "edition", "wanted", "unwanted"),
-    [
-        ("present", None, True, False),
-        ("present", "vgpu_guest", True, False),  # and then refused
-        ("present", "tegra", False, False),
-        ("absent", None, False, True),
-        ("absent", "tegra", False, False),
-        ("unmanaged", None, False, False),
-        ("unmanaged", "vgpu_host", False, False),
-    ],
-)
-def test_the_role_brings_or_removes_a_driver_where_nothing_speaks_against_it(state, edition, wanted, unwanted):
-    variables = yaml.safe_load((REPOSITORY / "roles/nvidia_driver/vars/main.yml").read_text(encoding="utf-8"))
-    found = {"edition": edition, "gpus": [gpu()], "left_out": []}
-    names = {
-        "nvidia_driver_state": state,
-        "__nvidia_driver_before": {"driver": {**found, "passed_over": driver_edition.passed_over(found)}},
-    }
-    rules = [variables[f"__nvidia_driver_{name}"] for name in ("wanted", "unwanted")]
-    environment = jinja2.Environment(autoescape=True)
-    assert [environment.from_string(rule).render(names) for rule in rules] == [str(wanted), str(unwanted)]

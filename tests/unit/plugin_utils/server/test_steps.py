@@ -60,3 +60,10 @@ def test_neither_plan_is_changed():
     kept = copy.deepcopy((before, after))
     config_steps(before, after)
     assert (before, after) == kept
+
+
+def test_an_instance_whose_labels_stay_is_the_same_object_and_no_copy():
+    """A copy of what Ansible hands over took half of a run's time on the controller."""
+    after = [instance([1, 2], {"stable": 1}), {**instance([3], {}), "name": "other"}]
+    (step,) = config_steps([instance([1], {"stable": 1})], after)
+    assert [id(each) for each in step] == [id(each) for each in after]

@@ -8,7 +8,8 @@ import pytest
 import unit_cases
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.address_networks import address_networks
-from ansible_collections.tfserving.fleet.plugins.filter.address_refusal import address_refusal
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import addresses as address_rules
+from refusing import refusal
 
 
 def test_words_addresses_and_networks_become_networks_of_their_family():
@@ -53,14 +54,14 @@ def test_nobody_is_an_answer():
     ],
 )
 def test_what_systemd_would_drop_without_a_word_is_refused(addresses, sentence):
-    assert address_refusal(addresses) == sentence
-    with pytest.raises(AnsibleFilterError) as refusal:
+    assert refusal(address_rules.check, addresses) == sentence
+    with pytest.raises(AnsibleFilterError) as refused:
         address_networks(addresses)
-    assert str(refusal.value) == sentence
+    assert str(refused.value) == sentence
 
 
 def test_whom_the_servers_may_call_is_read_as_strictly():
-    assert address_refusal(["any"], [], "systemd", ["10.20.0.1/16"]) == (
+    assert refusal(address_rules.check, ["any"], [], "systemd", ["10.20.0.1/16"]) == (
         "tfserving_allow_to[0]: is an address within 10.20.0.0/16, and stands for all of it; write 10.20.0.0/16 for the"
         " network, or 10.20.0.1 for the one address"
     )
@@ -78,7 +79,7 @@ def test_whom_the_servers_may_call_is_read_as_strictly():
     ],
 )
 def test_ipv4_in_the_clothes_of_ipv6_is_refused_however_it_is_spelt(address):
-    assert address_refusal([address]) == (
+    assert refusal(address_rules.check, [address]) == (
         "tfserving_allow_from[0]: is an IPv4-mapped IPv6 address, which no packet carries; write its IPv4 form"
     )
 
@@ -88,16 +89,18 @@ def test_networks_around_the_mapped_addresses_are_networks():
 
 
 def test_the_rest_ports_can_have_addresses_of_their_own_with_nftables_alone():
-    assert address_refusal(["any"], ["localhost"], "nftables") == ""
-    assert address_refusal(["any"], ["localhost"], "systemd") == (
+    assert refusal(address_rules.check, ["any"], ["localhost"], "nftables") == ""
+    assert refusal(address_rules.check, ["any"], ["localhost"], "systemd") == (
         "tfserving_rest_allow_from: is set and tfserving_address_rules is systemd, which filters by unit and knows no"
         " ports; use nftables"
     )
-    assert address_refusal([], ["10.0.0.0/8", "x"]).startswith("tfserving_rest_allow_from[1]: 'x' is neither")
+    assert refusal(address_rules.check, [], ["10.0.0.0/8", "x"]).startswith(
+        "tfserving_rest_allow_from[1]: 'x' is neither"
+    )
 
 
 def test_good_addresses_are_no_refusal():
-    assert address_refusal(["localhost", "fe80::1"]) == ""
+    assert refusal(address_rules.check, ["localhost", "fe80::1"]) == ""
 
 
 RULES = unit_cases.ROLES / "tfserving/templates/host/etc/tfserving/addresses.nft.j2"

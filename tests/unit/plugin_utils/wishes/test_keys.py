@@ -11,6 +11,8 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import hos
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import checks as wish_fields
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import instances as wish_instances
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import models as wish_models
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as policies
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets as plan_secrets
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import source as model_source
 from planner_cases import IMAGE, KEY, box, instance, model
@@ -104,7 +106,9 @@ def test_every_key_is_explained(key):
 def everything(instances, models):
     """Return all that the wishes come to: the plan, and what travels beside it."""
     plan = host_plan(box(), instances, models, IMAGE, KEY)
-    return json.dumps([plan, plan_secrets.secrets(instances, models, IMAGE, KEY)], sort_keys=True)
+    return json.dumps(
+        [plan, plan_secrets.secrets(read.read(instances, models, policies.complete(IMAGE)), KEY)], sort_keys=True
+    )
 
 
 @pytest.mark.parametrize("key", MODEL)

@@ -7,9 +7,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.tfserving.fleet.plugins.filter.role_options import role_options
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
@@ -17,15 +15,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.releases import id
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan, jemalloc
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import addresses as address_rules
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import bounds as wish_bounds
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import logins as registry_logins
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import roles as role_wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import tls as tls_pair
 from planner_cases import box, instance, model
-from repository import REPOSITORY
 
-ROLES = REPOSITORY / "roles"
 SECRET = "Tr0ub4dor"
 DIGEST = "ab" * 32
 HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
@@ -605,7 +602,7 @@ def test_what_a_role_would_stumble_over_on_the_host_is_refused_before_any_host_i
     assert SECRET not in sentence
 
 
-OPTIONS = role_options([yaml.safe_load(path.read_text()) for path in ROLES.glob("*/meta/argument_specs.yml")])
+OPTIONS = inventory.role_options()
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.registry_auths import registry_auths
-from ansible_collections.tfserving.fleet.plugins.filter.registry_refusal import registry_refusal
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import logins
+from refusing import refusal
 
 PASSWORD = "s3cret:with%colon"
 
@@ -21,7 +22,7 @@ def test_logins_are_written_as_skopeo_reads_them():
 
 def test_no_credentials_make_an_empty_file():
     assert registry_auths({}) == {"auths": {}}
-    assert registry_refusal({}) == ""
+    assert refusal(logins.auths, {}) == ""
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,8 @@ def test_no_credentials_make_an_empty_file():
     ],
 )
 def test_what_is_no_login_is_refused_without_showing_the_password(credentials, sentence):
-    assert registry_refusal(credentials) == sentence
-    with pytest.raises(AnsibleFilterError) as refusal:
+    assert refusal(logins.auths, credentials) == sentence
+    with pytest.raises(AnsibleFilterError) as refused:
         registry_auths(credentials)
-    assert str(refusal.value) == sentence
+    assert str(refused.value) == sentence
     assert PASSWORD not in sentence

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_key
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy, read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets as plan_secrets
 from planner_cases import IMAGE, KEY, box, instance, model
 
@@ -26,6 +27,10 @@ def fetched(uri=URI, **headers):
         "headers": headers or {"Authorization": f"Bearer {CANARY}"},
     }
     return model(source=source)
+
+
+def known_of(instances, *models):
+    return plan_secrets.secrets(read.read(instances, list(models), policy.complete({})), KEY)
 
 
 def planned(environment, key=KEY, models=None):
@@ -89,7 +94,7 @@ def test_a_token_without_a_password_is_left_out_of_an_address():
 
 
 def test_what_the_plan_leaves_out_travels_beside_it():
-    found = plan_secrets.secrets([instance(environment={"A": 1})], [fetched(), model("other")], {}, KEY)
+    found = known_of([instance(environment={"A": 1})], fetched(), model("other"))
     assert found == {
         "key": KEY,
         "environment": {"ranker": {"A": "1"}},
@@ -100,7 +105,7 @@ def test_what_the_plan_leaves_out_travels_beside_it():
 def test_the_environment_of_an_instance_is_whole_again():
     wished = [instance(environment={"A": CANARY, "MALLOC_CONF": "narenas:1"})]
     plan = host_plan(box(0), wished, [model()], {}, KEY)["instances"][0]
-    known = plan_secrets.secrets(wished, [model()], {}, KEY)
+    known = known_of(wished, model())
     whole = plan_secrets.environment(plan, known)
     assert (whole["A"], whole["MALLOC_CONF"], whole["LD_PRELOAD"]) == (
         CANARY,
@@ -112,7 +117,7 @@ def test_the_environment_of_an_instance_is_whole_again():
 @pytest.mark.parametrize("now", [{"A": "other"}, {}])
 def test_a_value_that_is_no_longer_known_is_never_taken_for_another(now):
     plan = only({"A": CANARY})
-    known = plan_secrets.secrets([instance(environment=now)], [model()], {}, KEY)
+    known = known_of([instance(environment=now)], model())
     with pytest.raises(WishError) as refused:
         plan_secrets.environment(plan, known)
     assert str(refused.value) == (

@@ -5,12 +5,17 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.filter.tls_refusal import tls_refusal
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import tls
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
 )
+from refusing import refusal
 from tls_pairs import DAY, NOW, pair, pem
+
+
+def tls_refusal(certificate: str, key: str, client_ca: str = "") -> str:
+    return refusal(tls.check, certificate, key, client_ca)
 
 
 def test_a_pair_that_belongs_together_is_taken_with_and_without_clients_to_know():
@@ -24,7 +29,7 @@ def test_no_certificate_is_no_refusal():
 
 
 @pytest.mark.parametrize(
-    ("texts", "refusal"),
+    ("texts", "sentence"),
     [
         (
             ("CERT", ""),
@@ -37,8 +42,8 @@ def test_no_certificate_is_no_refusal():
         ),
     ],
 )
-def test_one_without_the_other_is_refused(texts, refusal):
-    assert tls_refusal(*texts) == refusal
+def test_one_without_the_other_is_refused(texts, sentence):
+    assert tls_refusal(*texts) == sentence
 
 
 def test_the_key_of_another_certificate_is_refused():

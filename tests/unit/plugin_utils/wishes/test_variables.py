@@ -9,25 +9,22 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.filter.unknown_variables import unknown_variables
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import variables as variable_names
 from repository import REPOSITORY
 
 ROLES = REPOSITORY / "roles"
-VARIABLES = yaml.safe_load((ROLES / "host_plan/vars/main.yml").read_text())
-SPECS = [
-    yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text()) for role in VARIABLES["__host_plan_roles"]
-]
-KNOWN = {name for spec in SPECS for name in spec["argument_specs"]["main"]["options"]}
-PREFIXES = [f"{role}_" for role in VARIABLES["__host_plan_roles"]]
+KNOWN = {name for options in inventory.role_specs().values() for name in options}
+PREFIXES = [f"{role}_" for role in inventory.role_specs()]
 
 
 def judged(*names: str) -> dict[str, list[str]]:
-    return unknown_variables(names, SPECS, VARIABLES["__host_plan_roles"], VARIABLES["__host_plan_facts"])
+    refused, ignored = inventory.unknown(names)
+    return {"refused": [str(error) for error in refused], "ignored": ignored}
 
 
 def test_known_variables_and_what_roles_leave_behind_are_no_cause_for_complaint():
-    assert judged(*KNOWN, *VARIABLES["__host_plan_facts"]) == {"refused": [], "ignored": []}
+    assert judged(*KNOWN, *inventory.FACTS) == {"refused": [], "ignored": []}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +89,7 @@ def test_no_ending_excuses_a_name(name):
 def test_a_removed_variable_is_refused_with_what_to_do_instead():
     sentence = "tfserving_farm: is no longer a variable of this collection; leave it out; there is one barn"
     removed = {"tfserving_farm": "leave it out; there is one barn"}
-    assert variable_names.refusals(["tfserving_farm"], KNOWN, PREFIXES, removed) == [sentence]
+    assert [str(each) for each in variable_names.refusals(["tfserving_farm"], KNOWN, PREFIXES, removed)] == [sentence]
     assert variable_names.warnings(["tfserving_farm"], KNOWN, PREFIXES, removed) == []
 
 
@@ -110,7 +107,7 @@ def test_no_variable_is_both_documented_and_removed():
 def test_what_roles_leave_behind_is_listed():
     left = {name for path in ROLES.glob("*/*/*.yml") for name in facts(yaml.safe_load(path.read_text()))}
     left = {name for name in left if name.startswith(tuple(PREFIXES))}
-    assert left - KNOWN == set(VARIABLES["__host_plan_facts"])
+    assert left - KNOWN == inventory.FACTS
 
 
 def facts(part: Any) -> Iterator[str]:
@@ -127,7 +124,7 @@ def facts(part: Any) -> Iterator[str]:
 
 def test_the_removed_root_of_the_configuration_says_where_it_is():
     (sentence,) = variable_names.refusals(["tfserving_config_root"], [], ["tfserving_"])
-    assert sentence == (
+    assert str(sentence) == (
         "tfserving_config_root: is no longer a variable of this collection;"
         " remove it; the files of the instances are always in /etc/tfserving"
     )

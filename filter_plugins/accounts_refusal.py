@@ -1,1 +1,0 @@
-../plugins/filter/accounts_refusal.py

@@ -1,1 +1,0 @@
-../plugins/filter/address_refusal.py

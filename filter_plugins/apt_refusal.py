@@ -1,1 +1,0 @@
-../plugins/filter/apt_refusal.py

@@ -1,1 +1,0 @@
-../plugins/filter/driver_foreseen.py

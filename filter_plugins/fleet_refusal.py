@@ -1,1 +1,0 @@
-../plugins/filter/fleet_refusal.py

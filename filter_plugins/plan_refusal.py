@@ -1,1 +1,0 @@
-../plugins/filter/plan_refusal.py

@@ -1,1 +1,0 @@
-../plugins/filter/registry_refusal.py

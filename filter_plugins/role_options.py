@@ -1,1 +1,0 @@
-../plugins/filter/role_options.py

@@ -1,1 +1,0 @@
-../plugins/filter/tls_refusal.py

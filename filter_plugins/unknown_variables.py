@@ -1,1 +1,0 @@
-../plugins/filter/unknown_variables.py

@@ -1,1 +1,0 @@
-../plugins/filter/variables_refusal.py

@@ -1,0 +1,50 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Checks the variables of an inventory, all at once, before a host is asked anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, inventory
+
+
+class ActionModule(Action):
+    """Reads the variables of the host where Ansible has them; they need not be handed over."""
+
+    _requires_connection = False
+    ARGUMENTS = {"options": {"type": "dict"}}
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return what follows from the roles' variables, and warnings of those that do nothing."""
+        options = self.options()["options"]
+        refusals = Refusals()
+        if options is not None:
+            inventory.check_values(self._values(options, task_vars, refusals), options, refusals)
+            refusals.stop()
+            return {}
+        values = self._values(inventory.role_options(), task_vars, refusals)
+        warnings = inventory.check(task_vars, values, refusals)
+        refusals.stop()
+        found = {
+            "policy": derived.policy(values),
+            "servers": derived.servers(values),
+            "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", []))),
+        }
+        # Headers and addresses may hold secrets. Warnings are shown all the same.
+        return private({**found, "warnings": warnings} if warnings else found)
+
+    def _values(self, options: inventory.Options, task_vars: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
+        """Return the options that are set, with their templates worked out."""
+        values: dict[str, Any] = {name: None for name, option in options.items() if option.get("required")}
+        for name in task_vars:
+            if name in options:
+                try:
+                    values[name] = self._templar.template(task_vars[name])
+                except AnsibleError as error:
+                    refusals.add(WishError(name, f"cannot be worked out ({error})", "correct its template"))
+        return values

@@ -1,0 +1,57 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the wishes action, which runs on the controller alone."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wishes
+short_description: Check the variables of all roles at once
+version_added: 0.2.0
+description:
+  - Refuses, all in one message, variables that no role knows, values of the wrong kind, addresses that systemd would
+    drop, a certificate that cannot serve, and credentials of registries that cannot be used.
+  - Reads the variables of the host where Ansible has them. Contacts no host, and repeats no value that may be secret.
+  - What it returns is never printed, since it holds addresses and headers; the message of a failure is.
+  - Warns of variables that look like those of the collection and do nothing.
+options:
+  options:
+    description:
+      - Variables to check in place of those of the roles, with their argument specs. Nothing is returned then.
+    type: dict
+attributes:
+  action:
+    support: full
+    description: An action plugin without a part on the host.
+  check_mode:
+    support: full
+    description: Changes nothing at any time.
+author:
+  - tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Check the variables of all roles
+  tfserving.fleet.wishes:
+
+- name: Check the variables of a playbook
+  tfserving.fleet.wishes:
+    options:
+      bundle_dir: {type: path}
+"""
+
+RETURN = r"""
+policy:
+  description: What the planner knows beside the host, models and instances; for M(tfserving.fleet.host_plan).
+  type: dict
+  returned: without O(options)
+servers:
+  description: Names that the servers take on the host, and their repository; for M(tfserving.fleet.host_check).
+  type: dict
+  returned: without O(options)
+bundle:
+  description: What decides which artifacts the host needs; for M(tfserving.fleet.bundle_files).
+  type: dict
+  returned: without O(options)
+"""

@@ -1,0 +1,68 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the actions of the collection have in common: one way to fail, to call a module, to keep a result private."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+Variables = Mapping[str, Any]
+
+
+class Action(ActionBase):
+    """An action of the collection: ``perform`` does the work, and a WishError becomes the task's one message."""
+
+    ARGUMENTS: Mapping[str, Mapping[str, Any]] | None = None
+    """The options of an action that works on the controller alone; the others leave theirs to their module."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what ``perform`` returns, or the failure with the sentence of a refusal."""
+        super().run(tmp, task_vars)
+        try:
+            return {"changed": False, **self.perform(task_vars or {})}
+        except WishError as error:
+            sentence = str(error)
+        # Out here the error is no longer the cause of anything, so nothing but its sentence is printed.
+        return {"failed": True, "changed": False, "msg": sentence}
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Do what the action is for and return the result. Raises WishError."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Return the task's arguments, checked against ``ARGUMENTS``."""
+        _result, options = self.validate_argument_spec(self.ARGUMENTS)
+        return dict(options)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse a task that lacks an argument."""
+        for name in sorted(set(names) - set(self._task.args)):
+            raise WishError(name, "is missing", "give it to the task")
+
+    def call(self, module: str, arguments: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Run a module on the host and return its result."""
+        return dict(self._execute_module(module_name=module, module_args=dict(arguments), task_vars=task_vars))
+
+
+def private(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result that is registered and never printed, unlike the message of a failure."""
+    return {**result, "_ansible_no_log": True}
+
+
+@contextlib.contextmanager
+def discreet(describe: Callable[[Exception], str]) -> Iterator[None]:
+    """Let an error say no more than ``describe`` makes of it: Ansible would print whatever it holds, and its causes."""
+    try:
+        yield
+    except Exception as error:
+        words = describe(error)
+    else:
+        return
+    # Out here the error is no longer part of what is raised.
+    raise AnsibleError(words)

@@ -1,0 +1,107 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What follows from the checked variables of a host for those who do not read them one by one: pure functions.
+
+``values`` are the variables that are set, by name; what is not set has the default of its role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .inventory import Values, value
+
+KEYRING = "/etc/apt/keyrings/tfserving.gpg"
+SOURCES = "/etc/apt/sources.list.d/tfserving.sources"
+
+_TUNING = "kernel_tuning_"
+# Of the role's variables, what says how it goes about it and not what is to be set.
+_SWITCHES = ("kernel_tuning_state", "kernel_tuning_require_live")
+# Names that the plan is going to refuse are nobody's.
+_INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+
+
+def policy(values: Values) -> dict[str, Any]:
+    """Return what the planner may know beside the host, the models and the instances."""
+    return {
+        "version": value(values, "tfserving_version"),
+        "install_method": value(values, "tfserving_install_method"),
+        "releases": {
+            "root": value(values, "tfserving_release_root"),
+            "images": value(values, "tfserving_images"),
+            "archives": value(values, "tfserving_archives"),
+            "package": value(values, "tfserving_apt_package"),
+        },
+        "tls": len(value(values, "tfserving_tls_certificate")) > 0,
+        "address_rules": value(values, "tfserving_address_rules"),
+        "paths": {"models": value(values, "tfserving_model_root")},
+        # What the inventory sets; the planner has the defaults of the rest.
+        "kernel": {
+            name.removeprefix(_TUNING): values[name]
+            for name in values
+            if name.startswith(_TUNING) and name not in _SWITCHES
+        },
+        "extra_slices": value(values, "cpu_partition_extra_slices"),
+        "jemalloc": {
+            "enabled": value(values, "tfserving_allocator") == "jemalloc",
+            "preset": value(values, "tfserving_allocator_preset"),
+            "conf": value(values, "tfserving_allocator_conf"),
+        },
+        "overrides": value(values, "host_plan_policy"),
+    }
+
+
+def servers(values: Values) -> dict[str, Any]:
+    """Return the group of the servers, the names of the instances, and the repository where they come from one."""
+    # Without any instance, the plan makes one that serves all models.
+    instances = value(values, "tfserving_instances") or [{"name": "main"}]
+    names = [each.get("name") for each in instances if isinstance(each, Mapping)]
+    return {
+        "group": value(values, "tfserving_group"),
+        "instances": [name for name in names if isinstance(name, str) and _INSTANCE.fullmatch(name)],
+        "repository": _repository(values) if value(values, "tfserving_install_method") == "apt" else {},
+    }
+
+
+def _repository(values: Values) -> dict[str, Any]:
+    return {
+        "uri": value(values, "tfserving_apt_repository_uri"),
+        "suites": value(values, "tfserving_apt_suite").split(),
+        "signed_by": KEYRING,
+        "own": SOURCES,
+    }
+
+
+def _uses_gpus(values: Values) -> bool:
+    instances = value(values, "tfserving_instances")
+    return any(each.get("gpus", 0) not in (0, []) for each in instances if isinstance(each, Mapping))
+
+
+def bundle(values: Values, more_packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what decides which artifacts a host needs, as ``bundle.needs`` takes it, and what it does not hold.
+
+    ``more_packages`` is the playbook's own ``bundle_packages``.
+    """
+    return {
+        "lacks_driver": value(values, "nvidia_driver_state") == "present" and _uses_gpus(values),
+        "more_packages": list(more_packages),
+        "version": str(value(values, "tfserving_version")),
+        "method": value(values, "tfserving_install_method"),
+        "models": value(values, "tfserving_models"),
+        "headers": value(values, "model_repository_headers"),
+        "images": value(values, "tfserving_images"),
+        "archives": value(values, "tfserving_archives"),
+        "release_root": value(values, "tfserving_release_root"),
+        "allocator": value(values, "tfserving_allocator"),
+        "jemalloc_package": value(values, "jemalloc_package"),
+        "address_rules": value(values, "tfserving_address_rules"),
+        "apt": {
+            "package": value(values, "tfserving_apt_package"),
+            "uri": value(values, "tfserving_apt_repository_uri"),
+            "suite": value(values, "tfserving_apt_suite"),
+            "key_url": value(values, "tfserving_apt_key_url"),
+            "fingerprint": value(values, "tfserving_apt_key_fingerprint"),
+        },
+    }

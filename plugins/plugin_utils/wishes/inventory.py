@@ -1,0 +1,123 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All that can be checked of an inventory before a host is asked anything: the variables of every role at once.
+
+Each role checks its own when it starts, which is too late for the first host of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+from . import addresses, logins, roles, tls, variables
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+# What roles leave behind for others is no wish.
+FACTS = frozenset((
+    "cpu_partition_reboot_required",
+    "cpu_partition_result",
+    "kernel_tuning_result",
+    "nvidia_driver_due",
+    "nvidia_driver_missing_packages",
+    "nvidia_driver_reboot_reasons",
+    "nvidia_driver_reboot_required",
+    "nvidia_driver_status",
+    "offline_bundle_result",
+    "tfserving_group_exists",
+        "tfserving_group_result",
+    "tfserving_topology",
+))  # fmt: skip
+
+Options = Mapping[str, Mapping[str, Any]]
+Values = Mapping[str, Any]
+
+
+@cache
+def role_specs() -> dict[str, dict[str, Any]]:
+    """Return the options of the main entry point of every role, by role; callers must not change them."""
+    # libyaml where PyYAML was built with it: Ansible forks many workers, and each reads them.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = {}
+    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
+        spec = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        found[path.parents[1].name] = spec["argument_specs"]["main"]["options"]
+    return found
+
+
+def role_options() -> dict[str, dict[str, Any]]:
+    """Return the options of all roles that users set. Required ones are what roles hand to one another."""
+    return {
+        name: option
+        for options in role_specs().values()
+        for name, option in options.items()
+        if not option.get("required")
+    }
+
+
+def value(values: Values, name: str) -> Any:
+    """Return a variable out of those that are set, or the default that its role has."""
+    return values[name] if name in values else role_options()[name].get("default")
+
+
+def unknown(names: Iterable[str]) -> tuple[list[WishError], list[str]]:
+    """Return the refusals of variables that no role knows, and sentences on those that do nothing.
+
+    A misspelt variable would otherwise be ignored without a word. A name that is nearly that of a variable, or was one
+    once, is refused. Any other that begins like those of the roles is somebody's own, and only named; so is one that
+    does not, and is nearly a variable.
+    """
+    known = {name for options in role_specs().values() for name in options}
+    used = {name for name in names if name[:1].isalpha() and not name.startswith("ansible_")} - FACTS
+    prefixes = [f"{role}_" for role in role_specs()]
+    ours = {name for name in used if name.startswith(tuple(prefixes))}
+    return (
+        variables.refusals(ours, known, prefixes),
+        [*variables.warnings(ours, known, prefixes), *variables.slips(used - ours, known, prefixes)],
+    )
+
+
+def check(names: Iterable[str], values: Values, refusals: Refusals) -> list[str]:
+    """Add all that is wrong with the variables of a host; return sentences on those that do nothing.
+
+    :param names: of all variables that the host has.
+    :param values: of those that are options of the roles.
+    """
+    errors, ignored = unknown(names)
+    for error in errors:
+        refusals.add(error)
+    check_values(values, role_options(), refusals)
+    refused = {error.path.partition(".")[0].partition("[")[0] for error in refusals.errors}
+    for group, together in TOGETHER:
+        if not refused.intersection(group):
+            refusals.check(together, *(value(values, name) for name in group))
+    return ignored
+
+
+def check_values(values: Values, options: Options, refusals: Refusals) -> None:
+    """Add what is wrong with the values of variables that have these options."""
+    before = len(refusals.errors)
+    refusals.check(roles.check, values, options)
+    if len(refusals.errors) == before:
+        # It repeats what it refuses, so it comes after what does not.
+        for sentence in ArgumentSpecValidator(options).validate(values).error_messages:
+            refusals.add(WishError("", sentence, ""))
+
+
+# Checks that look at several variables, and are of no use where one of these is refused already.
+TOGETHER: Sequence[tuple[tuple[str, ...], Callable[..., Any]]] = (
+    (
+        ("tfserving_allow_from", "tfserving_rest_allow_from", "tfserving_address_rules", "tfserving_allow_to"),
+        addresses.check,
+    ),
+    (("tfserving_tls_certificate", "tfserving_tls_key", "tfserving_tls_client_ca"), tls.check),
+    (("tfserving_registry_credentials",), logins.auths),
+)
