@@ -58,7 +58,7 @@ def write(dest: Any, content: str) -> Path:
         RuntimeError,
         ValueError,
     ) as error:  # an unknown home; Pythons word a null byte in their own way
-        why = "it holds a null byte" if "\0" in dest else error
+        why = "it holds a null byte" if "\0" in dest else str(error)
         raise AnsibleActionFail(f"dest: {dest!r} is not a path ({why}); choose another place") from error
     return file
 
