@@ -69,6 +69,8 @@ def lint(lab: Lab) -> list[Shown]:
     debian.need_commands({"shellcheck": "shellcheck"}, "the lint stage", lab.logs / "lint.log")
     commands = {
         "ruff": ["ruff", "check", "."],
+        "formatting": ["ruff", "format", "--check", "."],
+        "types": ["mypy"],
         "shellcheck": ["shellcheck", *shell_scripts(lab.root)],
         "yamllint": ["yamllint", "."],
         "role specs": ["python", "tools/check_role_specs.py"],
