@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "kernel_tuning_state": "takes the role back: scenario vm, undo.yml",
     "cpu_partition_state": "takes the role back: scenario vm, undo.yml",
     "cpu_partition_boot": "boots the host: scenario vm",
-    "cpu_partition_reboot_ok": "boots the host: scenario vm",
+    "cpu_partition_reboot_ok": "boots the host: scenario vm_boots",
 }
 
 
