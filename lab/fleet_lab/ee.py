@@ -83,10 +83,10 @@ def _run(lab: Lab, place: Path, name: str, label: str) -> None:
     for path, text in _project(lab).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    quietly(["cp", "-r", lab.root / "inventories" / "lab", folder / "project" / "inventory"], log)
+    quietly(["cp", "-r", lab.root / "inventories" / "lab", folder / "inventory"], log)
     tools = judge_packages.folder(lab, "judges") / "bin"
     command: list[str | Path] = [tools / "ansible-runner", "run", folder, "--playbook", f"{name}.yml", "--ident", name]
-    command += ["--inventory", f"{INSIDE}/project/inventory", *RUNS[name], *_isolation(lab)]
+    command += [*RUNS[name], *_isolation(lab)]
     openly(command, _environment(tools), folder, label)
     status = (folder / "artifacts" / name / "status").read_text().strip()
     if status != "successful":
