@@ -33,7 +33,7 @@ FACTS = frozenset((
     "nvidia_driver_status",
     "offline_bundle_result",
     "tfserving_group_exists",
-        "tfserving_group_result",
+    "tfserving_group_result",
     "tfserving_topology",
 ))  # fmt: skip
 
