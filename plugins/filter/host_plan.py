@@ -56,8 +56,7 @@ options:
     type: str
     default: ""
 seealso:
-  - plugin: tfserving.fleet.plan_secrets
-    plugin_type: filter
+  - module: tfserving.fleet.host_plan
   - plugin: tfserving.fleet.server_flags
     plugin_type: filter
   - plugin: tfserving.fleet.textproto

@@ -20,12 +20,11 @@ options:
     type: dict
     required: true
   secrets:
-    description: What P(tfserving.fleet.plan_secrets#filter) returned.
+    description: What M(tfserving.fleet.host_plan) returned as RV(tfserving.fleet.host_plan#module:secrets).
     type: dict
     required: true
 seealso:
-  - plugin: tfserving.fleet.plan_secrets
-    plugin_type: filter
+  - module: tfserving.fleet.host_plan
 """
 
 EXAMPLES = r"""
