@@ -127,7 +127,7 @@ def test_warnings_name_what_was_left_out_in_vain_and_what_the_branch_does_not_dr
         "sysroot": machine.path(""),
         "resolved": {"left_alone": [{"pci_address": CONSOLE, "why": "GPU x is left alone"}]},
     }
-    monkeypatch.setattr(nvidia_driver_state, "judge", lambda *_arguments: {})
+    monkeypatch.setattr(nvidia_driver_state.verdict, "judge", lambda *_arguments: {})
     result = run_module(nvidia_driver_state, **options)
     assert told == ["nvidia_driver_ignore: 10de:9999 is not an NVIDIA GPU of this host", "GPU x is left alone"]
     assert addresses(result["driver"]["gpus"]) == [CONSOLE, FIRST]
