@@ -19,7 +19,7 @@ description:
   - On a terminal a last line shows the running task, on how many hosts it has finished and since when. Without a
     terminal there are plain lines only.
   - With C(-v), or O(output=full), it is Ansible's default output.
-  - A failure of C(assert) or C(fail) is shown as its message alone, since that is all it consists of.
+  - A failure of C(assert), C(fail) or this collection is shown as its message alone, where that is all it consists of.
 options:
   output:
     description: V(stages) for what is described here, V(full) for Ansible's default output.
@@ -60,8 +60,9 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.progress import li
 
 # Where Ansible itself runs is no host of a fleet.
 HERE = "localhost"
-# Actions that fail with a sentence of the playbook's, and what their results hold besides it.
+# Actions that fail with a sentence for people, and what their results hold besides it.
 SENTENCES = ("ansible.builtin.assert", "ansible.builtin.fail", "assert", "fail")
+OURS = "tfserving.fleet."
 BESIDES = {"msg", "changed", "failed", "assertion", "evaluated_to", "exception", "invocation", "warnings"}
 # The plays of this collection that have no hosts by intention ask for these.
 NOBODY = ["!all"]
@@ -313,9 +314,10 @@ def _role_of(task: Any) -> str:
 
 
 def _is_sentence(result: Any) -> bool:
-    """Tell whether a failure is no more than the sentence that a playbook gives."""
+    """Tell whether a failure is no more than a sentence."""
     told, message = result.result, result.result.get("msg")
-    if result.task.action not in SENTENCES or (result.task.loop and "results" in told):
+    action = result.task.action
+    if not (action in SENTENCES or action.startswith(OURS)) or (result.task.loop and "results" in told):
         return False
     shown = {key for key in told if not key.startswith("_ansible_")}
     return isinstance(message, str) and message != NO_SENTENCE and shown <= BESIDES

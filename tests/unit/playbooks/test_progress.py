@@ -128,6 +128,15 @@ def test_what_goes_wrong_is_shown_whole(run):
     assert output.count("a sentence") == 1
 
 
+def test_a_refusal_of_the_collection_is_its_sentence_alone(run):
+    task = {"name": "Check the variables", "tfserving.fleet.wishes": {}}
+    play = {"name": "Check", "hosts": "h1", "gather_facts": False, "vars": {"tfserving_versionn": 7}, "tasks": [task]}
+    (run.folder / "play.yml").write_text(yaml.safe_dump([play]))
+    output = run.piped()
+    assert "\nfatal: [h1]: FAILED! => tfserving_versionn: " in output
+    assert "{" not in output
+
+
 def test_differences_are_shown_in_check_mode(run):
     output = run.piped("--check", "--diff")
     assert "check mode, begun" in output
