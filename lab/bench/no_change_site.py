@@ -11,7 +11,7 @@ from typing import Any
 from support import figures, lab_host
 
 ROUNDS = 5
-CALLS_TARGET = 25
+CALLS_TARGET = 18
 
 Events = list[dict[str, Any]]
 
