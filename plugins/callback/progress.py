@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: progress
 type: stdout
 short_description: Show stages, changes and problems
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - tfserving.fleet contributors (@tfserving)
 description:

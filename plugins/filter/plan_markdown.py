@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: plan_markdown
 short_description: Lay out what would change on a fleet as Markdown
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - tfserving.fleet contributors (@tfserving)
 description:

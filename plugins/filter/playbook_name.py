@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: playbook_name
 short_description: Name a playbook of this collection as the caller does
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - tfserving.fleet contributors (@tfserving)
 description:

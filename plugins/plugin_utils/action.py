@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
@@ -53,16 +51,3 @@ class Action(ActionBase):
 def private(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result that is registered and never printed, unlike the message of a failure."""
     return {**result, "_ansible_no_log": True}
-
-
-@contextlib.contextmanager
-def discreet(describe: Callable[[Exception], str]) -> Iterator[None]:
-    """Let an error say no more than ``describe`` makes of it: Ansible would print whatever it holds, and its causes."""
-    try:
-        yield
-    except Exception as error:
-        words = describe(error)
-    else:
-        return
-    # Out here the error is no longer part of what is raised.
-    raise AnsibleError(words)
