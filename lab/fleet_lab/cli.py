@@ -128,8 +128,7 @@ def _part(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 def _demo(lab: Lab, stages: Stages, _options: argparse.Namespace) -> None:
     _prepare(lab, stages, "up")
-    for playbook in ("site.yml", "playbooks/status.yml"):
-        stages.show(playbook, partial(_playbook, lab, playbook))
+    stages.show("site.yml", partial(_playbook, lab, "site.yml"))
 
 
 def _playbook(lab: Lab, name: str) -> None:
@@ -211,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, (_needs, _work, text) in PARTS.items():
         commands.add_parser(name, help=text).set_defaults(command=_part)
-    commands.add_parser("demo", help="the lab, site.yml and playbooks/status.yml").set_defaults(command=_demo)
+    commands.add_parser("demo", help="the lab, and site.yml on it").set_defaults(command=_demo)
     commands.add_parser("env", help="the variables for Molecule and playbooks, for eval").set_defaults(command=_env)
     commands.add_parser("docs", help="writes the roles' READMEs from their argument specs").set_defaults(command=_docs)
     commands.add_parser("tables", help="writes the tables of flags and messages from tools/survey/").set_defaults(

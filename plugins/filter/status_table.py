@@ -16,6 +16,11 @@ options:
     description: Host name to the host's result.
     type: dict
     required: true
+  missing:
+    description: Hosts that were not reached or failed. They are named in the table as well.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -30,7 +35,7 @@ _value:
   type: str
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible import context
@@ -38,9 +43,9 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller impor
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
 
 
-def status_table(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+def status_table(hosts: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) -> str:
     """Return the table, playbooks in it named as the caller names them."""
-    return status.status_table(hosts, caller(context.CLIARGS.get("args") or ()))
+    return status.status_table(hosts, missing, caller(context.CLIARGS.get("args") or ()))
 
 
 class FilterModule:

@@ -90,6 +90,7 @@ attributes:
     description: What is done to which instance is returned instead.
 seealso:
   - module: tfserving.fleet.model_status
+  - module: tfserving.fleet.instance_status
 author:
   - tfserving.fleet contributors (@tfserving)
 """
@@ -133,6 +134,10 @@ instances:
   returned: always
   type: list
   elements: dict
+status:
+  description: What the instances really are, as the result of M(tfserving.fleet.instance_status).
+  returned: success, with O(state=present) and O(final), not in check mode
+  type: dict
 better:
   description: Instances that did not serve before this run and were proven by it.
   returned: failure

@@ -55,7 +55,7 @@ SHIPPED = {
     "server_release": 25,
     "server_releases_prune": 12,
     "serving_group": 5,
-    "serving_instances": 25,
+    "serving_instances": 27,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "wishes": 0,

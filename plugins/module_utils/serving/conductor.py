@@ -20,6 +20,7 @@ from . import records as instance_records
 from . import sight as unit_sight
 from . import watch as serving_watch
 from .client import AVAILABLE, answers
+from .inspector import Inspector
 from .units import InstanceUnit, Units, planned_mark
 
 ACTS = ("started", "restarted", "enabled", "stopped", "watched")
@@ -28,6 +29,8 @@ ACTS = ("started", "restarted", "enabled", "stopped", "watched")
 CLOCKS_DIFFER_S = 2
 # For an instance that nothing was done to: a reload that is under way has ended, and a busy server has answered.
 UNTOUCHED_TIMEOUT_S = 15
+# As many as the module instance_status asks for.
+STATUS_PROBES = 5
 
 
 class UnprovenError(Exception):
@@ -84,9 +87,18 @@ class Conductor:
             if not self.check_mode:
                 self._prove(instance)
                 self._watch(instance["name"])
-        if self.store and self.wishes["final"] and not self.check_mode:
+        if not self.wishes["final"] or self.check_mode:
+            return {}
+        if self.store:
             atomic_tree_point.close(self.store)
-        return {}
+        return {"status": self._status()}
+
+    def _status(self) -> dict[str, Any]:
+        """Return what the proven instances really are, which may be less than perfect and still no failure."""
+        wishes = self.wishes
+        probes = STATUS_PROBES if wishes["probe"] else 0
+        inspector = Inspector(self.units.run, wishes["unit_template"], wishes["model_root"], probes, wishes["models"])
+        return {"instances": [inspector.inspect(instance) for instance in wishes["instances"]]}
 
     def _note_who_is_idle(self) -> None:
         """Learn who is there and does not serve before anything is restarted: its old files are nothing to go back to.

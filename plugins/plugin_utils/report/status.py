@@ -17,12 +17,17 @@ NOTHING = "-"
 ANSWER_CHARS = 30
 
 
-def status_table(hosts: Mapping[str, Mapping[str, Any]], caller: Caller) -> str:
-    """Return the table of ``hosts`` (host name -> result of instance_status), its problems and where to go next."""
+def status_table(hosts: Mapping[str, Mapping[str, Any]], missing: Sequence[str], caller: Caller) -> str:
+    """Return the table of ``hosts`` (host name -> result of instance_status), its problems and where to go next.
+
+    Nothing is known of ``missing`` ones: they were not reached, or failed.
+    """
     rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
+    rows += [_empty_row(host) for host in missing]
     problems = [line for host, result in hosts.items() for line in _problems(host, result, caller)]
     blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
     blocks += ["Problems:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
+    blocks += [f"No answer, see the messages above:\n  {visible(', '.join(missing))}"] if missing else []
     return "\n\n".join([*blocks, "\n".join(["Next:", *_next_steps(caller)])])
 
 
@@ -40,10 +45,14 @@ def _next_steps(caller: Caller) -> Iterator[str]:
 def _host_rows(host: str, result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     instances = result.get("instances", [])
     if not instances:
-        yield (host, *[NOTHING] * (len(COLUMNS) - 1))
+        yield _empty_row(host)
     for instance in instances:
         for model in instance.get("models") or [{}]:
             yield _row(host, instance, model)
+
+
+def _empty_row(host: str) -> tuple[str, ...]:
+    return (host, *[NOTHING] * (len(COLUMNS) - 1))
 
 
 def _row(host: str, instance: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, ...]:

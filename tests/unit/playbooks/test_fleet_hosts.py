@@ -158,7 +158,8 @@ def test_status_shows_the_rest_and_names_who_is_missing(place):
     code, output = place.run("tfserving.fleet.status")
     assert code != 0
     assert "a: no plan is in force" in output
-    assert "Not shown, see the messages above: dead" in output
+    assert "No answer, see the messages above: dead" in output
+    assert "dead - - - " in output
 
 
 def test_a_plan_shows_the_rest_and_names_who_is_missing(place):

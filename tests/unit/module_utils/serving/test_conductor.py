@@ -76,6 +76,16 @@ def test_a_second_call_does_nothing(host):
     assert (result["changed"], host.deeds) == (False, [])
 
 
+def test_the_last_call_of_a_run_returns_what_the_instances_really_are(host):
+    (port,) = free_ports(1)
+    instance = host.lay_down("a", "a-1", port)
+    assert "status" not in call(host, instances=[instance], final=False)
+    (found,) = call(host, instances=[instance])["status"]["instances"]
+    assert (found["name"], found["pid"], found["problem"]) == ("a", host.pid("a"), "")
+    assert found["models"][0]["versions"] == [{"version": 1, "state": "AVAILABLE", "error": ""}]
+    assert "status" not in call(host, state="restored")
+
+
 def test_two_that_swap_their_ports_come_up_with_one_stop(host):
     one, two = free_ports(2)
     serving(host, a=one, b=two)

@@ -25,8 +25,8 @@ SERVING = {
 }
 
 
-def status_table(hosts, caller=Caller(REPOSITORY)):  # noqa: B008
-    return status.status_table(hosts, caller)
+def status_table(hosts, caller=Caller(REPOSITORY), missing=()):  # noqa: B008
+    return status.status_table(hosts, missing, caller)
 
 
 def line_of(table: str, word: str) -> str:
@@ -70,6 +70,13 @@ def test_a_host_that_cannot_be_reached_is_in_the_table_and_below():
     assert line_of(table, "lab-b")
     assert "  lab-b: timed out" in table
     assert "no plan" not in table
+
+
+def test_hosts_without_an_answer_have_a_row_and_a_line():
+    table = status_table({"lab-a": {"instances": [SERVING]}}, missing=["lab-b", "lab-c"])
+    assert line_of(table, "lab-b").split() == ["lab-b", *["-"] * 9]
+    assert "\n\nNo answer, see the messages above:\n  lab-b, lab-c\n\nNext:" in table
+    assert "No answer" not in status_table({"lab-a": {"instances": [SERVING]}})
 
 
 def test_a_healthy_fleet_has_no_problems_to_list():
