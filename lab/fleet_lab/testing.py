@@ -74,7 +74,7 @@ def lint(lab: Lab) -> list[Shown]:
         "shellcheck": ["shellcheck", *shell_scripts(lab.root)],
         "yamllint": ["yamllint", "."],
         "role specs": ["python", "tools/check_role_specs.py"],
-        "role docs": ["python", "tools/check_role_docs.py"],
+        "role docs": ["python", "tools/role_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
         "tables": ["python", "tools/generate_tables.py", "--check"],
