@@ -35,7 +35,7 @@ _value:
 from collections.abc import Callable
 
 from ansible import context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import caller
 
 
 def playbook_name(name: str) -> str:

@@ -39,7 +39,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible import context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import caller
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
 
 

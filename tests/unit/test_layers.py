@@ -25,7 +25,7 @@ HOSTS = [
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("saved_model", "serving", "models", "releases", "bundle"),
 ]
-CONTROLLER = ["action", "tables", "server", "driver", "wishes", "planner", "fleet", "report", "progress"]
+CONTROLLER = ["action", "caller", "tables", "server", "driver", "wishes", "planner", "fleet", "report", "progress"]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.

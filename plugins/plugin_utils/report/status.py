@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
-from ..fleet.caller import Caller
+from ..caller import Caller
 
 COLUMNS = ("host", "instance", "server", "model", "version", "CPUs", "allocator", "memory", "prediction", "latency")
 NOTHING = "-"

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import Caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import Caller
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
 from repository import REPOSITORY
 

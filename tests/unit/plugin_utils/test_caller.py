@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.caller import ROOT, Caller, caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import ROOT, Caller, caller
 from repository import REPOSITORY
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 COLLECTION = "tfserving.fleet"
 # Where the pages of an installed collection are read.
 PAGES = "https://github.com/tfserving/fleet/blob/main/docs"
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
