@@ -34,13 +34,12 @@ _value:
 
 from collections.abc import Callable
 
-from ansible import context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import current
 
 
 def playbook_name(name: str) -> str:
     """Return how to run the playbook ``name``."""
-    return caller(context.CLIARGS.get("args") or ()).playbook(name)
+    return current().playbook(name)
 
 
 class FilterModule:

@@ -38,14 +38,13 @@ _value:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible import context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import caller
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import current
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import status
 
 
 def status_table(hosts: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) -> str:
     """Return the table, playbooks in it named as the caller names them."""
-    return status.status_table(hosts, missing, caller(context.CLIARGS.get("args") or ()))
+    return status.status_table(hosts, missing, current())
 
 
 class FilterModule:

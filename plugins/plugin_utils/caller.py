@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible import context
+
 COLLECTION = "tfserving.fleet"
 # Where the pages of an installed collection are read.
 PAGES = "https://github.com/tfserving/fleet/blob/main/docs"
@@ -37,3 +39,8 @@ def caller(playbooks: Sequence[str], root: Path = ROOT) -> Caller:
     """Return who runs ``playbooks``, as they were named to ansible-playbook: files below ``root`` make it a clone."""
     files = [Path(os.path.realpath(each)) for each in playbooks if os.path.exists(each)]
     return Caller(root if any(root in file.parents for file in files) else None)
+
+
+def current() -> Caller:
+    """Return who runs this process: ansible-playbook, or something else, which works in no clone."""
+    return caller(context.CLIARGS.get("args") or ())

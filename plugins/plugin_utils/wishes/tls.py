@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
+from ..caller import current
+
 CERTIFICATE = "tfserving_tls_certificate"
 KEY = "tfserving_tls_key"
 CLIENT_CA = "tfserving_tls_client_ca"
@@ -46,7 +48,8 @@ def _check_pair(certificate: str, key: str, now: datetime) -> None:
         raise WishError(KEY, f"is not the key of {CERTIFICATE}", "give the two that belong together")
     end = first.not_valid_after_utc
     if end <= now:
-        raise WishError(CERTIFICATE, f"expired on {end:%Y-%m-%d}", "renew it, as playbooks/certificates.yml does")
+        remedy = f"renew it, as {current().playbook('certificates')} does"
+        raise WishError(CERTIFICATE, f"expired on {end:%Y-%m-%d}", remedy)
     if first.not_valid_before_utc > now:
         begins = f"{first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise WishError(CERTIFICATE, f"is valid only from {begins}", "wait, or check the clocks")

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import ROOT, Caller, caller
+from ansible import context
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import ROOT, Caller, caller, current
 from repository import REPOSITORY
 
 
@@ -34,3 +35,10 @@ def test_names_are_those_of_the_caller():
     assert clone.page("wishes") == "docs/wishes.md"
     assert (REPOSITORY / clone.page("wishes")).is_file()
     assert installed.page("wishes") == "https://github.com/tfserving/fleet/blob/main/docs/wishes.md"
+
+
+def test_the_current_caller_is_read_from_the_command_line(monkeypatch):
+    monkeypatch.setattr(context, "CLIARGS", {"args": [f"{REPOSITORY}/site.yml"]})
+    assert current() == Caller(REPOSITORY)
+    monkeypatch.setattr(context, "CLIARGS", {})
+    assert current() == Caller(None)

@@ -55,7 +55,7 @@ def test_the_key_of_another_certificate_is_refused():
 def test_a_certificate_that_has_ended_is_refused():
     certificate, key = pair(NOW - 3 * DAY, NOW - DAY)
     assert tls_refusal(certificate, key) == (
-        f"tfserving_tls_certificate: expired on {NOW - DAY:%Y-%m-%d}; renew it, as playbooks/certificates.yml does"
+        f"tfserving_tls_certificate: expired on {NOW - DAY:%Y-%m-%d}; renew it, as tfserving.fleet.certificates does"
     )
 
 
