@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import machines
+import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
 from hypothesis import strategies as st
 
@@ -21,6 +23,10 @@ RELEASES = {
 }
 IMAGE = {"install_method": "image", "releases": RELEASES}
 ARCHIVE = {"install_method": "archive", "releases": RELEASES}
+
+# 13 cores: one for the system, twelve for the only instance.
+CPU_HOST = machines.topology(sockets=1, cores=13, smt=1, memory_mb=65536)
+ONE_CPU = machines.topology(sockets=1, cores=1, smt=1)
 
 
 def model(name: str = "ranker", **keys: Any) -> dict[str, Any]:
@@ -50,6 +56,19 @@ def box(gpu_count: int = 8, **shape: Any) -> dict[str, Any]:
 def plan(topology: Any, instances: Any = None, models: Any = None, **policy: Any) -> dict[str, Any]:
     """Return the plan; one model called "ranker" unless told otherwise."""
     return host_plan(topology, instances, [model()] if models is None else models, policy, KEY)
+
+
+def only(wish: Any = None, models: Any = None, machine: Any = CPU_HOST, **policy: Any) -> dict[str, Any]:
+    """Return the only instance of a plan."""
+    (found,) = plan(machine, [instance(**(wish or {}))], models, **policy)["instances"]
+    return found
+
+
+def refusal(wish: Any = None, models: Any = None, machine: Any = CPU_HOST, **policy: Any) -> str:
+    """Return the sentence that refuses a plan."""
+    with pytest.raises(WishError) as caught:
+        only(wish, models, machine, **policy)
+    return str(caught.value)
 
 
 def cpus(part: dict[str, Any]) -> set[int]:
