@@ -46,7 +46,7 @@ _PREPARING = threading.Lock()
 UNIT_TESTS = ("tests/unit", "lab/tests")
 
 # Below tests/unit: what meets ansible-core itself.
-CORE_TESTS = ("playbooks", "filter", "modules", "docs")
+CORE_TESTS = ("action", "playbooks", "filter", "modules", "docs")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
