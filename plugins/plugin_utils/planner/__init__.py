@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Works out how a host serves what its users wish: ``plan.host_plan`` is the way in, the other files hold its rules.
+"""The planner, which turns a host's topology and its users' wishes into a plan; ``plan.host_plan`` is the entry point.
 
-Pure functions throughout: the same topology, wishes and policy give the same plan, and nothing passed in is changed.
+Pure functions throughout: the same topology, wishes and policy give the same plan, and arguments are never modified.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether and how an instance forms batches.
+"""Batching parameters of an instance.
 
-Source of the rules: the batching guide of TensorFlow Serving (tensorflow_serving/batching/README.md, "Batch Scheduling
-Parameters and Tuning"). Its numbers are places to start a measurement from, and so are the ones here.
+The rules come from TensorFlow Serving's batching guide (tensorflow_serving/batching/README.md, "Batch Scheduling
+Parameters and Tuning"). Its numbers are starting points for measurements, and so are these.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from ..wishes.read import InstanceWish
 from .reasons import SHAPES, Sheet, T, counted
 from .schema import Batching
 
-# A GPU runs one batch after another. A few in flight hide the copies to and from it and the work before and after on
-# the CPUs; more would only wait inside of the GPU, where no queue bound reaches them.
+# A GPU runs one batch after another. A few in flight hide the copies to and from it and the CPU work before and after;
+# more would only wait inside the GPU, where no queue bound applies.
 BATCHES_IN_FLIGHT_PER_GPU = 4
 # The guide's range for online serving ends at 10 ms.
 LONGEST_TIMEOUT_MICROS = 10_000
-# Waiting for company is worth a tenth of the objective at the most, whatever a profile says.
+# Waiting for a batch to fill is worth at most a tenth of the objective, whatever a profile says.
 LARGEST_TIMEOUT_SHARE = 0.1
-# Left between a batch and the objective for rounding: 90 ms hold 30 batches of 3 ms, whatever binary fractions say.
+# Tolerance for binary fractions: 90 ms must hold 30 batches of 3 ms.
 ROUNDING = 1e-9
-# No queue of any use is longer, however long the objective and however short the batches.
+# No longer queue is of any use, however long the objective and short the batches.
 MOST_ROUNDS = 1000
-# Smaller batches save next to nothing; larger ones than four times the profile's are left to a measurement.
+# Smaller batches save next to nothing; more than four times the profile's size is left to measurement.
 SMALLEST_BATCH = 4
 LARGEST_BATCH_FACTOR = 4
 
-# Keys under ``batching`` that speak to the plan and are no field of BatchingParameters.
+# Keys under ``batching`` for the planner, which are not fields of BatchingParameters.
 OWN_KEYS = ("enabled", "expected_batch_ms")
 
 
 @dataclass
 class _Case:
-    """The instance in question."""
+    """The instance being planned."""
 
     sheet: Sheet
     wish: InstanceWish
@@ -52,28 +52,28 @@ class _Case:
 
     @property
     def slo_ms(self) -> float:
-        """The latency that 99 of 100 requests keep."""
+        """The latency objective for 99 of 100 requests."""
         return self.wish.slo_p99_ms or self.profile["slo_p99_ms"]
 
     @property
     def hardware(self) -> str:
-        """What the batches run on, as the profiles call it."""
+        """The hardware that batches run on, by its key in the profiles."""
         return "gpu" if self.gpus else "cpu"
 
     def settle(self, field: str, planned: T, reason: str) -> T:
-        """Return what holds for a field of BatchingParameters, the wish before the plan."""
+        """Return the value of a field of BatchingParameters, the user's before the planned one."""
         wished: T | None = self.wish.batching.get(field)
         return self.sheet.settle(f"batching.{field}", planned, reason, wished)
 
     def refuse(self, field: str, problem: str, remedy: str) -> WishError:
-        """Return the refusal of a wished field."""
+        """Return the refusal of a field that the user set."""
         return WishError(f"{self.wish.path}.batching.{field}", problem, remedy)
 
 
 def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Mapping[str, Any]) -> Batching | None:
-    """Return the BatchingParameters of an instance as plain values, or None where it serves request by request.
+    """Return the BatchingParameters of an instance as plain values, or None if it serves request by request.
 
-    Raises WishError where what the user has set cannot work.
+    Raise WishError if the user's settings cannot work.
     """
     case = _Case(sheet, wish, policy["profiles"][wish.profile], cpus, gpus)
     if not _enabled(case, policy["batching"]):
@@ -114,13 +114,13 @@ def _enabled(case: _Case, choice: str) -> bool:
             f"profile {profile} answers each request at once: waiting for others would only add to the time of the"
             " first, and a bigger batch to the time of all"
         )
-    # Whoever sets a field of batching wants batches.
+    # Setting any field of batching means that batches are wanted.
     wished: bool | None = case.wish.batching.get("enabled", True if case.wish.batching else None)
     return case.sheet.settle("batching", planned, reason, None if wished == planned else wished)
 
 
 def _max_batch_size(case: _Case) -> int:
-    """Scale the profile's size with the objective: past saturation, a batch runs as long as it is big."""
+    """Scale the profile's size with the objective: past saturation, a batch takes time in proportion to its size."""
     allowed: list[int] = case.wish.batching.get("allowed_batch_sizes", [])
     if allowed:
         return case.settle("max_batch_size", allowed[-1], "the last of allowed_batch_sizes, as the server demands")
@@ -179,12 +179,12 @@ def _at_a_time(cpus: int, gpus: int) -> tuple[int, str]:
 
 
 def _queue(case: _Case, timeout_micros: int, threads: int) -> int:
-    """Let as many batches wait as the objective has time for.
+    """Return the number of batches that may wait: as many as the objective has time for.
 
-    The guide's one waiting batch for each thread is for fleets whose callers try another server at once; here it shed
-    calls that would have been answered in a tenth of their objective. Each model has a queue of its own and all queues
-    share the threads, so with several models under full load a batch has to be quicker; the reason says how quick. The
-    bound does not follow their number: a model more would be a restart.
+    The guide's one waiting batch for each thread suits fleets whose callers retry another server at once; here it shed
+    calls that would have been answered in a tenth of their objective. Each model has its own queue and all queues share
+    the threads, so with several models under full load batches must run faster; the reason says how fast. The bound
+    does not depend on the number of models, or each added model would need a restart.
     """
     batch_ms, source = _batch_ms(case)
     wished = case.wish.batching.get("max_enqueued_batches")
@@ -210,7 +210,7 @@ def _room_to_wait(
     models: int,
     wished: int | None,
 ) -> tuple[int, str]:
-    """Return how many batches may wait, and why; ``source`` says who says how long a batch runs."""
+    """Return how many batches may wait, and why; ``source`` tells where ``batch_ms`` comes from."""
     room = waiting_batches(slo_ms, timeout_micros, threads, batch_ms, gpus)
     held = wished or max(1, room)
     longest = longest_batch_ms(slo_ms, timeout_micros, threads, held * models, gpus)
@@ -223,7 +223,7 @@ def _room_to_wait(
 
 
 def _batch_ms(case: _Case) -> tuple[float, str]:
-    """Return how long a full batch is taken to run, and who says so."""
+    """Return the expected run time of a full batch in ms, and its source."""
     measured = case.wish.batching.get("expected_batch_ms")
     if measured is None:
         share = case.profile["batch_share"]
@@ -239,16 +239,16 @@ def _batch_ms(case: _Case) -> tuple[float, str]:
 
 
 def waiting_batches(slo_ms: float, timeout_micros: int, threads: int, batch_ms: float, gpus: int) -> int:
-    """Return how many batches may wait, in all queues, so that the last of them still keeps the objective.
+    """Return how many batches may wait, in all queues, if the last of them is to meet the objective.
 
-    On CPUs the threads work side by side; GPUs take the batches of their threads one after another.
+    On CPUs the threads run in parallel; a GPU takes the batches of its threads one after another.
     """
     rounds = int(min(max(0.0, slo_ms - timeout_micros / 1000) / batch_ms + ROUNDING, MOST_ROUNDS))
     return max(0, rounds * (gpus or threads) - threads)
 
 
 def longest_batch_ms(slo_ms: float, timeout_micros: int, threads: int, waiting: int, gpus: int) -> float:
-    """Return how long one batch may run so that a request behind ``waiting`` batches still keeps the objective."""
+    """Return how long one batch may run if a request behind ``waiting`` batches is to meet the objective."""
     rounds = math.ceil((threads + waiting) / (gpus or threads))
     return max(0.0, slo_ms - timeout_micros / 1000) / rounds
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How instances divide the memory of the GPUs that they share."""
+"""Division of a GPU's memory among the instances that share it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .reasons import Sheet, counted
 
 FLAG = "per_process_gpu_memory_fraction"
 
-# A shared GPU whose memory the driver does not report is divided up to this share; the rest is for the CUDA contexts.
+# If the driver does not report a shared GPU's memory, this share of it is divided; the rest is for the CUDA contexts.
 BLIND_SHARE = 0.9
 
 
 def fractions(wishes: list[InstanceWish], assigned: list[list[Gpu]], context_mb: int) -> list[float | None]:
-    """Return the share of its GPUs' memory for each instance; None for one that has its GPUs to itself.
+    """Return each instance's share of its GPUs' memory, None if it has its GPUs to itself.
 
     The flag is one number for all GPUs of a process, so the tightest GPU decides. Shares are of a GPU's total memory.
-    Raises WishError where a GPU is too small for its tenants, or where wished shares are more than there is.
+    Raise WishError if a GPU is too small for its tenants, or if the shares that users set exceed the whole.
     """
     tenants: dict[Gpu, list[int]] = {}
     for place, gpus in enumerate(assigned):
@@ -45,7 +45,7 @@ def _divide(
     free = 1 - contexts / gpu.memory_mb if gpu.memory_mb else BLIND_SHARE
     weights = sum(wishes[place].weight for place in places)
     for place in places:
-        # Rounded down: a thousandth too much on each would make the last one fail.
+        # Rounded down: a thousandth too much for each would make the last one fail.
         share = math.floor(1000 * free * wishes[place].weight / weights) / 1000
         if share <= 0:
             raise WishError(
@@ -79,7 +79,7 @@ def _wished(wish: InstanceWish) -> float:
 
 
 def settle(sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], fraction: float | None) -> float | None:
-    """Return the share of GPU memory that holds: the user's before the planned one."""
+    """Return the share of GPU memory, the user's before the planned one."""
     wished = _wished(wish) if FLAG in wish.flags else None
     reason = "no other instance shares its GPUs, so it may use all of their memory"
     if not gpus:
@@ -90,7 +90,7 @@ def settle(sheet: Sheet, wish: InstanceWish, gpus: list[Gpu], fraction: float | 
 
 
 def capacity_mb(gpus: list[Gpu], fraction: float | None, context_mb: int) -> int | None:
-    """Return what an instance may fill on its GPUs, or None where that is not known."""
+    """Return how much GPU memory an instance may fill, or None if that is not known."""
     if not gpus or any(not gpu.memory_mb for gpu in gpus):
         return None
     if fraction:

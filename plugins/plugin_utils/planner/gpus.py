@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which instance gets which GPUs."""
+"""Assignment of GPUs and MIG slices to instances."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from . import cpu_mask
 from .machine import Machine
 from .reasons import Sheet, counted, joined
 
-# As nvidia-smi names them: "1g.10gb", "1g.10gb+me", "1c.3g.40gb", "1g.24gb-me" (Blackwell, without media engines).
+# Names from nvidia-smi: "1g.10gb", "1g.10gb+me", "1c.3g.40gb", "1g.24gb-me" (Blackwell, without media engines).
 PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb([+-][a-z.]+)?", re.IGNORECASE)
-# Of GPUs that are left out, in a sentence.
+# GPUs left out that a sentence names; it only counts the rest.
 MOST_NAMED = 4
 MAKE_SLICES = (
     "make slices with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'"
@@ -27,20 +27,20 @@ MAKE_SLICES = (
 
 @dataclass(frozen=True)
 class Gpu:
-    """One device that a server can be given: a whole GPU, or one MIG slice of it."""
+    """A device that a server can be given: a whole GPU or one MIG slice."""
 
     identity: int | str
-    """The UUID where there is one, else the index."""
+    """The UUID, or the index if there is none."""
     label: str
     index: int
     node: int | None
-    """None where firmware does not say, on a host of several nodes."""
+    """None on a host of several nodes whose firmware does not report it."""
     memory_mb: int
-    """0 where the driver does not say."""
+    """0 if the driver does not report it."""
     profile: str = ""
     """The MIG profile of a slice, such as "1g.10gb"; empty for a whole GPU."""
     parent: str = ""
-    """The UUID of the GPU that a slice is of."""
+    """The UUID of the GPU that a slice is part of."""
 
     @property
     def is_slice(self) -> bool:
@@ -65,7 +65,7 @@ def read(topology: schema.Topology, machine: Machine) -> list[Gpu]:
 
 
 def uncut(topology: schema.Topology) -> dict[int, str]:
-    """Return the UUIDs, by index, of GPUs in MIG mode without a slice, on which nothing can run."""
+    """Return the UUIDs, by index, of GPUs in MIG mode without a slice; nothing can run on those."""
     return {
         index: gpu.get("uuid") or ""
         for index, gpu in _numbered(topology)
@@ -74,7 +74,7 @@ def uncut(topology: schema.Topology) -> dict[int, str]:
 
 
 def left_out(topology: schema.Topology) -> list[str]:
-    """Return the GPUs that no server can be given, each with the reason in brackets."""
+    """Return the GPUs that no server can use, each with the reason in brackets."""
     unusable = [gpu for gpu in topology.get("gpus") or () if not _usable(gpu)]
     found = [
         *(f"{gpu['pci_address']} ({gpu.get('why') or 'nvidia-smi leaves it out'})" for gpu in unusable),
@@ -84,13 +84,13 @@ def left_out(topology: schema.Topology) -> list[str]:
 
 
 def _numbered(topology: schema.Topology) -> list[tuple[int, schema.Gpu]]:
-    """Return the usable GPUs by their index."""
+    """Return the usable GPUs with their indexes, in order."""
     found = [(index, gpu) for gpu in topology.get("gpus") or () if _usable(gpu) and (index := gpu["index"]) is not None]
     return sorted(found, key=lambda pair: pair[0])
 
 
 def _usable(gpu: schema.Gpu) -> bool:
-    """Whether CUDA could use a GPU: the driver gives it an index, and nothing speaks against it."""
+    """Return whether CUDA could use a GPU: the driver gives it an index, and no reason against it is known."""
     return gpu["index"] is not None and not gpu.get("why")
 
 
@@ -106,14 +106,14 @@ def _node(gpu: schema.Gpu, machine: Machine) -> int | None:
         return node
     if len(machine.cores) == 1:
         return next(iter(machine.cores))
-    # No node, or one without CPUs: the CPUs that the bus calls local tell the next best.
+    # No node, or one without CPUs: go by the CPUs that the bus reports as local.
     local = cpu_mask.of(gpu.get("local_cpus") or ())
     near = {
         node: cpu_mask.count(local & cpu_mask.union(core.mask for core in cores))
         for node, cores in machine.cores.items()
     }
     best = max(near, key=lambda node: (near[node], -node))
-    # A GPU that is local to all CPUs alike is local to none.
+    # A GPU equally local to several nodes belongs to none of them.
     return best if near[best] and list(near.values()).count(near[best]) == 1 else None
 
 
@@ -125,10 +125,9 @@ def assign(
 ) -> list[list[Gpu]]:
     """Return the devices of each wish, in the order of the wishes.
 
-    Indexes and ids are taken literally and may overlap. Profiles of MIG slices and counts get devices that nobody else
-    has: a count whole GPUs, the largest first, each from the one node where most are free, so that an instance's GPUs
-    and CPUs are together and instances are spread. ``uncut`` are GPUs in MIG mode without a slice,
-    ``others`` those that are left out.
+    Indexes and ids are taken literally and may overlap. MIG profiles and counts get devices that no other instance has.
+    Counts get whole GPUs, the largest count first, each from the node with most free GPUs, which keeps an instance's
+    GPUs near its CPUs and spreads instances. ``uncut`` are GPUs in MIG mode without a slice, ``others`` those left out.
     """
     assigned: list[list[Gpu]] = [[] for _wish in wishes]
     uncut = uncut or {}
@@ -179,7 +178,7 @@ def _in_mig_mode(uncut: Iterable[int]) -> str:
 
 
 def _count(wish: InstanceWish) -> int:
-    """Return how many GPUs a wish asks for that names none."""
+    """Return how many GPUs a wish asks for by number, 0 if it names them."""
     return 0 if isinstance(wish.gpus, list) else int(wish.gpus)
 
 
@@ -194,7 +193,7 @@ def _profiles(wish: InstanceWish) -> list[str]:
 
 
 def _sliced(wish: InstanceWish, free: list[Gpu], devices: list[Gpu], others: Sequence[str]) -> list[Gpu]:
-    """Return a free slice of the profile that a wish names, from the GPU with most of them left."""
+    """Return a free slice of the profile that a wish names, from the GPU with most such slices left."""
     wanted, path = _profiles(wish)[0].lower(), f"{wish.path}.gpus"
     if len(_listed(wish)) > 1:
         problem = f"names {wanted} and more, and CUDA gives a process one MIG slice only"
@@ -227,7 +226,7 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str], oth
         if not found:
             has = f"the host has {_available(devices, others)}"
             raise WishError(path, f"asks for {called}, {has}", "choose among those")
-        # One slice is not the GPU either.
+        # A GPU cut into a single slice is still not the whole GPU.
         if found[0].is_slice and str(wanted).lower() != str(found[0].identity).lower():
             raise WishError(
                 path,
@@ -241,7 +240,7 @@ def _named(wish: InstanceWish, devices: list[Gpu], uncut: Mapping[int, str], oth
 
 
 def _available(devices: list[Gpu], others: Sequence[str]) -> str:
-    """Name the devices of a host as short as it goes, ``0-7``, and those that no server can be given."""
+    """Name the devices of a host briefly (``0-7``), then those that no server can use."""
     without = f", without {joined(list(others))}" if others else ""
     if len(devices) == 1:
         return f"{devices[0].label} only{without}"
@@ -269,7 +268,7 @@ def _packed(
 def _too_few(
     count: int, free: int, whole: int, devices: list[Gpu], uncut: Mapping[int, str], others: Sequence[str]
 ) -> tuple[str, str]:
-    """Return problem and remedy of a count that cannot be granted; slices are not GPUs, and are named as such."""
+    """Return problem and remedy for a count that cannot be granted; slices do not count as GPUs."""
     left = (f", of which {free} are not yet taken" if free else ", all taken") if free < whole else ""
     has = f"asks for {counted(count, 'GPU')}, the host has {whole}{left}"
     profiles = sorted({gpu.profile for gpu in devices if gpu.is_slice})
@@ -300,7 +299,7 @@ def homes(devices: list[Gpu]) -> dict[int, int]:
 
 
 def explain(sheet: Sheet, wish: InstanceWish, devices: list[Gpu]) -> None:
-    """Note why an instance has these devices, and warn where they are apart."""
+    """Note why an instance has these devices, and warn if they are on several nodes."""
     if not devices:
         sheet.reasons["gpus"] = "none asked for"
         return

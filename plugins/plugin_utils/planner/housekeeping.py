@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cores stay with the system, and which are for serving."""
+"""The split of a host's cores between the system and serving."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Split:
 
 
 def split(machine: Machine, policy: Mapping[str, Any]) -> Split:
-    """Keep whole cores for the system, on every node or on as few as it takes; a small host is not split."""
+    """Keep whole cores for the system, on every node or on as few nodes as possible; a small host is not split."""
     total = sum(map(len, machine.cores.values()))
     if total < policy["smallest_host_cores"]:
         return _whole(machine, total, policy["smallest_host_cores"])
@@ -50,13 +50,13 @@ def _boot_node(machine: Machine) -> int:
 
 def _wanted(machine: Machine, total: int, policy: Mapping[str, Any]) -> dict[int, int]:
     """Return how many cores each node keeps for the system."""
-    # A node never gives its last core: it would have no CPU left to serve from.
+    # A node never gives up its last core: it would have no CPU left to serve from.
     wanted = {node: min(_wanted_of(len(cores), policy), len(cores) - 1) for node, cores in machine.cores.items()}
     most = math.ceil(total * policy["largest_share"])
     if policy["cores_per_node"] != "auto" or sum(wanted.values()) <= most:
         return wanted
-    # Many small nodes (a node for each cache or each quarter of a chip): those with NICs, and as many cores as a host
-    # of this size keeps on a single node. Interrupts of devices on other nodes come here.
+    # Many small nodes (one for each cache or each quarter of a chip): keep cores on the nodes with NICs, as many as a
+    # host of this size keeps on a single node. They take the interrupts of devices on other nodes as well.
     near = sum(wanted.get(node, 0) for node in machine.nic_nodes)
     left = min(most, max(near, _wanted_of(total, policy)))
     boot = _boot_node(machine)
@@ -74,8 +74,8 @@ def _wanted_of(cores: int, policy: Mapping[str, Any]) -> int:
 
 
 def _most_dispensable(core: Core) -> tuple[bool, int]:
-    # Slow cores are good enough for the system. Among equals the lowest: CPU 0 boots the host, takes the interrupts
-    # that nobody steers, and cannot be freed from the kernel's own work.
+    # Slow cores are good enough for the system. Among equals, the lowest goes first: CPU 0 boots the host, takes the
+    # interrupts that nobody steers, and cannot be freed from the kernel's own work.
     return not core.efficiency, core.first
 
 
@@ -97,7 +97,7 @@ def _split(machine: Machine, kept: Mapping[int, list[Core]], serving: Mapping[in
 
 
 def _by_node(kept: Mapping[int, list[Core]]) -> str:
-    """Return how many cores are kept where: ``1 on node 2, 2 on each of nodes 0-1``."""
+    """Return the number of cores kept on each node: ``1 on node 2, 2 on each of nodes 0-1``."""
     nodes: dict[int, int] = {}
     for node, cores in kept.items():
         nodes[len(cores)] = nodes.get(len(cores), 0) | 1 << node

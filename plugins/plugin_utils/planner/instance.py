@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of one instance, drafted from its own place and finished once all instances of the host are drafted."""
+"""The plan of one instance: drafted from its own place, finished once all instances of the host are drafted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Site:
     serving_mb: int | None
     """The host's memory less what the system keeps."""
     release: Release
-    """The server's release, as ``release_ids.release`` names it."""
+    """The server's release, from ``release_ids.release``."""
     key: str = ""
     """The host's key for digests of what may be secret."""
 
@@ -55,7 +55,7 @@ class Draft:
 
 
 def draft(site: Site, place: Place, devices: list[gpus.Gpu], fraction: float | None) -> Draft:
-    """Settle all that depends on the instance's own CPUs and GPUs alone."""
+    """Settle everything that depends only on the instance's own CPUs and GPUs."""
     wish, settings, sheet = place.wish, site.settings, Sheet()
     cpus = cpu_mask.count(place.mask)
     models = [site.models[name] for name in wish.models]
@@ -73,7 +73,7 @@ def draft(site: Site, place: Place, devices: list[gpus.Gpu], fraction: float | N
 
 
 def finish(site: Site, drafted: Draft, crowded: set[int]) -> InstancePlan:
-    """Return the plan of an instance but for its unit; ``crowded`` are the nodes short of memory."""
+    """Return the plan of an instance except for its unit; ``crowded`` are the nodes short of memory."""
     wish, sheet, settings = drafted.place.wish, drafted.sheet, site.settings
     nodes = drafted.place.nodes
     expected = drafted.tenant.host_mb(settings["memory"])
@@ -116,8 +116,8 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> InstancePlan:
     return instance
 
 
-# What a running server cannot take up: a change of any of these is due for a restart. Models come by hot reload, and
-# the limits of memory and time concern systemd alone.
+# A running server cannot pick these up, so a change to any of them needs a restart. Models are hot-reloaded, and limits
+# of memory and time concern systemd alone.
 RESTART_KEYS = ("server", "cpus", "gpus", "batching", "monitoring", "flags", "environment", "environment_digests")
 
 
@@ -125,7 +125,7 @@ _encoded = json.JSONEncoder(sort_keys=True).encode
 
 
 def _digest(instance: InstancePlan, settings: Mapping[str, Any]) -> str:
-    """Return a short text that changes exactly when the instance is due for a restart."""
+    """Return a short digest that changes exactly when the instance needs a restart."""
     numa = {"policy": instance["memory"]["policy"], "mask": instance["memory"]["mask"]}
     figures: Mapping[str, Any] = instance
     what = [numa, {key: figures[key] for key in RESTART_KEYS}]

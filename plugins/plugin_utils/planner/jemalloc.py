@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The environment that puts jemalloc under a server, and what jemalloc says about it.
+"""The environment that preloads jemalloc into a server, and checks of jemalloc's own messages about it.
 
-TensorFlow Serving allocates through the C library and never trims it: memory of an unloaded model stays with the
-process (tensorflow/serving issues #1664, #2142 and #1346, where preloading jemalloc is the maintainers' advice).
+TensorFlow Serving allocates through the C library and never trims it, so memory of an unloaded model stays with the
+process (tensorflow/serving issues #1664, #2142 and #1346, where the maintainers advise preloading jemalloc).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import Callable, Mapping
 from ansible_collections.tfserving.fleet.plugins.module_utils import scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, nearest, quoted
 
-# Where Debian and Ubuntu's package libjemalloc2 puts the library: the multiarch directory of the architecture.
+# The library's path in Debian and Ubuntu's package libjemalloc2: the multiarch directory of the architecture.
 LIBRARIES = {
     "x86_64": "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
     "aarch64": "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2",
 }
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
-# Source of all: https://github.com/jemalloc/jemalloc/blob/5.3.0/TUNING.md, "Examples" and the options' own paragraphs.
+# Source: https://github.com/jemalloc/jemalloc/blob/5.3.0/TUNING.md, "Examples" and the options' own paragraphs.
 PRESETS: dict[str, dict[str, object]] = {
     "balanced": {
-        # Purging moves off the request threads, and it goes on while no request comes: without this thread the pages of
-        # a model unloaded in a quiet hour stay resident until the next burst of allocations.
+        # Purges off the request threads, and also while no requests come: without this thread, the pages of a model
+        # unloaded in a quiet hour stay resident until the next burst of allocations.
         "background_thread": True,
-        # Huge pages for the allocator's own metadata once there is much of it: fewer TLB misses, little memory.
+        # Huge pages for the allocator's metadata once there is much of it: fewer TLB misses for little memory.
         "metadata_thp": "auto",
         # The library's defaults, written down so that a distribution's build cannot change them: a swapped-out model's
         # pages are gone ten seconds later, while batches of steady traffic reuse theirs.
@@ -35,8 +35,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "muzzy_decay_ms": 0,
     },
     "low_latency": {
-        # TUNING.md, "prioritizing CPU utilization": as balanced, with relaxed decay. Pages outlive the gap between two
-        # bursts, so a request seldom pays for page faults; the price is up to a minute of memory after a swap.
+        # TUNING.md, "prioritizing CPU utilization": like balanced, with slower decay. Pages outlive the gap between two
+        # bursts, so requests rarely pay for page faults, but a swap's memory is held for up to a minute.
         "background_thread": True,
         "metadata_thp": "auto",
         "dirty_decay_ms": 30000,
@@ -46,17 +46,17 @@ PRESETS: dict[str, dict[str, object]] = {
         # TUNING.md, "prioritizing memory usage": shorter decay, smaller thread caches, fewer arenas.
         "background_thread": True,
         "dirty_decay_ms": 5000,
-        # Left at the library's 0, below the example's 5000: muzzy pages (MADV_FREE) still count as resident, so that a
-        # memory limit on the unit would see memory that is free.
+        # The library's 0 rather than the example's 5000: muzzy pages (MADV_FREE) still count as resident, so a memory
+        # limit on the unit would count memory that is free.
         "muzzy_decay_ms": 0,
         "tcache_max": 4096,
-        # One arena per CPU of the instance's own affinity mask in place of four, whatever the plan gives it.
+        # One arena per CPU of the instance's affinity mask instead of four, however many CPUs the plan gives it.
         "narenas_ratio": 1,
     },
     "custom": {},
 }
 
-# A value is checked by a function that returns what is wrong with it, or nothing.
+# A check of a value, which returns what is wrong with it, or "".
 Check = Callable[[object], str]
 
 
@@ -88,7 +88,7 @@ def _choice(*words: str) -> Check:
 
 
 def _arenas(value: object) -> str:
-    # The library cuts the number down to this many without failing (MALLOCX_ARENA_LIMIT, 12 bits).
+    # The library silently caps the number at this (MALLOCX_ARENA_LIMIT, 12 bits).
     return "" if value == "default" else _integer(1, 4094)(value)
 
 
@@ -99,8 +99,8 @@ def _no_percpu(value: object) -> str:
     return "cannot be used by a server that is pinned to some of the host's CPUs (the library turns it off again)"
 
 
-# Options of jemalloc 5.3.0 as distributions build it; each was accepted by Debian's libjemalloc2 5.3.0-1. Those for
-# debugging builds, statistics dumps and heap profiles are left out: they print into the journal or write files.
+# Options of jemalloc 5.3.0 as distributions build it; Debian's libjemalloc2 5.3.0-1 accepts each. Options for debugging
+# builds, statistics dumps and heap profiles are left out: they print to the journal or write files.
 OPTIONS: dict[str, Check] = {
     "abort_conf": _flag,
     "background_thread": _flag,
@@ -163,10 +163,10 @@ def library(architecture: str) -> str:
 
 
 def complaints(output: str, wanted: str) -> list[str]:
-    """Return what is wrong with a load of the library, from what it printed under ``confirm_conf:true``.
+    """Return what went wrong when the library was loaded, from what it printed under ``confirm_conf:true``.
 
-    ``output`` is the standard error of the loaded process, ``wanted`` the MALLOC_CONF it was given. Silence is not
-    consent: each pair of ``wanted`` must be confirmed, since a library that was never loaded prints nothing.
+    ``output`` is the standard error of the process, ``wanted`` the MALLOC_CONF it was given. Each pair of ``wanted``
+    must be confirmed, since a library that was never loaded prints nothing.
     """
     found = [line.strip() for line in output.splitlines() if line.strip() and not _INFORMATION.match(line)]
     if found:
@@ -202,7 +202,7 @@ def _checked(overrides: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _meant(value: object) -> object:
-    """Return the text that a template or ``-e`` made of a number or a truth as what it was."""
+    """Return the number or boolean that a template or ``-e`` has turned into text."""
     return scalars.truth(scalars.fraction(value))
 
 

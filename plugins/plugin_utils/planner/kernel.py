@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which kernel settings a serving host gets, each with its reason and its public source.
+"""Kernel settings of a serving host, each with its reason and public source.
 
-Pure: the host's topology and the user's overrides in, plain data out. The sysctl settings are in
-planner/sysctls.py, what the kernel makes of all of them in kernel/settings.py.
+Pure: the host's topology and the user's overrides in, plain data out. planner/sysctls.py holds the sysctl settings;
+kernel/settings.py (module_utils) applies them all.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KEEP = "keep"
 
 OVERRIDES = ("sysctl", "modules", "thp", "governor", "energy_preference", "cpu_latency_us")
 
-# Dots between the parts, or slashes where a part holds dots itself (net/ipv4/conf/eth0.100/rp_filter). A dash in front
-# would have systemd-sysctl pass over what fails.
+# Dots between the parts, or slashes if a part itself contains dots (net/ipv4/conf/eth0.100/rp_filter). A leading dash
+# would make systemd-sysctl ignore failures.
 _NAME = re.compile(r"\w[\w:@-]*(?:(?:\.[\w:@-]+)+|(?:/[\w:@.-]+)+)", re.ASCII)
 _LONGEST_NAME = 255
 _MODULE = re.compile(r"\w[\w-]{0,55}", re.ASCII)
-# The kernel's own bound for the name of a congestion control (TCP_CA_NAME_MAX).
+# The kernel's limit for the name of a congestion control (TCP_CA_NAME_MAX).
 _CONTROL = re.compile(r"\w[\w-]{0,14}", re.ASCII)
 CONTROL = "net.ipv4.tcp_congestion_control"
 
@@ -45,17 +45,17 @@ def settings(
 ) -> Kernel:
     """Return the kernel settings of one host as plain data.
 
-    :param topology: what the module host_topology returned as ``topology``.
-    :param overrides: what the user wants otherwise, by the part of the variable's name after ``kernel_tuning_``:
-        ``sysctl`` (name to value, None leaves a key alone), ``modules`` (names), ``thp``, ``governor``,
-        ``energy_preference``, ``cpu_latency_us``. A missing key or None stands for the plan's own choice.
+    :param topology: the module host_topology's ``topology``.
+    :param overrides: the user's own settings, by the part of the variable's name after ``kernel_tuning_``: ``sysctl``
+        (name to value, None leaves a key alone), ``modules`` (names), ``thp``, ``governor``, ``energy_preference``,
+        ``cpu_latency_us``. A missing key or None stands for the plan's own choice.
     :param pinned: whether serving has CPUs of its own on this host.
     :param ports: the TCP ports that the host's instances listen on.
     :returns: ``sysctl`` (each ``name``, ``value``, ``reason``, ``source``, ``override``), ``sysfs`` (the same with
-        ``path``, which may hold wildcards, for ``name``), ``modules`` (``name``, ``reason``, ``source``), ``least``
+        ``path``, which may contain wildcards, for ``name``), ``modules`` (``name``, ``reason``, ``source``), ``least``
         (``name``, ``value``), ``left_alone`` (``name``, ``reason``), ``live`` (whether a refusal is an error:
         ``required``, ``reason``) and ``warnings``. Values are strings as the kernel prints them.
-    :raises WishError: an override is not one that could work anywhere.
+    :raises WishError: an override could not work on any host.
     """
     asked = {key: value for key, value in (overrides or {}).items() if value is not None}
     for key in asked:
@@ -139,8 +139,8 @@ def _unfamiliar(wanted: Mapping[str, str | None], planned: Iterable[Setting]) ->
 
 
 def _twins(name: str, guess: str) -> bool:
-    # Siblings such as tcp_rmem and tcp_wmem are alike without either being a slip; a slip changes the length by a
-    # letter or swaps two, and leaves the first part in place.
+    # Names such as tcp_rmem and tcp_wmem are similar without either being a typo; a typo changes the length by a letter
+    # or swaps two, and leaves the first part in place.
     other = guess.split("'")[1]
     return sorted(name) == sorted(other) or abs(len(name) - len(other)) == 1
 
@@ -210,8 +210,8 @@ def _frequency(asked: Mapping[str, Any]) -> list[Sysfs]:
 def _idle(topology: Topology, asked: Mapping[str, Any]) -> list[Sysfs]:
     limit = scalars.decimal(asked.get("cpu_latency_us"))
     if limit is None:
-        # Waking from the deepest states takes some hundred microseconds, against milliseconds of a request, and a
-        # sleeping core leaves its power to its neighbours' turbo.
+        # Waking from the deepest states takes some hundred microseconds, against milliseconds for a request, and a
+        # sleeping core leaves power for its neighbours' turbo.
         return []
     if not scalars.is_whole(limit) or not 1 <= limit < 2**31:
         raise WishError("kernel_tuning_cpu_latency_us", f"is {described(limit)}", "give microseconds, or leave it out")

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The host as the planner sees it: cores, nodes and NICs out of what host_topology returned."""
+"""The planner's view of a host: cores, nodes and NICs from the result of host_topology."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema im
 
 from . import cpu_mask
 
-# Kinds of virtualization (as systemd-detect-virt calls them) that share the kernel of the host around them.
+# Kinds of virtualization, by systemd-detect-virt's names, that share the kernel of their host.
 CONTAINERS = frozenset(("docker", "podman", "lxc", "lxc-libvirt", "systemd-nspawn", "openvz", "rkt", "wsl", "proot"))
 
 
 class Core(NamedTuple):
-    """A core with the CPUs (hardware threads) of it that are online."""
+    """A core with its online CPUs (hardware threads)."""
 
     node: int
     efficiency: bool
@@ -28,20 +28,20 @@ class Core(NamedTuple):
 
 @dataclass
 class Machine:
-    """What the rules need to know of a host."""
+    """The facts about a host that the planner's rules need."""
 
     cores: dict[int, list[Core]]
-    """By node; the nodes ascending, the cores of each performance first, then by their lowest CPU."""
+    """By node, ascending; performance cores first, then by lowest CPU."""
     online: int
-    """All CPUs that may be used, as a mask."""
+    """All usable CPUs, as a mask."""
     memory: dict[int, int]
-    """MB by node, only of nodes that have memory."""
+    """MB by node, for nodes that have memory."""
     memory_mb: int
     nic_nodes: set[int]
     distances: dict[int, dict[int, int]]
-    """From node to node, as far as the firmware reports them."""
+    """Distances from node to node, as far as the firmware reports them."""
     sockets: dict[int, Any]
-    """The socket of each node with cores; a node of unknown socket is one of its own."""
+    """The socket of each node with cores; a node of unknown socket counts as its own."""
     hybrid: bool
     architecture: str
 
@@ -58,7 +58,7 @@ class Machine:
 
 
 def read(topology: Any) -> Machine:
-    """Return the machine of a topology; raises WishError where it is not one that can be planned for."""
+    """Return the machine of a topology; raise WishError if it is malformed or has no online CPU."""
     try:
         machine = _read(topology)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -81,7 +81,7 @@ def _read(topology: Topology) -> Machine:
         if not cpu["online"]:
             continue
         number, node, core = cpu["id"], cpu["node"], cpu["core"]
-        # The kernel says -1, and containers nothing, where the firmware describes no nodes.
+        # If the firmware describes no nodes, the kernel reports -1, and containers report nothing.
         node = 0 if node is None or node < 0 else node
         bit = 1 << number
         online |= bit
@@ -95,7 +95,7 @@ def _read(topology: Topology) -> Machine:
             if number < entry[2]:
                 entry[2], entry[0], socket_of[number] = number, node, cpu.get("socket")
     cores: dict[int, list[Core]] = {}
-    # Where firmware tears a core over two nodes, it stays whole and goes with its lowest CPU.
+    # A core that the firmware splits over two nodes stays whole, on the node of its lowest CPU.
     for whole in sorted(map(Core._make, found.values())):
         cores.setdefault(whole.node, []).append(whole)
     memory = {node["id"]: node["memory_mb"] for node in topology.get("nodes") or () if node["memory_mb"]}
@@ -103,7 +103,7 @@ def _read(topology: Topology) -> Machine:
         cores=cores,
         online=online,
         memory=dict(sorted(memory.items())),
-        # Memory that is on none of the host's nodes belongs to a GPU, or is unused.
+        # Memory on none of the host's nodes belongs to a GPU or is unused.
         memory_mb=min(filter(None, (topology.get("memory_mb"), sum(memory.values()))), default=0),
         nic_nodes={nic["node"] for nic in topology.get("nics") or () if nic["node"] is not None and nic["node"] >= 0},
         distances=_distances(topology.get("nodes") or ()),
@@ -123,5 +123,5 @@ def _distances(nodes: Sequence[Node]) -> dict[int, dict[int, int]]:
 
 
 def shares_kernel(topology: Topology) -> bool:
-    """Tell whether a host has the kernel of another host around it, whose settings are not its own."""
+    """Return whether a host shares the kernel of another host, so that kernel settings are not its own."""
     return topology.get("virtualization") in CONTAINERS

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of the host: what the models need, what the system keeps, NUMA policy and limits."""
+"""Memory of the host: needs of the models, the system's share, NUMA policy and limits."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from .machine import Machine
 from .reasons import Sheet, counted
 from .schema import Numa
 
-# Room above the expected peak before the kernel slows the server down (high) and before it ends it (max): sizes are
-# rough, and a leak has to be told from a large request.
+# Multiples of the expected peak at which the kernel throttles the server (high) and kills it (max): sizes are rough,
+# and a leak must be told from a large request.
 HIGH_FACTOR = 1.5
 MAX_FACTOR = 2.0
 
 
 @dataclass
 class Tenant:
-    """What one instance holds in memory, in MB."""
+    """The memory of one instance, in MB."""
 
     wish: InstanceWish
     sheet: Sheet
     resident_mb: int | None
-    """All versions that are served, or None where a size is not known."""
+    """All served versions, or None if a size is not known."""
     swaps: list[tuple[int, str]]
-    """The size of one version of each model and its name, largest first."""
+    """The size of one version of each model, and the model's name, largest first."""
     at_once: int
-    """How many models may be swapped at the same time: one for each load thread."""
+    """The number of models that may be swapped at the same time: one for each load thread."""
     on_gpu: bool
     drained: set[str] = field(default_factory=set)
-    """The models that leave before their next version comes."""
+    """The models that are unloaded before their next version is loaded."""
     high_mb: int | None = None
-    """Where the kernel slows the instance down; None where the sizes of its models are unknown."""
+    """Where the kernel throttles the instance; None if the sizes of its models are unknown."""
     max_mb: int | None = None
-    """Where the kernel ends it; None where the host's memory is not known either."""
+    """Where the kernel kills it; None if the host's memory is unknown as well."""
 
     def swap_mb(self) -> int:
-        """Return what the largest swaps add for a moment: new versions beside old ones."""
+        """Return the temporary need of the largest swaps, which hold new versions beside old ones."""
         return sum([size for size, name in self.swaps if name not in self.drained][: self.at_once])
 
     def host_mb(self, limits: Mapping[str, Any]) -> int | None:
-        """Return the most memory of the host that the instance is expected to take."""
+        """Return the peak of host memory that the instance is expected to use."""
         if self.resident_mb is None:
             return None
         models = self.resident_mb + self.swap_mb()
         if self.on_gpu:
-            # Weights only pass through the host on their way to the GPU, also those of a drained model.
+            # Weights only pass through host memory on their way to the GPU, those of a drained model too.
             models = sum([size for size, _name in self.swaps][: self.at_once])
         return int(limits["process_mb"] + limits["model_factor"] * models)
 
 
 def tenant(wish: InstanceWish, sheet: Sheet, models: list[ModelWish], load_threads: int, on_gpu: bool) -> Tenant:
-    """Return what the models of an instance take."""
+    """Return the memory that the models of an instance need."""
     sizes = [(model.memory_mb, model) for model in models if model.memory_mb is not None]
     if len(sizes) < len(models):
         return Tenant(wish, sheet, None, [], load_threads, on_gpu)
@@ -67,18 +67,18 @@ def tenant(wish: InstanceWish, sheet: Sheet, models: list[ModelWish], load_threa
 
 
 def serving_memory_mb(machine: Machine, limits: Mapping[str, Any]) -> int | None:
-    """Return the host's memory less what the system keeps, or None where it is not known."""
+    """Return the host's memory less the system's share, or None if it is not known."""
     if not machine.memory_mb:
         return None
     kept = min(max(machine.memory_mb * limits["system_share"], limits["system_least_mb"]), limits["system_most_mb"])
-    # A tiny host keeps a quarter for itself, however little that is.
+    # On a tiny host the system keeps no more than a quarter, however little that is.
     return int(machine.memory_mb - min(kept, machine.memory_mb / 4))
 
 
 def numa(sheet: Sheet, machine: Machine, nodes: int, crowded: set[int]) -> Numa:
-    """Return the NUMA policy of an instance whose CPUs are on ``nodes`` (a mask), and the nodes that it names.
+    """Return the NUMA policy of an instance whose CPUs are on ``nodes`` (a mask), with the nodes it applies to.
 
-    ``crowded`` are the nodes whose memory may not be enough for the instances on them.
+    ``crowded`` are the nodes whose memory may not suffice for the instances on them.
     """
     mask = machine.memory_nodes(nodes)
     listed = cpu_mask.listed(mask)
@@ -100,10 +100,10 @@ def numa(sheet: Sheet, machine: Machine, nodes: int, crowded: set[int]) -> Numa:
 
 
 def crowded_nodes(machine: Machine, tenants: list[tuple[int, int | None]], serving_mb: int | None) -> set[int]:
-    """Return the nodes whose memory cannot be relied on to hold the instances there.
+    """Return the nodes whose memory may not suffice for the instances there.
 
-    ``tenants`` holds for each instance the mask of its nodes and the memory it is expected to take; an instance of
-    unknown size may fill any node.
+    ``tenants`` holds, for each instance, the mask of its nodes and its expected memory; an instance of unknown size
+    may fill any node.
     """
     share = serving_mb / machine.memory_mb if serving_mb else 0.0
     left: dict[int, float] = {node: memory_mb * share for node, memory_mb in machine.memory.items()}
@@ -116,10 +116,10 @@ def crowded_nodes(machine: Machine, tenants: list[tuple[int, int | None]], servi
 
 
 def set_limits(tenants: list[Tenant], serving_mb: int | None, limits: Mapping[str, Any]) -> None:
-    """Set where the kernel slows each instance down and where it ends it.
+    """Set the limits at which the kernel throttles and kills each instance.
 
-    Together the hard limits are never more than ``serving_mb``: what one instance may take, no other one counts on.
-    Raises WishError where there is not even room for the processes.
+    The hard limits never add up to more than ``serving_mb``, so no two instances count on the same memory. Raise
+    WishError if there is not even room for the processes.
     """
     known = [(tenant, expected) for tenant in tenants if (expected := tenant.host_mb(limits)) is not None]
     blind = [tenant for tenant in tenants if tenant.resident_mb is None]
@@ -138,10 +138,10 @@ def set_limits(tenants: list[Tenant], serving_mb: int | None, limits: Mapping[st
 
 
 def _blind_mb(tenants: list[Tenant], blind: list[Tenant], expected_mb: int, serving_mb: int) -> int:
-    """Return what instances of unknown size get together.
+    """Return the memory for all instances of unknown size together.
 
-    It is what the others' limits leave, or, where that is less, their share by weight of what is not expected to be
-    used.
+    It is what the others' limits leave or, if that is less, a share by weight within what the others are not expected
+    to use.
     """
     if not blind:
         return 0
@@ -151,13 +151,13 @@ def _blind_mb(tenants: list[Tenant], blind: list[Tenant], expected_mb: int, serv
 
 
 def _weights(tenants: list[Tenant]) -> dict[int, float]:
-    """Return weights as parts of the largest one, so that no sum of them is infinite."""
+    """Return weights relative to the largest, so that their sum is always finite."""
     most = max(tenant.wish.weight for tenant in tenants)
     return {id(tenant): tenant.wish.weight / most for tenant in tenants}
 
 
 def _refuse_no_room(blind: list[Tenant], blind_mb: int, expected_mb: int, limits: Mapping[str, Any]) -> None:
-    """Refuse instances of unknown size beside others that need all memory; a host too small for any is a warning."""
+    """Refuse instances of unknown size beside others that need all memory; on a host too small anyway, only warn."""
     if not blind or blind_mb >= len(blind) * limits["process_mb"]:
         return
     beside = f" beside the {expected_mb} MB that the other instances are expected to take" if expected_mb else ""
@@ -174,7 +174,7 @@ def _refuse_no_room(blind: list[Tenant], blind_mb: int, expected_mb: int, limits
 
 
 def _divide(blind: list[Tenant], blind_mb: int, instances: int) -> None:
-    """Divide memory by weight among instances of unknown need."""
+    """Divide memory by weight among instances of unknown size."""
     weights = _weights(blind) if blind else {}
     for tenant in blind:
         tenant.max_mb = int(blind_mb * weights[id(tenant)] / sum(weights.values()))
@@ -196,7 +196,7 @@ def _explain_blind(tenant: Tenant, most: str) -> None:
 
 
 def _set_known(tenant: Tenant, expected: int, factor: float, model_factor: float) -> None:
-    # The room above the peak shrinks with the limit, and the brake keeps its place within.
+    # The room above the peak shrinks with the hard limit; the soft limit keeps its relative place within it.
     brake = 1 + (factor - 1) * (HIGH_FACTOR - 1) / (MAX_FACTOR - 1)
     tenant.high_mb, tenant.max_mb = int(expected * brake), int(expected * factor)
     peak = f"the expected peak of {expected} MB, both versions of a swap included"

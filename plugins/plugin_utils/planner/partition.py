@@ -1,9 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How a host's CPUs are kept apart: which unit may use what, where interrupts go, what each instance is held to.
+"""The CPU partition of a host: the CPUs of each systemd unit, the targets of interrupts, the limits of each instance.
 
-Pure: topology and plan in, plain data out. It is put in force by cpusets.py, affinity.py and interrupts.py of
-module_utils/kernel.
+Pure: topology and plan in, plain data out. cpusets.py, affinity.py and interrupts.py in module_utils/kernel apply it.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema im
 from .machine import shares_kernel
 from .schema import BootParameter, Half, InstancePlan, Interrupts, Partition, Slice
 
-# All that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
+# Everything that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
 HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
 
 BOOT_PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
 
 
 def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slices: Sequence[str] = ()) -> Partition:
-    """Return how the CPUs of a planned host are kept apart.
+    """Return the CPU partition of a planned host.
 
     :param topology: what the module host_topology returned as ``topology``.
     :param housekeeping: the CPUs of the system.
-    :param serving: all others.
+    :param serving: all other CPUs.
     :param extra_slices: further top-level slices to keep on the housekeeping CPUs, such as ``kubepods.slice``.
-    :raises WishError: an extra slice is none.
+    :raises WishError: an extra slice is not a slice directly below the root.
     :returns: ``mode`` and ``reason``; ``cpus`` (all that the host may use) and ``housekeeping``; ``slices`` (each
-        ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` stand for all); ``irqs`` (``cpus``,
-        ``mask``, ``banned``, ``local``, ``reason``; None where interrupts are not the host's own); ``boot`` (``name``,
-        ``parameter``, ``reason`` of what a user may ask for) and ``warnings``.
+        ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` mean all); ``irqs`` (``cpus``,
+        ``mask``, ``banned``, ``local``, ``reason``; None if the host does not control its interrupts); ``boot``
+        (``name``, ``parameter``, ``reason`` of each boot parameter that a user may ask for) and ``warnings``.
     """
     _refuse_other_units(extra_slices)
     contained = shares_kernel(topology)
@@ -68,10 +67,10 @@ def enforces_cpusets(topology: Topology) -> bool:
 
 
 def lines(instance: InstancePlan, enforced: bool) -> dict[str, str]:
-    """Return the lines that hold an instance's unit to its CPUs and memory, as directive to value.
+    """Return the directives that confine an instance's unit to its CPUs and memory, with their values.
 
-    :param enforced: what enforces_cpusets says of the host. Where it does, CPUAffinity= is of no use: on kernels before
-        6.2 it is forgotten as soon as a cpuset changes anywhere above the process (systemd#23748).
+    :param enforced: the result of enforces_cpusets for the host. With cpusets, CPUAffinity= is of no use: kernels
+        before 6.2 forget it as soon as a cpuset changes anywhere above the process (systemd#23748).
     """
     memory = instance["memory"]
     found = {}
@@ -80,7 +79,7 @@ def lines(instance: InstancePlan, enforced: bool) -> dict[str, str]:
     if memory["policy"] != "default":
         found["NUMAPolicy"] = memory["policy"]
         found["NUMAMask"] = memory["mask"]
-    # Elsewhere than under bind the other nodes are a way out, which a cpuset would bar.
+    # Under other policies memory may spill to other nodes, which a cpuset would forbid.
     if memory["policy"] == "bind" and enforced:
         found["AllowedMemoryNodes"] = memory["mask"]
     for directive, figure in (("MemoryHigh", memory["high_mb"]), ("MemoryMax", memory["max_mb"])):
@@ -90,7 +89,7 @@ def lines(instance: InstancePlan, enforced: bool) -> dict[str, str]:
 
 
 def mask(numbers: Iterable[int]) -> str:
-    """Return CPUs as the kernel writes masks: hexadecimal, groups of 32 bits parted by commas ("1,00000101")."""
+    """Return CPUs in the kernel's mask format: hexadecimal, in comma-separated groups of 32 bits ("1,00000101")."""
     bits = sum(1 << number for number in set(numbers))
     groups = []
     while bits:
@@ -117,7 +116,7 @@ def _slices(topology: Topology, housekeeping: Half, serving: Half, extra: Sequen
 
 
 def _narrower(topology: Topology, nodes: str) -> str:
-    """Return the nodes to confine to, or nothing where that is all memory: a list of all bars nodes added later."""
+    """Return the nodes to confine to, or "" if they hold all memory: listing all would bar nodes added later."""
     everything = {node["id"] for node in topology.get("nodes") or () if node["memory_mb"]}
     return nodes if everything - set(cpu_list.parse(nodes)) and nodes else ""
 
@@ -140,10 +139,10 @@ def _interrupts(topology: Topology, housekeeping: Half, serving: Half) -> Interr
 
 
 def _boot(housekeeping: str, serving: str) -> list[BootParameter]:
-    """Return what only the kernel's command line can do, for users who ask for it.
+    """Return the boot parameters that users may ask for, since nothing else has their effect.
 
-    isolcpus=domain is not among them: it takes CPUs out of load balancing, and all threads of a server would stay on
-    the CPU where they were started.
+    isolcpus=domain is left out: it takes CPUs out of load balancing, so all threads of a server would stay on the CPU
+    where they were started.
     """
     return [
         {

@@ -1,10 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which cores each instance gets.
+"""Placement of instances on cores.
 
-Counts are granted first, then the instances on ``auto`` divide what is left of their node by weight. Instances with
-GPUs live where their GPUs hang, the others where most room is. A core belongs to one instance. How cores are divided is
-in sharing.py.
+Counts are granted first, then the instances on ``auto`` divide the rest of their node by weight (sharing.py). Instances
+with GPUs go to the nodes of their GPUs, others to where most cores are free. A core belongs to one instance.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def place(
 ) -> list[Place]:
     """Return the place of each wish, in the order of the wishes.
 
-    ``homes`` names for each wish the nodes of its GPUs, ``sockets`` the socket of each node. Raises WishError where
-    cores run out.
+    ``homes`` names the nodes of each wish's GPUs, ``sockets`` the socket of each node. Raise WishError if there are too
+    few cores.
     """
     places = [Place(wish, home, _near(home, sockets)) for wish, home in zip(wishes, homes)]
     free = _units(places, serving)
@@ -38,7 +37,7 @@ def place(
     fixed = [each for each in places if each.wish.cpus]
     shared = [each for each in places if not each.wish.cpus]
     hybrid = bool(fixed) and sharing.is_hybrid(free)
-    # Those with GPUs cannot move, and large ones fit in fewer places than small ones.
+    # Instances with GPUs cannot move, and large ones fit in fewer places than small ones.
     for each in sorted(fixed, key=lambda each: (hybrid and each.turn, not each.homes, -(each.wish.cpus or 0))):
         _grant(each, free, shared, sockets)
     if shared:
@@ -56,7 +55,7 @@ def _near(homes: Mapping[int, int], sockets: Mapping[int, Any]) -> set[int]:
 
 
 def _units(places: list[Place], serving: Mapping[int, list[Core]]) -> Rooms:
-    """Return what is dealt out: cores, or their threads one by one where there are fewer cores than instances."""
+    """Return the units to hand out: cores, or single threads if there are fewer cores than instances."""
     cores = sum(map(len, serving.values()))
     if len(places) <= cores or any(place.wish.cpus for place in places):
         return {node: list(inside) for node, inside in serving.items()}
@@ -92,13 +91,13 @@ def _refuse_too_many(places: list[Place], free: Rooms) -> None:
 
 
 def _grant(each: Place, free: Rooms, shared: list[Place], sockets: Mapping[int, Any]) -> None:
-    """Give an instance the number of cores that it asks for."""
+    """Give an instance the number of cores it asks for."""
     wanted = each.wish.cpus or 0
     for node, share in zip(each.homes, sharing.divided(wanted, list(each.homes.values()))):
         _take(each, free, node, share, shared)
     while len(each.cores) < wanted:
         left = wanted - len(each.cores)
-        # What GPU instances on auto will need at the least stays with them while there is another way.
+        # Leave GPU instances on auto their minimum as long as there is another way.
         spare = {node: len(units) - sum(node in other.homes for other in shared) for node, units in free.items()}
         best = max(spare, key=lambda node: (*_suits(each, free, node, left, spare, shared, sockets), -node))
         _take(each, free, best, min(left, spare[best] if spare[best] > 0 else len(free[best])), shared)
@@ -120,7 +119,7 @@ def _suits(
     spared = _spared(each, node, shared) if all(kinds) else 0
     return (
         node in each.homes and usable,
-        # A straddling instance stays on one socket, if it can: on the one where it is, or on the roomiest.
+        # An instance that spans nodes stays on one socket if it can: its current one, else the roomiest.
         node in near and usable,
         min(on_socket, left),
         min(spare[node], max(len(kinds[0]) - spared, len(kinds[1]))) >= left,
@@ -134,25 +133,26 @@ def _sockets(each: Place, sockets: Mapping[int, Any]) -> set[Any]:
 
 
 def _spared(each: Place, node: int, shared: list[Place]) -> int:
-    """Return how many performance cores of a node stay for instances on auto whose turn is before."""
+    """Return how many performance cores of a node are reserved for instances on auto with an earlier turn."""
     return sum(other.turn < each.turn and (not other.homes or node in other.homes) for other in shared)
 
 
 def _take(each: Place, free: Rooms, node: int, number: int, shared: list[Place]) -> None:
-    """Hand over units of a node, as many of ``number`` as there are, and of one kind if that many are."""
+    """Hand over up to ``number`` units of a node, all of one kind if that kind has enough."""
     units = free.get(node, [])
     fast, slow = sharing.kinds(units)
     if fast and slow:
         spared, on_slow = _spared(each, node, shared), {core.efficiency for core in each.cores} == {True}
         fast_fits, slow_fits = len(fast) - spared >= number, len(slow) >= number
-        # The kind that has room; where both have, performance cores, unless an earlier turn or its other cores say no.
+        # The kind with room; if both have it, performance cores, unless an earlier turn needs them or the instance is
+        # on efficiency cores already.
         first_slow = slow_fits if fast_fits != slow_fits else bool(spared or (on_slow and slow_fits))
         units = [*slow, *fast] if first_slow else [*fast, *slow]
     sharing.move(each, free, node, units[:number])
 
 
 def explain(sheet: Sheet, place: Place) -> None:
-    """Note why an instance has these CPUs, and warn where it straddles nodes, is far from its GPUs or mixes cores."""
+    """Note why an instance has these CPUs, and warn if it spans nodes, is far from its GPUs or mixes kinds of cores."""
     wish, nodes = place.wish, set(cpu_mask.numbers(place.nodes))
     on = cpu_mask.named("node", place.nodes)
     beside = "where there was most room"

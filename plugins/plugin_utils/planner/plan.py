@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a host, from its hardware and its users' wishes. docs/plan-schema.md explains every key."""
+"""The plan of a host, from its hardware and its users' wishes; docs/plan-schema.md explains every key."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def host_plan(
 ) -> Plan:
     """Return the plan of one host as plain data.
 
-    :param topology: what the module host_topology returned as ``topology``.
+    :param topology: the module host_topology's ``topology``.
     :param instances: ``tfserving_instances``.
     :param models: ``tfserving_models``.
     :param policy: settings that differ from ``plan_policy.DEFAULTS``.
-    :param key: the host's key for digests of what may be secret; see wishes/secrets.py.
-    :raises WishError: a wish is malformed, or this host cannot grant it. Malformed wishes are refused all at once.
+    :param key: the host's key for digests of possible secrets; see wishes/secrets.py.
+    :raises WishError: wishes are malformed (all reported at once), or this host cannot grant one.
     """
     settings = plan_policy.complete(policy)
     return of_wishes(topology, wishes.read(instances, models, settings), settings, key)
 
 
 def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, Any], key: str) -> Plan:
-    """Return the plan of one host from wishes that are read already; ``settings`` are the complete policy."""
+    """Return the plan of one host from parsed wishes; ``settings`` are the complete policy."""
     host = machine.read(topology)
     _refuse_wrong_builds(asked.instances, settings, settings["architecture"] or host.architecture)
     devices = gpus.read(topology, host)
@@ -104,7 +104,7 @@ def _unsurveyed(version: str) -> list[str]:
 
 
 def _unfiltered(topology: Topology, planned: list[InstancePlan], rules: str) -> list[str]:
-    """Say where systemd would take the address rules, and the kernel would not."""
+    """Warn if systemd would accept the address rules, but the kernel would not enforce them."""
     mode = topology.get("cgroup_mode")
     if rules != "systemd" or not planned or mode in (None, "unified"):
         return []
@@ -123,7 +123,7 @@ def _add_units(
 ) -> None:
     """Add the lines of each instance's unit.
 
-    Of what the wishes give to the environment they need what is ``preloaded`` alone: the names of files.
+    ``preloaded`` is each instance's ``LD_PRELOAD`` from the wishes, the only variable there that names files.
     """
     enforced = cpu_partition.enforces_cpusets(topology)
     libraries = topology.get("driver_libraries") or []
@@ -136,7 +136,7 @@ def _add_units(
 
 
 def _refuse_wrong_builds(instances: list[InstanceWish], settings: Mapping[str, Any], architecture: str) -> None:
-    """Refuse servers that upstream does not build: its packages are for CPUs, and all it publishes is for amd64."""
+    """Refuse servers that upstream does not build: its packages are for CPUs, and all its builds are for amd64."""
     method = settings["install_method"]
     if method != "archive" and architecture not in AMD64:
         raise WishError(
@@ -159,7 +159,7 @@ def _refuse_unfit_host(
     assigned: list[list[gpus.Gpu]],
     settings: Mapping[str, Any],
 ) -> None:
-    """Refuse a C library, GPUs or a driver that the wanted release does not run on, and GPUs that wait for a boot."""
+    """Refuse a C library, GPUs or a driver that the release does not run on, and GPUs that need a reboot first."""
     waits = settings["driver_waits_for_boot"]
     for wish, devices in zip(instances, assigned):
         if devices and waits:
@@ -189,7 +189,7 @@ def _allocator(host: machine.Machine, settings: Mapping[str, Any]) -> Mapping[st
 
 
 def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int]:
-    """Settle how models are swapped within the host's memory, and limits; return the nodes that are short of it."""
+    """Settle swaps and limits within the host's memory, and return the nodes that are short of it."""
     limits = site.settings["memory"]
     tenants = [drafted.tenant for drafted in drafts]
     swaps.settle_on_host(tenants, site.serving_mb, limits, site.settings["drain_then_swap"])
@@ -199,7 +199,7 @@ def _settle_memory(site: instance.Site, drafts: list[instance.Draft]) -> set[int
 
 
 def _half(host: machine.Machine, mask: int, reason: str) -> Half:
-    # Either half may need more memory than there is beside its CPUs; what is near is a preference of each process.
+    # Either half may need more memory than its own nodes have; nearby memory is a preference of each process.
     return {
         "cpus": cpu_mask.listed(mask),
         "nodes": cpu_mask.listed(cpu_mask.of(host.memory) if mask else 0),
@@ -208,7 +208,7 @@ def _half(host: machine.Machine, mask: int, reason: str) -> Half:
 
 
 def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
-    """Return a warning where there are nodes, or cores of one kind, that no instance uses."""
+    """Return warnings for nodes, or cores of one kind, that no instance uses."""
     if not places:
         return []
     used = cpu_mask.union(place.mask for place in places)
@@ -233,7 +233,7 @@ def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
 
 
 def _model(model: ModelWish, key: str) -> ModelPlan:
-    """Return a model as the plan records it, without what may be secret."""
+    """Return a model's entry in the plan, without possible secrets."""
     return {
         "name": model.name,
         "path": model.path,

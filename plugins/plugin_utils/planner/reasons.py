@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The sheet on which the planner notes why each figure is what it is, and which of them the user has set."""
+"""The sheet on which the planner notes the reason for each figure, and which figures the user has set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# The instances of a fleet have few shapes, so a figure that follows from a few numbers alone, and the sentence about
-# it, is worked out once and kept, for this many of them.
+# How many results to cache for each figure that follows from a few numbers alone: the instances of a fleet have few
+# shapes, so each figure and its sentence are worked out once.
 SHAPES = 1024
 
 
@@ -22,7 +22,7 @@ class Sheet:
         self.warnings: list[str] = []
 
     def settle(self, figure: str, planned: T, reason: str, wished: T | None = None) -> T:
-        """Return what holds for ``figure``, the wish before the plan, and note why."""
+        """Return the value of ``figure``, the user's before the planned one, and note the reason."""
         if wished is None:
             self.reasons[figure] = reason
             return planned
@@ -33,10 +33,10 @@ class Sheet:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: ``1 core``, ``2 cores``."""
+    """Return a number and its noun: ``1 core``, ``2 cores``."""
     return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
 
 
 def joined(names: list[str]) -> str:
-    """Return names as a sentence lists them: ``a, b and c``."""
+    """Return the names as a list in a sentence: ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a host can run a release of the server: its GPUs, its driver, its C library, and what could instead.
+"""Compatibility of a host's GPUs, driver and C library with a release of the server, and what to use instead.
 
-The needs of each release are in tables/server_runtimes.yml. The planner calls `check` for every host.
+tables/server_runtimes.yml holds the needs of each release. The planner calls `check` for every host.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..tables.read import table
 TABLE = "server_runtimes"
 VERSION = "tfserving_version"
 
-# An image brings its own C library; what apt installs, and an archive, runs on the host's.
+# An image brings its own C library; apt packages and archives use the host's.
 OWN_LIBC = ("image",)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What one release needs. ``glibc`` and ``cuda`` are version texts, ``targets`` the code that it holds."""
+    """The needs of one release. ``glibc`` and ``cuda`` are versions, ``targets`` the kinds of GPU code in it."""
 
     version: str
     cuda: str
@@ -48,12 +48,12 @@ class Runtime:
         return str(table(TABLE)["driver_of_toolkit"][self.cuda])
 
     def code_for(self, capability: str) -> str:
-        """Return how a GPU of a compute capability (``8.6``) runs the release: ``native``, ``ptx`` or empty (not)."""
+        """Return how a GPU of a compute capability (``8.6``) runs the release: ``native``, ``ptx`` or ``""`` (not)."""
         wanted = _numbers(capability)
         for target in self.targets:
             kind, _underscore, digits = target.partition("_")
             have = (int(digits[:-1]), int(digits[-1]))
-            # Native code runs on later minor versions of the same major one, PTX on everything later.
+            # Native code runs on later minor versions of the same major version, PTX on everything later.
             if kind == "sm" and have[0] == wanted[0] and have[1] <= wanted[1]:
                 return "native"
             if kind == "compute" and have <= wanted:
@@ -61,7 +61,7 @@ class Runtime:
         return ""
 
     def proven_on(self, capability: str) -> bool:
-        """Whether no failure is known of GPUs of this compute capability."""
+        """Return whether no failure is known on GPUs of this compute capability."""
         limits = table(TABLE)
         late = _numbers(capability) >= _numbers(limits["unproven_from_capability"])
         return not (late and _numbers(self.cuda) < _numbers(limits["unproven_before_cuda"]))
@@ -76,7 +76,7 @@ def runtimes() -> tuple[Runtime, ...]:
 
 @lru_cache(maxsize=64)
 def runtime(version: str) -> Runtime:
-    """Return what ``version`` needs. One that is not in the table is taken for the release before it."""
+    """Return what ``version`` needs; one that is not in the table counts as the release before it."""
     wanted = _numbers(version)
     known = runtimes()
     older = [each for each in known if _numbers(each.version) <= wanted]
@@ -92,13 +92,13 @@ def check(
     allow_unproven: bool = False,
     allow_unsurveyed: bool = False,
 ) -> WishError | None:
-    """Return why a host cannot run a release, or None where nothing speaks against it.
+    """Return why a host cannot run a release, or None if no reason is known.
 
-    :param topology: of ``host_topology``; ``libc`` (``glibc 2.36``) and ``driver_version`` are read.
+    :param topology: from ``host_topology``; ``libc`` (``glibc 2.36``) and ``driver_version`` are read.
     :param method: ``apt``, ``image`` or ``archive``: an image brings its own C library.
-    :param gpus: those GPUs of the topology that the server is to use. What is not known of one is not held against it.
-    :param allow_unproven: do not refuse what should work and was reported not to.
-    :param allow_unsurveyed: hold no host to the needs of the newest surveyed release where the wanted one is newer.
+    :param gpus: the topology's GPUs for the server to use. Unknown properties of a GPU are not held against it.
+    :param allow_unproven: allow what should work but was reported not to.
+    :param allow_unsurveyed: do not check a release newer than any surveyed against the needs of the newest surveyed.
     """
     if surveyed.is_newer(version):
         if allow_unsurveyed:
@@ -112,7 +112,7 @@ def check(
 
 
 def _unsure(refusal: WishError, version: str) -> WishError:
-    """Return what the newest surveyed release is refused for as a refusal of a newer one, whose needs nobody knows."""
+    """Return the refusal of the newest surveyed release as one of a newer release, whose needs are unknown."""
     newest = surveyed.newest()
     needs = refusal.problem.removeprefix(newest)
     problem = f"{version} was not surveyed, and {newest}, the newest release that was,{needs}"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of an instance's unit that let it see its release, its files and its GPUs, and nothing else of the host."""
+"""Unit lines that confine an instance to its release, its files and its GPUs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema im
 from ..server import unit_text
 from .schema import InstancePlan, Paths
 
-# What CUDA opens beside the GPUs themselves. nvidia-modeset is for displays.
+# Devices that CUDA opens in addition to the GPUs. nvidia-modeset is for displays.
 CONTROL_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
-# The capabilities of MIG slices; which minor belongs to which slice is for the driver to check.
+# The capabilities of MIG slices; the driver checks which minor belongs to which slice.
 SLICE_DEVICES = "char-nvidia-caps"
 
-# Where the driver's libraries are in a release's own root: on the empty /run that systemd mounts there, so that the
-# release itself stays as it was unpacked.
+# The driver's libraries in a release's own root: on the empty /run that systemd mounts there, so the release itself
+# stays as unpacked.
 DRIVER_FOLDER = "/run/nvidia-driver"
-# As the recipe of upstream's GPU image sets it (tools/docker/Dockerfile.gpu), after the driver's own.
+# From upstream's recipe of the GPU image (tools/docker/Dockerfile.gpu); follows the driver's own libraries.
 IMAGE_LIBRARIES = "/usr/local/cuda/extras/CUPTI/lib64:/usr/local/nvidia/lib:/usr/local/nvidia/lib64"
 
 CACHE = "/var/cache/tfserving"
@@ -36,10 +36,10 @@ def lines(
     libraries: Sequence[Library],
     paths: Paths,
 ) -> dict[str, str | list[str]]:
-    """Return directives as ``{directive: value}``; a list of values stands for as many lines.
+    """Return directives as ``{directive: value}``; a list of values gives one line each.
 
-    :param preloaded: what ``LD_PRELOAD`` names: files that the unit has to show.
-    :param gpus: entries of the topology for the instance's GPUs.
+    :param preloaded: the value of ``LD_PRELOAD``, whose files the unit must be able to see.
+    :param gpus: the topology's entries for the instance's GPUs.
     :param libraries: ``driver_libraries`` of the topology.
     """
     root = _root(instance, preloaded, release, libraries, paths) if release["chroot"] else {}
@@ -47,7 +47,7 @@ def lines(
 
 
 def _devices(instance: InstancePlan, gpus: Sequence[Gpu]) -> dict[str, str | list[str]]:
-    # PrivateDevices= would hide GPUs; where there are none to use, it is the shorter and stricter line.
+    # PrivateDevices= would hide GPUs; without any to use, it is shorter and stricter.
     if not gpus:
         return {"PrivateDevices": "yes"}
     nodes = [unit_text.whole(gpu.get("device") or f"/dev/nvidia{gpu['index']}") for gpu in gpus]

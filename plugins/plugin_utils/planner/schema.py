@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of a plan, which docs/plan-schema.md explains key by key."""
+"""Types of the plan; docs/plan-schema.md explains every key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InstanceServer(TypedDict):
 
 
 class Paths(TypedDict):
-    """Places on the host."""
+    """Paths on the host."""
 
     models: str
     config: str
@@ -42,21 +42,21 @@ class Half(TypedDict):
 
 
 class Slice(Half):
-    """What one of systemd's units may use."""
+    """The CPUs and nodes of one systemd unit."""
 
     name: str
     section: str
 
 
 class LocalInterrupts(TypedDict):
-    """Where the interrupts of a node's devices go."""
+    """The CPUs for the interrupts of one node's devices."""
 
     node: int
     cpus: str
 
 
 class Interrupts(TypedDict):
-    """Where interrupts go."""
+    """The CPUs for interrupts."""
 
     cpus: str
     mask: str
@@ -66,7 +66,7 @@ class Interrupts(TypedDict):
 
 
 class BootParameter(TypedDict):
-    """What only the kernel's command line can do."""
+    """A parameter of the kernel's command line that a user may ask for."""
 
     name: str
     parameter: str
@@ -74,7 +74,7 @@ class BootParameter(TypedDict):
 
 
 class Partition(TypedDict):
-    """How the CPUs are kept apart."""
+    """The partition of the CPUs."""
 
     mode: str
     reason: str
@@ -87,7 +87,7 @@ class Partition(TypedDict):
 
 
 class Value(TypedDict):
-    """A value of the kernel, and why it is that."""
+    """A kernel setting and its reason."""
 
     value: str
     reason: str
@@ -96,19 +96,19 @@ class Value(TypedDict):
 
 
 class Sysctl(Value):
-    """A value below /proc/sys, by its name."""
+    """A setting below /proc/sys, by its name."""
 
     name: str
 
 
 class Sysfs(Value):
-    """A value below /sys, by its path, which may hold wildcards."""
+    """A setting below /sys, by its path, which may contain wildcards."""
 
     path: str
 
 
 class KernelModule(TypedDict):
-    """A module that is loaded."""
+    """A kernel module to load."""
 
     name: str
     reason: str
@@ -116,7 +116,7 @@ class KernelModule(TypedDict):
 
 
 class Least(TypedDict):
-    """A limit that has to be at least so high."""
+    """A lower bound of a sysctl."""
 
     name: str
     value: str
@@ -186,14 +186,14 @@ class Batching(WishedBatching):
 
 
 class Numa(TypedDict):
-    """Where the memory of an instance comes from."""
+    """The NUMA memory policy of an instance."""
 
     policy: str
     mask: str
 
 
 class Memory(Numa):
-    """The same, and the limits of it in MB."""
+    """The memory policy and limits of an instance, in MB."""
 
     expected_mb: int | None
     high_mb: int | None
@@ -201,7 +201,7 @@ class Memory(Numa):
 
 
 class Figures(TypedDict):
-    """What follows from an instance's own CPUs and GPUs."""
+    """The figures that follow from an instance's own CPUs and GPUs."""
 
     ports: Ports
     threads: Threads

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the server itself is given: flags, environment, models file and monitoring file, and the time it may take."""
+"""Settings of the server process: flags, environment, models file, monitoring file and start timeout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .schema import Figures
 from .swaps import load_seconds
 from .threads import FLAGS as THREAD_FLAGS
 
-# Flags that say what a key of the wishes says already: the flag would contradict it.
+# Flags that would contradict a key of the wishes, and that key.
 OWNED = {
     "port": "set ports.grpc of the instance",
     "rest_api_port": "set ports.rest of the instance",
@@ -31,25 +31,25 @@ OWNED = {
     "monitoring_config_file": "leave it out; metrics are always on",
     "ssl_config_file": "set tfserving_tls, tfserving_tls_certificate and tfserving_tls_key",
     "tensorflow_session_parallelism": "set tensorflow_intra_op_parallelism and tensorflow_inter_op_parallelism",
-    # It would silently turn off every flag that the plan relies on: threads, batching, GPU memory, warm-up.
+    # It would silently disable every flag that the plan relies on: threads, batching, GPU memory, warm-up.
     "platform_config_file": "leave it out; it would switch off the threads, batching and memory of the plan",
 }
 
-# Where systemd shows the unit its copy of a file that root alone can read (systemd.exec(5), LoadCredential=).
+# Where systemd gives the unit its copy of a file that only root can read (systemd.exec(5), LoadCredential=).
 CREDENTIAL = "/run/credentials/tfserving@{name}.service/ssl.config"
 
-# A version that cannot be loaded fails alike each time: its files are verified and local. Retries only help where
+# A version that cannot be loaded fails the same way each time: its files are verified and local. Retries only help when
 # memory was short for a moment. Upstream's 5 retries a minute apart take five minutes to report a broken version.
 LOAD_RETRIES = 2
 LOAD_RETRY_MICROS = 5_000_000
 
 ALLOCATOR_REASON = "jemalloc gives back the memory of unloaded models, which glibc keeps (tensorflow/serving#2142)"
 
-# A start: the process itself, its libraries and pools, and the first look at the models.
+# Start of the process: its libraries, its pools and the first scan of the models.
 START_SECONDS = 60
-# CUDA contexts, and kernels that the driver compiles at first use (Hopper runs from PTX: releases list, compute_90).
+# CUDA contexts, and kernels that the driver compiles at first use (Hopper runs from PTX: the releases list compute_90).
 GPU_START_SECONDS = 120
-# A model of unknown size is given the time of about 12 GB.
+# A model of unknown size gets the time for about 12 GB.
 UNKNOWN_MODEL_SECONDS = 120
 
 
@@ -58,7 +58,7 @@ def flags(
 ) -> dict[str, Any]:
     """Return the complete flags of an instance, checked against the server's release.
 
-    ``plan`` holds the figures settled so far: ports, threads, batching and gpu_memory_fraction.
+    ``plan`` holds the figures settled before: ports, threads, batching and gpu_memory_fraction.
     """
     _refuse_owned(wish)
     folder = f"{policy['paths']['config']}/{wish.name}"
@@ -113,7 +113,7 @@ def _settled(sheet: Sheet, wish: InstanceWish, policy: Mapping[str, Any]) -> dic
             LOAD_RETRY_MICROS,
             f"a broken version is reported after {LOAD_RETRIES * LOAD_RETRY_MICROS // 1_000_000} s, not five minutes",
         ),
-        # Set without labels too: the first label is then a hot reload and no restart.
+        # Set even without labels, so that adding the first label is a hot reload, not a restart.
         "allow_version_labels_for_unavailable_models": (
             True,
             "labels are checked before anything is loaded, so a server with labels would not start without it",
@@ -155,8 +155,8 @@ def environment(
 ) -> dict[str, str]:
     """Return the variables of the server's process.
 
-    ``shared``: another instance is on its GPUs. ``gpu_host``: the host has GPUs, be they for this instance or not.
-    ``site``: the host's ``allocator``, the variables that preload it, and ``release``.
+    ``shared``: another instance uses its GPUs. ``gpu_host``: the host has GPUs, for this instance or not. ``site``: the
+    host's ``allocator`` (the variables that preload it) and ``release``.
     """
     planned = {name: (value, ALLOCATOR_REASON) for name, value in site["allocator"].items()}
     if gpus:
@@ -168,7 +168,7 @@ def environment(
             reason = "its GPUs are its own: memory is taken as models need it, and monitoring shows how much that is"
             planned["TF_FORCE_GPU_ALLOW_GROWTH"] = ("true", reason)
     elif gpu_host:
-        # A build with CUDA would otherwise open a context on every GPU of the host.
+        # Otherwise a build with CUDA would open a context on every GPU of the host.
         planned["CUDA_VISIBLE_DEVICES"] = ("-1", "an instance without GPUs touches none")
     result = {
         name: sheet.settle(f"environment.{name}", value, reason, wish.environment.get(name))
@@ -204,7 +204,7 @@ def _version_policy(serve: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def start_timeout_s(sheet: Sheet, models: list[ModelWish], on_gpu: bool) -> int:
-    """Return how long a start may take: every port stays shut until every model is loaded."""
+    """Return the start timeout: no port opens until all models are loaded."""
     seconds = START_SECONDS + GPU_START_SECONDS * on_gpu + LOAD_RETRIES * LOAD_RETRY_MICROS // 1_000_000
     unknown = [model.name for model in models if model.memory_mb is None]
     for model in models:

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How instances on ``auto`` divide cores: each node by weight among those that live there.
+"""Division of cores among instances on ``auto``: each node's by weight among the instances placed there.
 
-Two things widen or narrow that. Nodes without any instance go to the instances with GPUs on the same socket: where a
-socket is cut into several nodes, its GPUs are often attached to one of them. And where cores are of two kinds, an
-instance gets one kind, the performance cores by turn.
+There are two exceptions. Nodes without an instance go to the instances with GPUs on the same socket: on a socket cut
+into several nodes, the GPUs are often all attached to one of them. And on hybrid hosts an instance gets one kind of
+core, with performance cores handed out by turn.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from .machine import Core
 from .places import Place, Rooms
 
-# What an efficiency core does of a performance core's work: about the middle of what topology/read.py has seen.
+# An efficiency core's throughput relative to a performance core's: about the middle of what topology/read.py has seen.
 EFFICIENCY_STRENGTH = 0.75
 
 
 @dataclass
 class _Claim:
-    """The wish of one instance on auto for a part of one node."""
+    """The claim of one instance on auto to a part of one node."""
 
     place: Place
     node: int
@@ -30,7 +30,7 @@ class _Claim:
 
 
 def divide(shared: list[Place], free: Rooms, sockets: Mapping[int, Any]) -> None:
-    """Divide what is free among the instances on auto."""
+    """Divide the free cores among the instances on auto."""
     claims: dict[int, list[_Claim]] = {node: [] for node in free}
     for each in shared:
         gpus = sum(each.homes.values())
@@ -59,7 +59,7 @@ def _roomiest(each: Place, free: Rooms, claims: Mapping[int, list[_Claim]], fast
 
 
 def _room(units: list[Core], claims: list[_Claim], weight: float) -> float:
-    """Return the cores that a newcomer would get beside those who are there; below zero on a full node."""
+    """Return how many cores a newcomer would get beside the claims already there; negative on a full node."""
     if len(units) <= len(claims):
         return len(units) - len(claims) - 1
     return len(units) * weight / (weight + sum(claim.weight for claim in claims))
@@ -72,14 +72,14 @@ def _relieve(claims: dict[int, list[_Claim]], free: Rooms) -> None:
         crowded = next((node for node in room if room[node] < 0), None)
         if crowded is None:
             return
-        # Release the instance with a share elsewhere, then one not tied to this node, then the last.
+        # Release an instance with a share elsewhere, else one not tied to this node, else the last.
         leaving = max(
             reversed(claims[crowded]),
             key=lambda claim: (_elsewhere(claims, claim, crowded), not claim.place.homes),
         )
         claims[crowded].remove(leaving)
         if not _elsewhere(claims, leaving, crowded):
-            # Where no node has room, one where an instance with a share elsewhere can give way in the next round.
+            # If no node has room, pick one where an instance with a share elsewhere can give way in the next round.
             target = max(
                 (node for node in free if node != crowded),
                 key=lambda node: (
@@ -98,7 +98,7 @@ def _elsewhere(claims: Mapping[int, list[_Claim]], wanted: _Claim, here: int) ->
 
 
 def _domains(claims: Mapping[int, list[_Claim]], free: Rooms, sockets: Mapping[int, Any]) -> Iterator[list[int]]:
-    """Yield the nodes that are divided together: mostly each by itself."""
+    """Yield the groups of nodes to divide together; most are a single node."""
     idle = {node for node, units in free.items() if units and not claims[node]}
     thirsty = {node for node, here in claims.items() if here and all(node in claim.place.near for claim in here)}
     for node, here in claims.items():
@@ -111,14 +111,14 @@ def _domains(claims: Mapping[int, list[_Claim]], free: Rooms, sockets: Mapping[i
 
 
 def _by_kind(claims: list[_Claim], units: list[Core]) -> list[tuple[list[_Claim], list[Core]]]:
-    """Return who divides which units: performance cores go by turn, and no instance gets both kinds."""
+    """Return groups of claims with the units each divides: performance cores by turn, one kind for each instance."""
     fast, slow = kinds(units)
     if not fast or not slow:
         return [(claims, units)]
     turns = sorted(claims, key=lambda claim: claim.place.turn)
     if len(turns) == 1:
         return [(turns, _alone(turns[0], fast, slow))]
-    # Both kinds are used, and the instance with the least for its weight gets as much as possible.
+    # Use both kinds, and maximize the share of the instance that gets least for its weight.
     cuts = range(max(1, len(turns) - len(slow)), min(len(fast), len(turns) - 1) + 1)
 
     def poorest(cut: int) -> float:
@@ -130,13 +130,13 @@ def _by_kind(claims: list[_Claim], units: list[Core]) -> list[tuple[list[_Claim]
 
 
 def _alone(claim: _Claim, fast: list[Core], slow: list[Core]) -> list[Core]:
-    """Return the kind for an instance that has both to itself: many requests side by side want the most of them."""
+    """Return the kind of core for an instance alone on a node; many parallel requests favour total throughput."""
     many = claim.place.wish.profile == "throughput"
     return slow if many and len(slow) * EFFICIENCY_STRENGTH > len(fast) else fast
 
 
 def _deal(claims: list[_Claim], units: list[Core], free: Rooms) -> None:
-    """Hand out the units by weight, to each claim those of its own node first."""
+    """Hand out the units by weight, each claim getting those of its own node first."""
     sizes = divided(len(units), [claim.weight for claim in claims], least=1)
     rooms: Rooms = {}
     for unit in units:
@@ -145,7 +145,7 @@ def _deal(claims: list[_Claim], units: list[Core], free: Rooms) -> None:
         sizes[position] -= _hand(claim, rooms, claim.node, sizes[position], free)
     for claim, left in zip(claims, sizes):
         while left:
-            # All of it on one node, if there is one with as much left; else from the nearest that has any.
+            # Prefer a node that has all of it left, else the nearest that has any.
             node = max(
                 (node for node, units in rooms.items() if units),
                 key=lambda node: (len(rooms[node]) >= left, -abs(node - claim.node), len(rooms[node])),
@@ -154,7 +154,7 @@ def _deal(claims: list[_Claim], units: list[Core], free: Rooms) -> None:
 
 
 def _hand(claim: _Claim, rooms: Rooms, node: int, number: int, free: Rooms) -> int:
-    """Hand over the first units that a node has left, and return how many that were."""
+    """Hand over the first units left on a node, and return how many there were."""
     units = rooms.get(node, [])
     taken, rooms[node] = units[:number], units[number:]
     move(claim.place, free, node, taken)
@@ -162,7 +162,7 @@ def _hand(claim: _Claim, rooms: Rooms, node: int, number: int, free: Rooms) -> i
 
 
 def move(place: Place, free: Rooms, node: int, units: list[Core]) -> None:
-    """Take units out of what is free on a node, for an instance."""
+    """Move free units of a node to an instance."""
     place.cores += units
     there = free.get(node, [])
     if there[: len(units)] == units:
@@ -172,17 +172,17 @@ def move(place: Place, free: Rooms, node: int, units: list[Core]) -> None:
 
 
 def is_hybrid(free: Rooms) -> bool:
-    """Tell whether there are cores of two kinds."""
+    """Return whether there are cores of two kinds."""
     return len({core.efficiency for units in free.values() for core in units}) > 1
 
 
 def kinds(units: list[Core]) -> tuple[list[Core], list[Core]]:
-    """Return the performance cores among units, and the efficiency cores."""
+    """Return the performance cores and the efficiency cores among units."""
     return [unit for unit in units if not unit.efficiency], [unit for unit in units if unit.efficiency]
 
 
 def divided(total: int, weights: list[float], least: int = 0) -> list[int]:
-    """Divide ``total`` by weight into whole numbers of at least ``least`` that add up to it (largest remainder)."""
+    """Divide ``total`` by weight into integers of at least ``least`` that add up to it (largest remainder)."""
     if not weights:
         return []
     whole = sum(weights)

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a new version of each model fits beside the old one, in GPU memory and in the host's.
+"""Choice between hot swap and drain for each model, by GPU memory and host memory.
 
-The server's transition policy is fixed: it loads the new version before it unloads the old one, so for the time of a
-swap both are in memory. Where that cannot be, the models are drained instead, if the policy gives leave.
+The server's transition policy is fixed: it loads the new version before it unloads the old one, so both are in memory
+during a swap. Models for which there is no room are drained instead, if the policy allows it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from .memory import Tenant
 
-# A cold read from one disk, in MB/s. Models are read once, mostly from local SSDs or RAID, seldom slower than this.
+# A cold read from one disk, in MB/s. Models are read once, mostly from local SSDs or RAID, rarely slower than this.
 READ_MB_PER_SECOND = 100
 
 
 def load_seconds(size_mb: float) -> int:
-    """Return about how long a version of this size takes to load."""
+    """Return the approximate load time of a version of this size."""
     return max(1, math.ceil(size_mb / READ_MB_PER_SECOND))
 
 
 def settle_on_gpu(tenant: Tenant, capacity_mb: int | None, may_drain: bool) -> None:
-    """Settle which models of an instance swap hot and which are drained, by the memory of its GPUs.
+    """Settle which models of an instance are swapped hot and which are drained, by the memory of its GPUs.
 
-    Raises WishError where they do not fit and draining is not allowed or does not help.
+    Raise WishError if they do not fit and draining is not allowed or does not help.
     """
     resident_mb = tenant.resident_mb
     if resident_mb is None or capacity_mb is None:
@@ -37,7 +37,7 @@ def settle_on_gpu(tenant: Tenant, capacity_mb: int | None, may_drain: bool) -> N
 
 
 def settle_on_host(tenants: list[Tenant], capacity_mb: int | None, limits: Mapping[str, Any], may_drain: bool) -> None:
-    """Settle the same for all instances of a host together, by the host's memory."""
+    """Settle the same for all instances of a host together, by host memory."""
     if capacity_mb is not None:
 
         def needed() -> int:
@@ -47,7 +47,7 @@ def settle_on_host(tenants: list[Tenant], capacity_mb: int | None, limits: Mappi
 
 
 def _settle(tenants: list[Tenant], needed: Callable[[], int], capacity_mb: int, where: str, may_drain: bool) -> None:
-    """Drain the largest models until what is needed fits, or refuse."""
+    """Drain the largest models until the rest fits, or refuse."""
     while needed() > capacity_mb:
         hot = [
             (size, -place, name)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The sysctl settings of a serving host, computed from its hardware, each with its reason and its public source."""
+"""Sysctl settings of a serving host, computed from its hardware, each with its reason and public source."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ BBR = "https://github.com/google/bbr/blob/master/Documentation/bbr-quick-start.m
 
 MIB = 2**20
 
-# A NIC of unknown speed (link down, virtual) counts as the slowest that serving hosts have today.
+# A NIC of unknown speed (link down, virtual) counts as the slowest found in serving hosts today.
 ASSUMED_MBPS = 10000
-# Clients of an inference server sit in its own region. Twice the product of speed and round trip, because the kernel
-# keeps half of a receive buffer for its own bookkeeping (tcp_adv_win_scale).
+# Clients of an inference server are in its own region. The buffer is twice the product of speed and round trip, because
+# the kernel keeps half of a receive buffer for bookkeeping (tcp_adv_win_scale).
 ROUND_TRIP_S = 0.010
-# Never below the kernel's own ceiling of 6 MiB; above, one connection could pin a noticeable share of the memory.
+# Never below the kernel's own ceiling of 6 MiB; above 256 MiB, one connection could pin a noticeable share of memory.
 SMALLEST_BUFFER, LARGEST_BUFFER = 8 * MIB, 256 * MIB
 
-# Above the ports that servers, exporters and monitoring listen on (8500 and up, 9090 to 9400); one end even and one
-# odd, as the kernel prefers.
+# Above the ports of servers, exporters and monitoring (8500 and up, 9090 to 9400); one end even and one odd, as the
+# kernel prefers.
 FIRST_PORT, LAST_PORT = 16384, 65535
 
-# What the kernel keeps free between its watermarks on the largest node: as much as a model that is being read takes
-# from the page cache in some tenths of a second.
+# The gap between the kernel's watermarks on the largest node: as much page cache as reading a model takes in some
+# tenths of a second.
 WATERMARK_GAP_MB = 1024
-# Dirty pages at which writing back begins, and at which writers wait: some seconds of a disk's time, not minutes.
+# Dirty pages at which writeback begins and at which writers block: some seconds of disk time, not minutes.
 BACKGROUND_DIRTY_MB, MOST_DIRTY_MB = 1024, 4096
 
 LEFT_ALONE = {
@@ -51,12 +51,12 @@ LEFT_ALONE = {
     "net.ipv4.tcp_tw_reuse": "the kernel's default covers loopback, where a gateway meets its servers",
 }
 
-# What has to be there at the least: instances are given LimitNOFILE=65536, which nr_open bounds; file-max counts all.
+# Lower bounds: instances get LimitNOFILE=65536, which nr_open bounds; file-max counts all files.
 LEAST = {"fs.nr_open": 65536, "fs.file-max": 262144}
 
 
 class Setting(NamedTuple):
-    """One value of the kernel."""
+    """One sysctl setting."""
 
     name: str
     value: str
@@ -65,7 +65,7 @@ class Setting(NamedTuple):
 
 
 def network(topology: Topology, ports: Iterable[int]) -> list[Setting]:
-    """Return the settings of the way from the NIC to a server that listens on ``ports``."""
+    """Return the settings for the path from the NIC to a server that listens on ``ports``."""
     most, why = _buffer(topology)
     queue = "connections wait here while all clients come back at once after a restart; beyond it they are dropped"
     dead = "a client that is gone is noticed after 7.5 minutes, not 2 hours; middleboxes forget idle ones after about 6"
@@ -96,7 +96,7 @@ def network(topology: Topology, ports: Iterable[int]) -> list[Setting]:
 
 
 def memory(topology: Topology) -> list[Setting]:
-    """Return the settings of the memory, which models fill in bursts of gigabytes."""
+    """Return the settings for memory, which models fill in bursts of gigabytes."""
     nodes = _memory_nodes(topology)
     total = topology.get("memory_mb") or sum(nodes)
     largest = max(nodes, default=total) or 1
@@ -123,7 +123,7 @@ def memory(topology: Topology) -> list[Setting]:
 
 
 def undisturbed(topology: Topology) -> list[Setting]:
-    """Return what keeps the kernel away from CPUs that belong to serving alone."""
+    """Return the settings that keep the kernel off the CPUs reserved for serving."""
     counted = "the kernel counts memory on every CPU, those of serving included; every ten seconds is often enough"
     found = [Setting("vm.stat_interval", "10", counted, TUNED)]
     if len(_memory_nodes(topology)) > 1:
@@ -133,7 +133,7 @@ def undisturbed(topology: Topology) -> list[Setting]:
 
 
 def beside(congestion_control: str | None) -> list[Setting]:
-    """Return what belongs to a congestion control that a user asks for."""
+    """Return the settings that a congestion control chosen by the user needs."""
     if congestion_control != "bbr":
         return []
     reason = "bbr paces its packets, which fq does best; an interface takes it from its next start on"
@@ -141,11 +141,11 @@ def beside(congestion_control: str | None) -> list[Setting]:
 
 
 def _buffer(topology: Topology) -> tuple[int, str]:
-    """Return the most bytes that one connection may buffer, and why."""
+    """Return the maximum buffer of one connection in bytes, and why."""
     speed = max((nic.get("speed_mbps") or 0 for nic in topology.get("nics") or () if nic.get("up", True)), default=0)
     known = f"{(speed or ASSUMED_MBPS) / 1000:g} Gbit/s" + ("" if speed else " (assumed, no NIC reports its speed)")
     needed = 2 * (speed or ASSUMED_MBPS) * 1e6 / 8 * ROUND_TRIP_S
-    # A connection must never hold more than a small part of what there is.
+    # A connection must never hold more than a small part of the memory.
     affordable = (topology.get("memory_mb") or 0) * MIB // 64 or LARGEST_BUFFER
     most = min(2 ** math.ceil(math.log2(needed)), 2 ** int(math.log2(affordable)), LARGEST_BUFFER)
     most = max(most, SMALLEST_BUFFER)

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How many threads each pool of a server gets, all derived from the CPUs that the instance is pinned to.
+"""Sizes of a server's thread pools, all derived from the CPUs that the instance is pinned to.
 
-Left alone, the server sizes every pool from its affinity mask: 1 x CPUs each for intra-op and inter-op and 4 x CPUs
+By default the server sizes every pool from its affinity mask: 1 x CPUs each for intra-op and inter-op and 4 x CPUs
 each for REST and gRPC, so twice as many threads compute as there are CPUs (tensorflow/serving#1237, #1550, #2060).
 """
 
@@ -29,22 +29,22 @@ FLAGS = {
     "unload": "num_unload_threads",
 }
 
-# The REST pool starts all its threads at once, some 20 KB each. Up to here they are cheap whatever the CPUs; beyond, a
-# big instance gets what fills the batches that it runs at a time, and no more than MOST_REQUEST_THREADS.
+# The REST pool starts all its threads at once, some 20 KB each. Up to this number they are cheap on any host; above it,
+# a big instance gets enough to fill the batches that it runs at a time, and at most MOST_REQUEST_THREADS.
 PLENTY_OF_REQUEST_THREADS = 512
 MOST_REQUEST_THREADS = 2048
 
-# TasksMax= of the unit, less what libraries start for themselves: gRPC, CUDA, the allocator.
+# TasksMax= of the unit, less the threads that libraries start themselves: gRPC, CUDA, the allocator.
 MOST_THREADS = 8192 - 512
 
-# One thread of each pool never holds a request, and a pool of one answers nothing. REST: the event loop
-# (tensorflow/serving#1576). gRPC: the synchronous server keeps one thread polling; a call that leaves none is refused
-# with RESOURCE_EXHAUSTED, and no metric counts it (grpc++, ThreadManager::MainWorkLoop; with the server's one
-# completion queue that is one thread, measured with 1.51: of N threads N - 1 hold calls).
+# One thread of each pool never holds a request, so a pool of one answers nothing. REST: the event loop
+# (tensorflow/serving#1576). gRPC: the synchronous server keeps one thread polling; a call that would leave none is
+# refused with RESOURCE_EXHAUSTED and counted by no metric (grpc++, ThreadManager::MainWorkLoop; the server's one
+# completion queue makes that one thread, measured with 1.51: of N threads N - 1 hold calls).
 THREADS_WITHOUT_REQUEST = {"rest": (1, "one more for the event loop"), "grpc": (1, "one more that polls for calls")}
 
-# The same for one model and for several, so that a second model comes by a hot reload and not by a restart. From 2 on
-# the server no longer flushes file system caches after each load, which does nothing for local files.
+# The same for one model and for several, so that adding a second model is a hot reload, not a restart. From 2 on the
+# server no longer flushes file system caches after each load, which does nothing for local files.
 LOAD_THREADS = 2
 
 SPLIT_REASONS = {
@@ -59,7 +59,7 @@ def threads(
 ) -> Threads:
     """Return the threads of each pool of an instance that is pinned to ``cpus`` CPUs.
 
-    Raises WishError where the wished pools would compute with more threads than there are CPUs.
+    Raise WishError if the pools that the user set would compute with more threads than there are CPUs.
     """
     wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
@@ -78,7 +78,7 @@ def threads(
 def _refuse_too_many(
     wish: InstanceWish, pools: Mapping[str, int], batching: Batching | None, wished: Mapping[str, int]
 ) -> None:
-    """Refuse pools that the unit has no room for: the server would end where it cannot start a thread."""
+    """Refuse pools that exceed the unit's TasksMax=: the server exits when it cannot start a thread."""
     total = sum(pools.values()) + (batching["num_batch_threads"] if batching else 0)
     if not wished or total <= MOST_THREADS:
         return
@@ -123,7 +123,7 @@ def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: 
 
 @lru_cache(SHAPES)
 def _split(cpus: int, share: float, profile: str) -> Mapping[str, tuple[int, str]]:
-    """Return the threads of both pools where nothing is wished, each with the reason."""
+    """Return the planned threads of both computing pools, each with the reason."""
     inter = min(max(1, int(cpus * share + 0.5)), max(1, cpus - 1))
     why = f"profile {profile}: {SPLIT_REASONS[profile]}"
     if cpus == 1:
@@ -136,8 +136,7 @@ def _split(cpus: int, share: float, profile: str) -> Mapping[str, tuple[int, str
 def _callers(cpus: int, per_cpu: float, batch_share: float, sizes: tuple[int, int, int] | None) -> tuple[int, str]:
     """Return how many requests a pool should hold at a time, and why: each blocks its thread until it is answered.
 
-    ``sizes`` are the batches that run at a time, those that may wait, and the places in each, of an instance that forms
-    any.
+    ``sizes``, for an instance that forms batches: how many run at a time, how many may wait, and the size of each.
     """
     patient = int(1 / batch_share)
     running, waiting, size = sizes or (0, 0, 0)
@@ -150,7 +149,7 @@ def _callers(cpus: int, per_cpu: float, batch_share: float, sizes: tuple[int, in
         )
     if held > wanted:
         wanted, reason = held, "a request for each place in the batches that run and that may wait"
-    # What runs must be full, and one more batch forms meanwhile.
+    # Running batches must be full while one more forms.
     least = (running + 1) * size
     most = min(max(PLENTY_OF_REQUEST_THREADS, least), MOST_REQUEST_THREADS)
     if wanted > most:
@@ -168,7 +167,7 @@ def _requests(
     batching: Batching | None,
     wished: Mapping[str, int],
 ) -> dict[str, int]:
-    """Size the pools whose threads hold a request each and mostly wait for the computing ones."""
+    """Size the request pools, whose threads hold one request each and mostly wait for the computing threads."""
     result = {}
     for pool, (idle, why) in THREADS_WITHOUT_REQUEST.items():
         planned, reason = callers[0] + idle, f"{callers[1]}; {why}"
@@ -176,7 +175,7 @@ def _requests(
         holds = result[pool] - idle
         if batching and 0 < holds < batching["max_batch_size"]:
             size = batching["max_batch_size"]
-            # The unit has room for two such pools.
+            # Both request pools at this size still fit in the unit's TasksMax=.
             more = f"use at least {size + idle}, or " if size <= MOST_REQUEST_THREADS else ""
             sheet.warnings.append(
                 f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
@@ -187,7 +186,7 @@ def _requests(
 
 
 def _models(sheet: Sheet, wished: Mapping[str, int]) -> dict[str, int]:
-    """Size the pools that load and unload, so that neither runs in the manager's own loop, as it does with 0."""
+    """Size the pools that load and unload; with 0 threads, that work would run in the manager's own loop."""
     why = "a model that fails and is retried does not hold back the others; more would only add to the memory of swaps"
     return {
         "load": sheet.settle("threads.load", LOAD_THREADS, why, wished.get("load")),
