@@ -74,5 +74,5 @@ def passed_over(state: Mapping[str, Any]) -> str:
         return ""
     if state["left_out"]:
         others = driver_gpus.listed(state["left_out"])
-        return f"All NVIDIA GPUs of this host are left out, so that it needs no driver: {others}."
-    return "No NVIDIA GPU is on the PCI bus of this host, so that it needs no driver."
+        return f"All NVIDIA GPUs of this host are left out, so it needs no driver: {others}."
+    return "No NVIDIA GPU is on the PCI bus of this host, so it needs no driver."

@@ -114,7 +114,7 @@ def _whole(machine: Machine, total: int, smallest: int) -> Split:
         housekeeping=0,
         serving=machine.online,
         cores=machine.cores,
-        housekeeping_reason=f"none of its own: {why}",
+        housekeeping_reason=f"the system shares all CPUs with the servers: {why}",
         serving_reason=f"all online CPUs, shared with the system: {why}",
         warnings=[f"{why}; the system and the servers share all CPUs"],
     )

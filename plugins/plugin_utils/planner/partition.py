@@ -44,7 +44,7 @@ def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slice
     steered = split and not contained
     return {
         "mode": mode,
-        "reason": housekeeping["reason"] if split else f"nothing is kept apart: {housekeeping['reason']}",
+        "reason": housekeeping["reason"],
         "cpus": cpu_list.format(cpu["id"] for cpu in topology["cpus"] if cpu["online"]),
         "housekeeping": housekeeping["cpus"],
         "slices": _slices(topology, housekeeping, serving, extra_slices) if mode == CPUSET else [],

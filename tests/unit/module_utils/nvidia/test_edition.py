@@ -89,7 +89,7 @@ def test_on_a_tegra_nothing_is_removed():
     [
         (None, [gpu()], [], ""),
         ("vgpu_guest", [gpu(virtual=True)], [], ""),
-        (None, [], [], "No NVIDIA GPU is on the PCI bus of this host, so that it needs no driver."),
+        (None, [], [], "No NVIDIA GPU is on the PCI bus of this host, so it needs no driver."),
         (
             "tegra",
             [gpu()],
@@ -100,7 +100,7 @@ def test_on_a_tegra_nothing_is_removed():
             None,
             [],
             [{"pci_address": FIRST, "why": "vfio-pci holds it for a virtual machine"}],
-            f"All NVIDIA GPUs of this host are left out, so that it needs no driver: {FIRST} (vfio-pci holds it for a"
+            f"All NVIDIA GPUs of this host are left out, so it needs no driver: {FIRST} (vfio-pci holds it for a"
             " virtual machine).",
         ),
     ],

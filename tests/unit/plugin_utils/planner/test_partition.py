@@ -73,7 +73,7 @@ def test_a_usual_gpu_server_is_split_by_cpusets():
 def test_a_host_too_small_to_split_is_left_whole_and_says_why():
     found = parted(box(0, sockets=1, cores=2))
     assert (found["mode"], found["slices"], found["irqs"], found["boot"]) == ("none", [], None, [])
-    assert found["reason"].startswith("nothing is kept apart: ")
+    assert found["reason"].startswith("the system shares all CPUs with the servers: ")
     assert "fewer than the 4" in found["reason"]
 
 
