@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-# Far above any kernel (CONFIG_NR_CPUS is at most 8192 on the platforms of today); it keeps a mistyped
-# "0-9999999999" from filling the memory.
+# Far above the limit of any kernel (CONFIG_NR_CPUS is at most 8192 on today's platforms); keeps a mistyped
+# "0-9999999999" from exhausting memory.
 HIGHEST = 65535
 
 # "8", "0-3", and the strided ranges of the kernel: "0-31:2/8" is the first 2 of every 8. `taskset` and `numactl`
@@ -19,10 +19,10 @@ _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)(?:/(\d+))?)?)?", re.ASCII)
 
 
 def parse(text: str) -> list[int]:
-    """The numbers in a kernel list, ascending and each once; the empty text is the empty list.
+    """Return the numbers in a kernel list, ascending and without repeats; an empty text gives an empty list.
 
-    Accepts what the kernel accepts: any order, repeats, empty parts, blanks around a part, strided ranges.
-    Raises ValueError with one sentence naming the part that is wrong.
+    Accepts what the kernel accepts: any order, repeats, empty parts, blanks around a part, strided ranges. Raises
+    ValueError with one sentence naming the faulty part.
     """
     numbers: set[int] = set()
     for part in text.split(","):
@@ -32,17 +32,17 @@ def parse(text: str) -> list[int]:
 
 
 def format(numbers: Iterable[int]) -> str:
-    """The numbers as a kernel list: ascending, without blanks, runs of two or more joined ("0-1,8")."""
+    """Return the numbers as a kernel list: ascending, without blanks, runs of two or more joined ("0-1,8")."""
     mask = 0
     for number in numbers:
         mask |= 1 << number
     return of_mask(mask)
 
 
-# A fleet has few shapes of hosts, and so few sets of CPUs.
+# A fleet has few host shapes, hence few sets of CPUs.
 @lru_cache(maxsize=4096)
 def of_mask(mask: int) -> str:
-    """The numbers of the bits that are set, as a kernel list."""
+    """Return the numbers of the set bits as a kernel list."""
     parts = []
     start = 0
     while mask:
@@ -57,7 +57,7 @@ def of_mask(mask: int) -> str:
 
 
 def _zeros(mask: int) -> int:
-    """How many zeros there are below the lowest bit that is set."""
+    """Return the number of zeros below the lowest set bit."""
     return (mask & -mask).bit_length() - 1
 
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds where a user sets nothing, for Python. The roles' argument specs say the same in YAML; a test compares."""
+"""The defaults that Python code needs. The roles' argument specs hold the same values in YAML; a test compares both."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ VERSION = "2.19.1"
 PACKAGE = "tensorflow-model-server"
 RELEASES = "/opt/tfserving/releases"
 MODELS = "/var/lib/tfserving/models"
-# No variable changes it: the units name it.
+# Fixed: the units name it.
 CONFIG = "/etc/tfserving"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The error that users of the collection see, the one that becomes it, and the helpers that word both."""
+"""The error that users of the collection see, the error it is made from, and the helpers that word both."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 
 from .visible_text import visible
 
-# How alike two names must be (difflib ratio, 0..1) before one is offered for the other. The library's own
-# default of 0.6 finds transpositions, missing words and plural slips in snake_case names, and stays silent
-# on words that merely share a suffix such as "_threads".
+# The similarity (difflib ratio, 0..1) above which one name is suggested for another. difflib's default of 0.6 finds
+# transpositions, missing words and plural slips in snake_case names, and ignores words that merely share a suffix such
+# as "_threads".
 LIKENESS = 0.6
 
-# What of a user's text is repeated in a message: short words such as names, versions and choices. No address, header or
-# line of a key looks like this; where a password could stand, nothing is repeated at all (``kind``).
+# User text that a message may repeat: short words such as names, versions and choices. No address, header or line of a
+# key matches; where a password could stand, nothing is repeated at all (``kind``).
 SHOWN = re.compile(r"[A-Za-z0-9._/-]{0,24}")
-# What of a mapping's key is: a misspelt name. ``{TOKEN=abc}`` is a mapping too, with a secret for its key.
+# Mapping keys that a message may repeat: misspelt names. ``{TOKEN=abc}`` is a mapping too, with a secret as its key.
 SHOWN_KEY = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}")
-# Names with a figure or two, such as slo_p99_ms, and versions such as 2.19.1.
+# Names with a digit or two, such as slo_p99_ms, and versions such as 2.19.1.
 _FIGURED = re.compile(r"[a-z_]+[0-9]{1,3}[a-z_]*|[0-9]+(\.[0-9]+){0,3}")
-# Names are compared by their beginnings: the comparison takes the square of their length.
+# Names are compared by their first characters only: the comparison is quadratic in their length.
 LONGEST_NAME = 64
 
 
 class WishError(ValueError):
-    """A wish that cannot be granted: where it is, what is wrong with it and what to write instead.
+    """A wish that cannot be granted: where it stands, what is wrong with it and what to write instead.
 
-    ``str(error)`` is one sentence, ``path: problem; remedy``. An empty path or remedy leaves its part out.
+    ``str(error)`` is one sentence, ``path: problem; remedy``. An empty path or remedy is left out.
     """
 
     def __init__(self, path: str, problem: str, remedy: str) -> None:
@@ -47,7 +47,7 @@ class WishError(ValueError):
 
 
 class RefusalError(Exception):
-    """What stands in the way of one artifact, and the remedy: a WishError whose path its caller knows.
+    """A problem with one artifact and its remedy: a WishError whose path only the caller knows.
 
     ``key`` is the part of the wish that it concerns.
     """
@@ -63,7 +63,7 @@ class RefusalError(Exception):
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the known name most like ``word``, or an empty string."""
+    """Return ``did you mean 'x'?`` for the known name closest to ``word``, or an empty string."""
     if not isinstance(word, str):
         return ""
     found = difflib.get_close_matches(word[:LONGEST_NAME], sorted(known), n=1, cutoff=LIKENESS)
@@ -71,12 +71,12 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def key_path(path: str, key: object) -> str:
-    """Return the path of a mapping's entry; a key that may be a secret by mistake is not shown."""
+    """Return the path of a mapping's entry; a key that may be a misplaced secret is not shown."""
     return f"{path}.{key}" if is_shown(key) else f"{path}.(a key)"
 
 
 def is_shown(key: object) -> bool:
-    """Tell whether a key may be repeated: a number, or what looks like a name, for one that is almost always is one."""
+    """Tell whether a key may be repeated: a number, or text that looks like a name, since it almost always is one."""
     if isinstance(key, str):
         return bool(SHOWN_KEY.fullmatch(key) or _FIGURED.fullmatch(key))
     return isinstance(key, int) and not isinstance(key, bool) and abs(key) < 10**19
@@ -97,17 +97,17 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 
 
 def kind(value: object) -> str:
-    """Name the kind of a value in the words of YAML, without showing the value (it may be a secret)."""
+    """Return the kind of a value in YAML's terms without showing the value, which may be a secret."""
     if value is None:
         return "nothing"
-    # By what a value is, not by its type's name: what YAML makes of 2024-01-01 has one of ansible-core's own.
+    # Checked with isinstance, not by type name: ansible-core has its own type for YAML's 2024-01-01.
     return next((name for python_type, name in _KINDS if isinstance(value, python_type)), "no plain value")
 
 
 def described(value: object) -> str:
-    """Name the kind of a value and show it where that helps: ``the string '8500'``, ``the number 3``, ``a list``.
+    """Return the kind of a value, with the value where that helps: ``the string '8500'``, ``the number 3``, ``a list``.
 
-    Only for values of fields in which no secret is to be expected.
+    Only for values of fields that are not expected to hold secrets.
     """
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
@@ -121,12 +121,12 @@ def described(value: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value in quotes where ``described`` would show it: ``'8500'``; otherwise its kind alone."""
+    """Return a value in quotes where ``described`` would show it (``'8500'``), otherwise only its kind."""
     return repr(str(value)) if isinstance(value, str) and SHOWN.fullmatch(value) else described(value)
 
 
 def shown(value: object) -> str:
-    """Return ``described``, with any text in full: for what the authors of roles write, which is no secret."""
+    """Return ``described`` with the full text of a string: for the texts of role authors, which are not secret."""
     return f"the string {str(value)!r}" if isinstance(value, str) else described(value)
 
 

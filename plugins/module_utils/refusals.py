@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Collects everything that is wrong with the wishes of a host, so that one run tells it all."""
+"""Collects everything that is wrong with a host's wishes, so that one run reports it all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from .errors import WishError
 
-# Beside the first one. More is one mistake in a template, and fills screens.
+# Besides the first. More than this comes from one mistake in a template, and fills screens.
 MOST_SHOWN = 50
 
 
 class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
-    """Several wishes that cannot be granted: the first as the sentence, the others as a list below it."""
+    """Several wishes that cannot be granted: the first as a sentence, the others listed below it."""
 
     def __init__(self, errors: Sequence[WishError]) -> None:
         self.errors = list(errors)
@@ -30,17 +30,17 @@ class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
 
 
 class Refusals:
-    """The refusals met so far."""
+    """The refusals collected so far."""
 
     def __init__(self) -> None:
         self.errors: list[WishError] = []
 
     def add(self, error: WishError) -> None:
-        """Keep one refusal."""
+        """Add one refusal."""
         self.errors.extend(error.errors if isinstance(error, WishErrors) else [error])
 
     def check(self, function: Callable[..., Any], *arguments: Any, default: Any = None) -> Any:
-        """Return what a check returns; where it refuses, keep the refusal and return ``default``."""
+        """Return the result of a check; if it refuses, keep the refusal and return ``default``."""
         try:
             return function(*arguments)
         except WishError as error:
@@ -48,6 +48,6 @@ class Refusals:
             return default
 
     def stop(self) -> None:
-        """Raise all refusals together, if there are any."""
+        """Raise all collected refusals together, if any."""
         if self.errors:
             raise WishErrors(self.errors)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Single values as people, templates and ``-e`` write them: numbers, truths, texts."""
+"""Single values as people, templates and ``-e`` write them: numbers, booleans, texts."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Any
 
 from .errors import WishError, described, kind
 
-# Whole numbers as people and templates write them. Zeros in front mean octal to some readers.
+# Whole numbers as people and templates write them. Some readers take leading zeros for octal.
 DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,18}")
 FRACTION = re.compile(r"(0|[1-9][0-9]{0,18})\.[0-9]{1,18}")
-# What templates make of a truth: YAML's words, and Python's.
+# Booleans as templates write them: YAML's words and Python's.
 TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 LONGEST_LINE = 4096
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number; YAML's true and false, which Python counts as 1 and 0, are not."""
+    """Tell whether a value is a whole number. YAML's true and false, which Python counts as 1 and 0, are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def decimal(value: Any) -> Any:
-    """Return plain decimal digits as the number that they are, and anything else as it is.
+    """Convert plain decimal digits to a number; return anything else unchanged.
 
-    ``-e version=2`` and templates with text around them give text by nature.
+    ``-e version=2`` and templates with surrounding text always give text.
     """
     return int(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
 
 
 def fraction(value: Any) -> Any:
-    """Return plain decimal digits, perhaps with a point among them, as the number that they are."""
+    """Convert plain decimal digits, with or without a decimal point, to a number; return anything else unchanged."""
     return float(value) if isinstance(value, str) and FRACTION.fullmatch(value) else decimal(value)
 
 
 def truth(value: Any) -> Any:
-    """Return the text that a template or ``-e`` made of a truth as what it was, and anything else as it is."""
+    """Convert the text that a template or ``-e`` made of a boolean back; return anything else unchanged."""
     return TRUTHS.get(value, value) if isinstance(value, str) else value
 
 
 def boolean(path: str, value: Any) -> bool:
-    """Check a true or false, which may be the text that a template made of it."""
+    """Check a boolean, which may be the text that a template made of one."""
     found = truth(value)
     if isinstance(found, bool):
         return found
@@ -50,7 +50,7 @@ def boolean(path: str, value: Any) -> bool:
 
 
 def one_line(path: str, value: Any) -> str:
-    """Check a text without control characters, which may be a secret: it is never shown."""
+    """Check a text without control characters. It may be a secret, so it is never shown."""
     if not isinstance(value, str) or not value.strip():
         raise WishError(
             path, f"is {kind(value)}" if not isinstance(value, str) else "is empty", "give a text on one line"

@@ -1,15 +1,15 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Text from outside (models, servers, devices, archives), made harmless where it leaves for a terminal or a log."""
+"""Text from outside (models, servers, devices, archives), made harmless before it reaches a terminal or a log."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def visible(text: str) -> str:
-    r"""Return ``text`` as one line in which nothing acts: ``\x1b``, ``\n`` or ``\u202e`` for what they stand for.
+    r"""Return ``text`` as one line of printable characters, all others escaped: ``\x1b``, ``\n``, ``\u202e``.
 
-    What Python does not call printable is control characters (C0, C1), formats (bidirectional overrides, zero width),
+    Python calls these not printable: control characters (C0, C1), formats (bidirectional overrides, zero width),
     surrogates, line and paragraph separators, private and unassigned code points, and blanks other than the space.
     """
     if text.isprintable():
@@ -18,12 +18,12 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return ``text`` the same way, its own line breaks kept: for what was laid out here, of parts already visible."""
+    """Return ``text`` escaped likewise but with its line breaks: for layouts made here of parts already escaped."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def visible_data(data: Any) -> Any:
-    """Return plain data with every text in it made visible, the names of mappings included."""
+    """Return plain data with every text in it made visible, including the keys of mappings."""
     if isinstance(data, str):
         return visible(data)
     if isinstance(data, Mapping):
@@ -34,10 +34,10 @@ def visible_data(data: Any) -> Any:
 
 
 def told(text: str, length: int) -> str:
-    """Return a foreign text as part of a sentence: one line in which nothing acts, of at most ``length`` characters."""
+    """Return a foreign text for use in a sentence: one printable line of at most ``length`` characters."""
     return shortened(visible(text[: length + 1]), length)
 
 
 def shortened(text: str, length: int) -> str:
-    """Return ``text`` cut to ``length`` characters, the cut marked."""
+    """Return ``text`` cut to ``length`` characters, with the cut marked."""
     return text if len(text) <= length else text[: length - 1] + "…"
