@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives and directories as one sequence of entries, each format read without trusting it.
 
-What may stand in a model is the business of `archives`; here it is seen to that reading itself takes neither memory nor
-time without bounds, and never blocks. Sizes are bytes.
+What a model may contain is decided in `archives`; this module makes sure that reading itself never blocks and uses
+bounded memory and time. Sizes are bytes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ..visible_text import told
 from .digests import opened
 from .space import MIB, in_mib
 
-# The directory of a zip and the extended headers of a tar are held in memory: enough for MAX_MEMBERS of usual names.
+# A zip's directory and a tar's extended headers are held in memory: enough for MAX_MEMBERS of usual names.
 MAX_NAMES = 16 * MIB
 # tarfile reads extended headers (long names, PAX records) into memory at the length they declare.
 MAX_TAR_HEADER = MIB
-# What an archive may have its reader keep of what was read before. `xz -9` asks for 64 MiB, xz itself allows 4 GiB.
+# Limit of the dictionary that a decompressor keeps in memory. `xz -9` asks for 64 MiB, xz itself allows 4 GiB.
 MAX_DICTIONARY = 256 * MIB
-# Names may have a MiB (see above), and an archive a hundred thousand of them.
+# A name may take a MiB (see above), and an archive may hold a hundred thousand of them.
 MOST_SHOWN_LETTERS = 255
 MOST_SHOWN_NAMES = 5
-# Tar pads its end with zeros up to a record of 10 KiB, and some tools up to a larger block.
+# Tar pads its end with zeros to a record of 10 KiB, some tools to a larger block.
 MAX_TAR_PADDING = MIB
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
@@ -56,7 +56,7 @@ class DamagedError(RefusalError):
 
 
 class Entry(NamedTuple):
-    """One member: its name as written, `file`, `directory` or the kind that is refused, and its content."""
+    """One member: its name as written, `file`, `directory` or the refused kind, its size and its content."""
 
     name: str
     kind: str
@@ -65,18 +65,18 @@ class Entry(NamedTuple):
 
 
 def shown(name: str) -> str:
-    """Return a name as it may stand in a message: nothing in it acts, and it is not too long."""
+    """Return a name for use in a message: printable and not too long."""
     return told(name, MOST_SHOWN_LETTERS)
 
 
 def listed(names: list[str]) -> str:
-    """Return names for a message, the first ones where there are many."""
+    """Return names for a message; of many, only the first."""
     more = [f"{len(names) - MOST_SHOWN_NAMES} more"] if len(names) > MOST_SHOWN_NAMES else []
     return ", ".join([*map(shown, names[:MOST_SHOWN_NAMES]), *more])
 
 
 def entries(source: str) -> Generator[Entry, None, None]:
-    """Yield the members of an archive, or what a directory holds, in the order in which they stand there."""
+    """Yield the members of an archive or the entries of a directory, in stored order."""
     if os.path.isdir(source):
         return _directory_entries(source)
     kind = _identify(source)
@@ -84,7 +84,7 @@ def entries(source: str) -> Generator[Entry, None, None]:
 
 
 def _identify(path: str) -> str:
-    """Return the format by content, never by name: `zip`, or tar's compression (empty: none)."""
+    """Return the format, told by content and never by name: `zip`, or tar's compression (empty: none)."""
     with opened(path) as file:
         head = file.read(_TAR_MAGIC_AT + 5) or b""
     for magic, kind in _MAGIC.items():
@@ -96,7 +96,7 @@ def _identify(path: str) -> str:
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """Reports damage in the middle of a tar, which tarfile itself takes for the end of it, and counts its headers."""
+    """Counts headers, and reports damage in the middle of a tar, which tarfile itself takes for the end."""
 
     headers = 0
 
@@ -115,7 +115,7 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise _sparse()
         return info
 
-    # The library's own name of the argument is that of its module.
+    # The library names the argument after its own module.
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictTarInfo:  # pylint: disable=arguments-renamed
         try:
@@ -126,8 +126,8 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise DamagedError(error) from error
 
     def _refuse_sparse(self, *_arguments: Any) -> None:
-        # Its map of holes may be as long as the archive, and would be read into memory; and holes of many GB are
-        # written by a few letters.
+        # The map of holes may be as long as the archive and would be read into memory, and a few characters can declare
+        # holes of many GB.
         raise _sparse()
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
@@ -141,16 +141,16 @@ def _tar_entries(path: str, compression: str) -> Generator[Entry, None, None]:
     counting = type("CountingTarInfo", (_StrictTarInfo,), {})
     with opened(path) as file, _tar_of(file, compression, counting) as tar:
         for info in tar:
-            # Not needed again, and they would stay in memory with all their headers.
+            # No longer needed, and they would stay in memory with all their headers.
             tar.members = []  # type: ignore[attr-defined]  # not in typeshed
             yield Entry(info.name, _tar_kind(info), info.size, partial(_extracted, tar, info))
-        # The compressor's own checksum is compared at the end of its data only.
+        # The decompressor compares its own checksum only at the end of the data.
         if len(tar.fileobj.read(MAX_TAR_PADDING + 1)) > MAX_TAR_PADDING:
             raise DamagedError("data after the end of the tar")
 
 
 def _extracted(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    # None for what has no content, which nobody opens.
+    # None for members without content, which nobody opens.
     return cast("IO[bytes]", tar.extractfile(info))
 
 
@@ -161,7 +161,7 @@ def _tar_of(file: BinaryIO, compression: str, tarinfo: type[tarfile.TarInfo]) ->
 
 
 class _Xz(io.RawIOBase):
-    """What an xz file unpacks to, read forward. lzma.LZMAFile takes as much memory as a file asks for."""
+    """The unpacked content of an xz file, read forward. lzma.LZMAFile takes as much memory as the file asks for."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class _Xz(io.RawIOBase):
         return len(content)
 
     def _more(self, decoder: lzma.LZMADecompressor, most: int) -> bytes:
-        """Return some of what follows; none where a stream has ended."""
+        """Return some of the following content; empty where a stream has ended."""
         if decoder.eof:
             self._begin(decoder.unused_data)
             return b""
@@ -217,7 +217,7 @@ class _Xz(io.RawIOBase):
             raise _large_dictionary() from error
 
     def _begin(self, packed: bytes) -> None:
-        """Go on with the next stream, between which and the last there may be zeros."""
+        """Continue with the next stream; zeros may stand between two streams."""
         packed = packed.lstrip(b"\0")
         while not packed:
             packed = self._file.read(MIB)
@@ -245,7 +245,7 @@ def _zip_entries(path: str) -> Generator[Entry, None, None]:
 
 
 def _refuse_endless_directory(file: BinaryIO) -> None:
-    """Refuse a zip whose directory, which zipfile reads into memory as a whole, is larger than any model's."""
+    """Refuse a zip whose directory is larger than any model's: zipfile reads it into memory as a whole."""
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # zipfile's own, not in typeshed
     if end and end[zipfile._ECD_SIZE] > MAX_NAMES:  # type: ignore[attr-defined]  # as above
         raise RefusalError(f"its directory takes more than {in_mib(MAX_NAMES)}", "pack the SavedModel alone")
@@ -261,18 +261,18 @@ def _zip_members(file: BinaryIO) -> Iterator[Entry]:
 
 
 def _refuse_large_dictionary(file: BinaryIO, info: zipfile.ZipInfo) -> None:
-    """Refuse a member whose LZMA header asks for more memory than is given, which zipfile would take."""
+    """Refuse a member whose LZMA header asks for more memory than allowed: zipfile would allocate it."""
     if info.compress_type == zipfile.ZIP_LZMA:
         file.seek(info.header_offset + 26)
         name, extra = struct.unpack("<HH", file.read(4))
         file.seek(name + extra, os.SEEK_CUR)
-        # Two bytes of version, two of a length, one of properties, and the size of the dictionary.
+        # Two bytes of version, two of length, one of properties, then the size of the dictionary.
         if struct.unpack("<5xI", file.read(9))[0] > MAX_DICTIONARY:
             raise _large_dictionary()
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:
-    unix_type = stat.S_IFMT(info.external_attr >> 16)  # 0 where a system without such modes packed
+    unix_type = stat.S_IFMT(info.external_attr >> 16)  # 0 if packed on a system without Unix modes
     if unix_type == stat.S_IFLNK:
         return "symbolic link"
     if unix_type not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -281,7 +281,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 
 def _directory_entries(top: str) -> Generator[Entry, None, None]:
-    # Everything is reached through open directories, so that nothing swapped for a link meanwhile leads elsewhere.
+    # Everything is reached through open directory handles, so that a path swapped for a link leads nowhere else.
     real = os.path.realpath(top)
     for folder, directories, files, handle in os.fwalk(real, onerror=_raise):
         directories.sort()

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read untrusted archives, and pack directories for the way to a host.
+"""Read untrusted archives, and pack directories for transfer to a host.
 
-Everything that can hold a model (tar, plain or compressed, zip, or a directory) is read as one sequence of
-entries, so that every rule about hostile members is in one place. Sizes are bytes, checksums are
-hexadecimal SHA-256. What is refused is raised as `RefusalError`.
+Every source of a model (tar, plain or compressed, zip, or a directory) is read as one sequence of entries, so that all
+rules about hostile members stand in one place. Sizes are bytes, checksums are hexadecimal SHA-256. Refusals are raised
+as `RefusalError`.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from .archive_entries import DamagedError, Entry, entries, listed, shown
 from .digests import CHUNK, content_digest
 from .space import MIB, in_mib
 
-# The block of ext4 and XFS as they are made by default.
+# The default block size of ext4 and XFS.
 BLOCK = 4096
 
-# A SavedModel has some dozens of files, rarely some thousands (assets). The bound keeps an archive of empty
-# members from eating all inodes or the memory that the list of members needs.
+# A SavedModel has dozens of files, rarely thousands (assets). The bound keeps an archive of empty members from
+# exhausting inodes or the memory for the list of members.
 MAX_MEMBERS = 100_000
-# Names as Linux takes them (NAME_MAX), and half of its PATH_MAX, the other half of which is the model root's.
+# Linux's limit for names (NAME_MAX), and half of its PATH_MAX; the other half is for the model root.
 MAX_NAME = 255
 MAX_PATH = 2048
-# Directories within directories: exports have two or three. Python's own walks and the servers' recurse.
+# Nested directories: exports have two or three levels. Python's own walks and the servers' recurse.
 MAX_DEPTH = 64
-# Weights do not compress well. What unpacks to more than this is compared with its archive: gzip reaches 1:1000, xz
-# and bzip2 far more, and reading through it takes hours before anything is written.
+# Weights do not compress well. Larger contents are compared with the size of their archive: gzip reaches 1:1000, xz and
+# bzip2 far more, and reading through that takes hours before anything is written.
 MAX_UNCOMPARED = 10 * 1024 * MIB
 MAX_RATIO = 200
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
-# Other things that a server can load, and why a version of one is refused.
+# Other formats that a server can load, and why a version of one is refused.
 OTHER_MODELS = {
     "saved_model.cpb": (
         "it is a saved_model.cpb, a graph of over 2 GB in pieces, which cannot be checked before a server loads it",
@@ -66,7 +66,7 @@ _DAMAGE = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    ValueError,  # figures in headers that are none
+    ValueError,  # malformed numbers in headers
     ArithmeticError,
     RuntimeError,  # with NotImplementedError (unknown compression) and RecursionError (chained headers)
 )
@@ -74,7 +74,7 @@ _DAMAGE = (
 
 @dataclass
 class Survey:
-    """What a source holds: sizes of files by relative path, and every directory there is or must be made."""
+    """The contents of a source: sizes of files by relative path, and every directory that exists or must be made."""
 
     files: dict[str, int] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
@@ -85,12 +85,12 @@ class Survey:
 
     @property
     def footprint(self) -> int:
-        """The bytes it takes on disk: every file and directory fills whole blocks."""
+        """Return the bytes it takes on disk: every file and directory fills whole blocks."""
         blocks = sum(-(-size // BLOCK) for size in self.files.values()) + len(self.directories)
         return blocks * BLOCK
 
     def below(self, prefix: str) -> Survey:
-        """Return the part under ``prefix`` (empty, or ending in a slash) with paths relative to it."""
+        """Return the part under ``prefix`` (empty, or ending in a slash), with paths relative to it."""
         cut = len(prefix)
         return Survey(
             {path[cut:]: size for path, size in self.files.items() if path.startswith(prefix)},
@@ -99,7 +99,7 @@ class Survey:
 
 
 def survey(source: str, room: int | None = None) -> Survey:
-    """List what ``source`` (archive or directory) holds without writing anything.
+    """List the contents of ``source`` (archive or directory) without writing anything.
 
     Raises RefusalError for hostile or damaged sources, and as soon as the declared sizes exceed ``room``.
     """
@@ -119,7 +119,7 @@ def survey(source: str, room: int | None = None) -> Survey:
 
 
 def stamps(source: str) -> list[tuple[str, int, int]]:
-    """Return what tells whether a source is still the same: names, sizes and times of its files."""
+    """Return names, sizes and times of a source's files, which tell whether it has changed."""
     paths = [path for path, _entry in _checked(source)] if os.path.isdir(source) else [""]
     found = [(path, os.lstat(os.path.join(source, path) if path else source)) for path in sorted(paths)]
     return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in found]
@@ -146,13 +146,13 @@ def _instead(found: Survey) -> tuple[str, str] | None:
 def check_saved_model(found: Survey) -> None:
     """Refuse what cannot be a whole SavedModel, by names and sizes alone; model_check looks into the files.
 
-    A frozen graph has no ``variables``, and archives and object stores lose an empty directory. Where there is
-    anything of a checkpoint, the index and every shard of the data must be there.
+    A frozen graph has no ``variables``, and archives and object stores lose empty directories. If any part of a
+    checkpoint is there, its index and every data shard must be too.
     """
     written = [path for path in MODEL_FILES if path in found.files]
     if "saved_model.cpb" in found.files or not written:
         raise RefusalError(*_instead(found) or ("it has no saved_model.pb", "give what tf.saved_model.save wrote"))
-    if not found.files[written[0]]:  # the server reads the first that is there
+    if not found.files[written[0]]:  # the server reads the first one present
         raise RefusalError(f"its {written[0]} is empty", "export the model again")
     shards = {(int(match[1]), int(match[2])) for match in map(_SHARD.fullmatch, found.files) if match}
     if not shards and INDEX not in found.files:
@@ -165,7 +165,7 @@ def check_saved_model(found: Survey) -> None:
 
 
 def _missing_shard(shards: set[tuple[int, int]]) -> str:
-    """Return the first file that no complete set of shards has; of several sets, one must be whole."""
+    """Return the first missing file of the largest set of shards; empty if any set is complete."""
     lacking = ""
     for count in sorted({count for _shard, count in shards}) or [1]:
         missing = [shard for shard in range(max(count, 1)) if (shard, count) not in shards]
@@ -178,8 +178,8 @@ def _missing_shard(shards: set[tuple[int, int]]) -> str:
 def unpack(source: str, prefix: str, target: str, sizes: Mapping[str, int]) -> dict[str, str]:
     """Write everything under ``prefix`` into the existing, empty directory ``target``.
 
-    ``sizes`` is what the survey declared: not a byte more is written, whatever the archive holds. Modes and
-    owners of the source are not taken over. Returns the SHA-256 of each file by its path.
+    ``sizes`` are those that the survey declared: not a byte more is written, whatever the archive holds. Modes and
+    owners of the source are ignored. Returns the SHA-256 of each file by its path.
     """
     digests = {}
     for path, entry in _checked(source):
@@ -196,7 +196,7 @@ def unpack(source: str, prefix: str, target: str, sizes: Mapping[str, int]) -> d
 
 
 def extract(source: str, names: Mapping[str, str], target: str, sizes: Mapping[str, int]) -> None:
-    """Write single members into the directory ``target``; ``names`` maps their paths to names there."""
+    """Write single members into the directory ``target``; ``names`` maps their paths to file names there."""
     for path, entry in _checked(source):
         if path in names and entry.kind == "file":
             place = os.path.join(target, names[path])
@@ -205,7 +205,7 @@ def extract(source: str, names: Mapping[str, str], target: str, sizes: Mapping[s
 
 
 def pack(directory: str, target: str) -> str:
-    """Pack ``directory`` as a tar that depends on names and contents alone; return its tree digest."""
+    """Pack ``directory`` as a tar that depends only on names and contents; return its tree digest."""
     digests = {}
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
         for path, entry in _checked(directory):
@@ -225,7 +225,7 @@ def pack(directory: str, target: str) -> str:
 def tree_digest(digests: Mapping[str, str]) -> str:
     """Return the SHA-256 of the lines ``sha256  relative path``, sorted by the bytes of the path.
 
-    The same figure comes from the shell, inside the directory:
+    The shell computes the same digest inside the directory with
     ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum``
     """
     listing = hashlib.sha256()
@@ -248,7 +248,7 @@ def directory_digest(directory: str) -> str:
 
 
 def _checked(source: str) -> Iterator[tuple[str, Entry]]:
-    """Yield (safe relative path, entry) for all files and directories of a source, or refuse it."""
+    """Yield (safe relative path, entry) for all files and directories of a source, or refuse the source."""
     with _readable(), closing(entries(source)) as members:
         for count, entry in enumerate(members, 1):
             if count > MAX_MEMBERS:
@@ -269,7 +269,7 @@ def _cure(kind: str) -> str:
 
 
 def _safe_path(name: str) -> str:
-    """Return a member's name as a plain relative path; empty for the top itself."""
+    """Return a member's name as a plain relative path; empty for the top directory."""
     if name.startswith("/"):
         raise RefusalError(f"it holds the absolute name {shown(name)}", "pack with names relative to the model")
     # Backslashes and control characters would make the listing behind the tree digest ambiguous.
@@ -287,7 +287,7 @@ def _safe_path(name: str) -> str:
 
 
 def _add(found: Survey, path: str, entry: Entry) -> None:
-    """Enter one member, refusing names that stand twice or are a file and a directory at once."""
+    """Add one member; refuse names that occur twice or as both file and directory."""
     parents = [path[:at] for at, letter in enumerate(path) if letter == "/"]
     directories = [*parents, path] if entry.kind == "directory" else parents
     doubled = [path] if entry.kind == "file" and (path in found.files or path in found.directories) else []
@@ -304,7 +304,7 @@ def _add(found: Survey, path: str, entry: Entry) -> None:
 def _write(entry: Entry, place: str, size: int) -> str:
     digest = hashlib.sha256()
     written = 0
-    # O_EXCL: nothing that is there is followed or overwritten.
+    # O_EXCL: no existing file or link is followed or overwritten.
     handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file, _readable(), entry.open() as content:
         for chunk in iter(partial(content.read, CHUNK), b""):
@@ -320,20 +320,20 @@ def _write(entry: Entry, place: str, size: int) -> str:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn what the decoders raise on bad data into DamagedError; errors of the disk pass."""
+    """Convert the decoders' exceptions on bad data to DamagedError; errors of the disk pass."""
     try:
         yield
     except _DAMAGE as error:
         raise DamagedError(error or type(error).__name__) from error
     except OSError as error:
-        # gzip and bz2 report bad data so; the other two are what a place beyond all files ends in.
+        # gzip and bz2 report bad data this way; the other two come from an offset beyond any file.
         if error.errno in (None, errno.EINVAL, errno.EOVERFLOW):
             raise DamagedError(error) from error
         raise
 
 
 class _Hashing:
-    """A reader that keeps the SHA-256 of what passed through it."""
+    """A reader that hashes (SHA-256) what passes through it."""
 
     def __init__(self, content: IO[bytes]) -> None:
         self.content = content

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""SHA-256 digests: how one is written, and that of a file which anybody may have put there."""
+"""SHA-256 digests: their notation, and the digest of a file that anybody may have written."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ..errors import RefusalError
 from ..visible_text import told
 
 CHUNK = 1024 * 1024
-# As everything that we write has it. What users write may have capitals: compare it in lower case.
+# The notation of everything we write. Users may write capitals: lower-case before comparing.
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _MOST_SHOWN_LETTERS = 255
 
 
 def is_sha256(text: object) -> bool:
-    """Tell whether a text is the 64 hexadecimal digits of a SHA-256, in small letters or capitals."""
+    """Tell whether a text is the 64 hexadecimal digits of a SHA-256, in lower or upper case."""
     return isinstance(text, str) and bool(SHA256.fullmatch(text.lower()))
 
 
 def file_digest(path: str) -> str:
-    """Return the SHA-256 of one regular file. Raises RefusalError for what is none, or grows meanwhile."""
+    """Return the SHA-256 of a regular file. Raises RefusalError for anything else, or if it grows meanwhile."""
     with opened(path) as content:
         return content_digest(content)
 
 
 def content_digest(content: IO[bytes]) -> str:
-    """Return the SHA-256 of an open file, which is not read beyond the size that it has now."""
+    """Return the SHA-256 of an open file, reading no further than its present size."""
     digest = hashlib.sha256()
     left = os.fstat(content.fileno()).st_size
     while chunk := content.read(CHUNK):
@@ -54,10 +54,10 @@ def compare(wished: str, found: str) -> None:
 
 
 def opened(path: str, directory: int | None = None, flags: int = 0) -> BinaryIO:
-    """Open a regular file for reading. Anything else is refused without waiting for who might write into it."""
+    """Open a regular file for reading. Refuse anything else without blocking on a writer."""
     follow = not flags & os.O_NOFOLLOW
     _require_regular(path, os.stat(path, dir_fd=directory, follow_symlinks=follow).st_mode)
-    # Not blocking, and looked at once more: it may have been swapped since.
+    # Non-blocking, and checked again: the file may have been swapped since.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags, dir_fd=directory)
     try:
         _require_regular(path, os.fstat(handle).st_mode)

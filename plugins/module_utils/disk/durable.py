@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, and after a loss of power as well.
+"""Files that are either complete or absent, even after a power loss.
 
-The order decides: the content reaches the disk before the name does, and the name before anybody is told of it.
+The order matters: the content reaches the disk before the name does, and the name before anybody is told of it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import errno
 import os
 from contextlib import suppress
 
-# File systems that have no such thing as a directory on its way to the disk (fsync(2)).
+# File systems that cannot sync a directory (fsync(2)).
 _WITHOUT_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def write(path: str, content: bytes, mode: int = 0o644, owner: tuple[int, int] = (-1, -1)) -> None:
-    """Put a file in place of what is at ``path``, which keeps all of what it has until then. Raises OSError.
+    """Replace the file at ``path``, which stays complete until then. Raises OSError.
 
-    ``owner`` is the numbers of user and group, -1 for whoever runs this. The directory is there already.
+    ``owner`` is the numeric user and group, -1 for those of this process. The directory must exist.
     """
     folder, name = os.path.split(path)
-    # One name, so that what a killed run has left is not left for ever.
+    # A fixed name, so that the leftover of a killed run is overwritten by the next.
     staged = os.path.join(folder, f".{name}.new")
     with suppress(FileNotFoundError):
         os.unlink(staged)
@@ -37,7 +37,7 @@ def write(path: str, content: bytes, mode: int = 0o644, owner: tuple[int, int] =
 
 
 def _stage(staged: str, content: bytes, mode: int, owner: tuple[int, int]) -> None:
-    # Nobody else gets to read it before it has its owner and mode.
+    # Nobody else can read it before it has its owner and mode.
     handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
@@ -49,7 +49,7 @@ def _stage(staged: str, content: bytes, mode: int, owner: tuple[int, int]) -> No
 
 
 def remove(path: str) -> None:
-    """Remove a file for good, if there is one. Raises OSError."""
+    """Remove a file durably, if it exists. Raises OSError."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def remove(path: str) -> None:
 
 
 def sync(directory: str) -> None:
-    """Bring the names in a directory to the disk. Raises OSError."""
+    """Sync the names in a directory to the disk. Raises OSError."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_opened(handle)
@@ -67,7 +67,7 @@ def sync(directory: str) -> None:
 
 
 def sync_opened(directory: int) -> None:
-    """Bring the names in an open directory to the disk, where its file system knows of that. Raises OSError."""
+    """Sync the names in an open directory to the disk, if its file system supports that. Raises OSError."""
     try:
         os.fsync(directory)
     except OSError as error:
@@ -76,9 +76,9 @@ def sync_opened(directory: int) -> None:
 
 
 def sync_all(directory: str) -> None:
-    """Bring the file system of ``directory`` to the disk: one call for the tens of thousands of files of an image.
+    """Sync the file system of ``directory`` to the disk: one call for the tens of thousands of files of an image.
 
-    syncfs(2) tells of write errors from Linux 5.8 on. Raises OSError.
+    syncfs(2) reports write errors since Linux 5.8. Raises OSError.
     """
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small files of a host, read as untrusted and possibly damaged, without ever blocking.
 
-What is no regular file is not read at all: a FIFO has no writer, a device no end.
+Anything but a regular file is not read at all: a FIFO may have no writer, a device no end.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
-# Records that we write have some layers, and a probe in them those of its tensor; what is nested deeper would end the
-# walks of whoever reads it.
+# Our own records have a few layers, and a probe in them those of its tensor; deeper nesting would exceed the recursion
+# limit of code that walks them.
 MOST_DEPTH = 100
 
 
 def read(path: str | os.PathLike[str], most: int) -> bytes:
-    """Return the content of a regular file. Raises OSError, also for one that holds more than ``most`` bytes."""
+    """Return the content of a regular file. Raises OSError, also for more than ``most`` bytes."""
     content = beginning(path, most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most} bytes", os.fspath(path))
@@ -31,12 +31,12 @@ def read(path: str | os.PathLike[str], most: int) -> bytes:
 def beginning(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the first ``most`` bytes of a regular file. Raises OSError."""
     with _opened(path) as file:
-        # A file that has nothing just now, as /proc/kmsg, is empty.
+        # A file without data at the moment, such as /proc/kmsg, counts as empty.
         return file.read(most) or b""
 
 
 def ending(path: str | os.PathLike[str], most: int) -> tuple[bytes, bool]:
-    """Return the last ``most`` bytes of a regular file, and whether there are more before them. Raises OSError."""
+    """Return the last ``most`` bytes of a regular file, and whether more precede them. Raises OSError."""
     with _opened(path) as file:
         start = max(0, file.seek(0, os.SEEK_END) - most)
         file.seek(start)
@@ -53,12 +53,12 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def json_of(path: str | os.PathLike[str], most: int) -> Any:
-    """Return the value of a file of JSON. Raises OSError as ``read`` does, ValueError for what is no JSON of ours."""
+    """Return the value of a JSON file. Raises OSError as ``read`` does, ValueError for invalid JSON."""
     return parsed(read(path, most))
 
 
 def parsed(content: bytes) -> Any:
-    """Return the value of a text of JSON. Raises ValueError, or what json and decoding make of that."""
+    """Return the value of a JSON text. Raises ValueError, also for what json and decoding reject."""
     try:
         value = json.loads(content.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
@@ -73,7 +73,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    """Read a number of JSON. Raises ValueError for one that only an infinity could stand for, such as 1e999."""
+    """Parse a JSON number. Raises ValueError for one that only infinity could represent, such as 1e999."""
     value = float(text)
     if math.isinf(value):
         raise ValueError(f"a number is too large ({text[:20]})")
@@ -81,7 +81,7 @@ def _finite(text: str) -> float:
 
 
 def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
-    """Tell whether a value of JSON is nested deeper than ``most`` layers."""
+    """Tell whether a JSON value is nested deeper than ``most`` layers."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -89,11 +89,10 @@ def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """Tell whether a value of JSON has the shape that its reader expects.
+    """Tell whether a JSON value has the shape that its reader expects.
 
-    A shape is a type, several in a tuple, a function that tells, ``[shape]`` for a list, ``{str: shape}`` for a mapping
-    of any names, or a mapping of the names that must be there; one that ends in ``?`` may be missing. Other names are
-    nobody's concern.
+    A shape is a type, several types in a tuple, a predicate, ``[shape]`` for a list, ``{str: shape}`` for a mapping
+    with any names, or a mapping of required names; a name that ends in ``?`` may be missing. Other names are ignored.
     """
     if isinstance(shape, list):
         return isinstance(value, list) and all(fits(each, shape[0]) for each in value)
@@ -114,14 +113,14 @@ def _mapping_fits(value: Mapping[str, Any], shape: Mapping[Any, Any]) -> bool:
 
 
 def is_path(value: Any) -> bool:
-    """Tell whether a value is text that the kernel takes for a path: any that Python can write, and without a NUL."""
+    """Tell whether a value is text that the kernel accepts as a path: encodable and without a NUL."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return _can_be(value, os.fsencode)
 
 
 def is_latin(value: Any) -> bool:
-    """Tell whether a value is text that stands for bytes, one letter for each."""
+    """Tell whether a value is text that stands for bytes, one character each."""
     return isinstance(value, str) and _can_be(value, lambda text: text.encode("latin-1"))
 
 

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The one way in which something is remembered on a host from one run to the next: a small file of JSON.
+"""Records that persist on a host from one run to the next: small JSON files.
 
-It is written whole and durably, it is not there where nothing is to be remembered, and it is read as something that
-anybody may have damaged.
+A record is written whole and durably, is absent when there is nothing to remember, and is read as possibly damaged by
+anybody.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 from ..errors import WishError
 from . import durable, folders, plain_files
 
-# What we remember has some kB; who remembers more says so.
+# Our records take a few kB; larger ones pass a limit of their own.
 MOST_BYTES = 1 << 20
-# A figure beyond this is none that a release has written.
+# No release has written a number beyond this.
 _MOST_SCHEMA = 1000
 
 
 class Record:
     """A record at ``path`` of a ``shape`` as plain_files.fits takes it.
 
-    :param remedy: what to do about one that is damaged, and what is lost with it.
-    :param schema: the newest schema that is read, for a record that says which it is of.
-    :param folder: the mode of its directory where that is yet to be made.
+    :param remedy: what to do about a damaged record, and what is lost with it.
+    :param schema: the newest schema that is read, for a record that states its schema.
+    :param folder: the mode of its directory if that has to be created.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Record:
         self.folder = folder
 
     def load(self) -> Any:
-        """Return what is remembered, None where nothing is. Raises WishError for what cannot be read."""
+        """Return the recorded value, or None if there is none. Raises WishError if it cannot be read."""
         try:
             return self.read()
         except OSError as error:
             raise WishError(self.path, f"cannot be read ({error.strerror})", self.remedy) from error
 
     def read(self) -> Any:
-        """Return it as ``load`` does. Raises OSError where there is something else than a file, or it fails."""
+        """Return the value as ``load`` does. Raises OSError if reading fails or the path is not a file."""
         try:
             value = plain_files.json_of(self.path, self.most)
         except FileNotFoundError:
@@ -69,14 +69,14 @@ class Record:
         return value
 
     def found(self) -> Any:
-        """Return what is remembered, None also where it cannot be read: for what does without it."""
+        """Return the recorded value, or None if missing or unreadable: for callers that can do without it."""
         try:
             return self.read()
         except (OSError, WishError):
             return None
 
     def save(self, value: Any) -> None:
-        """Remember ``value`` in place of what was remembered; an empty one leaves no file. Raises OSError."""
+        """Replace the recorded value; an empty ``value`` removes the file. Raises OSError."""
         if not value:
             durable.remove(self.path)
             return
@@ -90,5 +90,5 @@ class Record:
 
 
 def text(value: Any) -> str:
-    """Return a value as records have it: sorted and indented, so that people and diffs can read it."""
+    """Return a value in the format of records: sorted and indented, for people and diffs."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The space on a disk: how much is free, how it is written for people, and which errors mean that there is none."""
+"""Disk space: how much is free, sizes in words, and the errors that mean a full disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MIB = 1024 * 1024
 
 
 def in_mib(size: int) -> str:
-    """Return a size for people, in MiB, rounded up so that nothing small becomes nothing."""
+    """Return a size for people in MiB, rounded up so that small sizes do not become zero."""
     return f"{-(-size // MIB)} MiB"
 
 
 def free_bytes(path: str) -> int:
-    """Return the bytes that unprivileged writers may still use where ``path`` is, or would be."""
+    """Return the bytes that unprivileged writers may still use at ``path``, which need not exist yet."""
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     found = os.statvfs(path)

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A directory of trees that never change once they are there: each appears by one rename and goes by another.
+"""A directory of immutable trees: each appears by one rename and disappears by another.
 
-What is unfinished or doomed lies under a name that begins with a dot, and is swept by the next run. Whoever changes
-anything holds the lock.
+Unfinished and withdrawn trees have names that begin with a dot, and the next run removes them. Every change needs the
+lock.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ LOCK_PAUSE_S = 0.5
 
 @dataclass(frozen=True)
 class Store:
-    """The directory; what is kept in it has a class of its own, which says who is ``busy``."""
+    """The directory. Each kind of content has a subclass, which words the refusal when it is ``busy``."""
 
     root: str
 
     def busy(self) -> Exception:
-        """Return the refusal where another run holds the store."""
+        """Return the refusal for a store that another run has locked."""
         raise NotImplementedError
 
     @contextmanager
     def lock(self, patience_s: float = 0) -> Iterator[None]:
-        """Hold the store for this run; after ``patience_s`` of waiting for another run, refuse.
+        """Lock the store for this run; refuse after waiting ``patience_s`` for another run.
 
-        What a killed controller has begun goes on for a while on the host: its successor may wait for that.
+        What a killed controller started continues on the host for a while; the run after it may wait for that.
         """
         folders.make(self.root)
         handle = os.open(os.path.join(self.root, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -61,7 +61,7 @@ class Store:
     @staticmethod
     @contextmanager
     def stage(path: str) -> Iterator[str]:
-        """Make the private directory on the way to ``path``; what is left of it is gone afterwards."""
+        """Make the private staging directory for ``path``; remove what is left of it afterwards."""
         staged = _beside(path, STAGING)
         os.mkdir(staged, 0o700)
         try:
@@ -71,13 +71,13 @@ class Store:
 
     @staticmethod
     def reveal(staged: str, path: str) -> None:
-        """Make a staged tree, which is on the disk, what is at ``path``: at no moment is less than all to be seen."""
+        """Move a staged tree, already synced to disk, to ``path`` in one rename: nobody ever sees part of it."""
         os.rename(staged, path)
         durable.sync(os.path.dirname(path))
 
     @staticmethod
     def withdraw(path: str) -> str:
-        """Take what is at ``path`` out of everybody's sight; return where it awaits its end."""
+        """Rename the tree at ``path`` out of sight; return where it awaits deletion."""
         doomed = _beside(path, DELETED)
         os.rename(path, doomed)
         durable.sync(os.path.dirname(path))
@@ -85,7 +85,7 @@ class Store:
 
     @staticmethod
     def unfinished(folder: str) -> list[str]:
-        """Return the paths that a run which died has left behind; call with the lock held, or they may live."""
+        """Return the paths that dead runs have left behind. The lock must be held, or they may be in use."""
         return [os.path.join(folder, name) for name in names(folder) if name.startswith((STAGING, DELETED))]
 
     @staticmethod
@@ -96,12 +96,12 @@ class Store:
             return
         try:
             shutil.rmtree(path)
-        except RecursionError:  # nothing that was published here is that deep
+        except RecursionError:  # no tree published here is that deep
             raise WishError(path, "has too many directories within each other", "remove it by hand") from None
 
 
 def names(directory: str) -> list[str]:
-    """Return the names in a directory, sorted; none where it is not there."""
+    """Return the names in a directory, sorted; empty if it is missing."""
     try:
         return sorted(os.listdir(directory))
     except FileNotFoundError:
