@@ -1,17 +1,17 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an address of the web is made of, and how much of it may be shown."""
+"""The parts of a URL, and which of them may be shown."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import SplitResult, urlsplit
 
-# What is shown of an address that cannot be taken apart: any of it may be a password.
+# Shown for an address that cannot be parsed: any part of it may be a password.
 UNREADABLE = "(an address that cannot be read)"
 
 
-# Addresses, and those with a slip: ``https:/me:secret@host``, ``https//token@host``, ``me:secret@host:/x``.
+# Addresses, also mistyped ones: ``https:/me:secret@host``, ``https//token@host``, ``me:secret@host:/x``.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[^/]*(:|//).*@|.*://", re.DOTALL)
 
 
@@ -21,10 +21,10 @@ def is_meant(text: str) -> bool:
 
 
 def parts(url: str) -> SplitResult | None:
-    """Return the parts of a URL, or None for what cannot be taken apart, such as ``https://[::1/x``."""
+    """Return the parts of a URL, or None if it cannot be parsed, such as ``https://[::1/x``."""
     try:
         found = urlsplit(url)
-        # Asking for these is what raises on a port that is no number, or on a bracket that is never closed.
+        # Accessing these raises on a port that is not a number or an unclosed bracket.
         return found if found.hostname is None or found.port is None or found.port >= 0 else None
     except ValueError:
         return None
@@ -39,7 +39,7 @@ def public(url: str) -> str:
 
 
 def secret_parts(url: str) -> list[str]:
-    """Return which parts of a URL may be secret: its user, its query, its fragment. A user alone is often a token."""
+    """Return the parts of a URL that may be secret: user, query, fragment. A user alone is often a token."""
     found = parts(url)
     if found is None:
         return []

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming one file from a server of the network to the disk."""
+"""Stream a file from a web server to disk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def download(
 ) -> str:
     """Stream ``url`` (http or https) into the new file ``target``; return the SHA-256 of its bytes.
 
-    ``announce`` is called with the declared length before the first byte is written and may raise. Where no length is
-    declared, every piece has to fit into what ``room`` returns at that time. The rest is as in fetching.answered;
-    OSError of the disk passes.
+    ``announce`` is called with the declared length before the first byte is written and may raise. If no length is
+    declared, every chunk has to fit into what ``room`` returns at that time. Otherwise as fetching.answered; OSError of
+    the disk passes.
     """
     with fetching.answered(url, timeout=timeout, headers=headers) as answer:
         if answer.length is not None:

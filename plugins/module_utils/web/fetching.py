@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Asking a server of the network for a file: where its redirects may lead, and how slow is too slow.
+"""HTTP requests for files: where redirects may lead, and how slow a transfer may be.
 
-Nothing that an address, a header or a redirect may hide (user, password, query) is repeated in a refusal.
+Refusals never repeat anything that an address, a header or a redirect may hide (user, password, query).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from ..visible_text import shortened
 from . import address as web_address
 
 REDIRECTS = (301, 302, 303, 307, 308)
-# An object store takes one or two from the address that people are given; browsers end at 20.
+# An object store takes one or two from its public address; browsers stop at 20.
 MOST_REDIRECTS = 5
-# The slowest transfer that is waited for: half a megabit a second, at which a gigabyte takes four and a half hours. A
-# server that sends a byte now and then is never silent, so a limit on silence alone would never end it.
+# The slowest acceptable transfer: half a megabit a second, at which a gigabyte takes four and a half hours. A server
+# that sends a byte now and then is never silent, so a limit on silence alone would never end it.
 LEAST_BYTES_S = 64 * 1024
-# Name resolution, connecting and an archive that is only made when it is asked for.
+# For name resolution, connecting and archives that the server packs on request.
 GRACE_S = 60
 TICK_S = 1.0
-# The words of an error, as far as they help.
+# Enough of an error's text to be of help.
 MOST_CHARACTERS = 200
 
 _BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError, ValueError)
 
 
 class Answer:
-    """A file on its way: ``length`` is what the server declares (None for nothing), iterating yields its bytes."""
+    """A file in transfer: ``length`` is what the server declares (None if it does not); iterating yields the bytes."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -51,8 +51,8 @@ class Answer:
         self._since = time.monotonic()
 
     def begin(self, response: Any) -> None:
-        """Take the response that the redirects led to."""
-        # Of a body in chunks the chunks alone tell the length (RFC 9112, 6.3).
+        """Take over the response at the end of the redirects."""
+        # The length of a chunked body is told by its chunks alone (RFC 9112, 6.3).
         declared = "" if getattr(response, "chunked", False) else response.headers.get("Content-Length") or ""
         self.length = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
         self._response = response
@@ -67,8 +67,8 @@ class Answer:
             raise RefusalError(problem, "run again, or check that server", "source.uri")
 
     def _read(self) -> bytes:
-        # Apart from the writing, so that a full disk is never taken for a broken connection. And no more than comes at
-        # once: a whole chunk of a server that dribbles would be a long wait.
+        # Separate from writing, so that a full disk is never taken for a broken connection. Reads only what has
+        # arrived: waiting for a full chunk from a slow server would take long.
         try:
             chunk: bytes = self._response.read1(CHUNK)
         except _BROKEN as error:
@@ -76,7 +76,7 @@ class Answer:
         return chunk
 
     def keep_pace(self) -> None:
-        """Refuse a transfer that is slower than is waited for."""
+        """Refuse a transfer that is slower than the limit."""
         seconds = time.monotonic() - self._since
         if seconds > GRACE_S and self.received < LEAST_BYTES_S * seconds:
             problem = f"{self.place} has sent {self.received // 1024} KiB in {seconds:.0f} s, which is too slow"
@@ -85,9 +85,9 @@ class Answer:
 
 @contextmanager
 def answered(url: str, *, timeout: float, headers: Mapping[str, Any] | None = None) -> Iterator[Answer]:
-    """Ask for ``url`` (http or https); raises RefusalError in one sentence.
+    """Request ``url`` (http or https). Raises RefusalError with one sentence.
 
-    ``timeout`` is the seconds of silence after which the attempt is given up; besides, all of it has to keep a pace.
+    ``timeout`` is the seconds of silence after which the attempt fails; the transfer as a whole has to keep its pace.
     """
     answer = Answer(web_address.public(url))
     with _ticking(answer), _opened(url, answer.place, headers or {}, timeout) as response:
@@ -97,7 +97,7 @@ def answered(url: str, *, timeout: float, headers: Mapping[str, Any] | None = No
 
 @contextmanager
 def _ticking(answer: Answer) -> Iterator[None]:
-    """Look at the pace from outside: a server may also dribble its headers, or what stands between two chunks."""
+    """Check the pace with a timer: a server may also dribble its headers or the bytes between two chunks."""
     before = signal.signal(signal.SIGALRM, lambda *_: answer.keep_pace())
     signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
     try:
@@ -120,13 +120,13 @@ def _opened(url: str, place: str, headers: Mapping[str, Any], timeout: float) ->
                 raise RefusalError(told, _cure(error.code), "source.uri") from error
         except _BROKEN as error:
             raise _unreachable(place, error) from error
-        # Headers often carry a credential: they are meant for this server, not for one that it redirects to.
+        # Headers often carry credentials for this server, not for one that it redirects to.
         url, headers = _redirected(url, location, place), {}
     raise RefusalError(f"{place} redirects more than {MOST_REDIRECTS} times", "check the address", "source.uri")
 
 
 def _ask(url: str, headers: Mapping[str, Any], timeout: float) -> Any:
-    # decompress: a .tar.gz served with Content-Encoding must keep the bytes that its checksum is of.
+    # decompress: a .tar.gz served with Content-Encoding must keep the bytes that its checksum covers.
     return open_url(
         url,
         headers={**{name: str(value) for name, value in headers.items()}, "Accept-Encoding": "identity"},
@@ -150,7 +150,7 @@ def _redirected(url: str, location: str, place: str) -> str:
         target = urljoin(url, location)
     scheme = target.partition(":")[0].lower()
     if scheme not in ("http", "https") or (scheme == "http" and url.lower().startswith("https:")):
-        # Without its name where the scheme is unknown: anything may follow it.
+        # An unknown scheme is not named: it may be any text.
         kind = "an address without TLS" if scheme == "http" else "something else than http and https"
         problem = f"{place} redirects to {kind}"
         raise RefusalError(problem, "give the final address itself if you trust it", "source.uri")
@@ -163,7 +163,7 @@ def _unreachable(place: str, error: Exception) -> RefusalError:
 
 
 def _words(error: BaseException) -> str:
-    """Return what an error says, unless it may repeat the address or a header: those hold credentials."""
+    """Return the text of an error, unless it may repeat the address or a header: those hold credentials."""
     reason = getattr(error, "reason", None)
     if isinstance(error, URLError) and isinstance(reason, BaseException):
         return _words(reason)
