@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of files that a host is brought in line with in one step, or not at all."""
+"""A tree of files that is brought in line on a host in one step, or not at all."""

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of template_tree is going to change: patterns and rules, the comparison with the host, the report.
+"""The changes that a run of template_tree will make: patterns and rules, the comparison with the host, the report.
 
-Nothing here writes. Check mode prints a plan, a run carries it out: both say the same because it is the same.
+Nothing here writes. Check mode prints a plan, a run carries it out: both agree because it is the same plan.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..errors import WishError, shown
 from .files import ABSENT, Host, Seen
 
-# Modes as root's own umask of 022 would give them, and as ansible.builtin.template does on Debian.
+# The modes that root's default umask of 022 gives, and that ansible.builtin.template sets on Debian.
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 
-# A name stands in paths of the host: no separators, no leading dot or dash.
+# A name becomes part of paths on the host: no separators, no leading dot or dash.
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 SAFE_NAMES = "letters, digits and _ . -, a letter or digit first"
 
-# An id that no account has: a file whose owner does not exist yet can only be a file that is to change.
+# An id that no account has: a file whose owner does not exist yet always counts as changed.
 NOBODY_YET = -2
 
 _MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
@@ -62,7 +62,7 @@ def check_pattern(pattern: str, where: str) -> None:
 
 
 def parse_mode(value: object, where: str) -> int | None:
-    """Read a quoted octal mode such as '0640'; None where none is given."""
+    """Parse a quoted octal mode such as '0640'; return None if none is given."""
     if value is None:
         return None
     if not isinstance(value, str) or not _MODE.fullmatch(value):
@@ -71,7 +71,7 @@ def parse_mode(value: object, where: str) -> int | None:
 
 
 def parse_secret(value: object, where: str) -> bool:
-    """Read a boolean in any of Ansible's spellings; False where none is given."""
+    """Parse a boolean in any of Ansible's spellings; return False if none is given."""
     if value is None:
         return False
     try:
@@ -82,9 +82,9 @@ def parse_secret(value: object, where: str) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """Owner and modes for the paths that a pattern matches; None leaves a part at its default.
+    """Owner and modes for the paths that a pattern matches; None keeps a default.
 
-    ``secret`` keeps the contents of these files out of everything that is shown.
+    ``secret`` keeps the contents of these files out of all output.
     """
 
     pattern: str
@@ -95,38 +95,38 @@ class Rule:
     secret: bool = False
 
     def matches(self, path: str) -> bool:
-        """Tell whether the pattern means this file."""
+        """Tell whether the pattern matches this file."""
         return matcher(self.pattern)(path)
 
     def matches_directory(self, path: str) -> bool:
-        """Tell whether the pattern means this directory; ``a/**`` means ``a`` as well."""
+        """Tell whether the pattern matches this directory; ``a/**`` matches ``a`` as well."""
         return self.matches(path) or self.matches(path + "/")
 
 
 @dataclass(frozen=True)
 class Rules:
-    """All rules of a tree, and who owns what no rule speaks of (-1: the user of the run)."""
+    """All rules of a tree, and the owner of paths that no rule sets one for (-1: the user of the run)."""
 
     rules: tuple[Rule, ...] = ()
     uid: int = -1
     gid: int = -1
 
     def file(self, path: str, content: bytes) -> Seen:
-        """The file as it is to be; the first rule that matches counts, and no other."""
+        """Return the wanted state of a file; only the first rule that matches counts."""
         rule = self._rule(path)
         return self._seen("file", content, rule, rule.mode, FILE_MODE)
 
     def secret(self, path: str) -> bool:
-        """Tell whether the contents of the file are not to be shown."""
+        """Tell whether the contents of the file must not be shown."""
         return self._rule(path).secret
 
     def directory(self, path: str) -> Seen:
-        """A directory of the tree's own making as it is to be."""
+        """Return the wanted state of a directory that the tree creates."""
         rule = next((rule for rule in self.rules if rule.matches_directory(path)), Rule(path))
         return self._seen("directory", b"", rule, rule.directory_mode, DIRECTORY_MODE)
 
     def foreign_directory(self, path: str) -> Seen | None:
-        """A directory that was there before the tree: left alone (None) unless a rule spells out its very path."""
+        """Return the wanted state of an existing directory: None (left alone) unless a rule spells out its path."""
         for rule in self.rules:
             if rule.pattern == path and rule.directory_mode is not None:
                 return self._seen("directory", b"", rule, rule.directory_mode, DIRECTORY_MODE)
@@ -146,7 +146,7 @@ NO_RULES = Rules()
 
 @dataclass(frozen=True)
 class Rendered:
-    """A file as the controller made it: its bytes, its template, and the entries its path was expanded with."""
+    """A file as the controller rendered it: its bytes, its template, and the entries its path was expanded with."""
 
     content: bytes
     source: str = ""
@@ -155,7 +155,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Change:
-    """One path and what it changes from and to; neither content is ever shown where it is ``secret``."""
+    """One path and its state before and after; neither content is ever shown if it is ``secret``."""
 
     path: str
     before: Seen
@@ -167,7 +167,7 @@ class Change:
 
 @dataclass
 class Plan:
-    """Everything a run changes. Paths are relative to dest; ``files`` and ``directories`` are the manifest after it."""
+    """All changes of a run. Paths are relative to dest; ``files`` and ``directories`` are the resulting manifest."""
 
     changes: list[Change] = field(default_factory=list)
     make: list[Change] = field(default_factory=list)  # directories, parents first
@@ -180,17 +180,17 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Tell whether the host is as wanted."""
+        """Tell whether the host already is as wanted."""
         return not (self.changes or self.make or self.adjust or self.drop)
 
 
 def digest(content: bytes) -> str:
-    """The checksum by which a file written by the tree is known again."""
+    """Return the checksum that identifies a file written by the tree."""
     return hashlib.sha256(content).hexdigest()
 
 
 def parents(paths: Iterable[str]) -> list[str]:
-    """Every directory on the way to the paths, dest itself ("") first and parents before their children."""
+    """Return every directory on the way to the paths, dest itself ("") first and parents before their children."""
     found: set[str] = set()
     for path in paths:
         parts = path.split("/")[:-1]
@@ -201,7 +201,7 @@ def parents(paths: Iterable[str]) -> list[str]:
 def plan_tree(
     host: Host, wanted: Mapping[str, Rendered], rules: Rules, manifest: Mapping[str, Any], prune: bool
 ) -> Plan:
-    """Compare the tree with the host; an empty tree with ``prune`` removes all that the manifest holds."""
+    """Compare the tree with the host; an empty tree with ``prune`` removes everything in the manifest."""
     plan = Plan(files=dict(manifest["files"]))
     _refuse_twins(host, wanted)
     for path in sorted(wanted):
@@ -219,9 +219,9 @@ def plan_tree(
 def plan_reverted(
     host: Host, manifest: Mapping[str, Any], load: Callable[[str], bytes], rules: Rules = NO_RULES
 ) -> Plan:
-    """Undo the last run that changed something, from its own record; ``load`` fetches a file it put by.
+    """Plan to undo the last run that changed something, from its record; ``load`` returns a file it saved.
 
-    Of the rules only what they call secret counts; owners and modes are the record's.
+    Of the rules only ``secret`` counts; owners and modes come from the record.
     """
     plan = Plan(files=manifest["files"], directories=manifest["directories"], revertable=False)
     if not manifest.get("revertable"):
@@ -250,12 +250,12 @@ def plan_reverted(
 
 
 def remembered(seen: Seen, kept: str = "") -> dict[str, Any]:
-    """A state as it goes into a record; ``kept`` is the name under which a file's bytes were put by."""
+    """Return a state in the form that records keep; ``kept`` is the name under which a file's bytes were saved."""
     if seen.kind == "absent":
         return {"kind": "absent"}
     record = {"kind": seen.kind, "mode": f"{seen.mode:04o}", "uid": seen.uid, "gid": seen.gid}
     if seen.kind == "link":
-        # Latin-1 maps any byte to one character: a link's target need not be text in any encoding.
+        # Latin-1 maps any byte to one character: a link's target need not be valid text in any encoding.
         record["target"] = seen.content.decode("latin-1")
     if kept:
         record["kept"] = kept
@@ -263,7 +263,7 @@ def remembered(seen: Seen, kept: str = "") -> dict[str, Any]:
 
 
 def recalled(record: Mapping[str, Any], load: Callable[[str], bytes] | None = None) -> Seen:
-    """The reverse of ``remembered``; without ``load`` a file's bytes are left out."""
+    """Return the state that ``remembered`` recorded; without ``load`` a file's bytes are left out."""
     if record["kind"] == "absent":
         return ABSENT
     content = record.get("target", "").encode("latin-1")
@@ -273,7 +273,7 @@ def recalled(record: Mapping[str, Any], load: Callable[[str], bytes] | None = No
 
 
 def report(plan: Plan, host: Host) -> dict[str, Any]:
-    """The lists that template_tree returns, of absolute paths."""
+    """Return the lists that template_tree reports, with absolute paths."""
     paths = {host.path(change.path) for change in plan.changes + plan.adjust}
     by: dict[str, dict[str, list[str]]] = {}
     for change in plan.changes:
@@ -288,7 +288,7 @@ def report(plan: Plan, host: Host) -> dict[str, Any]:
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Two reports as one."""
+    """Return two reports merged into one."""
     lists = {key: sorted({*one[key], *other[key]}) for key in ("changed_files", "created", "removed")}
     by: dict[str, dict[str, list[str]]] = {}
     for part in (one["changed_by"], other["changed_by"]):
@@ -310,26 +310,26 @@ def _plan_file(plan: Plan, host: Host, path: str, rendered: Rendered, rules: Rul
         plan.changes.append(Change(path, before, after, rendered.entries, rendered.source, was or secret))
         known = {"sha256": digest(rendered.content)}
     if known:
-        # What was laid down as a secret stays one until other contents replace it, whatever the rules say by now.
+        # A file written as secret stays so until its contents are replaced, whatever the rules now say.
         mark = {"secret": True} if secret or stays else {}
         plan.files[path] = {"sha256": known["sha256"], "entries": dict(rendered.entries), **mark}
 
 
 def _still_secret(files: Mapping[str, Any], changes: Iterable[Change]) -> dict[str, Any]:
-    """A manifest in which all files are marked whose secret contents a revert brings back."""
+    """Return a manifest with every file marked whose secret contents a revert brings back."""
     secret = {change.path for change in changes if change.secret}
     return {path: {**known, "secret": True} if path in secret else known for path, known in files.items()}
 
 
 def _was_secret(known: Mapping[str, Any] | None) -> bool:
-    # Records from before there were secrets do not speak of them.
+    # Records from before the introduction of secrets do not mention them.
     return bool(known and known.get("secret", False))
 
 
 def _plan_orphan(plan: Plan, host: Host, path: str, prune: bool, rules: Rules) -> None:
     before, known = host.see(path), plan.files[path]
     if before.kind not in ("file", "link"):
-        # Already gone, or replaced by something that the tree never makes: no longer the tree's.
+        # Already gone, or replaced by something that the tree never creates: no longer the tree's.
         del plan.files[path]
     elif prune:
         del plan.files[path]
@@ -353,7 +353,7 @@ def _plan_directories(plan: Plan, host: Host, paths: list[str], rules: Rules, ow
 
 
 def _emptied(plan: Plan, host: Host, candidates: set[str]) -> list[Change]:
-    """Those of the candidates in which nothing is left after the plan's removals, children first."""
+    """Return the candidates that the plan's removals leave empty, children first."""
     gone = {change.path for change in plan.changes if change.after == ABSENT}
     drop = []
     for path in sorted(candidates, key=lambda path: path.count("/") + bool(path), reverse=True):

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Shows a plan as ``--diff`` wants it, in the shape of ansible.builtin.template's."""
+"""Shows a plan for ``--diff``, in the format of ansible.builtin.template."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from .change import NOBODY_YET, Change, Plan
 from .files import ABSENT, Host, Seen
 
-# Says no more than that there is a difference: a checksum, or even the size, of a short password gives it away.
+# Says only that there is a difference: a checksum, or even the size, of a short password gives it away.
 _HIDDEN = "(content hidden: it is secret)\n"
 _HIDDEN_CHANGED = "(content hidden: it is secret, and changed)\n"
 
 
 def differences(plan: Plan, host: Host, largest: int) -> list[dict[str, Any]]:
-    """List what changes, content and attributes apart; contents above ``largest`` bytes (0: no limit) are left out.
+    """List the changes, content and attributes apart; contents above ``largest`` bytes (0: no limit) are left out.
 
     Neither side of a secret file is shown.
     """

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is at a path of the host, and how to reach it without being led astray by links.
+"""The state of paths on the host, and access to them that links cannot lead astray.
 
-Every path is relative to the directory the tree is written below (``dest``); the empty path is that directory itself.
-Parents are opened one by one and never through a link that anyone but the system could have placed, so that a
-service account cannot make a privileged run write elsewhere.
+Every path is relative to the directory that holds the tree (``dest``); the empty path is that directory itself. Parents
+are opened one by one and never through a link that anyone but the system could have placed, so that a service account
+cannot make a privileged run write elsewhere.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ..errors import WishError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# As deep as distributions nest links (/lib64 -> usr/lib64 -> lib), with room; the kernel itself gives up at 40.
+# More than distributions nest links (/lib64 -> usr/lib64 -> lib); the kernel itself gives up at 40.
 _LINKS = 8
 
-# The largest piece taken from or given to the kernel at once: bounds the extra copy of a large file.
+# The largest piece read from or written to the kernel at once: bounds the extra copy of a large file.
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What is (or should be) at a path.
+    """The actual or wanted state of a path.
 
-    ``kind`` is absent, file, link, directory or special; ``content`` is a file's bytes or a link's target. An owner
-    or group of -1 means "any": what the kernel gives to a new file, and equal to every other.
+    ``kind`` is absent, file, link, directory or special; ``content`` is a file's bytes or a link's target. An owner or
+    group of -1 means "any": the kernel's choice for a new file, and equal to every other.
     """
 
     kind: str = "absent"
@@ -42,11 +42,11 @@ class Seen:
     gid: int = -1
 
     def same_attributes(self, other: Seen) -> bool:
-        """Tell whether mode, owner and group of both agree."""
+        """Tell whether mode, owner and group of both are equal."""
         return self.mode == other.mode and _agree(self.uid, other.uid) and _agree(self.gid, other.gid)
 
     def same(self, other: Seen) -> bool:
-        """Tell whether replacing one by the other would change nothing."""
+        """Tell whether replacing one with the other would change nothing."""
         if self.kind != other.kind or self.content != other.content:
             return False
         return self.kind == "absent" or self.same_attributes(other)
@@ -57,7 +57,7 @@ ABSENT = Seen()
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Turn an error of the operating system into one sentence about a path."""
+    """Convert an error of the operating system to one sentence about a path."""
     try:
         yield
     except OSError as error:
@@ -71,8 +71,8 @@ def _agree(one: int, other: int) -> bool:
 class Host:
     """The files below one directory of the host.
 
-    ``moved`` shows paths as they were before an interrupted run: a path that run replaced is looked up where the run
-    put the old file aside (None: there was none).
+    ``moved`` shows paths as they were before an interrupted run: it maps each path that the run replaced to where it
+    moved the old file (None: there was none).
     """
 
     def __init__(self, dest: str) -> None:
@@ -83,14 +83,15 @@ class Host:
         self._groups = {0} if os.geteuid() == 0 else {0, os.getegid()}
 
     def path(self, relative: str) -> str:
-        """The absolute path, as people write it."""
+        """Return the absolute path as the user wrote it."""
         return os.path.join(self.shown, relative) if relative else self.shown
 
     @contextlib.contextmanager
     def directory(self, relative: str) -> Iterator[int]:
         """Open a directory for the ``dir_fd`` of other calls.
 
-        Raises FileNotFoundError where a part is missing, WishError where a part is a file or a link not to be followed.
+        Raises FileNotFoundError if a part is missing, WishError if a part is a file or a link that must not be
+        followed.
         """
         here = os.open(self.dest, _DIRECTORY)
         here, _trusted = self._walk(here, relative.split("/") if relative else [], self._system(here), _LINKS)
@@ -100,7 +101,7 @@ class Host:
             os.close(here)
 
     def see(self, relative: str) -> Seen:
-        """Look at a path without following a link at its end."""
+        """Return the state of a path, without following a link at its end."""
         place = self.moved.get(relative, relative)
         if place is None:
             return ABSENT
@@ -110,19 +111,19 @@ class Host:
         return ABSENT
 
     def see_directory(self, relative: str) -> Seen:
-        """Mode and owner of a directory, whether reached by a system link or not; ABSENT where there is none."""
+        """Return mode and owner of a directory, reached through a system link or not; ABSENT if there is none."""
         with naming(self.path(relative)), contextlib.suppress(FileNotFoundError), self.directory(relative) as here:
             return _attributes("directory", os.fstat(here))
         return ABSENT
 
     def names(self, relative: str) -> set[str]:
-        """The names in a directory; none where it is missing."""
+        """Return the names in a directory; empty if it is missing."""
         with naming(self.path(relative)), contextlib.suppress(FileNotFoundError), self.directory(relative) as here:
             return set(os.listdir(here))
         return set()
 
     def identity(self, relative: str) -> tuple[int, int, str] | None:
-        """The same for two paths that are one file by way of a system link; None where the parent is missing."""
+        """Return the same for two paths to one file, as through a system link; None if the parent is missing."""
         folder, name = os.path.split(relative)
         with naming(self.path(relative)), contextlib.suppress(FileNotFoundError), self.directory(folder) as parent:
             info = os.fstat(parent)
@@ -130,7 +131,7 @@ class Host:
         return None
 
     def _walk(self, here: int, parts: list[str], trusted: bool, links: int, shown: str = "") -> tuple[int, bool]:
-        """Go down from ``here`` (which is closed); return the last directory and whether all on the way is trusted."""
+        """Walk down from ``here``, which is closed; return the last directory and whether all on the way is trusted."""
         walked = ""
         for part in parts:
             walked = os.path.join(walked, part)
@@ -167,7 +168,7 @@ class Host:
         return there, True
 
     def _system(self, directory: int) -> bool:
-        """Tell whether only the system (or the user of this very run) can place names in a directory."""
+        """Tell whether only the system or the user of this run can place names in a directory."""
         info = os.fstat(directory)
         shared = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid not in self._groups)
         return info.st_uid in self._owners and not shared
@@ -195,7 +196,7 @@ def _see_at(parent: int, name: str) -> Seen:
 
 
 def write_new(parent: int, name: str, wanted: Seen) -> None:
-    """Write a file or link that is not there yet, with all its attributes, through to the disk."""
+    """Write a new file or link with all its attributes, and sync it to disk."""
     if wanted.kind == "link":
         os.symlink(os.fsdecode(wanted.content), name, dir_fd=parent)
         os.chown(name, wanted.uid, wanted.gid, dir_fd=parent, follow_symlinks=False)
@@ -214,14 +215,14 @@ def write_new(parent: int, name: str, wanted: Seen) -> None:
 
 
 def set_attributes(descriptor: int, wanted: Seen) -> None:
-    """Set owner, group and mode of an open file or directory, in the order that keeps a setuid bit."""
+    """Set owner, group and mode of an open file or directory, in the order that preserves a setuid bit."""
     if (wanted.uid, wanted.gid) != (-1, -1):
         os.chown(descriptor, wanted.uid, wanted.gid)
     os.chmod(descriptor, wanted.mode)
 
 
 def keep_aside(name: str, parent: int, aside: int) -> None:
-    """Give the file ``name`` a second name in the directory ``aside``; a copy where there are no hard links."""
+    """Hard-link the file ``name`` into the directory ``aside``; copy it where hard links are not possible."""
     try:
         os.link(name, name, src_dir_fd=parent, dst_dir_fd=aside, follow_symlinks=False)
     except OSError as error:
@@ -231,7 +232,7 @@ def keep_aside(name: str, parent: int, aside: int) -> None:
 
 
 def keep_label(name: str, parent: int, staging: int) -> None:
-    """Give the staged file the SELinux label of the file it is about to replace, where there is such a thing."""
+    """Give the staged file the SELinux label of the file that it will replace, where SELinux is in use."""
     label = "security.selinux"
     old, new = (f"/proc/self/fd/{directory}/{name}" for directory in (parent, staging))
     with contextlib.suppress(OSError):
@@ -239,7 +240,7 @@ def keep_label(name: str, parent: int, staging: int) -> None:
 
 
 def discard(parent: int, name: str) -> None:
-    """Remove a flat directory and the files in it, as far as it is there."""
+    """Remove a flat directory and its files, as far as they exist."""
     try:
         here = os.open(name, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:

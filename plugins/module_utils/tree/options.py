@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What template_tree is told: its options, checked alike on the controller and the host, and the parcel of files."""
+"""The options of template_tree, checked alike on the controller and the host, and the parcel of files."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .change import (
 
 STATE_PATH = "/var/lib/tfserving-fleet/trees"
 
-# A name of 64 leaves room for the 21 characters that make it the name of a staging directory (255 is the limit).
+# A name of 64 leaves room for the 21 characters that the name of a staging directory adds (255 is the limit).
 _LONGEST_NAME = 64
 
-# How much of a validator's output goes into the error: the first screenful says what is wrong.
+# How much of a validator's output the error repeats: the first screenful tells what is wrong.
 _OUTPUT = 2000
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -52,7 +52,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             # Raw: as a string, an unquoted 0644 would arrive as the text "420" and pass for a mode.
             "mode": {"type": "raw"},
             "directory_mode": {"type": "raw"},
-            # Raw: Ansible's own refusal of another type does not say which entry of the list it means.
+            # Raw: Ansible's own refusal of another type does not name the faulty entry of the list.
             "secret": {"type": "raw", "no_log": False},
         },
     },
@@ -75,7 +75,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what can be known to be wrong without a host."""
+    """Refuse mistakes that can be found without a host."""
     name = options["name"]
     if not SAFE_NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         problem = f"{shown(name)} cannot name a directory of the state"
@@ -93,10 +93,10 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def rules(attributes: Sequence[Mapping[str, Any]], expected: list[str] | None = None) -> Rules:
-    """The rules for this host, its accounts looked up.
+    """Return the rules for this host, with accounts looked up.
 
-    An account that does not exist is refused or, in check mode, named in ``expected``: an earlier task of the same
-    play would have made it. A run without root's rights leaves owners alone where none is asked for.
+    An account that does not exist is refused or, in check mode, added to ``expected``: an earlier task of the same play
+    would have created it. A run without root's rights leaves owners alone unless one is asked for.
     """
     root = 0 if os.geteuid() == 0 else -1
     found = []
@@ -116,7 +116,7 @@ def rules(attributes: Sequence[Mapping[str, Any]], expected: list[str] | None = 
 
 
 def secrecy(attributes: Sequence[Mapping[str, Any]]) -> Rules:
-    """Rules that know of secrets alone: enough to say which files not to show, on any host."""
+    """Return rules with nothing but secrecy: enough to tell which files not to show, on any host."""
     return Rules(
         tuple(
             Rule(option["pattern"], secret=parse_secret(option.get("secret"), f"attributes[{number}].secret"))
@@ -149,10 +149,10 @@ def _account(name: str | None, look_up: Callable[[str], int], where: str, expect
 def validator(
     checks: Sequence[Mapping[str, str]], show: Callable[[str], str], execute: Callable[[list[str]], tuple[int, str]]
 ) -> Callable[[str, str, bool], None]:
-    """Make the function that puts a staged file through every command whose pattern matches it.
+    """Return a function that runs every command whose pattern matches a staged file.
 
-    ``execute`` runs a command and returns its exit status and what it printed, which may be lines of the file: of a
-    secret one it is not repeated.
+    ``execute`` runs a command and returns its exit status and output, which may contain lines of the file: for a secret
+    file it is not repeated.
     """
 
     def validate(path: str, staged: str, secret: bool) -> None:
@@ -184,7 +184,7 @@ def _command(command: str, where: str) -> list[str]:
 
 
 def pack(files: Mapping[str, Rendered], placeholders: Sequence[str]) -> str:
-    """Put all files into one string of ASCII letters, so that they reach the host byte by byte in a single call."""
+    """Pack all files into one ASCII string, so that they reach the host byte for byte in a single call."""
     header = {
         "placeholders": list(placeholders),
         "files": [
@@ -197,7 +197,7 @@ def pack(files: Mapping[str, Rendered], placeholders: Sequence[str]) -> str:
 
 
 def unpack(parcel: str) -> tuple[dict[str, Rendered], list[str]]:
-    """The reverse of ``pack``: files by path, and the placeholders there are."""
+    """Unpack a parcel of ``pack``: return files by path, and the placeholders."""
     content = zlib.decompress(base64.b64decode(parcel))
     begin = content.index(b"\n") + 1
     header = json.loads(content[:begin])

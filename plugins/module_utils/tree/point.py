@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The point that a tree can be brought back to: its files as they were before the first unproven change.
+"""The restore point of a tree: its files as they were before the first unproven change.
 
-A change of a server is more than one change of its files, and a run may be killed between two. So the point is opened
-by the first change, learns of every path that later changes touch how it was before, and is closed by whoever has
-proven that what the files call for works. Until then ``state=restored`` brings back all of it at once.
+A change of a server takes more than one change of its files, and a run may be killed between two. So the first change
+opens the point, every later change adds the paths that it touches as they were before, and the caller that has proven
+the resulting service closes it. Until then ``state=restored`` brings everything back at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .state import POINT, SCHEMA, Record, Store
 
 
 def remember(store: Store, manifest: Mapping[str, Any], plan: Plan) -> bool:
-    """Add to the point how everything is that ``plan`` is about to change; return whether this opened it."""
+    """Add the present state of all that ``plan`` will change to the point; return whether this opened it."""
     point = store.load(POINT)
     opened = point is None
     point = point or _opened(manifest)
@@ -45,7 +45,7 @@ def plan_restored(
     host: Host, manifest: Mapping[str, Any], store: Store, rules: Rules = NO_RULES,
     keep: Mapping[str, Iterable[str]] | None = None,
 ) -> Plan:  # fmt: skip
-    """Bring back every file as it was at the point; nothing where there is none. ``keep``: entries left as they are."""
+    """Plan to restore every file as of the point, if there is one, except those of the entries in ``keep``."""
     point = store.load(POINT)
     if not point:
         return Plan(files=manifest["files"], directories=manifest["directories"], revertable=False)
@@ -61,13 +61,13 @@ def plan_restored(
     }
     plan = plan_reverted(host, since, store.fetch_point, rules)
     gone = {change.path for change in plan.drop}
-    # The directories of what stays are the tree's own as before.
+    # Directories of the files that stay remain the tree's own.
     plan.directories = sorted({*plan.directories, *manifest["directories"]} - gone)
     return plan
 
 
 def note(store: Store, key: str, value: Any) -> Any:
-    """Write ``value`` into an open point once; return what stands there, or ``value`` where there is no point."""
+    """Store ``value`` in an open point, once; return the stored value, or ``value`` if there is no point."""
     point = store.load(POINT)
     if point is None:
         return value
@@ -78,19 +78,19 @@ def note(store: Store, key: str, value: Any) -> Any:
 
 
 def noted(store: Store, key: str) -> Any:
-    """Return what was noted in the open point; None where nothing was."""
+    """Return a value stored in the open point, or None."""
     return (store.load(POINT) or {}).get(key)
 
 
 def close(store: Store) -> None:
-    """Forget the point: what the files call for is proven."""
+    """Delete the point: the service that the files describe is proven."""
     if os.path.exists(os.path.join(store.path, POINT)):
         store.remove(POINT)
         store.discard_point()
 
 
 def _of(keep: Mapping[str, Iterable[str]]) -> Callable[[Mapping[str, str]], bool]:
-    """Tell of a file's entries whether they are to be left as they are."""
+    """Return a function that tells whether a file with given entries is to be kept."""
     names = {(placeholder, name) for placeholder, kept in keep.items() for name in kept}
     return lambda entries: bool(names.intersection(entries.items()))
 

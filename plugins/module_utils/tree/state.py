@@ -1,8 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The state directory of a tree: the records of its changes and the files they put by for a revert.
+"""The state directory of a tree: the records of its changes, and the files saved for a revert.
 
-Records hold checksums and paths, put-by files hold whatever the tree holds: the directory is 0700, all in it 0600.
+Records hold checksums and paths, saved files hold whatever the tree holds: the directory is 0700, everything in it
+0600.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .files import Seen, discard, naming, write_new
 SCHEMA = 1
 
 PREPARE, JOURNAL, COMMITTED, MANIFEST = "prepare.json", "journal.json", "committed.json", "manifest.json"
-# Beside them, no phase of a change: what all changes since the last proven state can be taken back to.
+# Not a phase of a change: the state that all changes since the last proven state can be taken back to.
 POINT = "point.json"
 
 Record = dict[str, Any]
@@ -31,12 +32,12 @@ _PREVIOUS = "previous-"
 _POINT = "point"
 
 _AWAY = "move it away; the tree's files stay as they are"
-# A tree has some dozens of files, of each of which a record says a few hundred bytes.
+# A tree has dozens of files, and a record takes a few hundred bytes for each.
 _MOST_RECORD_BYTES = 64 << 20
 
 
 def _is_seen(value: Any) -> bool:
-    """Tell whether a value is what ``remembered`` (tree/change.py) says of a path."""
+    """Tell whether a value has the form that ``remembered`` (tree/change.py) returns for a path."""
     if value == {"kind": "absent"}:
         return True
     octal = plain_files.fits(value, {"mode": str}) and set(value["mode"]) <= set("01234567") and value["mode"] != ""
@@ -44,7 +45,7 @@ def _is_seen(value: Any) -> bool:
     return octal and plain_files.fits(value, rest)
 
 
-# What is read of a record without asking whether it is there or of which kind. Those of 0.1.0 know of no secrets.
+# The keys that code reads from a record without checking. Records of 0.1.0 have no secrets.
 _NAMES = {str: plain_files.is_path}
 _FILES = {str: {"sha256": str, "entries": _NAMES}}
 _PATHS = [plain_files.is_path]
@@ -81,7 +82,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the directory if need be and keep other runs away; a run that dies gives way by itself."""
+        """Create the directory if needed and lock out other runs; a run that dies releases the lock."""
         with naming(self.path):
             folders.make(self.path, 0o700)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -95,7 +96,7 @@ class Store:
             os.close(descriptor)
 
     def load(self, phase: str) -> Record | None:
-        """The record in this phase; None where there is none."""
+        """Return the record in this phase, or None."""
         found: Record | None = self._record(phase).load()
         return found
 
@@ -105,7 +106,7 @@ class Store:
         return records.Record(path, shape, _AWAY, schema=SCHEMA, most=_MOST_RECORD_BYTES, mode=0o600, folder=0o700)
 
     def last(self) -> Record | None:
-        """The record of the last change that happened; None where there was none."""
+        """Return the record of the last completed change, or None."""
         return self.load(COMMITTED) or self.load(MANIFEST)
 
     def save(self, phase: str, record: Record) -> None:
@@ -113,19 +114,19 @@ class Store:
         self._record(phase).save(record)
 
     def advance(self, phase: str, following: str) -> None:
-        """Move a record on to its next phase."""
+        """Move a record to its next phase."""
         with self._open() as directory:
             os.rename(phase, following, src_dir_fd=directory, dst_dir_fd=directory)
             sync_opened(directory)
 
     def remove(self, phase: str) -> None:
-        """Forget a record."""
+        """Delete a record."""
         with self._open() as directory:
             os.unlink(phase, dir_fd=directory)
             sync_opened(directory)
 
     def put_by(self, transaction: str, files: dict[str, bytes]) -> None:
-        """Keep files for as long as a transaction is the last one."""
+        """Save files for as long as a transaction is the last one."""
         with self._open() as directory:
             os.mkdir(_PREVIOUS + transaction, 0o700, dir_fd=directory)
             aside = os.open(_PREVIOUS + transaction, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
@@ -137,13 +138,13 @@ class Store:
                 os.close(aside)
 
     def fetch(self, transaction: str, name: str) -> bytes:
-        """A file that a transaction put by."""
+        """Return a file that a transaction saved."""
         path = os.path.join(self.path, _PREVIOUS + transaction, name)
         with naming(path), open(path, "rb") as file:
             return file.read()
 
     def put_by_point(self, files: dict[str, bytes]) -> None:
-        """Keep further files for the point; those of a call that was cut short before it had a record are replaced."""
+        """Save further files for the point, replacing those of an interrupted call that had not reached its record."""
         with self._open() as directory:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(_POINT, 0o700, dir_fd=directory)
@@ -158,18 +159,18 @@ class Store:
                 os.close(aside)
 
     def fetch_point(self, name: str) -> bytes:
-        """A file that was put by for the point."""
+        """Return a file that was saved for the point."""
         path = os.path.join(self.path, _POINT, name)
         with naming(path), open(path, "rb") as file:
             return file.read()
 
     def discard_point(self) -> None:
-        """Remove what was put by for the point."""
+        """Remove the files saved for the point."""
         with self._open() as directory:
             discard(directory, _POINT)
 
     def sweep(self, transaction: str | None) -> None:
-        """Remove what all transactions but this one put by, and records that were cut short while being written."""
+        """Remove the saved files of all transactions but this one, and records that were only partly written."""
         with self._open() as directory:
             for name in os.listdir(directory):
                 if name.startswith(_PREVIOUS) and name != f"{_PREVIOUS}{transaction}":

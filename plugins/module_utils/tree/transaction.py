@@ -1,22 +1,23 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Carries out a plan for many files as one step that either happens or does not, power cuts included.
+"""Carries out a plan for many files as one step that either happens or does not, power failures included.
 
-A change of the tree is one record, and the record's file name is the phase the change is in:
+A change of the tree is one record, and the record's file name is the phase of the change:
 
 ==================  ============================================  ====================================
-name                what is going on                              a run that finds it...
+name                phase                                         a later run that finds it...
 ==================  ============================================  ====================================
 ``prepare.json``    new files are staged beside their places and  discards the staged files
                     validated; no destination is touched
 ``journal.json``    staged files are renamed into place           puts the old files back
-``committed.json``  all is in place, old files are cleared away   clears them away
-``manifest.json``   nothing: this is the record of the last       learns what the tree wrote and
-                    change                                        how to revert it
+``committed.json``  all is in place, old files are removed        removes them
+``manifest.json``   idle: this is the record of the last change   learns what the tree wrote and
+                                                                  how to revert it
 ==================  ============================================  ====================================
 
-Going from phase to phase is a rename: atomic, and without need for space. The same holds for the files, whose old
-ones keep a second name (a hard link) until the change is committed. A full disk stops a change, never its way back.
+Each change of phase is a rename: atomic, and without need for space. The same holds for the files, whose old
+versions keep a second name (a hard link) until the change is committed. A full disk stops a change, but never its
+rollback.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Validator = Callable[[str, str, bool], None]
 
 
 def recorded(plan: Plan) -> dict[str, list[Record]]:
-    """The steps of a plan as a record keeps them; files put by get their names from their places in the list."""
+    """Return the steps of a plan in the form that records keep; saved files are named by their index in the list."""
     return {
         "changes": [_step(change, f"{number:06d}") for number, change in enumerate(plan.changes)],
         "make": [_step(change) for change in plan.make],
@@ -49,7 +50,7 @@ def recorded(plan: Plan) -> dict[str, list[Record]]:
 
 
 class Transaction:
-    """One change of a tree, told by its record alone, so that a later run can end what this one began."""
+    """One change of a tree, defined by its record alone, so that a later run can finish what this one began."""
 
     def __init__(self, store: Store, host: Host, record: Record) -> None:
         self.store = store
@@ -59,7 +60,7 @@ class Transaction:
         self.folders = sorted({os.path.dirname(step["path"]) for step in self.steps["changes"]})
 
     def forward(self, plan: Plan, validate: Validator) -> None:
-        """Stage, validate and replace; whatever goes wrong, go back before raising it."""
+        """Stage, validate and replace; roll back before raising any error."""
         try:
             self._stage(plan)
             for change in plan.changes:
@@ -79,7 +80,7 @@ class Transaction:
             raise
 
     def back(self, phase: str) -> None:
-        """Put everything back as it was before the change; may itself be cut short and begun again."""
+        """Restore everything to its state before the change; may itself be interrupted and repeated."""
         if phase == JOURNAL:
             for step in reversed(self.steps["changes"]):
                 self._undo(step)
@@ -92,7 +93,7 @@ class Transaction:
         self.store.remove(phase)
 
     def clear(self) -> None:
-        """After the commit, clear away what only the way back needed; may be done twice."""
+        """After the commit, remove what only a rollback needed; may be repeated."""
         self._discard_staged()
         self._remove_directories(step["path"] for step in self.steps["drop"])
         self.store.sweep(self.record["transaction"])
@@ -108,7 +109,7 @@ class Transaction:
                 self.host.moved[path] = None
 
     def _give_up(self) -> None:
-        # The records on disk tell the phase: an interrupt may come between a step and whatever a variable would say.
+        # The records on disk tell the phase: an interrupt may come between a step and the update of any variable.
         try:
             for phase in (PREPARE, JOURNAL):
                 if self.store.load(phase):
@@ -168,7 +169,7 @@ class Transaction:
         self._sync(self.folders)
 
     def _undo(self, step: Mapping[str, Any]) -> None:
-        """Take one replacement back if it happened: a staged file gone from its place tells that it did."""
+        """Undo one replacement if it happened: a staged file missing from its place shows that it did."""
         folder, name = os.path.split(step["path"])
         created, removed = (step[when]["kind"] == "absent" for when in ("before", "after"))
         with contextlib.suppress(FileNotFoundError), self._places(folder) as (parent, new, old):
@@ -184,7 +185,7 @@ class Transaction:
                 sync_opened(directory)
 
     def _discard_staged(self) -> None:
-        # The old files go first: as long as they are there, ``_undo`` relies on the new ones.
+        # Old files first: as long as they exist, ``_undo`` relies on the new ones.
         for kind in ("old", "new"):
             for folder in self.folders:
                 with contextlib.suppress(FileNotFoundError), self.host.directory(folder) as parent:
@@ -199,7 +200,7 @@ class Transaction:
                 with self.host.directory(os.path.dirname(path)) as parent:
                     os.rmdir(os.path.basename(path), dir_fd=parent)
             except OSError as error:
-                # Already gone, or it has received other files since and stays.
+                # Already gone, or in use by other files since, and so kept.
                 if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
                     raise
 
@@ -210,7 +211,7 @@ class Transaction:
 
     @contextlib.contextmanager
     def _places(self, folder: str) -> Iterator[tuple[int, int, int]]:
-        """Open a directory and those beside its files for the new and the old ones."""
+        """Open a directory and its staging directories for new and old files."""
         new, old = self._in(folder, "new"), self._in(folder, "old")
         with self.host.directory(folder) as a, self.host.directory(new) as b, self.host.directory(old) as c:
             yield a, b, c

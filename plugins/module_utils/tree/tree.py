@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of files on a host: what template_tree does in one call, from ending an interrupted run to the report."""
+"""A tree of files on a host: one call of template_tree, from finishing an interrupted run to the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .transaction import Transaction, Validator, recorded
 
 @dataclass
 class Outcome:
-    """What a run did, or in check mode would do."""
+    """The result of a run, or in check mode of the run that would follow."""
 
     plan: Plan
     report: Mapping[str, Any]
@@ -40,10 +40,10 @@ class Tree:
     def run(
         self, planner: Callable[[Host, Record], Plan], validate: Validator, check: bool = False, unproven: bool = False
     ) -> Outcome:
-        """Bring an interrupted run to an end, make a plan and carry it out; with ``check`` only look.
+        """Finish an interrupted run, make a plan and carry it out; with ``check`` only report.
 
-        ``unproven``: whether changes can be taken back, until they are proven (tree/point.py).
-        Raises WishError, after which every file is as it was before the plan.
+        ``unproven`` makes the changes restorable until they are proven (tree/point.py). Raises WishError, after which
+        every file is as it was before the plan.
         """
         if check:
             missed = self.interrupted()
@@ -55,7 +55,7 @@ class Tree:
             return self._outcome(plan, missed, late)
 
     def remember(self, path: str) -> None:
-        """Have ``state=restored`` bring back a file, of another hand than the tree's, that is about to be written."""
+        """Let ``state=restored`` bring back a file that something other than the tree is about to write."""
         with self.store.locked():
             self.recover()
             with naming(self.store.path):
@@ -63,17 +63,17 @@ class Tree:
                 atomic_tree_point.remember(self.store, self.manifest(), plan)
 
     def unproven(self) -> bool:
-        """Tell whether there is an unproven change that could be taken back."""
+        """Tell whether there is an unproven change that can be taken back."""
         return self.store.load(POINT) is not None
 
     def prove(self) -> None:
-        """Forget what could be brought back: what the files call for works, or they have been brought back."""
+        """Delete the restore point: the service that the files describe works, or they have been restored."""
         if self.unproven():
             with self.store.locked(), naming(self.store.path):
                 atomic_tree_point.close(self.store)
 
     def manifest(self) -> Record:
-        """The record of the last change; one without any file where there is none."""
+        """Return the record of the last change; an empty one if there is none."""
         empty = {"files": {}, "directories": [], "revertable": False, "dest": self.host.dest, "transaction": ""}
         record = self.store.last() or empty
         if record["dest"] != self.host.dest and (record["files"] or record["directories"]):
@@ -82,13 +82,13 @@ class Tree:
         return record
 
     def kept(self, name: str) -> bytes:
-        """A file put by in the last change."""
+        """Return a file that the last change saved."""
         return self.store.fetch(self.manifest()["transaction"], name)
 
     def interrupted(self) -> Mapping[str, Any] | None:
-        """What interrupted runs may have changed without reporting it; None when there were none.
+        """Return what interrupted runs may have changed without reporting it, or None if there were none.
 
-        From here on ``host`` shows the files as ``recover`` would leave them.
+        Afterwards ``host`` shows the files as ``recover`` would leave them.
         """
         found = None
         for phase in (PREPARE, JOURNAL, COMMITTED):
@@ -97,15 +97,15 @@ class Tree:
                 continue
             if phase == JOURNAL and record["dest"] == self.host.dest:
                 Transaction(self.store, self.host, record).pretend_back()
-            # While it was preparing a run had changed nothing yet.
+            # A run in its preparation has changed nothing yet.
             touched = report(Plan(), self.host) if phase == PREPARE else record["report"]
             found = merged(found, touched) if found else touched
         return found
 
     def recover(self) -> Mapping[str, Any] | None:
-        """Bring runs that were cut short to an end, and return what ``interrupted`` does.
+        """Finish interrupted runs, and return the result of ``interrupted``.
 
-        A committed one keeps its record until this run succeeds: should it fail, the next one still has to tell.
+        The record of a committed run stays until this run succeeds: if this one fails, the next still has to report it.
         """
         found = self.interrupted()
         self.host.moved.clear()
@@ -136,13 +136,13 @@ class Tree:
         try:
             return self._commit(plan, validate, missed)
         except WishError:
-            # Nothing has changed, so there is nothing to bring back. One that was open before stays so.
+            # Nothing has changed, so there is nothing to restore. A point opened earlier stays open.
             if opened:
                 atomic_tree_point.close(self.store)
             raise
 
     def _commit(self, plan: Plan, validate: Validator, missed: Mapping[str, Any] | None) -> list[str]:
-        """Carry out a plan, or raise WishError and leave all as it was. Returns warnings."""
+        """Carry out a plan, or raise WishError and leave everything as it was. Returns warnings."""
         last = self.manifest()
         changes = report(plan, self.host)
         record = {
@@ -169,7 +169,7 @@ class Tree:
         return []
 
     def _settle(self, plan: Plan) -> list[str]:
-        """Keep the books in step where the host needs no change (an entry was renamed, a file removed by hand)."""
+        """Update the manifest when the host needs no change (an entry was renamed, a file removed by hand)."""
         with naming(self.store.path):
             if self.store.load(COMMITTED):
                 self.store.advance(COMMITTED, MANIFEST)
