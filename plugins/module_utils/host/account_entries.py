@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A host's accounts and groups, as far as they matter to the servers; accounts.py tells which are refused."""
+"""The accounts and groups of a host that matter to the servers; accounts.py decides which are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .accounts import HEALTH, SERVER, Account, Group, of_instance
 
 
 def group_of(name: str) -> Group | None:
-    """Return the group of that name."""
+    """Return the group with that name."""
     try:
         found = grp.getgrnam(name)
     except KeyError:
@@ -22,11 +22,11 @@ def group_of(name: str) -> Group | None:
 
 
 def accounts_of(group: Group | None, instances: Iterable[str]) -> list[Account]:
-    """Return the accounts that are in the group, as far as they can be listed, and those of the instances' names."""
+    """Return the accounts in the group, as far as they can be listed, and those named like the instances' accounts."""
     entries = [each for each in pwd.getpwall() if group and each.pw_gid == group.gid]
     for name in instances:
         for prefix in (SERVER, HEALTH):
-            # A directory may know an account that it does not list.
+            # A directory service may resolve accounts that it does not list.
             with contextlib.suppress(KeyError):
                 entries.append(pwd.getpwnam(of_instance(name, prefix)))
     return [Account(each.pw_name, each.pw_uid, each.pw_gid, each.pw_gecos, each.pw_shell) for each in entries]

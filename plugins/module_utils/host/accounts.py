@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The accounts of the servers: one for each instance, which systemd makes as it starts, and one group for all of them.
+"""The accounts of the servers: one per instance, created by systemd as it starts, and one group for all.
 
-The group is how the kernel tells the servers from other processes of a host (``meta skgid`` of nftables), and how they
-read a model store that is closed to others. Both only hold while the group has no other member.
+By the group the kernel tells the servers from other processes of a host (``meta skgid`` of nftables), and through it
+they read a model store that is closed to others. Both only hold while the group has no other member.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ REMEDY = f"leave {GROUP} out, or name a group that is the servers' alone"
 
 SERVER = "tfserving"
 HEALTH = "tfhealth"
-# Of a user's name in systemd (UT_NAMESIZE of utmp(5), less its end).
+# systemd's limit for user names (UT_NAMESIZE of utmp(5), less the terminator).
 LONGEST = 31
-# Ids that systemd gives to the accounts it makes (UIDS-GIDS.md of systemd).
+# The ids of accounts that systemd creates (UIDS-GIDS.md of systemd).
 DYNAMIC = range(61184, 65520)
-# Ids below are given out by Debian itself (base-passwd, up to users, 100); above are people's (Debian policy, 9.2.2).
+# Lower ids are assigned by Debian itself (base-passwd, up to users, 100), higher ones to people (Debian policy, 9.2.2).
 SYSTEM = range(101, 1000)
-# Groups of no members that still open doors: devices, logs, the keys of other services, root by way of an engine.
+# Groups that grant access even without members: devices, logs, keys of other services, root through a container engine.
 PRIVILEGED = frozenset((
     "adm", "crontab", "disk", "docker", "incus", "incus-admin", "input", "kmem", "kvm", "libvirt", "lxd", "mail",
     "messagebus", "netdev", "nvidia-persistenced", "plugdev", "podman", "polkitd", "rdma", "render", "sgx", "shadow",
@@ -37,7 +37,7 @@ PRIVILEGED = frozenset((
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the host, as far as it matters here."""
+    """An account of the host, as far as it matters here."""
 
     name: str
     uid: int
@@ -46,7 +46,7 @@ class Account:
     shell: str = ""
 
     def formerly_ours(self) -> bool:
-        """Whether the role made it: up to 0.1.0 all servers of a host shared an account."""
+        """Return whether the role created it: up to 0.1.0 all servers of a host shared an account."""
         return self.comment == "TensorFlow Serving" and self.shell.endswith("/nologin") and self.uid in SYSTEM
 
 
@@ -69,7 +69,7 @@ def of_instance(name: str, prefix: str = SERVER) -> str:
 
 
 def check_group(name: str, group: Group | None, accounts: Iterable[Account]) -> None:
-    """Raise WishError where ``group``, of that name, is there and is not the servers' alone."""
+    """Raise WishError if a group named ``group`` exists and is not the servers' alone."""
     if group is None:
         return
     if group.gid not in SYSTEM:
@@ -84,7 +84,7 @@ def check_group(name: str, group: Group | None, accounts: Iterable[Account]) -> 
 
 
 def check_instances(names: Iterable[str], accounts: Iterable[Account]) -> None:
-    """Raise WishError where an instance's account would be one that is there: systemd would use it as it is."""
+    """Raise WishError if an instance's account already exists: systemd would use it as it is."""
     found = {each.name: each for each in accounts}
     for name in names:
         account = found.get(of_instance(name)) or found.get(of_instance(name, HEALTH))
@@ -97,7 +97,7 @@ def check_instances(names: Iterable[str], accounts: Iterable[Account]) -> None:
 
 
 def check(found: Mapping[str, Any], group: str, instances: Iterable[str]) -> None:
-    """Raise WishErrors with all that speaks against the group and the instances on a host of these entries."""
+    """Raise WishErrors with all objections to the group and the instances on a host with these entries."""
     known = [Account(**each) for each in found["accounts"]]
     there = Group(**found["group"]) if found["group"] else None
     refusals = Refusals()

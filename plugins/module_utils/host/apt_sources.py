@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The repositories that a host's apt knows, and those that would not go together with one that a role adds.
+"""The repositories known to a host's apt, and their conflicts with one that a role adds.
 
-apt keeps one signing key for each repository and suite. Where two entries name different ones, every command of apt
-fails, those that have nothing to do with the repository included.
+apt keeps one signing key per repository and suite. If two entries name different keys, every apt command fails, even
+those that have nothing to do with the repository.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..visible_text import shortened
 
 MAIN = "etc/apt/sources.list"
 FOLDER = "etc/apt/sources.list.d"
-# apt passes over files with other names, and over those that begin with a dot.
+# apt ignores files with other names, and those that begin with a dot.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(list|sources)")
-# Hosts have a handful of files of some kilobytes; whatever is larger is none that a person wrote.
+# Hosts have a handful of files of a few kilobytes; no person wrote a larger one.
 _FILES = 1000
 _SIZE = 1 << 20
 
 _LINE = re.compile(r"\s*(?:deb|deb-src)\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)")
 _PORTS = {"http": 80, "https": 443}
-# A path, or several; whatever is longer is no way to sign anything.
+# A path, or several; nothing longer is a valid Signed-By.
 _SHOWN = 200
 _OFF = ("no", "false", "without", "off", "disable")
 
@@ -37,7 +37,7 @@ Entry = dict[str, Any]
 
 
 def read(root: str) -> list[Entry]:
-    """Return every entry of the host below ``root``: file, line, uri, suite and how it is signed."""
+    """Return every entry of the host below ``root``: file, line, URI, suite and signing key."""
     found = []
     for path in _paths(root):
         parse = stanzas if path.endswith(".sources") else lines
@@ -61,9 +61,9 @@ def _content(path: str) -> str:
 
 
 def lines(text: str) -> Iterator[Entry]:
-    """Read the form of one line an entry."""
+    """Parse the one-line format."""
     for number, line in enumerate(text.split("\n"), 1):
-        # apt takes quotes away wherever they stand in a word, and reads %2d as the letter that it stands for.
+        # apt removes quotes anywhere in a word, and reads %2d as the character that it encodes.
         found = _LINE.match(_without_comment(line).replace('"', ""))
         if found:
             options = dict(option.partition("=")[::2] for option in (found["options"] or "").split())
@@ -72,7 +72,7 @@ def lines(text: str) -> Iterator[Entry]:
 
 
 def _without_comment(line: str) -> str:
-    """Cut a line where its comment begins; within brackets the sign means nothing."""
+    """Cut a line at its comment; within brackets the # has no meaning."""
     at = 0
     while 0 <= (opened := line.find("[", at)) < line.find("#", at):
         closed = line.find("]", opened)
@@ -83,7 +83,7 @@ def _without_comment(line: str) -> str:
 
 
 def stanzas(text: str) -> Iterator[Entry]:
-    """Read the form of one field a line, with an empty line between entries."""
+    """Parse the format of one field per line, with an empty line between entries."""
     fields: dict[str, str] = {}
     name, first = "", 0
     for number, line in enumerate([*text.split("\n"), ""], 1):
@@ -116,7 +116,7 @@ def _entry(number: int, uri: str, suite: str, options: Mapping[str, str]) -> Ent
 
 
 def place(uri: str) -> str:
-    """Return what identifies a repository, however its address is spelt and whatever its credentials."""
+    """Return what identifies a repository, regardless of its address's spelling and credentials."""
     try:
         parts = urlsplit(uri)
         port = parts.port
@@ -131,9 +131,9 @@ def place(uri: str) -> str:
 
 
 def check(entries: Sequence[Entry], uri: str, suites: Sequence[str], signed_by: str, own: str) -> None:
-    """Raise WishErrors with each entry beside the file ``own`` that apt would not take together with it.
+    """Raise WishErrors with each entry outside the file ``own`` that conflicts with it.
 
-    Where two entries of one repository name different keys, every command of apt fails.
+    If two entries of one repository name different keys, every apt command fails.
     """
     others = [
         entry
@@ -146,7 +146,7 @@ def check(entries: Sequence[Entry], uri: str, suites: Sequence[str], signed_by: 
 
 
 def _goes_with(entry: Entry, signed_by: str, own: str) -> bool:
-    """Whether apt takes an entry and ours: of those without a key only what it reads before ours (as of apt 2.6).
+    """Return whether apt accepts an entry beside ours: without a key, only if it is read before ours (as of apt 2.6).
 
     Debian's own sources.list is such an entry on most hosts.
     """

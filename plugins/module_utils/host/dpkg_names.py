@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of installed packages as apt takes them: those of a foreign architecture with it (``libcuda1:i386``)."""
+"""Names of installed packages in apt's notation: with the architecture for foreign ones (``libcuda1:i386``)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import re
 
 from .run import Run
 
-# The field of dpkg-query for a package's name. It has the architecture wherever a package may be there in several, the
-# host's own too.
+# dpkg-query's field for a package's name. It includes the architecture, even the host's own, for every package that can
+# be installed for several.
 FIELD = "${binary:Package}"
 # Debian's and Ubuntu's names of the architectures that have a driver.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def architecture(run: Run) -> str:
-    """Return the host's own architecture, as dpkg calls it."""
+    """Return the host's own architecture in dpkg's notation."""
     status, out, _err = run(["dpkg", "--print-architecture"])
     said = out.strip()
     if status == 0 and re.fullmatch(r"[a-z0-9-]+", said):

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A keyring file that holds one pinned key: whether it does, what its source offers, and the change."""
+"""A keyring file with one pinned key: its check, what its source offers, and the change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LATER = "its publisher has to publish it again: run again later, use a mirror th
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A verified key and its binary form; ``in_form`` says that the file on disk has the form its name promises."""
+    """A verified key and its binary form; ``in_form`` tells whether the file on disk has the form its name promises."""
 
     key: Key
     binary: bytes
@@ -37,9 +37,9 @@ class KeyFile:
 
 
 class Keyring:
-    """The work of one run.
+    """One run on a keyring file.
 
-    :param module: the AnsibleModule, of which the parameters, warnings and the run of gpg are used.
+    :param module: the AnsibleModule, used for its parameters, warnings and running gpg.
     """
 
     def __init__(self, module: Any, now: float) -> None:
@@ -50,7 +50,7 @@ class Keyring:
         self.fetched = False
 
     def present(self) -> KeyFile | None:
-        """Return the pinned key as it is on disk, or None where the file is missing or holds anything else."""
+        """Return the pinned key as on disk, or None if the file is missing or holds anything else."""
         try:
             with open(self.path, "rb") as file:
                 data = file.read(MOST_BYTES)
@@ -70,7 +70,7 @@ class Keyring:
         return present if present and _outlives(present.key, offered.key) else offered
 
     def _kept(self, present: KeyFile | None, error: OSError) -> KeyFile:
-        """Return the key that stays because its source cannot be read, where it is of use."""
+        """Return the key on disk, if usable, when its source cannot be read."""
         problem = f"cannot be read ({error})"
         if present is None:
             raise WishError(self._where, problem, "check that it can be reached")
@@ -81,10 +81,10 @@ class Keyring:
         return present
 
     def insist_on_life(self, key: Key) -> None:
-        """Raise WishError for a key that has expired or is yet to come, warn about one that soon will expire."""
+        """Raise WishError for a key that has expired or is not valid yet, warn about one that soon will expire."""
         days = key.days_left(self.now)
         if key.created > self.now + DAY_S:
-            # gpg and apt take no notice of signatures of the future, the one that sets the expiry among them.
+            # gpg and apt ignore signatures from the future, including the one that sets the expiry.
             problem = f"the key {key.fingerprint} was made on {date(key.created)}, after this host's today"
             raise WishError(self._where, problem, "set the host's clock")
         if key.expired(self.now):
@@ -96,7 +96,7 @@ class Keyring:
             self.module.warn(f"{self.path}: the key {key.fingerprint} expires on {date(key.expires)}, in {days} days")
 
     def write(self, binary: bytes) -> None:
-        """Put the key in place by rename."""
+        """Rename the key file into place."""
         if self.module.params["tree"]:
             Tree(self.module.params["state_path"], self.module.params["tree"], "/").remember(self.path.lstrip("/"))
         folders.make(os.path.dirname(self.path))
@@ -162,14 +162,14 @@ class Keyring:
 
 
 def _outlives(one: Key, other: Key) -> bool:
-    """Whether ``one`` is valid for longer than ``other``."""
+    """Return whether ``one`` is valid for longer than ``other``."""
     if other.expires is None:
         return False
     return one.expires is None or one.expires > other.expires
 
 
 def difference(path: str, before: Key | None, after: Key) -> dict[str, str]:
-    """Return the diff of two keys in words."""
+    """Return the diff of two keys, described in words."""
     return {
         "before": before.description if before else "",
         "after": after.description,

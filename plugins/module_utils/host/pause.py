@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Stops units for the time of a change and starts exactly those again, also when the run in between was killed."""
+"""Stops units for the duration of a change and starts exactly those again, even if the run in between was killed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .run import Run
 
 
 class Pause:
-    """The pause of one host's units. ``record`` is the file that remembers which units are to be started again."""
+    """The pause of one host's units. ``record`` is the file that lists the units to start again."""
 
     def __init__(self, run: Run, record: str) -> None:
         self.run = run
         self.record = Record(record, [str], "move it away, and start by hand what is to run", folder=0o700)
 
     def active(self, patterns: Sequence[str]) -> list[str]:
-        """Return the units that run and match a pattern, in systemd's order."""
+        """Return the running units that match a pattern, in systemd's order."""
         states = "--state=active,activating,reloading"
         out = self._systemctl("list-units", "--plain", "--no-legend", "--full", "--all", states)
         names = (line.split()[0] for line in out.splitlines() if line.strip())
         return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
     def remembered(self) -> list[str]:
-        """Return the units that a pause, this run's or an earlier one's, has stopped and not started again."""
+        """Return the units that a pause, of this run or an earlier one, has stopped and not started again."""
         return self.record.load() or []
 
     def stop(self, units: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Pause:
         self._systemctl("stop", *units)
 
     def start(self) -> None:
-        """Start what was stopped, the one stopped first last; forget it only once all run."""
+        """Start the stopped units in reverse order; forget them only once all run."""
         units = self.remembered()
         if units:
             self._systemctl("start", *reversed(units))

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The host's own key, and the digests that a plan holds in place of what may be secret."""
+"""The host's own key, and the digests that stand for possibly secret values in a plan."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..errors import WishError
 from ..web.address import public
 
 BYTES = 32
-# Hexadecimal digits of a digest: 64 bits tell values apart, and without the key they say nothing about a value.
+# Hexadecimal digits of a digest: 64 bits tell values apart, and reveal nothing about a value without the key.
 DIGITS = 16
 MARK = "hmac:"
-# Replaces a value where there is no key. Nothing can be compared then, and nothing is revealed.
+# Stands for a value when there is no key. Nothing can be compared then, and nothing is revealed.
 WITHOUT_KEY = "(not shown)"
 
 _KEY = re.compile(r"[0-9a-f]{64}\n?")
 
 
 def read_key(path: str) -> str:
-    """Return the key kept at ``path``; where there is none, a new one, which is kept nowhere yet.
+    """Return the key stored at ``path``, or a new one, which is not stored yet.
 
-    Random and the host's own: with an id that every account can read, every account could try values.
+    The key is random and the host's own: with an id that every account can read, any account could guess values.
     """
     remedy = "remove it, and the next run makes another and restarts every instance once"
     try:
@@ -45,7 +45,7 @@ def read_key(path: str) -> str:
 def sealed(key: str, label: str, value: str) -> str:
     """Return a text that changes with ``value`` and reveals nothing about it.
 
-    ``label`` says what the value is of, so that equal values do not look equal.
+    ``label`` names the kind of value, so that equal values do not look equal.
     """
     if not key:
         return WITHOUT_KEY
@@ -53,7 +53,7 @@ def sealed(key: str, label: str, value: str) -> str:
 
 
 def without_values(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recorded plan without what records of release 0.1.0 held in clear."""
+    """Return a recorded plan without the values that release 0.1.0 recorded in the clear."""
     result = dict(plan)
     if isinstance(plan.get("instances"), list):
         result["instances"] = [_instance_without(instance) for instance in plan["instances"]]

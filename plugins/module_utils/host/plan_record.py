@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The file that keeps the plan in force on a host: read as possibly damaged, written durably."""
+"""The file that holds the plan in force on a host: read as possibly damaged, written durably."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..disk.record import text
 from ..errors import WishError, kind
 from . import plan_key
 
-# Of the plans that this release writes and reads.
+# Schema of the plans that this release writes and reads.
 SCHEMA = 1
-# The plan of a host with 64 instances and hundreds of models has less than 1 MB.
+# The plan of a host with 64 instances and hundreds of models takes less than 1 MB.
 LIMIT = 16 << 20
-# A plan shows who serves what, how it is protected and which versions have holes.
+# A plan reveals who serves what, how it is protected and which versions are vulnerable.
 MODE = 0o600
-# A key of the record that is none of the plan.
+# A key of the record that is not part of the plan.
 PREVIOUS = "previous_server"
 REMEDY = "move it away and run again"
 
@@ -31,7 +31,7 @@ _NUMBER = (int, "a number")
 _MAPPING = (Mapping, "a mapping")
 _RELEASE = {name: _TEXT for name in ("id", "path", "binary", "source", "digest")}
 _SERVER = {"version": _TEXT, "method": _TEXT, "release": _RELEASE}
-# What roles and modules read of a plan without asking whether it is there or of which kind.
+# The keys that roles and modules read from a plan without checking.
 _SHAPE = {
     "schema": _NUMBER,
     "server": _SERVER,
@@ -53,7 +53,7 @@ _SHAPE = {
 
 
 def read(path: str) -> dict[str, Any]:
-    """Return the plan recorded at ``path``, or an empty dictionary where there is none."""
+    """Return the plan recorded at ``path``, or an empty dictionary if there is none."""
     try:
         content = plain_files.read(path, LIMIT)
     except FileNotFoundError:
@@ -69,20 +69,20 @@ def read(path: str) -> dict[str, Any]:
 
 
 def in_force(path: str) -> dict[str, Any]:
-    """Return ``plan``, and whether it is ``recorded`` as this release does it: writing the same again is of no use."""
+    """Return ``plan``, and whether it is ``recorded`` exactly as this release would write it again."""
     kept = read(path)
     present = plan_key.without_values(kept)
     return {"plan": separate(present)[0], "recorded": present == kept and not is_open(path)}
 
 
 def separate(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the plan of a record and what it remembers of the server before."""
+    """Return the plan in a record, and what the record says of the previous server."""
     plan = dict(record)
     return plan, plan.pop(PREVIOUS, {})
 
 
 def is_open(path: str) -> bool:
-    """Tell whether others may read the record, as they could that of release 0.1.0."""
+    """Tell whether others may read the record, as they could in release 0.1.0."""
     return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != MODE
 
 
@@ -99,7 +99,7 @@ def _parsed(path: str, content: bytes) -> Any:
 
 
 def _check(path: str, where: str, value: Any, shape: Any) -> None:
-    """Refuse a ``value`` that is not of ``shape``: keys that are missing or not named there are ignored."""
+    """Refuse a ``value`` that does not match ``shape``; missing and unknown keys are ignored."""
     expected = (list, "a list") if isinstance(shape, list) else _MAPPING if isinstance(shape, dict) else shape
     if not isinstance(value, expected[0]) or isinstance(value, bool):
         problem = f"{where} is {kind(value)} where" if where else f"holds {kind(value)} where"
@@ -119,12 +119,12 @@ def _check_name(path: str, where: str, value: Any, shape: Any) -> None:
 
 
 def as_text(plan: Mapping[str, Any]) -> str:
-    """Return the record's text."""
+    """Return the text of the record."""
     return text(plan) if plan else ""
 
 
 def write(path: str, plan: Mapping[str, Any]) -> None:
-    """Put ``plan`` in place of the record, readable by its owner alone from the first byte on, and on disk for good."""
+    """Replace the record with ``plan`` durably, readable by its owner alone from the first byte on."""
     try:
         folders.make(os.path.dirname(path))
         durable.write(path, as_text(plan).encode(), MODE)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What systemd, the journal and /proc say about one server process. Nothing here changes anything."""
+"""The state of one server process according to systemd, the journal and /proc. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..visible_text import visible
 from .run import Run
 
 PROC = Path("/proc")
-NOBODY = 65534  # by number: the names are the root's own
+NOBODY = 65534  # by number: names inside a root are its own
 
 
 LOG_LINES = 20
-# A server that polls its config writes these lines every few seconds (server_core.cc); they bury the one that matters.
+# A server that polls its config writes these lines every few seconds (server_core.cc); they bury the relevant one.
 _POLLING = re.compile(r"Adding/updating models\.|\(Re-\)adding model: ")
 _READ_LINES = 500
 
@@ -33,7 +33,7 @@ _ALLOCATORS = re.compile(r"/lib(jemalloc|tcmalloc|mimalloc)[^/]*\.so")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as ``systemctl show`` has it; texts are systemd's own words, ``pid`` is 0 without a main process."""
+    """A unit as shown by ``systemctl show``; texts are systemd's own, ``pid`` is 0 without a main process."""
 
     name: str
     load: str
@@ -49,12 +49,12 @@ class Unit:
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended and systemd will not start it again by itself."""
+        """Return whether it has ended and systemd will not restart it by itself."""
         return self.active in ("failed", "inactive")
 
     @property
     def verdict(self) -> str:
-        """Why it does not run, as the end of a sentence."""
+        """Return why it does not run, as the end of a sentence."""
         if self.load == "not-found":
             return f"the unit {self.name} does not exist"
         if self.active == "failed":
@@ -65,14 +65,14 @@ class Unit:
 
     @property
     def end(self) -> str:
-        """How its last process ended."""
+        """Return how its last process ended."""
         if self.result == "signal":
             return f"ended by signal {self.exit_status}"
         return f"exit status {self.exit_status}" if self.result == "exit-code" else f"result {self.result}"
 
 
 def runner(module: Any) -> Run:
-    """Return ``run`` for an AnsibleModule; a program that is not there ends like in a shell, with status 127."""
+    """Return ``run`` for an AnsibleModule; a missing program ends with status 127, as in a shell."""
 
     def run(arguments: list[str]) -> tuple[int, str, str]:
         try:
@@ -85,7 +85,7 @@ def runner(module: Any) -> Run:
 
 
 def unit(run: Run, name: str) -> Unit:
-    """Return the state of the unit ``name``; raise RuntimeError in a sentence when systemd does not answer."""
+    """Return the state of the unit ``name``. Raises RuntimeError with one sentence if systemd does not answer."""
     status, out, err = run(["systemctl", "show", name, f"--property={_PROPERTIES}"])
     if status != 0:
         words = " ".join((err or out).split())
@@ -112,10 +112,10 @@ def _number(text: str | None) -> int:
 
 
 def journal(run: Run, entry: Unit, of_all_starts: bool = False) -> list[str]:
-    """Return the last lines that this start of the unit wrote; those of all starts when asked, or when it wrote none.
+    """Return the last lines that this start of the unit wrote; those of all starts if asked, or if it wrote none.
 
-    Lines about polling are left out.
-    No journal, no lines: a missing log must never hide the fault it would have explained.
+    Lines about polling are left out. No journal means no lines: a missing log must never hide the fault that it would
+    have explained.
     """
     selections = [["-u", entry.name]]
     if entry.invocation and not of_all_starts:
@@ -133,8 +133,8 @@ def journal(run: Run, entry: Unit, of_all_starts: bool = False) -> list[str]:
 def server_version(run: Run, entry: Unit) -> str:
     """Return the version that the unit's binary reports, or an empty text.
 
-    A binary inside a root is asked there, by nobody, and where the unit runs with all that it binds into that root:
-    a GPU build may not start without the host's driver libraries.
+    A binary inside a root is run there, as nobody, and with all the unit's bind mounts if the unit runs: a GPU build
+    may not start without the host's driver libraries.
     """
     if not entry.binary:
         return ""
@@ -147,10 +147,10 @@ def server_version(run: Run, entry: Unit) -> str:
 
 
 def stranger_on_port(port: int, entry: Unit, proc: Path = PROC) -> str:
-    """Return who listens on ``port`` when it is not the unit, such as ``process 7 (haproxy)``; else an empty text.
+    """Return who listens on ``port`` if it is not the unit, such as ``process 7 (haproxy)``; else an empty text.
 
-    Needed because a server whose REST port is taken only logs it and goes on without REST: the answers that one
-    then gets come from somebody else. Nobody listening, or no right to look, counts as no stranger.
+    Needed because a server whose REST port is taken only logs that and continues without REST: answers then come from
+    another process. Nobody listening, or no permission to look, counts as no stranger.
     """
     inodes = _listening(port, proc)
     if not inodes or _holds(entry.pid, inodes, proc):
@@ -180,7 +180,7 @@ def _holds(pid: int, inodes: set[str], proc: Path) -> bool:
 
 
 def _belongs(pid: int, unit_name: str, proc: Path) -> bool:
-    # A child of the main process is in the unit's control group too.
+    # A child of the main process belongs to the unit's control group too.
     return any(line.rstrip().endswith("/" + unit_name) for line in _read(proc / str(pid) / "cgroup").splitlines())
 
 
@@ -204,7 +204,7 @@ def _read(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Process:
-    """A running process; lists are in the kernel's notation, memory in MiB, the start in UTC (ISO 8601)."""
+    """A running process; lists are in the kernel's notation, memory is in MiB, the start in UTC (ISO 8601)."""
 
     cpus: str
     cpus_of_threads: tuple[str, ...]
@@ -218,9 +218,9 @@ class Process:
 
 
 def process(pid: int, proc: Path = PROC) -> Process | None:
-    """Return the facts of ``pid``, or None when it is gone.
+    """Return the facts of ``pid``, or None if it is gone.
 
-    ``cpus_of_threads`` holds the distinct CPU lists of its threads, ``replaced`` says that its binary was exchanged
+    ``cpus_of_threads`` holds the distinct CPU lists of its threads, ``replaced`` tells that its binary was exchanged
     since it started.
     """
     home = proc / str(pid)
@@ -242,7 +242,7 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
 
 
 def age_s(pid: int, proc: Path = PROC) -> float | None:
-    """Return for how many seconds the process has run, or None when it is gone."""
+    """Return the age of the process in seconds, or None if it is gone."""
     fields = _read(proc / str(pid) / "stat").rpartition(")")[2].split()
     uptime = _read(proc / "uptime").split()
     if len(fields) < 20 or not uptime:
@@ -251,7 +251,7 @@ def age_s(pid: int, proc: Path = PROC) -> float | None:
 
 
 def allocator_problems(instance: Mapping[str, Any], found: Process) -> list[str]:
-    """Return a sentence where the planned allocator is not mapped: the loader goes on without what it cannot load."""
+    """Return a sentence if the planned allocator is not mapped: the loader goes on without what it cannot load."""
     preload = (instance.get("environment") or {}).get("LD_PRELOAD", "")
     # LD_PRELOAD separates its libraries by blanks or colons.
     names = [os.path.basename(path) for path in preload.replace(":", " ").split()]
@@ -274,7 +274,7 @@ def _status(home: Path) -> dict[str, str]:
 
 
 def _allocator(home: Path) -> str:
-    """Name the allocator that is really mapped: a preload that failed leaves the variable but not the library."""
+    """Return the allocator that is actually mapped: a failed preload leaves the variable but not the library."""
     maps = _read(home / "maps")
     preloaded = _ALLOCATORS.search(maps)
     if preloaded:
@@ -289,7 +289,7 @@ def _variable(home: Path, name: str) -> str:
 
 
 def _started(home: Path, proc: Path) -> str:
-    # The fields after the name in parentheses, which may itself hold blanks: starttime is the 22nd of all.
+    # Skips the name in parentheses, which may itself contain blanks: starttime is the 22nd of all fields.
     fields = _read(home / "stat").rpartition(")")[2].split()
     booted = re.search(r"^btime (\d+)$", _read(proc / "stat"), re.MULTILINE)
     if len(fields) < 20 or not booted:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How the modules start programs."""
+"""The signature of functions that start programs."""
 
 from __future__ import annotations
 

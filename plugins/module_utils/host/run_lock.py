@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lock that a run holds on a host while it changes it.
 
-A small file: the run's id in its first line, who it is in the second. It is in /run, so that a reboot clears it. It
-lapses when its time stamp has not been renewed for a while, by the host's own clock: no two clocks need to agree.
+A small file: the run's id in its first line, its holder in the second. It is in /run, so that a reboot clears it. It
+expires when its time stamp has not been renewed for a while, by the host's own clock: no two clocks need to agree.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ FOLDER = "/run/tfserving-fleet"
 LOCK = "run.lock"
 GUARD = "run.guard"
 
-# A controller that is gone frees its hosts after this; one that lives renews ten times meanwhile.
+# A dead controller's locks expire after this; a live one renews them ten times in that time.
 LEASE_S = 600
 RENEW_S = 60
 
-# What a lock says of its holder, and the longest that is believed of what anybody may have written there.
+# The keys that describe the holder, and the longest value accepted: anybody may have written the file.
 SAYS = ("run", "who", "playbook", "since", "boot", "pid", "started")
 SHOWN = 120
 _SIZE = 4096
-# What a damaged lock has in place of an id is nothing that anybody could write after fleet_break_lock=.
+# Whatever a damaged lock has in place of an id cannot be given as fleet_break_lock=.
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def take(folder: str, holder: Mapping[str, Any], replace: str, write: bool) -> dict[str, Any]:
-    """Return who else holds the lock, or an empty dictionary where the lock is now the caller's.
+    """Return the other holder of the lock, or an empty dictionary if the lock is now the caller's.
 
     ``replace`` is the id of a run that is known to be dead. Nothing is taken unless ``write``.
     """
@@ -59,7 +59,7 @@ def _other(folder: str, run: str, replace: str) -> dict[str, Any]:
 
 
 def read(folder: str) -> dict[str, Any]:
-    """Return what the lock says of its holder, or an empty dictionary where there is none or it names no holder."""
+    """Return what the lock says of its holder, or an empty dictionary if there is no lock or it names no holder."""
     path = os.path.join(folder, LOCK)
     try:
         age = time.time() - os.stat(path).st_mtime
@@ -72,7 +72,7 @@ def read(folder: str) -> dict[str, Any]:
         holder = {}
     holder = holder if isinstance(holder, dict) else {}
     shown = {name: _plain(holder.get(name, "")) for name in SAYS}
-    # A clock that was set back makes no lock eternal.
+    # A clock that was set back must not make a lock last forever.
     return {**shown, "run": _plain(run), "lapses_in_s": int(LEASE_S - abs(age))}
 
 
@@ -104,19 +104,19 @@ def _text(holder: Mapping[str, Any]) -> str:
 
 
 def release_command(folder: str, run: str) -> str:
-    """Return the shell command that gives up the lock of ``run``, and only that."""
+    """Return the shell command that releases the lock of ``run``, and no other."""
     return _command(folder, f'if [ "$(head -n 1 {LOCK})" = {run} ]; then rm -f {LOCK}; fi')
 
 
 def renew_command(folder: str, holder: Mapping[str, Any]) -> str:
-    """Return the shell command that renews the lock of a run; a boot of the host meanwhile has cleared it."""
+    """Return the shell command that renews the lock of a run, or takes it again if a boot has cleared it."""
     again = f"printf %s {shlex.quote(_text(holder))} > {LOCK}.new && mv {LOCK}.new {LOCK}"
     mine = f'[ "$(head -n 1 {LOCK})" = {holder["run"]} ]'
     return _command(folder, f"if [ ! -e {LOCK} ]; then {again}; elif {mine}; then touch {LOCK}; fi")
 
 
 def _command(folder: str, script: str) -> str:
-    """Wrap a script so that it has ``folder`` to itself; flock(1) is util-linux's, on every Debian."""
+    """Wrap a script so that it has ``folder`` to itself; flock(1) of util-linux is on every Debian."""
     made = f"mkdir -p -m 0700 {shlex.quote(folder)} && cd {shlex.quote(folder)}"
     return f"{made} && flock {GUARD} sh -c {shlex.quote(script)} 2>/dev/null"
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs the services of a host."""
+"""The service manager of a host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNKNOWN = "something unknown"
 
 
 def service_manager(tree: Tree) -> str:
-    """Return ``systemd`` where it is the init of the host (sd_booted(3)), or the name of the process that is."""
+    """Return ``systemd`` if it is the host's init (sd_booted(3)), otherwise the name of the init process."""
     if tree.exists("run/systemd/system"):
         return SYSTEMD
     return tree.text("proc/1/comm") or UNKNOWN

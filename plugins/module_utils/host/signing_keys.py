@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenPGP keys that sign package archives: what a file holds, whether it is the pinned key, and until when it signs."""
+"""OpenPGP keys that sign package archives: reading key files, checking the pinned key, and its expiry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Protocol
 
 from ..errors import WishError
 
-# Keys are a few KiB; more than this is no key file, whatever a web server sends.
+# Keys are a few KiB; nothing larger is a key file, whatever a web server sends.
 MOST_BYTES = 1 << 20
 DAY_S = 86400
 
@@ -37,7 +37,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Key:
-    """A primary key. ``created`` and ``expires`` are seconds since the epoch, ``expires`` is None for never."""
+    """A primary key. ``created`` and ``expires`` are seconds since the epoch; ``expires`` is None for never."""
 
     fingerprint: str
     user_ids: tuple[str, ...]
@@ -46,27 +46,27 @@ class Key:
     revoked: bool
 
     def days_left(self, now: float) -> int | None:
-        """Return whole days until it expires, negative once it has; None for never."""
+        """Return whole days until expiry, negative once expired; None for never."""
         return None if self.expires is None else int((self.expires - now) // DAY_S)
 
     def expired(self, now: float) -> bool:
-        """Whether a signature of today would be refused for the key's age."""
+        """Return whether a signature made today would be refused because the key has expired."""
         return self.expires is not None and self.expires <= now
 
     @property
     def description(self) -> str:
-        """The key in a few lines, for people who compare before and after."""
+        """Return the key in a few lines, for people who compare before and after."""
         names = "".join(f"uid          {name}\n" for name in self.user_ids)
         return f"fingerprint  {self.fingerprint}\n{names}expires      {date(self.expires) or 'never'}\n"
 
 
 def date(seconds: int | None) -> str:
-    """Return the day of a moment (UTC, ISO 8601), or an empty text for None."""
+    """Return the date of a moment (UTC, ISO 8601), or an empty text for None."""
     return "" if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%d")
 
 
 def normalised(fingerprint: str) -> str:
-    """Return a fingerprint as 40 capital hexadecimal digits; raise WishError when it is none."""
+    """Return a fingerprint as 40 upper-case hexadecimal digits. Raises WishError if it is not one."""
     text = re.sub(r"\s", "", fingerprint).upper().removeprefix("0X")
     if not re.fullmatch(r"[0-9A-F]{40}", text):
         raise WishError(
@@ -78,7 +78,7 @@ def normalised(fingerprint: str) -> str:
 
 
 def dearmoured(data: bytes) -> bytes:
-    """Return the binary form of a key file; binary data is returned as it is. Raises ValueError.
+    """Return the binary form of a key file; binary data is returned unchanged. Raises ValueError.
 
     Several armoured blocks in one file are joined, as apt does with a file that ends in ``.asc``.
     """
@@ -91,8 +91,8 @@ def dearmoured(data: bytes) -> bytes:
 
 
 def _unwrapped(block: bytes) -> bytes:
-    # The last line may be a checksum ("=abcd"). It is optional (RFC 9580, 6.1) and guards against slips of
-    # transmission only; the fingerprint proves more.
+    # The last line may be a checksum ("=abcd"). It is optional (RFC 9580, 6.1) and only guards against transmission
+    # errors; the fingerprint proves more.
     lines = [line.strip() for line in block.split(b"\n")]
     try:
         return base64.b64decode(b"".join(line for line in lines if not line.startswith(b"=")), validate=True)
@@ -109,7 +109,7 @@ def armoured(data: bytes) -> bytes:
 
 
 def keys_in(data: bytes, run: Run) -> list[Key]:
-    """Return the primary keys of a binary key file, asking gpg in a home of its own. Raises ValueError, OSError."""
+    """Return the primary keys of a binary key file, using gpg with a temporary home. Raises ValueError, OSError."""
     with _temporary_home() as home:
         arguments = ["gpg", "--homedir", home, "--batch", "--no-tty", "--no-options"]
         status, out, err = run([*arguments, "--with-colons", "--show-keys"], data)
@@ -152,12 +152,12 @@ def _key(records: Sequence[list[str]]) -> Key:
 
 
 def _unescaped(text: str) -> str:
-    # A listing writes the colon, its own separator, as \x3a.
+    # A listing writes its separator, the colon, as \x3a.
     return text.replace("\\x3a", ":")
 
 
 def _signs_until(primary: list[str], subkeys: Sequence[list[str]]) -> int | None:
-    """Return the end of the last signing key's life; the primary's own end is the end of all."""
+    """Return when the last signing key expires; the primary's own expiry ends all."""
     end = _moment(primary)
     signers = [_moment(record) for record in (primary, *subkeys) if "s" in record[11] and record[1] != "r"]
     ends = [moment for moment in signers if moment is not None]
@@ -172,7 +172,7 @@ def _moment(record: list[str]) -> int | None:
 
 
 def pinned(keys: Sequence[Key], fingerprint: str, where: str) -> Key:
-    """Return the only key of a file when it is the pinned one; raise WishError otherwise."""
+    """Return the only key of a file if it is the pinned one. Raises WishError otherwise."""
     found = [key.fingerprint for key in keys]
     if found == [fingerprint]:
         key = keys[0]
@@ -190,7 +190,7 @@ def pinned(keys: Sequence[Key], fingerprint: str, where: str) -> Key:
 
 
 def verified(data: bytes, fingerprint: str, where: str, run: Run) -> tuple[bytes, Key]:
-    """Return a key file in binary form and its key; raise WishError naming ``where`` when it is not the pinned one."""
+    """Return a key file in binary form and its key. Raises WishError naming ``where`` if it is not the pinned one."""
     try:
         binary = dearmoured(data)
         return binary, pinned(keys_in(binary, run), fingerprint, where)

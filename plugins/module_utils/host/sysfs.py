@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read-only access to /sys and /proc, of this host or of a machine recorded under a folder."""
+"""Read-only access to /sys and /proc of this host, or of a machine recorded in a folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .. import cpu_list
 
 
 class Tree:
-    """A root that holds `sys` and `proc`; paths are relative to it. What cannot be read is None or empty, no error.
+    """A root that holds `sys` and `proc`; paths are relative to it. Unreadable files give None or empty, not an error.
 
-    Many files of sysfs exist and yet refuse to be read (`speed` of a link that is down, attributes of a device that
-    is going away), so unreadable and absent mean the same here: the kernel does not say.
+    Many files of sysfs exist and yet refuse to be read (`speed` of a link that is down, attributes of a device being
+    removed), so unreadable and absent mean the same here: the kernel does not tell.
     """
 
     def __init__(self, root: str = "/") -> None:
@@ -21,14 +21,14 @@ class Tree:
 
     @property
     def live(self) -> bool:
-        """Whether this is the running host and not a recording of one."""
+        """Return whether this is the running host and not a recording of one."""
         return self.root == "/"
 
     def path(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))
 
     def text(self, path: str) -> str | None:
-        """The file's content without surrounding blanks, nor the NUL with which some kernels end a list."""
+        """Return the file's content without surrounding blanks, nor the NUL with which some kernels end a list."""
         try:
             with open(self.path(path), encoding="utf-8", errors="replace") as file:
                 return file.read().strip("\0 \t\r\n")
@@ -39,14 +39,14 @@ class Tree:
         return (self.text(path) or "").splitlines()
 
     def number(self, path: str) -> int | None:
-        """The file's content as a decimal number."""
+        """Return the file's content as a decimal number."""
         try:
             return int(self.text(path) or "")
         except ValueError:
             return None
 
     def numbers(self, path: str) -> list[int] | None:
-        """The file's content as a list in the kernel's notation; None when it is absent or holds anything else."""
+        """Return the file's content as a list in the kernel's notation; None if it is absent or anything else."""
         text = self.text(path)
         try:
             return None if text is None else cpu_list.parse(text)
@@ -54,7 +54,7 @@ class Tree:
             return None
 
     def mask(self, path: str) -> list[int] | None:
-        """The numbers of the bits set in a mask such as "0000,000000ff"."""
+        """Return the numbers of the bits set in a mask such as "0000,000000ff"."""
         try:
             bits = int((self.text(path) or "").replace(",", ""), 16)
         except ValueError:
@@ -62,7 +62,7 @@ class Tree:
         return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
     def data(self, path: str, most: int = -1) -> bytes | None:
-        """The file's first bytes, as many as `most`."""
+        """Return the file's first `most` bytes."""
         try:
             with open(self.path(path), "rb") as file:
                 return file.read(most)
@@ -70,19 +70,19 @@ class Tree:
             return None
 
     def cells(self, path: str) -> list[int]:
-        """The numbers of a property of the device tree, which are 32 bits each, most significant byte first."""
+        """Return the cells of a device-tree property: 32 bits each, most significant byte first."""
         data = self.data(path) or b""
         return [int.from_bytes(data[start:][:4], "big") for start in range(0, len(data) - 3, 4)]
 
     def names(self, path: str) -> list[str]:
-        """The entries of a folder, sorted."""
+        """Return the entries of a folder, sorted."""
         try:
             return sorted(os.listdir(self.path(path)))
         except OSError:
             return []
 
     def numbered(self, path: str, prefix: str) -> list[int]:
-        """The N of the entries PREFIX + N of a folder (cpu0, cpu1, ...), ascending."""
+        """Return the N of a folder's entries PREFIX + N (cpu0, cpu1, ...), ascending."""
         tails = (name.removeprefix(prefix) for name in self.names(path) if name.startswith(prefix))
         return sorted(int(tail) for tail in tails if tail.isdecimal() and tail.isascii())
 
@@ -90,12 +90,12 @@ class Tree:
         return os.path.exists(self.path(path))
 
     def target(self, path: str) -> str | None:
-        """Where a link leads once all links on the way are followed, as an absolute path inside the tree."""
+        """Return where a link leads once all links on the way are followed, as an absolute path inside the tree."""
         real = os.path.realpath(self.path(path))
         return "/" + os.path.relpath(real, os.path.realpath(self.root)) if os.path.exists(real) else None
 
     def link_name(self, path: str) -> str | None:
-        """The last part of what a link names, whether or not that exists here (recordings keep `driver` links only)."""
+        """Return the last part of a link's target, existing or not (recordings keep `driver` links only)."""
         try:
             return os.path.basename(os.readlink(self.path(path)))
         except OSError:
