@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a cell of nvidia-smi's answers says: a value, or why there is none.
+"""Cells of nvidia-smi's answers: a value, or the reason for its absence.
 
-In place of a value nvidia-smi prints, in brackets, the words of the error that the driver's library gave it
+Instead of a value nvidia-smi prints, in brackets, the text of the error that the driver's library returned
 (nvmlErrorString in nvml.h), or "N/A" for what a GPU does not have.
 """
 
@@ -12,21 +12,21 @@ import re
 from typing import NamedTuple
 
 LACKING = "lacking"
-"""This GPU has no such thing, or has it no longer: no worry, and no health either."""
+"""This GPU does not have it, or no longer: neither a concern nor a sign of health."""
 FORBIDDEN = "forbidden"
-"""The caller may not ask."""
+"""The caller is not permitted to ask."""
 FAILED = "failed"
 """The driver tried, and could not tell."""
 NEEDS_RESET = "needs_reset"
-"""The GPU waits for a reset and answers no more."""
+"""The GPU is waiting for a reset and no longer answers."""
 LOST = "lost"
 """The GPU no longer answers on the bus."""
 NOT_ASKED = "not_asked"
-"""This branch of the driver does not know the question."""
+"""This driver branch does not know the field."""
 UNTOLD = (FORBIDDEN, FAILED)
 """The GPU has an answer, but it was not received."""
 
-# By the beginning of the words, in small letters; everything else that stands in brackets has failed.
+# By the beginning of the text, in lower case; any other text in brackets means failed.
 _WORDS = {
     "n/a": LACKING,
     "not available": LACKING,
@@ -45,22 +45,22 @@ _WORDS = {
     "err!": FAILED,
 }
 
-# No figure of a GPU has twenty digits.
+# No number of a GPU has twenty digits.
 _NUMBER = re.compile(r"(-?[0-9]{1,20}(?:[.,][0-9]{1,20})?)(?: ?(?:%|[A-Za-z]{1,3}))?")
 
-# The longest names of GPUs have 60 characters; what is longer, or acts on a terminal, is no answer of the driver's.
+# The longest GPU names have 60 characters; longer or unprintable text is not an answer of the driver.
 LONGEST = 200
 
 
 class Cell(NamedTuple):
-    """A cell's value, or None and the word above that says why."""
+    """A cell's value, or None and the reason, one of the words above."""
 
     value: str | None
     absence: str = ""
 
 
 def read(text: str) -> Cell:
-    """Return what a cell says."""
+    """Parse a cell."""
     text = text.strip()
     if len(text) > LONGEST or not text.isprintable():
         return Cell(None, FAILED)
@@ -75,9 +75,9 @@ def read(text: str) -> Cell:
 
 
 def number(text: str | None) -> float | None:
-    """Return a value as a number, None where there is none.
+    """Return a value as a number, or None if there is none.
 
-    Some drivers write a decimal comma where the host does, or a unit ("250.00 W") that was not asked for.
+    Some drivers write a decimal comma where the host's locale does, or a unit that was not requested ("250.00 W").
     """
     match = _NUMBER.fullmatch((text or "").strip())
     return float(match[1].replace(",", ".")) if match else None

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which NVIDIA devices are on a host's PCI bus, and which of them are ours. Nothing here changes anything."""
+"""NVIDIA devices on a host's PCI bus, and which of them are ours. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from . import edition as driver_edition
 from . import owned as driver_gpus
 from .owned import PCI, VENDOR, Device
 
-# PCI base class 03: VGA (0300), 3D (0302), other (0380). A card's sound (0403), USB (0c03) and UCSI (0c80) are apart.
+# PCI base class 03: VGA (0300), 3D (0302), other (0380). A card's sound (0403), USB (0c03) and UCSI (0c80) have others.
 DISPLAY_CLASS = "0x03"
-# NVSwitches are bridges of the kind "other" (class 0680), and so is the Ethernet of NVIDIA's nForce chipsets.
+# NVSwitches are bridges of type "other" (class 0680), and so is the Ethernet of NVIDIA's nForce chipsets.
 NVSWITCH_CLASS = "0x0680"
 NVSWITCH_DRIVER = "nvidia-nvswitch"
 # The endpoints in nvswitch.c of open-gpu-kernel-modules: 1ae8 and 1af0 to 1aff of A100, 22a0 to 22a7 of H100; 1ac0 to
-# 1ac2 of V100 are in no driver of today. Those of HGX B200 and GB200 are not on the PCI bus.
+# 1ac2 of V100 are in no current driver. Those of HGX B200 and GB200 are not on the PCI bus.
 NVSWITCH_IDS = ((0x1AC0, 0x1AC2), (0x1AE8, 0x1AE8), (0x1AF0, 0x1AFF), (0x22A0, 0x22A7))
 
 # The PCI configuration space: https://docs.kernel.org/PCI/ and the PCI specification, "Capabilities List".
 _CONFIG_BYTES = 256
 _STATUS, _HAS_CAPABILITIES, _FIRST = 0x06, 0x10, 0x34
 _VENDOR_SPECIFIC, _GONE = 0x09, 0xFF
-# What the vendor's capability of a vGPU begins with behind its header (internal/vgpu of NVIDIA/k8s-device-plugin).
+# The first bytes of a vGPU's vendor capability, after its header (internal/vgpu of NVIDIA/k8s-device-plugin).
 _VGPU_SIGNATURE = b"VF"
 
 
 def devices(tree: Tree, ignored: Sequence[str] = (), version: str | None = None) -> dict[str, Any]:
     """Return the GPUs and the number of NVSwitches.
 
-    Each GPU has ``pci_address``, ``device_id``, the ``driver`` that is bound, ``virtual`` (whether it is a vGPU, None
-    where that cannot be read) and ``functions`` (how many virtual functions it is cut into). Those that are none of
-    ours are listed apart as ``left_out``, each with the reason (``why``) and whether it is bound elsewhere (``held``).
-    What of ``ignored`` (as driver_gpus.checked returns it) is no GPU of this host is ``unmatched``. ``version`` is the
+    Each GPU has ``pci_address``, ``device_id``, the bound ``driver``, ``virtual`` (whether it is a vGPU, None if that
+    cannot be read) and ``functions`` (its number of virtual functions). GPUs that are not ours are listed apart as
+    ``left_out``, each with the reason (``why``) and whether it is bound elsewhere (``held``). ``unmatched`` lists
+    entries of ``ignored`` (as driver_gpus.checked returns it) that match no GPU of this host. ``version`` is the
     running driver's, as driver_gpus.left_out takes it.
     """
     found = [driver_gpus.read(tree, address) for address in tree.names(PCI) if _is_gpu(tree, address)]
@@ -59,7 +59,7 @@ def _is_gpu(tree: Tree, address: str) -> bool:
 
 
 def _is_nvswitch(tree: Tree, address: str) -> bool:
-    """Whether a device is an NVSwitch of this host; one that is handed to a virtual machine is that machine's."""
+    """Return whether a device is an NVSwitch of this host; one passed through to a virtual machine is not."""
     folder = f"{PCI}/{address}"
     if tree.text(f"{folder}/vendor") != VENDOR or not (tree.text(f"{folder}/class") or "").startswith(NVSWITCH_CLASS):
         return False
@@ -80,9 +80,9 @@ def _gpu(tree: Tree, device: Device) -> dict[str, Any]:
 
 
 def nouveau_holds(state: Mapping[str, Any]) -> bool:
-    """Whether nouveau has a GPU that NVIDIA's driver is for, from ``gpus`` as `devices` returns them and ``loaded``.
+    """Return whether nouveau has a GPU meant for NVIDIA's driver: ``gpus`` as from `devices`, and ``loaded``.
 
-    Where that driver runs, a card for the console that it has left behind may keep nouveau.
+    If that driver runs, a console card that it no longer supports may keep nouveau.
     """
     loaded = state["loaded"]
     if not loaded["nouveau"] or loaded["version"] is None:
@@ -93,15 +93,15 @@ def nouveau_holds(state: Mapping[str, Any]) -> bool:
 
 
 def functions(tree: Tree, address: str) -> int:
-    """Return how many virtual functions (SR-IOV) a device is cut into now."""
+    """Return the current number of virtual functions (SR-IOV) of a device."""
     return tree.number(f"{PCI}/{address}/sriov_numvfs") or 0
 
 
 def shared_out(tree: Tree, address: str) -> str | None:
-    """Return why the host's own programs have nothing of a GPU that its driver drives; None where they have.
+    """Return why the host's own programs cannot use a GPU that its driver drives, or None if they can.
 
-    It is one of the host's GPUs all the same: the driver knows it, and its health is the host's. Virtual functions are
-    there for the vGPU manager only, with which the host has no CUDA ("CUDA Version: N/A" in its nvidia-smi).
+    It still is one of the host's GPUs: the driver knows it, and its health is the host's. Virtual functions exist for
+    the vGPU manager only, with which the host has no CUDA ("CUDA Version: N/A" in its nvidia-smi).
     """
     count = functions(tree, address)
     if count:
@@ -111,10 +111,10 @@ def shared_out(tree: Tree, address: str) -> str | None:
 
 
 def is_vgpu(config: bytes | None) -> bool | None:
-    """Return whether a device is NVIDIA's vGPU, from its configuration space; None where that does not tell.
+    """Return whether a device is an NVIDIA vGPU, from its configuration space; None if that does not tell.
 
-    A vGPU has the ids of the GPU that it is a part of, and a capability of its vendor's that says so. Only root may
-    read beyond the first 64 bytes, and a device that has fallen off the bus reads as ones.
+    A vGPU has the ids of the GPU that it is part of, and a vendor capability that marks it. Only root may read beyond
+    the first 64 bytes, and a device that has fallen off the bus reads as ones.
     """
     if config is None or len(config) < _CONFIG_BYTES or config[0] == _GONE:
         return None

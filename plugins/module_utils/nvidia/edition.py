@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Machines that need another edition of NVIDIA's driver than the ordinary one, which the role leaves as they are."""
+"""Machines that need another edition of NVIDIA's driver than the ordinary one; the role leaves them alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from . import owned as driver_gpus
 VARIABLE = "nvidia_driver_state"
 VGPU_GUEST, VGPU_HOST, TEGRA = "vgpu_guest", "vgpu_host", "tegra"
 
-# What a host has that shares its GPUs out, and nobody else: the manager's daemon and module (NVIDIA's vGPU user guide).
+# Found only on hosts that share out their GPUs: the manager's daemon and module (NVIDIA's vGPU user guide).
 _VGPU_MANAGER = ("usr/bin/nvidia-vgpu-mgr", "sys/module/nvidia_vgpu_vfio")
-# Jetson Linux names its release here, and every Tegra its chip in the device tree ("nvidia,tegra234").
+# Jetson Linux names its release here; every Tegra names its chip in the device tree ("nvidia,tegra234").
 _TEGRA_RELEASE = "etc/nv_tegra_release"
 _COMPATIBLE = ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible")
 _TEGRA = re.compile(rb"(^|\0)nvidia,tegra\d")
@@ -37,22 +37,22 @@ def read(tree: Tree, gpus: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def is_tegra(tree: Tree) -> bool:
-    """Whether the machine is an NVIDIA Tegra, such as a Jetson.
+    """Return whether the machine is an NVIDIA Tegra, such as a Jetson.
 
     Up to Orin its GPU is not on the PCI bus. Thor's is, and nvidia.ko drives it (10de:2b00 in nv-pci.c of
-    open-gpu-kernel-modules), but Jetson Linux brings that driver too. GB10 of DGX Spark takes the ordinary open one.
+    open-gpu-kernel-modules), but Jetson Linux ships that driver too. GB10 of DGX Spark takes the ordinary open one.
     """
     named = any(_TEGRA.search(tree.data(path, _MOST_BYTES) or b"") for path in _COMPATIBLE)
     return named or tree.exists(_TEGRA_RELEASE)
 
 
 def is_vgpu_host(tree: Tree) -> bool:
-    """Whether the host's driver is the vGPU manager, which shares GPUs out to virtual machines and has no CUDA."""
+    """Return whether the host's driver is the vGPU manager, which shares GPUs with virtual machines and has no CUDA."""
     return any(map(tree.exists, _VGPU_MANAGER))
 
 
 def refuse(state: Mapping[str, Any]) -> None:
-    """Refuse, before anything is touched, to put the ordinary driver in the place of another edition."""
+    """Refuse, before any change, to replace another edition with the ordinary driver."""
     edition = state.get("edition")
     if edition == VGPU_GUEST:
         address = next(gpu["pci_address"] for gpu in state["gpus"] if gpu["virtual"])
@@ -65,7 +65,7 @@ def refuse(state: Mapping[str, Any]) -> None:
 
 
 def passed_over(state: Mapping[str, Any]) -> str:
-    """Return why there is no driver to look after on a host, as a sentence; empty where there is."""
+    """Return why a host has no driver to manage, as a sentence; empty if it has one."""
     if state["edition"] == TEGRA:
         return (
             "This host is a Tegra, such as a Jetson, whose driver is part of NVIDIA's Linux for it: it is left alone."

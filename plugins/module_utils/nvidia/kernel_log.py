@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the kernel's log of this boot, or one that was saved."""
+"""Reads the kernel log of this boot, or a saved one."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from collections.abc import Iterable
 from ..disk import plain_files
 from ..host.run import Run
 
-# The end of a longer log is read.
+# Of a longer log only the end is read.
 MOST_LINES, MOST_BYTES = 100_000, 16 * 1024 * 1024
 JOURNAL = ["journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output=cat", f"--lines={MOST_LINES}"]
 
-# The first thing that a kernel says, but for a few lines of its processors: "Linux version 6.8.0-51-generic (...) ...".
+# The first message of a kernel, except for a few about its processors: "Linux version 6.8.0-51-generic (...) ...".
 _BOOT = re.compile(r"\bLinux version [0-9]+\.[0-9]")
-# Colours, as "dmesg --color=always" writes them into a file, one in the middle of "NVRM: Xid".
+# Colours that "dmesg --color=always" writes into a file, one in the middle of "NVRM: Xid".
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
-# What journalctl says in its own name: "-- No entries --", "-- Journal begins at ...".
+# journalctl's own messages: "-- No entries --", "-- Journal begins at ...".
 _NOTE = re.compile(r"-- .*|No journal (files|boot entry) .*|Hint: .*")
 
 
 def read(run: Run, saved: str | None = None) -> list[str] | None:
-    """Return the log's lines, of the file ``saved`` where one is named; None where there are none to be read."""
+    """Return the lines of the log, or of the file ``saved`` if given; None if no log can be read."""
     return (_file(saved) if saved else _live(run)) or None
 
 
 def is_boot(line: str) -> bool:
-    """Tell whether a kernel begins with this line, or nearly so."""
+    """Tell whether this line is among the first of a kernel."""
     return bool(_BOOT.search(line))
 
 
 def has_boot(lines: Iterable[str]) -> bool:
-    """Tell whether a log goes back to a boot; the kernel's own buffer is a ring, and journals are shortened."""
+    """Tell whether a log reaches back to a boot; the kernel's own buffer is a ring, and journals are truncated."""
     return any(map(is_boot, lines))
 
 
 def _live(run: Run) -> list[str]:
-    """Ask the journal first, which keeps more. One that keeps no messages of the kernel is empty without an error."""
+    """Ask the journal first, which keeps more. A journal without kernel messages is empty and reports no error."""
     journal = _answer(run, JOURNAL)
     if has_boot(journal):
         return journal
@@ -60,6 +60,6 @@ def _file(path: str) -> list[str]:
 
 
 def _lines(text: str, is_cut: bool) -> list[str]:
-    """Return the lines that are the kernel's; of a text that was cut, without the first."""
+    """Return the kernel's own lines; without the first if the text was cut."""
     lines = _COLOUR.sub("", text).split("\n")
     return [line for line in (lines[1:] if is_cut else lines) if line.strip() and not _NOTE.match(line)]

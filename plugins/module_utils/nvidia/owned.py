@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of a host's GPUs are this collection's: not those of virtual machines, of other programs, or left out by hand.
+"""The GPUs of a host that are this collection's: not passed through, used by other programs, or left out by the user.
 
-The one rule of topology, driver, status and plan. Runs on hosts, which have no YAML: what generations and branches
-there are is known on the controller alone.
+The one rule for topology, driver, status and plan. It runs on hosts, which have no YAML parser: the tables of
+generations and branches exist on the controller alone.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from . import pci_address
 VARIABLE = "nvidia_driver_ignore"
 PCI = "sys/bus/pci/devices"
 VENDOR = "0x10de"
-# NVIDIA's drivers, as the kernel names them: of GPUs and of NVSwitches, in whichever package.
+# NVIDIA's drivers by their kernel names, for GPUs and NVSwitches, in every packaging.
 OWN_DRIVERS = ("nvidia", "nvidia-nvswitch")
 
-# Drivers that hand a device to a virtual machine whole, by what their names hold, which have many endings: vfio-pci,
+# Parts of the names of drivers that pass a whole device through to a virtual machine; variants are many: vfio-pci,
 # nvgrace_gpu_vfio_pci, nvidia-vgpu-vfio; pci-stub; Xen's pciback (drivers/vfio/pci, pci-stub.c, xen-pciback of Linux).
 _FOR_MACHINES = re.compile(r"vfio|pci-stub|pciback")
-# ... and those that hand it to a program: uio_pci_generic of Linux, igb_uio of DPDK.
+# ... and of those that hand it to a program: uio_pci_generic of Linux, igb_uio of DPDK.
 _FOR_PROGRAMS = re.compile(r"(^|_)uio(_|$)")
-# What the kernel writes where no driver was chosen (drivers/pci/pci-sysfs.c).
+# The kernel's text for no chosen driver (drivers/pci/pci-sysfs.c).
 _NO_OVERRIDE = ("", "(null)")
 
-# The last branches that drive old GPUs, by the first and last PCI device id: those of tables/drivers.yml, which hosts
+# The last branches that support old GPUs, by first and last PCI device id: those of tables/drivers.yml, which hosts
 # cannot read, ...
 LAST_BRANCHES = (
     (0x0FC0, 0x103F, 470),
@@ -44,10 +44,10 @@ LAST_BRANCHES = (
     (0x1B00, 0x1D7F, 580),
     (0x1D80, 0x1DFF, 580),
 )
-# ... and before Kepler, Fermi was the last to lose its driver (nvidia.com/en-us/drivers/unix/legacy-gpu).
+# ... and before Kepler, where Fermi was the last to lose its driver (nvidia.com/en-us/drivers/unix/legacy-gpu).
 _BEFORE_KEPLER = (0x0001, 0x133F, 390)
 
-# How many GPUs that are left out are named in one sentence.
+# How many left-out GPUs one sentence names.
 _MOST_NAMED = 4
 
 _ADDRESS = re.compile(r"(?:(?P<domain>[0-9a-f]{4,8}):)?(?P<place>[0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
@@ -59,42 +59,42 @@ _REMEDY = (
 
 
 class Device(NamedTuple):
-    """What tells one device on the bus; ids as sysfs writes them (``0x10de``)."""
+    """The identity of a device on the bus; ids as sysfs writes them (``0x10de``)."""
 
     address: str
     vendor: str
     device: str
     driver: str | None
     override: str | None = None
-    """The one driver that may have it, where one was chosen (``driver_override``)."""
+    """The only driver that may bind it, if one was chosen (``driver_override``)."""
     physical: str | None = None
-    """Of a virtual function (SR-IOV): the address of the device that it is a part of."""
+    """Of a virtual function (SR-IOV): the address of its physical device."""
 
     @property
     def number(self) -> int:
-        """The device id; 0, which no device has, where it cannot be read."""
+        """Return the device id; 0, which no device has, if it cannot be read."""
         return int(self.device, 16) if re.fullmatch(r"0x[0-9a-f]{4}", self.device, re.IGNORECASE) else 0
 
 
 def checked(values: Sequence[Any]) -> list[str]:
-    """Return what is to be left out, in small letters and with whole addresses. Raises WishError."""
+    """Return the devices to leave out, in lower case and with full addresses. Raises WishError."""
     return [device_name(f"{VARIABLE}[{place}]", value) for place, value in enumerate(values)]
 
 
 def device_name(path: str, value: Any) -> str:
-    """Check the name of one device: its PCI address, or the ids of its vendor and its kind."""
+    """Check the name of a device: its PCI address, or its vendor and device ids."""
     text = value.strip().lower() if isinstance(value, str) else ""
     address = _ADDRESS.fullmatch(text)
     if address:
         return pci_address.normal(address["domain"], address["place"])
     if _IDS.fullmatch(text):
         return text
-    # YAML reads 0000:03:00.0 without quotes as the number 180.0.
+    # YAML reads an unquoted 0000:03:00.0 as the number 180.0.
     raise WishError(path, f"is {described(value)}", _REMEDY)
 
 
 def names(device: Device) -> tuple[str, str]:
-    """Return the two names under which a device can be left out."""
+    """Return the two names by which a device can be left out."""
     return device.address.lower(), f"{device.vendor[2:]}:{device.device[2:]}".lower()
 
 
@@ -121,20 +121,20 @@ def _physical(tree: Tree, folder: str) -> str | None:
 def left_out(device: Device, ignored: Sequence[str], version: str | None = None) -> str:
     """Return why a device is not ours to use, or an empty text.
 
-    ``version`` is that of the driver that runs, whose branch may have left old GPUs behind; None leaves them ours.
+    ``version`` is that of the running driver, whose branch may no longer support old GPUs; None counts them as ours.
     """
     return _held(device) or _outdated(device, version) or _named(device, ignored)
 
 
 def listed(left_out: Sequence[Mapping[str, Any]]) -> str:
-    """Name GPUs that are left out, each with the reason (``pci_address``, ``why``), the first few of many."""
+    """Return left-out GPUs (``pci_address``, ``why``) as text, each with its reason; of many, the first few."""
     named = [f"{gpu['pci_address']} ({gpu['why']})" for gpu in left_out[:_MOST_NAMED]]
     more = len(left_out) - len(named)
     return ", ".join([*named, f"{more} more"] if more else named)
 
 
 def held(device: Device) -> bool:
-    """Whether a whole GPU is bound elsewhere, and so missing here."""
+    """Return whether a whole GPU is bound elsewhere, and so not available here."""
     return bool(_held(device)) and not device.physical
 
 
@@ -155,7 +155,7 @@ def _held(device: Device) -> str:
 
 
 def _outdated(device: Device, version: str | None) -> str:
-    """Return that the running driver is too new for a device, such as a card for the console, which has none then."""
+    """Return that the running driver is too new for a device, such as a console card, which then has no driver."""
     branch = (version or "").partition(".")[0]
     if device.vendor != VENDOR or device.driver in OWN_DRIVERS or not branch.isdecimal():
         return ""

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Questions to nvidia-smi by field, as ``nvidia-smi --help-query-gpu`` lists them; the answers are dictionaries.
+"""Queries to nvidia-smi by field, as listed by ``nvidia-smi --help-query-gpu``; the answers are dictionaries.
 
-Each branch of the driver knows fields of its own, and refuses a whole question for one that it does not know: such a
-field is left out, and the rest asked again. docs/gpus.md has which branch knows what.
-https://docs.nvidia.com/deploy/nvidia-smi/ and https://nvidia.custhelp.com/app/answers/detail/a_id/3751
+Each driver branch has its own fields, and rejects a whole query for one unknown field: that field is dropped and the
+rest asked again. docs/gpus.md lists the fields of each branch. https://docs.nvidia.com/deploy/nvidia-smi/ and
+https://nvidia.custhelp.com/app/answers/detail/a_id/3751
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from . import cells as nvidia_cells
 from . import pci_address
 from .smi import ROW_BEGINS, NvidiaSmiError
 
-# Arguments in, text out; None where nvidia-smi is not installed. Raises NvidiaSmiError.
+# Arguments in, text out; None if nvidia-smi is not installed. Raises NvidiaSmiError.
 Ask = Callable[[tuple[str, ...]], Optional[str]]
 
-# Which GPU an answer is about. The name comes last because it is the one field that might hold a comma.
+# The GPU that an answer is about. The name comes last because it is the only field that might contain a comma.
 IDENTITY = ("index", "uuid", "pci.bus_id")
 NAME = "name"
-# What a field was called before, for drivers that do not know its name of today.
+# Former names of fields, for drivers that do not know the present one.
 OLDER_NAMES = {"clocks_event_reasons.active": "clocks_throttle_reasons.active"}  # until branch 530
 FORMAT = "--format=csv,noheader,nounits"
 
-# With a blank, unlike the decimal comma of a host that speaks French.
+# With a blank, unlike the decimal comma of a French locale.
 _SEPARATOR = ", "
 _BUS_ID = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 _UUID = re.compile(r"GPU-[0-9A-Za-z-]{1,64}")
 
-# The driver takes 32 (NV_MAX_DEVICES of open-gpu-kernel-modules, nvlimits.h); far more are no answer of its.
+# The driver supports 32 (NV_MAX_DEVICES of open-gpu-kernel-modules, nvlimits.h); far more cannot be its answer.
 MOST_GPUS = 128
-# A host of sixteen GPUs may have a warning for each, and the one that matters after them.
+# A host of sixteen GPUs may print a warning for each, and the one that matters after them.
 MOST_REMARKS = 40
 LONGEST_REMARK = 200
 
 
 class Answer(NamedTuple):
-    """What nvidia-smi says of a host's GPUs."""
+    """nvidia-smi's answer about a host's GPUs."""
 
     gpus: list[dict[str, Any]]
-    """One dictionary a GPU, in its order: ``index``, ``uuid``, ``pci_address``, ``name`` and the fields, each a text or
-    None, and ``absent``: for each field without a value the word of nvidia_cells that says why."""
+    """One dictionary per GPU, in its order: ``index``, ``uuid``, ``pci_address``, ``name`` and the fields, each a text
+    or None, and ``absent``: for each field without a value the reason, as a word of nvidia_cells."""
     remarks: list[str]
-    """What it said besides, such as that an info ROM is damaged; each is one line."""
+    """Its other output, such as that an info ROM is damaged; one line each."""
     cut_short: list[str]
-    """Rows that lack fields, as they came."""
+    """Rows with missing fields, as printed."""
     error: NvidiaSmiError | None = None
-    """Why it failed in the end, where it told of some GPUs and not of others."""
+    """Its final failure, if it answered for some GPUs only."""
 
 
 def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
-    """Ask for ``fields`` of all GPUs; None where nvidia-smi is not installed. Raises NvidiaSmiError.
+    """Query ``fields`` of all GPUs; return None if nvidia-smi is not installed. Raises NvidiaSmiError.
 
-    Where it fails over one GPU and tells of others, those are the answer.
+    If it fails for one GPU and answers for others, those are returned.
     """
     answer, asked, error = _asked(ask, "gpu", (*IDENTITY, *fields, NAME), keep=(*IDENTITY, NAME))
     if answer is None:
@@ -79,14 +79,14 @@ def gpus(ask: Ask, fields: Sequence[str]) -> Answer | None:
 
 
 def _is_told(line: str, row: Mapping[str, Any] | None, error: NvidiaSmiError | None) -> bool:
-    """Whether a line says nothing new: it is a part of ``error``, or the row of a GPU of which nothing is known."""
+    """Return whether a line adds nothing: it is part of ``error``, or the row of a GPU about which nothing is known."""
     return " ".join(line.split()) in str(error or "") or bool(row and not any(row[field] for field in IDENTITY))
 
 
 def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict[str, Any]]:
-    """Return the answer to ``--query-KIND=fields``; empty where this driver has no such question.
+    """Return the answer to ``--query-KIND=fields``; empty if this driver does not have that query.
 
-    Raises NvidiaSmiError where it has, and does not answer.
+    Raises NvidiaSmiError if it has, and does not answer.
     """
     answer, asked, error = _asked(ask, kind, fields, (fields[0],), options)
     if error and error.unknown_option:
@@ -100,7 +100,7 @@ def rows(ask: Ask, kind: str, fields: Sequence[str], *options: str) -> list[dict
 def _asked(
     ask: Ask, kind: str, fields: Sequence[str], keep: Sequence[str], options: Sequence[str] = ()
 ) -> tuple[str | None, dict[str, str], NvidiaSmiError | None]:
-    """Return the answer, the fields that this driver knows, each with the name that it knows it by, and its failure."""
+    """Return the answer, the fields that this driver knows, each with the name that it uses, and its failure."""
     asked = {field: field for field in fields}
     while True:
         try:
@@ -113,7 +113,7 @@ def _asked(
 
 
 def _without(asked: dict[str, str], refused: str | None, keep: Sequence[str]) -> dict[str, str] | None:
-    """Return what is left to ask; None where the refusal is not of a field that can be left out."""
+    """Return the remaining fields to ask; None if the refusal is not about a field that can be dropped."""
     field = next((field for field, name in asked.items() if name == refused), None)
     if field is None or field in keep:
         return None
@@ -123,7 +123,7 @@ def _without(asked: dict[str, str], refused: str | None, keep: Sequence[str]) ->
 
 
 def _row(line: str, fields: Sequence[str], asked: dict[str, str]) -> dict[str, Any] | None:
-    """Return a line's values by field; None for a line that is no row, or one that was cut short."""
+    """Return a line's values by field; None if the line is not a row, or is incomplete."""
     texts = line.strip().split(_SEPARATOR, len(asked) - 1)
     if len(texts) != len(asked):
         return None
@@ -134,14 +134,14 @@ def _row(line: str, fields: Sequence[str], asked: dict[str, str]) -> dict[str, A
 
 
 def _is_gpu(row: dict[str, Any]) -> bool:
-    """Whether a row of the right length is one: a remark may hold as many commas."""
+    """Return whether a row of the right length is a GPU's: a remark may contain as many commas."""
     index, uuid, bus_id = (row[field] for field in IDENTITY)
     forms = ((r"\d{1,4}", index), (_UUID, uuid), (_BUS_ID, bus_id))
     return any((index, uuid, bus_id)) and all(value is None or re.fullmatch(form, value) for form, value in forms)
 
 
 def _addressed(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a GPU with its PCI address as sysfs writes it."""
+    """Return a GPU with its PCI address in the notation of sysfs."""
     bus_id = row.pop("pci.bus_id")
     if bus_id is None:
         row["absent"]["pci_address"] = row["absent"].pop("pci.bus_id")
@@ -151,7 +151,7 @@ def _addressed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _disown_shared(found: Sequence[dict[str, Any]]) -> None:
-    """Take a UUID from all GPUs that share it: it names none of them."""
+    """Remove a UUID from all GPUs that share it: it identifies none of them."""
     counted = Counter(gpu["uuid"] for gpu in found)
     for gpu in found:
         if gpu["uuid"] and counted[gpu["uuid"]] > 1:

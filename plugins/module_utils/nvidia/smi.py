@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Starts nvidia-smi, within bounds of time and size, and says in a sentence what became of it.
+"""Runs nvidia-smi, limited in time and output, and describes failures in a sentence.
 
 https://docs.nvidia.com/deploy/nvidia-smi/, "Return Value".
 """
@@ -15,30 +15,30 @@ import time
 
 from ..visible_text import told
 
-# Sixteen GPUs with all their clocks are 200 KB.
+# Sixteen GPUs with all their clocks take 200 KB.
 MOST_BYTES = 4 << 20
 MOST_SAID = 300
 
-# The exit code for a damaged info ROM (serial numbers and error counts): a warning, all answers are there.
+# The exit code for a damaged info ROM (serial numbers and error counts): a warning; all answers are complete.
 _INFOROM_CORRUPTED = 14
-# Codes that say nothing of GPUs: questions that it does not take (2, 3, 4, 13), and, as in a shell, a program that
-# cannot be started (126) or misses a library of its own (127).
+# Codes that tell nothing about GPUs: rejected queries (2, 3, 4, 13), and, as in a shell, a program that cannot be
+# started (126) or lacks one of its own libraries (127).
 _NOT_STARTED = 126
 UNASKED = {2, 3, 4, 13, _NOT_STARTED, 127}
 
-# What begins as a GPU's row in an answer: its number and its UUID, or the UUID alone; and the lines of a list (-L).
+# The beginning of a GPU's row in an answer: its index and UUID, or the UUID alone; and of the lines of a list (-L).
 ROW_BEGINS = re.compile(r"(\d+|\[[^\]]+\]), *(GPU-|\[)|GPU-[0-9A-Za-z-]+, ")
 _LISTED = re.compile(r"GPU \d+: .*\(UUID: |MIG \S+ +Device +\d+: \(UUID: ")
 
-# Branch 535, asked for --version, and branch 470, asked for compute_cap: neither says anything of GPUs.
+# Branch 535, asked for --version, and branch 470, asked for compute_cap: neither concerns the GPUs.
 _UNKNOWN_OPTION = re.compile(r"is not recognized|Invalid combination of input arguments")
 _UNKNOWN_FIELD = re.compile(r'Field "(?P<field>[^"]+)" is not a valid field')
 
 
 class NvidiaSmiError(RuntimeError):
-    """nvidia-smi is there and did not answer; the text says why, on one line. ``code`` is None where it gave none.
+    """nvidia-smi is installed and did not answer; the text says why, on one line. ``code`` is None if it gave none.
 
-    ``said`` is all that it printed: where one GPU fails, it goes on to the next, and fails in the end.
+    ``said`` is everything it printed: if one GPU fails, it continues with the next, and fails at the end.
     """
 
     def __init__(self, message: str, code: int | None = None, said: str = "") -> None:
@@ -48,30 +48,30 @@ class NvidiaSmiError(RuntimeError):
 
     @property
     def unknown_field(self) -> str | None:
-        """The field that this driver does not know, where that is all it complained of."""
+        """Return the field that this driver does not know, if that is its only complaint."""
         match = _UNKNOWN_FIELD.search(str(self))
         return match["field"] if match else None
 
     @property
     def unknown_option(self) -> bool:
-        """Whether this driver has no such question."""
+        """Return whether this driver does not have the query."""
         return _UNKNOWN_OPTION.search(str(self)) is not None
 
 
 def run(arguments: tuple[str, ...], timeout: float) -> str | None:
-    """Start nvidia-smi and return what it printed, remarks on standard error last; None where it is not installed.
+    """Run nvidia-smi and return its output, standard error last; None if it is not installed.
 
-    Raises NvidiaSmiError when it fails, prints without end or takes more than ``timeout`` seconds.
+    Raises NvidiaSmiError if it fails, prints too much or takes more than ``timeout`` seconds.
     """
     asked = f"nvidia-smi {_question(arguments)}"
     try:
-        # Not run_command, which knows no limits of time and of output.
+        # Not run_command, which limits neither time nor output.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             ["nvidia-smi", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Numbers with a point, whatever the host speaks.
+            # Decimal points, whatever the host's locale.
             env={**os.environ, "LC_ALL": "C"},
         )
     except (FileNotFoundError, NotADirectoryError):
@@ -80,11 +80,11 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
         raise NvidiaSmiError(f"nvidia-smi could not be started: {error.strerror}", _NOT_STARTED) from None
     try:
         output, remarks = _read(process, time.monotonic() + timeout)
-        # Both streams may be closed by a process that stays.
+        # A process may close both streams and continue.
         code = process.wait(timeout=timeout)
     except (_Endless, subprocess.TimeoutExpired, TimeoutError) as error:
-        # A process that waits inside a wedged driver outlives even this. It is not waited for: the host's facts must
-        # not hang with it, and init takes it over.
+        # A process stuck inside a wedged driver survives even this. Nobody waits for it: the host's facts must not hang
+        # with it, and init adopts it.
         process.kill()
         if isinstance(error, _Endless):
             raise NvidiaSmiError(f"{asked} printed more than {MOST_BYTES >> 20} MiB") from None
@@ -93,13 +93,13 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
 
 
 def _question(arguments: tuple[str, ...]) -> str:
-    """Return what is asked or set, without the GPU that it is about and without values."""
+    """Return the query or setting, without the GPU that it is about and without values."""
     options = [argument.partition("=")[0] for argument in arguments]
     return next((option for option in options if option != "--id"), options[0])
 
 
 def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
-    """Return the answer of a program that has ended. Raises NvidiaSmiError where it failed."""
+    """Return the answer of a program that has ended. Raises NvidiaSmiError if it failed."""
     said = "".join(text if text.endswith("\n") else f"{text}\n" for text in (output, remarks) if text)
     if code == _INFOROM_CORRUPTED and "inforom" not in said.lower():
         said += "infoROM is corrupted (code 14)\n"
@@ -110,7 +110,7 @@ def interpreted(asked: str, code: int, output: str, remarks: str) -> str:
 
 
 def _complaint(said: str) -> str:
-    """Return the cause on one line: it comes on either stream, after the rows of GPUs that answered and warnings."""
+    """Return the cause on one line: it is on either stream, after warnings and the rows of GPUs that answered."""
     lines = [" ".join(line.split()) for line in said.splitlines()]
     lines = [line for line in lines if line and not ROW_BEGINS.match(line) and not _LISTED.match(line)]
     causes = [line for line in lines if not line.lower().startswith("warning:")]
@@ -122,7 +122,7 @@ class _Endless(Exception):  # noqa: N818 (it never leaves this file)
 
 
 def _read(process: subprocess.Popen[bytes], until: float) -> list[str]:
-    """Return what the program prints on both streams until it closes them. Raises TimeoutError and _Endless."""
+    """Return the program's output on both streams until it closes them. Raises TimeoutError and _Endless."""
     texts = {stream.fileno(): b"" for stream in (process.stdout, process.stderr) if stream}
     with selectors.DefaultSelector() as open_streams:
         for handle in texts:

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a kernel log for what NVIDIA's driver says of its GPUs: Xids, SXids of NVSwitches, and errors without a code.
+"""Errors of NVIDIA's driver in a kernel log: Xids, SXids of NVSwitches, and errors without a code.
 
-The forms are those of open-gpu-kernel-modules: kernel_rc.c (Xids), common_nvswitch.h (SXids), osapi.c and osinit.c.
-A line may hold words of a program's choosing, its name above all, so nothing is read from a place where one can stand.
+The formats are those of open-gpu-kernel-modules: kernel_rc.c (Xids), common_nvswitch.h (SXids), osapi.c and osinit.c. A
+line may contain text of a program's choosing, such as its name, so nothing is read from places where that can stand.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import NamedTuple
 from ..visible_text import told
 from . import kernel_log, pci_address, xids
 
-# The kernel's own lines have 1 KiB at the most.
+# The kernel's own lines have at most 1 KiB.
 MOST_OF_A_LINE = 2048
 
 _ADDRESS = (
     r"(?:PCI:)?(?:(?P<domain>[0-9a-fA-F]{1,8}):)?(?P<slot>[0-9a-fA-F]{2}:[0-9a-fA-F]{2})(?:\.(?P<function>[0-7]))?\b"
 )
-# "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.", and of an instance of
-# MIG "NVRM: Xid (PCI:0000:4b:00 GPU-I:03 GPU-CI:00): 31, ...".
+# "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.", and of a MIG instance
+# "NVRM: Xid (PCI:0000:4b:00 GPU-I:03 GPU-CI:00): 31, ...".
 _XID = re.compile(
     rf"NVRM: Xid \({_ADDRESS}(?P<instance>\s[^()]{{0,80}})?\):\s*(?P<code>[0-9]{{1,10}})(?![0-9])(?P<text>.*)"
 )
@@ -33,58 +33,58 @@ _RECOVERY = re.compile(r"changed from 0x[0-9a-fA-F]+ \([^()]*\) to 0x[0-9a-fA-F]
 _SEVERITY = re.compile(r"\b(?P<non>non[- ]?)?fatal\b", re.IGNORECASE)
 # "NVRM: GPU 0000:06:00.0: GPU has fallen off the bus."
 _LOST = re.compile(rf"NVRM: GPU (?:at )?{_ADDRESS}:? (?:GPU )?has fallen off the bus")
-# In one line or in three: "NVRM: The NVIDIA GPU 0000:b3:00.0", "NVRM: (PCI ID: 10de:26b5) installed in this system
+# On one line or on three: "NVRM: The NVIDIA GPU 0000:b3:00.0", "NVRM: (PCI ID: 10de:26b5) installed in this system
 # has", "NVRM: fallen off the bus and is not responding to commands."
 _NAMED = re.compile(rf"NVRM: The NVIDIA GPU {_ADDRESS}")
 _LOST_TOO = "fallen off the bus and is not responding"
 _NO_START = re.compile(rf"NVRM: (?:GPU {_ADDRESS}: |\S+ )?RmInitAdapter failed")
-# nv_gpu_ops.c: from then on unified memory, and with it CUDA, refuses all work, while nvidia-smi finds nothing.
+# nv_gpu_ops.c: from then on unified memory, and with it CUDA, refuses all work, while nvidia-smi reports nothing.
 _UVM = "uvm encountered global fatal error"
-# What nvstatuscodes.h calls an answer of a GPU that was marked so: before branch 570 the only sign of it, where its
-# readings are all well (scitix/sichek#51).
+# nvstatuscodes.h's text for answers of a GPU marked for a reset: before branch 570 the only sign of it, while its
+# readings all look well (scitix/sichek#51).
 _WAITS = "[NV_ERR_RESET_REQUIRED]"
 _MISMATCH = "NVRM: API mismatch: the client"
 _LOADING = "NVRM: loading NVIDIA UNIX"
 
 _NVLINK_5 = range(144, 151)
-# NVIDIA's Fabric Manager guide, "Always Fatal NVSwitch SXid Errors": restart the host. For other fatal ones it has all
-# GPUs and switches that take part reset.
+# NVIDIA's Fabric Manager guide, "Always Fatal NVSwitch SXid Errors": restart the host. For other fatal ones it resets
+# all GPUs and switches involved.
 _FATAL_TO_HOST = {12020, 22003, 22011, *range(23001, 23018)}
-# A driver that was loaded again has no programs left, has reloaded each GPU's firmware and has retired bad pages.
-# What holds beyond that is in the GPU itself and asked there: the mark that it needs a reset (open-gpu-kernel-modules,
-# kern_gpu_gp100.c: _GPU_RESET_REQUIRED), rows that wait for one, counters. A lost GPU, cables and what NVIDIA leaves to
-# a boot or to the vendor are not cured by it.
+# A reloaded driver has no programs left, has reloaded each GPU's firmware and has retired bad pages. What remains after
+# that is stored in the GPU and read there: the mark that it needs a reset (open-gpu-kernel-modules, kern_gpu_gp100.c:
+# _GPU_RESET_REQUIRED), rows that wait for one, counters. A reload does not cure a lost GPU, cables, and what NVIDIA
+# leaves to a boot or to the vendor.
 ENDED_BY_RELOAD = {xids.RESTART_APP, xids.DRAIN_P2P, xids.RECOVER_IMEX, xids.RESET_GPU, xids.UPDATE_SOFTWARE}
 
 
 class Event(NamedTuple):
-    """An error, as often as the log has it."""
+    """An error, with the number of its occurrences in the log."""
 
     code: int
-    """0 for an error that has none."""
+    """0 for an error without one."""
     kind: str
-    """``xid``, ``sxid``, or ``unread`` for an Xid in a form that is not known."""
+    """``xid``, ``sxid``, or ``unread`` for an Xid in an unknown format."""
     address: str
-    """PCI address as sysfs writes it, function 0 where the log leaves it out; empty for what concerns no one GPU."""
+    """PCI address as sysfs writes it, function 0 where the log omits it; empty if no single GPU is concerned."""
     text: str
     action: str
-    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody asks of an event
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody calls on an event
     instance: str = ""
-    """The instance of MIG in the log's words, ``GPU-I:03 GPU-CI:00``."""
+    """The MIG instance in the log's words, ``GPU-I:03 GPU-CI:00``."""
     ended: str = ""
-    """What has ended it since, in words, such as ``before the GPU's recovery``."""
+    """What has ended it since, as text, such as ``before the GPU's recovery``."""
 
 
 class _Mark(NamedTuple):
-    """A line after which the driver starts over: the host's boot, or another load of the module."""
+    """A line after which the driver starts over: a boot of the host, or a reload of the module."""
 
     boot: bool
 
 
 def events(lines: Iterable[str]) -> list[Event]:
-    """Return the errors in a kernel log by their first lines, each kind of a device once, with its number.
+    """Return the errors in a kernel log by first occurrence: each kind once per device, with its count.
 
-    The lines are judged from the last to the first, for what comes later ends what was before.
+    The lines are judged from last to first, because later events end earlier errors.
     """
     found: dict[Event, Event] = {}
     booted = loaded = False
@@ -130,18 +130,18 @@ def _read(lines: Iterable[str]) -> Iterator[Event | _Mark]:
 
 
 def _of_driver(line: str, named: str) -> Event | _Mark | None:
-    """Read a line of the driver. ``named`` is the GPU that one before it, or the same, has called by its address."""
+    """Parse a line of the driver. ``named`` is the GPU whose address this or an earlier line has given."""
     if _SOME_XID in line:
         return _of_xid(line)
     if _LOADING in line:
         return _Mark(boot=False)
     lost = _LOST.search(line)
     if lost or _LOST_TOO in line:
-        # Mostly beside an Xid 79, with which it is counted as one.
+        # Mostly accompanies an Xid 79, with which it is counted as one.
         return Event(79, "xid", _address(lost) if lost else named, *xids.meaning(79), count=0)
     no_start = _NO_START.search(line)
     if no_start:
-        # As Xid 143, GPU_INIT_ERROR, of newer drivers.
+        # Newer drivers report this as Xid 143, GPU_INIT_ERROR.
         text = "the GPU could not be initialised (RmInitAdapter failed)"
         return Event(0, "xid", _address(no_start), text, xids.meaning(143).action)
     if _UVM in line:
@@ -166,14 +166,14 @@ def _of_xid(line: str) -> Event:
 
 
 def _meaning(code: int, text: str) -> xids.Meaning:
-    """Return what an Xid says, by its code and for some codes by its own words."""
+    """Return the meaning of an Xid, from its code and for some codes from its text."""
     if code == xids.RECOVERY_CHANGED:
         recovery = _RECOVERY.search(text)
         words = recovery["words"] if recovery else "not told"
         return xids.Meaning(f"recommended recovery: {told(words, 60)}", xids.recovery(words))
     severities = [not severity["non"] for severity in _SEVERITY.finditer(text)] if code in _NVLINK_5 else []
     if severities and not any(severities):
-        # In NVIDIA's table of these ("XID 144-150 Decode", 94 rules) none that is not fatal asks for a reset.
+        # NVIDIA's table of these ("XID 144-150 Decode", 94 rules) asks for a reset for none that is not fatal.
         return xids.Meaning("an error of NVLink that is not fatal", xids.IGNORE)
     return xids.meaning(code)
 

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Xid errors: what NVIDIA's driver means by each code, and what NVIDIA recommends to do about it.
+"""Xid errors: the meaning of each code, and NVIDIA's recommended action.
 
 The table follows NVIDIA's catalogue for Ampere and newer GPUs, column "Immediate Action", and its texts on older ones:
 https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html (read 2026-11). Codes that it calls unused are left
-out. It is Python and not YAML, because it is read on the hosts, which need no YAML parser.
+out. It is Python rather than YAML because hosts read it, and need no YAML parser.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# What to do, from nothing to the screwdriver. The words are those of the catalogue's resolution buckets, in lower case,
-# and of NVML's recovery actions where the catalogue has none.
+# The actions, from nothing to the screwdriver. The words are those of the catalogue's resolution buckets, in lower
+# case, and of NVML's recovery actions where the catalogue has none.
 IGNORE = "ignore"
 RESTART_APP = "restart_app"
 DRAIN_P2P = "drain_p2p"
@@ -24,15 +24,16 @@ CHECK_MECHANICALS = "check_mechanicals"
 UPDATE_SOFTWARE = "update_software"
 CONTACT_SUPPORT = "contact_support"
 
-# In these words the actions are told to people.
+# The actions as advice for people.
 ADVICE = {
     IGNORE: "nothing to be done",
     RESTART_APP: "restart the server that met it; a bug of the application, unless it returns",
-    # "Terminate all GPU processes that conduct peer-to-peer traffic"; then the driver names one of the other actions.
+    # "Terminate all GPU processes that conduct peer-to-peer traffic"; after that the driver names one of the other
+    # actions.
     DRAIN_P2P: "end the jobs that span several GPUs, then ask again (nvidia-smi --query-gpu=gpu_recovery_action)",
     RECOVER_IMEX: "restart nvidia-imex on every host of the IMEX domain",
     # A reset is refused ("In use by another client") while any program has the GPU open, such as the persistence daemon
-    # (NVIDIA/NVSentinel#1692), and takes MIG instances with it (NVIDIA's MIG guide, "persistence").
+    # (NVIDIA/NVSentinel#1692), and destroys MIG instances (NVIDIA's MIG guide, "persistence").
     RESET_GPU: "take the host out of rotation, stop the servers of that GPU and all else that holds it"
     " (nvidia-persistenced, DCGM, exporters), reset it (nvidia-smi --gpu-reset --id=ADDRESS), create its MIG"
     " instances again and start all of them; or reboot the host",
@@ -44,7 +45,7 @@ ADVICE = {
 
 
 class Meaning(NamedTuple):
-    """What an Xid says, and what to do at once."""
+    """The meaning of an Xid, and the immediate action."""
 
     text: str
     action: str
@@ -67,7 +68,7 @@ XIDS: dict[int, Meaning] = {
     **dict.fromkeys((39, 40, 41, 70, 71, 72, 75, 76, 77, 85, *range(126, 136)), Meaning(_COPY, RESTART_APP)),
     43: Meaning("a program hit an error of its own and was stopped; the GPU is well", IGNORE),
     44: Meaning("a fault while switching between programs", IGNORE),
-    # Control-C and SIGKILL cause it as well; where it follows another Xid, that one counts.
+    # Control-C and SIGKILL also cause it; if it follows another Xid, that one counts.
     45: Meaning("a program was removed from the GPU", IGNORE),
     46: Meaning("the GPU stopped processing and did not come back", RESET_GPU),
     48: Meaning("memory bits that ECC could not correct", RESET_GPU),
@@ -80,7 +81,7 @@ XIDS: dict[int, Meaning] = {
     67: Meaning("an illegal access by the driver", IGNORE),
     **dict.fromkeys((68, *range(82, 85), 86, 88, 89, *range(96, 106), 139), Meaning(_ENGINE, RESTART_APP)),
     69: Meaning("an error of the graphics engine's class", RESTART_APP),
-    # The catalogue sends Xid 74 through a work flow whose first step, as the error's own text says, is a reset.
+    # The catalogue refers Xid 74 to a workflow whose first step, as the error's own text says, is a reset.
     74: Meaning(_NVLINK, RESET_GPU),
     78: Meaning("a virtual GPU could not start", UPDATE_SOFTWARE),
     79: Meaning("the GPU has fallen off the bus", RESTART_HOST),
@@ -102,19 +103,19 @@ XIDS: dict[int, Meaning] = {
     141: Meaning("an error in CUDA's fast path", IGNORE),
     142: Meaning(_ENGINE, CONTACT_SUPPORT),
     143: Meaning("the GPU could not be initialised", RESET_GPU),
-    # NVLink 5: "work flows" by the line's own words, which xid_lines reads.
+    # NVLink 5: "workflows" by the line's text, which xid_lines reads.
     **dict.fromkeys((*range(144, 151), 155), Meaning(_NVLINK, RESET_GPU)),
-    # RESTART_VM there: for the machine that has the GPU, a boot.
+    # The catalogue says RESTART_VM: for the machine that has the GPU, a boot.
     151: Meaning("the rotation of a key failed", RESTART_HOST),
     **dict.fromkeys((152, 153), Meaning("an error of the engine for deep learning (DLA)", IGNORE)),
     156: Meaning("a part of the GPU was set aside, at the next reset", RESET_GPU),
     157: Meaning("a bad part of the GPU could not be set aside", IGNORE),
     158: Meaning("a fatal time-out of the GPU", RESET_GPU),
-    # CHECK_UVM there: a reset where unified memory is used, which CUDA always does.
+    # The catalogue says CHECK_UVM: a reset where unified memory is used, which CUDA always does.
     159: Meaning("an error of the link to the CPU that unified memory met", RESET_GPU),
     160: Meaning("a memory channel was set aside", IGNORE),
     161: Meaning("a bad memory channel could not be set aside", IGNORE),
-    # From here on the catalogue has no actions yet, only texts.
+    # The catalogue has no actions for these yet, only texts.
     162: Meaning("the smoothing of power works again", IGNORE),
     163: Meaning("the smoothing of power is off", IGNORE),
     164: Meaning("the circuit that smoothes power will soon be worn out", IGNORE),
@@ -128,13 +129,13 @@ XIDS: dict[int, Meaning] = {
     173: Meaning("the link to the CPU failed", CONTACT_SUPPORT),
 }
 
-# Xid 154 says itself what the driver recommends:
-# "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)".
+# Xid 154 itself states the driver's recommendation: "GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot
+# Required)".
 RECOVERY_CHANGED = 154
 # Words of Xid 154 (open-gpu-kernel-modules, gpu.c: _gpuRecoveryActionName), of nvidia-smi's gpu_recovery_action and of
-# NVML's nvmlDeviceGpuRecoveryAction_t, without case, marks and the word "required". What each asks for is in NVIDIA's
-# "GPU Memory Error Management", "Error Recovery and Response Flags". A reset of the bus (nvidia-smi -r bus) is not
-# possible on every platform, says nvidia-smi's manual; a boot always is one.
+# NVML's nvmlDeviceGpuRecoveryAction_t, without case, punctuation and the word "required". What each asks for is in
+# NVIDIA's "GPU Memory Error Management", "Error Recovery and Response Flags". A reset of the bus (nvidia-smi -r bus) is
+# not possible on every platform, says nvidia-smi's manual; a boot always is.
 RECOVERY = {
     "none": IGNORE,
     "drain p2p": DRAIN_P2P,
@@ -147,16 +148,16 @@ RECOVERY = {
 
 
 def meaning(code: int) -> Meaning:
-    """Return what an Xid says. The vendor is called for codes that the catalogue calls unused, as it says, or lacks."""
+    """Return the meaning of an Xid. Codes that the catalogue calls unused or lacks are for the vendor, as it says."""
     return XIDS.get(code, Meaning("an error that this collection's table does not have", CONTACT_SUPPORT))
 
 
 def recovery(words: str) -> str:
     """Return the action for a recovery action in NVIDIA's words: ``None``, ``Drain and Reset``, ``NODE_REBOOT``.
 
-    Branches have their own words (610 says ``OS Reboot``), so that one to come counts by the reboot or the reset in it.
-    Any other is for the vendor: the driver wants something done about the GPU. That a GPU has no such answer
-    (``[N/A]``) is not for this function.
+    Branches have their own words (610 says ``OS Reboot``), so a future one is classified by the reboot or the reset in
+    it. Any other is for the vendor: the driver wants something done about the GPU. Callers handle a GPU without such an
+    answer (``[N/A]``) themselves.
     """
     plain = " ".join(re.findall("[a-z0-9]+", words[:100].lower()))
     known = RECOVERY.get(re.sub("^(nvml )?gpu recovery action | required$", "", plain))
