@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a check of GPUs finds: a status, what is the case, and what NVIDIA recommends to do about it.
+"""Findings of GPU checks: a status, the facts, and NVIDIA's recommended action.
 
 Statuses and the ladder of actions follow NVIDIA's own health checks (docs.nvidia.com/health-validation).
 """
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 PASS, INFO, WARNING, CRITICAL, UNKNOWN = "pass", "info", "warning", "critical", "unknown"
-# From good to bad; what could not be asked is worse than a warning, for it may be anything.
+# From good to bad; unknown is worse than a warning, for it may hide anything.
 ORDER = (PASS, INFO, WARNING, UNKNOWN, CRITICAL)
 
 
 class Finding(NamedTuple):
-    """One check's outcome. ``gpu`` is a PCI address, or empty for the host; ``action`` one of xids' words, or empty."""
+    """The outcome of a check. ``gpu`` is a PCI address, or empty for the host; ``action`` a word of xids, or empty."""
 
     check: str
     status: str

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a host's GPUs are fit to serve: findings with a status each, from what was read of driver, GPUs and log.
+"""The health of a host's GPUs: findings with a status each, from readings of driver, GPUs and kernel log.
 
-Statuses and the ladder of actions follow NVIDIA's own health checks (docs.nvidia.com/health-validation): a finding says
-what is the case and recommends, nobody acts on it here. The functions are pure; `gpu_reading` reads.
+Statuses and the ladder of actions follow NVIDIA's own health checks (docs.nvidia.com/health-validation): a finding
+states facts and recommends an action, nothing here acts on it. The functions are pure; `gpu_reading` reads.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from . import memory_health as gpu_memory_health
 from . import xid_findings
 from .findings import CRITICAL, INFO, ORDER, PASS, UNKNOWN, WARNING, Finding
 
-# clocks_event_reasons.active is a set of bits (nvml.h, nvmlClocksEventReasons); a reason is here with what it means.
+# The bits of clocks_event_reasons.active (nvml.h, nvmlClocksEventReasons), each with its meaning.
 THROTTLE_REASONS: dict[int, tuple[str, str]] = {
     0x01: ("idle", PASS),
     0x02: ("clocks set by an application", INFO),
-    # An ordinary state under full load: the power limit is there to be reached.
+    # A normal state under full load: the power limit is meant to be reached.
     0x04: ("power limit", INFO),
     0x08: ("hardware slowdown (heat, power brake or excessive current)", CRITICAL),
     0x10: ("synchronised with other GPUs", INFO),
@@ -37,15 +37,15 @@ THROTTLE_REASONS: dict[int, tuple[str, str]] = {
 }
 
 
-# nvidia-smi's code for a power cable that is not there ("Return Value" in its manual).
+# nvidia-smi's code for a missing power cable ("Return Value" in its manual).
 _POWER_CABLES = 8
 
 
 def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
     """Return all findings.
 
-    :param reading: what `gpu_reading.read` returns.
-    :param expected: how many GPUs there should be; None for as many as are on the bus.
+    :param reading: the result of `gpu_reading.read`.
+    :param expected: the expected number of GPUs; None for the number on the bus.
     """
     answer = reading["smi"]
     if not (expected or reading["gpus"] or answer["gpus"]) and _needs_no_driver(reading):
@@ -64,12 +64,12 @@ def examine(reading: Mapping[str, Any], expected: int | None) -> list[Finding]:
 
 
 def _needs_no_driver(reading: Mapping[str, Any]) -> bool:
-    """Whether a host without GPUs of ours never had any: where there is a driver, they may have fallen off the bus."""
+    """Return whether a host without GPUs of ours never had any: with a driver, they may have fallen off the bus."""
     return bool(reading.get("left_out")) or not (reading["loaded"]["version"] or reading["library_version"])
 
 
 def _none(left_out: Sequence[Mapping[str, Any]]) -> Finding:
-    """Return the finding on a host that has no GPU to look after; one of a Jetson is not on the PCI bus."""
+    """Return the finding for a host without GPUs to check; a Jetson's GPU is not on the PCI bus."""
     if left_out:
         return Finding("count", INFO, f"all NVIDIA GPUs of this host are left out: {driver_gpus.listed(left_out)}")
     return Finding("count", INFO, "no NVIDIA GPU is on the PCI bus of this host")
@@ -84,18 +84,18 @@ def _refusal(answer: Mapping[str, Any]) -> Finding:
 
 
 def _remarks(answer: Mapping[str, Any]) -> list[Finding]:
-    """Return what nvidia-smi said besides: a damaged info ROM is one, a hint at persistence mode another."""
+    """Return nvidia-smi's other output as findings, such as a damaged info ROM or a hint at persistence mode."""
     found = []
     for remark in answer["remarks"]:
         status = WARNING if "inforom" in remark.lower().replace(" ", "") else INFO
-        # A question that failed is told by the name of the program already.
+        # The message of a failed query already names the program.
         detail = remark if remark.startswith("nvidia-smi ") else f"nvidia-smi says: {remark}"
         found.append(Finding("nvidia_smi", status, detail))
     return found + [Finding("nvidia_smi", UNKNOWN, f"nvidia-smi cut a row short: {row}") for row in answer["cut_short"]]
 
 
 def _gpu(gpu: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings on one GPU. From one that cannot be used, other answers count only where they are bad."""
+    """Return the findings on one GPU. If it cannot be used, its other answers count only if they are bad."""
     checks = [*gpu_memory_health.findings(gpu), _throttle(gpu)]
     trouble = gpu_state.trouble(gpu, "recovery")
     address = gpu["pci_address"]
@@ -148,7 +148,7 @@ def _count(reading: Mapping[str, Any], expected: int | None) -> Finding:
     on_bus = [gpu["pci_address"] for gpu in reading["gpus"] if gpu["pci_address"] not in left_out]
     lost = [address for address in on_bus if address not in ours]
     wanted = len(on_bus) if expected is None else expected
-    # One that does not tell its address is one of those that are missed.
+    # A GPU without an address is assumed to be one of the lost ones.
     if len(lost) > ours.count(None):
         detail = f"the driver does not drive {', '.join(lost)}"
         return Finding("count", CRITICAL, detail, gpu=lost[0], action=xids.RESTART_HOST)
@@ -166,7 +166,7 @@ def _counted(number: int) -> str:
 def _miscounted(known: int, wanted: int, left_out: Sequence[Mapping[str, Any]]) -> Finding:
     detail = f"the driver knows {_counted(known)}, and {wanted} {'is' if wanted == 1 else 'are'} expected"
     held = [gpu for gpu in left_out if gpu.get("held")]
-    # No reboot brings back a GPU that is bound elsewhere.
+    # No reboot restores a GPU that is bound elsewhere.
     if known < wanted <= known + len(held):
         return Finding("count", CRITICAL, f"{detail}; left out: {driver_gpus.listed(held)}")
     return Finding("count", CRITICAL, detail, action=xids.RESTART_HOST)
@@ -178,7 +178,7 @@ def _throttle(gpu: Mapping[str, Any]) -> Finding:
         return Finding("throttle", INFO, "the driver reports no reasons for its clocks", address)
     try:
         bits = int(str(gpu["throttle"]), 16)
-        bits.to_bytes(8, "little")  # as many as NVML has
+        bits.to_bytes(8, "little")  # NVML has 64 bits
     except (ValueError, OverflowError):
         return Finding("throttle", UNKNOWN, "the driver does not report why clocks are as they are", address)
     active = [reason for bit, reason in THROTTLE_REASONS.items() if bits & bit]

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a GPU's memory is sound: errors that ECC met, and rows or pages that were set aside. Pure functions.
+"""The health of a GPU's memory: ECC errors, and rows or pages set aside. Pure functions.
 
-What a GPU does not have is no worry, and what it has and could not tell is unknown, never sound.
+A feature that a GPU lacks is no concern; one that it has but could not report is unknown, never healthy.
 https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/ and https://docs.nvidia.com/deploy/dynamic-page-retirement/
 """
 
@@ -17,20 +17,20 @@ from ..nvidia import xids
 from ..nvidia.cells import number
 from .findings import CRITICAL, INFO, PASS, UNKNOWN, WARNING, Finding
 
-# Rows are set aside since Ampere (compute capability 8.0), pages before.
+# GPUs since Ampere (compute capability 8.0) set rows aside, earlier ones pages.
 _ROWS_SINCE = 8.0
 _SET_ASIDE = (
     *("rows_uncorrectable", "rows_correctable", "remap_pending", "remap_failure"),
     *("pages_double", "pages_single", "pages_pending"),
 )
-# vGPUs are named after their profile ("GRID V100D-8C", "NVIDIA A16-1-2B"); their memory is their host's care.
+# vGPUs are named after their profile ("GRID V100D-8C", "NVIDIA A16-1-2B"); their host looks after their memory.
 _VIRTUAL = re.compile(r"GRID |.*-\d+[ABCQ](ME)?$")
-# Pages that are set aside at the most: DCGM's limit, that of the field diagnostic (DCGM_LIMIT_MAX_RETIRED_PAGES).
+# The maximum of pages set aside: DCGM's limit, that of the field diagnostic (DCGM_LIMIT_MAX_RETIRED_PAGES).
 _MOST_PAGES = 63
 
 
 def findings(gpu: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings on a GPU, whose keys are those of `gpu_reading`."""
+    """Return the findings on a GPU, in the keys of `gpu_reading`."""
     return [*_ecc_mode(gpu), _ecc(gpu), _set_aside(gpu)]
 
 
@@ -84,7 +84,7 @@ def _set_aside(gpu: Mapping[str, Any]) -> Finding:
 
 
 def _nothing_told(gpu: Mapping[str, Any]) -> Finding:
-    """Return the finding on a GPU that has neither rows nor pages to tell of."""
+    """Return the finding on a GPU that reports neither rows nor pages."""
     address = gpu["pci_address"]
     if gpu["ecc_mode"] != "Enabled":
         return Finding("retired_memory", PASS, "no memory that could be set aside", address)
@@ -101,11 +101,11 @@ def _is_virtual(gpu: Mapping[str, Any]) -> bool:
 
 
 def _is_yes(text: str | None) -> bool:
-    """Whether a flag is set; some drivers write a number, of rows that wait."""
+    """Return whether a flag is set; some drivers print the number of pending rows instead."""
     return (text or "").lower() == "yes" or bool(number(text))
 
 
 def _failed(gpu: Mapping[str, Any], *fields: str) -> bool:
-    """Whether the driver has one of the fields, and could not or would not tell it."""
+    """Return whether the driver has one of the fields, and could not or would not report it."""
     answered = (None, nvidia_cells.LACKING, nvidia_cells.NOT_ASKED)
     return any(gpu["absent"].get(field) not in answered for field in fields)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what `gpu_health` judges: the bus, the loaded driver, nvidia-smi's answers and the kernel log."""
+"""Reads the input of `gpu_health`: the bus, the loaded driver, nvidia-smi's answers and the kernel log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..nvidia import state as gpu_state
 from ..nvidia.query import Ask
 from ..nvidia.smi import NvidiaSmiError
 
-# What is asked of each GPU, under the names that the checks use.
+# Fields queried of each GPU, by the names that the checks use.
 FIELDS = {
     "compute_cap": "compute_capability",
     "ecc.mode.current": "ecc_mode",
@@ -35,7 +35,7 @@ FIELDS = {
     "clocks_event_reasons.active": "throttle",
     gpu_state.RECOVERY: "recovery",
 }
-# GPUs since Ampere set rows aside, those before pages; each has nothing to say of the other.
+# GPUs since Ampere set rows aside, earlier ones pages; neither kind reports the other.
 ROWS = {
     "remapped_rows.correctable": "rows_correctable",
     "remapped_rows.uncorrectable": "rows_uncorrectable",
@@ -45,7 +45,7 @@ ROWS = {
 
 
 def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the reading. ``saved_log`` is a file in place of this boot's log, ``ignored`` are GPUs to leave out."""
+    """Return the reading. ``saved_log`` is a file that replaces this boot's log, ``ignored`` are GPUs to leave out."""
     loaded = driver_state.loaded(tree)
     return {
         **nvidia_devices.devices(tree, ignored, loaded["version"]),
@@ -57,10 +57,10 @@ def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: 
 
 
 def answers(ask: Ask) -> dict[str, Any]:
-    """Return what nvidia-smi says.
+    """Return nvidia-smi's answers.
 
-    ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as `nvidia_query` has it; ``remarks`` and
-    ``cut_short``: lines that are no GPU; ``error`` and its ``code`` where it failed, over all GPUs or some.
+    ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as in `nvidia_query`; ``remarks`` and
+    ``cut_short``: lines that are not a GPU's; ``error`` and its ``code`` if it failed for all GPUs or some.
     """
     try:
         answer = nvidia_query.gpus(ask, tuple(FIELDS))
@@ -78,7 +78,7 @@ def answers(ask: Ask) -> dict[str, Any]:
 
 
 def _rows(ask: Ask) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return what is told of rows by UUID, and why nothing is where nvidia-smi failed."""
+    """Return remapped rows by UUID, and the reason there are none if nvidia-smi failed."""
     try:
         rows = nvidia_query.rows(ask, "remapped-rows", ("gpu_uuid", *ROWS))
     except NvidiaSmiError as error:
@@ -87,7 +87,7 @@ def _rows(ask: Ask) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 
 def _gpu(gpu: Mapping[str, Any], rows: Mapping[str, Any] | None, unasked: str) -> dict[str, Any]:
-    """Return a GPU's answers under the checks' names; ``unasked`` says why there are no ``rows``."""
+    """Return a GPU's answers by the checks' names; ``unasked`` is the reason why there are no ``rows``."""
     row = rows or {**dict.fromkeys(ROWS), "absent": dict.fromkeys(ROWS, unasked)}
     names = {**FIELDS, **ROWS}
     absent = {names.get(field, field): why for part in (gpu, row) for field, why in part["absent"].items()}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of GPUs as a wish: what nvidia_driver_gpu_settings may hold, and what of it each GPU is to have."""
+"""GPU settings as wishes: the valid entries of nvidia_driver_gpu_settings, and those that apply to each GPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Wish(NamedTuple):
 
 
 def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Wish]]:
-    """Return the settings by GPU (UUID) and key; later entries win over earlier ones. Raises WishError."""
+    """Return the settings by GPU (UUID) and key; later entries override earlier ones. Raises WishError."""
     found: dict[str, dict[str, Wish]] = {str(gpu["uuid"]): {} for gpu in gpus}
     for path, entry, values in _read(settings):
         for gpu in _selected(path, entry.get("gpus", "all"), gpus):
@@ -43,7 +43,7 @@ def wishes(settings: Sequence[Any], gpus: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _refuse_unusable(path: str, gpu: Mapping[str, Any]) -> None:
-    """Refuse to set up a GPU that would not take it, or that cannot be named to nvidia-smi."""
+    """Refuse to configure a GPU that would not accept it, or that nvidia-smi cannot address."""
     trouble = gpu_state.trouble(gpu)
     if trouble:
         raise WishError(path, f"{called(gpu)} {trouble.why}", xids.ADVICE[trouble.action])
@@ -52,7 +52,7 @@ def _refuse_unusable(path: str, gpu: Mapping[str, Any]) -> None:
 
 
 def check(path: str, settings: Any) -> None:
-    """Raise WishError for what is wrong whatever the GPUs are."""
+    """Raise WishError for mistakes that do not depend on the GPUs."""
     if not isinstance(settings, (list, tuple)):
         raise WishError(path, f"is {described(settings)}", "give a list of mappings")
     for _each in _read(settings):
@@ -60,7 +60,7 @@ def check(path: str, settings: Any) -> None:
 
 
 def _read(settings: Sequence[Any]) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
-    """Yield each entry with its path, and its settings in their one form."""
+    """Yield each entry's path, the entry and its settings in normal form."""
     for position, entry in enumerate(settings):
         path = f"{PATH}[{position}]"
         if not isinstance(entry, Mapping):
@@ -86,7 +86,7 @@ def _check_names(path: str, wanted: Any) -> None:
 
 
 def _selected(path: str, wanted: Any, gpus: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the GPUs that an entry is about: all, or those whose index, UUID or name (a pattern) it lists."""
+    """Return the GPUs that an entry selects: all, or those whose index, UUID or name (a pattern) it lists."""
     if wanted == "all":
         return list(gpus)
     chosen = []
@@ -105,7 +105,7 @@ def _matches(gpu: Mapping[str, Any], name: str) -> bool:
 
 
 def _checked(path: str, key: str, value: Any) -> Any:
-    """Return a value in its one form: clocks as a pair of whole MHz."""
+    """Return a value in normal form: clocks as a pair of whole MHz."""
     if key == "ecc":
         return scalars.boolean(path, value)
     if key == "compute_mode":

@@ -1,8 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of GPUs: what has to be done to bring each GPU to what is wished, and what it may have.
+"""GPU settings: the changes that bring each GPU in line with its wishes, and the values it accepts.
 
-Pure functions; `nvidia_gpu_settings` asks and runs. The commands are those of https://docs.nvidia.com/deploy/nvidia-smi/.
+Pure functions; `nvidia_gpu_settings` queries and runs. The commands are those of
+https://docs.nvidia.com/deploy/nvidia-smi/.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from ..nvidia.cells import number
 from ..nvidia.state import called
 from .setting_wishes import MODES, Wish
 
-# How each clock is locked and let go.
+# The options that lock and reset each clock.
 CLOCKS = {
     "graphics_clock_mhz": ("--lock-gpu-clocks", "--reset-gpu-clocks"),
     "memory_clock_mhz": ("--lock-memory-clocks", "--reset-memory-clocks"),
 }
 
-# What is asked of each GPU.
+# Fields queried of each GPU.
 FIELDS = (
     "power.limit",
     "power.default_limit",
@@ -37,7 +38,7 @@ FIELDS = (
 
 
 class Change(NamedTuple):
-    """A setting that is not as wished: what it is, what it becomes, and how; ``undo`` brings back what it was."""
+    """A setting that differs from its wish: before, after, and the command; ``undo`` restores the value before."""
 
     gpu: str
     key: str
@@ -54,14 +55,14 @@ def changes(
     locks: Mapping[str, Sequence[int]],
     originals: Mapping[str, Any],
 ) -> list[Change]:
-    """Return what has to be done to one GPU.
+    """Return the changes that one GPU needs.
 
     :param gpu: the answers to ``FIELDS``.
-    :param clocks: all clocks in MHz that the GPU has, by the keys of ``CLOCKS``.
-    :param locks: the clocks that are locked now, as far as they were locked by this collection: no question tells. Two
-        zeros stand for a lock that a run has begun and not ended.
-    :param originals: values from before this collection's first change: what is no longer wished goes back to them.
-    :raises WishError: a value is not among those that the GPU takes.
+    :param clocks: all clocks in MHz that the GPU supports, by the keys of ``CLOCKS``.
+    :param locks: the clocks that this collection has locked; no query reports locks. Two zeros stand for a lock that a
+        run began and did not finish.
+    :param originals: values from before this collection's first change, restored when a setting is no longer wished.
+    :raises WishError: a value is not among those that the GPU accepts.
     """
     found = [_power(gpu, wanted.get("power_limit_w"), originals.get("power_limit_w"))]
     found += [_clock(gpu, key, wanted.get(key), clocks.get(key) or (), locks.get(key)) for key in CLOCKS]
@@ -86,7 +87,7 @@ def _power(gpu: Mapping[str, Any], wish: Wish | None, original: float | None) ->
             problem = f"{wish.value} W is outside the range of {called(gpu)}, {low:g} to {high:g} W"
             raise WishError(wish.path, problem, "give a value within")
     target = float(wish.value) if wish else original
-    if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths of what may be rounded
+    if target is None or now is None or abs(now - target) < 0.5:  # nvidia-smi shows hundredths, perhaps rounded
         return None
     return _change(
         gpu, "power_limit_w", f"{now:g} W", f"{target:g} W", f"--power-limit={target:g}", f"--power-limit={now:g}"
@@ -147,7 +148,7 @@ def _change(gpu: Mapping[str, Any], key: str, before: str, after: str, argument:
 
 
 def boot_commands(wanted: Mapping[str, Mapping[str, Wish]]) -> list[list[str]]:
-    """Return the commands that set again at boot what GPUs forget; ECC stays in the GPU itself."""
+    """Return the commands that restore at boot the settings that GPUs forget; ECC is stored in the GPU itself."""
     commands = []
     for uuid in sorted(wanted):
         for key, wish in sorted(wanted[uuid].items()):

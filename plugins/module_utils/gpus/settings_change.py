@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Works out and makes the changes to a host's GPU settings, one question or command of nvidia-smi after the other."""
+"""Plans and makes the changes to a host's GPU settings, one nvidia-smi call at a time."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .setting_wishes import Wish
 from .settings import Change
 from .settings_memory import Memory
 
-# Under these names the clocks of `--query-supported-clocks` are asked.
+# The names of the clocks in `--query-supported-clocks`.
 SUPPORTED = {"graphics_clock_mhz": "graphics", "memory_clock_mhz": "memory"}
-# With these words nvidia-smi ends as if all were well where a GPU cannot be set, such as the clocks of Pascal.
+# nvidia-smi prints this, and exits as if all were well, if a GPU cannot be set, such as the clocks of Pascal.
 NOT_DONE = "Treating as warning and moving on"
 
-# A change that was made, with the lock that its clock had before.
+# A completed change, with the previous lock of its clock.
 Made = tuple[Change, Optional[Sequence[int]]]
 
 
 def _supported_clocks(ask: Ask, uuid: str) -> dict[str, list[int]]:
-    """Return all clocks that a GPU has, in MHz."""
+    """Return all supported clocks of a GPU in MHz."""
     rows = nvidia_query.rows(ask, "supported-clocks", tuple(SUPPORTED.values()), f"--id={uuid}")
     found = {key: {nvidia_cells.number(row[name]) for row in rows} for key, name in SUPPORTED.items()}
     return {key: sorted(int(value) for value in values if value) for key, values in found.items()}
 
 
 def _original(gpu: Mapping[str, Any], key: str) -> Any:
-    """Return a setting's value before it is changed, in the form of a wish."""
+    """Return a setting's value before its change, in the form of a wish."""
     if key == "power_limit_w":
         return nvidia_cells.number(gpu["power.limit"])
     return gpu["ecc.mode.pending"] == "Enabled" if key == "ecc" else gpu["compute_mode"].lower()
@@ -45,7 +45,7 @@ def _original(gpu: Mapping[str, Any], key: str) -> Any:
 def plan(
     ask: Ask, gpus: Sequence[Mapping[str, Any]], settings: Sequence[Any], memory: Memory
 ) -> tuple[dict[str, dict[str, Wish]], list[Change]]:
-    """Return the wishes by GPU and all changes that they call for. Raises WishError before anything is changed."""
+    """Return the wishes by GPU and all changes that they require. Raises WishError before any change."""
     wanted = gpu_setting_wishes.wishes(settings, gpus)
     changes: list[Change] = []
     for gpu in gpus:
@@ -63,9 +63,9 @@ def carry_out(
     changes: Sequence[Change],
     memory: Memory,
 ) -> None:
-    """Run the commands, remembering what was there before each; where one is refused, take back those before it.
+    """Run the commands, recording each previous value; if one is refused, undo those before it.
 
-    Raises WishError with what was refused and what is back.
+    Raises WishError with the refused setting and those restored.
     """
     by_uuid = {gpu["uuid"]: gpu for gpu in gpus}
     made: list[Made] = []
@@ -80,7 +80,7 @@ def carry_out(
             memory.write()
         try:
             said = ask(tuple(change.command[1:])) or ""
-            # What goes back to what it was, and cannot, was never set.
+            # If a restored original cannot be set, it never was.
             if wish and NOT_DONE in said:
                 raise NvidiaSmiError(f"nvidia-smi says: {' '.join(said.split())}")
         except NvidiaSmiError as error:
@@ -94,7 +94,7 @@ def carry_out(
 
 
 def _take_back(ask: Ask, made: Sequence[Made], memory: Memory) -> str:
-    """Undo changes, the last one first, each with the lock that its clock had; return what became of them."""
+    """Undo changes in reverse order, each with the previous lock of its clock; return the outcome."""
     left = []
     for change, locked in reversed(made):
         try:

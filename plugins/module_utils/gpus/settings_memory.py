@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of GPU settings between runs, in one file: values from before, and the clocks that are locked."""
+"""The record of GPU settings between runs, in one file: original values, and locked clocks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def _is_pair(value: Any) -> bool:
     return plain_files.fits(value, [(int, float)]) and len(value) == 2
 
 
-# GPUs of a record with booleans or single clocks would be set to what nobody wished.
+# A record with booleans or single clocks would set GPUs to values that nobody wished.
 _SHAPE = {"boot_id?": str, "originals?": {str: {str: (int, float, str)}}, "locks?": {str: {str: _is_pair}}}
 
-# A lock that was begun and never finished: it is set again if it is wished, and released if not.
+# A lock that was begun and never finished: set again if wished, released if not.
 UNSURE = (0, 0)
 
 
 class Memory:
-    """Values from before by GPU (UUID) and setting, and the locked clocks, which no question to nvidia-smi tells."""
+    """Original values by GPU (UUID) and setting, and the locked clocks, which no nvidia-smi query reports."""
 
     def __init__(self, path: str, boot_id: str, restored: bool) -> None:
         """Read the file. ``restored``: whether this boot has locked the clocks again. Raises WishError."""
@@ -35,7 +35,7 @@ class Memory:
         self.locks: dict[str, dict[str, list[int]]] = stored.get("locks", {}) if kept else {}
 
     def lock(self, gpu: str, key: str, clocks: Sequence[int] | None) -> None:
-        """Remember how a clock is locked, None for not at all."""
+        """Record how a clock is locked; None for not locked."""
         if clocks is None:
             self.locks.get(gpu, {}).pop(key, None)
         else:
@@ -43,9 +43,9 @@ class Memory:
         self.write()
 
     def keep(self, wanted: Mapping[str, Collection[str]]) -> None:
-        """Forget the values from before of settings (by GPU) that are no longer wished.
+        """Forget the original values of settings (by GPU) that are no longer wished.
 
-        A GPU that nvidia-smi leaves out at this time keeps them.
+        A GPU that nvidia-smi currently leaves out keeps them.
         """
         kept = {
             gpu: {key: value for key, value in values.items() if key in wanted.get(gpu, values)}
@@ -55,7 +55,7 @@ class Memory:
         self.write()
 
     def write(self) -> None:
-        """Write it all down in one piece; without anything to remember, no file is left."""
+        """Write the whole record at once; an empty one leaves no file."""
         self.locks = {gpu: locks for gpu, locks in self.locks.items() if locks}
         remembered = {"boot_id": self.boot_id, "originals": self.originals, "locks": self.locks}
         self._record.save(remembered if self.originals or self.locks else {})

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's log says of a host's GPUs and NVSwitches, as findings. Pure functions; `kernel_log` reads."""
+"""The kernel log's errors of a host's GPUs and NVSwitches, as findings. Pure functions; `kernel_log` reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEVERITY_OF_ACTION = {
     xids.IGNORE: INFO,
     xids.RESTART_APP: WARNING,
     xids.UPDATE_SOFTWARE: WARNING,
-    # Work that is there goes on; what needs the link or the domain does not start.
+    # Existing work continues; work that needs the link or the domain does not start.
     xids.DRAIN_P2P: WARNING,
     xids.RECOVER_IMEX: WARNING,
     xids.RESET_GPU: CRITICAL,
@@ -21,12 +21,12 @@ SEVERITY_OF_ACTION = {
     xids.CHECK_MECHANICALS: CRITICAL,
     xids.CONTACT_SUPPORT: CRITICAL,
 }
-# A reader gives up after more than this. A host has eight GPUs or sixteen, and few kinds of errors at a time.
+# More than anyone reads. A host has eight GPUs or sixteen, and few kinds of errors at a time.
 MOST = 100
 
 
 def findings(log: Sequence[str] | None, left_out: Collection[str] = ()) -> list[Finding]:
-    """Return a finding for each kind of error in the log's lines; None or no line is a log that could not be read.
+    """Return a finding for each kind of error in the log's lines; None or no lines mean that no log could be read.
 
     :param left_out: PCI addresses of GPUs to ignore.
     """
@@ -69,7 +69,7 @@ def _detail(event: xid_lines.Event) -> str:
 
 
 def _shortened(found: list[Finding]) -> list[Finding]:
-    """Return the worst ``MOST`` in their order, and for the others one that says how many they are."""
+    """Return the worst ``MOST`` in their order, and for the rest one finding with their number."""
     if len(found) <= MOST:
         return found
     by_weight = sorted(range(len(found)), key=lambda index: -ORDER.index(found[index].status))
