@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The running kernel brought in line with a plan: settings, CPU sets, affinity, interrupts."""
+"""Brings the running kernel in line with a plan: settings, CPU sets, affinity, interrupts."""

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps processes to CPUs by their affinity, for hosts whose systemd cannot use cpusets.
+"""Confines processes to CPUs by affinity, for hosts whose systemd cannot use cpusets.
 
-A process hands its affinity on to all that it starts, so with systemd's own everything started later follows. What runs
-already is moved here, thread by thread, except for the servers, whose units say where they belong.
+Child processes inherit affinity, so once systemd's own is set, everything started later follows. Running threads are
+moved here one by one, except for the servers, whose units set their own CPUs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Protocol
 from ..host.sysfs import Tree
 from .names import SERVING_UNIT
 
-# What the CPUs of a thread should be, given what they are.
+# Maps the present CPUs of a thread to the wanted ones.
 Wish = Callable[[set[int]], set[int]]
 
 
 class Scheduler(Protocol):
-    """The two calls of the kernel that are needed; ``os`` has them."""
+    """The two kernel calls needed; ``os`` has them."""
 
     def sched_getaffinity(self, pid: int) -> set[int]:
         """Return the CPUs of a thread."""
@@ -32,7 +32,7 @@ class Scheduler(Protocol):
 
 @dataclass
 class Thread:
-    """A thread that is not where it should be."""
+    """A thread on the wrong CPUs."""
 
     number: int
     process: int
@@ -41,7 +41,7 @@ class Thread:
 
 
 def astray(tree: Tree, wish: Wish, scheduler: Scheduler = os) -> list[Thread]:
-    """Return the threads outside serving whose CPUs differ from what ``wish`` makes of them."""
+    """Return the threads outside serving whose CPUs differ from those that ``wish`` gives them."""
     found = []
     for process in _processes(tree):
         for number in tree.numbered(f"proc/{process}/task", ""):
@@ -56,7 +56,7 @@ def astray(tree: Tree, wish: Wish, scheduler: Scheduler = os) -> list[Thread]:
 
 
 def move(threads: Collection[Thread], scheduler: Scheduler = os) -> list[str]:
-    """Give each thread the CPUs that it should have; return a sentence for each that the kernel does not let go."""
+    """Set the wanted CPUs of each thread; return a sentence for each that the kernel refuses to move."""
     problems = []
     for thread in threads:
         try:
@@ -69,24 +69,24 @@ def move(threads: Collection[Thread], scheduler: Scheduler = os) -> list[str]:
 
 
 def confined(housekeeping: Collection[int], before: Collection[int] = ()) -> Wish:
-    """Return the wish that nothing runs outside ``housekeeping``; what keeps to some of these CPUs stays there.
+    """Return the wish that nothing runs outside ``housekeeping``; threads already limited to part of it stay there.
 
-    What was held to ``before`` by an earlier run gets all of them.
+    Threads that an earlier run confined to ``before`` get all of it.
     """
     kept, formerly = set(housekeeping), set(before)
     return lambda now: kept if now == formerly else now & kept or kept
 
 
 def released(housekeeping: Collection[int], everything: Collection[int]) -> Wish:
-    """Return the wish that what was confined to ``housekeeping`` may run anywhere again."""
+    """Return the wish that threads confined to ``housekeeping`` may run anywhere again."""
     kept, free = set(housekeeping), set(everything)
     return lambda now: free if now == kept else now
 
 
 def _processes(tree: Tree) -> Iterator[int]:
-    """Yield all that systemd started, directly or not, save servers.
+    """Yield all processes that systemd started, directly or not, except servers.
 
-    That leaves out the kernel's own threads, most of which are bound for good reasons, and what is put into a container
+    That excludes the kernel's own threads, most of which are bound for good reasons, and processes put into a container
     from outside, such as the shells of docker exec.
     """
     parents = {number: _parent(tree, number) for number in tree.numbered("proc", "")}
@@ -97,7 +97,7 @@ def _processes(tree: Tree) -> Iterator[int]:
 
 
 def _parent(tree: Tree, number: int) -> int:
-    # The name in parentheses may hold anything; the parent is the second field after it.
+    # The name in parentheses may contain anything; the parent is the second field after it.
     fields = (tree.text(f"proc/{number}/stat") or "").rpartition(")")[2].split()
     return int(fields[1]) if fields else 0
 

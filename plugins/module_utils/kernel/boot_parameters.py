@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the running kernel was booted with, and what GRUB will boot the next one with."""
+"""The boot parameters of the running kernel, and those that GRUB will pass to the next one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..host.sysfs import Tree
 
 UPDATE_GRUB = "usr/sbin/update-grub"
 GRUB_CONFIG = "boot/grub/grub.cfg"
-# Where the role adds parameters.
+# The file in which the role adds parameters.
 ADDED = "etc/default/grub.d/90-tfserving-fleet.cfg"
 
 
 def judge(tree: Tree, wanted: Collection[str], reboot_ok: bool = False, is_controller: bool = False) -> dict[str, Any]:
-    """Return what ``read`` does, and what follows from it.
+    """Return the result of ``read`` and what follows from it.
 
-    :param reboot_ok: the user lets the host be rebooted, and so its command line be changed.
-    :param is_controller: the host is the machine that Ansible runs on, which a play must not take away.
-    :returns: ``file``, what becomes of the role's own file (``present``, ``absent``, or empty where it is left);
-        ``may_reboot``; ``reason``, why the host has to be rebooted by others, where it has to be; ``refusal``, what is
-        said where a boot did not bring the parameters, empty where all are there.
+    :param reboot_ok: the user allows the host to be rebooted, and so its command line to be changed.
+    :param is_controller: the host is the machine that Ansible runs on, which a play must not reboot.
+    :returns: ``file``, the wanted state of the role's own file (``present``, ``absent``, or empty to leave it);
+        ``may_reboot``; ``reason``, why somebody else has to reboot the host, if so; ``refusal``, the message if a boot
+        did not bring the parameters, empty if all are in force.
     """
     found = read(tree, wanted)
     may_add = reboot_ok and found["grub"]
@@ -62,8 +62,8 @@ def read(tree: Tree, wanted: Collection[str]) -> dict[str, Any]:
     """Compare parameters with the kernel's command line.
 
     :returns: ``missing``, those that the running kernel was not booted with; ``in_vain``, those of them that GRUB's
-        configuration had before this boot, so that another boot would not bring them either; ``grub``, whether there
-        is anything that takes parameters from ``/etc/default/grub.d``.
+        configuration already had before this boot, so that another boot would not bring them either; ``grub``, whether
+        anything takes parameters from ``/etc/default/grub.d``.
     """
     given = (tree.text("proc/cmdline") or "").split()
     missing = [parameter for parameter in wanted if parameter not in given]

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The cpusets of systemd's units as the kernel has them in force: reads, settles and proves them.
+"""The cpusets of systemd's units that the kernel has in force: reads, settles and proves them.
 
-What is configured says little: a cgroup may keep a limit that systemd has forgotten, and a process may be in none of
-the units. So everything here goes by the cgroups' effective sets and by what the kernel grants each process.
+The configuration says little: a cgroup may keep a limit that systemd has forgotten, and a process may be outside all
+the units. So everything here relies on the cgroups' effective sets and on what the kernel grants each process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .names import SERVING_UNIT
 
 CGROUPS = "sys/fs/cgroup"
 
-# What is limited: systemd's property, the cgroup's file that carries it, and where the kernel lists all there can be.
+# The limits: systemd's property, the cgroup file that carries it, and the kernel's list of all possible values.
 LIMITS = {
     "cpus": ("AllowedCPUs", "cpuset.cpus", "sys/devices/system/cpu/possible"),
     "nodes": ("AllowedMemoryNodes", "cpuset.mems", "sys/devices/system/node/possible"),
@@ -29,35 +29,35 @@ LIMITS = {
 
 @dataclass
 class Unit:
-    """A unit with its limits; an empty list stands for no limit of its own."""
+    """A unit with its limits; an empty list means no limit of its own."""
 
     name: str
     group: str
-    """Its cgroup below the hierarchy's root; empty while nothing runs in it."""
+    """Its cgroup below the root of the hierarchy; empty while nothing runs in it."""
     wanted: dict[str, list[int]]
     configured: dict[str, list[int]]
-    """What systemd knows."""
+    """systemd's configuration."""
     effective: dict[str, list[int]] = field(default_factory=dict)
-    """What the kernel grants it."""
+    """The kernel's grant to the unit."""
     available: dict[str, list[int]] = field(default_factory=dict)
-    """What the kernel grants the cgroup around it."""
+    """The kernel's grant to the parent cgroup."""
 
     def planned(self, what: str) -> list[int]:
-        """Return what the kernel should grant it: what is wanted, as far as it is there; without a limit, all."""
+        """Return what the kernel should grant: the wanted numbers that are available; without a limit, all of them."""
         available = self.available[what]
         return [number for number in self.wanted[what] if number in available] or available
 
     def unsettled(self) -> list[str]:
-        """Return which limits of the cgroup are missing, differ or are left over."""
+        """Return which limits of the cgroup are missing, different or left over."""
         return [what for what in LIMITS if self.group and self.effective[what] != self.planned(what)]
 
     def report(self) -> dict[str, str]:
-        """Return it as plain data."""
+        """Return the unit as plain data."""
         return {"name": self.name, **{what: cpu_list.format(self.effective.get(what, ())) for what in LIMITS}}
 
 
 class Cpusets:
-    """The units of a running host: ``slices`` with their limits, and ``lifted``, which have none but systemd's own."""
+    """The units of a running host: ``slices`` with their limits, and ``lifted``, with no limits but systemd's own."""
 
     def __init__(self, tree: Tree, run: Run, slices: Iterable[Mapping[str, Any]], lifted: Iterable[str]) -> None:
         self.tree = tree
@@ -68,7 +68,7 @@ class Cpusets:
         )
 
     def read(self) -> list[Unit]:
-        """Return all units as they are now."""
+        """Return all units in their present state."""
         names = list(self.wanted)
         if not names:
             return []
@@ -77,9 +77,9 @@ class Cpusets:
         return [self._unit(name, block) for name, block in zip(names, blocks)]
 
     def _unit(self, name: str, shown: Mapping[str, str]) -> Unit:
-        # systemd parts ranges by blanks, the kernel by commas.
+        # systemd separates ranges with blanks, the kernel with commas.
         configured = {what: cpu_list.parse(shown.get(LIMITS[what][0], "").replace(" ", ",")) for what in LIMITS}
-        # What the role no longer limits may still be limited by the administrator.
+        # A unit that the role no longer limits may still be limited by the administrator.
         unit = Unit(name, shown.get("ControlGroup", "").strip("/"), self.wanted[name] or configured, configured)
         if unit.group:
             for what, (_directive, file, _all) in LIMITS.items():
@@ -88,7 +88,7 @@ class Cpusets:
         return unit
 
     def effective(self, group: str, file: str) -> list[int]:
-        """Return what the kernel grants a cgroup; one without the cpuset controller has what its parent has."""
+        """Return the kernel's grant to a cgroup; one without the cpuset controller has its parent's."""
         while True:
             numbers = self.tree.numbers(f"{CGROUPS}/{group}/{file}.effective")
             if numbers is not None or not group:
@@ -96,19 +96,19 @@ class Cpusets:
             group = group.rpartition("/")[0]
 
     def stale(self, units: Iterable[Unit]) -> list[str]:
-        """Return the units of which systemd knows something else than what is wanted."""
+        """Return the units whose configuration in systemd is not the wanted one."""
         return [unit.name for unit in units if unit.configured != unit.wanted]
 
     def reload(self) -> None:
-        """Have systemd read its files again, which also applies them to what runs."""
+        """Have systemd reread its files, which also applies them to running units."""
         self.systemctl("daemon-reload")
 
     def settle(self, units: Iterable[Unit]) -> list[str]:
         """Write limits that systemd has not carried to the cgroup; return the units that needed it.
 
-        A limit that was lifted stays in the cgroup as long as anything else needs cpusets (systemd#43846), and the
-        kernel refuses to empty it while processes are in it. So it is given all CPUs that there can ever be, those
-        switched on later included. Nothing is written that systemd would contradict.
+        A lifted limit stays in the cgroup as long as anything else needs cpusets (systemd#43846), and the kernel
+        refuses to empty it while it contains processes. So it gets all CPUs that can ever exist, including those
+        switched on later. Nothing is written that systemd would contradict.
         """
         settled = set()
         for unit in units:
@@ -122,7 +122,7 @@ class Cpusets:
         return sorted(settled)
 
     def faults(self, units: Iterable[Unit]) -> list[str]:
-        """Return a sentence for every unit, and every process, whose CPUs or nodes differ from the plan."""
+        """Return a sentence for every unit and every process whose CPUs or nodes differ from the plan."""
         found = []
         for unit in units:
             for what in unit.unsettled():
@@ -145,12 +145,12 @@ class Cpusets:
         ]
 
     def processes(self, group: str) -> list[tuple[int, list[int]]]:
-        """Return all processes of a cgroup and those below it, with the CPUs that the kernel grants them."""
+        """Return all processes of a cgroup and its descendants, with the CPUs that the kernel grants them."""
         found = []
         for folder in [group, *self._below(group)]:
             for pid in self.tree.lines(f"{CGROUPS}/{folder}/cgroup.procs"):
                 cpus = granted(self.tree, f"proc/{pid}")
-                # A process that has ended meanwhile runs nowhere.
+                # A process that has ended meanwhile does not count.
                 if pid != "0" and cpus is not None:
                     found.append((int(pid), cpus))
         return found
@@ -175,7 +175,7 @@ class Cpusets:
         return found
 
     def systemctl(self, *arguments: str) -> str:
-        """Run systemctl; return what it prints, raise RuntimeError with its own words when it fails."""
+        """Run systemctl and return its output. Raises RuntimeError with its message if it fails."""
         status, out, err = self.run(["systemctl", *arguments])
         if status != 0:
             raise RuntimeError(f"systemctl {arguments[0]} failed: {(err or out).strip()}")
@@ -183,6 +183,6 @@ class Cpusets:
 
 
 def granted(tree: Tree, process: str) -> list[int] | None:
-    """Return the CPUs that the kernel lets a process (or thread) run on, or None when it is gone."""
+    """Return the CPUs that the kernel lets a process (or thread) run on, or None if it is gone."""
     line = next((line for line in tree.lines(f"{process}/status") if line.startswith("Cpus_allowed_list:")), "")
     return cpu_list.parse(line.split()[1]) if line else None

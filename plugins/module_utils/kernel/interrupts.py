@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the kernel sends interrupts and its own unbound work: reads it, and gives back what was steered elsewhere.
+"""The CPUs that get interrupts and the kernel's unbound work: reads them, and restores what was steered away.
 
-The steering itself is done by a script of the role cpu_partition, usr/local/lib/tfserving-fleet/keep-interrupts, so
-that a boot and a run of the role do the very same.
+A script of the role cpu_partition does the steering, usr/local/lib/tfserving-fleet/keep-interrupts, so that a boot and
+a run of the role do exactly the same.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any
 from .. import cpu_list
 from ..host.sysfs import Tree
 
-# The script notes here, until the next boot, what it changed (path and former value) and what it could not change.
+# Until the next boot the script records here what it changed (path and former value) and what it could not change.
 STEERED = "run/tfserving-fleet/steered"
 IMMOVABLE = "run/tfserving-fleet/immovable"
 
-# Interrupts that are not there yet, and the kernel's work that is bound to no CPU.
+# Future interrupts, and the kernel's work that is not bound to a CPU.
 DEFAULT = "proc/irq/default_smp_affinity"
 WORKQUEUES = "sys/devices/virtual/workqueue/cpumask"
 
 
 @dataclass
 class Interrupts:
-    """Where interrupts may go now."""
+    """The present targets of interrupts."""
 
     astray: dict[str, list[int]] = field(default_factory=dict)
-    """What may go to other CPUs than it should, by its file: an interrupt, the default or the workqueues."""
+    """Files of what may go to unwanted CPUs, with those CPUs: an interrupt, the default or the workqueues."""
     immovable: list[str] = field(default_factory=list)
     """Those of them that the kernel does not allow to be moved."""
 
     @property
     def movable(self) -> list[str]:
-        """Return what may still be moved."""
+        """Return those that can still be moved."""
         return [path for path in self.astray if path not in self.immovable]
 
     def report(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Interrupts:
 
 
 def read(tree: Tree, allowed: Collection[int]) -> Interrupts:
-    """Return what may interrupt CPUs beside ``allowed``."""
+    """Return what may interrupt CPUs other than ``allowed``."""
     wanted = set(allowed)
     found: dict[str, list[int] | None] = {DEFAULT: tree.mask(DEFAULT), WORKQUEUES: tree.mask(WORKQUEUES)}
     for number in tree.numbered("proc/irq", ""):
@@ -59,18 +59,18 @@ def read(tree: Tree, allowed: Collection[int]) -> Interrupts:
 
 
 def steered(tree: Tree) -> bool:
-    """Return whether there is anything to give back."""
+    """Return whether there is anything to restore."""
     return bool(_noted(tree, STEERED))
 
 
 def give_back(tree: Tree) -> list[str]:
-    """Give everything that was steered in this boot its former value; return what no longer takes it."""
+    """Restore the former value of everything that was steered in this boot; return what no longer accepts it."""
     stubborn = []
     for path, value in _noted(tree, STEERED).items():
         try:
             Path(tree.path(path)).write_text(f"{value}\n", encoding="utf-8")
         except OSError:
-            # The device is gone, and its interrupt with it.
+            # The device is gone, and so is its interrupt.
             stubborn.append(path)
     for path in (STEERED, IMMOVABLE):
         Path(tree.path(path)).unlink(missing_ok=True)
@@ -78,6 +78,6 @@ def give_back(tree: Tree) -> list[str]:
 
 
 def _noted(tree: Tree, path: str) -> dict[str, str]:
-    """Return the lines of one of the script's notes: a path, without its first slash, and what stands after it."""
+    """Return the lines of one of the script's records: a path, without its first slash, and the rest of the line."""
     pairs = (line.partition(" ") for line in tree.lines(path) if line)
     return {name.lstrip("/"): value for name, _blank, value in pairs}

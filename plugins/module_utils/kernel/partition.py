@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a running host in line with a partition of its CPUs, or gives all back: cpusets, affinity, interrupts."""
+"""Brings a running host in line with a CPU partition, or undoes it: cpusets, affinity, interrupts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .names import AFFINITY
 
 INTERRUPTS_UNIT = "tfserving-fleet-interrupts.service"
 BALANCER_UNIT = "irqbalance.service"
-# In the environment of an irqbalance that was started with the role's drop-in, beside the CPUs it is to spare.
+# Set in the environment of an irqbalance started with the role's drop-in, next to the CPUs to spare.
 BALANCER_MARK = "TFSERVING_FLEET"
 BALANCER_BANNED = "IRQBALANCE_BANNED_CPULIST"
 
 
 class PartitionError(Exception):
-    """What the kernel has in force is not what was planned. ``str()`` is one sentence."""
+    """The kernel's state in force differs from the plan. ``str()`` is one sentence."""
 
 
 @dataclass
 class Done:
-    """What was, or in check mode would be, changed, and what is in force now."""
+    """The changes made, or in check mode due, and the state in force now."""
 
     changed: list[str] = field(default_factory=list)
     units: list[dict[str, str]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Done:
 
 
 class Limits:
-    """What was limited by this or an earlier run, so that it can be found again: units, and CPUs by affinity."""
+    """The record of limits set by this or an earlier run: units, and CPUs by affinity."""
 
     def __init__(self, path: str) -> None:
         self._record = Record(path, {"units?": [str], "affinity?": str})
@@ -49,14 +49,14 @@ class Limits:
         self.affinity: str = known.get("affinity", "")
 
     def save(self, units: Collection[str], affinity: str) -> None:
-        """Remember what is limited now; where nothing is, there is no record."""
+        """Record the present limits; without any, there is no record."""
         if (self.units, self.affinity) != (sorted(units), affinity):
             self.units, self.affinity = sorted(units), affinity
             self._record.save({"units": self.units, "affinity": affinity} if units or affinity else {})
 
 
 class Host:
-    """A running host; ``dry`` only says what would be done."""
+    """A running host; ``dry`` only reports what would be done."""
 
     def __init__(
         self, tree: Tree, run: Run, record: str, dry: bool = False, scheduler: affinity_live.Scheduler = os
@@ -69,11 +69,11 @@ class Host:
         self.done = Done()
 
     def bring(self, partition: Mapping[str, Any]) -> Done:
-        """Put ``partition`` in force; whatever it does not name is lifted.
+        """Put ``partition`` in force; limits that it does not name are lifted.
 
         :param partition: ``slices``, ``mode``, ``cpus``, ``housekeeping`` and ``irqs`` as cpu_partition.partition
-            returns them; empty to give everything back.
-        :raises PartitionError: what is in force afterwards is not what is wanted.
+            returns them; empty to undo everything.
+        :raises PartitionError: the result in force is not the wanted one.
         """
         slices = partition.get("slices") or []
         named = {each["name"] for each in slices}

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Puts kernel settings in force on the running host, keeps what was there before, and gives it back.
+"""Puts kernel settings in force on the running host, records the original values, and restores them.
 
-Every value is read back after it was written: what counts is what the kernel took, not what it was told.
+Every value is read back after a write: what counts is what the kernel accepted, not what was written.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ..disk import plain_files
 from ..disk.record import Record
 from .names import proc_path
 
-# Already so; written now; this kernel has no such setting; the kernel did not take the value; a file that the boot
-# reads later says otherwise, and it would come back with the next boot.
+# Already as wanted; written now; unknown to this kernel; not accepted by the kernel; contradicted by a file that the
+# boot reads later, so that its value would return with the next boot.
 KEPT, SET, MISSING, REFUSED, OVERRULED = "kept", "set", "missing", "refused", "overruled"
 
 SCHEMA = 1
 _SHAPE = {"schema?": int, "originals": {str: {"path": plain_files.is_path, "value": str}}}
 
-# Where systemd-sysctl looks, strongest first: of files with the same name only the strongest counts. All files are
-# then read in the order of their names, and the last one to set a key has its way (sysctl.d(5)).
+# systemd-sysctl's folders, strongest first: of files with the same name only the strongest counts. All files are then
+# read in the order of their names, and the last one to set a key wins (sysctl.d(5)).
 SYSCTL_FOLDERS = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 
 _LINE = re.compile(r"-?\s*([^=\s]+)\s*=\s*(.*?)\s*")
@@ -35,7 +35,7 @@ _LINE = re.compile(r"-?\s*([^=\s]+)\s*=\s*(.*?)\s*")
 
 @dataclass
 class Outcome:
-    """What became of one setting. ``key`` is its name or, for sysfs, its path; values are as the kernel prints them."""
+    """The outcome of one setting. ``key`` is its name or, for sysfs, its path; values are as the kernel prints them."""
 
     key: str
     wanted: str
@@ -60,7 +60,7 @@ class Kernel:
         self.dry = dry
 
     def path(self, path: str) -> str:
-        """Return where ``path`` really is."""
+        """Return the location of ``path`` below the root."""
         return os.path.join(self.root, path.lstrip("/"))
 
     def read(self, path: str) -> str | None:
@@ -73,9 +73,9 @@ class Kernel:
         return chosen[1] if chosen else text
 
     def write(self, path: str, value: str) -> str:
-        """Write a value; return why the kernel refuses, or an empty text."""
+        """Write a value; return the kernel's reason for refusing it, or an empty text."""
         try:
-            # Unbuffered, so that the refusal comes from the write and not from an interpreter that closes the file.
+            # Unbuffered, so that a refusal comes from the write and not when the interpreter closes the file.
             with open(self.path(path), "wb", buffering=0) as file:
                 file.write(f"{value}\n".encode())
         except OSError as error:
@@ -89,7 +89,7 @@ class Kernel:
             return Outcome(key, value, None, None, MISSING, "this kernel or machine has no such setting")
         if before == value:
             return Outcome(key, value, before, before, KEPT)
-        # Root may do everything that the file system allows, so this is not about rights.
+        # Root may do whatever the file system allows, so this is not about permissions.
         if not os.access(self.path(path), os.W_OK):
             return Outcome(key, value, before, before, REFUSED, "is read-only here, as in a container")
         if self.dry:
@@ -101,7 +101,7 @@ class Kernel:
         return Outcome(key, value, before, after, REFUSED if refusal else SET, refusal)
 
     def matching(self, pattern: str) -> list[str]:
-        """Return the paths that a pattern stands for: wildcards, and one list of numbers in braces."""
+        """Return the paths that match a pattern: wildcards, and one list of numbers in braces."""
         braces = re.search(r"\{([\d,]+)\}", pattern)
         numbers = braces[1].split(",") if braces else [""]
         single = [pattern.replace(braces[0], number) if braces else pattern for number in numbers]
@@ -110,7 +110,7 @@ class Kernel:
 
 
 class Originals:
-    """What the host had before it was changed for the first time, by key of a setting: path and value."""
+    """The host's values before the first change, by key of a setting: path and value."""
 
     def __init__(self, path: str) -> None:
         remedy = "move it away and run again; what is set now then counts as original"
@@ -119,18 +119,18 @@ class Originals:
         self._saved = dict(self.originals)
 
     def note(self, key: str, path: str, value: str) -> None:
-        """Remember a value unless one is remembered already."""
+        """Record a value unless one is already recorded."""
         self.originals.setdefault(key, {"path": path, "value": value})
 
     def save(self) -> None:
-        """Write the record through to the disk if it has changed; without originals there is none."""
+        """Write the record durably if it has changed; without originals there is none."""
         if self.originals != self._saved:
             self._record.save({"schema": SCHEMA, "originals": self.originals} if self.originals else {})
             self._saved = dict(self.originals)
 
 
 def wanted_values(kernel: Kernel, settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return key, path and value of every setting; a pattern that matches nothing stays as it is, and is missing."""
+    """Return key, path and value of every setting; a pattern without a match stays as it is, and is missing."""
     found = [(each["name"], f"/proc/sys/{proc_path(each['name'])}", each["value"]) for each in settings["sysctl"]]
     for each in settings["sysfs"]:
         found += [(path, path, each["value"]) for path in kernel.matching(each["path"]) or [each["path"]]]
@@ -138,17 +138,17 @@ def wanted_values(kernel: Kernel, settings: Mapping[str, Any]) -> list[tuple[str
 
 
 def apply(kernel: Kernel, record: Originals, settings: Mapping[str, Any], boot_file: str) -> list[Outcome]:
-    """Bring the kernel in line with ``settings`` and return what became of each.
+    """Bring the kernel in line with ``settings`` and return each outcome.
 
-    What was set by an earlier run and is no longer wanted gets its original value back.
+    Settings of an earlier run that are no longer wanted get their original values back.
 
-    :param boot_file: where the settings stand for the next boot; files that are read after it overrule it.
+    :param boot_file: the file that holds the settings for the next boot; files read after it override it.
     """
     later = overruling(kernel.root, os.path.basename(boot_file))
     wanted = wanted_values(kernel, settings)
     outcomes = forget(kernel, record, {key for key, _path, _value in wanted})
     if not kernel.dry:
-        # Before the first change: a run that is cut short must not leave a host that has forgotten what it was.
+        # Before the first change: an interrupted run must not leave a host without its original values.
         for key, path, value in wanted:
             before = kernel.read(path)
             if before is not None and before != value and key not in later:
@@ -162,7 +162,7 @@ def apply(kernel: Kernel, record: Originals, settings: Mapping[str, Any], boot_f
         else:
             outcomes.append(kernel.put(key, path, value))
     if not kernel.dry:
-        # What is as it was, because the kernel refused or the wish came back to it, has nothing to be given back.
+        # A value that is the original again, refused or no longer changed, needs no restoring.
         for outcome in outcomes:
             if outcome.key in record.originals and record.originals[outcome.key]["value"] == outcome.after:
                 del record.originals[outcome.key]
@@ -171,7 +171,7 @@ def apply(kernel: Kernel, record: Originals, settings: Mapping[str, Any], boot_f
 
 
 def forget(kernel: Kernel, record: Originals, keep: Iterable[str] = ()) -> list[Outcome]:
-    """Give back the original values of all settings but those in ``keep``, and strike them off the record."""
+    """Restore the original values of all settings but those in ``keep``, and remove them from the record."""
     outcomes = []
     for key in [key for key in record.originals if key not in set(keep)]:
         original = record.originals[key]
@@ -192,7 +192,7 @@ def take_back(kernel: Kernel, outcomes: Iterable[Outcome], paths: Mapping[str, s
 
 
 def told(outcomes: Iterable[Outcome]) -> list[str]:
-    """Return a sentence for all that is not in force; settings that share a reason share the sentence."""
+    """Return a sentence for everything that is not in force; settings with the same reason share a sentence."""
     keys: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.detail:
