@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""NVIDIA's driver on a host: what is installed, what runs, and what has to be done for another one."""
+"""NVIDIA's driver on a host: what is installed, what runs, and the steps to another one."""

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What dkms knows of NVIDIA's driver, asked module by module. Nothing here changes anything.
+"""NVIDIA's driver in dkms, queried module by module. Nothing here changes anything.
 
-`dkms status` without a name ends at the first foreign module whose source is gone, with status 0, and lists
-nothing after it (dell/dkms#352, seen with 2.8.4 and 3.0.10).
+`dkms status` without a name stops at the first foreign module whose source is gone, with status 0, and omits everything
+after it (dell/dkms#352, seen with 2.8.4 and 3.0.10).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..visible_text import told
 
 STORE = "var/lib/dkms"
 # PACKAGE_NAME in each packaging's dkms.conf: NVIDIA's own and Canonical's desktop series, Canonical's server series,
-# Debian's main and its -tesla and -legacy sources. nvidia-fs and nvidia-peermem-dkms are others'.
+# Debian's main and its -tesla and -legacy sources. nvidia-fs and nvidia-peermem-dkms belong to others.
 NAMES = (
     "nvidia",
     "nvidia-open",
@@ -32,20 +32,20 @@ NAMES = (
 )
 _OURS = re.compile(r"nvidia(-srv|-current|-tesla(-\d{3})?|-legacy-\d{3}xx)?(-open)?")
 
-# dkms 2 writes "nvidia-current, 535.261.03, 6.1.0-40-amd64, x86_64: installed", dkms 3 a slash for the first comma.
-# Behind the state there may be a remark: "(WARNING! Diff between built and installed module!)".
+# dkms 2 writes "nvidia-current, 535.261.03, 6.1.0-40-amd64, x86_64: installed", dkms 3 a slash for the first comma. The
+# state may be followed by a remark: "(WARNING! Diff between built and installed module!)".
 _ROW = re.compile(r"(?P<name>nvidia[^,/]*)[,/]\s*(?P<version>[^,]+),\s*(?P<kernel>[^,]+),\s*[^:]+:\s*(?P<status>\w+)")
 _COMPLAINT = re.compile(r"error!|broken|missing|does not exist|could not", re.IGNORECASE)
 _LONGEST = 200
 
 
 def names(tree: Tree) -> list[str]:
-    """Return the names under which dkms keeps a driver here; those of all packagings where its store is elsewhere."""
+    """Return the driver's names in this host's dkms; those of all packagings if its store is elsewhere."""
     return [name for name in tree.names(STORE) if _OURS.fullmatch(name)] if tree.exists(STORE) else list(NAMES)
 
 
 def sources(tree: Tree) -> list[dict[str, str]]:
-    """Return what dkms could build of the driver, each ``name`` with its ``version``."""
+    """Return the driver sources that dkms could build, each ``name`` with its ``version``."""
     return [
         {"name": name, "version": version}
         for name in names(tree)
@@ -55,10 +55,10 @@ def sources(tree: Tree) -> list[dict[str, str]]:
 
 
 def status(run: Run, asked: Sequence[str] = NAMES, known: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
-    """Return what dkms has built of the driver as ``rows``, and what it complains of as ``words``.
+    """Return the driver's builds in dkms as ``rows``, and its complaints as ``words``.
 
-    An older version of the driver whose source is gone ends dkms just so. Where it complains, it is asked once more for
-    each version that its store holds, ``known`` as `sources` returns it.
+    An older version of the driver whose source is gone also stops dkms early. After a complaint it is therefore queried
+    again for each version in its store, ``known`` as `sources` returns it.
     """
     rows: list[dict[str, str]] = []
     words: list[str] = []

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What of the NVIDIA driver a server needs that runs in a root of its own: the host's libraries and device nodes.
+"""The NVIDIA driver's files that a server in a root of its own needs: the host's libraries and device nodes.
 
-A server's image brings CUDA and none of these: they belong to the kernel modules and have their version.
+A server's image brings CUDA but none of these: they belong to the kernel modules and have their version.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TypedDict
 
 from ..host.sysfs import Tree
 
-# The libraries that CUDA programs load, with what those load in turn: the compute and utility libraries of
-# libnvidia-container (src/nvc_info.c). Graphics, video and fabric tools have no part in serving.
+# The libraries that CUDA programs load, directly and indirectly: the compute and utility libraries of
+# libnvidia-container (src/nvc_info.c). Serving needs no graphics, video or fabric tools.
 _NEEDED = re.compile(
     r"lib(cuda|cudadebugger|nvidia-(ml|cfg|ptxjitcompiler|nvvm|nvvm70|gpucomp|fatbinaryloader|allocator|compiler"
     r"|pkcs11|pkcs11-openssl3))\.so\.[\d.]+"
@@ -32,9 +32,10 @@ class Library(TypedDict):
 
 
 def libraries(cache: str, architecture: str | None) -> list[Library]:
-    """Return the driver's libraries as ``{name, path}``, by name, from what ``ldconfig -p`` prints.
+    """Return the driver's libraries as ``{name, path}``, by name, from the output of ``ldconfig -p``.
 
-    Those of another architecture (32-bit ones beside the 64-bit ones) are left out; of two, the loader's choice counts.
+    Those of another architecture (32-bit beside 64-bit) are left out; of two with the same name, the loader's choice
+    counts.
     """
     found: dict[str, str] = {}
     for line in cache.splitlines():
@@ -47,7 +48,7 @@ def libraries(cache: str, architecture: str | None) -> list[Library]:
 def loader_cache() -> str:
     """Return the loader's list of libraries; empty on systems whose loader has none."""
     try:
-        # A pure reader has no module at hand whose run_command could be called, and that one knows no time limit.
+        # A pure reader has no module whose run_command it could call, and that has no time limit.
         asked = subprocess.run(  # pylint: disable=ansible-bad-function
             ["ldconfig", "-p"], capture_output=True, text=True, timeout=10, check=False
         )
@@ -57,7 +58,7 @@ def loader_cache() -> str:
 
 
 def device(tree: Tree, pci_address: str) -> str | None:
-    """Return a GPU's device node (``/dev/nvidia0``); None where no driver is loaded that would name it."""
+    """Return a GPU's device node (``/dev/nvidia0``); None if no driver is loaded that would name it."""
     known = tree.text(f"proc/driver/nvidia/gpus/{pci_address}/information") or ""
     minor = re.search(r"^Device Minor:\s*(\d+)", known, re.MULTILINE)
     return f"/dev/nvidia{minor[1]}" if minor else None

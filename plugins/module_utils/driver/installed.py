@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What of NVIDIA's driver is installed: packages, modules, libraries, dkms's sources. Nothing here changes anything.
+"""The installed parts of NVIDIA's driver: packages, modules, libraries, dkms sources. Nothing here changes anything.
 
-Files are read through a `sysfs.Tree`, programs are asked through `run` as in `process_facts`.
+Files are read through a `sysfs.Tree`, programs are called through `run` as in `process_facts`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ..host.sysfs import Tree
 from .family import branch_of, is_driver, upstream
 from .state import library_version, loaded
 
-# Where NVIDIA's installer puts its uninstaller, which no package has, and what it keeps of itself.
+# The uninstaller of NVIDIA's installer, which no package contains, and the installer's own record.
 UNINSTALLERS = ("usr/bin/nvidia-uninstall", "usr/local/bin/nvidia-uninstall")
 INSTALLER_LOG = "var/log/nvidia-installer.log"
 
-# States of dpkg in which a package waits for the rest of its installation.
+# States of dpkg in which a package's installation is incomplete.
 _UNDONE = ("half-installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 _MODULE = re.compile(r"nvidia(-current|-tesla-\d+)?(-open)?\.ko(\.\w+)?")
 
 
 def packages(run: Run) -> dict[str, Any]:
-    """Return the driver's packages, the kernel headers that are installed, and what an interrupted dpkg left undone.
+    """Return the packages of the driver and of kernel headers, and those that an interrupted dpkg left undone.
 
-    A package of a foreign architecture is named with it (``libcuda1:i386``), as apt wants it.
+    A package of a foreign architecture is named with it (``libcuda1:i386``), as apt expects.
     """
     listing = FIELD + "\t${Version}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\n"
     _status, out, _err = run(["dpkg-query", "--show", "--showformat", listing])
@@ -58,18 +58,18 @@ def installer(
 ) -> Any:
     """Return what NVIDIA's own installer (.run) has left here: its ``version`` and ``uninstaller``; None for nothing.
 
-    A driver whose libraries, modules or sources are there while dpkg knows no package of one can only come from it,
-    but for one that a machine's image brings, told by ``image``: it runs, with libraries of its version.
-    What is merely loaded proves nothing: a module outlives its packages, and containers see that of their host.
+    Driver libraries, modules or sources without any dpkg package can only come from it, except for a driver that is
+    part of a machine's image, marked ``image``: it runs, with libraries of its version. A loaded module alone proves
+    nothing: it outlives its packages, and containers see their host's.
     """
     uninstaller = next((f"/{path}" for path in UNINSTALLERS if tree.exists(path)), None)
-    # A 32-bit library that some older driver has left is no package of this one.
+    # A 32-bit library left by some older driver is not a package of this one.
     packaged = {upstream(package["version"]) for package in installed if package["branch"] and native(package["name"])}
     library = library_version(tree)
     video = f"lib/modules/{release}/kernel/drivers/video"
     own = [name for name in tree.names(video) if re.fullmatch(r"nvidia\.ko(\.\w+)?", name)]
-    # Beside packages of some other driver, libraries of a version that no package has are the installer's, which has
-    # left its log.
+    # Next to packages of another driver, libraries whose version no package has are the installer's, if it left its
+    # log.
     logged = bool(library and library not in packaged and tree.exists(INSTALLER_LOG))
     version = library or next((row["version"] for row in dkms_rows), None) or loaded(tree)["version"]
     if uninstaller or logged or (not packaged and (own or dkms_rows)):
@@ -80,10 +80,10 @@ def installer(
 
 
 def built_modules(tree: Tree, release: str, run: Run) -> list[dict[str, Any]]:
-    """Return the driver's modules that are there for a kernel, with what modinfo says of the main one of each."""
+    """Return the driver's modules built for a kernel, with modinfo's facts of the main one of each."""
     found = []
     kernel = f"lib/modules/{release}/kernel"
-    # Canonical's lie in a folder for each series, nvidia-580srv-open; what they are linked from, in one named bits.
+    # Canonical's are in a folder per series, nvidia-580srv-open; the objects they are linked from, in one named bits.
     series = [f"kernel/{name}" for name in tree.names(kernel) if name.startswith("nvidia-") and "bits" not in name]
     for folder in ("updates/dkms", "updates", *series, "extra", "kernel/drivers/video"):
         place = f"lib/modules/{release}/{folder}"
@@ -100,7 +100,7 @@ def _modinfo(path: str, run: Run) -> dict[str, Any]:
         "path": path,
         "version": pairs.get("version"),
         "kernel": (pairs.get("vermagic") or "").split(" ")[0] or None,
-        # Only the open modules carry a licence that the kernel counts as free.
+        # Only the open modules have a licence that the kernel counts as free.
         "flavour": "open" if "GPL" in pairs.get("license", "") else "proprietary",
         "signer": pairs.get("signer"),
     }

@@ -1,10 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which meta package follows a kernel: ``generic-hwe-22.04`` of linux-image-generic-hwe-22.04.
+"""The meta package that a kernel comes from: ``generic-hwe-22.04`` of linux-image-generic-hwe-22.04.
 
-A kernel's own name is not enough. Ubuntu 22.04's 5.15 and 6.8 are both ``-generic``, and clouds have a meta package
-for the kernel of the release beside the one that moves on. The installed packages decide: a meta package depends on a
-kernel.
+A kernel's own name is not enough. Ubuntu 22.04's 5.15 and 6.8 are both ``-generic``, and clouds have a meta package for
+the release's kernel next to the rolling one. The installed packages decide: a meta package depends on a kernel.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ _LISTING = "${Package}\t${db:Status-Status}\t${Depends}\n"
 
 
 class Meta(NamedTuple):
-    """A meta package without its first words, and the release of the kernel that it depends on."""
+    """A meta package's name without its prefix, and the release of the kernel that it depends on."""
 
     suffix: str
     kernel: str
 
 
 def flavour(release: str) -> str:
-    """Return a kernel's flavour (``6.1.0-40-cloud-amd64``: ``cloud-amd64``), empty for a kernel of one's own."""
+    """Return a kernel's flavour (``6.1.0-40-cloud-amd64``: ``cloud-amd64``), empty for a custom kernel."""
     match = _RELEASE.fullmatch(release)
     return match["flavour"] if match else ""
 
 
 def base(release: str) -> tuple[int, ...]:
-    """Return the numbers of the kernel that a release was made from (``6.8.0-87-generic``: 6, 8, 0)."""
+    """Return the numbers of the upstream kernel of a release (``6.8.0-87-generic``: 6, 8, 0)."""
     match = re.match(r"\d+(?:\.\d+)+", release)
     return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def installed(run: Run) -> list[Meta]:
-    """Return the meta packages of kernels and headers that are installed, images first."""
+    """Return the installed meta packages of kernels and headers, images first."""
     found = []
     for pattern in ("linux-image-*", "linux-headers-*"):
         _status, out, _err = run(["dpkg-query", "--show", "--showformat", _LISTING, pattern])
@@ -53,9 +52,9 @@ def installed(run: Run) -> list[Meta]:
 
 
 def follows(release: str, metas: list[Meta]) -> str:
-    """Return the meta package that brought a kernel, and will bring the next one; empty where none is installed.
+    """Return the meta package that installed a kernel and will install the next one; empty if there is none.
 
-    It may be a kernel ahead already. Of several of one flavour, it is the nearest that is not behind.
+    It may already be a kernel ahead. Of several of one flavour, the nearest that is not behind counts.
     """
     same = [meta for meta in metas if flavour(meta.kernel) == flavour(release) != ""]
     exact = [meta for meta in same if meta.kernel == release]

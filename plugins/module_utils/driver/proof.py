@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the modules on a host are the wished driver's, and of the libraries' version: pure functions.
+"""Checks that a host's modules are the wished driver's and match the libraries' version: pure functions.
 
-`state` is what the module nvidia_driver_state returns, `resolved` what `driver_packages.resolve` returns. The libraries
-refuse modules of any other version than their own, also within a branch (NVML_ERROR_LIB_RM_VERSION_MISMATCH).
+`state` is the result of the module nvidia_driver_state, `resolved` of `driver_packages.resolve`. The libraries refuse
+modules of any version but their own, even within a branch (NVML_ERROR_LIB_RM_VERSION_MISMATCH).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .family import LIBRARY, PREBUILT, upstream
 
 
 def unproven(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> str:
-    """Return why the wished driver would not work in the wanted kernel, empty where its modules are ready."""
+    """Return why the wished driver would not work in the wanted kernel; empty if its modules are ready."""
     release, branch = state["kernel"]["wanted"], resolved["branch"]
     if not resolved["module_package"]:
         return ""
@@ -58,9 +58,9 @@ def _of_branch(rows: Iterable[Mapping[str, Any]], branch: str) -> list[Mapping[s
 
 
 def first(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the modules for the wanted kernel among which it would choose: those below ``updates`` before all others.
+    """Return the modules that the wanted kernel chooses from: those below ``updates`` take precedence over all others.
 
-    Debian's and Ubuntu's /etc/depmod.d say so.
+    Debian's and Ubuntu's /etc/depmod.d define that.
     """
     rows = [module for module in state["built"] if module["kernel"] in (state["kernel"]["wanted"], None)]
     return [module for module in rows if "/updates/" in module["path"]] or rows
@@ -78,10 +78,10 @@ def apart(
     library: str | None,
     resolved: Mapping[str, Any],
 ) -> bool:
-    """Tell whether the packages of modules and libraries are of one branch and of two versions, which apt can fix.
+    """Tell whether the packages of modules and libraries are of one branch but two versions, which apt can fix.
 
-    ``installed`` are the versions of packages by name, ``library`` is the version of the libraries on the disk.
-    ``built`` are versions of modules on the disk: those of prebuilt ones stand in no package's version.
+    ``installed`` are the versions of packages by name, ``library`` is the version of the libraries on disk. ``built``
+    are versions of modules on disk: those of prebuilt modules are in no package's version.
     """
     prebuilt = PREBUILT.fullmatch(resolved["module_package"])
     modules = set(built) if prebuilt else {version(installed, resolved["module_package"])} - {None}
@@ -92,11 +92,11 @@ def apart(
 
 
 def version(installed: Mapping[str, str], name: str) -> str | None:
-    """Return the driver's version in that of an installed package; None where there is none."""
+    """Return the driver version of an installed package; None if it is not installed."""
     return upstream(installed[name]) if name in installed else None
 
 
 def libraries(installed: Mapping[str, str], branch: str) -> set[str]:
-    """Return the versions of a branch's libraries that are installed for the host's own architecture."""
+    """Return the versions of a branch's libraries installed for the host's own architecture."""
     versions = {version(installed, name) or "" for name in installed if LIBRARY.fullmatch(name)}
     return {each for each in versions if each.startswith(f"{branch}.")}

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host shows of the driver that runs: kernel, modules, libraries, users. Nothing here changes anything.
+"""The running driver on a host: kernel, modules, libraries, users. Nothing here changes anything.
 
-Files are read through a `sysfs.Tree`, programs are asked through `run` as in `process_facts`.
+Files are read through a `sysfs.Tree`, programs are called through `run` as in `process_facts`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from ..host.run import Run
 from ..host.sysfs import Tree
 
-# Kernel modules of the driver in the order in which they can be unloaded, the one that all depend on last.
+# The driver's kernel modules in an order in which they can be unloaded, the one that all depend on last.
 MODULES = ("nvidia_uvm", "nvidia_drm", "nvidia_peermem", "nvidia_modeset", "nvidia")
 
 # "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build ..."
@@ -26,7 +26,7 @@ LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr
 
 
 def loaded(tree: Tree) -> dict[str, Any]:
-    """Return which modules are loaded, and the version and flavour of the driver that the kernel runs."""
+    """Return which modules are loaded, and version and flavour of the running driver."""
     match = _LOADED.search(tree.text("proc/driver/nvidia/version") or "")
     version = match["version"] if match else tree.text("sys/module/nvidia/version")
     flavour = None if match is None else "open" if match["open"] else "proprietary"
@@ -46,7 +46,7 @@ def library_version(tree: Tree) -> str | None:
 
 
 def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
-    """Return the kernel that runs, the one that the modules are for, and what is there for it."""
+    """Return the running kernel, the one that the modules are for, and what exists for it."""
     running = tree.text("proc/sys/kernel/osrelease") or os.uname().release
     release = running if wanted in ("", "running") else wanted
     modules = f"lib/modules/{release}"
@@ -59,9 +59,9 @@ def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
 
 
 def _initramfs(tree: Tree, release: str) -> dict[str, Any]:
-    """Return whether there is an initramfs, and whether it is older than what it may hold a copy of.
+    """Return whether there is an initramfs, and whether it is older than the files that it may have copied.
 
-    That are module options, and modules: an old one in it is loaded at each boot, whatever is on the disk.
+    These are module options and modules: an old one in it is loaded at each boot, whatever is on disk.
     """
     path = f"boot/initrd.img-{release}"
     if not tree.exists(path):
@@ -84,7 +84,7 @@ def components(run: Run) -> list[dict[str, str]]:
 
 
 def users(tree: Tree) -> list[dict[str, Any]]:
-    """Return the processes that have a GPU open, each with its name and the unit that it belongs to."""
+    """Return the processes that have a GPU open, each with its name and its unit."""
     found = []
     for pid in (name for name in tree.names("proc") if name.isdecimal()):
         if any(_is_device(target) for target in _open_files(tree, pid)):

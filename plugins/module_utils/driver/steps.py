@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What has to be done to a host for the wished driver to run on it, and whether only a boot brings it: pure functions.
+"""The steps to get the wished driver running on a host, and whether they need a reboot: pure functions.
 
-`state` is what the module nvidia_driver_state returns, `resolved` what `driver_packages.resolve` returns.
+`state` is the result of the module nvidia_driver_state, `resolved` of `driver_packages.resolve`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from . import proof as driver_proof
 from .family import FLOATING, PREBUILT
 
 CLIENTS = "nvidia_driver_clients"
-# Daemons of the driver itself: they come and go with it.
+# The driver's own daemons: they come and go with it.
 OWN_UNITS = ("nvidia-persistenced.service", "nvidia-fabricmanager.service")
 
 
 def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what to install and what to remove first. Raises WishError for what must not be begun.
+    """Return what to install and what to remove first. Raises WishError for steps that must not be taken.
 
-    The result: ``kind`` (``none``, ``install``, ``change``, ``remove``), ``install`` (what apt is given, empty where
-    all is there), ``purge`` (packages of another branch, naming or flavour), ``replaces`` (whether the kernel runs a
-    driver that has to go first) and ``unproven`` (why the modules that are there now would not load, or empty).
-    Nothing resolved means that no driver is wished, and that everything goes.
+    The result: ``kind`` (``none``, ``install``, ``change``, ``remove``), ``install`` (packages for apt, empty if all
+    are there), ``purge`` (packages of another branch, naming or flavour), ``replaces`` (whether the kernel runs a
+    driver that has to go first) and ``unproven`` (why the present modules would not load, or empty). An empty
+    ``resolved`` means that no driver is wished, and that everything goes.
     """
     driver_edition.refuse(state)
     if state.get("edition") == driver_edition.TEGRA:
@@ -43,7 +43,7 @@ def steps(state: Mapping[str, Any], resolved: Mapping[str, Any], clients: Sequen
     purge = sorted(name for name, package in installed.items() if _foreign(name, package, resolved))
     lacking = _lacking(state, installed, resolved)
     headers = _lacking_headers(state, resolved)
-    # A 32-bit library is not what the kernel's modules and the servers work with.
+    # Neither the kernel's modules nor the servers use a 32-bit library.
     replaces = bool(lacking or any(map(native, purge))) and state["loaded"]["version"] is not None
     if replaces:
         _refuse_strangers(state["users"], clients, "replaced")
@@ -65,7 +65,7 @@ def _removal(state: Mapping[str, Any]) -> dict[str, Any]:
 def _lacking(
     state: Mapping[str, Any], installed: Mapping[str, Mapping[str, Any]], resolved: Mapping[str, Any]
 ) -> list[str]:
-    """Return the packages that are not there as they should be: all where modules and libraries have two versions."""
+    """Return the packages that are missing or do not fit: all if modules and libraries have two versions."""
     lacking = [name for name in resolved["packages"] if not _fits(installed.get(name), name, resolved)]
     lacking += [name for name in resolved["pinning"] if name not in installed]
     if not driver_proof.ready(state, resolved):
@@ -76,13 +76,13 @@ def _lacking(
 
 
 def _lacking_headers(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Return the packages of headers to install. Headers that are there without a package are as good."""
+    """Return the header packages to install. Headers installed without a package serve as well."""
     exact = resolved["headers"][:1] if not state["kernel"]["headers"] else []
     return [name for name in [*exact, *resolved["headers"][1:]] if name not in state["packages"]["headers"]]
 
 
 def _foreign(name: str, package: Mapping[str, Any], resolved: Mapping[str, Any]) -> bool:
-    """Whether an installed package belongs to another driver than the wished one."""
+    """Return whether an installed package belongs to a driver other than the wished one."""
     name = bare(name)
     if name in FLOATING or name in resolved["pinning"] or package["branch"] is None:
         return False
@@ -95,7 +95,7 @@ def _foreign(name: str, package: Mapping[str, Any], resolved: Mapping[str, Any])
 
 
 def _of_series(prebuilt: re.Match[str], series: str) -> bool:
-    """Whether prebuilt modules are of a series. The objects that they are linked from are no flavour's."""
+    """Return whether prebuilt modules are of a series. The objects that they are linked from fit either flavour."""
     if prebuilt["part"] == "modules":
         return prebuilt["series"] == series
     return prebuilt["series"].replace("-open", "") == series.replace("-open", "")
@@ -104,14 +104,14 @@ def _of_series(prebuilt: re.Match[str], series: str) -> bool:
 def _fits(package: Mapping[str, Any] | None, name: str, resolved: Mapping[str, Any]) -> bool:
     if package is None:
         return False
-    # The version of prebuilt modules is their kernel's; their name has told the branch.
+    # Prebuilt modules have their kernel's version; their name has already told the branch.
     if name in FLOATING or PREBUILT.fullmatch(name):
         return True
     return re.match(rf"(\d+:)?{re.escape(resolved['version_prefix'])}[.-]", package["version"]) is not None
 
 
 def _refuse_installer(state: Mapping[str, Any]) -> None:
-    """Refuse to touch a driver that came without packages: packages over it would leave two."""
+    """Refuse to touch a driver installed without packages: packages on top of it would leave two."""
     found = state.get("installer")
     if not found:
         return
@@ -132,7 +132,7 @@ def _refuse_installer(state: Mapping[str, Any]) -> None:
 
 
 def _refuse_unloadable(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
-    """Refuse, before anything is changed, to build modules that Secure Boot would not let the kernel load."""
+    """Refuse, before any change, to build modules that Secure Boot would keep the kernel from loading."""
     boot = state["secure_boot"]
     if boot["state"] != "enabled" or boot["enrolled"] or not resolved["headers"]:
         return
@@ -149,7 +149,7 @@ def _refuse_unloadable(state: Mapping[str, Any], resolved: Mapping[str, Any]) ->
 
 
 def _refuse_strangers(users: Sequence[Mapping[str, Any]], clients: Sequence[str], what: str) -> None:
-    """Refuse to take the driver from processes that are not declared as stoppable."""
+    """Refuse to take the driver away from processes that are not declared as stoppable."""
     known = [*clients, *OWN_UNITS]
     strangers = [user for user in users if not any(fnmatch(user["unit"] or "", pattern) for pattern in known)]
     if not strangers:
@@ -165,21 +165,21 @@ def _refuse_strangers(users: Sequence[Mapping[str, Any]], clients: Sequence[str]
 
 
 def live(state: Mapping[str, Any], resolved: Mapping[str, Any], require: str) -> bool:
-    """Return whether the driver is to run in this very kernel. ``require`` is ``auto``, ``true`` or ``false``."""
+    """Return whether the driver is to run in the present kernel. ``require`` is ``auto``, ``true`` or ``false``."""
     return wanted(state, resolved, require) and state["kernel"]["running"] == state["kernel"]["wanted"]
 
 
 def wanted(state: Mapping[str, Any], resolved: Mapping[str, Any], require: str) -> bool:
-    """Return whether the driver is to run on this machine at all, now or after a boot."""
+    """Return whether the driver is to run on this machine at all, now or after a reboot."""
     if not resolved["module_package"]:
         return False
     return not state["container"] if require == "auto" else require == "true"
 
 
 def reboot_reasons(state: Mapping[str, Any], pending: Sequence[str] = ()) -> list[str]:
-    """Return why only a boot brings the installed driver into force, a sentence each; empty where it is in force.
+    """Return why the installed driver needs a reboot to be in force, a sentence each; empty if it is in force.
 
-    ``pending`` are reasons that others have found, such as a change of the ECC mode.
+    ``pending`` are reasons found elsewhere, such as a change of the ECC mode.
     """
     reasons = list(pending)
     kernel, loaded, library = state["kernel"], state["loaded"], state["library_version"]
@@ -195,6 +195,6 @@ def reboot_reasons(state: Mapping[str, Any], pending: Sequence[str] = ()) -> lis
 
 
 def _in_vain(state: Mapping[str, Any]) -> bool:
-    """Whether a boot would load modules that are of another version than the libraries as well."""
+    """Return whether a reboot would also load modules of another version than the libraries."""
     versions = [module["version"] for module in driver_proof.first(state)]
     return bool(versions) and state["library_version"] not in versions

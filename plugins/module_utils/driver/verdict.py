@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host's state means for the wished driver: pure functions, from which the role takes every decision."""
+"""The verdict on a host's driver: pure functions that make every decision for the role."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def judge(
 ) -> dict[str, Any]:
     """Return the verdict on a host.
 
-    :param state: what the module nvidia_driver_state reads.
-    :param resolved: what ``packages.resolve`` returned.
+    :param state: the result of the module nvidia_driver_state.
+    :param resolved: the result of ``packages.resolve``.
     :param require_live: whether the driver is to run in this kernel: ``auto``, ``true`` or ``false``.
     :param outdated: the host shows a driver that a run outside check mode would have replaced by now.
     """
@@ -38,7 +38,7 @@ def judge(
 
 
 def _hold(state: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Return the packages to keep at their versions, the fabric manager with the driver that it belongs to."""
+    """Return the packages to hold at their versions, the fabric manager along with its driver."""
     installed = [package["name"] for package in state["packages"]["installed"]]
     held = [*installed, *resolved["fabric_manager"]] if resolved["holds"]["driver"] else []
     return [*held, *resolved["holds"]["kernel"]]
