@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The hardware of one host in one dictionary."""
+"""The hardware of one host as one dictionary."""

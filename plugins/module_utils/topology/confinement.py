@@ -1,11 +1,11 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which CPUs and which nodes' memory a host may use, from the cgroups around it.
+"""The CPUs and memory nodes that a host may use, from the cgroups around it.
 
-The host, not the reader: a container has the cpuset that its engine gave it, a bare-metal host has none. What limits
-the session that reads (AllowedCPUs= of system.slice, CPUAffinity=, isolcpus=) must not count, since those limits are
-how serving CPUs are kept free: counting them would take the serving CPUs away on the run after they were set aside.
-The cgroup that holds all of a host's processes is that of its first process.
+That means the host, not the reading process: a container has the cpuset that its engine set, a bare-metal host has
+none. Limits of the reading session (AllowedCPUs= of system.slice, CPUAffinity=, isolcpus=) must not count, since
+serving CPUs are kept free by these very limits: counting them would take the serving CPUs away on the run after they
+were set aside. The cgroup that holds all of a host's processes is that of its first process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import NamedTuple
 from .. import cpu_list
 from ..host.sysfs import Tree
 
-# Where systemd puts itself, one below the group that holds all of the host.
+# systemd's own group, one below the group that holds the whole host.
 _INIT_SCOPE = "/init.scope"
 
-# The file systems of cgroup v1; `cpuset` is what its first controller was called before there were others.
+# The file systems of cgroup v1; `cpuset` is the name of its first controller from before there were others.
 _LEGACY = ("cgroup", "cpuset")
 _MODES = {(True, False): "unified", (True, True): "hybrid", (False, True): "legacy", (False, False): None}
 
@@ -33,7 +33,7 @@ class Hierarchy(NamedTuple):
 
 
 class Cgroups(NamedTuple):
-    """How a host mounts cgroups: `version` is that of the hierarchy with the CPU sets, None without cgroups."""
+    """The cgroups that a host mounts: `version` is that of the hierarchy with the CPU sets, None without cgroups."""
 
     version: int | None
     mode: str | None  # unified (v2 alone) | hybrid (both) | legacy (v1 alone)
@@ -41,21 +41,21 @@ class Cgroups(NamedTuple):
 
 
 class Allowed(NamedTuple):
-    """CPUs and memory nodes that the host may use; None where nothing sets a limit."""
+    """CPUs and memory nodes that the host may use; None without a limit."""
 
     cpus: set[int] | None
     mems: set[int] | None
 
 
 def read_cgroups(tree: Tree) -> Cgroups:
-    """Tell which cgroup hierarchies are mounted, and which one has the cpuset controller."""
+    """Return which cgroup hierarchies are mounted, and which one has the cpuset controller."""
     lines = [line.split() for line in tree.lines("proc/mounts")]
     mounts = [(fields[1], fields[2], fields[3].split(",")) for fields in lines if len(fields) > 3]
     unified = [mount for mount, kind, _options in mounts if kind == "cgroup2"]
     legacy = [Hierarchy(1, mount, _legacy_file(kind, options)) for mount, kind, options in mounts if kind in _LEGACY]
     holders = [hierarchy for hierarchy in legacy if hierarchy.file]
     for mount in unified:
-        # Beside v1 hierarchies cgroup2 is often mounted for systemd's bookkeeping only, without controllers.
+        # Next to v1 hierarchies cgroup2 is often mounted without controllers, only for systemd's bookkeeping.
         if not legacy or "cpuset" in (tree.text(f"{mount}/cgroup.controllers") or "").split():
             holders.insert(0, Hierarchy(2, mount, "cpuset.{}.effective"))
     holder = holders[0] if holders else None
@@ -64,7 +64,7 @@ def read_cgroups(tree: Tree) -> Cgroups:
 
 
 def read_allowed(tree: Tree, cgroups: Cgroups) -> Allowed:
-    """Read the limits that the host's outermost cgroup sets."""
+    """Return the limits set by the host's outermost cgroup."""
     process = "proc/1" if tree.exists("proc/1/cgroup") else "proc/self"
     hierarchy = cgroups.cpuset
     cpus = mems = None
@@ -73,8 +73,8 @@ def read_allowed(tree: Tree, cgroups: Cgroups) -> Allowed:
         cpus, mems = (_limit(tree, hierarchy, group, what) for what in ("cpus", "mems"))
         if cpus is not None and hierarchy.version == 2:
             cpus |= _taken_by_partitions(tree, hierarchy, group)
-    # Without readable cpusets the affinity is the only witness left. Where both exist it is not asked: an affinity
-    # is a default that any process may widen, a cpuset is a limit.
+    # Without readable cpusets only the affinity is left to ask. Where both exist the affinity does not count: it is a
+    # default that any process may widen, a cpuset is a limit.
     if cpus is None:
         cpus = _status_list(tree, process, "Cpus_allowed_list")
     if mems is None:
@@ -83,14 +83,14 @@ def read_allowed(tree: Tree, cgroups: Cgroups) -> Allowed:
 
 
 def _legacy_file(kind: str, options: list[str]) -> str:
-    """How the files of a v1 hierarchy's cpusets are called; empty for a hierarchy without the controller."""
+    """Return the file name pattern of a v1 hierarchy's cpusets; empty for a hierarchy without the controller."""
     if kind == "cpuset" or {"cpuset", "noprefix"} <= set(options):
         return "{}"
     return "cpuset.{}" if "cpuset" in options else ""
 
 
 def _host_group(tree: Tree, process: str) -> str:
-    """The path of the process's cgroup as far as it concerns cpusets."""
+    """Return the path of the process's cgroup in the cpuset hierarchy."""
     group = tree.text(f"{process}/cpuset")
     if group is None:
         groups = [line.split(":", 2) for line in tree.lines(f"{process}/cgroup")]
@@ -99,12 +99,12 @@ def _host_group(tree: Tree, process: str) -> str:
         group = group or named.get("", "/")
     if group.endswith(_INIT_SCOPE):
         group = group[: -len(_INIT_SCOPE)]
-    # A group outside the reader's cgroup namespace is shown as /../name: its limits are those of the mount's root.
+    # A group outside the reader's cgroup namespace is shown as /../name: the limits of the mount's root apply.
     return "/" if ".." in group.split("/") else group or "/"
 
 
 def _limit(tree: Tree, hierarchy: Hierarchy, group: str, what: str) -> set[int] | None:
-    """What the closest group with a cpuset allows; groups without one (the controller is off there) inherit."""
+    """Return the limit of the closest group with a cpuset; groups without the controller inherit."""
     name = hierarchy.file.format(what)
     while True:
         numbers = tree.numbers(f"{hierarchy.mount}/{group.lstrip('/')}/{name}")
@@ -116,7 +116,7 @@ def _limit(tree: Tree, hierarchy: Hierarchy, group: str, what: str) -> set[int] 
 
 
 def _taken_by_partitions(tree: Tree, hierarchy: Hierarchy, group: str) -> set[int]:
-    """CPUs that groups below hold for themselves alone: the kernel takes these out of the parent's effective set.
+    """Return the CPUs that child groups hold exclusively: the kernel removes these from the parent's effective set.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html, cpuset.cpus.partition
     """

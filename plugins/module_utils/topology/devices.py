@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs and network cards as sysfs shows them, each with the NUMA node it hangs on."""
+"""GPUs and network cards from sysfs, each with its NUMA node."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _DISPLAY_CLASS = "0x03"
 
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
-# A port of the switch inside a card, standing for a virtual (vf) or a sub function (sf), not for a plug of its own.
+# A port of a card's internal switch that represents a virtual (vf) or sub function (sf), not a physical port.
 _REPRESENTOR = re.compile(r"(c\d+)?pf\d+[vs]f\d+")
 
-# What `speed` holds when the driver does not know: -1, or the same in 32 bits.
+# Values of `speed` when the driver does not know it: -1, or the same in 32 bits.
 _UNKNOWN_SPEEDS = (-1, 2**32 - 1)
 
 
 class Locality(NamedTuple):
-    """Where devices can be: the host's nodes with their usable CPUs, and what was wrong with devices so far."""
+    """Possible places of devices: the host's nodes with their usable CPUs, and the problems with devices so far."""
 
     nodes: dict[int, list[int]]
     usable: list[int]
     problems: list[str]
 
     def node(self, tree: Tree, address: str | None) -> int | None:
-        """The node of a PCI device; None when neither the firmware nor the topology determines it."""
+        """Return the node of a PCI device; None if neither the firmware nor the topology determines it."""
         if len(self.nodes) == 1:
             return next(iter(self.nodes))
         node = tree.number(f"{PCI}/{address}/numa_node") if address else None
@@ -50,7 +50,7 @@ class Locality(NamedTuple):
         return node
 
     def cpus(self, tree: Tree, address: str, node: int | None) -> list[int]:
-        """The usable CPUs near a PCI device: all of them when nothing is known about its place."""
+        """Return the usable CPUs near a PCI device; all of them if its place is unknown."""
         local = tree.numbers(f"{PCI}/{address}/local_cpulist")
         if local is None:
             local = tree.mask(f"{PCI}/{address}/local_cpus")
@@ -60,19 +60,19 @@ class Locality(NamedTuple):
 
 
 def read_gpus(tree: Tree, locality: Locality, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[Gpu]:
-    """The display controllers of these vendors in the order of their PCI addresses, but for those that are not ours."""
+    """Return the display controllers of these vendors that are ours, in the order of their PCI addresses."""
     ours = [address for address, why in _reasons(tree, vendors, ignored).items() if not why]
     return [_gpu(tree, locality, index, address) for index, address in enumerate(ours)]
 
 
 def gpus_left_out(tree: Tree, vendors: Collection[str], ignored: Sequence[str] = ()) -> list[GpuLeftOut]:
-    """The display controllers of these vendors that are not ours, each with the reason."""
+    """Return the display controllers of these vendors that are not ours, each with the reason."""
     reasons = _reasons(tree, vendors, ignored)
     return [{"pci_address": address, "why": why} for address, why in reasons.items() if why]
 
 
 def _reasons(tree: Tree, vendors: Collection[str], ignored: Sequence[str]) -> dict[str, str]:
-    """Why each display controller of these vendors is not ours to use, empty for those that are, by address."""
+    """Return by address why each display controller of these vendors is not ours to use; empty for ours."""
     version = driver_state.loaded(tree)["version"]
     return {
         address: driver_gpus.left_out(driver_gpus.read(tree, address), ignored, version)
@@ -81,18 +81,18 @@ def _reasons(tree: Tree, vendors: Collection[str], ignored: Sequence[str]) -> di
 
 
 def gpu_addresses(tree: Tree, vendors: Collection[str]) -> list[str]:
-    """The PCI addresses of the display controllers of these vendors, in their order."""
+    """Return the sorted PCI addresses of the display controllers of these vendors."""
     wanted = {vendor.lower() for vendor in vendors}
     return [address for address in _pci_devices(tree) if _is_gpu(tree, address, wanted)]
 
 
 def physical_gpus(tree: Tree, vendors: Collection[str]) -> int:
-    """How many GPUs of these vendors there are, whoever has them; virtual functions have no memory of their own."""
+    """Return the number of GPUs of these vendors, whoever uses them; virtual functions have no memory of their own."""
     return sum(driver_gpus.read(tree, address).physical is None for address in gpu_addresses(tree, vendors))
 
 
 def read_nics(tree: Tree, locality: Locality) -> list[Nic]:
-    """The network interfaces that are a piece of hardware, by name."""
+    """Return the network interfaces that are hardware, by name."""
     return [_nic(tree, locality, name) for name in tree.names(NET) if _is_physical(tree, name)]
 
 
@@ -125,7 +125,7 @@ def _gpu(tree: Tree, locality: Locality, index: int, address: str) -> Gpu:
 
 
 def _is_physical(tree: Tree, name: str) -> bool:
-    """Bridges, bonds and the like have no device; virtual functions and representors are parts of another card."""
+    """Return whether an interface is a card itself: no bridge or bond, nor a virtual function or representor."""
     folder = f"{NET}/{name}"
     if not tree.exists(f"{folder}/device") or tree.exists(f"{folder}/device/physfn"):
         return False
@@ -134,7 +134,7 @@ def _is_physical(tree: Tree, name: str) -> bool:
 
 def _nic(tree: Tree, locality: Locality, name: str) -> Nic:
     folder = f"{NET}/{name}"
-    # Virtio, USB and the like put devices of their own below the PCI device: the last PCI address on the way counts.
+    # Virtio, USB and the like put their own devices below the PCI device: the last PCI address in the path counts.
     parts = (tree.target(f"{folder}/device") or "").split("/")
     address = next((part for part in reversed(parts) if _PCI_ADDRESS.fullmatch(part)), None)
     speed = tree.number(f"{folder}/speed")
@@ -151,13 +151,13 @@ def _nic(tree: Tree, locality: Locality, name: str) -> Nic:
 
 
 def _is_up(tree: Tree, folder: str) -> bool:
-    """Whether a link is there: `carrier` cannot be read while the interface is down, and is 0 without a cable."""
+    """Return whether a link is up: `carrier` cannot be read while the interface is down, and is 0 without a cable."""
     carrier = tree.number(f"{folder}/carrier")
     return carrier == 1 if carrier is not None else tree.text(f"{folder}/operstate") == "up"
 
 
 def _irqs(tree: Tree, name: str, address: str | None) -> list[int]:
-    """The interrupts of a card: its own list, those that bear its name, or the one shared line it was given."""
+    """Return the interrupts of a card: its own list, those with its name, or its one shared line."""
     vectors = sorted(int(irq) for irq in tree.names(f"{PCI}/{address}/msi_irqs") if irq.isdecimal()) if address else []
     if vectors:
         return vectors
@@ -168,6 +168,6 @@ def _irqs(tree: Tree, name: str, address: str | None) -> list[int]:
 
 
 def _interrupts(tree: Tree) -> list[tuple[int, str]]:
-    """The numbered lines of /proc/interrupts with what stands behind the counters."""
+    """Return the numbered lines of /proc/interrupts with the text after the counters."""
     lines = (re.match(r"\s*(\d+):[\s\d]*(.*)", line) for line in tree.lines("proc/interrupts"))
     return [(int(line.group(1)), line.group(2)) for line in lines if line]

@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""NUMA nodes that are the memory of a GPU and not of the host.
+"""NUMA nodes that are a GPU's memory rather than the host's.
 
-GPUs that are attached coherently (Grace Hopper and its successors, POWER9) show their memory as NUMA nodes without
-CPUs. So do CXL expanders, persistent memory and on-package memory, which are memory of the host. The kernel does not
-say which is which in one place.
+Coherently attached GPUs (Grace Hopper and its successors, POWER9) expose their memory as NUMA nodes without CPUs. So do
+CXL expanders, persistent memory and on-package memory, which belong to the host. No single place in the kernel tells
+them apart.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ..host.sysfs import Tree
 NODE = "sys/devices/system/node"
 NVIDIA_GPUS = "proc/driver/nvidia/gpus"
 DAX = "sys/bus/dax/devices"
-# The same tree under its new and its old name.
+# The same tree under its new and its old path.
 DEVICE_TREES = ("sys/firmware/devicetree/base", "proc/device-tree")
 X86 = ("x86_64", "amd64", "i386", "i486", "i586", "i686")
 
 
 class Owned(NamedTuple):
-    """Nodes without CPUs that are no memory of the host."""
+    """Nodes without CPUs that are not the host's memory."""
 
-    told: set[int]  # of a GPU, as its driver or the firmware says
-    doubtful: set[int]  # may be a GPU's, and nothing tells
+    told: set[int]  # a GPU's, according to its driver or the firmware
+    doubtful: set[int]  # possibly a GPU's, with nothing to tell
 
 
 def read(tree: Tree, bare: Collection[int], gpus: int) -> Owned:
-    """Tell which of the nodes `bare`, which have no CPUs, belong to one of the host's `gpus` GPUs."""
+    """Return which of the nodes `bare`, which have no CPUs, belong to one of the host's `gpus` GPUs."""
     if not bare:
         return Owned(set(), set())
     statuses = _statuses(tree)
@@ -39,27 +39,27 @@ def read(tree: Tree, bare: Collection[int], gpus: int) -> Owned:
     named = set(statuses.values()) | _firmware_nodes(tree)
     named |= {node for node in bare if _lies_in(ranges, _blocks(tree, node))}
     left = set(bare) - named - _dax_nodes(tree)
-    # Where the driver has named the memory of every GPU, or names all memory that it adds, the rest is the host's.
+    # If the driver has named the memory of every GPU, or names all memory that it adds, the rest is the host's.
     complete = bool(ranges) or len(statuses) >= gpus
     return Owned(named & set(bare), set() if complete or _is_x86(tree) else left)
 
 
 def _statuses(tree: Tree) -> Mapping[str, int]:
-    """The node of each GPU's memory, as far as the driver tells."""
+    """Return the node of each GPU's memory, as far as the driver tells."""
     texts = {gpu: tree.text(f"{NVIDIA_GPUS}/{gpu}/numa_status") or "" for gpu in tree.names(NVIDIA_GPUS)}
     found = {gpu: re.search(r"^Node:\s*(\d+)", text, re.M) for gpu, text in texts.items()}
     return {gpu: int(match.group(1)) for gpu, match in found.items() if match}
 
 
 def _driver_memory(tree: Tree) -> list[tuple[int, int]]:
-    """The addresses of memory that NVIDIA's driver has added. Who is not root reads zeros instead."""
+    """Return the addresses of memory added by NVIDIA's driver. Unprivileged readers see zeros instead."""
     lines = (re.match(r"\s*([0-9a-f]+)-([0-9a-f]+) : .*\(NVIDIA\)", line) for line in tree.lines("proc/iomem"))
     ranges = ((int(line.group(1), 16), int(line.group(2), 16)) for line in lines if line)
     return [(first, last) for first, last in ranges if last]
 
 
 def _blocks(tree: Tree, node: int) -> list[tuple[int, int]]:
-    """The addresses of a node's memory, block by block."""
+    """Return the addresses of a node's memory, block by block."""
     try:
         size = int(tree.text("sys/devices/system/memory/block_size_bytes") or "", 16)
     except ValueError:
@@ -72,7 +72,7 @@ def _lies_in(ranges: list[tuple[int, int]], blocks: list[tuple[int, int]]) -> bo
 
 
 def _firmware_nodes(tree: Tree) -> set[int]:
-    """POWER9's firmware describes the memory of GPUs, and the kernel numbers its node by the chip."""
+    """Return the nodes that POWER9's firmware describes as GPU memory; the kernel numbers each by the chip."""
     found = set()
     for base in DEVICE_TREES:
         for name in tree.names(base):
@@ -84,13 +84,13 @@ def _firmware_nodes(tree: Tree) -> set[int]:
 
 
 def _dax_nodes(tree: Tree) -> set[int]:
-    """Nodes of memory that came to the kernel as a device: CXL expanders, persistent and on-package memory."""
+    """Return the nodes of memory added as a device: CXL expanders, persistent and on-package memory."""
     numbers = (tree.number(f"{DAX}/{device}/target_node") for device in tree.names(DAX))
     return {number for number in numbers if number is not None}
 
 
 def _is_x86(tree: Tree) -> bool:
-    """Whether this is a platform on which no GPU's memory is a NUMA node."""
+    """Return whether this is x86, where GPU memory is never a NUMA node."""
     machine = tree.text("proc/sys/kernel/arch")
     if machine:
         return machine in X86

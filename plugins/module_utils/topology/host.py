@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host says about itself: kernel, C library, architecture, and whether it is a machine of its own."""
+"""A host's kernel, C library and architecture, and whether it is a machine of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .schema import System
 
 DMI = "sys/class/dmi/id"
 
-# What hypervisors write into the DMI table, under the names that systemd-detect-virt gives them.
+# Vendor strings that hypervisors put into the DMI table, with the names that systemd-detect-virt gives them.
 _VENDORS = (
     ("KVM", "kvm"),
     ("QEMU", "qemu"),
@@ -28,12 +28,12 @@ _VENDORS = (
     ("OpenStack", "kvm"),
 )
 
-# systemd-detect-virt answers at once; the limit is there for a host whose init is wedged.
+# systemd-detect-virt answers at once; the limit is for a host whose init is wedged.
 _DETECT_SECONDS = 5
 
 
 def read(tree: Tree) -> System:
-    """Read `kernel`, `libc`, `architecture` and `virtualization`; None for what a recording does not tell."""
+    """Read `kernel`, `libc`, `architecture` and `virtualization`; None for facts missing from a recording."""
     release = tree.text("proc/sys/kernel/osrelease") or _release(tree.text("proc/version"))
     machine = tree.text("proc/sys/kernel/arch")
     return {
@@ -50,7 +50,7 @@ def _release(version: str | None) -> str | None:
 
 
 def _libc() -> str | None:
-    """The C library with its version, such as "glibc 2.36"; None for libraries that do not name themselves."""
+    """Return the C library with its version, such as "glibc 2.36"; None for libraries that do not name themselves."""
     try:
         return os.confstr("CS_GNU_LIBC_VERSION")
     except (ValueError, OSError):
@@ -59,7 +59,7 @@ def _libc() -> str | None:
 
 def _detected() -> str | None:
     try:
-        # Not run_command, which knows no time limit.
+        # Not run_command, which has no time limit.
         answer = subprocess.run(  # pylint: disable=ansible-bad-function
             ["systemd-detect-virt"],
             stdin=subprocess.DEVNULL,
@@ -70,7 +70,7 @@ def _detected() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    # It exits with 1 for "none", which is an answer too.
+    # It exits with 1 for "none", which is a valid answer.
     return answer.stdout.decode(errors="replace").strip() or None
 
 
@@ -87,7 +87,7 @@ def _machine(tree: Tree) -> str:
     table = " ".join(tree.text(f"{DMI}/{name}") or "" for name in ("product_name", "sys_vendor", "bios_vendor"))
     flagged = re.search(r"^flags\s*:.*\bhypervisor\b", tree.text("proc/cpuinfo") or "", re.M) is not None
     named = next((name for text, name in _VENDORS if text in table), None)
-    # Microsoft and Amazon build bare machines as well; there the CPU does not carry the hypervisor flag.
+    # Microsoft and Amazon also build bare machines; there the CPU does not carry the hypervisor flag.
     if named in ("microsoft", "amazon", "google") and not flagged:
         named = None
     return named or ("vm-other" if flagged else "none")

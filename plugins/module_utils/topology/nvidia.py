@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What nvidia-smi adds to a topology beyond sysfs: names, UUIDs, memory, MIG instances, versions.
+"""nvidia-smi's additions to a topology from sysfs: names, UUIDs, memory, MIG instances, versions.
 
 https://docs.nvidia.com/deploy/nvidia-smi/ and https://docs.nvidia.com/datacenter/tesla/mig-user-guide/
 """
@@ -24,18 +24,18 @@ from .schema import Gpu, MigInstance, Topology
 
 FIELDS = ("memory.total", "compute_cap", "mig.mode.current", "driver_version", *gpu_state.FIELDS)
 LIST = ("-L",)
-# Known from branch 550 on; those before do without, and the CUDA version stays unknown.
+# Known since branch 550; without it the CUDA version stays unknown.
 VERSION = ("--version",)
 
-# Besides: no driver (9), no library (12), a library of another version (18).
+# Additionally: no driver (9), no library (12), a library of another version (18).
 _NOT_OF_GPUS = nvidia_smi.UNASKED | {9, 12, 18}
 
-# "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)", then below it, for each MIG instance,
-# "  MIG 3g.20gb     Device  0: (UUID: MIG-...)".
+# "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-...)", followed for each MIG instance by " MIG 3g.20gb Device 0: (UUID:
+# MIG-...)".
 _GPU_LINE = re.compile(r"GPU \d+:.*\(UUID: (?P<uuid>[^)]+)\)")
 _MIG_LINE = re.compile(r"\s+MIG (?P<profile>\S+)\s+Device\s+(?P<index>\d{1,3}):\s+\(UUID: (?P<uuid>[^)]+)\)")
 
-# "CUDA Version : 12.4"; drivers from 610 on write "CUDA UMD Version".
+# "CUDA Version : 12.4"; drivers since 610 write "CUDA UMD Version".
 _CUDA_LINE = re.compile(r"CUDA (?:UMD )?version\s*:\s*(\d+(?:\.\d+)+)", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d{1,2}")
 SILENT = "does not answer"
@@ -43,14 +43,14 @@ _MODES = {"Enabled": "enabled", "Disabled": "disabled"}
 
 
 def enrich(topology: Topology, ask: Ask, left_out: Collection[str] = ()) -> None:
-    """Add what nvidia-smi knows to the GPUs of a topology, matched by PCI address, and to its versions.
+    """Add nvidia-smi's facts to the GPUs of a topology, matched by PCI address, and to its versions.
 
-    `ask` takes arguments and returns the text, as `nvidia_smi.run` does; `left_out` are addresses of GPUs that are none
-    of ours. Where nvidia-smi fails, and where it and sysfs disagree, the topology's problems say so and the GPUs stay
-    as sysfs shows them. One that cannot be used has no index, and ``why`` says what keeps it.
+    `ask` takes arguments and returns the text, as `nvidia_smi.run` does; `left_out` are addresses of GPUs that are not
+    ours. If nvidia-smi fails, or disagrees with sysfs, the topology's problems say so and the GPUs stay as sysfs shows
+    them. An unusable GPU has no index, and ``why`` gives the reason.
     """
     gpus = [gpu for gpu in topology["gpus"] if gpu["vendor"] == VENDOR]
-    # Without such a GPU the program, where it is installed, would only complain that there is none.
+    # Without such a GPU nvidia-smi, if installed, would only complain that there is none.
     if not gpus:
         return
     problems = topology["problems"]
@@ -73,7 +73,7 @@ def enrich(topology: Topology, ask: Ask, left_out: Collection[str] = ()) -> None
 
 
 def parse_list(text: str) -> dict[str, list[MigInstance]]:
-    """The MIG instances in the answer to LIST by the UUID of their GPU: index, profile ("1g.5gb") and UUID."""
+    """Return the MIG instances in the answer to LIST by their GPU's UUID: index, profile ("1g.5gb") and UUID."""
     instances: dict[str, list[MigInstance]] = {}
     gpu: list[MigInstance] = []
     for line in text.splitlines():
@@ -85,13 +85,13 @@ def parse_list(text: str) -> dict[str, list[MigInstance]]:
 
 
 def parse_version(text: str) -> str | None:
-    """The newest CUDA version that the driver supports, from the answer to VERSION."""
+    """Return the newest CUDA version that the driver supports, from the answer to VERSION."""
     match = _CUDA_LINE.search(text)
     return match.group(1) if match else None
 
 
 def _add_instances(cut: list[Gpu], ask: Ask, problems: list[str]) -> None:
-    """Add the MIG instances of the GPUs that are cut; one that does not report them cannot be used."""
+    """Add the MIG instances of partitioned GPUs; a GPU that does not report them cannot be used."""
     if not cut:
         return
     try:
@@ -116,9 +116,9 @@ def _cuda_version(ask: Ask) -> str | None:
 
 
 def _complete(gpus: list[Gpu], answered: list[dict[str, Any]], silent: Collection[str], problems: list[str]) -> None:
-    """Add what is known to the GPUs with the same PCI address, and tell of those that only one side sees.
+    """Add nvidia-smi's facts to the GPUs with the same PCI address, and report those that only one side sees.
 
-    ``silent`` are the addresses of those of which nvidia-smi has said already that they do not answer.
+    ``silent`` are the addresses of GPUs already reported by nvidia-smi as not answering.
     """
     known = {gpu["pci_address"]: gpu for gpu in answered if gpu["pci_address"]}
     problems.extend(
@@ -128,7 +128,7 @@ def _complete(gpus: list[Gpu], answered: list[dict[str, Any]], silent: Collectio
     )
     for gpu in gpus:
         address = gpu["pci_address"]
-        # The driver numbers only the GPUs it drives, so a number counted from sysfs could be another GPU's.
+        # The driver numbers only its own GPUs, so a number counted from sysfs could be another GPU's.
         if address not in known:
             gpu["index"] = None
             if address in silent:
@@ -147,13 +147,13 @@ def _complete(gpus: list[Gpu], answered: list[dict[str, Any]], silent: Collectio
 
 
 def _trouble(gpu: Mapping[str, Any]) -> gpu_state.Trouble | None:
-    """Return what speaks against giving a GPU to a server."""
+    """Return the reason against giving a GPU to a server, if any."""
     why = gpu_state.untold(gpu)
     return gpu_state.trouble(gpu) or (gpu_state.Trouble(why, xids.RESTART_HOST) if why else None)
 
 
 def _add_facts(gpu: Gpu, answers: Mapping[str, Any]) -> None:
-    """Add what nvidia-smi answers about a GPU, under the names of a topology."""
+    """Add nvidia-smi's answers about a GPU, in the keys of a topology."""
     capability, memory = answers["compute_cap"] or "", nvidia_cells.number(answers["memory.total"])
     gpu.update(
         {
@@ -170,10 +170,10 @@ def _add_facts(gpu: Gpu, answers: Mapping[str, Any]) -> None:
 
 
 def _disown(gpus: Sequence[Gpu], error: NvidiaSmiError) -> None:
-    """Take the numbers from GPUs where nvidia-smi told of none.
+    """Remove the indexes of the GPUs if nvidia-smi reported none of them.
 
-    Where it ends over one of them, it is unknown how it counts the others; where it hangs, none can be used. A driver
-    that is not in force yet says nothing of GPUs, and a plan can be made for them as they are on the bus.
+    If it stops at one of them, its numbering of the others is unknown; if it hangs, none can be used. A driver that is
+    not in force yet tells nothing about GPUs, and a plan can use them as they are on the bus.
     """
     if error.code in _NOT_OF_GPUS or any(gpu["uuid"] for gpu in gpus):
         return

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The hardware of one host in one dictionary: CPUs, NUMA nodes, GPUs, NICs and what the kernel says about itself.
+"""The hardware of one host as one dictionary: CPUs, NUMA nodes, GPUs, NICs and the kernel's own facts.
 
-Everything is read from sysfs and procfs. `lscpu` is not asked: it reads the same files, and where core ids repeat
-(Arm servers number cores per cluster) it counts fewer cores than there are.
+Everything is read from sysfs and procfs. `lscpu` is not used: it reads the same files, and where core ids repeat (Arm
+servers number cores per cluster) it counts too few cores.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ HUGEPAGES = "sys/kernel/mm/hugepages"
 
 # A core counts as an efficiency core below this share of the fastest core's capacity or clock. Efficiency cores reach
 # 0.69 to 0.81 of their neighbours (Zen 4c beside Zen 4, Cortex-A725 beside X925, Skymont beside Lion Cove), while
-# favoured cores of one kind lie within 0.92 of each other (Turbo Boost Max 3.0, Ryzen X3D).
+# favoured cores of one kind are within 0.92 of each other (Turbo Boost Max 3.0, Ryzen X3D).
 EFFICIENCY_SHARE = 0.85
 
-# Names under which the kernel has listed the threads of one core, newest first (core_cpus came with Linux 5.3).
+# The kernel's names for the list of one core's threads, newest first (core_cpus came with Linux 5.3).
 _SIBLINGS = ("core_cpus", "thread_siblings")
 
 
 class Cpus(NamedTuple):
-    """CPU numbers: all that the machine has, and those of them that this host may use."""
+    """CPU numbers: all of the machine's, and those that this host may use."""
 
     present: list[int]
     usable: set[int]
 
 
 class Numa(NamedTuple):
-    """NUMA nodes as the firmware reports them, made free of contradictions."""
+    """NUMA nodes as the firmware reports them, without its contradictions."""
 
     cpus: dict[int, list[int]]  # node -> its CPUs, present ones only; every CPU at most once
     problems: list[str]
-    others: list[int]  # nodes that are online and are no memory of the host
+    others: list[int]  # online nodes that are not the host's memory
 
 
 def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] = ()) -> Topology:
     """Read the topology of the machine that `tree` shows, without its drivers' tools.
 
-    `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"), `ignored` the GPUs that are left out by hand
-    (driver_gpus.checked). Raises LookupError when the tree shows no CPU at all. The shape is documented as the return
+    `gpu_pci_vendors` holds PCI vendor ids as sysfs writes them ("0x10de"), `ignored` the GPUs that the user leaves out
+    (driver_gpus.checked). Raises LookupError if the tree shows no CPU at all. The shape is documented as the return
     value of the module host_topology.
     """
     cgroups = read_cgroups(tree)
@@ -85,9 +85,9 @@ def read(tree: Tree, gpu_pci_vendors: Collection[str], ignored: Collection[str] 
 
 
 def read_cpus(tree: Tree, allowed: Collection[int] | None) -> Cpus:
-    """Read which CPUs are there and which of them are online and allowed."""
+    """Return the CPUs present, and those of them that are online and allowed."""
     folders = tree.numbered(CPU, "cpu")
-    # Some platforms keep folders for CPUs that could be plugged in but are not there.
+    # Some platforms have folders for CPUs that could be plugged in but are absent.
     present = sorted(set(folders) & set(tree.numbers(f"{CPU}/present") or folders))
     if not present:
         present = [int(number) for number in re.findall(r"^processor\s*:\s*(\d+)", _text(tree, "proc/cpuinfo"), re.M)]
@@ -99,17 +99,17 @@ def read_cpus(tree: Tree, allowed: Collection[int] | None) -> Cpus:
 
 
 def read_numa(tree: Tree, cpus: Cpus, gpus: int = 0) -> Numa:
-    """Read which CPU is on which node; a host without NUMA is one node 0.
+    """Return the node of each CPU; a host without NUMA is one node 0.
 
-    Nodes that are the memory of one of the host's `gpus` GPUs are none of the host, nor are those that may be.
+    Nodes that are, or may be, the memory of one of the host's `gpus` GPUs are not the host's.
 
     Firmware may list a CPU on two nodes or on none. The first node wins, and a usable CPU without a node goes to the
-    node that its socket's other CPUs are on, so that each usable CPU is on exactly one node.
+    node of its socket's other CPUs, so that each usable CPU is on exactly one node.
     """
     ids = tree.numbered(NODE, "node")
     online = set(ids) & set(tree.numbers(f"{NODE}/online") or ids)
     bare = {node for node in online if not _node_cpus(tree, node)}
-    # Where no node lists a CPU, the firmware says nothing at all.
+    # If no node lists a CPU, the firmware tells nothing.
     owned = topology_gpu_memory.read(tree, bare if bare < online else (), gpus)
     doubtful = {node: memory_mb for node in owned.doubtful if (memory_mb := _node_memory_mb(tree, node))}
     ids = sorted(online - owned.told - set(doubtful))
@@ -143,7 +143,7 @@ def _node_cpus(tree: Tree, node: int) -> set[int]:
 
 
 def _adopting_node(tree: Tree, cpu: int, nodes: dict[int, list[int]]) -> int:
-    """The node with CPUs of the same socket, or else the first one with CPUs, or else the first one."""
+    """Return the node with CPUs of the same socket, or else the first one with CPUs, or else the first one."""
     socket = _socket(tree, cpu)
     homes = [node for node, members in nodes.items() if members]
     neighbours = (node for node in homes if any(_socket(tree, member) == socket for member in nodes[node]))
@@ -155,7 +155,7 @@ def _nodes(tree: Tree, numa: Numa, cpus: Cpus, allowed: Allowed) -> list[Node]:
         {
             "id": node,
             "cpus": [cpu for cpu in members if cpu in cpus.usable],
-            # Memory that may not be used is no memory: as with CPUs, planning for it would fail when it is bound.
+            # Forbidden memory does not count: as with CPUs, a plan that uses it would fail when binding it.
             "memory_mb": _node_memory_mb(tree, node) if _may_use(allowed.mems, node) else 0,
             "distances": _distances(tree, node, sorted(numa.cpus), numa.others),
         }
@@ -170,7 +170,7 @@ def _may_use(mems: Collection[int] | None, node: int) -> bool:
 def _node_memory_mb(tree: Tree, node: int) -> int:
     match = re.search(r"MemTotal:\s*(\d+) kB", _text(tree, f"{NODE}/node{node}/meminfo"))
     told = int(match.group(1)) // 1024 if match else 0
-    # The only node has all there is: some hypervisors leave memory that was plugged in later out of its own file.
+    # An only node has all the memory: some hypervisors omit memory plugged in later from the node's file.
     alone = len(tree.numbers(f"{NODE}/possible") or [node]) < 2 and len(tree.numbered(NODE, "node")) < 2
     return max(told, _meminfo_mb(tree) or 0) if alone else told
 
@@ -183,14 +183,14 @@ def _meminfo_mb(tree: Tree) -> int | None:
 def _memory_mb(tree: Tree, nodes: list[Node], others: list[int], allowed: Allowed) -> int:
     in_nodes = sum(node["memory_mb"] for node in nodes)
     if all(_may_use(allowed.mems, node["id"]) for node in nodes):
-        # The kernel's sum holds the memory of GPUs as well, where that is a node.
+        # The kernel's total includes the memory of GPUs if that is a node.
         in_others = sum(_node_memory_mb(tree, node) for node in others)
         return max(0, (_meminfo_mb(tree) or 0) - in_others) or in_nodes
     return in_nodes
 
 
 def _distances(tree: Tree, node: int, nodes: list[int], others: list[int]) -> list[int]:
-    """Distances to all nodes of the host in their order; empty where the kernel does not report one for each."""
+    """Return the distances to all nodes of the host in their order; empty unless the kernel reports one for each."""
     words, columns = _text(tree, f"{NODE}/node{node}/distance").split(), sorted([*nodes, *others])
     if len(words) != len(columns):
         return [10] if len(nodes) == 1 else []
@@ -228,7 +228,7 @@ def _cpus(tree: Tree, cpus: Cpus, numa: Numa) -> list[Cpu]:
 
 
 def _cores(tree: Tree, present: Iterable[int]) -> dict[int, list[int]]:
-    """The threads of each CPU's core, ascending. Core ids are not used: they repeat in each socket, die or cluster."""
+    """Return the threads of each CPU's core, ascending. Not by core ids: these repeat per socket, die or cluster."""
     free = set(present)
     cores: dict[int, list[int]] = {}
     for cpu in present:
@@ -244,7 +244,7 @@ def _cores(tree: Tree, present: Iterable[int]) -> dict[int, list[int]]:
 
 def _socket(tree: Tree, cpu: int) -> int | None:
     number = tree.number(f"{CPU}/cpu{cpu}/topology/physical_package_id")
-    # Arm firmware without a processor table yields -1.
+    # Arm firmware without a processor table gives -1.
     return None if number is None or number < 0 else number
 
 
@@ -254,8 +254,8 @@ def _max_mhz(tree: Tree, cpu: int) -> int | None:
 
 
 def _kinds(tree: Tree, present: list[int], mhz_of: dict[int, int | None]) -> dict[int, str]:
-    """Tell efficiency cores from performance cores; unknown where the kernel gives no hint about a CPU."""
-    # On hybrid x86 the kernel names the two kinds itself, as two performance monitoring units.
+    """Tell efficiency cores from performance cores; unknown for CPUs about which the kernel gives no hint."""
+    # On hybrid x86 the kernel itself names both kinds, as two performance monitoring units.
     fast, slow = (set(tree.numbers(f"sys/devices/{pmu}/cpus") or []) for pmu in ("cpu_core", "cpu_atom"))
     if fast and slow:
         return {cpu: _named_kind(cpu, fast, slow) for cpu in present}
@@ -276,7 +276,7 @@ def _ranked_kind(speed: int | None, limit: float) -> str:
 
 
 def _cpu_set(tree: Tree, list_path: str, mask_path: str) -> list[int] | None:
-    """A set of CPUs from its list file, or from its mask on kernels too old to have the list."""
+    """Return a set of CPUs from its list file, or from its mask on kernels too old to have the list."""
     numbers = tree.numbers(list_path)
     return tree.mask(mask_path) if numbers is None else numbers
 

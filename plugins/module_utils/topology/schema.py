@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of a topology, as the module host_topology returns and explains it."""
+"""The shape of a topology, as returned and documented by the module host_topology."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MigInstance(TypedDict):
 
 
 class Mig(TypedDict):
-    """How a GPU is cut."""
+    """The MIG partitioning of a GPU."""
 
     mode: str | None
     instances: list[MigInstance]
@@ -65,7 +65,7 @@ class Gpu(TypedDict):
 
 
 class GpuLeftOut(TypedDict):
-    """A GPU that is none of ours."""
+    """A GPU that is not ours."""
 
     pci_address: str
     why: str
@@ -92,7 +92,7 @@ class HugePages(TypedDict):
 
 
 class System(TypedDict):
-    """What the kernel says about itself."""
+    """The kernel's facts about the host."""
 
     kernel: str | None
     libc: str | None
