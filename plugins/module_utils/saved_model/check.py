@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a version on disk can be loaded, keeps its contract and fits the servers that are to load it."""
+"""Checks of a version on disk: that it loads, keeps its contract and suits the servers that will load it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRAPH = "saved_model.pb"
 
 @dataclass(frozen=True)
 class Demands:
-    """What is asked of every version of a model: the contract, and what its instances do with it.
+    """The demands on every version of a model: the contract, and the use that its instances make of it.
 
     ``batching`` names the instances that form batches; ``tags`` are the sets of tags that instances load.
     """
@@ -31,27 +31,27 @@ class Demands:
     tags: tuple[frozenset[str], ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """Return them as plain data, for the way to the controller."""
+        """Return the demands as plain data, for transfer to the controller."""
         tags = [sorted(each) for each in self.tags]
         return {"contract": self.contract, "batching": list(self.batching), "tags": tags}
 
     @classmethod
     def of_plain(cls, data: Mapping[str, Any]) -> Demands:
-        """Return what ``plain`` was made of."""
+        """Return the demands that ``plain`` was made from."""
         return cls(data["contract"], tuple(data["batching"]), tuple(frozenset(each) for each in data["tags"]))
 
     @property
     def signature(self) -> str | None:
-        """The signature that callers name, if it is known."""
+        """Return the signature that callers name, if known."""
         return (self.contract or {}).get("signature_name")
 
 
 def check(directory: str, files: Mapping[str, int], demands: Demands) -> None:
-    """Refuse what a server could not load or callers could not use. ``files``: sizes by path."""
+    """Refuse a version that a server could not load or callers could not use. ``files``: sizes by path."""
     if INDEX in files:
         checkpoint.check(files, os.path.join(directory, INDEX))
     if GRAPH not in files:
-        # saved_model.pbtxt: the server's own parser is the first that reads it, and its metadata are compared then.
+        # saved_model.pbtxt: only the server's own parser reads it, and its metadata are compared afterwards.
         return
     model = saved_model.read(os.path.join(directory, GRAPH))
     for graph in _served(model, demands):
@@ -64,7 +64,7 @@ def _served(model: SavedModel, demands: Demands) -> list[MetaGraph]:
 
 
 def _check_parts(graph: MetaGraph, files: Mapping[str, int]) -> None:
-    """Refuse a graph without the files it was exported with."""
+    """Refuse a graph without the files that were exported with it."""
     if graph.needs_variables and INDEX not in files:
         raise RefusalError(
             f"its graph has variables and {INDEX} is missing", "give the whole SavedModel, not saved_model.pb alone"
@@ -88,7 +88,7 @@ def fit(model: SavedModel, demands: Demands) -> None:
 
 
 def unbatched(words: str, instances: tuple[str, ...]) -> tuple[str, str]:
-    """Return the problem and the remedy of a model that cannot be served in batches."""
+    """Return problem and remedy for a model that cannot be served in batches."""
     named = ", ".join(instances)
     return (
         f"it cannot be served in batches, which instance {named} forms: {words}",
@@ -98,14 +98,14 @@ def unbatched(words: str, instances: tuple[str, ...]) -> tuple[str, str]:
 
 
 def served_from(directory: str, demands: Demands) -> None:
-    """Check a version that was published before against what is asked of it now; its files are known to be whole."""
+    """Check an already published version against today's demands; its files are known to be complete."""
     path = os.path.join(directory, GRAPH)
     if (demands.contract or demands.batching) and os.path.isfile(path):
         fit(saved_model.read(path, graphs=False), demands)
 
 
 def of_source(source: str, prefix: str, found: archives.Survey, demands: Demands, scratch: str) -> None:
-    """Check a source before it is unpacked, or sent; out of an archive two files are written to ``scratch``."""
+    """Check a source before it is unpacked or sent; from an archive two files are extracted to ``scratch``."""
     directory = os.path.join(source, prefix)
     if not os.path.isdir(source):
         directory = scratch

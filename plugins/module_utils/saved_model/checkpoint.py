@@ -1,11 +1,11 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The index of a checkpoint, read without TensorFlow, and whether its shards hold what it says.
+"""The index of a checkpoint, read without TensorFlow, and the check that its shards are complete.
 
 variables.index is a table of sorted strings (tensorflow/core/lib/io/table_builder.cc, LevelDB's format): blocks of
 entries, an index block that names them, and a footer of 48 bytes; each block has a checksum, which TensorFlow compares
-as it reads. Its values are BundleEntryProto, the first
-BundleHeaderProto (tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes it uncompressed.
+as it reads. Its values are BundleEntryProto, the first BundleHeaderProto
+(tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes it uncompressed.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _PLAIN, _SNAPPY = 0, 1
 # A compression byte and a checksum follow each block.
 _TRAILER = 5
-# Blocks are cut at 256 KiB; one entry may be longer (a partitioned variable has its slices in it).
+# Blocks are cut at 256 KiB; a single entry may be longer (a partitioned variable has its slices in it).
 _MOST_BLOCK = 64 * 1024 * 1024
-# The largest checkpoints have some ten thousand variables; this many are read in some seconds.
+# The largest checkpoints have some ten thousand variables; reading this many takes a few seconds.
 _MOST_ENTRIES = 2_000_000
-# Sums are slow work without the processor's help, some seconds for this much; what follows is left to the server.
+# Checksums in pure Python are slow, a few seconds for this much; the rest is left to the server.
 _MOST_SUMMED = 16 * 1024 * 1024
 _MOST_SHARDS = 100_000
 
 
 @dataclass
 class Index:
-    """What an index says: the number of shards, and the bytes that each must have.
+    """The content of an index: the number of shards, and the minimum size of each.
 
-    ``compressed``: a part of it cannot be read, so that shards may have to be longer.
+    ``compressed``: part of it cannot be read, so that shards may have to be longer.
     """
 
     shards: int = 1
@@ -68,8 +68,8 @@ def check(files: Mapping[str, int], path: str) -> None:
 
 
 def read(path: str) -> Index:
-    """Return what an index says. Raises RefusalError where it is damaged."""
-    # Somebody may have put a FIFO there, which is not waited for.
+    """Return the content of an index. Raises RefusalError if it is damaged."""
+    # Non-blocking: somebody may have put a FIFO there.
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return _Table(handle).index()
@@ -80,7 +80,7 @@ def read(path: str) -> Index:
 
 
 class _Table:
-    """One open table."""
+    """An open table."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
@@ -104,7 +104,7 @@ class _Table:
 
     def _collect(self, top: bytes) -> Index:
         found, header = Index(), False
-        # Blocks follow one another; places that overlap would make a small file a long work.
+        # Blocks follow one another; overlapping ones would make a small file take long.
         past = 0
         for _key, handle in self._counted(top):
             offset, at = _varint(handle, 0)
@@ -135,7 +135,7 @@ class _Table:
             yield entry
 
     def _block(self, handle: bytes, at: int) -> bytes | None:
-        """Return the entries of the block that a handle points to; None where they are compressed."""
+        """Return the entries of the block that a handle points to; None if they are compressed."""
         offset, at = _varint(handle, at)
         size, _at = _varint(handle, at)
         if size > _MOST_BLOCK or offset + size + _TRAILER > self.size:
@@ -144,14 +144,14 @@ class _Table:
         if len(content) != size + _TRAILER or content[size] not in (_PLAIN, _SNAPPY):
             raise DamageError("a block is of an unknown kind")
         self.summed += size
-        summed = size + 1  # the byte behind the block, which says of what kind it is, belongs to it
+        summed = size + 1  # the byte after the block, which tells its kind, is included
         if self.summed <= _MOST_SUMMED and content[summed:] != masked_sum(content[:summed]):
             raise DamageError("a block is not what its checksum is of")
         return content[:size] if content[size] == _PLAIN else None
 
 
 def _entries(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the length of the key, and the value, of each entry of a block. Keys share their beginnings."""
+    """Yield key length and value of each entry of a block. Keys share their prefixes."""
     if len(block) < 4:
         raise DamageError("a block is too short")
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
@@ -171,7 +171,7 @@ def _entries(block: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def masked_sum(content: bytes) -> bytes:
-    """Return the checksum of a block as it stands in its trailer (crc32c.h: CRC-32C, masked)."""
+    """Return the checksum of a block in the form of its trailer (crc32c.h: CRC-32C, masked)."""
     table, crc = _crc_table(), 0xFFFFFFFF
     for byte in content:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -207,7 +207,7 @@ def _enter(index: Index, value: bytes) -> None:
 
 
 def _numbers(message: bytes) -> dict[int, int]:
-    """Return the numbers of a small message by their field; other fields are stepped over."""
+    """Return the numbers of a small message by field; other fields are skipped."""
     found, at = {}, 0
     while at < len(message):
         key, at = _varint(message, at)

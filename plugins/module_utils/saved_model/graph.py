@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a saved_model.pb says, read without TensorFlow: its tags, its signatures and what else it needs.
+"""The content of a saved_model.pb, read without TensorFlow: tags, signatures and other requirements.
 
-The graph itself is walked node by node and stepped over: whether its lengths add up, and whether it has variables.
-Field numbers are those of tensorflow/core/protobuf/saved_model.proto and meta_graph.proto, and of
+The graph itself is traversed node by node without being kept: only whether its lengths add up, and whether it has
+variables. Field numbers are those of tensorflow/core/protobuf/saved_model.proto and meta_graph.proto, and of
 tensorflow/core/framework/graph.proto, function.proto, node_def.proto and tensor_shape.proto.
 """
 
@@ -16,25 +16,25 @@ from ..errors import RefusalError
 from .signatures import DTYPES, Signature, Tensor
 from .wire_format import BYTES, MOST_BYTES, VARINT, DamageError, Field, Wire, signed
 
-# The tags that a server looks for unless its flag saved_model_tags says otherwise (kSavedModelTagServe).
+# The tags that a server looks for unless its flag saved_model_tags sets others (kSavedModelTagServe).
 SERVE = "serve"
 EXPORT_AGAIN = "export or copy the model again"
 
-# Far beyond what exporters write; they bound the memory that a hostile file may take.
+# Far beyond what exporters write; bounds the memory that a hostile file can take.
 MOST_META_GRAPHS = 100
 MOST_TENSORS = 20_000
 MOST_ASSETS = 20_000
-# All that is kept of a file: names of some dozens of characters, each of which takes about so much beside its letters.
+# The limit for everything kept of a file: names of dozens of characters, each with an overhead of about as much.
 MOST_KEPT_BYTES = 16 * 1024 * 1024
 _EACH_BYTES = 64
 # TensorShape::MaxDimensions()
 MOST_DIMENSIONS = 254
 
-# What a restore asks of a checkpoint is a constant of this name, after the argument of the op (gen_io_ops.restore_v2).
+# The tensors to restore are a constant of this name, after the argument of the op (gen_io_ops.restore_v2).
 _RESTORED = b"/tensor_names"
-# The one entry that TensorFlow 2 writes for a model without variables, and that no server needs.
+# The only entry that TensorFlow 2 writes for a model without variables, and that no server needs.
 _OBJECT_GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
-# Ops whose content may be in a checkpoint and nowhere in the graph, for graphs without such a constant.
+# Ops whose content may be only in a checkpoint and not in the graph, for graphs without such a constant.
 _STATEFUL = frozenset(
     {
         *(b"VarHandleOp", b"VariableV2", b"Variable", b"AutoReloadVariable"),
@@ -49,8 +49,8 @@ _MOST_OP_BYTES = max(map(len, _STATEFUL)) + 1
 class MetaGraph:
     """One graph of the file.
 
-    ``restores``: it has ops for a checkpoint. ``restored``: whether these name any tensor, None where that is not told.
-    ``stateful``: it holds variables or tables, which its own initialisation may fill as well.
+    ``restores``: it has ops for a checkpoint. ``restored``: whether these name any tensor, None if unknown.
+    ``stateful``: it holds variables or tables, which its own initialisation may also fill.
     """
 
     tags: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class MetaGraph:
 
     @property
     def needs_variables(self) -> bool:
-        """Whether it cannot answer without the files of its checkpoint (loader.cc, RestoreSession)."""
+        """Return whether it needs the files of its checkpoint to answer (loader.cc, RestoreSession)."""
         return self.restores and (self.stateful if self.restored is None else self.restored)
 
 
@@ -86,9 +86,9 @@ class SavedModel:
 
 
 def read(path: str, graphs: bool = True) -> SavedModel:
-    """Return what a saved_model.pb says. Raises RefusalError where it is none, or not whole.
+    """Return the content of a saved_model.pb. Raises RefusalError if it is something else, or incomplete.
 
-    Without ``graphs`` their nodes are stepped over, which is all that signatures need.
+    Without ``graphs`` their nodes are skipped, which is enough for signatures.
     """
     try:
         with Wire(path) as wire:
@@ -100,7 +100,7 @@ def read(path: str, graphs: bool = True) -> SavedModel:
 
 
 class _Reader:
-    """Reads one file; counts what it keeps."""
+    """Reads one file, and counts what it keeps."""
 
     def __init__(self, wire: Wire, nodes: bool) -> None:
         self.wire = wire
@@ -120,7 +120,7 @@ class _Reader:
         return found
 
     def _each(self, of: Field, readers: Mapping[tuple[int, int], Callable[[Field], object]]) -> None:
-        """Give every field of a message to the reader of its number and kind; others are unknown and stepped over."""
+        """Pass each field of a message to the reader of its number and kind; unknown fields are skipped."""
         for part in self.wire.fields(of.start, of.end):
             reader = readers.get((part.number, part.kind))
             if reader:
@@ -168,12 +168,12 @@ class _Reader:
                 op = self._tail(part, _MOST_OP_BYTES)
         graph.stateful = graph.stateful or op in _STATEFUL
         if name == _RESTORED and op == b"Const" and not graph.restored:
-            # Once more, rather than with all of its parts in memory: a node may have millions.
+            # Read again, rather than kept in memory: a node may have millions of parts.
             parts = self.wire.fields(of.start, of.end)
             graph.restored = any(self._names_tensor(part) for part in parts if (part.number, part.kind) == (5, BYTES))
 
     def _text(self, of: Field) -> str:
-        """Return a text that is kept."""
+        """Return a text, counted as kept."""
         self._keep(of.end - of.start)
         return self.wire.text(of)
 
@@ -183,7 +183,7 @@ class _Reader:
             raise DamageError(f"its names take more than {MOST_KEPT_BYTES // 1024**2} MiB")
 
     def _tail(self, of: Field, length: int) -> bytes:
-        """Return the last bytes of a text, however long it is."""
+        """Return the last bytes of a text of any length."""
         return self.wire.read(of._replace(start=max(of.start, of.end - length)))
 
     def _names_tensor(self, attribute: Field) -> bool:
@@ -191,7 +191,7 @@ class _Reader:
         return any(self.wire.read(name) not in (b"", _OBJECT_GRAPH) for name in self._within(attribute, 2, 8, 8))
 
     def _within(self, of: Field, *path: int) -> Iterator[Field]:
-        """Yield the fields that a path of numbers leads to."""
+        """Yield the fields at a path of field numbers."""
         for part in self.wire.fields(of.start, of.end):
             if (part.number, part.kind) == (path[0], BYTES):
                 yield from self._within(part, *path[1:]) if path[1:] else (part,)
@@ -202,7 +202,7 @@ class _Reader:
         self._each(of, {(2, BYTES): lambda part: assets.append(self._text(part))})
 
     def _entry(self, of: Field) -> tuple[str, Field | None]:
-        """Return the key and the value of an entry of a map."""
+        """Return key and value of a map entry."""
         key, value = "", None
         for part in self.wire.fields(of.start, of.end):
             if (part.number, part.kind) == (1, BYTES):
@@ -231,7 +231,7 @@ class _Reader:
     def _tensor(self, of: Field, tensors: dict[str, Tensor]) -> None:
         name, content = self._entry(of)
         self._count()
-        # Signatures of old exporters name no shape at all, so there is nothing to compare with.
+        # Signatures of old exporters have no shape at all, so there is nothing to compare with.
         dtype, shape = "DT_INVALID", None
         for part in self.wire.fields(content.start, content.end) if content else ():
             if (part.number, part.kind) == (2, VARINT):

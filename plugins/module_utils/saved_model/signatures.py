@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The signatures of a model, out of its saved_model.pb or its server's metadata, and what is asked of them."""
+"""The signatures of a model, from its saved_model.pb or its server's metadata, and the demands on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..visible_text import shortened, told
 
 DEFAULT = "serving_default"
 
-# tensorflow/core/framework/types.proto, in the order of its numbers
+# tensorflow/core/framework/types.proto, in numerical order
 DTYPES: dict[int, str] = dict(
     enumerate(
         (
@@ -27,7 +27,7 @@ DTYPES: dict[int, str] = dict(
 CONTRACT_REMEDY = "export a model that keeps it, or correct the contract"
 BATCHING_REMEDY = "write batching: {enabled: false} for this instance, or export it with a free first dimension"
 
-# A model has as many differences as tensors; the first ones say what happened.
+# A model can have as many differences as tensors; the first ones tell enough.
 MOST_SHOWN = 5
 _MOST_NAME = 60
 _MOST_SHAPE = 100
@@ -35,7 +35,7 @@ _MOST_SHAPE = 100
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output. ``shape`` is None for unknown rank, and -1 in it is a free dimension."""
+    """An input or output. ``shape`` is None for unknown rank; -1 in it is a free dimension."""
 
     dtype: str
     shape: tuple[int, ...] | None
@@ -46,7 +46,7 @@ class Tensor:
 
 @dataclass
 class Signature:
-    """One entry of signature_def. ``optional`` names inputs that have a default."""
+    """An entry of signature_def. ``optional`` names inputs that have a default."""
 
     method: str = ""
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -55,18 +55,18 @@ class Signature:
 
 
 def shown_shape(shape: tuple[int, ...] | list[int] | None) -> str:
-    """Return a shape as people write it, the end of a very long one left out."""
+    """Return a shape in common notation; a very long one is cut."""
     return "of unknown rank" if shape is None else f"[{shortened(', '.join(map(str, shape)), _MOST_SHAPE)}]"
 
 
 def shown(name: str) -> str:
-    """Return a name that a model gave as it may stand in a message: nothing in it acts, and it is not too long."""
+    """Return a name from a model for use in a message: printable and not too long."""
     return told(name, _MOST_NAME)
 
 
 def chosen(signatures: Mapping[str, Signature], name: str | None = None) -> str:
-    """Return the signature that callers use: the named one, the default one, or else the first by name."""
-    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and not for callers.
+    """Return the signature that callers use: the named one, else the default one, else the first by name."""
+    # Names that begin with two underscores are TensorFlow's own (__saved_model_init_op) and not for callers.
     public = sorted(each for each in signatures if not each.startswith("__"))
     return name or (DEFAULT if DEFAULT in signatures or not public else public[0])
 
@@ -75,7 +75,7 @@ def chosen(signatures: Mapping[str, Signature], name: str | None = None) -> str:
 
 
 def of_metadata(metadata: Mapping[str, Any]) -> dict[str, Signature]:
-    """Return the signatures in a server's answer to a metadata call; what is malformed in it is left out."""
+    """Return the signatures in a server's metadata answer, without malformed parts."""
     found = _mapping(_mapping(_mapping(metadata.get("metadata")).get("signature_def")).get("signature_def"))
     return {name: _signature(_mapping(entry)) for name, entry in found.items()}
 
@@ -108,11 +108,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-# --- what is asked of them -----------------------------------------------------------------------------------
+# --- demands on them -----------------------------------------------------------------------------------------
 
 
 def departures(contract: Mapping[str, Any], signatures: Mapping[str, Signature]) -> str:
-    """Return how a model departs from a contract, in words; empty where it keeps it."""
+    """Return a model's departures from its contract, in words; empty if it keeps it."""
     name = contract.get("signature_name") or DEFAULT
     if name not in signatures:
         there = ", ".join(shown(each) for each in sorted(signatures) if not each.startswith("__")) or "none"
@@ -140,14 +140,14 @@ def _differences(kind: str, promised: Mapping[str, Any] | None, there: Mapping[s
 
 
 def _unasked(promised: Mapping[str, Any] | None, signature: Signature) -> Iterator[str]:
-    """Yield the inputs that callers do not know of and would have to send."""
+    """Yield the inputs that callers do not know of but would have to send."""
     if promised is not None:
         for name in sorted(set(signature.inputs) - set(promised) - signature.optional):
             yield f"input {shown(name)} is not in the contract, and callers would have to send it"
 
 
 def unbatchable(signatures: Mapping[str, Signature], name: str | None = None) -> str:
-    """Return why requests for a signature cannot be joined into batches, in words; empty where they can.
+    """Return why requests for a signature cannot be joined into batches, in words; empty if they can.
 
     The server joins requests along the first dimension of every input and cuts every output there
     (batching_session.cc); a tensor of unknown rank may have one.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protobuf's wire format, read from an untrusted file.
 
-The file stays on the disk: what is not asked for is stepped over, so that a graph of hundreds of MB costs one window of
-memory. Every message must end exactly where its length says (https://protobuf.dev/programming-guides/encoding).
+The file stays on disk: unneeded fields are skipped, so that a graph of hundreds of MB takes one window of memory. Every
+message must end exactly where its length says (https://protobuf.dev/programming-guides/encoding).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import NamedTuple
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 WINDOW = 256 * 1024
-# A field number and a length take ten bytes each at the most.
+# A field number and a length take at most ten bytes each.
 MOST_VARINT_BYTES = 10
-# The C++ library reads no message that is larger (CodedInputStream's limit is a signed 32-bit number).
+# The C++ library reads no larger message (CodedInputStream's limit is a signed 32-bit number).
 MOST_BYTES = 2**31 - 1
-# A node has about eight fields, so that this is a graph of 600,000 nodes; to walk it takes some ten seconds.
+# A node has about eight fields, so this is a graph of 600,000 nodes; traversing it takes some ten seconds.
 MOST_FIELDS = 5_000_000
-# Names of tensors and signatures; what is longer was not written by an exporter.
+# Names of tensors and signatures; no exporter writes longer ones.
 MOST_TEXT_BYTES = 64 * 1024
 
 
 class DamageError(ValueError):
-    """The bytes are no message; the text says why."""
+    """The bytes are not a message; the text says why."""
 
 
 class Field(NamedTuple):
-    """One field: its number, its wire type, its value if that is a number, and the place of its bytes in the file."""
+    """One field: its number, its wire type, its value if numeric, and the position of its bytes in the file."""
 
     number: int
     kind: int
@@ -58,7 +58,7 @@ class Wire:
         os.close(self._handle)
 
     def fields(self, start: int = 0, end: int | None = None) -> Iterator[Field]:
-        """Yield the fields of the message between two places of the file; raises DamageError where it is none."""
+        """Yield the fields of the message between two file positions. Raises DamageError if it is not one."""
         at, end = start, self.size if end is None else end
         while at < end:
             self._fields += 1
@@ -83,7 +83,7 @@ class Wire:
             return value, at, after
         if kind in (FIXED32, FIXED64):
             return 0, at, at + (8 if kind == FIXED64 else 4)
-        # Groups (3 and 4) are of proto1; TensorFlow has none.
+        # Groups (3 and 4) belong to proto1; TensorFlow has none.
         raise DamageError(f"impossible field at byte {at}")
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
@@ -100,7 +100,7 @@ class Wire:
         raise DamageError(f"it ends in the middle of a number at byte {at}")
 
     def _load(self, at: int) -> int:
-        """Bring the window to a place of the file; return the place within the window."""
+        """Move the window to a file position; return the position within the window."""
         self._window = os.pread(self._handle, WINDOW, at)
         self._at = at
         return 0
@@ -120,7 +120,7 @@ class Wire:
         return found
 
     def text(self, field: Field) -> str:
-        """Return the text of a field; the C++ library refuses a message whose texts are not UTF-8."""
+        """Return the text of a field; like the C++ library, refuse a message whose texts are not UTF-8."""
         try:
             return self.read(field).decode("utf-8")
         except UnicodeDecodeError:
@@ -128,5 +128,5 @@ class Wire:
 
 
 def signed(value: int) -> int:
-    """Return a varint as the signed number that it stands for."""
+    """Return a varint as the signed number that it encodes."""
     return value - 2**64 if value >= 2**63 else value
