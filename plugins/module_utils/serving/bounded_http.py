@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One exchange with an untrusted server of this host, bounded in time and bytes.
+"""One HTTP exchange with an untrusted server of this host, bounded in time and bytes.
 
-tfserving-health carries this text in itself (see its template), so it needs nothing but Python's own library and no
-``from __future__``.
+tfserving-health contains this file (see its template), so it needs only Python's standard library and no ``from
+__future__``.
 """
 
 import http.client
@@ -14,19 +14,19 @@ import time
 from collections.abc import Mapping
 from typing import Any, Optional
 
-# Status line and headers of TensorFlow Serving take some hundred bytes; http.client itself ends at 100 headers.
+# Status line and headers of TensorFlow Serving take some hundred bytes; http.client itself accepts 100 headers.
 MOST_HEAD_BYTES = 64 * 1024
-# A status has a few hundred bytes a version, and the server never forgets one: enough for thousands.
+# A status takes a few hundred bytes per version, and the server never forgets one: enough for thousands.
 MOST_STATUS_BYTES = 1 << 20
-# The memory of an answer is that of its values, up to 70 bytes for each: no answer that is read takes 100 MB.
+# A parsed answer takes up to 70 bytes per value: no answer takes more than 100 MB of memory.
 MOST_VALUES = 1_000_000
-# A tensor has at most 254 dimensions (TensorShape::MaxDimensions), and Python's own recursion ends at 1000 calls.
+# A tensor has at most 254 dimensions (TensorShape::MaxDimensions), and Python's recursion limit is 1000 calls.
 MOST_DEPTH = 300
 CHUNK_BYTES = 64 * 1024
 
 
 class ExchangeError(Exception):
-    """What became of an exchange, in words that follow the name of the server."""
+    """A failed exchange, in words that follow the name of the server."""
 
 
 class _TooLongError(ExchangeError):
@@ -35,7 +35,7 @@ class _TooLongError(ExchangeError):
 
 
 class _Wire(io.RawIOBase):
-    """The receiving end of a socket. The limits hold for all of an answer, whatever it says of its own length."""
+    """The receiving end of a socket. The limits hold for the whole answer, whatever length it declares."""
 
     def __init__(self, wire: socket.socket, seconds: float, most_bytes: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Wire(io.RawIOBase):
             count = self.wire.recv_into(memoryview(buffer)[: self.left])
         except socket.timeout as error:
             if self.left == self.most_bytes + MOST_HEAD_BYTES:
-                raise  # not a byte
+                raise  # not a single byte
             raise self._late() from error
         self.left -= count
         return count
@@ -77,7 +77,7 @@ class _Wire(io.RawIOBase):
         return ExchangeError(f"has not answered in full after {self.seconds:g} s")
 
     def close(self) -> None:
-        # http.client closes the socket as soon as it has made a file of it and knows the answer to be the last one.
+        # http.client closes the socket as soon as it has its file and knows that no other answer follows.
         pass
 
 
@@ -85,9 +85,9 @@ def exchange(
     port: int, method: str, path: str, headers: Mapping[str, str], seconds: float, most_bytes: int,
     body: Optional[bytes] = None,
 ) -> tuple[int, bytes]:  # fmt: skip
-    """Return the status and the body that the server on ``port`` answers; redirects are answers like any other.
+    """Return status and body of the answer from the server on ``port``; redirects count as ordinary answers.
 
-    ``seconds`` is for all of it, ``most_bytes`` for the body. Raises ExchangeError.
+    ``seconds`` is for the whole exchange, ``most_bytes`` for the body. Raises ExchangeError.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     wire = None
@@ -120,7 +120,7 @@ def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
 
 
 def parsed(raw: bytes) -> Any:
-    """Return the value of a JSON text. Raises ValueError for what is none, too much, too deep or says a thing twice."""
+    """Return the value of a JSON text. Raises ValueError if it is invalid, too much, too deep or has repeated keys."""
     if sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES} values")
     try:

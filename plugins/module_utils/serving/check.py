@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance of the plan should serve, and whether its server does: states, labels and a real prediction."""
+"""What a planned instance should serve, and whether its server does: states, labels and a real prediction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .client import (
 # Long enough to recognise an answer, short enough for a line of a report.
 ANSWER_CHARS = 200
 
-# "Not now": the queue is full or the label table is not there yet. Everything else is the server's last word.
+# "Not now": the queue is full or the label table is not there yet. Any other error is final.
 _PASSING = (429, 503)
 _REFUSED = 400
 _PROBE_REMEDY = "give it a probe, or probe: false to serve it without proof"
@@ -38,7 +38,7 @@ _PROBE_REMEDY = "give it a probe, or probe: false to serve it without proof"
 
 @dataclass(frozen=True)
 class Expectation:
-    """One model of an instance: the versions its server must serve, its labels, and the wished probe if any."""
+    """One model of an instance: the versions its server must serve, its labels, and the requested probe, if any."""
 
     model: str
     base_path: str
@@ -47,15 +47,15 @@ class Expectation:
     probe: Mapping[str, Any] = field(default_factory=dict)
     contract: Mapping[str, Any] = field(default_factory=dict)
     asked: bool = True
-    """Whether a prediction is to prove it; `probe: false` says no."""
+    """Whether a prediction must prove it; `probe: false` declines."""
     batched: bool = False
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How a model answered: ``ok`` is None where no fitting request could be made up, ``note`` says why or what failed.
+    """A model's answer: ``ok`` is None if no fitting request could be made up; ``note`` says why, or what failed.
 
-    ``passing`` marks a refusal that may pass by itself. Latencies are in milliseconds.
+    ``passing`` marks a refusal that may be temporary. Latencies are in milliseconds.
     """
 
     ok: bool | None
@@ -66,7 +66,7 @@ class Probe:
     passing: bool = False
 
     def report(self) -> dict[str, Any]:
-        """Return the fields that a user reads."""
+        """Return the fields for users."""
         return {key: value for key, value in asdict(self).items() if key != "passing" and value not in ("", None)} | {
             "ok": self.ok
         }
@@ -75,7 +75,7 @@ class Probe:
 def expectations(
     instance: Mapping[str, Any], models: Sequence[Mapping[str, Any]], model_root: str
 ) -> list[Expectation]:
-    """Return what ``instance`` (an entry of the plan) must serve, its version policies resolved on this host's disk."""
+    """Return what ``instance`` (an entry of the plan) must serve, version policies resolved on this host's disk."""
     wishes = {model["name"]: model for model in models}
     batched = bool((instance.get("flags") or {}).get("enable_batching"))
     return [_expectation(config, wishes.get(config["name"], {}), model_root, batched) for config in _configs(instance)]
@@ -101,7 +101,7 @@ def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root:
 
 
 def versions_on_disk(base_path: str) -> list[int]:
-    """Return the versions below ``base_path`` as the server finds them: directories whose name is a number."""
+    """Return the versions below ``base_path`` as the server sees them: directories whose name is a number."""
     try:
         entries = list(Path(base_path).iterdir())
     except OSError:
@@ -111,7 +111,7 @@ def versions_on_disk(base_path: str) -> list[int]:
 
 
 def absence(expected: Expectation) -> str:
-    """Return what the server would wait for without end because it is not on disk, or an empty text."""
+    """Return what is missing on disk and would keep the server waiting indefinitely, or an empty text."""
     if not expected.versions:
         return (
             f"model {expected.model} has no version in {expected.base_path}, and the server waits for one indefinitely"
@@ -128,7 +128,7 @@ def failures(expected: Expectation, versions: Sequence[Version]) -> list[Version
 
 
 def shortfalls(expected: Expectation, versions: Sequence[Version]) -> list[str]:
-    """Return what is not yet as wanted: wanted versions not AVAILABLE, others not at their END."""
+    """Return what differs from the wish: wanted versions not AVAILABLE, others not at their END."""
     states = {version.version: version.state for version in versions}
     waiting = [
         f"model {expected.model} version {version} is {states.get(version, 'not known to the server')}"
@@ -144,9 +144,9 @@ def shortfalls(expected: Expectation, versions: Sequence[Version]) -> list[str]:
 
 
 def label_shortfalls(client: Client, expected: Expectation) -> list[str]:
-    """Return the labels that do not answer from their version.
+    """Return the labels that their version does not answer.
 
-    Asked through the metadata, which resolve a label and name the version; the status path takes any label.
+    Queries the metadata, which resolve a label and name the version; the status path accepts any label.
     """
     found = []
     for label, version in sorted(expected.labels.items()):
@@ -163,7 +163,7 @@ def label_shortfalls(client: Client, expected: Expectation) -> list[str]:
 def misfit(client: Client, expected: Expectation) -> str:
     """Return how a served version departs from its contract or from its instance's batching, or an empty text.
 
-    Out of the server's own metadata, so that it holds for versions of any origin. Raises UnreachableError.
+    Judged by the server's own metadata, so that it holds for versions of any origin. Raises UnreachableError.
     """
     if not expected.contract and not expected.batched:
         return ""
@@ -187,9 +187,9 @@ def _misfit(expected: Expectation, found: Mapping[str, signatures.Signature]) ->
 
 
 def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
-    """Ask for a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
+    """Request a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
 
-    Several are preceded by one that does not count: the first request after a pause pays for cold caches.
+    Several are preceded by one that does not count: the first request after a pause suffers from cold caches.
     """
     given = given_request(expected.probe)
     made_up = not {"instances", "inputs"} & set(given)
@@ -212,7 +212,7 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
 
 
 def _fitting(client: Client, expected: Expectation, signature: str | None) -> Mapping[str, Any]:
-    """Return the first made-up request that the model takes, or the first of them where it takes none."""
+    """Return the first made-up request that the model accepts, or the first of all if it accepts none."""
     bodies = zero_requests(client.metadata(expected.model), signature)
     for body in bodies if len(bodies) > 1 else ():
         try:
@@ -241,13 +241,13 @@ def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any
 
 def _refusal(error: ServerError, made_up: bool) -> Probe:
     if made_up and error.code == _REFUSED:
-        # Zeros are no valid input of every model (an empty text is no image): its refusal proves nothing against it.
+        # Not every model accepts zeros (an empty text is no image): this refusal proves nothing against it.
         return Probe(ok=None, note=f"the model does not accept zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
     return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in _PASSING)
 
 
 def survey(client: Client, expected: Expectation) -> tuple[list[Version], list[str]]:
-    """Return the states of one model and what is not as it should be, in one look. Raises UnreachableError."""
+    """Return the states of one model and its problems at this moment. Raises UnreachableError."""
     try:
         versions = client.status(expected.model)
     except ServerError as error:

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow Serving's REST interface as seen from its own host, and what may be concluded from its answers.
+"""TensorFlow Serving's REST interface on the local host, and the conclusions its answers allow.
 
-Two habits of the server shape this file. Status 200 says that a model is known, never that it serves: only a version in
+Two habits of the server shape this file. Status 200 means that a model is known, not that it serves: only a version in
 state AVAILABLE does. And the status path accepts a label without using it, while metadata and predictions resolve it.
 """
 
@@ -27,41 +27,42 @@ from . import bounded_http
 AVAILABLE = "AVAILABLE"
 END = "END"
 
-# A status call reads a map and answers at once; a server that is slower than this is not well.
+# A status call reads a map and returns at once; a slower server is unwell.
 STATUS_TIMEOUT_S = 5.0
 # The server's own limit for a REST call is 30 s (rest_api_timeout_in_ms); a little more lets its error arrive.
 PREDICT_TIMEOUT_S = 31.0
-# Signatures of some thousand inputs have as much; the answer to a probe is an example, an image or two at the most.
+# Signatures with some thousand inputs take this much; the answer to a probe is one example, an image or two at most.
 MOST_METADATA_BYTES = 4 << 20
 MOST_ANSWER_BYTES = 16 << 20
-# A probe is an example. A request beyond this many values would load the server instead of asking it.
+# A probe is one example. A request with more values would load the server rather than probe it.
 MOST_VALUES = 1_000_000
 # TensorFlow's own limit (TensorShape::MaxDimensions).
 MOST_DIMENSIONS = 254
-# The server's messages hold paths and whole protos; their beginning says what is wrong.
+# The server's messages contain paths and whole protos; the beginning tells the problem.
 MOST_CHARACTERS = 2000
-# Floats differ between CPUs and between library builds in the last digits.
+# Floats differ in the last digits between CPUs and between library builds.
 TOLERANCE = 1e-3
 
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "tfserving.fleet"}
 
-# Type -> the zero of that type, for every type that the server's JSON reader takes (json_tensor.cc, AddValueToTensor).
+# Type -> the zero of that type, for every type that the server's JSON reader accepts (json_tensor.cc,
+# AddValueToTensor).
 _ZEROS: dict[str, Any] = {
     **dict.fromkeys(("DT_FLOAT", "DT_DOUBLE"), 0.0),
     **dict.fromkeys(("DT_INT8", "DT_INT16", "DT_INT32", "DT_INT64"), 0),
     **dict.fromkeys(("DT_UINT8", "DT_UINT32", "DT_UINT64"), 0),
     "DT_BOOL": False,
-    # Written in base64, the form that serves text and bytes alike.
+    # Base64 works for text and bytes alike.
     "DT_STRING": {"b64": ""},
 }
 
 
 class UnreachableError(Exception):
-    """Nobody answered on the port, not in time, or without an end."""
+    """No answer on the port, or not in time, or one without an end."""
 
 
 class ServerError(Exception):
-    """The server answered with an error: ``code`` is the HTTP status, 0 where it is not TensorFlow Serving at all."""
+    """The server answered with an error: ``code`` is the HTTP status, 0 if it is not TensorFlow Serving at all."""
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
@@ -69,14 +70,14 @@ class ServerError(Exception):
 
 
 class NoRequestError(Exception):
-    """No request can be made up for a signature; the text says why."""
+    """No request can be generated for a signature; the text says why."""
 
     def __init__(self, message: str) -> None:
         super().__init__(said(message))
 
 
 def said(text: Any, length: int = MOST_CHARACTERS) -> str:
-    """Return what a server or a model said as part of a sentence: one line, not too long, nothing in it that acts."""
+    """Return text from a server or a model for use in a sentence: one printable line, not too long."""
     return told(str(text), length)
 
 
@@ -90,18 +91,18 @@ class Version:
 
     @property
     def failed(self) -> bool:
-        """Whether the load failed. END without an error means that it was unloaded on purpose."""
+        """Return whether the load failed. END without an error means that it was unloaded on purpose."""
         return self.state == END and bool(self.error)
 
 
 class Client:
-    """Asks one server. Talks to the socket directly: a proxy of the environment has no place on loopback."""
+    """Queries one server. Uses the socket directly: a proxy from the environment has no place on loopback."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def status(self, model: str) -> list[Version]:
-        """Return every version that the server ever knew of ``model``, ascending; none for an unknown model."""
+        """Return every version of ``model`` that the server ever knew, ascending; none for an unknown model."""
         try:
             answer = self._call("GET", _path(model))
         except ServerError as error:
@@ -114,12 +115,12 @@ class Client:
             raise self._stranger("the states of a model's versions") from error
 
     def metadata(self, model: str, label: str | None = None, version: int | None = None) -> dict[str, Any]:
-        """Return the metadata of the version that serves ``model`` (under ``label``), or of one by its number."""
+        """Return the metadata of the version that serves ``model`` (under ``label``), or of the given version."""
         path = _path(model, label) + ("" if version is None else f"/versions/{version}")
         return self._call("GET", f"{path}/metadata", most_bytes=MOST_METADATA_BYTES)
 
     def predict(self, model: str, body: Mapping[str, Any], label: str | None = None) -> tuple[Any, float]:
-        """Return the prediction for the request ``body`` and the time it took in milliseconds."""
+        """Return the prediction for the request ``body`` and its duration in milliseconds."""
         started = time.perf_counter()
         answer = self._call("POST", _path(model, label) + ":predict", body, PREDICT_TIMEOUT_S, MOST_ANSWER_BYTES)
         latency_ms = (time.perf_counter() - started) * 1000
@@ -159,7 +160,7 @@ class Client:
 
 
 def answers(port: int) -> bool:
-    """Whether a server answers on the port: it does not before all of its first models are loaded."""
+    """Return whether a server answers on the port; it does not until all of its first models are loaded."""
     try:
         Client(port).status("any")
     except UnreachableError:
@@ -174,14 +175,14 @@ def _path(model: str, label: str | None = None) -> str:
     return path if label is None else f"{path}/labels/{quote(label, safe='')}"
 
 
-# What the access to a value of another shape than expected ends in.
+# The errors of accessing a value whose shape is not the expected one.
 _OTHER_SHAPE = (ValueError, TypeError, KeyError, AttributeError)
-# As Protobuf's JSON writes int64, and as a plain number for servers that differ.
+# Protobuf's JSON writes int64 as text; a plain number is for servers that differ.
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 def _integer(value: Any) -> int:
-    """Read an int64. Raises ValueError for anything else."""
+    """Parse an int64. Raises ValueError for anything else."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     text = value if isinstance(value, str) else str(value) if is_number else ""
     if not _INTEGER.fullmatch(text):
@@ -216,7 +217,7 @@ def served_version(metadata: Mapping[str, Any]) -> int:
 def wanted_versions(policy: Mapping[str, Any] | None, on_disk: Iterable[int]) -> list[int]:
     """Return the versions that ``model_version_policy`` selects, ascending.
 
-    ``specific`` is returned as listed, on disk or not; a missing policy is the server's own default, the latest one.
+    ``specific`` is returned as listed, on disk or not; a missing policy means the server's own default, the latest one.
     """
     policy = policy or {}
     if "specific" in policy:
@@ -228,13 +229,13 @@ def wanted_versions(policy: Mapping[str, Any] | None, on_disk: Iterable[int]) ->
     return present[-latest:]
 
 
-# What stands for the free dimensions after the first, and the rank of an input of unknown rank: one of everything, then
-# what has no rows or is a table, and sides that several halvings leave something of.
+# Guesses for the free dimensions after the first, and for the rank of an input of unknown rank: all ones, then no rows
+# or a table, then sizes that survive several halvings.
 _GUESSES = ((1, 1), (1, 0), (1, 2), (32, 1), (224, 4))
 
 
 def zero_requests(metadata: Mapping[str, Any], signature: str | None = None) -> list[dict[str, Any]]:
-    """Return requests of zeros for a signature, the most probable first; several only where its shapes are open."""
+    """Return requests of zeros for a signature, the most probable first; several only if its shapes are open."""
     found = [zero_request(metadata, signature)]
     for guess in _GUESSES[1:]:
         with suppress(NoRequestError):
@@ -247,11 +248,11 @@ def zero_requests(metadata: Mapping[str, Any], signature: str | None = None) -> 
 def zero_request(
     metadata: Mapping[str, Any], signature: str | None = None, inner: int = 1, rank: int = 1
 ) -> dict[str, Any]:
-    """Return a request in column form that gives every input of a signature zeros, a single row of them.
+    """Return a request in column form with zeros for every input of a signature, a single row of them.
 
     Free dimensions become 1, those after the first ``inner``; an input of unknown rank gets ``rank`` dimensions.
     Without ``signature`` the default one is used, or the first by name that has inputs. Raises NoRequestError, and
-    ServerError where the metadata are none.
+    ServerError for invalid metadata.
     """
     try:
         signatures = metadata.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
@@ -270,15 +271,15 @@ def zero_request(
 
 
 def _default_signature(signatures: Mapping[str, Any]) -> str:
-    # Signatures that begin with two underscores are TensorFlow's own (__saved_model_init_op) and take no inputs. REST
-    # refuses every request for one without inputs, so that another proves the model.
+    # Names that begin with two underscores are TensorFlow's own (__saved_model_init_op) and take no inputs. REST
+    # refuses every request for a signature without inputs, so another one proves the model.
     public = sorted(name for name in signatures if not name.startswith("__"))
     asking = [name for name in ("serving_default", *public) if name in signatures and signatures[name].get("inputs")]
     return asking[0] if asking else "serving_default"
 
 
 def _shape(name: str, info: Mapping[str, Any], inner: int, rank: int) -> tuple[list[int], Any]:
-    """Return the sizes of one row of an input and the zero of its type."""
+    """Return the sizes of one row of an input, and the zero of its type."""
     dtype = _text(info.get("dtype", "DT_INVALID"))
     if dtype not in _ZEROS:
         raise NoRequestError(f"the input {name!r} is of type {dtype}, which a REST request cannot hold")
@@ -292,7 +293,7 @@ def _shape(name: str, info: Mapping[str, Any], inner: int, rank: int) -> tuple[l
 
 
 def _refuse_large(shapes: Mapping[str, tuple[list[int], Any]]) -> None:
-    """Refuse what is too much for a probe: in values, or in the lists around them, which an empty dimension keeps."""
+    """Refuse what is too large for a probe: by its values, or its lists, which even an empty dimension has."""
     values = lists = 0
     for name, (sizes, _zero) in shapes.items():
         held = max(accumulate(sizes, mul), default=1)
@@ -308,14 +309,14 @@ def _filled(sizes: list[int], value: Any) -> Any:
 
 
 def given_request(probe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that the user's ``probe`` describes."""
+    """Return the request described by the user's ``probe``."""
     return {key: probe[key] for key in ("signature_name", "instances", "inputs") if probe.get(key) is not None}
 
 
 def difference(expected: Any, answer: Any, tolerance: float = TOLERANCE, where: str = "answer") -> str:
-    """Return where and how ``answer`` departs from ``expected``, or an empty text.
+    """Return where and how ``answer`` differs from ``expected``, or an empty text.
 
-    Numbers are equal within ``tolerance``, relative or absolute, whichever allows more; NaN equals NaN.
+    Numbers are equal within ``tolerance``, relative or absolute, whichever is wider; NaN equals NaN.
     """
     return said(_difference(expected, answer, tolerance, where))
 
@@ -341,7 +342,7 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
         if math.isnan(one) or math.isnan(other):
             return math.isnan(one) and math.isnan(other)
         return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
-    except OverflowError:  # an integer beyond what a double holds
+    except OverflowError:  # an integer beyond the range of a double
         return bool(one == other)
 
 
@@ -356,14 +357,14 @@ def _shown(value: Any) -> str:
 def live_versions(port: int | None, model: str) -> set[int] | None:
     """Return the versions of ``model`` that the server on this host's REST ``port`` has not ended yet.
 
-    An empty set means that the server answers and knows no version; None, that it cannot be asked.
+    An empty set means that the server answers and knows no version; None, that it cannot be queried.
     """
     states = version_states(port, model)
     return None if states is None else {version for version, state in states.items() if state != END}
 
 
 def version_states(port: int | None, model: str) -> dict[int, str] | None:
-    """Return the state of each version of ``model`` in the server on ``port``; None where it cannot be asked."""
+    """Return the state of each version of ``model`` in the server on ``port``; None if it cannot be queried."""
     if not port:
         return None
     try:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Brings a host's instances up one after another, each proven before the next, or takes a failed run back."""
+"""Brings up a host's instances one after another, each proven before the next, or takes a failed run back."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .units import InstanceUnit, Units, planned_mark
 
 ACTS = ("started", "restarted", "enabled", "stopped", "watched")
 
-# The start of a process and the time of a file come from clocks that differ by less than this.
+# The clocks of process starts and of file times differ by less than this.
 CLOCKS_DIFFER_S = 2
-# For an instance that nothing was done to: a reload that is under way has ended, and a busy server has answered.
+# For an untouched instance: enough to finish a reload in progress, and for a busy server to answer.
 UNTOUCHED_TIMEOUT_S = 15
-# As many as the module instance_status asks for.
+# The number that the module instance_status uses.
 STATUS_PROBES = 5
 
 
 class UnprovenError(Exception):
-    """An instance does not serve as it should. ``result`` holds the words (``msg``) and what was done until then."""
+    """An instance does not serve as it should. ``result`` holds the message (``msg``) and what was done so far."""
 
     def __init__(self, result: dict[str, Any]) -> None:
         super().__init__(result["msg"])
@@ -56,13 +56,13 @@ class Conductor:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was done, or would be in check mode."""
+        """Return whether anything was done, or would be in check mode."""
         return any(self.done[act] for act in ACTS)
 
     def conduct(self) -> dict[str, Any]:
-        """Bring up what is wanted, or take a failed run back; return the module's result.
+        """Bring up the wanted instances, or take a failed run back; return the module's result.
 
-        Raises UnprovenError where an instance does not come to serve, RuntimeError where systemd refuses a command.
+        Raises UnprovenError if an instance does not come to serve, RuntimeError if systemd refuses a command.
         """
         names = [instance["name"] for instance in self.wishes["instances"]] or self._described()
         if not self.check_mode and any(units.reload_needed(names) for units in (self.units, self.health)):
@@ -77,7 +77,7 @@ class Conductor:
         return {"changed": self.changed, "better": better, **result, **self.done}
 
     def _bring_about(self) -> dict[str, Any]:
-        """Stop what is surplus, then bring up one instance after another."""
+        """Stop surplus instances, then bring up the wanted ones one after another."""
         wanted = {instance["name"]: instance for instance in self.wishes["instances"]}
         if not self.check_mode:
             self._note_who_is_idle()
@@ -94,16 +94,16 @@ class Conductor:
         return {"status": self._status()}
 
     def _status(self) -> dict[str, Any]:
-        """Return what the proven instances really are, which may be less than perfect and still no failure."""
+        """Return the actual state of the proven instances, which may be imperfect without being a failure."""
         wishes = self.wishes
         probes = STATUS_PROBES if wishes["probe"] else 0
         inspector = Inspector(self.units.run, wishes["unit_template"], wishes["model_root"], probes, wishes["models"])
         return {"instances": [inspector.inspect(instance) for instance in wishes["instances"]]}
 
     def _note_who_is_idle(self) -> None:
-        """Learn who is there and does not serve before anything is restarted: its old files are nothing to go back to.
+        """Record which instances do not serve before any restart: their old files are not worth going back to.
 
-        A run that was killed has noted it already, for the state from which it set out.
+        A killed run has already recorded this for the state from which it started.
         """
         idle = [name for name in self.units.instances() if not self._answers(self.units.show(name))]
         self.idle = atomic_tree_point.note(self.store, "idle", idle) if self.store else idle
@@ -121,7 +121,7 @@ class Conductor:
     def _in_order(
         self, instances: Mapping[str, Mapping[str, Any]], due: Collection[str]
     ) -> Iterator[Mapping[str, Any]]:
-        """Yield the instances so that none meets a port which another still holds."""
+        """Yield the instances in an order in which none needs a port that another still holds."""
         running = {name: self.units.show(name) for name in instances}
         held = {
             name: instance_records.ports_of(unit.pid).values()
@@ -136,7 +136,7 @@ class Conductor:
                 self.units.stop(name)
 
     def _mark(self, instance: Mapping[str, Any], unit: InstanceUnit) -> str:
-        # In check mode the files do not hold the plan yet, so the plan itself says what they will hold.
+        # In check mode the files do not hold the plan yet, so the mark comes from the plan itself.
         return planned_mark(instance, self.wishes["revision"]) if self.check_mode else unit.mark
 
     def _bring_up(self, instance: Mapping[str, Any]) -> None:
@@ -150,10 +150,10 @@ class Conductor:
             self._act("restarted", name, self.units.restart)
 
     def _stuck(self, unit: InstanceUnit, instance: Mapping[str, Any]) -> bool:
-        """Whether an instance will not serve by itself: its ports are shut until all of its first models are loaded.
+        """Return whether an instance is stuck: its ports are closed until all of its first models are loaded.
 
-        Until then it does not read its files again, so what changed since its start never reaches it; and one that has
-        had all the time that a start may take is given a new one.
+        Until then it does not reread its files, so changes since its start never reach it; and an instance that has
+        used up its whole start timeout is restarted.
         """
         age = process_facts.age_s(unit.pid)
         if age is None or self._answers(unit):
@@ -164,13 +164,13 @@ class Conductor:
         return changed > time.time() - age + CLOCKS_DIFFER_S or age > limit
 
     def _watch(self, name: str) -> None:
-        """Let the health unit ask for the models of the plan: those can change without a restart of the server."""
+        """Let the health unit ask for the models of the plan, which can change without a restart of the server."""
         watcher = self.health.show(name)
         if watcher.mark and watcher.running_mark != watcher.mark:
             self._act("watched", name, self._watch_anew)
 
     def _watch_anew(self, name: str) -> None:
-        # Not awaited: it is active when the models are, and that has just been proven.
+        # Not awaited: it is active once the models are, and that has just been proven.
         self.health.command("restart", "--no-block", self.health.unit(name))
 
     def _act(self, act: str, name: str, deed: Any) -> None:
@@ -204,13 +204,13 @@ class Conductor:
         self._prove_restart(instance, watch.expected)
 
     def _may_help(self, watch: serving_watch.Watch) -> bool:
-        """Whether a restart is worth a try: this call has made none, nothing is served, and nothing is missing."""
+        """Return whether a restart is worth a try: this call has made none, nothing is served or missing."""
         begun = watch.name in (*self.done["started"], *self.done["restarted"])
         served = any(version.state == AVAILABLE for versions in watch.states.values() for version in versions)
         return not begun and not served and not any(map(serving_check.absence, watch.expected))
 
     def _prove_allocator(self, instance: Mapping[str, Any]) -> None:
-        # In the root of an image the library may be too new for the image's own C library, which only the loader tells.
+        # In an image's root the library may be too new for the image's own C library; only the loader can tell.
         process = process_facts.process(self.units.show(instance["name"]).pid)
         for problem in process_facts.allocator_problems(instance, process) if process else ():
             remedy = "set tfserving_allocator to glibc, or use a release that can load it"
@@ -230,7 +230,7 @@ class Conductor:
         raise UnprovenError(self.failure(msg=f"instance {instance['name']}: {problem}"))
 
     def _restore(self) -> dict[str, Any]:
-        """Let each instance serve with the files that are there, and tell what became of it."""
+        """Let each instance serve with the files present, and report the outcome."""
         described = {name: self._description(name) for name in self._described()}
         outcomes = [
             {"name": name, "state": take_back.REMOVED, "problem": ""} for name in self._remove_surplus(described)
@@ -282,7 +282,7 @@ class Conductor:
         name = instance["name"]
         begun = name in (*self.done["started"], *self.done["restarted"], *self.wishes["touched"])
         longest = instance.get("start_timeout_s", serving_watch.DEFAULT_TIMEOUT_S)
-        # One that did not serve before is looked at and not waited for.
+        # An instance that did not serve before is checked once, without waiting.
         timeout = (longest if begun else min(longest, UNTOUCHED_TIMEOUT_S)) if before else 0
         watch = self._watch_of(instance, described["models"], self.wishes["probe"])
         given_up = serving_watch.wait([watch], {name: timeout})

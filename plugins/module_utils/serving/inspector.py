@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the instances of a host really are: systemd, /proc and the server itself, compared with the plan."""
+"""The actual state of a host's instances, from systemd, /proc and the servers, compared with the plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .client import Client, UnreachableError
 
 
 class Inspector:
-    """Reads instances one after another; a binary that several share is asked for its version once."""
+    """Inspects instances one after another; a binary shared by several is asked for its version once."""
 
     def __init__(
         self, run: run.Run, unit_template: str, model_root: str, probe_count: int,
@@ -31,7 +31,7 @@ class Inspector:
         self._versions: dict[tuple[str, str], str] = {}
 
     def inspect(self, instance: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything about one instance; what is wrong with it is in ``problem``."""
+        """Return everything about one instance; ``problem`` tells what is wrong with it."""
         facts: dict[str, Any] = {
             "name": instance["name"],
             "unit": self.unit_template.replace("{name}", instance["name"]),
@@ -106,7 +106,7 @@ class Inspector:
 
 
 def process_problems(instance: Mapping[str, Any], process: process_facts.Process) -> list[str]:
-    """Return where a running process departs from its entry of the plan."""
+    """Return where a running process differs from its entry in the plan."""
     problems = []
     if len(process.cpus_of_threads) > 1:
         problems.append(f"its threads disagree about their CPUs ({' and '.join(process.cpus_of_threads)})")

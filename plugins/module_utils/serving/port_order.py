@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""In which order instances are brought up where one takes a port that another has to give up first."""
+"""The order in which instances are brought up if one takes a port that another has to release first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ STOP, SERVE = "stop", "serve"
 def steps(
     names: Sequence[str], held: Mapping[str, Collection[int]], wanted: Mapping[str, Collection[int]]
 ) -> Iterator[tuple[str, str]]:
-    """Yield what to do with which instance: ``serve`` each of ``names`` once, ``stop`` one where a ring has to break.
+    """Yield the next action and its instance: ``serve`` each of ``names`` once, ``stop`` one to break a cycle.
 
-    ``held`` are the ports of the processes that are going to be replaced, ``wanted`` those of all instances. One whose
-    ports others wait for comes before them, so that each is down for the length of its own start alone; only rings
-    (two that swap) need one to stop before its turn.
+    ``held`` are the ports of the processes that will be replaced, ``wanted`` those of all instances. An instance whose
+    ports others wait for precedes them, so that each is down only during its own start; only in cycles (two that swap)
+    does one have to stop before its turn.
     """
     pending, holding = list(names), {name: set(ports) for name, ports in held.items()}
     while pending:
@@ -41,7 +41,7 @@ def _blockers(
 def _on_ring(
     pending: Sequence[str], holding: Mapping[str, Collection[int]], wanted: Mapping[str, Collection[int]]
 ) -> str:
-    """Return one that waits for itself by way of others; there is one, since every pending one waits for another."""
+    """Return an instance that waits for itself through others; it exists: every pending one waits for another."""
     seen: list[str] = []
     name = pending[0]
     while name not in seen:

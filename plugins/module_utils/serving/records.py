@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The record beside an instance's files that says what it serves, so that it can be proven without any other record.
+"""The record next to an instance's files of what it serves, so that it can be proven without any other record.
 
-It is one of the tree's files, and comes back with the others when a change is taken back.
+It is one of the tree's files, and is restored with the others when a change is taken back.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..disk import plain_files
 from ..host.process import PROC
 
 NAME = "instance.json"
-# What makes a directory an instance's: its unit does not start without it.
+# The file that makes a directory an instance's: its unit does not start without it.
 MODELS = "models.config"
-# A description is some kilobytes, most of them probes; what is larger was not written by us.
+# A description takes some kilobytes, most of them probes; larger files are not ours.
 LARGEST = 16 << 20
 
 _FIELD = re.compile(r'^ *(name|base_path|versions|all|num_versions)(?:: | {)"?([^"\n]*)', re.MULTILINE)
-# A server that was broken into may have any text for its command line.
+# A compromised server may have any text as its command line.
 _PORT = re.compile(r"--(rest_api_)?port=([0-9]{1,5})")
 MOST_PORT = 65535
 
@@ -41,11 +41,11 @@ def _is_seconds(value: Any) -> bool:
 
 
 def _or_nothing(shape: Any) -> Callable[[Any], bool]:
-    """Return a shape that takes what counts as not given as well; ``probe`` may be false."""
+    """Return a shape that also accepts empty values, which count as not given; ``probe`` may be false."""
     return lambda value: not value or plain_files.fits(value, shape)
 
 
-# What is read of a description without asking whether it is there or of which kind.
+# The keys that code reads from a description without checking.
 _POLICY = {
     "specific?": {"versions": [_is_whole]},
     "latest?": _or_nothing({"num_versions?": _is_whole}),
@@ -78,7 +78,7 @@ def names(root: str) -> list[str]:
 
 
 def read(root: str, name: str) -> dict[str, Any] | None:
-    """Return the description of an instance; None where there is none that can be read (0.1.0 wrote none)."""
+    """Return the description of an instance; None if there is none or it is unreadable (0.1.0 wrote none)."""
     try:
         found = plain_files.json_of(os.path.join(root, name, NAME), LARGEST)
     except (OSError, ValueError):
@@ -87,12 +87,12 @@ def read(root: str, name: str) -> dict[str, Any] | None:
 
 
 def is_description(value: Any, name: str) -> bool:
-    """Tell whether a value is a description of the instance ``name``, whole and of the right kinds."""
+    """Tell whether a value is a complete and valid description of the instance ``name``."""
     return plain_files.fits(value, _SHAPE) and bool(value["instance"]["name"] == name)
 
 
 def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
-    """Make a description from an instance's other files, for a host of a release that wrote none.
+    """Derive a description from an instance's other files, for a host of a release that wrote none.
 
     ``command`` is the command line of the health unit, which names the port and the models.
     """
@@ -105,11 +105,11 @@ def derived(root: str, name: str, command: str) -> dict[str, Any] | None:
 
 
 def _configured(root: str, name: str) -> dict[str, Any]:
-    """Read back what we have written of each model: one field a line, in this order."""
+    """Parse our own configuration of each model: one field per line, in this order."""
     try:
         configs = _configs(plain_files.read(Path(root) / name / MODELS, LARGEST).decode("utf-8", "replace"))
     except (OSError, ValueError, IndexError):
-        # Not there, or not as we write it.
+        # Missing, or not in our format.
         return {}
     return {"model_config": {"model_config_list": {"config": configs}}} if configs else {}
 

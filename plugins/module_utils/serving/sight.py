@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a fresh process of a unit could open what it is started with, found out without starting one.
+"""Checks that a unit's process could open its files if it started now, without starting one.
 
-A server that takes up a changed file while it runs keeps what it has opened, whatever has become of the path. Only
-its next start would tell, on the day of a boot. So a child of ours looks in its place: through the running process's
-own root (/proc/PID/root leads into its mounts) and with its user and groups.
+A server that picks up a changed file while running keeps what it has opened, whatever becomes of the path. Only its
+next start would tell, on the day of a reboot. So a child process of ours looks in its place: through the running
+process's own root (/proc/PID/root leads into its mounts) and with its user and groups.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from ..host.process import PROC
 from ..visible_text import visible
 
-# A model has some dozens of files; a tree beyond this is looked at in part rather than for minutes.
+# A model has dozens of files; a larger tree is checked in part rather than for minutes.
 MOST_FILES = 20_000
 # A local file opens at once. A network file system that hangs must not hang the run.
 PATIENCE_S = 30
-# A path has at most so many bytes, and what fits into a pipe at once is more.
+# The longest path; a pipe holds more than this at once.
 MOST_SAID = 4096
 NOTHING = b"."
 
@@ -29,7 +29,7 @@ NOTHING = b"."
 def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = PROC) -> str:
     """Return the first path that ``pid`` could not read if it started now, with the reason, or an empty text.
 
-    ``folders`` are read with all that is below them. Nothing is said of a process that has ended.
+    ``folders`` are read with everything below them. A process that has ended has no problem.
     """
     home = proc / str(pid)
     try:
@@ -39,12 +39,12 @@ def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = 
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        # Whatever happens, this copy of the module must never return into it.
+        # Whatever happens, this forked copy of the module must never return into it.
         try:
             os.close(reader)
             signal.alarm(PATIENCE_S)
             found = _looked(str(home / "root"), account, list(files), list(folders)) or os.fsdecode(NOTHING)
-            # As it is: what is cut of it afterwards is text all the same, which of JSON it would not be.
+            # Not as JSON: text stays text when it is cut.
             os.write(writer, os.fsencode(found)[:MOST_SAID])
         finally:
             os._exit(0)
@@ -58,7 +58,7 @@ def unseen(pid: int, files: Iterable[str], folders: Iterable[str], proc: Path = 
 
 
 def _account(status: str) -> tuple[int, int, list[int]]:
-    """Return user, group and further groups as the kernel uses them for files (the last of the four numbers)."""
+    """Return user, group and further groups that the kernel uses for files (the last of the four numbers)."""
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     return int(lines["Uid"].split()[3]), int(lines["Gid"].split()[3]), [int(one) for one in lines["Groups"].split()]
 
@@ -78,7 +78,7 @@ def _looked(root: str, account: tuple[int, int, list[int]], files: list[str], fo
         for count, path in enumerate(_all(files, folders)):
             if count == MOST_FILES:
                 break
-            # Without waiting for a writer, should it be a pipe.
+            # Non-blocking, in case it is a pipe without a writer.
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
         return f"{error.filename} ({error.strerror})"

@@ -1,21 +1,21 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is in force after a failed run, instance by instance, in the words that end the run."""
+"""The sentence that ends a failed run: what is in force now, instance by instance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-# What became of an instance.
+# The states of an instance afterwards.
 SERVES = "serves"  # as before this run
-KEPT = "kept"  # serves with its new files: it did not serve before
+KEPT = "kept"  # serves with its new files; it did not serve before
 IDLE = "idle"  # did not serve before either
-REMOVED = "removed"  # was not there before this run
-FAILED = "failed"  # has its previous files and does not serve
+REMOVED = "removed"  # did not exist before this run
+FAILED = "failed"  # has its previous files but does not serve
 
 
 def sentence(outcomes: Sequence[Mapping[str, str]]) -> str:
-    """Return what is in force. ``outcomes``: name, state and, for what failed, the problem."""
+    """Return what is in force. ``outcomes``: name, state and, for failed instances, the problem."""
     states = (SERVES, KEPT, IDLE, REMOVED)
     named = {state: [one["name"] for one in outcomes if one["state"] == state] for state in states}
     failed = [one for one in outcomes if one["state"] == FAILED]

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The units of a host's instances: which there are, which are due for a restart, and the commands that act on them."""
+"""The units of a host's instances: which exist, which need a restart, and the commands that act on them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from ..host.process import PROC
 from ..host.run import Run
 
-# Set by each instance's drop-in: with which plan and which unit file its process was started.
+# Set by each instance's drop-in: identifies the plan and the unit file that its process was started with.
 MARK = "TFSERVING_CONFIGURATION"
 
 
 @dataclass(frozen=True)
 class InstanceUnit:
-    """One instance's unit: ``mark`` is what it would be started with now, ``running_mark`` what it was started with."""
+    """One instance's unit: ``mark`` is that of a start now, ``running_mark`` that of its process."""
 
     name: str
     unit: str
@@ -42,10 +42,10 @@ class Units:
         return self.template.replace("{name}", name)
 
     def instances(self) -> list[str]:
-        """Return the names of all instances that run or would run after a boot."""
+        """Return the names of all instances that run, or would run after a reboot."""
         pattern = self.unit("*")
         listed = self.command("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
-        # Exits with 1, silently, where no file matches.
+        # Exits with 1, silently, if no file matches.
         _status, installed, _err = self.run(["systemctl", "list-unit-files", "--no-legend", "--full", pattern])
         first_words = {line.split()[0] for line in (listed + "\n" + installed).splitlines() if line.strip()}
         head, tail = self.template.split("{name}")
@@ -72,14 +72,14 @@ class Units:
         )
 
     def reload_needed(self, names: Sequence[str]) -> bool:
-        """Whether a unit's files are newer than what systemd knows of it."""
+        """Return whether a unit's files are newer than systemd's knowledge of them."""
         if not names:
             return False
         out = self.command("show", "--property=NeedDaemonReload,LoadState", *(self.unit(name) for name in names))
         return "NeedDaemonReload=yes" in out or "LoadState=not-found" in out
 
     def reload(self) -> None:
-        """Make systemd read its files again."""
+        """Make systemd reread its files."""
         self.command("daemon-reload")
 
     def enable(self, name: str) -> None:
@@ -87,7 +87,7 @@ class Units:
         self.command("enable", "--quiet", self.unit(name))
 
     def start(self, name: str) -> None:
-        """Start an instance; one that failed too often is given another chance."""
+        """Start an instance, also after too many failures."""
         self.run(["systemctl", "reset-failed", self.unit(name)])
         self.command("start", self.unit(name))
 
@@ -97,16 +97,16 @@ class Units:
         self.command("restart", self.unit(name))
 
     def stop(self, name: str) -> None:
-        """Stop an instance that is to be started again."""
+        """Stop an instance that will be started again."""
         self.command("stop", self.unit(name))
 
     def remove(self, name: str) -> None:
-        """Stop an instance and let it stay stopped."""
+        """Stop an instance for good."""
         self.command("disable", "--quiet", "--now", self.unit(name))
         self.run(["systemctl", "reset-failed", self.unit(name)])
 
     def command(self, *arguments: str) -> str:
-        """Run systemctl; return what it prints, raise RuntimeError with its own words when it fails."""
+        """Run systemctl and return its output. Raises RuntimeError with its message if it fails."""
         status, out, err = self.run(["systemctl", *arguments])
         if status != 0:
             raise RuntimeError(f"systemctl {' '.join(arguments)} failed: {(err or out).strip()}")
@@ -114,7 +114,7 @@ class Units:
 
 
 def planned_mark(instance: Mapping[str, Any], revision: str) -> str:
-    """Return the mark that the drop-in of a planned instance carries."""
+    """Return the mark that a planned instance's drop-in carries."""
     return f"{instance['digest']}-{revision}"
 
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Watching an instance until it serves, and knowing when it never will."""
+"""Watches an instance until it serves, and recognises when it never will."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..visible_text import visible
 from . import check as serving_check
 from .client import Client, UnreachableError, Version, said
 
-# For an instance that does not say: what a load takes that fails with all of the server's own retries (1 + 5, one a
-# minute), so that the server's error arrives before our patience ends.
+# For an instance without a setting: the duration of a load that fails with all of the server's own retries (1 + 5, one
+# a minute), so that the server's error arrives before our patience ends.
 DEFAULT_TIMEOUT_S = 360
-# A loaded model shows within a tenth of a second; a load of minutes is not made slower by a look each second.
+# A loaded model shows within a tenth of a second; a check every second does not slow down a load of minutes.
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
-# One restart may be the one that helps; a second one within a single wait is a loop.
+# One restart may be the one that helps; a second within a single wait is a loop.
 RESTARTS_OF_A_LOOP = 2
 
-# As TensorFlow begins a line of its log (tsl/platform/default/logging.cc), and as absl does.
+# The beginning of a log line of TensorFlow (tsl/platform/default/logging.cc), and of absl.
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: |^(?P<level>[IWEF])\d{4} \d\d:\d\d:[\d.]+ +\d+ ")
 
 
-# A line of the log says what it has to say before it lists the whole of a graph.
+# A log line makes its point before it lists a whole graph.
 LINE_CHARACTERS = 1000
 
 
 class GivenUpError(Exception):
-    """Waiting on is pointless. ``loop``: the unit keeps dying, so that its present start has little to say."""
+    """Further waiting is pointless. ``loop``: the unit keeps dying, so that its present start tells little."""
 
     def __init__(self, message: str, loop: bool = False) -> None:
         self.loop = loop
@@ -42,7 +42,7 @@ class GivenUpError(Exception):
 
 
 class Watch:
-    """One instance under observation: ``look`` until it returns nothing."""
+    """One instance under observation; ``look`` until it returns true."""
 
     def __init__(
         self, instance: Mapping[str, Any], expected: Sequence[serving_check.Expectation], unit: str, probe: bool,
@@ -67,7 +67,7 @@ class Watch:
         self._failed_before: set[tuple[str, int]] | None = None
 
     def look(self, waited_s: float) -> bool:
-        """Return whether all is as it should be; raise GivenUpError when it will not become so."""
+        """Return whether everything is as it should be. Raises GivenUpError if it never will be."""
         self.waited_s = waited_s
         self.problems = []
         self._look_at_unit()
@@ -84,7 +84,7 @@ class Watch:
         return not self.problems
 
     def survey(self) -> None:
-        """Take one look for a report, without a prediction and without a verdict."""
+        """Take one look for a report, without a prediction or a verdict."""
         self._probe = False
         try:
             self.look(0.0)
@@ -102,7 +102,7 @@ class Watch:
 
     @property
     def deaths(self) -> str:
-        """How often the unit died under observation, in words; empty when it did not."""
+        """Return how often the unit died under observation, in words; empty if it did not."""
         times = "once" if self._deaths == 1 else f"{self._deaths} times"
         return f"the unit died {times} while waiting{self._end}" if self._deaths > 0 else ""
 
@@ -143,10 +143,10 @@ class Watch:
             raise GivenUpError(f"port {self.port} is answered by {stranger}, not by the unit {self.unit_name}")
 
     def _judge_failures(self, waited_s: float) -> None:
-        """Give up on a failed load, unless it may be a failure of yesterday that a config reload is about to retry.
+        """Give up on a failed load, unless it may be an old failure that a config reload is about to retry.
 
-        The server never forgets a state. One that was there at the first look counts once the server has had the time
-        to read its config and its directories again; one that came later counts at once.
+        The server never forgets a state. A failure present at the first look counts once the server has had the time to
+        reread its config and its directories; a later one counts at once.
         """
         failed = {
             (expected.model, version.version): version.error
@@ -183,7 +183,7 @@ class Watch:
 
 
 def _settling_time(flags: Mapping[str, Any]) -> float:
-    """Seconds until a server has surely noticed a changed config file and changed directories."""
+    """Return the seconds until a server has surely noticed a changed config file and changed directories."""
     config = float(flags.get("model_config_file_poll_wait_seconds") or 0)
     directories = float(flags.get("file_system_poll_wait_seconds") or 1)
     return config + directories + 1.0
@@ -193,7 +193,7 @@ def wait(
     watches: Sequence[Watch], timeouts: Mapping[str, float],
     now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Watch, GivenUpError] | None:  # fmt: skip
-    """Look at all watches in turn until each is ready; return the first one that is given up, and why."""
+    """Look at all watches in turn until each is ready; return the first to be given up, and why."""
     started, pause, pending = now(), FIRST_PAUSE_S, list(watches)
     while pending:
         for watch in list(pending):
@@ -214,14 +214,14 @@ def wait(
 
 
 def failure(watch: Watch, error: GivenUpError) -> dict[str, Any]:
-    """Return the message and the server's last lines for the instance that was given up: its words, then the cause."""
+    """Return the server's last lines and the message for the instance that was given up, in this order."""
     log = without_repeats(watch.log(error.loop))
     last_words = f"The last lines of instance {watch.name}:\n{chr(10).join(log)}\n" if log else ""
     return {"msg": f"{last_words}instance {watch.name}: {error}", "log": log}
 
 
 def without_repeats(lines: Sequence[str]) -> list[str]:
-    """Return the lines in their order, each once: a server that retries says the same with another time before it."""
+    """Return the lines in order, each once: a retrying server repeats its messages with another time in front."""
     first: dict[str, str] = {}
     for line in lines:
         first.setdefault(_TIME.sub(r"\g<level>", line), line)
