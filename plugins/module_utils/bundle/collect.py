@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a builder fetches for a bundle: packages, keys, images and downloads, below one directory. Raises WishError."""
+"""Collects a bundle on a builder: packages, keys, images and downloads, below one directory. Raises WishError."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from . import images as bundle_images
 from . import manifest as bundle_manifest
 from . import packages as bundle_packages
 
-# What is for the builder alone: apt's index, images on their way.
+# For the builder alone: apt's index, and images being fetched.
 PRIVATE = ".work"
 
 
 def collect(params: Mapping[str, Any], run: bundle_packages.Run) -> list[dict[str, Any]]:
-    """Fetch missing artifacts to ``params["root"]``, remove unneeded ones; return the artifacts."""
+    """Fetch missing artifacts to ``params["root"]`` and remove unneeded ones; return the artifacts."""
     root = params["root"]
     folders.make(os.path.join(root, PRIVATE))
     origins = {repository["key"]: public(repository["key_url"]) for repository in params["repositories"]}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a bundle that a host keeps: packages with their index, keys, the image that is to be unpacked."""
+"""A host's part of a bundle: packages with their index, keys, and the image to unpack."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LISTS = "apt/lists"
 
 
 def keep(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
-    """Bring the host's part in line; return what is still to be sent as ``needs`` where no parcel has come.
+    """Bring the host's part in line; without a parcel, return the missing files as ``needs``.
 
-    In check mode the index alone is brought: without it apt could not say what it would install.
+    In check mode only the index is brought: without it apt could not tell what it would install.
     """
     root = params["root"]
     files = [file for file in params["files"] if not (file["unless"] and os.path.exists(file["unless"]))]
@@ -33,13 +33,13 @@ def keep(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
         bundle_parcel.unpack(params["parcel"], root, [file for file in files if file["path"] in due])
     laid = _lay_down(root, bundle_names.apt_files(params["release"], root))
     if due or laid:
-        # apt takes an index for current that it has read before.
+        # apt takes an index that it has already read for current.
         shutil.rmtree(os.path.join(root, LISTS), ignore_errors=True)
     folders.make(os.path.join(root, LISTS, "partial"))
     gone = False
     if not check:
         gone = bundle_manifest.prune(root, [file["path"] for file in params["files"]])
-        # What was only brought to be unpacked has done its work; that it goes is no change of its own.
+        # Files brought only to be unpacked have served their purpose; their removal does not count as a change.
         bundle_manifest.prune(root, [file["path"] for file in files])
     return {"changed": bool(lacks) or laid or gone, "brought": due, "refresh": not _read_before(root)}
 

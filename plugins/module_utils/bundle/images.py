@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Images of registries as OCI layouts.
+"""Images from registries as OCI layouts.
 
-What a registry has as an OCI image is kept byte for byte, under the digest that pins it. Docker's own kind of manifest
-cannot stand in a layout, so such an image gets an OCI manifest, which has another digest; the layers are the same.
+An OCI image is kept byte for byte, under the digest that pins it. Docker's own kind of manifest cannot be in a layout,
+so such an image gets an OCI manifest, which has another digest; the layers are the same.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ ARCHITECTURE = "amd64"
 
 
 def collect(run: Run, image: Image, folder: str, place: str, where: str, options: Mapping[str, Any]) -> None:
-    """Make ``folder/DIGITS/NAME`` a layout of the image with the manifest ``sha256:DIGITS``; raises WishError.
+    """Make ``folder/DIGITS/NAME`` a layout of the image with the manifest ``sha256:DIGITS``. Raises WishError.
 
-    :param place: a directory for what is fetched, removed afterwards.
+    :param place: a directory for fetched files, removed afterwards.
     :param options: ``mirrors`` (as the role tfserving takes them) and ``auth_file``.
     """
     if os.path.isdir(folder):
@@ -57,19 +57,19 @@ def collect(run: Run, image: Image, folder: str, place: str, where: str, options
 
 
 def sources(image: Image, options: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Return where the image can be had, in order, with skopeo's options for each."""
+    """Return the places to fetch the image from, in order, with skopeo's options for each."""
     authorised = ["--authfile", options["auth_file"]] if options.get("auth_file") else []
     found = []
     for mirror in options.get("mirrors") or ():
         place = re.sub(r"^https?://", "", mirror).rstrip("/")
-        # The digest decides what is accepted; credentials never travel unencrypted.
+        # The digest decides what is accepted; credentials are never sent unencrypted.
         extra = ["--tls-verify=false", "--no-creds"] if mirror.startswith("http://") else authorised
         found.append((f"{REGISTRY}{place}/{image.repository}@{image.digest}", extra))
     return [*found, (f"{REGISTRY}{image.place}@{image.digest}", authorised)]
 
 
 def _fetch(run: Run, source: str, extra: list[str], place: str) -> str:
-    """Fetch the pinned manifest and one architecture's image; return what went wrong."""
+    """Fetch the pinned manifest and the image for one architecture; return what went wrong."""
     status, out, err = run(["skopeo", "inspect", "--raw", *extra, source])
     if status != 0:
         return last_words(err, out)
@@ -78,14 +78,14 @@ def _fetch(run: Run, source: str, extra: list[str], place: str) -> str:
     platform = ["--override-os", "linux", "--override-arch", ARCHITECTURE, "--tmpdir", place]
     retry = ["--retry-times", str(RETRIES)]
     options = [option.replace("--tls", "--src-tls").replace("--no-creds", "--src-no-creds") for option in extra]
-    # A dir: keeps manifests as they are, whose digests another kind of manifest would not have.
+    # dir: keeps manifests, and so their digests, as they are.
     copy = ["copy", "--quiet", "--preserve-digests", *retry, *options, source, f"dir:{place}/fetched"]
     status, out, err = run(["skopeo", *platform, *copy])
     return "" if status == 0 else last_words(err, out)
 
 
 def _lay_out(run: Run, place: str, digest: str, target: str, where: str) -> str:
-    """Turn what skopeo fetched into a layout; return the digits of its manifest's digest."""
+    """Convert the fetched image to a layout; return the digits of its manifest's digest."""
     fetched = os.path.join(place, "fetched")
     with open(os.path.join(place, "pinned"), "rb") as file:
         pinned = file.read()

@@ -24,7 +24,7 @@ FRESH = "copy the bundle again, or make a new one"
 
 
 def text(artifacts: Iterable[Mapping[str, Any]]) -> str:
-    """Return the manifest's text. Raises WishError where two builders have brought different files of one path."""
+    """Return the manifest's text. Raises WishError if two builders bring different files for one path."""
     listed: dict[str, dict[str, Any]] = {}
     for artifact in artifacts:
         entry = {key: artifact[key] for key in ("path", "sha256", "size", "from")}
@@ -37,9 +37,9 @@ def text(artifacts: Iterable[Mapping[str, Any]]) -> str:
 
 
 def verified(directory: str) -> dict[str, dict[str, Any]]:
-    """Return the artifacts of a bundle by path, every one of which was compared with its SHA-256."""
+    """Return the artifacts of a bundle by path, each one compared with its SHA-256."""
     artifacts = read(directory)
-    # The sizes first: a copy that broke off is told at once, whatever else there is to read.
+    # Sizes first: an interrupted copy is reported at once, however much there is to read.
     for path, entry in artifacts.items():
         _check_size(directory, path, entry["size"])
     for path, entry in artifacts.items():
@@ -79,7 +79,7 @@ def _is_artifact(entry: Any) -> bool:
 
 
 def is_inside(path: Any) -> bool:
-    """Whether a path is relative, in one of a bundle's folders and leads nowhere else."""
+    """Return whether a path is relative, in one of a bundle's folders, and does not leave it."""
     if not isinstance(path, str) or "\0" in path:
         return False
     first, *others = path.split("/")
@@ -96,7 +96,7 @@ def _check_size(directory: str, path: str, size: int) -> None:
 
 
 def write(directory: str, artifacts: Iterable[Mapping[str, Any]]) -> bool:
-    """Put the manifest in place by rename and remove the files that it does not name; whether anything changed."""
+    """Rename the manifest into place and remove all files that it does not name; return whether anything changed."""
     wanted = text(artifacts)
     place = os.path.join(directory, NAME)
     changed = _content(place) != wanted
@@ -106,7 +106,7 @@ def write(directory: str, artifacts: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def prune(directory: str, keep: Iterable[str]) -> bool:
-    """Remove the files of a bundle's folders that are not named, and the folders that are empty then."""
+    """Remove the files of a bundle's folders that are not in ``keep``, and the folders left empty."""
     kept, removed = set(keep), False
     for folder in FOLDERS:
         for place, _folders, names in os.walk(os.path.join(directory, folder), topdown=False):

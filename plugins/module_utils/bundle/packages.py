@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Packages with all that they depend on, resolved by apt as if nothing were installed, as a flat repository.
+"""Packages with all dependencies, resolved by apt as if nothing were installed, as a flat repository.
 
-It works on a host of the targets' release, in a place of its own: neither the sources nor the index nor the packages of
-that host change. apt verifies what it fetches by the signatures of its sources. All refusals are WishError.
+Works on a host of the targets' release, in a directory of its own: neither the sources nor the index nor the packages
+of that host change. apt verifies downloads by the signatures of its sources. All refusals are WishError.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 WHERE = "bundle_builder"
 INDEX = "Packages"
 SOURCES = "/etc/apt/sources.list.d"
-# What the role tfserving lays down; its key is another file than the bundle's, which apt would call a conflict.
+# The source that the role tfserving installs; its key file is not the bundle's, which apt would call a conflict.
 OWN_SOURCE = "tfserving.sources"
 
 _FETCHED = re.compile(r"^'(?P<uri>\S+)' (?P<file>\S+\.deb) (?P<size>\d+)", re.MULTILINE)
@@ -32,7 +32,7 @@ _RELEASE = re.compile(r'^VERSION_CODENAME="?([a-z0-9-]+)"?$', re.MULTILINE)
 
 
 def codename(path: str = "/etc/os-release") -> str:
-    """Return the release of the distribution on this host, such as ``bookworm``."""
+    """Return the codename of this host's distribution release, such as ``bookworm``."""
     with open(path, encoding="utf-8") as file:
         found = _RELEASE.search(file.read())
     if not found:
@@ -41,7 +41,7 @@ def codename(path: str = "/etc/os-release") -> str:
 
 
 class Resolver:
-    """An apt of its own below ``place``, which believes that nothing is installed."""
+    """A separate apt below ``place`` that takes nothing for installed."""
 
     def __init__(self, place: str, run: Run) -> None:
         self.place = place
@@ -52,7 +52,7 @@ class Resolver:
         return os.path.join(self.place, "archives")
 
     def prepare(self, repositories: Iterable[Mapping[str, Any]], keys: str, sources: str = SOURCES) -> None:
-        """Lay down the sources: this host's, and the repositories with their keys below ``keys``."""
+        """Write the sources: this host's, and the repositories with their keys below ``keys``."""
         own = os.path.join(self.place, "sources")
         shutil.rmtree(own, ignore_errors=True)
         for folder in (own, os.path.join(self.place, "lists", "partial"), os.path.join(self.archives, "partial")):
@@ -67,9 +67,9 @@ class Resolver:
                 file.write(source_line(repository, keys))
 
     def options(self, archives: str) -> list[str]:
-        """Return the options that keep apt to this place."""
+        """Return the options that confine apt to this place."""
         settings = {
-            # Nothing is installed, so that the result holds everything, whatever this host has.
+            # Nothing counts as installed, so that the result is complete whatever this host has.
             "Dir::State::status": f"{self.place}/status",
             "Dir::State::extended_states": f"{self.place}/extended_states",
             "Dir::State::lists": f"{self.place}/lists",
@@ -77,9 +77,9 @@ class Resolver:
             "Dir::Cache::archives": archives,
             "Dir::Cache::pkgcache": f"{self.place}/pkgcache.bin",
             "Dir::Cache::srcpkgcache": f"{self.place}/srcpkgcache.bin",
-            # A source that does not answer would otherwise be a warning, and its older index be used.
+            # Otherwise a source that does not answer would be a warning, and its older index be used.
             "APT::Update::Error-Mode": "any",
-            # The place is root's alone, and signatures are verified all the same.
+            # The place is accessible to root alone; signatures are verified all the same.
             "APT::Sandbox::User": "root",
         }
         return [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
@@ -92,7 +92,7 @@ class Resolver:
         """Download packages with their dependencies; return the address of every file by its name."""
         install = ["--yes", "--no-install-recommends", "--allow-downgrades", "install", *names]
         what = f"{' '.join(names)} cannot be downloaded"
-        # apt leaves out what it has: it is asked about a place that has nothing.
+        # apt omits files that it already has, so it is asked with an empty directory.
         nowhere = os.path.join(self.place, "nowhere")
         os.makedirs(os.path.join(nowhere, "partial"), exist_ok=True)
         listed = self._apt(["--print-uris", *install], nowhere, what)
@@ -109,22 +109,22 @@ class Resolver:
 
 
 def source_line(repository: Mapping[str, Any], keys: str) -> str:
-    """Return a repository as a line of sources.list, believed for its own key alone."""
+    """Return a repository as a line of sources.list, trusted with its own key alone."""
     key = os.path.join(keys, os.path.basename(repository["key"]))
     return f"deb [signed-by={key}] {repository['uri']} {repository['suite']} {repository['component']}\n"
 
 
 def reason(text: str) -> str:
-    """Return the first error of apt's output, without its mark."""
+    """Return the first error in apt's output, without its prefix."""
     lines = [line for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E: ")]
     return (errors or lines or ["it gave no reason"])[0].removeprefix("E: ").strip().rstrip(".")
 
 
 def collect(resolver: Resolver, sets: Iterable[Sequence[str]], target: str) -> dict[str, str]:
-    """Make ``target`` the flat repository of all that these sets of names need; return the files' addresses by name.
+    """Make ``target`` the flat repository of everything these sets of names need; return the files' addresses by name.
 
-    Files that are no longer needed go.
+    Files no longer needed are removed.
     """
     origins: dict[str, str] = {}
     for names in sets:
@@ -146,7 +146,7 @@ def collect(resolver: Resolver, sets: Iterable[Sequence[str]], target: str) -> d
 
 
 def stanza(run: Run, folder: str, name: str) -> str:
-    """Return what the index says of one package."""
+    """Return the index entry of one package."""
     path = os.path.join(folder, name)
     status, out, err = run(["dpkg-deb", "--field", path])
     if status != 0:

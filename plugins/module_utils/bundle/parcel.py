@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a bundle on their way between two machines: the missing ones as one tar, compared again on arrival."""
+"""Files of a bundle in transfer between two machines: the missing ones as one tar, compared again on arrival."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..errors import WishError
 from .names import BUNDLE
 
 CHUNK = 1024 * 1024
-# Remembers which files were compared: {path: [sha256, size, mtime_ns]}.
+# Records which files were compared: {path: [sha256, size, mtime_ns]}.
 NOTE = ".compared.json"
 
 
 def lacking(directory: str, files: Iterable[Mapping[str, Any]], remember: bool = False) -> list[str]:
-    """Return the paths of those files that are missing in ``directory`` or have other content there.
+    """Return the paths of the files that are missing in ``directory`` or have other content there.
 
-    ``remember`` leaves a note there, so that gigabytes are not read at every run.
+    ``remember`` keeps a record there, so that gigabytes are not read on every run.
     """
     record = Record(os.path.join(directory, NOTE), {str: [(str, int)]})
     note = (record.found() if remember else None) or {}
@@ -54,14 +54,14 @@ def _same(directory: str, file: Mapping[str, Any]) -> bool:
 
 
 def pack(directory: str, paths: Iterable[str], parcel: str) -> None:
-    """Write the named files of ``directory`` into the tar ``parcel``."""
+    """Write the named files of ``directory`` to the tar ``parcel``."""
     with tarfile.open(parcel, "w", format=tarfile.PAX_FORMAT) as tar:
         for path in paths:
             tar.add(os.path.join(directory, path), arcname=path, recursive=False)
 
 
 def unpack(parcel: str, directory: str, files: Iterable[Mapping[str, Any]]) -> None:
-    """Put the files of a parcel into ``directory``, each compared with its SHA-256; raises WishError."""
+    """Unpack a parcel's files to ``directory``, each compared with its SHA-256. Raises WishError."""
     wanted = {file["path"]: file for file in files}
     with tarfile.open(parcel, "r:") as tar:
         for member in tar:
