@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Releases of the server side by side on a host: fetched, checked, published and pruned."""
+"""Server releases side by side on a host: fetched, checked, published and pruned."""

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A release made from a tarball, a zip or the bare program: a build of one's own."""
+"""A release made from a tarball, a zip or a bare program: a custom build."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPACK = (
 
 
 def build(job: Job) -> dict[str, Any]:
-    """Make ``rootfs`` in the job's place; return what is recorded of it. Raises WishError."""
+    """Make ``rootfs`` in the job's place; return the facts to record. Raises WishError."""
     source = _proven(job)
     root = os.path.join(job.place, TREE)
     os.mkdir(root, 0o700)
@@ -50,7 +50,7 @@ def build(job: Job) -> dict[str, Any]:
 
 
 def _proven(job: Job) -> str:
-    """Return the file on this host that the release is made from, with the wished checksum."""
+    """Return the release's source file on this host, with its checksum verified."""
     path = job.params.get("archive")
     uri = job.params.get("archive_address") or job.params.get("archive_uri") or ""
     with _refusing(job):
@@ -91,7 +91,7 @@ def _misplaced(job: Job, inner: str, found: archives.Survey) -> Exception:
 
 @contextmanager
 def _refusing(job: Job, remedy: str | None = None) -> Iterator[None]:
-    """Say of which wish a refusal is; ``remedy`` stands in for those that speak of models."""
+    """Name the wish that a refusal concerns; ``remedy`` replaces those that are about models."""
     try:
         yield
     except DamagedError as refusal:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which release of the server a host's wishes mean: its name, its place and its source, known before it is there.
+"""The server release that a host's wishes select: its name, path and source, known before it is installed.
 
 Pure functions for the controller and the hosts alike. All refusals are WishError.
 """
@@ -23,34 +23,34 @@ PROGRAM = "tensorflow_model_server"
 BINARY = f"/usr/bin/{PROGRAM}"
 METHODS = ("apt", "image", "archive")
 
-# The users' variables, for messages.
+# The user's variables, for messages.
 METHOD = "tfserving_install_method"
 VERSION = "tfserving_version"
 IMAGES = "tfserving_images"
 ARCHIVES = "tfserving_archives"
 
-# Hexadecimal digits of a digest that a name carries: 64 bits do not collide by chance, and the whole digest is
-# in the release's record and compared.
+# Hexadecimal digits of a digest that a name carries: 64 bits do not collide by chance, and the release's record holds
+# the whole digest, which is compared.
 MARK = 16
 
 OCI = "oci:"
 DOCKER_ARCHIVE = "docker-archive:"
 REGISTRY = "docker://"
 
-# As the reference grammar of the distribution project has them (distribution/reference, regexp.go).
+# From the reference grammar of the distribution project (distribution/reference, regexp.go).
 _REPOSITORY = re.compile(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
 )
 _TAG = re.compile(r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~-]*")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-# It becomes a part of a unit's ExecStart=.
+# Becomes part of a unit's ExecStart=.
 _INNER = re.compile(r"[A-Za-z0-9._+@=,/-]{1,255}")
 _DOCKER_HUB = "docker.io"
 
 
 class Release(TypedDict):
-    """Where a release of the server is on the host, and from where it comes."""
+    """The place of a server release on the host, and its source."""
 
     id: str
     path: str
@@ -62,7 +62,7 @@ class Release(TypedDict):
 
 @dataclass(frozen=True)
 class Image:
-    """A pinned image: the transport (``docker://``, ``oci:``, ``docker-archive:``), its place and ``sha256:HEX``."""
+    """A pinned image: its transport (``docker://``, ``oci:``, ``docker-archive:``), place and digest ``sha256:HEX``."""
 
     transport: str
     place: str
@@ -70,7 +70,7 @@ class Image:
 
     @property
     def name(self) -> str:
-        """The last part of its place, as it may stand in a directory's name."""
+        """Return the last part of its place, fit for a directory's name."""
         last = self.place.rstrip("/").rpartition("/")[2]
         if self.transport == DOCKER_ARCHIVE:
             last = re.sub(r"\.tar(\.[a-z0-9]+)?$", "", last)
@@ -78,18 +78,18 @@ class Image:
 
     @property
     def source(self) -> str:
-        """The reference as people write it."""
+        """Return the reference in common notation."""
         transport = "" if self.transport == REGISTRY else self.transport
         return f"{transport}{self.place}@{self.digest}"
 
     @property
     def registry(self) -> str:
-        """The host (and port) that a registry's image is on."""
+        """Return the host (and port) of a registry's image."""
         return self.place.partition("/")[0]
 
     @property
     def repository(self) -> str:
-        """The path of a registry's image, without the host."""
+        """Return the path of a registry's image, without the host."""
         return self.place.partition("/")[2]
 
 
@@ -101,10 +101,10 @@ def release(
     package: str = PACKAGE,
     root: str = RELEASES,
 ) -> Release:
-    """Return the release that a version means: ``id, path, chroot, binary, source, digest``; raises WishError.
+    """Return the release that a version selects: ``id, path, chroot, binary, source, digest``. Raises WishError.
 
     :param images: pinned references by version, for the method ``image``.
-    :param archives: mappings of ``uri``, ``sha256`` and perhaps ``binary`` by version, for the method ``archive``.
+    :param archives: mappings of ``uri``, ``sha256`` and optionally ``binary`` by version, for the method ``archive``.
     """
     if method == "image":
         entry = _entry(IMAGES, version, images, "REPOSITORY@sha256:DIGEST")
@@ -120,7 +120,7 @@ def release(
 
 
 def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | None = None) -> Release:
-    """Return the release that an image makes. It runs with the image's tree as its root."""
+    """Return the release made from an image. It runs with the image's tree as its root."""
     where = f"{IMAGES}.{checked_version(version)}"
     image = parse_image(reference, where)
     binary = binary or BINARY
@@ -134,7 +134,7 @@ def of_image(version: str, reference: Any, root: str = RELEASES, binary: str | N
 def of_archive(
     version: str, uri: str | None, sha256: str | None, binary: str | None = None, root: str = RELEASES
 ) -> Release:
-    """Return the release that an archive or a bare program makes. It runs on the host's tree."""
+    """Return the release made from an archive or a bare program. It runs in the host's tree."""
     where = f"{ARCHIVES}.{checked_version(version)}"
     if not uri or not isinstance(uri, str):
         raise WishError(where, "names no uri", "add uri: a path, or an address that begins with https://")
@@ -155,7 +155,7 @@ def of_archive(
 
 
 def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> Release:
-    """Return the release that a copy of an installed package makes. It runs on the host's tree; no digest is known."""
+    """Return the release copied from an installed package. It runs in the host's tree; no digest is known."""
     if not _PACKAGE.fullmatch(str(package)):
         raise WishError("package", f"{quoted(package)} is not a package name", f"write it as {PACKAGE}")
     named = f"{package}@{checked_version(version)}"
@@ -163,13 +163,13 @@ def of_package(version: str, package: str = PACKAGE, root: str = RELEASES) -> Re
 
 
 def release_id(name: str, digest: str) -> str:
-    """Return the name of a release made from something with a digest: ``serving@sha256-0123456789abcdef``."""
+    """Return the name of a release made from a source with a digest: ``serving@sha256-0123456789abcdef``."""
     algorithm, _colon, digits = digest.partition(":")
     return f"{name}@{algorithm}-{digits[:MARK]}"
 
 
 def parse_image(reference: Any, where: str) -> Image:
-    """Return what an image's reference says; raises WishError naming ``where``."""
+    """Parse an image reference. Raises WishError naming ``where``."""
     if not isinstance(reference, str) or not reference:
         raise WishError(where, f"is {kind(reference) if reference else 'empty'}", "write REPOSITORY@sha256:DIGEST")
     place, at, digest = reference.strip().rpartition("@")
@@ -193,7 +193,7 @@ def _image_on_host(transport: str, path: str, digest: str, where: str) -> Image:
 
 def _image_of_registry(place: str, digest: str, where: str) -> Image:
     place = place.removeprefix(REGISTRY)
-    # With a digest a tag decides nothing, and skopeo refuses the two together.
+    # Next to a digest a tag decides nothing, and skopeo refuses both together.
     place = _TAG.sub("", place)
     if not _REPOSITORY.fullmatch(place):
         remedy = (
@@ -208,7 +208,7 @@ def _image_of_registry(place: str, digest: str, where: str) -> Image:
 
 
 def checked_version(version: Any) -> str:
-    """Return a version that may stand in a name; raises WishError."""
+    """Return a version that is safe in names. Raises WishError."""
     if not _VERSION.fullmatch(str(version)) or len(str(version)) > 64:
         raise WishError(VERSION, f"{quoted(version)} is not a version", "write it as 2.19.1")
     return str(version)

@@ -15,10 +15,11 @@ from .job import Job, is_full, last_words
 from .registry import LAYOUT, MAX_MANIFEST, TAG, fetch
 from .store import TREE
 
-# What a compressed layer unpacks to. CUDA's libraries shrink to a half or less; three leaves room for the metadata.
+# The growth of a compressed layer when unpacked. CUDA's libraries compress to a half at best; three leaves room for the
+# metadata.
 UNPACKED = 3
 
-# What is read of an image's own words (image-spec, manifest.md and config.md).
+# The parts read of an image's own metadata (image-spec, manifest.md and config.md).
 _MANIFEST = {"config": {"digest": str}, "layers": [{"size": int}]}
 _CONFIG = {
     "architecture?": str,
@@ -31,7 +32,7 @@ def _is_environment(value: Any) -> bool:
 
 
 def build(job: Job) -> dict[str, Any]:
-    """Make ``rootfs`` in the job's place; return what is recorded of it. Raises WishError."""
+    """Make ``rootfs`` in the job's place; return the facts to record. Raises WishError."""
     job.insist_on("skopeo", "umoci")
     fetch(job, parse_image(job.params["image"], job.where))
     try:
@@ -55,7 +56,7 @@ def build(job: Job) -> dict[str, Any]:
 def read_layout(layout: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the manifest and the config of the only image of a layout that skopeo wrote.
 
-    Raises ValueError where they are not as the specification has them: both are of the image's maker.
+    Raises ValueError if they do not follow the specification: both are by the image's maker.
     """
     (entry,) = plain_files.json_of(os.path.join(layout, "index.json"), MAX_MANIFEST)["manifests"]
     manifest = _blob(layout, entry["digest"], _MANIFEST, "its manifest")
@@ -70,14 +71,14 @@ def _blob(layout: str, digest: str, shape: Any, what: str) -> dict[str, Any]:
 
 
 def needed(manifest: dict[str, Any]) -> int:
-    """Return the bytes that unpacking an image may take, by its manifest."""
+    """Return the bytes that unpacking an image may take, judged by its manifest."""
     return UNPACKED * sum(int(layer["size"]) for layer in manifest["layers"])
 
 
 def _unpack(job: Job) -> None:
     status, out, err = job.run(["umoci", "unpack", "--image", f"{LAYOUT}:{TAG}", "bundle"], job.place)
     if status != 0:
-        # All that umoci says: its last line need not be the one that tells of a full disk.
+        # umoci's whole output: its last line need not be the one about a full disk.
         if is_full(err + out):
             raise job.store.too_full(None, job.where)
         problem = f"the image cannot be unpacked ({last_words(err, out)})"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing one release onto a host: looked for, built aside and published by one rename."""
+"""Installs one release on a host: looked up, built aside and published by one rename."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BUILDERS = {"image": release_image.build, "archive": release_archive.build, "apt
 
 
 def install(params: Mapping[str, Any], check_mode: bool, run: Run) -> dict[str, Any]:
-    """Return the module's result; raises WishError and then leaves nothing behind. Check mode changes nothing."""
+    """Return the module's result. Raises WishError, leaving nothing behind. Check mode changes nothing."""
     plan = planned(params)
     store = Store(params["root"])
     found = store.present(plan)
     if found is None and not check_mode:
         with store.lock(params["lock_timeout"]):
-            # Once more, now that no other run can interfere.
+            # Again, now that no other run can interfere.
             found = store.present(plan)
             if found is None:
                 store.sweep()
@@ -35,7 +35,7 @@ def install(params: Mapping[str, Any], check_mode: bool, run: Run) -> dict[str, 
 
 
 def planned(params: Mapping[str, Any]) -> release_ids.Release:
-    """Return the release that the module's options mean; raises WishError."""
+    """Return the release that the module's options select. Raises WishError."""
     version, method, root, binary = (params[name] for name in ("version", "method", "root", "binary"))
     if method == "image":
         return release_ids.of_image(version, params["image"], root, binary)
@@ -64,9 +64,9 @@ def _built(plan: Mapping[str, Any], params: Mapping[str, Any], store: Store, run
 
 
 def _foretold(plan: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of a release before it is built.
+    """Return the facts about a release that are known before it is built.
 
-    Of an image's environment only LD_LIBRARY_PATH matters to the server: ``environment`` is for what may come to.
+    Of an image's environment only LD_LIBRARY_PATH matters to the server; ``environment`` is reserved for later use.
     """
     return {**plan, "method": params["method"], "version": params["version"], "environment": {}}
 

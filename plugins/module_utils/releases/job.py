@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What every way of building a release is given, and the errors of the programs that it calls."""
+"""The input of every way to build a release, and the errors of the programs that it calls."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LOGGED = re.compile(r'\bmsg="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True)
 class Job:
-    """A release to be built in the empty directory ``place``: its plan, the module's options and the host's means.
+    """A release to build in the empty directory ``place``: its plan, the module's options and the host's means.
 
-    ``where`` is the user's variable for messages, ``architecture`` the host's, as images name it.
+    ``where`` is the user's variable for messages, ``architecture`` the host's in the notation of images.
     """
 
     where: str
@@ -40,7 +40,7 @@ class Job:
         return WishError(self.where, problem, remedy)
 
     def insist_on(self, *programs: str) -> None:
-        """Raise WishError for the first program that is missing on the host."""
+        """Raise WishError for the first of these programs that is missing on the host."""
         for program in programs:
             if not shutil.which(program):
                 raise WishError(
@@ -50,19 +50,19 @@ class Job:
                 )
 
     def check_built_for(self, architecture: str, what: str) -> None:
-        """Raise WishError where something is built for another architecture than the host's; empty is unknown."""
+        """Raise WishError if ``architecture`` is not the host's; an empty one is unknown."""
         if architecture and architecture != self.architecture:
             problem = f"{what} is built for {architecture}, and this host is {self.architecture}"
             raise self.refusal(problem, f"name one for {self.architecture}")
 
 
 def is_full(text: str) -> bool:
-    """Whether a program's words say that the disk is full."""
+    """Return whether a program's output tells of a full disk."""
     return bool(_FULL.search(text))
 
 
 def last_words(err: str, out: str = "") -> str:
-    """Return the last line that a program wrote, without the log's own fields."""
+    """Return the last line of a program's output, without the log's own fields."""
     lines = [line.strip() for line in (err.strip() or out.strip()).splitlines() if line.strip()]
     if not lines:
         return "it gave no reason"

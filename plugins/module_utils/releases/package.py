@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A release copied from an installed package, so that an upgrade of the package does not touch what runs."""
+"""A release copied from an installed package, so that an upgrade of the package does not affect running servers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .ids import BINARY, VERSION
 from .job import Job
 from .store import TREE
 
-# What dpkg's paths are below of; tests have a tree of their own.
+# The prefix of dpkg's paths; tests have a tree of their own.
 HOST = ""
 
-# Not needed by what runs: texts of the package.
+# Texts of the package, not needed to run it.
 LEFT_OUT = "/usr/share/doc/"
 
 
 def build(job: Job) -> dict[str, Any]:
-    """Make ``rootfs`` in the job's place; return what is recorded of it. Raises WishError."""
+    """Make ``rootfs`` in the job's place; return the facts to record. Raises WishError."""
     job.insist_on("dpkg-query")
     package = job.params["package"]
     _check_installed(job, package)
@@ -60,12 +60,12 @@ def _check_installed(job: Job, package: str) -> None:
 
 
 def upstream(version: str) -> str:
-    """Return a package's version without the epoch and the revision that Debian adds."""
+    """Return a package's version without Debian's epoch and revision."""
     return re.sub(r"^[0-9]+:", "", version).rpartition("-")[0] or re.sub(r"^[0-9]+:", "", version)
 
 
 def _files(job: Job, package: str) -> list[str]:
-    """Return the paths of what is copied: regular files, and links that lead elsewhere by a relative path."""
+    """Return the paths to copy: regular files and relative links."""
     listed = _answer(job, ["dpkg-query", "--listfiles", package]).splitlines()
     settings = _answer(job, ["dpkg-query", "--show", "--showformat", "${Conffiles}", package]).splitlines()
     left_out = {line.split()[0] for line in settings if line.strip()}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching a pinned image with skopeo: from a registry, its mirrors, or the host's own files."""
+"""Fetches a pinned image with skopeo: from a registry, its mirrors, or the host's own files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..errors import WishError
 from .ids import OCI, REGISTRY, Image
 from .job import Job, is_full, last_words
 
-# Place of the fetched image below the staging directory, as an OCI layout, and its tag there.
+# Path of the fetched image below the staging directory, as an OCI layout, and its tag there.
 LAYOUT = "image"
 TAG = "release"
 
-# Transient failures of a registry are worth two more attempts; skopeo knows which these are, and waits 1 s and 2 s.
+# A registry's transient failures are worth two more attempts; skopeo knows which these are, and waits 1 s and 2 s.
 RETRIES = 2
 # A registry that sends a byte now and then is never silent: an image with CUDA (3.5 GB) at 170 KiB a second.
 LONGEST = "6h"
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-# Manifests have some KiB; registries allow 4 MiB (distribution, registry/handlers/manifests.go).
+# Manifests have a few KiB; registries allow 4 MiB (distribution, registry/handlers/manifests.go).
 MAX_MANIFEST = 4 * 1024 * 1024
-# Of what a layout holds instead, as much as helps to find the slip.
+# How much of a layout's actual content a message names: enough to find the mistake.
 MOST_NAMED = 5
 
 _ARCHITECTURE = re.compile(r"no image found in (?:manifest list|image index) for architecture", re.IGNORECASE)
@@ -41,13 +41,13 @@ UNREACHABLE = "check that this host reaches it, or name a mirror that it reaches
 
 
 class Failure(NamedTuple):
-    """One kind of failure: how skopeo's last line tells it, and the remedy."""
+    """One kind of failure: a pattern for skopeo's last line, and the remedy."""
 
     words: re.Pattern[str]
     remedy: str
 
 
-# The most telling first: where several places fail in several ways, the remedy is that of the first kind met.
+# The most specific first: if several places fail in several ways, the first matching kind gives the remedy.
 FAILURES = (
     Failure(
         re.compile(r"trust policy|policy\.json", re.IGNORECASE),
@@ -73,7 +73,7 @@ FAILURES = (
 
 
 class Attempt(NamedTuple):
-    """One place to fetch from: its name for messages, skopeo's source and options."""
+    """One place to fetch from: its name in messages, skopeo's source and options."""
 
     name: str
     source: str
@@ -81,7 +81,7 @@ class Attempt(NamedTuple):
 
 
 def fetch(job: Job, image: Image) -> None:
-    """Copy a pinned image, whose bytes are then proven, into the layout; raises WishError."""
+    """Copy a pinned image to the layout, which proves its bytes. Raises WishError."""
     os.makedirs(os.path.join(job.place, "tmp"), exist_ok=True)
     failed: list[tuple[str, str]] = []
     for attempt in attempts(job, image):
@@ -99,8 +99,8 @@ def fetch(job: Job, image: Image) -> None:
 
 
 def command(architecture: str, attempt: Attempt) -> list[str]:
-    """Return skopeo's command line; it is run in the staging directory."""
-    # tmpdir: layers that skopeo keeps aside are as large as the image, and /var/tmp may be small.
+    """Return skopeo's command line, to be run in the staging directory."""
+    # tmpdir: layers that skopeo sets aside are as large as the image, and /var/tmp may be small.
     platform = ["--override-os", "linux", "--override-arch", architecture]
     bounds = ["--command-timeout", LONGEST, "--tmpdir", "tmp"]
     copy = ["copy", "--quiet", *attempt.options]
@@ -108,7 +108,7 @@ def command(architecture: str, attempt: Attempt) -> list[str]:
 
 
 def attempts(job: Job, image: Image) -> Iterator[Attempt]:
-    """Yield where an image can be had, in order; proves the files of the host as it comes to them."""
+    """Yield the places to fetch an image from, in order; files of the host are verified when their turn comes."""
     if image.transport == REGISTRY:
         auth_file = job.params.get("auth_file")
         authorised = ("--authfile", checked_auth_file(auth_file)) if auth_file else ()
@@ -126,7 +126,7 @@ def _registries(image: Image, mirrors: Any, authorised: tuple[str, ...]) -> Iter
     for mirror in mirrors:
         plain = mirror.startswith("http://")
         place = re.sub(r"^https?://", "", mirror).rstrip("/")
-        # The digest decides what is accepted, so that an unencrypted mirror is no weaker; credentials stay at home.
+        # The digest decides what is accepted, so an unencrypted mirror is no weaker; it never gets credentials.
         options = ("--src-tls-verify=false", "--src-no-creds") if plain else authorised
         name = place.partition("/")[0]
         yield Attempt(name, f"{REGISTRY}{place}/{image.repository}@{image.digest}", (*retries, *options))
@@ -134,7 +134,7 @@ def _registries(image: Image, mirrors: Any, authorised: tuple[str, ...]) -> Iter
 
 
 def checked_auth_file(path: str) -> str:
-    """Return the path of a credentials file that only its owner can read; raises WishError."""
+    """Return the path of a credentials file, which only its owner may read. Raises WishError."""
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
     except OSError as error:
@@ -145,9 +145,9 @@ def checked_auth_file(path: str) -> str:
 
 
 def _offer_layout(job: Job, image: Image) -> None:
-    """Make ``source``: a layout with one entry, the pinned manifest, and the blobs of the layout that is named.
+    """Make ``source``: a layout whose only entry is the pinned manifest, with the blobs of the given layout.
 
-    skopeo can name an image of a layout by its tag only, and a tag may move.
+    skopeo can address an image in a layout only by its tag, and a tag may move.
     """
     manifest = pinned_manifest(job, image)
     source = os.path.join(job.place, "source")
@@ -160,7 +160,7 @@ def _offer_layout(job: Job, image: Image) -> None:
 
 
 def pinned_manifest(job: Job, image: Image) -> bytes:
-    """Return the manifest (or index) that a reference to a layout pins; raises WishError."""
+    """Return the manifest (or index) that a reference to a layout pins. Raises WishError."""
     if not os.path.isfile(os.path.join(image.place, "index.json")):
         raise job.refusal(f"{image.place} is not an OCI layout on this host", "put one there, with its index.json")
     try:
@@ -186,7 +186,7 @@ def _named_in(layout: str) -> str:
 
 
 def _offer_archive(job: Job, image: Image) -> None:
-    """Make ``source.tar``, a link to the proven file under a name that skopeo cannot take for a tag."""
+    """Make ``source.tar``, a link to the verified file under a name that skopeo cannot take for a tag."""
     if not os.path.isfile(image.place):
         raise job.refusal(f"{image.place} is not a file on this host", "put there what `docker save` wrote")
     found = f"sha256:{file_digest(image.place)}"

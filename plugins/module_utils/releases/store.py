@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The releases on a host's disk: what is there, and the only ways in which it changes.
+"""The releases on a host's disk, and the only ways to change them.
 
-``root/ID/`` holds ``rootfs/`` and ``release.json``, which is written last: a directory that has both is complete and
-never changes again. Unfinished or doomed releases have names that begin with a dot.
+``root/ID/`` holds ``rootfs/`` and ``release.json``, which is written last: a directory with both is complete and never
+changes again. Unfinished and withdrawn releases have names that begin with a dot.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TREE = "rootfs"
 
 @dataclass(frozen=True)
 class Store(store.Store):
-    """The directory that holds one directory a release."""
+    """The directory that holds one directory per release."""
 
     def path(self, release: str) -> str:
         return os.path.join(self.root, release)
 
     def record(self, release: str) -> dict[str, Any]:
-        """Return what was recorded when a release was published; empty where there is none to be read."""
+        """Return the record of a published release; empty if there is none or it is unreadable."""
         found = Record(os.path.join(self.path(release), RECORD), {"id": lambda value: value == release}).found()
         return found or {}
 
@@ -42,9 +42,9 @@ class Store(store.Store):
         return sorted(names, key=lambda name: (self._published(name), name), reverse=True)
 
     def present(self, plan: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the release that a plan means, or None where it is not there.
+        """Return the release that a plan selects, or None if it is missing.
 
-        Raises WishError for one that is there and is not what it should be: what may be running is never repaired.
+        Raises WishError if it exists but is not as planned: a release that may be running is never repaired.
         """
         path = self.path(plan["id"])
         if not os.path.lexists(path):
@@ -61,23 +61,23 @@ class Store(store.Store):
         return {**record, "binary": plan["binary"], "path": path}
 
     def leftovers(self) -> list[str]:
-        """Return the paths that runs which died have left behind; call with the lock held, or they may live."""
+        """Return the paths that dead runs have left behind. The lock must be held, or they may be in use."""
         return self.unfinished(self.root)
 
     def busy(self) -> WishError:
-        """Return the refusal where another run holds the store."""
+        """Return the refusal for a store that another run has locked."""
         problem = "another run is working on the releases of this host"
         return WishError(self.root, problem, "wait for its end, then run again")
 
     # --- space ---
 
     def require(self, needed: int, where: str) -> None:
-        """Raise WishError where fewer than ``needed`` bytes are free."""
+        """Raise WishError if fewer than ``needed`` bytes are free."""
         if needed > self.free():
             raise self.too_full(needed, where)
 
     def too_full(self, needed: int | None, where: str) -> WishError:
-        """Return the refusal for want of space; None for an unknown need."""
+        """Return the refusal for lack of space; None for an unknown need."""
         wanted = "more" if needed is None else in_mib(needed)
         problem = f"the release needs {wanted} and {self.free() // MIB} MiB are free under {self.root}"
         return WishError(where, problem, "free space there, or keep fewer releases")
@@ -85,11 +85,11 @@ class Store(store.Store):
     # --- changes ---
 
     def staging(self, release: str) -> AbstractContextManager[str]:
-        """Make the private directory that becomes a release; what is left of it is gone afterwards."""
+        """Make the private directory that becomes a release; remove what is left of it afterwards."""
         return self.stage(self.path(release))
 
     def publish(self, staged: str, record: Mapping[str, Any]) -> None:
-        """Make the staged directory the release of its record; at no moment is less than all of it to be seen."""
+        """Move the staged directory to its release's path in one rename: nobody ever sees part of it."""
         durable.write(os.path.join(staged, RECORD), text(record).encode())
         os.chmod(os.path.join(staged, TREE), 0o755)
         os.chmod(staged, 0o755)
@@ -97,11 +97,11 @@ class Store(store.Store):
         self.reveal(staged, self.path(record["id"]))
 
     def remove(self, release: str) -> None:
-        """Take a release away by a rename, then delete it."""
+        """Rename a release out of sight, then delete it."""
         self.discard(self.withdraw(self.path(release)))
 
     def sweep(self) -> list[str]:
-        """Delete what dead runs have left behind and return the names; call with the lock held."""
+        """Delete what dead runs have left behind and return the names. The lock must be held."""
         found = self.leftovers()
         for path in found:
             self.discard(path)

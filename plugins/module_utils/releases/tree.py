@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tree that a release runs from: where paths in it lead, what its binary is built for, what is taken out of it."""
+"""The tree that a release runs from: path resolution, the architecture of its binary, and its hardening."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from ..disk import plain_files
 
-# Machines of ELF (elf.h, EM_*) by the names that images use for architectures.
+# ELF machines (elf.h, EM_*) by image architecture names.
 _ELF_MACHINES = {62: "amd64", 183: "arm64", 21: "ppc64le", 22: "s390x", 243: "riscv64"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
@@ -22,24 +22,24 @@ _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 ELF = b"\x7fELF"
 SCRIPT = b"#!"
 
-# As many as the kernel follows (path_resolution(7)).
+# The kernel's own limit (path_resolution(7)).
 _MOST_LINKS = 40
 _BANNER = re.compile(rb"GNU C Library [^\n\0]*?version (\d+\.\d+)")
-# Debian's has 2 MB; what an image has in its place may be a pipe or a device.
+# Debian's has 2 MB; an image may have a pipe or a device in its place.
 _MOST_LIBRARY_BYTES = 64 << 20
 _NAMED = re.compile(r"libc-(\d+\.\d+)\.so")
 
 
 def host_architecture() -> str:
-    """Return this host's architecture as images name it: ``amd64``, ``arm64``."""
+    """Return this host's architecture in the notation of images: ``amd64``, ``arm64``."""
     machine = platform.machine()
     return _ARCHITECTURES.get(machine, machine)
 
 
 def inside(root: str, path: str) -> str:
-    """Return the host's path of what a process with the root directory ``root`` finds at ``path``.
+    """Return the host's path of ``path`` as seen by a process with the root directory ``root``.
 
-    Links are followed as that process would: none leads out of ``root``. Raises OSError for links in a circle.
+    Links are followed as that process would: none leads out of ``root``. Raises OSError for circular links.
     """
     ahead = path.split("/")[::-1]
     at: list[str] = []
@@ -62,7 +62,7 @@ def inside(root: str, path: str) -> str:
 
 
 def runnable(path: str) -> bool:
-    """Whether there is an executable regular file."""
+    """Return whether ``path`` is an executable regular file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -71,12 +71,12 @@ def runnable(path: str) -> bool:
 
 
 def is_program(path: str) -> bool:
-    """Whether a file begins as a program does: ELF, or a script with its interpreter."""
+    """Return whether a file is a program by its first bytes: ELF, or a script with its interpreter."""
     return _head(path, 4).startswith((ELF, SCRIPT))
 
 
 def elf_architecture(path: str) -> str:
-    """Return what an ELF file is built for, as images name it; empty for scripts and all else."""
+    """Return the architecture of an ELF file in the notation of images; empty for scripts and anything else."""
     head = _head(path, 20)
     if len(head) < 20 or not head.startswith(ELF):
         return ""
@@ -90,7 +90,7 @@ def _head(path: str, size: int) -> bytes:
 
 
 def glibc(root: str, architecture: str) -> str:
-    """Return the version of the GNU C library in a tree, such as ``2.35``; empty where there is none."""
+    """Return the version of the GNU C library in a tree, such as ``2.35``; empty if there is none."""
     triplet = _TRIPLETS.get(architecture, "")
     folders = [f"{top}/{triplet}" for top in ("lib", "usr/lib") if triplet]
     for folder in (*folders, "lib64", "usr/lib64", "lib", "usr/lib"):
@@ -106,9 +106,9 @@ def glibc(root: str, architecture: str) -> str:
 
 
 def harden(root: str) -> None:
-    """Remove from a tree everything that would lend its owner's rights to other users (setuid and the like).
+    """Remove everything from a tree that would give other users its owner's rights (setuid and the like).
 
-    An image brings su, mount and their like, of its own age and never updated; the server needs none of them.
+    An image contains su, mount and the like, as old as itself and never updated; the server needs none of them.
     """
     for path, found in _files(root):
         if found.st_mode & (stat.S_ISUID | stat.S_ISGID):
@@ -118,7 +118,7 @@ def harden(root: str) -> None:
 
 
 def settle(root: str) -> None:
-    """Give a tree of unknown modes those of installed programs: everyone reads, the owner writes."""
+    """Give a tree of unknown modes those of installed programs: readable by all, writable by the owner."""
     for folder, _folders, files in os.walk(root):
         os.chmod(folder, 0o755)
         for name in files:
@@ -127,7 +127,7 @@ def settle(root: str) -> None:
 
 
 def size(path: str) -> int:
-    """Return the bytes that a tree takes on the disk; what has several names counts once."""
+    """Return the bytes that a tree takes on disk; hard links count once."""
     blocks = {(found.st_dev, found.st_ino): found.st_blocks for _path, found in _files(path)}
     return 512 * sum(blocks.values())
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which releases are in use on a host, and which may go. Reads /proc only."""
+"""The releases in use on a host, and those that may be removed. Reads /proc only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PROC = "/proc"
 
 
 def surplus(newest_first: Iterable[str], keep: int, in_use: Iterable[str]) -> list[str]:
-    """Return the releases beyond the ``keep`` newest that are not named as in use."""
+    """Return the releases beyond the ``keep`` newest that are not in use."""
     protected = set(in_use)
     return [name for name in list(newest_first)[keep:] if name not in protected]
 
 
 class Place(NamedTuple):
-    """The place of a release: its real path, and the files that show that a process runs from there."""
+    """The place of a release: its real path, and the files that identify processes running from it."""
 
     prefixes: tuple[str, ...]
     tree: str
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 def reasons_to_stay(store: Store, releases: Iterable[str], proc: str = PROC) -> dict[str, str]:
-    """Return, for those of the releases that something holds, what it is."""
+    """Return what holds each of the releases in use."""
     places = {name: _place(store, name) for name in releases}
     reasons = {name: f"{point} is mounted" for name in places for point in _mounts(store.path(name), proc)}
     for pid in _pids(proc) if places else ():
@@ -50,7 +50,7 @@ def _runs_from(place: Place, process: str) -> bool:
     # By file, not by name: inside a mount namespace of its own (systemd's RootDirectory) the links of /proc say "/".
     if _same_file(os.path.join(process, "root"), place.tree) or _same_file(os.path.join(process, "exe"), place.binary):
         return True
-    # A script runs as its interpreter, with the path of the script among the arguments.
+    # A script runs as its interpreter, with the script's path among the arguments.
     named = [_link(os.path.join(process, "exe")), *_arguments(process)]
     return any(text.startswith(place.prefixes) for text in named)
 
@@ -87,7 +87,7 @@ def _pids(proc: str) -> list[str]:
 
 
 def _mounts(path: str, proc: str) -> Iterator[str]:
-    """Yield what is mounted at or below a path: deleting the tree would go on into it."""
+    """Yield the mounts at or below a path: deleting the tree would continue into them."""
     real = os.path.realpath(path)
     try:
         with open(os.path.join(proc, "self", "mountinfo"), encoding="utf-8", errors="surrogateescape") as file:
@@ -95,7 +95,7 @@ def _mounts(path: str, proc: str) -> Iterator[str]:
     except OSError:
         return
     for point in points:
-        # Blanks and backslashes are written as octal escapes (proc_pid_mountinfo(5)).
+        # Blanks and backslashes are octal escapes (proc_pid_mountinfo(5)).
         name = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
         if name == real or name.startswith(f"{real}/"):
             yield name
