@@ -41,7 +41,7 @@ def codename(path: str = "/etc/os-release") -> str:
 
 
 class Resolver:
-    """A separate apt below ``place`` that takes nothing for installed."""
+    """A separate apt below ``place`` that assumes nothing is installed."""
 
     def __init__(self, place: str, run: Run) -> None:
         self.place = place

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the kernel would load modules built on this host, determined before anything is built.
+"""Secure Boot's verdict on modules built on this host, determined before anything is built.
 
 The firmware's variables and the list of enrolled keys are files below /sys, so no program is needed:
 https://docs.kernel.org/admin-guide/efi-stub.html,

@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a host says about itself: /proc and /sys, processes, packages, accounts, and the records of this collection."""
+"""A host's /proc and /sys, its processes, packages and accounts, and this collection's records on it."""

@@ -13,7 +13,7 @@ class Tree:
     """A root that holds `sys` and `proc`; paths are relative to it. Unreadable files give None or empty, not an error.
 
     Many files of sysfs exist and yet refuse to be read (`speed` of a link that is down, attributes of a device being
-    removed), so unreadable and absent mean the same here: the kernel does not tell.
+    removed), so unreadable and absent mean the same here: the kernel does not say.
     """
 
     def __init__(self, root: str = "/") -> None:

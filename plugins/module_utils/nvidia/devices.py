@@ -111,7 +111,7 @@ def shared_out(tree: Tree, address: str) -> str | None:
 
 
 def is_vgpu(config: bytes | None) -> bool | None:
-    """Return whether a device is an NVIDIA vGPU, from its configuration space; None if that does not tell.
+    """Return whether a device is an NVIDIA vGPU, from its configuration space; None if that is inconclusive.
 
     A vGPU has the ids of the GPU that it is part of, and a vendor capability that marks it. Only root may read beyond
     the first 64 bytes, and a device that has fallen off the bus reads as ones.

@@ -21,7 +21,7 @@ MOST_SAID = 300
 
 # The exit code for a damaged info ROM (serial numbers and error counts): a warning; all answers are complete.
 _INFOROM_CORRUPTED = 14
-# Codes that tell nothing about GPUs: rejected queries (2, 3, 4, 13), and, as in a shell, a program that cannot be
+# Codes that say nothing about GPUs: rejected queries (2, 3, 4, 13), and, as in a shell, a program that cannot be
 # started (126) or lacks one of its own libraries (127).
 _NOT_STARTED = 126
 UNASKED = {2, 3, 4, 13, _NOT_STARTED, 127}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a GPU is usable, from nvidia-smi's answers about it: one rule for facts, settings and health."""
+"""The usability of a GPU, judged by nvidia-smi's answers about it: one rule for facts, settings and health."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import pci_address, xids
 
 RECOVERY = "gpu_recovery_action"  # since branch 570
 MIG = "mig.mode.current"
-# The fields needed: a GPU that waits for a reset still tells its name and its memory, but no temperature.
+# The fields needed: a GPU that waits for a reset still reports its name and its memory, but no temperature.
 FIELDS = ("temperature.gpu", RECOVERY)
 
 _ADDRESS = re.compile(r"(?<![0-9a-f:])([0-9a-f]{4,8}):([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?![0-9a-f])", re.IGNORECASE)
@@ -47,7 +47,7 @@ def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
 
 
 def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
-    """Return what a GPU does not tell but a server's assignment needs to know, as the end of a sentence, or "".
+    """Return what a GPU does not report but a server's assignment needs to know, as the end of a sentence, or "".
 
     ``mig`` is the key of its MIG mode. A GPU without a UUID still has its index; one that could not tell it is in
     doubt.
@@ -62,7 +62,7 @@ def untold(gpu: Mapping[str, Any], mig: str = MIG) -> str:
 
 
 def called(gpu: Mapping[str, Any]) -> str:
-    """Return a GPU's index and product name, as far as it tells them."""
+    """Return a GPU's index and product name, as far as it reports them."""
     number = "a GPU without a number" if gpu["index"] is None else f"GPU {gpu['index']}"
     return f"{number} ({told(gpu['name'], 80)})" if gpu["name"] else number
 

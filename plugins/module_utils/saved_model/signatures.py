@@ -27,7 +27,7 @@ DTYPES: dict[int, str] = dict(
 CONTRACT_REMEDY = "export a model that keeps it, or correct the contract"
 BATCHING_REMEDY = "write batching: {enabled: false} for this instance, or export it with a free first dimension"
 
-# A model can have as many differences as tensors; the first ones tell enough.
+# A model can have as many differences as tensors; the first ones are enough.
 MOST_SHOWN = 5
 _MOST_NAME = 60
 _MOST_SHAPE = 100

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a planned instance should serve, and whether its server does: states, labels and a real prediction."""
+"""What an instance should serve by the plan, and the proof that it does: states, labels and a real prediction."""
 
 from __future__ import annotations
 

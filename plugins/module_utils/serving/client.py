@@ -38,7 +38,7 @@ MOST_ANSWER_BYTES = 16 << 20
 MOST_VALUES = 1_000_000
 # TensorFlow's own limit (TensorShape::MaxDimensions).
 MOST_DIMENSIONS = 254
-# The server's messages contain paths and whole protos; the beginning tells the problem.
+# The server's messages contain paths and whole protos; the beginning states the problem.
 MOST_CHARACTERS = 2000
 # Floats differ in the last digits between CPUs and between library builds.
 TOLERANCE = 1e-3

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The record next to an instance's files of what it serves, so that it can be proven without any other record.
+"""The record of what an instance serves, next to its files, so that it can be proven without any other record.
 
 It is one of the tree's files, and is restored with the others when a change is taken back.
 """

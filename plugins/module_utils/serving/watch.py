@@ -34,7 +34,7 @@ LINE_CHARACTERS = 1000
 
 
 class GivenUpError(Exception):
-    """Further waiting is pointless. ``loop``: the unit keeps dying, so that its present start tells little."""
+    """Further waiting is pointless. ``loop``: the unit keeps dying, so that its present start reveals little."""
 
     def __init__(self, message: str, loop: bool = False) -> None:
         self.loop = loop

@@ -27,7 +27,7 @@ class Owned(NamedTuple):
     """Nodes without CPUs that are not the host's memory."""
 
     told: set[int]  # a GPU's, according to its driver or the firmware
-    doubtful: set[int]  # possibly a GPU's, with nothing to tell
+    doubtful: set[int]  # possibly a GPU's, undetermined
 
 
 def read(tree: Tree, bare: Collection[int], gpus: int) -> Owned:
@@ -45,7 +45,7 @@ def read(tree: Tree, bare: Collection[int], gpus: int) -> Owned:
 
 
 def _statuses(tree: Tree) -> Mapping[str, int]:
-    """Return the node of each GPU's memory, as far as the driver tells."""
+    """Return the node of each GPU's memory, as far as the driver reports it."""
     texts = {gpu: tree.text(f"{NVIDIA_GPUS}/{gpu}/numa_status") or "" for gpu in tree.names(NVIDIA_GPUS)}
     found = {gpu: re.search(r"^Node:\s*(\d+)", text, re.M) for gpu, text in texts.items()}
     return {gpu: int(match.group(1)) for gpu, match in found.items() if match}

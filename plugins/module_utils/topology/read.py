@@ -109,7 +109,7 @@ def read_numa(tree: Tree, cpus: Cpus, gpus: int = 0) -> Numa:
     ids = tree.numbered(NODE, "node")
     online = set(ids) & set(tree.numbers(f"{NODE}/online") or ids)
     bare = {node for node in online if not _node_cpus(tree, node)}
-    # If no node lists a CPU, the firmware tells nothing.
+    # If no node lists a CPU, the firmware describes none.
     owned = topology_gpu_memory.read(tree, bare if bare < online else (), gpus)
     doubtful = {node: memory_mb for node in owned.doubtful if (memory_mb := _node_memory_mb(tree, node))}
     ids = sorted(online - owned.told - set(doubtful))
