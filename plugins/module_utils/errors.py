@@ -76,7 +76,7 @@ def key_path(path: str, key: object) -> str:
 
 
 def is_shown(key: object) -> bool:
-    """Tell whether a key may be repeated: a number, or text that looks like a name, since it almost always is one."""
+    """Return whether a key may be repeated: a number, or text that looks like a name, since it almost always is one."""
     if isinstance(key, str):
         return bool(SHOWN_KEY.fullmatch(key) or _FIGURED.fullmatch(key))
     return isinstance(key, int) and not isinstance(key, bool) and abs(key) < 10**19

@@ -19,7 +19,7 @@ LONGEST_LINE = 4096
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number. YAML's true and false, which Python counts as 1 and 0, are not."""
+    """Return whether a value is a whole number. YAML's true and false, which Python counts as 1 and 0, are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

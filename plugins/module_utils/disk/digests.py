@@ -21,7 +21,7 @@ _MOST_SHOWN_LETTERS = 255
 
 
 def is_sha256(text: object) -> bool:
-    """Tell whether a text is the 64 hexadecimal digits of a SHA-256, in lower or upper case."""
+    """Return whether a text is the 64 hexadecimal digits of a SHA-256, in lower or upper case."""
     return isinstance(text, str) and bool(SHA256.fullmatch(text.lower()))
 
 

@@ -81,7 +81,7 @@ def _finite(text: str) -> float:
 
 
 def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
-    """Tell whether a JSON value is nested deeper than ``most`` layers."""
+    """Return whether a JSON value is nested deeper than ``most`` layers."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -89,7 +89,7 @@ def _is_deeper(value: Any, most: int = MOST_DEPTH) -> bool:
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """Tell whether a JSON value has the shape that its reader expects.
+    """Return whether a JSON value has the shape that its reader expects.
 
     A shape is a type, several types in a tuple, a predicate, ``[shape]`` for a list, ``{str: shape}`` for a mapping
     with any names, or a mapping of required names; a name that ends in ``?`` may be missing. Other names are ignored.
@@ -113,14 +113,14 @@ def _mapping_fits(value: Mapping[str, Any], shape: Mapping[Any, Any]) -> bool:
 
 
 def is_path(value: Any) -> bool:
-    """Tell whether a value is text that the kernel accepts as a path: encodable and without a NUL."""
+    """Return whether a value is text that the kernel accepts as a path: encodable and without a NUL."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return _can_be(value, os.fsencode)
 
 
 def is_latin(value: Any) -> bool:
-    """Tell whether a value is text that stands for bytes, one character each."""
+    """Return whether a value is text that stands for bytes, one character each."""
     return isinstance(value, str) and _can_be(value, lambda text: text.encode("latin-1"))
 
 

@@ -49,7 +49,7 @@ LIBRARY = re.compile(r"libcuda1|libnvidia-(tesla-(\d{3}-)?)?(ml1|cuda1)|libnvidi
 
 
 def is_driver(name: str, version: str) -> bool:
-    """Tell whether a package, by its bare name, is part of NVIDIA's driver."""
+    """Return whether a package, by its bare name, is part of NVIDIA's driver."""
     if _UNVERSIONED.match(name) or PREBUILT.fullmatch(name) or _PINNING.fullmatch(name):
         return True
     return bool(_FAMILY.match(name) and branch_of(version))

@@ -78,7 +78,7 @@ def apart(
     library: str | None,
     resolved: Mapping[str, Any],
 ) -> bool:
-    """Tell whether the packages of modules and libraries are of one branch but two versions, which apt can fix.
+    """Return whether the packages of modules and libraries are of one branch but two versions, which apt can fix.
 
     ``installed`` are the versions of packages by name, ``library`` is the version of the libraries on disk. ``built``
     are versions of modules on disk: those of prebuilt modules are in no package's version.

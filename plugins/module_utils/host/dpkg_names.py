@@ -36,5 +36,5 @@ def bare(name: str) -> str:
 
 
 def native(name: str) -> bool:
-    """Tell whether a package, by its plain name, is of the host's own architecture."""
+    """Return whether a package, by its plain name, is of the host's own architecture."""
     return ":" not in name

@@ -82,7 +82,7 @@ def separate(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def is_open(path: str) -> bool:
-    """Tell whether others may read the record, as they could in release 0.1.0."""
+    """Return whether others may read the record, as they could in release 0.1.0."""
     return os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) != MODE
 
 

@@ -28,12 +28,12 @@ def read(run: Run, saved: str | None = None) -> list[str] | None:
 
 
 def is_boot(line: str) -> bool:
-    """Tell whether this line is among the first of a kernel."""
+    """Return whether this line is among the first of a kernel."""
     return bool(_BOOT.search(line))
 
 
 def has_boot(lines: Iterable[str]) -> bool:
-    """Tell whether a log reaches back to a boot; the kernel's own buffer is a ring, and journals are truncated."""
+    """Return whether a log reaches back to a boot; the kernel's own buffer is a ring, and journals are truncated."""
     return any(map(is_boot, lines))
 
 

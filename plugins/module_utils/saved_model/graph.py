@@ -187,7 +187,7 @@ class _Reader:
         return self.wire.read(of._replace(start=max(of.start, of.end - length)))
 
     def _names_tensor(self, attribute: Field) -> bool:
-        """Tell whether a constant's value (AttrValue.tensor.string_val) names a tensor of a checkpoint."""
+        """Return whether a constant's value (AttrValue.tensor.string_val) names a tensor of a checkpoint."""
         return any(self.wire.read(name) not in (b"", _OBJECT_GRAPH) for name in self._within(attribute, 2, 8, 8))
 
     def _within(self, of: Field, *path: int) -> Iterator[Field]:

@@ -87,7 +87,7 @@ def read(root: str, name: str) -> dict[str, Any] | None:
 
 
 def is_description(value: Any, name: str) -> bool:
-    """Tell whether a value is a complete and valid description of the instance ``name``."""
+    """Return whether a value is a complete and valid description of the instance ``name``."""
     return plain_files.fits(value, _SHAPE) and bool(value["instance"]["name"] == name)
 
 

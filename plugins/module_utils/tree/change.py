@@ -95,11 +95,11 @@ class Rule:
     secret: bool = False
 
     def matches(self, path: str) -> bool:
-        """Tell whether the pattern matches this file."""
+        """Return whether the pattern matches this file."""
         return matcher(self.pattern)(path)
 
     def matches_directory(self, path: str) -> bool:
-        """Tell whether the pattern matches this directory; ``a/**`` matches ``a`` as well."""
+        """Return whether the pattern matches this directory; ``a/**`` matches ``a`` as well."""
         return self.matches(path) or self.matches(path + "/")
 
 
@@ -117,7 +117,7 @@ class Rules:
         return self._seen("file", content, rule, rule.mode, FILE_MODE)
 
     def secret(self, path: str) -> bool:
-        """Tell whether the contents of the file must not be shown."""
+        """Return whether the contents of the file must not be shown."""
         return self._rule(path).secret
 
     def directory(self, path: str) -> Seen:
@@ -180,7 +180,7 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Tell whether the host already is as wanted."""
+        """Return whether the host already is as wanted."""
         return not (self.changes or self.make or self.adjust or self.drop)
 
 

@@ -42,11 +42,11 @@ class Seen:
     gid: int = -1
 
     def same_attributes(self, other: Seen) -> bool:
-        """Tell whether mode, owner and group of both are equal."""
+        """Return whether mode, owner and group of both are equal."""
         return self.mode == other.mode and _agree(self.uid, other.uid) and _agree(self.gid, other.gid)
 
     def same(self, other: Seen) -> bool:
-        """Tell whether replacing one with the other would change nothing."""
+        """Return whether replacing one with the other would change nothing."""
         if self.kind != other.kind or self.content != other.content:
             return False
         return self.kind == "absent" or self.same_attributes(other)
@@ -168,7 +168,7 @@ class Host:
         return there, True
 
     def _system(self, directory: int) -> bool:
-        """Tell whether only the system or the user of this run can place names in a directory."""
+        """Return whether only the system or the user of this run can place names in a directory."""
         info = os.fstat(directory)
         shared = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid not in self._groups)
         return info.st_uid in self._owners and not shared

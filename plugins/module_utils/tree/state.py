@@ -37,7 +37,7 @@ _MOST_RECORD_BYTES = 64 << 20
 
 
 def _is_seen(value: Any) -> bool:
-    """Tell whether a value has the form that ``remembered`` (tree/change.py) returns for a path."""
+    """Return whether a value has the form that ``remembered`` (tree/change.py) returns for a path."""
     if value == {"kind": "absent"}:
         return True
     octal = plain_files.fits(value, {"mode": str}) and set(value["mode"]) <= set("01234567") and value["mode"] != ""

@@ -63,7 +63,7 @@ class Tree:
                 atomic_tree_point.remember(self.store, self.manifest(), plan)
 
     def unproven(self) -> bool:
-        """Tell whether there is an unproven change that can be taken back."""
+        """Return whether there is an unproven change that can be taken back."""
         return self.store.load(POINT) is not None
 
     def prove(self) -> None:

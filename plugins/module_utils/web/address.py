@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/|[^/]*(:|//).*@|.*://", re.DOTA
 
 
 def is_meant(text: str) -> bool:
-    """Tell whether a text is meant as an address, well-formed or not, and may hold a password; else it is a path."""
+    """Return whether a text is meant as an address, well-formed or not, and may hold a password; else it is a path."""
     return bool(_ADDRESS.match(text))
 
 
