@@ -59,7 +59,7 @@ def kernel(tree: Tree, wanted: str) -> dict[str, Any]:
 
 
 def _initramfs(tree: Tree, release: str) -> dict[str, Any]:
-    """Return whether there is an initramfs, and whether it is older than the files that it may have copied.
+    """Return whether there is an initramfs, and whether it is older than the files that it may hold copies of.
 
     These are module options and modules: an old one in it is loaded at each boot, whatever is on disk.
     """
