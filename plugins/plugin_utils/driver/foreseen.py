@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a change of packages would leave, as apt says itself, and why it is not begun: pure functions."""
+"""The result of a change of packages according to apt's simulation, and refusals to begin it: pure functions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.driver import proo
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
-# "Inst libcuda1 [535.261.03-1] (535.274.02-1 Debian:12/stable [amd64])", without the old version where none is there.
+# "Inst libcuda1 [535.261.03-1] (535.274.02-1 Debian:12/stable [amd64])", without the old version if none is installed.
 _INSTALLED = re.compile(r"Inst (?P<name>\S+)(?: \[[^\]]*\])? \((?P<version>\S+)")
 _REMOVED = re.compile(r"(?:Remv|Purg) (?P<name>\S+)")
-# " nvidia-headless-580 : Depends: libnvidia-compute-580 (= 580.95.05-1) but 580.178.04-1 is to be installed"; below it
-# are further reasons of the same package.
+# " nvidia-headless-580 : Depends: libnvidia-compute-580 (= 580.95.05-1) but 580.178.04-1 is to be installed"; the lines
+# below it are further reasons of the same package.
 _UNMET = re.compile(r" (?P<name>\S+) : (?P<why>\S.*)")
 _LONGEST = 300
 
@@ -24,10 +24,10 @@ _LONGEST = 300
 def foreseen(
     state: Mapping[str, Any], resolved: Mapping[str, Any], purge: Iterable[str], simulated: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return the versions of the packages, by name, after the change that ``apt-get --simulate`` has printed.
+    """Return the versions of the packages, by name, after the change that ``apt-get --simulate`` printed.
 
-    ``simulated`` has its ``rc``, ``stdout`` and ``stderr``. Raises WishError where apt cannot, and where modules and
-    libraries would be of two versions.
+    ``simulated`` holds its ``rc``, ``stdout`` and ``stderr``. Raise WishError if apt cannot make the change, or if
+    modules and libraries would be of different versions.
     """
     lines = simulated["stdout"].splitlines()
     if simulated["rc"] != 0:
@@ -41,7 +41,7 @@ def foreseen(
 
 
 def _refuse_unmet(resolved: Mapping[str, Any], lines: Iterable[str], errors: str) -> None:
-    """Raise WishError with apt's own reason, which it prints apart from its errors."""
+    """Raise WishError with apt's own reason, which it does not print with its errors."""
     unmet = next((f"{match['name']}: {match['why']}" for match in map(_UNMET.fullmatch, lines) if match), "")
     said = unmet or " ".join(line.removeprefix("E: ") for line in errors.splitlines() if line.startswith("E: "))
     remedy = f"name another branch that the archive has, or see what 'apt-get install {resolved['packages'][0]}' says"
@@ -72,8 +72,9 @@ def _modules(
 ) -> list[str]:
     """Return the version of the modules after the change.
 
-    No version of a package is that of prebuilt ones. Those that lie there say theirs, and those that come depend on a
-    nvidia-kernel-common of theirs (linux-modules-nvidia-535-server-5.15.0-106-generic: >= 535.161.08, <= 535.161.08-1).
+    Packages of prebuilt modules are not versioned like the driver. Installed modules report its version themselves;
+    new ones depend on an nvidia-kernel-common of the same version (linux-modules-nvidia-535-server-5.15.0-106-generic:
+    >= 535.161.08, <= 535.161.08-1).
     """
     series, kernel = resolved["module_series"], state["kernel"]["wanted"]
     exact = f"linux-modules-nvidia-{series}-{kernel}"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How each archive names the packages of a driver. Sources are in tables/drivers.yml."""
+"""Names of the driver packages in each archive. tables/drivers.yml lists the sources."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from . import table as driver_table
 from .request import Request
 
-# Patterns, as apt's preferences take them, of all packages that a driver is made of.
+# All packages that a driver consists of, as patterns for apt's preferences.
 PARTS = ("*nvidia*", "libcuda1", "libnvcuvid1", "libnvoptix1")
 
-# What unattended-upgrades leaves alone: a library that is newer than the loaded module refuses to work with it. What
-# has NVIDIA's name and is no part of a driver gets its security updates.
+# Packages that unattended-upgrades must leave alone: a library newer than the loaded module refuses to work with it.
+# NVIDIA's other packages still get their security updates.
 UNATTENDED = [
     "^nvidia-(?!container|docker|gds|fs|nsight|cuda-toolkit|mig|prime|repo|system|l4t)",
     "^libnvidia-(?!container|egl-(wayland|gbm)|ml-dev)",
@@ -27,36 +27,36 @@ UNATTENDED = [
     "^xserver-xorg-video-nvidia",
     "^linux-(modules|objects|signatures)-nvidia-",
 ]
-# A kernel that is newer than the modules boots without them.
+# A kernel newer than the modules boots without them.
 UNATTENDED_KERNEL = ["^linux-image-", "^linux-headers-", "^linux-modules-", "^linux-generic"]
 
 
 @dataclass
 class Names:
-    """The names of one driver's packages."""
+    """The package names of one driver."""
 
     packages: list[str]
-    """To be installed together."""
+    """Packages to install together."""
     module_package: str
-    """The one that brings the kernel modules, empty without any."""
+    """The package with the kernel modules, empty if there is none."""
     own: str
-    """Regular expression that every package of this packaging matches, and none of a differently named one."""
+    """A regular expression that matches every package of this packaging and none of another."""
     module_packages: list[str] = field(default_factory=list)
-    """All that bring kernel modules of this packaging: side by side they would fight for one place."""
+    """All packages of this packaging with kernel modules; they exclude each other."""
     pinning: list[str] = field(default_factory=list)
-    """To be installed before all others."""
+    """Packages to install before all others."""
     fabric_manager: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
     kernel_packages: list[str] = field(default_factory=list)
-    """The kernel's own packages, held where the kernel is to stay as well."""
+    """The kernel's own packages, held if the kernel is to be held as well."""
     kernel_modules: list[str] = field(default_factory=list)
-    """Modules that were built elsewhere for this very kernel, beside the package that follows its successors."""
+    """Prebuilt modules for this exact kernel, in addition to the package that follows its successors."""
     module_series: str = ""
-    """Which of Canonical's series of prebuilt modules it is (``580-server-open``), empty for none."""
+    """Canonical's series of prebuilt modules (``580-server-open``), empty for none."""
 
 
 def name(request: Request) -> Names:
-    """Return the names for a checked request. Raises WishError where the archive has no such packages."""
+    """Return the names for a checked request; raise WishError if the archive has no such packages."""
     makers = {
         ("Debian", "distribution"): _debian,
         ("Ubuntu", "distribution"): _ubuntu,
@@ -73,7 +73,7 @@ def name(request: Request) -> Names:
 
 
 def _headers(request: Request) -> list[str]:
-    """Return the running kernel's headers, and the meta package that brings those of the next one."""
+    """Return the running kernel's headers, and the metapackage for the headers of the next kernel."""
     exact = f"linux-headers-{request.kernel}"
     return [exact, meta] if (meta := _meta(request, "headers")) else [exact]
 
@@ -84,15 +84,16 @@ def _kernel_packages(request: Request) -> list[str]:
 
 
 def _meta(request: Request, part: str) -> str:
-    """Return the package that follows the kernel (``6.1.0-40-cloud-amd64``: ``linux-image-cloud-amd64``)."""
+    """Return the metapackage that follows the kernel (``6.1.0-40-cloud-amd64``: ``linux-image-cloud-amd64``)."""
     follows = request.kernel_meta or _guessed_meta(request)
     return f"linux-{part}-{follows}" if follows else ""
 
 
 def _guessed_meta(request: Request) -> str:
-    """Return what most likely follows a kernel without an installed meta package: its flavour, and Ubuntu's HWE stack.
+    """Return the most likely suffix of the metapackage, from the kernel's flavour and Ubuntu's HWE stack.
 
-    Clouds' kernels move on under the plain name; OEM kernels have a letter that only the installed package knows.
+    Cloud kernels keep the plain name from one version to the next; OEM kernels have a letter that only an installed
+    package tells.
     """
     flavour = kernel_meta.flavour(request.kernel)
     first = kernel_meta.base(str(request.system.get("kernel", "")))
@@ -134,13 +135,13 @@ def _debian(request: Request) -> Names:
 
 
 def _ubuntu(request: Request) -> Names:
-    """Canonical's packages: the server series for servers, the branch in every name."""
+    """Return the names of Canonical's packages: the server series for servers, the branch in every name."""
     branch = f"{request.branch}-server" if request.variant == "server" else f"{request.branch}"
     flavoured = f"{branch}-open" if request.open else branch
     modules = [f"nvidia-dkms-{branch}", f"nvidia-dkms-{branch}-open"]
     module, headless, exact = f"nvidia-dkms-{flavoured}", f"nvidia-headless-{flavoured}", ""
     if request.modules == "prebuilt":
-        # A virtual machine's meta package installs less beside the generic kernel, whose modules are the same.
+        # The metapackage for virtual machines installs the generic kernel, with the same modules, and less around it.
         kernel = re.sub(r"^virtual\b", "generic", _meta(request, "image").replace("linux-image-", ""))
         exact = f"linux-modules-nvidia-{flavoured}-{request.kernel}"
         module = f"linux-modules-nvidia-{flavoured}-{kernel}" if kernel else exact
@@ -201,7 +202,7 @@ def _nvidia_ubuntu(request: Request) -> Names:
 
 
 def _pinning(request: Request) -> list[str]:
-    """Return NVIDIA's pinning package. It must be there first: without it the newest branch would be installed."""
+    """Return NVIDIA's pinning package, to be installed first: without it apt would install the newest branch."""
     if request.branch < int(driver_table.setting("pinning_from")):
         return []
     return [f"nvidia-driver-pinning-{request.version or request.branch}"]

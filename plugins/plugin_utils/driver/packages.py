@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which packages are the driver that was asked for: a pure function of the wish, the system and the GPUs.
+"""Packages of the requested driver, as a pure function of the wish, the system and the GPUs.
 
-The data is in tables/drivers.yml; how each vendor names its packages, in driver/names.py. RHEL has no branch
-here yet: `driver_table.system` refuses it.
+The data is in tables/drivers.yml, the names of each vendor's packages in driver/names.py. RHEL is not supported yet:
+`driver_table.system` refuses it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {
 _BRANCH = re.compile(r"[1-9][0-9]{1,3}")
 _VERSION = re.compile(r"[1-9][0-9]{1,3}(\.[0-9]{1,4}){1,3}([-+~][A-Za-z0-9.+~-]{1,64})?")
 
-# apt's own words: a priority above 1000 goes back to an older version as well, a negative one is never installed.
+# apt_preferences(5): a priority above 1000 allows downgrades, and a negative one prevents installation.
 PIN_WANTED = 1001
 PIN_NEVER = -1
 
@@ -50,9 +50,9 @@ def resolve(wish: Mapping[str, Any], host: Mapping[str, Any], gpus: Sequence[Map
 
     :param wish: keys of ``DEFAULTS``, the variables without their prefix.
     :param host: ``distribution``, ``release``, ``architecture`` (``uname -m``) and ``kernel`` (``uname -r``);
-        ``kernel_meta`` where it is known (`kernel_meta.follows`).
-    :param gpus: mappings with ``device_id``; may be empty, then nothing is known of them.
-    :raises WishError: the wish is malformed, or no driver is what it asks for on these GPUs.
+        ``kernel_meta`` if it is known (`kernel_meta.follows`).
+    :param gpus: mappings with ``device_id``; empty if no GPUs are known.
+    :raises WishError: the wish is malformed, or no driver satisfies it on these GPUs.
     """
     asked = _checked(wish)
     row = driver_table.system(host["distribution"], host["release"])
@@ -115,20 +115,20 @@ def _checked(wish: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_branch(path: str, value: Any) -> None:
-    """Raise WishError for what is no branch of the driver."""
+    """Raise WishError unless ``value`` is a branch of the driver."""
     if isinstance(value, bool) or (value != "auto" and not _BRANCH.fullmatch(str(value))):
         problem = f"is {described(value)}"
         raise WishError(path, problem, "give the number before the first point of the version, or auto")
 
 
 def check_version(path: str, value: Any) -> None:
-    """Raise WishError for what is no version of the driver; none at all stands for the branch's newest."""
+    """Raise WishError unless ``value`` is a version of the driver or empty, for the branch's newest."""
     if value not in ("", None) and not (isinstance(value, str) and _VERSION.fullmatch(value)):
         raise WishError(path, f"is {described(value)}", "write it in quotes, as in 580.95.05, or leave it empty")
 
 
 def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[dict[str, Any]]:
-    """Return the GPUs that the branch does not drive, such as a card for the console, each with a sentence."""
+    """Return the GPUs that the branch does not drive, such as a console card, each with a sentence."""
     return [
         {
             "pci_address": gpu.get("pci_address"),
@@ -141,7 +141,7 @@ def _left_alone(gpus: Sequence[Mapping[str, Any]], branch: int) -> list[dict[str
 
 
 def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], gpus: Sequence[Mapping[str, Any]]) -> int:
-    """Return the branch, checked against the archive and the GPUs, of which it has to drive one."""
+    """Return the branch, checked against the archive and the GPUs; it must drive at least one of them."""
     generations = [kind for kind in map(driver_table.generation, gpus) if kind]
     if gpus and not generations:
         driver_table.architectures(gpus)  # says why
@@ -153,7 +153,7 @@ def _branch(asked: Mapping[str, Any], row: Mapping[str, Any], gpus: Sequence[Map
             f"set {VARIABLE}branch to {asked['version'].split('.')[0]}, or leave one of the two out",
         )
     _refuse_unpackaged(asked, branch, row)
-    # What needs a newer branch was bought for serving. What no branch of today drives is left alone beside others.
+    # GPUs that need a newer branch were bought for serving; older ones are left alone if others can be driven.
     some = any(driver_table.drives(branch, generation) for generation in generations)
     for generation in generations:
         if branch < generation.first or not some:
@@ -169,7 +169,7 @@ def _default_branch(asked: Mapping[str, Any], row: Mapping[str, Any], generation
     archive = row.get("archive")
     if not archive:
         return int(row["archive_default"])
-    # The newest GPUs are those for serving; an old one beside them is mostly there for the console.
+    # The newest GPUs are for serving; an old one beside them is usually for the console.
     newest = max(generations, key=lambda generation: generation.first, default=None)
 
     def fitness(branch: int) -> tuple[bool, int]:
@@ -207,7 +207,7 @@ def _refuse_undriven(branch: int, generation: Architecture) -> None:
 
 
 def _flavour(wanted: str, branch: int, generations: Sequence[Architecture]) -> tuple[str, str]:
-    """Return the kernel modules' flavour and why it is this one. Raises WishError where no flavour drives all GPUs."""
+    """Return the flavour of the kernel modules and the reason; raise WishError if no flavour drives all GPUs."""
     never = next((each.name for each in generations if each.open == "never"), "")
     always = next((each.name for each in generations if each.open == "always"), "")
     if never and always:
@@ -259,7 +259,7 @@ def _machine(architecture: str) -> str:
 
 
 def _repository(request: Request) -> dict[str, Any]:
-    """Return what the source file says. The addresses are the role's own variables, since mirrors are common."""
+    """Return the contents of the source file, without addresses: they are role variables, since mirrors are common."""
     if request.repository == "distribution":
         components = {"Debian": ["contrib", "non-free", "non-free-firmware"], "Ubuntu": ["restricted", "multiverse"]}
         codename = request.system["codename"]
@@ -278,12 +278,12 @@ def _repository(request: Request) -> dict[str, Any]:
 
 
 def _pins(names: driver_names.Names, pinned: str) -> list[dict[str, Any]]:
-    """Return apt's preferences: what the driver is made of comes in the wanted version, its chief packages in no other.
+    """Return apt's preferences: all parts of the driver in the wanted version, its main packages in no other.
 
-    The patterns reach the packages that those depend on. What they match without having such a version is not touched.
+    The patterns cover the dependencies of the main packages. Packages without such a version are not affected.
     """
     packages = [*names.packages, *names.fabric_manager]
-    # The version of Canonical's prebuilt modules is the kernel's.
+    # Canonical's prebuilt modules are versioned like the kernel.
     own = [package for package in packages if package not in FLOATING and not PREBUILT.fullmatch(package)]
     version = f"{pinned}.*" if pinned.isdecimal() else f"{pinned}-*"
     return [

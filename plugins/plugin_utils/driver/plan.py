@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the role nvidia_driver does to a host: pure functions of the wishes and of what the host shows."""
+"""The plan of the role nvidia_driver for a host: pure functions of the wishes and the state of the host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Re
 
 from . import packages as driver_packages
 
-# Whether the driver is brought to the host, taken from it, or left as it is.
+# The goal for a host's driver.
 PRESENT, ABSENT, UNTOUCHED = "present", "absent", "untouched"
-# What a survey sorts hosts by.
+# The classes into which a survey sorts hosts.
 NONE, SETTLED, CHANGE = "none", "settled", "change"
 
 ARCHIVES = {
@@ -37,20 +37,20 @@ Found = Mapping[str, Any]
 
 
 def aim(state: str, driver: Mapping[str, Any]) -> str:
-    """Return what becomes of a host's driver: a host without an NVIDIA GPU needs none, and a Tegra's is its Linux's."""
+    """Return the goal for a host's driver: none is needed without an NVIDIA GPU, and a Tegra's belongs to its Linux."""
     if state == "present" and not driver["passed_over"]:
         return PRESENT
     return ABSENT if state == "absent" and driver["edition"] != driver_edition.TEGRA else UNTOUCHED
 
 
 def plan(wish: Wish, found: Found, system: Mapping[str, Any], is_controller: bool = False) -> dict[str, Any]:
-    """Return what the role does. Raises WishErrors with everything that cannot work.
+    """Return what the role does; raise WishErrors with everything that cannot work.
 
     :param wish: the role's variables by their names without ``nvidia_driver_``.
-    :param found: what the module nvidia_driver_state returned.
-    :param system: ``distribution``, ``release`` and ``architecture``, as Ansible's facts have them; read only where a
-        driver is brought to the host.
-    :param is_controller: the host is the machine that Ansible runs on, which a play must not take away.
+    :param found: the result of the module nvidia_driver_state.
+    :param system: ``distribution``, ``release`` and ``architecture`` from Ansible's facts; read only if the goal is
+        ``PRESENT``.
+    :param is_controller: whether Ansible runs on this host, which must not be rebooted then.
     """
     driver = found["driver"]
     goal = aim(wish["state"], driver)
@@ -85,7 +85,7 @@ def _present(wish: Wish, found: Found, system: Mapping[str, Any]) -> dict[str, A
 
 
 def reboot(wish: Wish, is_controller: bool) -> dict[str, Any]:
-    """Return whether the role may boot the host, and what it asks for where a boot is left."""
+    """Return whether the role may reboot the host, and its request to the user when a reboot is still needed."""
     if is_controller:
         request = "It is the controller itself, so reboot it by hand."
     elif wish["reboot_ok"]:
@@ -96,7 +96,7 @@ def reboot(wish: Wish, is_controller: bool) -> dict[str, Any]:
 
 
 def _asked(wish: Wish, driver: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what names a driver, as the resolver takes it."""
+    """Return the variables that select a driver, in the form that the resolver takes."""
     fabric = wish["fabric_manager"]
     asked = {key: wish[key] for key in driver_packages.DEFAULTS if key != "fabric_manager"}
     return {**asked, "fabric_manager": driver["nvswitches"] > 0 if fabric == "auto" else fabric == "true"}
@@ -109,10 +109,10 @@ def _host(system: Mapping[str, Any], kernel: Mapping[str, Any]) -> dict[str, Any
 def repository(
     wish: Wish, resolved: Mapping[str, Any], distribution: str, components: list[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return where the packages come from.
+    """Return the source of the packages.
 
-    ``missing`` tells whether a file names it: to name a component twice makes apt warn at each of its runs, so the
-    archive is left out where the host's own files have it all.
+    ``missing`` tells whether the host needs a source file for it: apt warns at each run if a component is named twice,
+    so none is written if the host's own files cover the archive.
     """
     named = resolved["repository"]
     if wish["repository"] == "nvidia":
@@ -146,13 +146,13 @@ def _refuse_conflicts(entries: list[dict[str, Any]], source: Mapping[str, Any]) 
 
 
 def due(driver: Mapping[str, Any], steps: Mapping[str, Any]) -> str:
-    """Return whether a host that is to have the driver has to be changed for it."""
+    """Return whether a host has to be changed to have the driver."""
     todo = steps["kind"] != "none" or steps["unproven"] or driver["packages"]["broken"]
     return CHANGE if todo else SETTLED
 
 
 def _excluded(wish: Wish, resolved: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return which of the role's templates a host does not get, by their folder."""
+    """Return the role's templates to leave out on this host, by their folder."""
     wanted = {
         "archive": source["missing"],
         "persistence": wish["persistence"],
@@ -160,7 +160,7 @@ def _excluded(wish: Wish, resolved: Mapping[str, Any], source: Mapping[str, Any]
     }
     return {
         "before": [pattern for name, pattern in NOT_LAID_DOWN.items() if not wanted[name]],
-        # Without modules of its own, a host has nothing to load and nothing to set up.
+        # Without modules of its own, a host has nothing to load or set up.
         "after": [] if resolved["module_package"] else ["**"],
         "gpus": [] if wish["mig"] else ["etc/nvidia-mig-manager/**"],
     }

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The checked wish for a driver, which decides on the names of packages."""
+"""The checked wish for a driver, which determines the package names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """A wish that has been checked: everything that decides on names of packages."""
+    """A checked wish: everything that determines the package names."""
 
     system: Mapping[str, Any]
     machine: str
@@ -24,7 +24,7 @@ class Request:
     fabric_manager: bool
     kernel: str
     kernel_meta: str
-    """What `kernel_meta.follows` returned, empty where nothing is known."""
+    """The result of `kernel_meta.follows`, empty if it is not known."""
 
     @property
     def distribution(self) -> str:

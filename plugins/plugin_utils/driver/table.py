@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of GPUs and distributions for the choice of a driver: a typed view of tables/drivers.yml."""
+"""GPU generations and distributions, for the choice of a driver: a typed view of tables/drivers.yml."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..tables.read import table
 
 TABLE = "drivers"
 
-# Asked for where no release is given, because the table holds no further one.
+# The systems in the table, for messages.
 SUPPORTED = "Debian 12 and 13, Ubuntu 22.04 and 24.04"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A GPU generation: whether the open kernel modules drive it, and which branches do."""
+    """A GPU generation, with the flavours and branches of the driver that support it."""
 
     name: str
     open: str
@@ -30,7 +30,7 @@ class Architecture:
     """None while branches still drive it."""
 
 
-# A device that is newer than the table: all GPUs since Blackwell have open modules only.
+# A device newer than the table: all GPUs since Blackwell have open modules only.
 UNKNOWN = Architecture("a generation newer than this collection", "always", 570, None)
 
 
@@ -51,15 +51,15 @@ def architecture(device_id: int) -> Architecture:
 
 
 def architectures(gpus: Iterable[Mapping[str, Any]]) -> list[Architecture]:
-    """Return the generations of a host's GPUs, each once, in the order of the GPUs.
+    """Return the distinct generations of a host's GPUs, in the order of the GPUs.
 
-    Each GPU is a mapping with ``device_id``, as sysfs writes it (``0x2335``).
+    Each GPU is a mapping with ``device_id`` in sysfs's format (``0x2335``).
     """
     return list(dict.fromkeys(architecture(int(str(gpu["device_id"]), 16)) for gpu in gpus))
 
 
 def generation(gpu: Mapping[str, Any]) -> Architecture | None:
-    """Return the generation of a GPU, None for one that no supported branch drives."""
+    """Return the generation of a GPU, or None if no supported branch drives it."""
     try:
         return architecture(int(str(gpu["device_id"]), 16))
     except WishError:
@@ -67,19 +67,19 @@ def generation(gpu: Mapping[str, Any]) -> Architecture | None:
 
 
 def drives(branch: int, kind: Architecture | None) -> bool:
-    """Tell whether a branch drives a generation."""
+    """Return whether a branch drives a generation."""
     return kind is not None and kind.first <= branch and (kind.last is None or branch <= kind.last)
 
 
 def called(gpu: Mapping[str, Any]) -> str:
-    """Name a GPU by its place and its generation."""
+    """Return a GPU's address and generation for a message."""
     kind = generation(gpu)
     place = gpu.get("pci_address") or f"device {gpu['device_id']}"
     return f"{place} ({kind.name if kind else 'of a generation that no supported branch drives'})"
 
 
 def system(distribution: str, release: str) -> Mapping[str, Any]:
-    """Return the row of a distribution; ``release`` may be more exact than the table (``12.5``). Raises WishError."""
+    """Return the row of a distribution or raise WishError; ``release`` may be more exact than the table (``12.5``)."""
     systems = table(TABLE)["systems"]
     parts = str(release).split(".")
     for length in (2, 1):
