@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The lines that tell of a run's progress."""
+"""Lines that show a run's progress."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ..report.host_names import folded
 from .stages import Stage
 
-# Hosts by their names while these are read at a glance.
+# Longest list of host names that can be read at a glance; longer ones are counted.
 NAMES_CHARS = 48
-# What belongs to a stage stands below its title.
+# Lines of a stage align with its title.
 INDENT = " " * 8
 
 
@@ -25,13 +25,13 @@ def elapsed(seconds: float) -> str:
 
 
 def stage_line(seconds: float, stage: Stage, hosts: str) -> str:
-    """Return the line that opens a stage; ``hosts`` as ``batch`` tells them."""
+    """Return the line that opens a stage; ``hosts`` is text from ``batch``."""
     title = visible(stage.title)
     return f"{elapsed(seconds):>6}  {stage.number}/{stage.total}  {title}{f': {hosts}' if hosts else ''}"
 
 
 def batch(hosts: Collection[str], before: int, total: int) -> str:
-    """Return whom a stage is about: by name where that is short, else by their number, of a batch by its place."""
+    """Return the hosts of a stage: their names if short, else their number; for a batch, with its place."""
     names = folded(map(visible, hosts))
     shown = names if len(names) <= NAMES_CHARS else f"{len(hosts)} hosts"
     if len(hosts) >= total:
@@ -42,22 +42,22 @@ def batch(hosts: Collection[str], before: int, total: int) -> str:
 
 
 def task_line(seconds: float, task: str) -> str:
-    """Return the line above what a task has to say."""
+    """Return the line above a task's message."""
     return f"{elapsed(seconds):>6}  {visible(task)}"
 
 
 def changed_line(task: str, hosts: Iterable[str]) -> str:
-    """Return the line that names the hosts which a task has changed."""
+    """Return the line that names the hosts a task has changed."""
     return f"{INDENT}changed: {visible(task)} [{folded(map(visible, hosts))}]"
 
 
 def refusal(host: str, message: str) -> str:
-    """Return a failure that is one message, whole, its further lines indented."""
+    """Return a failure with its whole message, further lines indented."""
     return f"fatal: [{visible(host)}]: FAILED! => " + visible_lines(message.rstrip("\n")).replace("\n", "\n    ")
 
 
 def live_line(stage: Stage, task: str, done: int, of: int, since: str, width: int) -> str:
-    """Return what a terminal shows while a task runs: how many of its hosts have answered, in at most ``width``."""
+    """Return the line shown while a task runs, with the number of hosts that have answered, in at most ``width``."""
     how_far = f"{done} of {of} hosts" if of > 1 else ""
     parts = [f"{stage.number}/{stage.total}  {visible(task)}", how_far, f"since {since}"]
     return shortened("  ".join(filter(None, parts)), max(width, 1))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages of a run.
 
-The rule: a play that lists roles has one stage for each of them, titled as in TITLES or by the role's name. Any other
-play is one stage, titled by its own name. A task of a role that its play does not list stays in the stage it is met in.
+A play that lists roles has one stage for each of them, titled as in TITLES or by the role's name. Any other play is one
+stage, titled by its own name. A task of a role that its play does not list belongs to the stage in progress.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Play:
-    """What a play says before it runs: its name and the roles that it lists, by their full names."""
+    """A play as known before it runs: its name and the full names of the roles that it lists."""
 
     name: str
     roles: tuple[str, ...]
@@ -39,7 +39,7 @@ class Play:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage and its place among all that the playbooks name. Plays that match no host are never entered."""
+    """A stage and its place among all stages of the playbooks, including those of plays that match no host."""
 
     number: int
     total: int
@@ -47,7 +47,7 @@ class Stage:
 
 
 class Course:
-    """Where a run is. ``plays`` are all plays of a playbook in their order, by whatever id they are met again."""
+    """The position of a run. ``plays`` are all plays in order, keyed by the id that ``begin`` is called with."""
 
     def __init__(self, plays: Mapping[str, Play]) -> None:
         self._plays = dict(plays)
@@ -61,7 +61,7 @@ class Course:
         self._play, self._place, self.stage = play, 0, None
 
     def enter(self, role: str) -> Stage | None:
-        """Enter a task of ``role`` (empty for none); return the stage that begins with it, if one does."""
+        """Enter a task of ``role`` (empty for none), and return the stage that it begins, if any."""
         play = self._plays.get(self._play, Play("", ()))
         self._place = play.roles.index(role) if role in play.roles else self._place
         before = sum(len(each.titles) for each in self._before(self._play))
