@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of what is known of the server, its runtimes and drivers, and the function that reads them."""
+"""Tables of facts about the server, its runtimes and drivers, and the function that reads them."""

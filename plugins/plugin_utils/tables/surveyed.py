@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which releases of the server were surveyed, and what holds for the others.
+"""The surveyed releases of the server, and the treatment of others.
 
-The table of flags names the surveyed releases; nothing else does. A newer release is planned for as the newest of them:
-what that one does not know may exist all the same, so it is refused as not surveyed, unless the user permits it.
+Only the table of flags names the surveyed releases. A newer release is planned for as the newest of them: flags and
+fields that one does not know may exist, so they are refused as not surveyed, unless the user permits them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .read import table
 
 Release = tuple[int, int, int]
 
-# The setting that permits what nobody surveyed.
+# The setting that permits what has not been surveyed.
 PERMISSION = "host_plan_policy.allow_unsurveyed_release"
 
 _RELEASE = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:-?rc[0-9]{1,6})?")
 
 
 def releases() -> list[str]:
-    """Return the surveyed releases, the oldest first."""
+    """Return the surveyed releases, oldest first."""
     return list(table("server_flags")["surveyed"])
 
 
@@ -46,7 +46,7 @@ def numbers(version: str) -> Release:
 def parse(version: object) -> Release:
     """Return ``"2.19.1"`` as ``(2, 19, 1)``; a suffix such as ``-rc0`` counts as the release it leads to.
 
-    :raises WishError: it is no release, or older than the oldest surveyed one.
+    :raises WishError: it is not a release, or older than the oldest surveyed one.
     """
     found = _RELEASE.fullmatch(version) if isinstance(version, str) else None
     if not found:
@@ -59,12 +59,12 @@ def parse(version: object) -> Release:
 
 
 def is_newer(version: object) -> bool:
-    """Tell whether a release is newer than all surveyed ones. Patch releases count as their line: they add nothing."""
+    """Return whether a release is newer than all surveyed ones; patch releases add nothing, so they are not."""
     return parse(version)[:2] > numbers(newest())[:2]
 
 
 def unknown(path: str, what: str, version: str, guess: str = "") -> WishError:
-    """Return the refusal of a flag or field (``what``) that no surveyed release has, for a release that may have it."""
+    """Return the refusal of a flag or field (``what``) that a newer release may have, but no surveyed one has."""
     problem = f"{version} was not surveyed, and {newest()}, the newest release that was, has no such {what}"
     permit = f"set {PERMISSION} to true if {version} has it"
     return WishError(path, problem, f"{guess} Otherwise, {permit}" if guess else f"leave it out, or {permit}")
