@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What people see of a plan: as a text for the terminal and as a page for the browser.
+"""Reports of plans: text for the terminal, a page for the browser, Markdown and data for pipelines.
 
-Pure functions throughout. ``groups.read`` makes one report of all hosts; ``text`` and ``page`` lay it out.
+Pure functions throughout. ``groups.read`` makes one report of all hosts, ``text``, ``page`` and ``markdown`` format it.
 """

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cores in rows of a given length, labelled with their CPUs: what the terminal and the page have in common."""
+"""Rows of cores, labelled with their CPUs, for both the terminal and the page."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 
 from .sheet import Core
 
-# "128-143" and "0-5,12-19" fit; what does not is told by its ends.
+# "128-143" and "0-5,12-19" fit; a longer label shows only its ends.
 LONGEST_LABEL = 12
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thread of each core of a row: (CPU, key of its owner), or None where a core has fewer threads."""
+    """One thread of each core in a row: (CPU, key of its owner), or None if a core has fewer threads."""
 
     label: str
     threads: tuple[tuple[int, str] | None, ...]
 
 
 def rows(blocks: Sequence[Sequence[Core]], length: int) -> Iterator[tuple[Line, ...]]:
-    """Yield rows of at most ``length`` cores, each as its lines: first threads, second threads and so on."""
+    """Yield rows of at most ``length`` cores, each as lines: first threads, second threads and so on."""
     for block in blocks:
         for start in range(0, len(block), length):
             yield tuple(_lines(block[start:][:length]))

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report as data, for pipelines: what would change on each host, and its plan without what is not passed around."""
+"""The report as data, for pipelines: the changes on each host, and its plan without private parts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .groups import changes
 from .sheet import Change, Difference
 from .words import HIDDEN
 
-# Of this document; docs/ci.md describes it.
+# The schema of this document, described in docs/ci.md.
 SCHEMA = 1
-# Of a model: where it comes from and how it is proven.
+# Keys of a model left out: its source and its proof.
 _PRIVATE = ("source", "probe", "contract")
 
 
 def data(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the report of a fleet; ``hosts`` and ``missing`` as ``groups.read`` takes them."""
+    """Return the report of a fleet; ``hosts`` and ``missing`` are those of ``groups.read``."""
     known = {host: _host(given) for host, given in hosts.items()}
     changing = [host for host, found in known.items() if found["would_change"]]
     return {
@@ -57,7 +57,7 @@ def _changes(changed: Sequence[Change]) -> list[dict[str, str]]:
 
 
 def _public(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan as it may be passed around: models without their sources, variables by their names alone."""
+    """Return the public part of a plan: models without their sources, and only the names of variables."""
     models = [{key: value for key, value in model.items() if key not in _PRIVATE} for model in plan["models"]]
     instances = [
         {**instance, "environment_digests": dict.fromkeys(instance.get("environment_digests") or (), HIDDEN)}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan changes against the one in force, and which instances would notice."""
+"""Differences between a plan and the one in force, and their effects on instances."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ EFFECTS = {
     "remove": "removed",
 }
 
-# Told elsewhere, or told by other keys.
+# Reported elsewhere or by other keys.
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
-# Of a model: too long to be shown, or nothing to be passed around. That they differ is enough.
+# Keys of a model that are too long or too private to show; it is enough that they differ.
 _NOT_SHOWN = ("source", "probe", "contract")
-# Of the settings of the kernel and the CPUs.
+# Keys of kernel settings and of the partition that only explain a value.
 _EXPLAINS = ("reason", "source", "override", "warnings")
 _NAMES = ("name", "path")
 _MODEL_KEYS = ("versions", "keep", "memory_mb", *_NOT_SHOWN)
@@ -59,13 +59,13 @@ def _verdict(instance: Data, before: Data | None, plan: Data, previous: Data) ->
 
 
 def _compared(instance: Data, other: Data) -> dict[str, Any]:
-    """Return the figures of an instance by their paths, without those that only repeat another."""
+    """Return the figures of an instance by path, without those that only repeat another."""
     flat: dict[str, Any] = {}
     for key, value in instance.items():
         if key in _NOT_COMPARED:
             continue
         if isinstance(value, Mapping):
-            # Wished or planned, it is a variable of the environment.
+            # From the wishes or the plan, both are environment variables.
             shown = "environment" if key == "environment_digests" else key
             flat.update({f"{shown}.{name}": each for name, each in value.items()})
         else:
@@ -75,7 +75,7 @@ def _compared(instance: Data, other: Data) -> dict[str, Any]:
 
 
 def _served(instance: Data, plan: Data) -> dict[str, Any]:
-    """Return what a server takes up while it runs: its models, their versions and labels."""
+    """Return the settings that a running server picks up: its models, their versions and labels."""
     on_disk = {model["name"]: model["versions"] for model in plan.get("models") or ()}
     flat: dict[str, Any] = {}
     for config in instance["model_config"]["model_config_list"]["config"]:
@@ -85,7 +85,7 @@ def _served(instance: Data, plan: Data) -> dict[str, Any]:
         flat[f"{prefix}.serve"] = _policy(policy)
         labels = config.get("version_labels") or {}
         flat[f"{prefix}.labels"] = [f"{label} {number}" for label, number in sorted(labels.items())]
-        # With fixed versions, others on disk mean nothing to the server.
+        # With fixed versions, the server ignores others on disk.
         if "specific" not in policy:
             flat[f"{prefix}.versions"] = on_disk.get(config["name"])
     return flat
@@ -105,9 +105,9 @@ def _host_changes(plan: Data, previous: Data) -> Iterable[Change]:
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every figure below ``path``, entries of a list by their names, without what only explains one.
+    """Yield every figure below ``path``, list entries by name, without keys that only explain a figure.
 
-    A record comes from a host and may hold anything.
+    A record comes from a host and may contain anything.
     """
     if isinstance(value, list) and value and all(_name(each) for each in value):
         for each in value:
@@ -126,7 +126,7 @@ def _name(entry: Any) -> str:
 
 
 def _section(plan: Data, name: str) -> dict[str, Any]:
-    # Of a release its name says all: it holds the digest.
+    # A release's name is enough: it contains the digest.
     shown = {key: value["id"] if key == "release" else value for key, value in (plan.get(name) or {}).items()}
     return {f"{name}.{key}": value for key, value in shown.items() if key != "reason"}
 
@@ -157,5 +157,5 @@ def _changes(before: Data, after: Data) -> Iterable[Change]:
 
 
 def _change(path: str, before: str, after: str) -> Change:
-    # What differs may be hidden, or lie beyond what a report shows of a value.
+    # The difference may be hidden, or beyond the part of a value that a report shows.
     return Change(path, "", "changed") if before == after else Change(path, before, after)

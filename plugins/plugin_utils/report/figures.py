@@ -42,7 +42,7 @@ ABSENT = "-"
 
 
 def tables(plan: Plan) -> tuple[Table, ...]:
-    """Return where the instances of a host are and how they work; none for a host without instances."""
+    """Return the tables of a host's instances, none for a host without instances."""
     instances = list(enumerate(plan["instances"]))
     if not instances:
         return ()
@@ -95,7 +95,7 @@ def _batching(batching: Batching | None) -> tuple[str, ...]:
 
 
 def figures(plan: Plan) -> tuple[Figure, ...]:
-    """Return every figure that has a reason: those of the host, then those of the instances, in the plan's order."""
+    """Return every figure with a reason: those of the host, then those of the instances, in the plan's order."""
     found = [
         Figure(f"{name}.cpus", (Reason((), values.described("", half["cpus"]), half["reason"], False),))
         for name, half in (("housekeeping", plan["housekeeping"]), ("serving", plan["serving"]))
@@ -106,7 +106,7 @@ def figures(plan: Plan) -> tuple[Figure, ...]:
 
 
 def _reasons(path: str, instances: list[InstancePlan]) -> tuple[Reason, ...]:
-    """Return the reasons for one figure; instances of whom the same is true share one."""
+    """Return the reasons for one figure; instances with the same value and reason share one."""
     shared: dict[tuple[str, str, bool], list[str]] = {}
     for number, instance in enumerate(instances):
         if path in instance["reasons"]:
@@ -121,5 +121,5 @@ def _value(path: str, instance: Mapping[str, Any]) -> Any:
     value = instance.get(head)
     if tail:
         return value.get(tail) if isinstance(value, Mapping) else None
-    # A whole message is told by its fields.
+    # The fields of the message are figures of their own.
     return bool(value) if path == "batching" else value

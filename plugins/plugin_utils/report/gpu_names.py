@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs by their numbers: UUIDs differ on each host and mean nothing to readers."""
+"""Short names of GPUs, since UUIDs differ on each host and mean nothing to readers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema im
 
 
 def short_names(topology: Topology) -> dict[str, str]:
-    """Return the short name of each UUID of a host: ``4`` for a GPU, ``4:1`` for a MIG slice of it."""
+    """Return the short name of each UUID on a host: ``4`` for a GPU, ``4:1`` for a MIG slice of it."""
     return {uuid: name for gpu in topology.get("gpus") or () for uuid, name in _devices(gpu) if uuid}
 
 
@@ -25,7 +25,7 @@ def _devices(gpu: Gpu) -> Iterator[tuple[str | None, str]]:
 
 
 def renamed(data: Any, names: Mapping[str, str]) -> Any:
-    """Return plain data with every UUID replaced by its short name, also within texts."""
+    """Return plain data with every UUID replaced by its short name, even inside strings."""
     if not names:
         return data
     pattern = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From the hosts of a fleet to its report: what is alike is shown once."""
+"""The report of a fleet, with equal hosts grouped."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def read(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) ->
 
 
 def changes(known: Mapping[str, Any]) -> Difference:
-    """Return what the plan of one host changes there."""
+    """Return the changes that the plan of one host would make."""
     _topology, plan, previous = _plans(known)
     return difference(plan, previous)
 
 
 def _plans(known: Mapping[str, Any]) -> tuple[Topology, Plan, Mapping[str, Any]]:
-    # Names of devices and texts of a record come from the host, which must not draw in the report.
+    # Device names and records come from the host, and must not inject control characters into the report.
     known = visible_data(known)
     names = gpu_names.short_names(known["topology"])
     plan, previous = (gpu_names.renamed(known.get(key) or {}, names) for key in ("plan", "previous"))
@@ -70,7 +70,7 @@ def _group(sheet: Sheet, names: list[str], differences: Mapping[str, Difference]
 
 
 def _alike(items: Mapping[str, Key]) -> list[tuple[Key, list[str]]]:
-    """Return the names of equal items together, most names first; among equals the order of the items stays."""
+    """Return items with the names that share them, most names first; among equals, items keep their order."""
     together: dict[Key, list[str]] = {}
     for name, item in items.items():
         together.setdefault(item, []).append(name)

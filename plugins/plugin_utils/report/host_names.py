@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Many host names as one short text, in the ranges of Ansible's own inventories: ``gpu-a[01:04], gpu-b[01:04]``."""
+"""Many host names as one short text, with the ranges of Ansible inventories: ``gpu-a[01:04], gpu-b[01:04]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\d+", re.ASCII)
 
 
 def folded(names: Iterable[str]) -> str:
-    """Return ``names`` in natural order, neighbours that only a number tells apart as a range."""
+    """Return ``names`` in natural order, with neighbours that differ only in a number as a range."""
     families: dict[tuple[str, str], list[str]] = {}
     for name in sorted(names, key=_natural):
         before, number, after = _split(name)
@@ -27,7 +27,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """Split a name at the number that counts its hosts: the last one of the first label, of an address the last."""
+    """Split a name at its counting number: the last in its first label or, in an address, the last of all."""
     label = name.split(".")[0]
     area = label if _NUMBER.search(label) and not label.isdigit() else name
     found = list(_NUMBER.finditer(area))
@@ -48,7 +48,7 @@ def _runs(numbers: list[str]) -> list[list[str]]:
 
 
 def _follows(run: list[str], number: str) -> bool:
-    """Whether a range that begins as ``run`` does would count on to ``number``, leading zeros included."""
+    """Return whether ``number`` continues the range ``run``, with its leading zeros."""
     if not number or not run[-1]:
         return False
     width = len(run[0]) if run[0].startswith("0") else 0

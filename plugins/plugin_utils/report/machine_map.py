@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The map of a machine: sockets, nodes, cores and devices, and who owns which of them."""
+"""The map of a machine: sockets, nodes, cores and devices, with their owners."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..planner.schema import InstancePlan, Plan
 from . import words as values
 from .sheet import FREE, OFFLINE, SYSTEM, Board, Core, Device, Machine, Node, Owner
 
-# One sign for each instance, in the order of the plan. More instances than that share the last one.
+# One character for each instance, in the order of the plan. Further instances share GLYPH_OF_THE_REST.
 GLYPHS = string.ascii_uppercase + string.ascii_lowercase.replace("x", "") + string.digits
 GLYPH_OF_THE_REST = "*"
 OTHERS = ((SYSTEM, "·", "system"), (FREE, "-", "free for serving"), (OFFLINE, "x", "offline"))
@@ -23,7 +23,7 @@ OTHERS = ((SYSTEM, "·", "system"), (FREE, "-", "free for serving"), (OFFLINE, "
 
 @dataclass
 class _Host:
-    """What the parts of the map are drawn from."""
+    """The data from which the parts of the map are drawn."""
 
     topology: Topology
     owner_of: dict[int, str]
@@ -33,8 +33,8 @@ class _Host:
 def machine_map(topology: Topology, plan: Plan) -> Machine:
     """Return the map of a host.
 
-    :param topology: what the module host_topology returned.
-    :param plan: the plan, GPUs by their short names.
+    :param topology: the module host_topology's ``topology``.
+    :param plan: the plan, with short names of GPUs.
     """
     owner_of = _owners_of_cpus(topology, plan)
     host = _Host(topology, owner_of, _owners_of_gpus(plan))
@@ -42,7 +42,7 @@ def machine_map(topology: Topology, plan: Plan) -> Machine:
 
 
 def instance_key(number: int) -> str:
-    """Return the key of the owner that is the instance at this place in the plan."""
+    """Return the owner key of the instance at this place in the plan."""
     return f"instance-{number}"
 
 
@@ -55,7 +55,7 @@ def _owners_of_cpus(topology: Topology, plan: Plan) -> dict[int, str]:
 
 
 def _owners_of_gpus(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Return the owners by the short name of the GPU; the owner of a slice owns the GPU with others."""
+    """Return owners by the short name of the GPU; the owner of a slice counts as one of the GPU's."""
     owners: dict[str, tuple[str, ...]] = {}
     for key, instance in _keyed(plan["instances"]):
         for gpu in dict.fromkeys(str(gpu).partition(":")[0] for gpu in instance["gpus"]):
@@ -68,7 +68,7 @@ def _keyed(instances: Iterable[InstancePlan]) -> list[tuple[str, InstancePlan]]:
 
 
 def _owners(plan: Plan, owner_of: Mapping[int, str]) -> Iterable[Owner]:
-    """Yield the legend: every instance, and of the others those that own anything."""
+    """Yield the legend: every instance, and other owners that own anything."""
     owned = list(owner_of.values())
     for number, instance in enumerate(plan["instances"]):
         glyph = GLYPHS[number] if number < len(GLYPHS) else GLYPH_OF_THE_REST
@@ -98,7 +98,7 @@ def _summary(topology: Topology) -> tuple[str, ...]:
 
 
 def _boards(host: _Host) -> Iterable[Board]:
-    """Yield the sockets in order, then what belongs to no known node."""
+    """Yield the sockets in order, then anything on no known node."""
     members: dict[int | None, list[Cpu]] = {}
     for cpu in host.topology["cpus"]:
         members.setdefault(cpu["node"], []).append(cpu)
@@ -112,7 +112,7 @@ def _boards(host: _Host) -> Iterable[Board]:
 
 
 def _joined(sockets_of: Mapping[int, set[int]]) -> list[tuple[set[int], set[int]]]:
-    """Return sockets with their nodes. Sockets that share a node, as in small virtual machines, stay together."""
+    """Return sockets with their nodes; sockets that share a node, as in small virtual machines, stay together."""
     boards: list[tuple[set[int], set[int]]] = []
     for node, sockets in sockets_of.items():
         sharing = [board for board in boards if board[0] & sockets]
@@ -128,7 +128,7 @@ def _board_title(sockets: set[int]) -> str:
 
 
 def _elsewhere(host: _Host, known: list[int], members: Mapping[int | None, list[Cpu]]) -> Iterable[Board]:
-    """Yield what belongs to no known node: CPUs that are switched off, devices whose place firmware does not tell."""
+    """Yield anything on no known node: offline CPUs, and devices whose node the firmware does not report."""
     lost = [cpu for node, cpus in members.items() if node not in known for cpu in cpus]
     gpus = tuple(_gpu(host, gpu) for gpu in host.topology.get("gpus") or () if gpu.get("node") not in known)
     nics = tuple(_nic(nic) for nic in host.topology.get("nics") or () if nic.get("node") not in known)

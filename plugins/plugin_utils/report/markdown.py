@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report for a comment on a merge request: what would change, hosts that change alike once.
+"""The report for a comment on a merge request: the changes, once for all hosts with the same ones.
 
-Whatever comes from an inventory, a host or a model stands in code spans: nothing in one is markup, a link, a mention
-or a command of the forge.
+Text from an inventory, a host or a model is put in code spans, where nothing is markup, a link, a mention or a command
+of the forge.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .difference import EFFECTS
 from .sheet import Change, Group, Part, Report
 from .words import counted
 
-# GitHub takes 65,536 characters in a comment.
+# GitHub accepts 65,536 characters in a comment.
 LONGEST = 60_000
 _TICKS = re.compile("`+")
 
 
 def markdown(report: Report) -> str:
-    """Return the whole report, at most ``LONGEST`` characters of it."""
+    """Return the report, cut at ``LONGEST`` characters."""
     parts = [(group, part) for group in report.groups for part in group.parts]
     changing = [(group, part) for group, part in parts if not part.difference.empty]
     count = sum(part.count for _group, part in changing)
@@ -68,7 +68,7 @@ def _change(change: Change) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text as a code span, whatever backticks are in it."""
+    """Return text as a code span, whatever backticks it contains."""
     text = " ".join(text.split())
     if not text:
         return ""
@@ -78,5 +78,5 @@ def code(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as a code span in a table, where a bar would end the cell."""
+    """Return text as a code span in a table, where a bare bar would end the cell."""
     return code(text).replace("|", "\\|")

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report as one page that needs nothing else: its style, its pictures and its texts are all in it."""
+"""The report as one self-contained page, with its style and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sheet import Column, Report
 from .words import counted
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
-# Colours and patterns of the template: six colours that all kinds of eyes tell apart, then the same with a pattern.
+# Colours and patterns of the template: six colours that colour-blind readers can tell apart, then the same, patterned.
 TONES = 6
 WEAVES = 3
 
@@ -41,7 +41,7 @@ def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
 
 
 def style(number: int | None, key: str) -> str:
-    """Return the classes of an owner: those of its colour and pattern, or those of its kind."""
+    """Return the CSS classes of an owner: its colour and pattern, or its kind."""
     if number is None:
         return key
     return f"tone-{number % TONES} weave-{number // TONES % WEAVES}"

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The map of a machine as a picture: the place of every socket, node, core and device, in pixels.
+"""The map of a machine as a picture: the position of every socket, node, core and device, in pixels.
 
-All nodes are of one size and all sockets too, so that they line up. How many cores stand in a row, nodes in a socket
-and sockets beside each other is tried out: the lowest picture that is not too wide wins.
+All nodes have one size, and so have all sockets, so that they line up. The numbers of cores in a row, of nodes in a
+socket and of sockets side by side are found by trial: the lowest picture that is not too wide wins.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from . import core_rows
 from .sheet import FREE, Board, Device, Machine, Node
 
-# The page is 1120 wide.
+# The width of the page.
 WIDEST = 1120
 CORES_IN_ROW = (4, 8, 16, 32)
 
@@ -23,7 +23,7 @@ CELL_WIDTH, CELL_HEIGHT = 25, 16
 THREAD_GAP, CORE_GAP, ROW_GAP = 1, 3, 7
 # Eight cores can be counted at a glance.
 TOGETHER, TOGETHER_GAP = 8, 5
-# Upper bounds for one sign of the monospaced types: titles and names of 11 px, labels of 10 px, details of 9.5 px.
+# Maximum widths of a monospaced character: titles and names in 11 px, labels in 10 px, details in 9.5 px.
 TITLE_SIGN, LABEL_SIGN, DETAIL_SIGN = 7.2, 6.3, 5.9
 LABEL_GAP = 8
 PAD, GAP = 12, 12
@@ -48,7 +48,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Cell:
-    """One CPU, or a part of a device's badge; ``hint`` is what a pointer over it shows."""
+    """One CPU, or a part of a device's badge; ``hint`` is its tooltip."""
 
     x: float
     y: float
@@ -69,7 +69,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Chip:
-    """A GPU or a NIC; badges tell whose it is."""
+    """A GPU or a NIC; badges show its owners."""
 
     kind: str
     x: float
@@ -83,7 +83,7 @@ class Chip:
 
 @dataclass
 class Picture:
-    """Everything that is drawn, in the order in which it is drawn."""
+    """All shapes, in drawing order."""
 
     width: float
     height: float
@@ -136,14 +136,14 @@ def _arranged(machine: Machine) -> _Plan:
         for boards in range(1, len(machine.boards) + 1)
     ]
     fitting = [plan for plan in plans if plan.size[0] <= WIDEST]
-    # Among pictures of one height the narrowest; what fits in no way is drawn as narrow as it gets, and scrolled.
+    # Among pictures of one height, take the narrowest. If none fits, take the narrowest of all; the page scrolls it.
     if fitting:
         return min(fitting, key=lambda plan: (plan.size[1], plan.size[0]))
     return min(plans, key=lambda plan: plan.size)
 
 
 def _measured(boards: Sequence[Board], cores: int, per_board: int, per_row: int) -> _Plan:
-    """Return the sizes of an arrangement: ``cores`` in a row, ``per_board`` nodes and ``per_row`` boards abreast."""
+    """Return the sizes of an arrangement with rows of ``cores``, ``per_board`` nodes and ``per_row`` boards."""
     nodes = [node for board in boards for node in board.nodes]
     label, card = _card_size(nodes, cores)
     devices = max(sum(height + CHIP_GAP for _chips, height, _width in _chip_rows(node, card[0])) for node in nodes)
@@ -182,7 +182,7 @@ def _repeated(times: int, size: float) -> float:
 
 
 def _left(place: int) -> float:
-    """Return where in its row a core begins."""
+    """Return the offset of a core in its row."""
     return place * (CELL_WIDTH + CORE_GAP) + place // TOGETHER * TOGETHER_GAP
 
 
@@ -229,7 +229,7 @@ def _draw_devices(drawn: Picture, plan: _Plan, node: Node, names: dict[str, str]
 
 
 def _badges(device: Device, names: dict[str, str], x: float, y: float, height: float) -> Iterator[Cell]:
-    """Yield the owners of a GPU at its left edge, two below each other."""
+    """Yield the owners of a GPU at its left edge, in columns of two."""
     owners = device.owners or (FREE,)
     each = (height - 8) / min(len(owners), BADGES_IN_COLUMN)
     for number, owner in enumerate(owners):
@@ -240,17 +240,17 @@ def _badges(device: Device, names: dict[str, str], x: float, y: float, height: f
 
 
 def badges_width(device: Device) -> float:
-    """Return how much of a GPU's width its owners take."""
+    """Return the width of the owners' badges on a GPU."""
     return BADGE * math.ceil(max(1, len(device.owners)) / BADGES_IN_COLUMN)
 
 
 def _chip_rows(node: Node, card: float) -> Iterator[tuple[Sequence[Device], float, float]]:
-    """Yield the rows of devices below a node with their height and the width of each device."""
+    """Yield the rows of devices below a node, with their height and the width of each device."""
     for devices, height in ((node.gpus, GPU_HEIGHT), (node.nics, NIC_HEIGHT)):
         if devices:
             width = max(map(_chip_width, devices))
             room = max(1, int((card - PAD - RAIL + CHIP_GAP) // (width + CHIP_GAP)))
-            # Rows of the same length look better than a full one and a rest.
+            # Rows of equal length look better than a full row and a remainder.
             each = math.ceil(len(devices) / math.ceil(len(devices) / room))
             for start in range(0, len(devices), each):
                 yield devices[start:][:each], height, width

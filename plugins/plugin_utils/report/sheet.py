@@ -1,16 +1,16 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report as both layouts read it.
+"""The data types of a report, from which all layouts are made.
 
-Everything is frozen and holds no name of a host, UUID or other trait of a single machine: two hosts are alike exactly
-when their sheets are equal, and a sheet can be the key of a dictionary.
+Everything is frozen and free of host names, UUIDs and other traits of a single machine: two hosts are alike exactly if
+their sheets are equal, and a sheet can be the key of a dictionary.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Owners of a CPU that are no instance. An instance goes by its place in the plan: "instance-0".
+# Owners of a CPU other than instances, whose keys are their places in the plan: "instance-0".
 SYSTEM = "system"
 FREE = "free"
 OFFLINE = "offline"
@@ -18,19 +18,19 @@ OFFLINE = "offline"
 
 @dataclass(frozen=True)
 class Owner:
-    """The owner of CPUs: an instance, the system, none yet, or none at all."""
+    """An owner of CPUs: an instance, the system, nobody yet, or nobody at all."""
 
     key: str
     glyph: str
     name: str
     cpus: int
     number: int | None
-    """The place of an instance in the plan; None for the rest."""
+    """The place of an instance in the plan; None for other owners."""
 
 
 @dataclass(frozen=True)
 class Core:
-    """A core with its threads, the lowest CPU first, and the key of each one's owner."""
+    """A core with its threads, lowest CPU first, and the owner key of each."""
 
     cpus: tuple[int, ...]
     owners: tuple[str, ...]
@@ -47,7 +47,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Node:
-    """A NUMA node with what hangs on it. ``blocks`` are its cores; another kind of core has a block of its own."""
+    """A NUMA node with its devices. ``blocks`` are its cores, one block for each kind."""
 
     title: str
     detail: str
@@ -79,7 +79,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; neighbours with the same heading share it."""
+    """A column of a table; adjacent columns with the same heading share it."""
 
     heading: str
     title: str
@@ -88,7 +88,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table and the instance that it is about."""
+    """A row of a table and its instance."""
 
     owner: str
     cells: tuple[str, ...]
@@ -105,7 +105,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a figure is what it is, for all ``owners`` of whom the same is true; none for a figure of the host."""
+    """The reason for a figure, for all ``owners`` that share it; no owners for a figure of the host."""
 
     owners: tuple[str, ...]
     value: str
@@ -115,7 +115,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the plan, by its path, and the reasons for it."""
+    """A figure of the plan, by its path, with its reasons."""
 
     path: str
     reasons: tuple[Reason, ...]
@@ -123,7 +123,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Change:
-    """A figure that differs from the plan in force. A side that has none is the empty text."""
+    """A figure that differs from the plan in force; a missing side is empty."""
 
     path: str
     before: str
@@ -132,7 +132,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What putting the plan in force would do to one instance."""
+    """The effect of a plan on one instance."""
 
     name: str
     effect: str
@@ -142,7 +142,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a plan changes on a host."""
+    """The changes that a plan makes on a host."""
 
     first: bool
     """Whether no plan is in force yet."""
@@ -157,7 +157,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that a plan says about a host, without what the host runs now."""
+    """The report of one plan, without what the host runs now."""
 
     server: str
     machine: Machine

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The table that shows what a fleet serves."""
+"""The status table of a fleet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..caller import Caller
 
 COLUMNS = ("host", "instance", "server", "model", "version", "CPUs", "allocator", "memory", "prediction", "latency")
 NOTHING = "-"
-# An answer is recognised by its beginning; the table has to fit a terminal.
+# The beginning of an answer is enough, and the table has to fit a terminal.
 ANSWER_CHARS = 30
 
 
 def status_table(hosts: Mapping[str, Mapping[str, Any]], missing: Sequence[str], caller: Caller) -> str:
-    """Return the table of ``hosts`` (host name -> result of instance_status), its problems and where to go next.
+    """Return the table of ``hosts`` (host name -> result of instance_status), with problems and next steps.
 
-    Nothing is known of ``missing`` ones: they were not reached, or failed.
+    ``missing`` hosts, which failed or were not reached, have empty rows.
     """
     rows = [row for host, result in hosts.items() for row in _host_rows(host, result)]
     rows += [_empty_row(host) for host in missing]
@@ -100,7 +100,7 @@ def _problems(host: str, result: Mapping[str, Any], caller: Caller) -> Iterator[
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    # Answers, states and messages are those of models and servers, which must not forge a row.
+    # Answers, states and messages come from models and servers, and must not forge a row.
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The map of a machine for the terminal: one sign for each CPU, the threads of a core below each other."""
+"""The map of a machine for the terminal: one character for each CPU, the threads of a core below each other."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from . import words as values
 from .sheet import Device, Machine, Node
 
 WIDTH = 100
-# 64 signs in eights are 71 columns wide; with indent and label they fit.
+# 64 characters in groups of eight are 71 columns wide, which fits with indent and label.
 CORES_IN_ROW = 64
-# Eight signs can be counted at a glance.
+# Eight characters can be counted at a glance.
 TOGETHER = 8
 LABEL = core_rows.LONGEST_LABEL
 INDENT = " " * 4
@@ -33,7 +33,7 @@ def text_map(machine: Machine) -> Iterator[str]:
 
 
 def wrapped(first: str, parts: Iterable[str], between: str = "  ", hanging: str | None = None) -> list[str]:
-    """Return ``parts`` in as many lines as they need; a part is never broken."""
+    """Return ``parts`` wrapped into lines; a part is never broken."""
     lines, current = [], first
     for part in parts:
         joined = current + (between if current.strip() and current != first else "") + part
@@ -46,7 +46,7 @@ def wrapped(first: str, parts: Iterable[str], between: str = "  ", hanging: str 
 
 
 def prose(text: str, indent: str) -> list[str]:
-    """Return a text in lines below each other; a long word is left whole."""
+    """Return text wrapped into lines; long words are not broken."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

@@ -16,7 +16,7 @@ WIDEST_CELL = 24
 
 
 def text_table(table: Table, machine: Machine) -> Iterator[str]:
-    """Yield a table line by line; a heading stands above the first of its columns, a long cell goes on below itself."""
+    """Yield the lines of a table, with each heading above the first of its columns and long cells wrapped."""
     columns = [Column("", "instance"), *table.columns]
     owners = {owner.key: owner for owner in machine.owners}
     names = [f"{owners[row.owner].glyph} {owners[row.owner].name}" for row in table.rows]

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Values of a plan as people read them."""
+"""Values of a plan as readable text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import MARK
 
 NOTHING = "none"
-# A value is for comparing at a glance; whole probes and long lists are what plan.json is for.
+# Values are for comparison at a glance; plan.json has whole probes and long lists.
 LONGEST = 60
-# What may be secret is a digest already, which tells people nothing.
+# Stands for the digest of a possible secret, which is of no use to readers.
 HIDDEN = "(not shown)"
 
 
@@ -29,7 +29,7 @@ def size(megabytes: float | None) -> str:
 
 
 def counted(number: int, one: str) -> str:
-    """Return a number with its noun: ``1 host``, ``2 hosts``."""
+    """Return a number and its noun: ``1 host``, ``2 hosts``."""
     return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
