@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Who may talk to the servers: systemd's words for addresses, checked and put into networks."""
+"""Addresses that may talk to the servers: systemd's words for them, checked and converted to networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REST = "tfserving_rest_allow_from"
 OUTGOING = "tfserving_allow_to"
 RULES = "tfserving_address_rules"
 
-# As systemd.resource-control(5) has them for IPAddressAllow=.
+# The words of IPAddressAllow= in systemd.resource-control(5).
 WORDS = {
     "any": ("0.0.0.0/0", "::/0"),
     "localhost": ("127.0.0.0/8", "::1/128"),
@@ -26,8 +26,8 @@ WORDS = {
 
 
 def check(addresses: Any, rest: Any = (), rules: str = "nftables", outgoing: Any = ()) -> None:
-    """Raise WishError where the addresses of all ports, of the REST ports (``rest``), or of those whom the servers may
-    call (``outgoing``) cannot be put in force."""
+    """Raise WishError if the addresses for all ports, for the REST ports (``rest``) or for outgoing calls
+    (``outgoing``) cannot be enforced."""
     networks(addresses)
     networks(rest, REST)
     networks(outgoing, OUTGOING)
@@ -38,10 +38,10 @@ def check(addresses: Any, rest: Any = (), rules: str = "nftables", outgoing: Any
 
 
 def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
-    """Return the networks of each family (``ipv4``, ``ipv6``), those within another left out; raises WishError.
+    """Return the networks of each family (``ipv4``, ``ipv6``), without those inside another, or raise WishError.
 
-    systemd drops an address that it cannot read with a line in its journal, and so lets in no one, or lets out too
-    much.
+    systemd drops an address that it cannot read, with only a line in its journal, and then lets nobody in, or too much
+    out.
     """
     if not isinstance(addresses, (list, tuple)):
         raise WishError(variable, f"is {kind(addresses)}", "give a list of addresses, networks or words")
@@ -49,7 +49,7 @@ def networks(addresses: Any, variable: str = VARIABLE) -> dict[str, list[str]]:
     return {f"ipv{version}": _collapsed(found, version) for version in (4, 6)}
 
 
-# What Python reads and systemd and nft do not: zones, netmasks in place of lengths, zeros in front.
+# Python accepts what systemd and nft do not: zones, netmasks instead of lengths, leading zeros.
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _WRITTEN = re.compile(r"[0-9A-Fa-f:.]+(/(0|[1-9][0-9]{0,2}))?")
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What any wish may be made of, before anything reads it: plain data of bounded depth and size that JSON can hold."""
+"""Bounds of all wishes, checked before anything reads them: plain data of limited depth and size that JSON can hold."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Union
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, key_path, kind
 
-# Deeper than any tensor of a probe; recursive YAML (an alias to what it stands in) has no end at all.
+# Deeper than any tensor in a probe. Recursive YAML (an alias to its own parent) has no end at all.
 DEEPEST = 32
-# A probe with a batch of small images holds some 100,000 numbers.
+# A probe with a batch of small images has some 100,000 numbers.
 MOST_VALUES = 200_000
 # A chain of certificates has some 10,000 characters.
 LONGEST_TEXT = 262_144
 LARGEST = 2**63 - 1
 
-# Most values are one of these, and asking that costs a fraction of asking for an abstract class such as Mapping.
+# Most values are of these types, and checking for them is far cheaper than for an abstract class such as Mapping.
 _LEAVES = (str, int, float, type(None))
-# A NUL, or half a character.
+# A NUL, or half of a surrogate pair.
 _SUSPICIOUS = re.compile(r"[\0\ud800-\udfff]")
 
-# Where a value stands: the variable, or the place around it, how its path is written, and the key or number in it.
-# Paths are put into words for a refusal alone: most values need none.
+# The place of a value: the variable, or the enclosing place, the function that formats the path, and the key or index.
+# Paths are only formatted for a refusal, since most values need none.
 _Place = Union[str, tuple[Any, Callable[[str, Any], str], Any]]
 
 
 def check(path: str, value: Any) -> None:
-    """Raise WishError for what no variable may hold, even deep inside ``value``; never shows any of it."""
+    """Raise WishError for anything, even deep inside ``value``, that no variable may hold; never show its text."""
     pending: list[tuple[_Place, int, Any]] = [(path, 0, value)]
     count = 0
     while pending:
@@ -48,10 +48,10 @@ def check(path: str, value: Any) -> None:
 
 
 def _inside(place: _Place, depth: int, value: Any) -> list[tuple[_Place, int, Any]]:
-    """Return what a value holds, each with its place and depth."""
+    """Return the parts of a value, each with its place and depth."""
     if isinstance(value, (list, tuple)):
         return [((place, _item, number), depth, entry) for number, entry in enumerate(value)]
-    # Keys count as values: they may be anything, and as long.
+    # Keys are checked like values: they may be just as odd, and just as long.
     keys = [(place, depth, key) for key in value]
     return keys + [((place, key_path, key), depth, entry) for key, entry in value.items()]
 
@@ -68,7 +68,7 @@ def _path(place: _Place) -> str:
 
 
 def _fault(value: Any) -> tuple[str, str] | None:
-    """Return what is wrong with a value by itself and what to do, or None."""
+    """Return what is wrong with a value by itself, and the remedy, or None."""
     if isinstance(value, str):
         return _text_fault(value) if len(value) > LONGEST_TEXT or _SUSPICIOUS.search(value) else None
     if value is None or isinstance(value, (bool, list, tuple, dict)):

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What one value of a wish may look like.
+"""Checks of single values of a wish.
 
-Every function takes the variable's path and the value that stands there, and returns the value in its normal form as
-plain data or raises WishError. None of them looks at any other value; rules that join several are in wishes/read.py.
+Every function takes a variable's path and its value, and returns the value normalised, as plain data, or raises
+WishError. None of them looks at other values; rules that involve several are in wishes/read.py.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LARGEST_INT64 = 2**63 - 1
 # A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
 LONGEST_INSTANCE = 64
-# A directory of its own, whose staged twin has a longer name.
+# Each model has a directory of its own, and a longer name for its staged copy.
 LONGEST_MODEL = 128
-# Comparing each with each takes the square of it.
+# Comparing all pairs takes quadratic time.
 MOST_ENTRIES = 1000
-# With it the planner's own figures stay far below what their types hold.
+# Keeps the planner's own figures far below the limits of their types.
 LARGEST_COUNT = 1_000_000
-# A path of the host; the deepest file below it stays within the kernel's 4096.
+# A path on the host; the deepest file below it stays within the kernel's 4096.
 LONGEST_PATH = 1024
 LONGEST_PART = 255
-# What no shell, no unit and no mount option reads in any way of its own.
+# Characters without a special meaning in shells, units and mount options.
 _PATH = re.compile(r"/[A-Za-z0-9._+@=,/-]+")
 
 
 def plain(value: Any) -> Any:
-    """Copy nested data into ordinary dicts and lists, so that nothing of the input is shared with the plan."""
+    """Copy nested data into ordinary dicts and lists, so that the plan shares nothing with the input."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -64,7 +64,7 @@ def plain(value: Any) -> Any:
 
 
 def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number") -> Check:
-    """Return a check for a whole number within bounds, which may be written in plain decimal digits."""
+    """Return a check for a whole number within bounds, which may be text in decimal digits."""
     bounds = f"from {least}" if most == LARGEST_INT64 else f"from {least} to {most}"
 
     def check(path: str, value: Any) -> int:
@@ -78,7 +78,7 @@ def whole(least: int = 1, most: int = LARGEST_INT64, what: str = "a whole number
 
 
 def count(what: str = "a whole number", least: int = 1) -> Check:
-    """Return a check for how many of something there are."""
+    """Return a check for a count of something."""
     return whole(least, LARGEST_COUNT, what)
 
 
@@ -98,7 +98,7 @@ def within(least: float, most: float, what: str = "a number") -> Check:
     return check
 
 
-# A thousandth and a million: beyond, shares of CPUs and memory are rounding errors.
+# Beyond a thousandth and a million, shares of CPUs and memory are rounding errors.
 positive = within(0.001, 1e6)
 milliseconds = within(0.001, 86_400_000, "milliseconds")
 
@@ -107,7 +107,7 @@ text = one_line
 
 
 def directory(path: str, value: Any) -> str:
-    """Check an absolute path of the host that may stand in units, mounts and commands; returns it normalised."""
+    """Check an absolute path on the host for use in units, mounts and commands, and return it normalised."""
     if not isinstance(value, str) or not value.startswith("/"):
         raise WishError(path, f"is {described(value)}", "give an absolute path")
     parts = value.strip("/").split("/")
@@ -132,7 +132,7 @@ def mapping(path: str, value: Any) -> dict[str, Any]:
 
 
 def one_of(*choices: str) -> Check:
-    """Return a check for one word out of several."""
+    """Return a check for one of several words."""
 
     def check(path: str, value: Any) -> str:
         if isinstance(value, str) and value in choices:
@@ -163,7 +163,7 @@ model_name = named(MODEL_NAME, "letters, digits, '.', '-' and '_'", LONGEST_MODE
 
 
 def distinct(path: str, value: Any, check: Check) -> list[Any]:
-    """Check a list of at least one entry, none of them twice."""
+    """Check a list of at least one entry without duplicates."""
     if not isinstance(value, (list, tuple)):
         raise WishError(path, f"is {kind(value)}", "give a list")
     if not value:
@@ -178,12 +178,12 @@ def distinct(path: str, value: Any, check: Check) -> list[Any]:
 
 
 def versions(path: str, value: Any) -> list[int]:
-    """Check a list of versions; the result is sorted."""
+    """Check a list of versions and return it sorted."""
     return sorted(distinct(path, value, version))
 
 
 def sizes(path: str, value: Any) -> list[int]:
-    """Check a list of batch sizes; their order matters and is checked with the other batching fields."""
+    """Check a list of batch sizes; their order is checked with the other batching fields."""
     return distinct(path, value, count("a batch size"))
 
 
@@ -209,7 +209,7 @@ def gpu_id(path: str, value: Any) -> int | str:
 
 
 def gpus(path: str, value: Any) -> int | list[int | str]:
-    """Check a count of GPUs (0 for none) or a list of particular ones."""
+    """Check a count of GPUs (0 for none) or a list of specific ones."""
     number = decimal(value)
     if is_whole(number) and 0 <= number <= LARGEST_COUNT:
         return int(number)
@@ -226,7 +226,7 @@ PORT_FIELDS: dict[str, Check] = {"grpc": whole(1, 65535, "a port"), "rest": whol
 
 
 def fields(path: str, value: Any, of: str, known: Mapping[str, Check]) -> dict[str, Any]:
-    """Check a mapping key by key; keys without a value count as not given."""
+    """Check a mapping key by key; keys without a value count as absent."""
     if not isinstance(value, Mapping):
         raise WishError(path, f"is {kind(value)}", f"give {of} as a mapping with the keys {', '.join(known)}")
     result = {}
@@ -239,7 +239,7 @@ def fields(path: str, value: Any, of: str, known: Mapping[str, Check]) -> dict[s
 
 
 def ports(path: str, value: Any) -> dict[str, int]:
-    """Check the two ports of an instance; either may be left to its default."""
+    """Check the two ports of an instance; either may be omitted."""
     return fields(path, value, "ports", PORT_FIELDS)
 
 
@@ -269,7 +269,7 @@ SERVE_FIELDS: dict[str, Check] = {
 
 
 def serve(path: str, value: Any) -> dict[str, Any]:
-    """Check which versions of a model are served: one of latest, all and versions, the last perhaps with labels."""
+    """Check which versions of a model to serve: one of latest, all and versions, the last optionally with labels."""
     wish = fields(path, value, "serve", SERVE_FIELDS)
     chosen = [key for key in ("latest", "all", "versions") if key in wish]
     if len(chosen) != 1:
@@ -318,7 +318,7 @@ PROBE_FIELDS: dict[str, Check] = {"instances": examples, "inputs": columns, "sig
 
 
 def probe(path: str, value: Any) -> dict[str, Any]:
-    """Check the request that proves a model: rows or columns, and what they should give."""
+    """Check the request that proves a model: rows or columns, and the expected answer."""
     wish = fields(path, value, "a probe", PROBE_FIELDS)
     if ("instances" in wish) == ("inputs" in wish):
         problem = "gives instances and inputs together" if "inputs" in wish else "holds no request"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a wish says of a model's signature, and of the request that proves it."""
+"""A model's contract (its signature) and probe (the request that proves it), as wishes state them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signat
 
 from . import checks as fields
 
-# What a tensor of a signature can be; DT_INVALID is the absence of a type.
+# Types of a signature's tensors; DT_INVALID is the absence of a type.
 KNOWN = sorted(set(DTYPES.values()) - {"DT_INVALID"})
-# Python's names beside those of the protocol, for the hint in a refusal.
+# Python's names for the protocol's types, for the hint in a refusal.
 _PYTHON = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF", "float": "DT_FLOAT", "int": "DT_INT64"}
 
 # TensorShape::MaxDimensions()
 MOST_DIMENSIONS = 254
 MOST_TENSORS = 1000
-# A name of a tensor stands in messages and in the plan.
+# Tensor names appear in messages and in the plan.
 MOST_NAME = 256
 
 
 def dtype(path: str, value: Any) -> str:
-    """Check a type as the server's metadata spell it."""
+    """Check a type as spelt in the server's metadata."""
     if isinstance(value, str) and value in KNOWN:
         return str(value)
     hint = _PYTHON.get(value) if isinstance(value, str) else None
@@ -44,7 +44,7 @@ def dtype(path: str, value: Any) -> str:
 
 
 def shape(path: str, value: Any) -> list[int]:
-    """Check a shape; -1 and null are free dimensions, and come out as -1."""
+    """Check a shape; -1 and null are free dimensions, returned as -1."""
     if not isinstance(value, (list, tuple)):
         raise WishError(path, f"is {described(value)}", "give a list of sizes, with -1 for what is free: [-1, 16]")
     if len(value) > MOST_DIMENSIONS:
@@ -89,7 +89,7 @@ def contract(path: str, value: Any) -> dict[str, Any]:
 
 
 def probe(path: str, value: Any) -> dict[str, Any] | bool:
-    """Check the request that proves a model, or false for a model that is served without proof."""
+    """Check the request that proves a model, or false for a model served without proof."""
     asked = scalars.truth(value)
     if asked is True:
         raise WishError(path, f"is {described(value)}", "leave it out for a request of zeros, or write the request")

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What follows from the checked variables of a host for those who do not read them one by one: pure functions.
+"""Derived inputs for the planner, the fleet checks and the bundle, from the checked variables of a host.
 
-``values`` are the variables that are set, by name; what is not set has the default of its role.
+Pure functions. ``values`` are the variables that are set, by name; others have the defaults of their roles.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ KEYRING = "/etc/apt/keyrings/tfserving.gpg"
 SOURCES = "/etc/apt/sources.list.d/tfserving.sources"
 
 _TUNING = "kernel_tuning_"
-# Of the role's variables, what says how it goes about it and not what is to be set.
+# Variables that steer the role kernel_tuning itself and are not kernel settings.
 _SWITCHES = ("kernel_tuning_state", "kernel_tuning_require_live")
-# Names that the plan is going to refuse are nobody's.
+# Names outside this pattern are left to the plan, which refuses them.
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
 def policy(values: Values) -> dict[str, Any]:
-    """Return what the planner may know beside the host, the models and the instances."""
+    """Return the planner's policy: its input besides the host, the models and the instances."""
     return {
         "version": value(values, "tfserving_version"),
         "install_method": value(values, "tfserving_install_method"),
@@ -37,7 +37,7 @@ def policy(values: Values) -> dict[str, Any]:
         "tls": len(value(values, "tfserving_tls_certificate")) > 0,
         "address_rules": value(values, "tfserving_address_rules"),
         "paths": {"models": value(values, "tfserving_model_root")},
-        # What the inventory sets; the planner has the defaults of the rest.
+        # Only what the inventory sets; the planner has defaults for the rest.
         "kernel": {
             name.removeprefix(_TUNING): values[name]
             for name in values
@@ -54,8 +54,8 @@ def policy(values: Values) -> dict[str, Any]:
 
 
 def servers(values: Values) -> dict[str, Any]:
-    """Return the group of the servers, the names of the instances, and the repository where they come from one."""
-    # Without any instance, the plan makes one that serves all models.
+    """Return the servers' group, the names of the instances, and the apt repository if they come from one."""
+    # Without instances, the plan makes one that serves all models.
     instances = value(values, "tfserving_instances") or [{"name": "main"}]
     names = [each.get("name") for each in instances if isinstance(each, Mapping)]
     return {
@@ -80,7 +80,7 @@ def _uses_gpus(values: Values) -> bool:
 
 
 def bundle(values: Values, more_packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what decides which artifacts a host needs, as ``bundle.needs`` takes it, and what it does not hold.
+    """Return the wishes that decide which artifacts a host needs, in the form that ``bundle.needs`` takes.
 
     ``more_packages`` is the playbook's own ``bundle_packages``.
     """

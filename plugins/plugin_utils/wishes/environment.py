@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The environment variables that a user may give to a server, and those that would not do what they seem to."""
+"""The environment variables that users may give to a server, and those refused because they would mislead."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from . import checks as fields
 
-# Variables that cannot work beside what the plan sets: the reason, and what to write instead.
+# Variables that conflict with the plan: the reason, and what to write instead.
 REFUSED = {
-    # TensorFlow reads the two only while the session configuration holds 0; the plan always passes both flags.
+    # TensorFlow reads these two only if the session configuration holds 0; the plan always passes both flags.
     "TF_NUM_INTEROP_THREADS": (
         "is not read once the server gets its thread flags, and the plan always gives them",
         "set flags.tensorflow_inter_op_parallelism instead",
@@ -31,12 +31,12 @@ REFUSED = {
     "CUDA_DEVICE_ORDER": ("would renumber the GPUs that the plan assigns", "leave it out; the plan sets PCI_BUS_ID"),
 }
 
-# The kernel takes 128 KiB for one variable with its name; no service's credential comes near half of it.
+# The kernel accepts 128 KiB for one variable with its name; no service's credential comes near half of that.
 LONGEST_VALUE = 65_536
 LONGEST_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
-# TensorFlow compares these with the exact texts "true" and "false" and takes anything else for an error or a no.
+# TensorFlow compares these with exactly "true" and "false", and treats anything else as an error or as false.
 EXACT_BOOLEANS = ("TF_FORCE_GPU_ALLOW_GROWTH",)
 
 
@@ -44,7 +44,7 @@ def wished(path: str, value: Any) -> dict[str, str]:
     """Check a mapping of variables to values and return it with every value as text."""
     result = {}
     for number, (name, entry) in enumerate(fields.mapping(path, value).items(), start=1):
-        # "NAME=value" where "NAME: value" is meant makes a name of the value.
+        # "NAME=value" instead of "NAME: value" turns the value into a name.
         if not fields.ENVIRONMENT_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
             problem = f"holds a name, the {number}. one, that no variable can have"
             raise WishError(path, problem, "write 'NAME: value', with letters, digits and '_' in the name")
@@ -65,7 +65,7 @@ def _variable(path: str, name: str, value: Any) -> str:
         raise WishError(path, f"is {kind(value)}", "give a text or a number")
     text = str(value)
     if _CONTROL.search(text):
-        # systemd drops an assignment with control characters, all but the tab, and goes on silently.
+        # systemd silently drops an assignment with control characters other than tabs.
         raise WishError(path, "holds a line break or another control character", "give a value on one line")
     if len(text.encode()) > LONGEST_VALUE:
         raise WishError(path, f"is longer than {LONGEST_VALUE} bytes", "put it into a file")
@@ -81,6 +81,6 @@ def _variable(path: str, name: str, value: Any) -> str:
 
 
 def _libraries(path: str, text: str) -> None:
-    """Check the libraries to preload: a server in a root of its own is shown each by its path."""
+    """Check the libraries to preload, whose paths are bind-mounted into the root of a server that has its own."""
     for library in filter(None, re.split(r"[ :]+", text)):
         fields.directory(path, library)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The wish `tfserving_instances`, checked and brought into one form."""
+"""The wish `tfserving_instances`, checked and normalised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSTANCES = "tfserving_instances"
 
 PROFILES = ("latency", "balanced", "throughput")
 
-# The first instance takes the ports of the upstream documentation, each further one the next decade.
+# The first instance takes the ports of the upstream documentation, each further one those ten higher.
 FIRST_PORTS = {"grpc": 8500, "rest": 8501}
 PORT_STEP = 10
 LAST_PORT = 65535
@@ -33,7 +33,7 @@ FIRST_UNPRIVILEGED_PORT = 1024
 
 @dataclass
 class InstanceWish:
-    """One entry of `tfserving_instances` in its normal form."""
+    """One normalised entry of `tfserving_instances`."""
 
     path: str
     name: str
@@ -42,9 +42,9 @@ class InstanceWish:
     profile: str = "balanced"
     slo_p99_ms: float | None = None
     gpus: int | list[int | str] = 0
-    """A count, or the indexes, UUIDs or MIG ids of particular ones."""
+    """A count, or a list of indexes, UUIDs or MIG ids."""
     cpus: int | None = None
-    """A count of cores, or None for a share of what is there."""
+    """A count of cores, or None for a share of the free ones."""
     batching: dict[str, Any] = field(default_factory=dict)
     flags: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def _batching(path: str, value: Any) -> dict[str, Any]:
 
 
 def _unsurveyed_batching(version: str, permitted: bool) -> fields.Check:
-    """Return the check of ``batching`` for a release that may know fields which no surveyed release has."""
+    """Return the check of ``batching`` for a release that may have fields no surveyed release has."""
 
     def check(path: str, value: Any) -> dict[str, Any]:
         known, more = value, {}
@@ -92,7 +92,7 @@ def _unsurveyed_batching(version: str, permitted: bool) -> fields.Check:
 
 
 def _flags(path: str, value: Any) -> dict[str, Any]:
-    # What each flag means is checked by the planner, together with the flags that it sets itself.
+    # The planner checks the flags themselves, together with those that it sets.
     given = {name: entry for name, entry in fields.mapping(path, value).items() if entry is not None}
     return server_flags.meant(given)
 
@@ -113,13 +113,13 @@ FIELDS: dict[str, fields.Check] = {
 
 
 def read(value: Any, models: list[str], policy: Mapping[str, Any], refusals: Refusals) -> list[InstanceWish]:
-    """Return the instances that are wished for; what is wrong goes to ``refusals``.
+    """Return the instances in the wishes, and add what is wrong to ``refusals``.
 
     ``models`` are the names of the known models; ``policy`` is complete.
     """
     wishes = wish_lists.entries(INSTANCES, value, refusals)
     if not wishes and models and value in (None, []):
-        # A host list plus one model is a complete inventory.
+        # A list of hosts and one model are a complete inventory.
         wishes = [{"name": "main", "models": list(dict.fromkeys(models))}]
     known = dict(FIELDS)
     if surveyed.is_newer(policy["version"]):
@@ -159,7 +159,7 @@ def _instance(
 
 
 def _refuse_shared_ports(instances: list[InstanceWish], refusals: Refusals) -> None:
-    """Refuse ports that two listeners want: the second server would run on without REST and metrics."""
+    """Refuse ports that two listeners share: the second server would keep running without REST and metrics."""
     owner: dict[int, str] = {}
     for instance in instances:
         for kind, port in instance.ports.items():
@@ -171,7 +171,7 @@ def _refuse_shared_ports(instances: list[InstanceWish], refusals: Refusals) -> N
 
 
 def warnings(instances: list[InstanceWish]) -> list[str]:
-    """Return what is legal and probably not meant."""
+    """Return warnings of what is valid but probably unintended."""
     return [
         f"{instance.path}.ports.{kind}: is {port}, and below {FIRST_UNPRIVILEGED_PORT} only root may listen unless"
         " net.ipv4.ip_unprivileged_port_start is lowered on the host"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""All that can be checked of an inventory before a host is asked anything: the variables of every role at once.
+"""Checks of an inventory before any host is contacted: the variables of all roles at once.
 
 Each role checks its own when it starts, which is too late for the first host of a batch.
 """
@@ -21,7 +21,7 @@ from . import addresses, logins, roles, tls, variables
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
-# What roles leave behind for others is no wish.
+# Facts that roles set for others, which are not wishes.
 FACTS = frozenset((
     "cpu_partition_reboot_required",
     "cpu_partition_result",
@@ -45,7 +45,7 @@ Values = Mapping[str, Any]
 @cache
 def role_specs() -> dict[str, dict[str, Any]]:
     """Return the options of the main entry point of every role, by role; callers must not change them."""
-    # libyaml where PyYAML was built with it: Ansible forks many workers, and each reads them.
+    # Use libyaml if PyYAML has it: Ansible forks many workers, and each reads them.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = {}
     for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
@@ -55,7 +55,7 @@ def role_specs() -> dict[str, dict[str, Any]]:
 
 
 def role_options() -> dict[str, dict[str, Any]]:
-    """Return the options of all roles that users set. Required ones are what roles hand to one another."""
+    """Return the options of all roles that users set; required ones are passed from role to role instead."""
     return {
         name: option
         for options in role_specs().values()
@@ -65,16 +65,16 @@ def role_options() -> dict[str, dict[str, Any]]:
 
 
 def value(values: Values, name: str) -> Any:
-    """Return a variable out of those that are set, or the default that its role has."""
+    """Return the value of a variable, or its role's default if it is not set."""
     return values[name] if name in values else role_options()[name].get("default")
 
 
 def unknown(names: Iterable[str]) -> tuple[list[WishError], list[str]]:
-    """Return the refusals of variables that no role knows, and sentences on those that do nothing.
+    """Return refusals of variables that no role knows, and sentences about those that have no effect.
 
-    A misspelt variable would otherwise be ignored without a word. A name that is nearly that of a variable, or was one
-    once, is refused. Any other that begins like those of the roles is somebody's own, and only named; so is one that
-    does not, and is nearly a variable.
+    A misspelt variable would otherwise be ignored silently. A name close to a variable's, or of a removed variable, is
+    refused. Any other name with a role's prefix is taken for the user's own and only reported, and so is a name without
+    such a prefix that is close to a variable's.
     """
     known = {name for options in role_specs().values() for name in options}
     used = {name for name in names if name[:1].isalpha() and not name.startswith("ansible_")} - FACTS
@@ -87,10 +87,10 @@ def unknown(names: Iterable[str]) -> tuple[list[WishError], list[str]]:
 
 
 def check(names: Iterable[str], values: Values, refusals: Refusals) -> list[str]:
-    """Add all that is wrong with the variables of a host; return sentences on those that do nothing.
+    """Add all that is wrong with the variables of a host; return sentences about those that have no effect.
 
-    :param names: of all variables that the host has.
-    :param values: of those that are options of the roles.
+    :param names: the names of all variables of the host.
+    :param values: the values of those that are options of the roles.
     """
     errors, ignored = unknown(names)
     for error in errors:
@@ -104,16 +104,16 @@ def check(names: Iterable[str], values: Values, refusals: Refusals) -> list[str]
 
 
 def check_values(values: Values, options: Options, refusals: Refusals) -> None:
-    """Add what is wrong with the values of variables that have these options."""
+    """Add what is wrong with the values of variables with these options."""
     before = len(refusals.errors)
     refusals.check(roles.check, values, options)
     if len(refusals.errors) == before:
-        # It repeats what it refuses, so it comes after what does not.
+        # ansible-core's validator quotes the values that it refuses, so it runs only after the checks that do not.
         for sentence in ArgumentSpecValidator(options).validate(values).error_messages:
             refusals.add(WishError("", sentence, ""))
 
 
-# Checks that look at several variables, and are of no use where one of these is refused already.
+# Checks of several variables together, skipped if one of them has been refused already.
 TOGETHER: Sequence[tuple[tuple[str, ...], Callable[..., Any]]] = (
     (
         ("tfserving_allow_from", "tfserving_rest_allow_from", "tfserving_address_rules", "tfserving_allow_to"),

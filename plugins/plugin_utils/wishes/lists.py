@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the two lists of wishes have in common: entries are mappings with a name, and no name occurs twice."""
+"""Common checks of the two lists of wishes: entries are mappings with a name, and names are unique."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import checks as fields
 
 
 def entries(path: str, value: Any, refusals: Refusals) -> list[Any]:
-    """Return the entries of a list of wishes; no list at all counts as an empty one."""
+    """Return the entries of a list of wishes; None counts as an empty list."""
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
@@ -42,7 +42,7 @@ def _refuse_repeated_names(path: str, wishes: Any, refusals: Refusals) -> None:
 def entry(
     path: str, wish: Any, of: str, known: Mapping[str, fields.Check], refusals: Refusals
 ) -> dict[str, Any] | None:
-    """Check each key of one wish by itself and return the values given; None where the wish is no mapping at all."""
+    """Check each key of one wish by itself, and return the given values, or None if the wish is not a mapping."""
     if not isinstance(wish, Mapping):
         refusals.add(WishError(path, f"is {kind(wish)}", f"give {of} as a mapping with a name"))
         return None

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Credentials of registries, from the variable to the file that skopeo reads."""
+"""Registry credentials, from the variable to the file that skopeo reads."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from . import bounds as wish_bounds
 
 VARIABLE = "tfserving_registry_credentials"
 
-# A host, perhaps with a port and with the beginning of a path (containers-auth.json(5)).
+# A host, optionally with a port and the beginning of a path (containers-auth.json(5)).
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._/-]+)?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
 
 
 def auths(credentials: Any) -> dict[str, dict[str, dict[str, str]]]:
-    """Return the content of an authentication file (containers-auth.json(5)).
+    """Return the contents of an authentication file (containers-auth.json(5)).
 
-    :param credentials: registries with ``username`` and ``password`` each.
-    :raises WishError: a login cannot be one; its text never repeats a password.
+    :param credentials: registries, each with ``username`` and ``password``.
+    :raises WishError: a login is invalid; the text never contains a password.
     """
     if not isinstance(credentials, Mapping):
         raise WishError(VARIABLE, f"needs a mapping, not {kind(credentials)}", "name registries with their logins")
@@ -44,7 +44,7 @@ def _login(registry: str, login: Any) -> str:
         if not isinstance(login[name], str):
             raise WishError(f"{path}.{name}", f"needs a string, not {kind(login[name])}", "write it in quotes")
         scalars.one_line(f"{path}.{name}", login[name])
-    # The first colon ends the name (RFC 7617), so a name with one would be read as another name and password.
+    # The first colon ends the name (RFC 7617), so a name with a colon would be read as another name and password.
     if ":" in login["username"]:
         raise WishError(f"{path}.username", "holds a colon, which no registry's login can", "correct the name")
     return base64.b64encode(f"{login['username']}:{login['password']}".encode()).decode("ascii")

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The wish `tfserving_models`, checked and brought into one form."""
+"""The wish `tfserving_models`, checked and normalised."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from . import source as model_source
 
 MODELS = "tfserving_models"
 
-# Versions left on disk: the one in service, the one before it for a rollback, and the one before that for the day
-# on which the rollback turns out to be broken too.
+# Versions kept on disk: the one in service, the one before it for a rollback, and one more in case the rollback turns
+# out to be broken too.
 KEEP = 3
 
 
 @dataclass
 class ModelWish:
-    """One entry of `tfserving_models` in its normal form."""
+    """One normalised entry of `tfserving_models`."""
 
     path: str
     name: str
     versions: list[int]
     """The versions that must be on disk, ascending."""
     provided: list[int]
-    """Those of them that the source can provide."""
+    """The versions among them that the source can provide."""
     source: dict[str, Any]
     serve: dict[str, Any]
     keep: int
@@ -40,13 +40,13 @@ class ModelWish:
     probe: dict[str, Any] | bool | None = None
     memory_mb: int | None = None
     chosen: bool = True
-    """Whether the user says what to serve; without it, it is the newest version that is asked for."""
+    """Whether the user sets which versions to serve; by default, the newest wished version is served."""
 
     def resident(self) -> int:
-        """Return how many versions of the model are in memory, at the most, while nothing changes."""
+        """Return the maximum number of versions of the model in memory while nothing changes."""
         if "versions" in self.serve:
             return len(self.serve["versions"])
-        # "all" loads whatever the disk keeps.
+        # "all" loads every version on disk.
         latest: int = self.serve.get("latest", self.keep)
         return latest
 
@@ -65,7 +65,7 @@ FIELDS: dict[str, fields.Check] = {
 
 
 def read(value: Any, refusals: Refusals) -> list[ModelWish]:
-    """Return the models that are wished for; what is wrong goes to ``refusals``."""
+    """Return the models in the wishes, and add what is wrong to ``refusals``."""
     wishes = wish_lists.entries(MODELS, value, refusals)
     models = [_model(f"{MODELS}[{position}]", wish, refusals) for position, wish in enumerate(wishes)]
     return [model for model in models if model]
@@ -83,11 +83,11 @@ def _model(path: str, wish: Any, refusals: Refusals) -> ModelWish | None:
         problem = "is missing" if wish.get("version") is None else "repeats what versions says"
         refusals.add(WishError(f"{path}.version", problem, "give either version (one) or versions (a list)"))
     if len(refusals.errors) > before:
-        # Rules between fields would only repeat what is wrong with the fields. The name is known all the same, so that
-        # the instances that serve it are not refused as well.
+        # Rules between fields would only repeat the errors of the fields. The name is still known, so that instances
+        # that serve it are not refused as well.
         return ModelWish(path, given.get("name", ""), [], [], {}, {"latest": 1}, KEEP)
     asked = given.pop("versions", None) or [given.pop("version")]
-    # By its number: with a policy of the latest, going back to a version would leave the newer one in service.
+    # Served by number: with the policy "latest", going back to a version would leave the newer one in service.
     chosen, serve = "serve" in given, given.pop("serve", {"versions": [max(asked)]})
     versions = sorted({*asked, *serve.get("versions", ())})
     provided = refusals.check(model_source.provided, f"{path}.source", given["source"], asked, versions, default=[])
@@ -105,7 +105,7 @@ def _keep(path: str, keep: int | None, serve: Mapping[str, Any]) -> int:
 
 
 def warnings(models: list[ModelWish]) -> list[str]:
-    """Return what is legal and probably not meant."""
+    """Return warnings of what is valid but probably unintended."""
     found = []
     for model in models:
         idle = sorted(set(model.versions) - set(model.serve.get("versions", model.versions)))

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the planner may know beside the host and the wishes: its settings, their defaults and why they are so.
+"""The planner's policy: its settings besides the host and the wishes, with their defaults and reasons.
 
-A policy is a mapping that names only what differs from ``DEFAULTS``. Unknown keys are refused, at every level.
+A policy is a mapping of the settings that differ from ``DEFAULTS``. Unknown keys are refused at every level.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from . import bounds as wish_bounds
 from . import checks as fields
 
 ROOT = "host_plan_policy"
-# The key under which the policy carries what users set in ROOT.
+# The key of the policy for what users set in ROOT.
 OVERRIDES = "overrides"
 
-# Below a thousandth of the objective, queues would be longer than any server's memory.
+# Below a thousandth of the objective, queues would outgrow any server's memory.
 SMALLEST_PART = 0.001
 
-# Settings that users know under a name of their own.
+# Settings that users know by the name of a variable.
 PATHS = {
     "version": "tfserving_version",
     "install_method": "tfserving_install_method",
@@ -49,27 +49,27 @@ DEFAULTS: dict[str, Any] = {
     "version": defaults.VERSION,
     "install_method": "apt",
     "releases": {"root": defaults.RELEASES, "images": {}, "archives": {}, "package": defaults.PACKAGE},
-    # Whether the gRPC ports speak TLS; keys and certificates are no business of the plan.
+    # Whether the gRPC ports use TLS; the plan does not deal with keys and certificates.
     "tls": False,
-    # What holds others off, and the servers in.
+    # What enforces the address rules, for incoming and outgoing connections.
     "address_rules": "systemd",
-    "architecture": None,  # of the host, unless the topology is to be overruled
+    "architecture": None,  # overrides that of the topology
     "paths": {"models": defaults.MODELS, "config": defaults.CONFIG},
     "housekeeping": {
-        # sshd, journald, exporters, interrupts of the NICs and the kernel's own threads are busy on one core of a
-        # usual node; a node with more cores carries more queues and more instances to observe.
+        # sshd, journald, exporters, NIC interrupts and kernel threads keep one core busy on a typical node; a node with
+        # more cores has more queues, and more instances to observe.
         "cores_per_node": "auto",  # 1, and 2 on nodes of more than `large_node_cores`
         "large_node_cores": 16,
-        # What a node of eight cores gives. Where nodes are smaller (sub-NUMA, a node for each cache) a core of each
-        # would be up to half of the host; then only nodes with NICs give one. Rounded up to a whole core.
+        # The share that a node of eight cores gives. With smaller nodes (sub-NUMA, a node for each cache), a core of
+        # each would be up to half of the host, so only nodes with NICs give one. Rounded up to a whole core.
         "largest_share": 0.125,
-        # Below this a core for the system is a third of the host or more, which costs more than the disturbance.
+        # Below this, a core for the system would be a third of the host or more, which costs more than it gains.
         "smallest_host_cores": 4,
     },
     "jemalloc": {"enabled": True, "preset": "balanced", "conf": {}},
-    # auto: as the profile says; off: nowhere, unless an instance asks for it
+    # auto: as the profile says; off: only for instances that ask for it
     "batching": "auto",
-    # What each profile stands for; the rules that use these numbers are in planner/threads.py and planner/batching.py.
+    # The figures of each profile; the rules that use them are in planner/threads.py and planner/batching.py.
     "profiles": {
         "latency": {
             "inter_op_share": 0.25,
@@ -78,9 +78,10 @@ DEFAULTS: dict[str, Any] = {
             "slo_p99_ms": 50,
             "max_batch_size": {"cpu": 8, "gpu": 16},
             "timeout_share": {"cpu": 0, "gpu": 0.02},
-            # Until it is measured (batching.expected_batch_ms): 3 ms of 100 ms, as the lab's ranker takes on one
-            # CPU. The size of batches follows the objective, and so does the time that they take. Guessed too low, a
-            # request behind a full queue is late; guessed too high, the server sheds what it could have answered.
+            # Until it is measured (batching.expected_batch_ms): 3 ms of 100 ms, the time that the lab's ranker takes on
+            # one CPU. Batch size, and with it the time a batch takes, scales with the objective. If the guess is too
+            # low, a request behind a full queue is late; if it is too high, the server sheds requests that it could
+            # have answered.
             "batch_share": 0.03,
         },
         "balanced": {
@@ -103,32 +104,33 @@ DEFAULTS: dict[str, Any] = {
         },
     },
     "memory": {
-        # The host's own needs: page cache for logs, agents, and room for the kernel. A tenth, between these bounds.
+        # The system's own needs: page cache for logs, agents, and room for the kernel. A tenth, within these bounds.
         "system_share": 0.1,
         "system_least_mb": 1024,
         "system_most_mb": 16384,
-        # A loaded model takes about 1.2 times its files: variables are copied, the graph and its optimised twin stay
-        # (the server's own estimate of RAM is 1.2 times the file sizes: servables/tensorflow/bundle_factory_util.cc,
-        # kResourceEstimateRAMMultiplier).
+        # A loaded model takes about 1.2 times its files: variables are copied, and both the graph and its optimised
+        # copy are kept (the server's own RAM estimate is 1.2 times the file sizes:
+        # servables/tensorflow/bundle_factory_util.cc, kResourceEstimateRAMMultiplier).
         "model_factor": 1.2,
-        # The process before its first model: TensorFlow's libraries, pools and arenas.
+        # The process without a model: TensorFlow's libraries, pools and arenas.
         "process_mb": 512,
-        # What CUDA's context and kernels take on a GPU outside TensorFlow's own pool, per process.
+        # GPU memory of CUDA's context and kernels, outside TensorFlow's own pool, per process.
         "gpu_context_mb": 512,
     },
     "drain_then_swap": False,
-    # Leave to use GPUs that a release should run on and was reported to fail on (server_runtimes.yml).
+    # Permits GPUs that a release should run on but was reported to fail on (server_runtimes.yml).
     "allow_unproven_gpus": False,
-    # Hand a release newer than the newest surveyed one what no surveyed release knows, and hold no host to its needs.
+    # For a release newer than any surveyed one, permits flags and fields that no surveyed release has, and skips the
+    # checks of the host.
     "allow_unsurveyed_release": False,
-    # Why the host has to boot before its GPUs can be used, as the role nvidia_driver found it.
+    # Reasons, from the role nvidia_driver, why the host must reboot before its GPUs can be used.
     "driver_waits_for_boot": [],
-    # Overrides of planner/kernel.py, by the part of the variable's name after kernel_tuning_.
+    # Overrides for planner/kernel.py, by the part of the variable's name after kernel_tuning_.
     "kernel": {},
     # Further top-level slices to keep on the housekeeping CPUs, such as kubepods.slice.
     "extra_slices": [],
-    # The server re-reads its models file at this period and logs two lines each time, changed or not; 10 s is quick
-    # enough for people and leaves the journal readable.
+    # The server re-reads its models file at this interval and logs two lines each time, changed or not; 10 s is quick
+    # enough for people and keeps the journal readable.
     "poll_seconds": 10,
     "metrics_path": "/monitoring/prometheus/metrics",
     # The profiler answers anyone who reaches the gRPC port, without authentication, and is on by default upstream.
@@ -136,7 +138,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-# The characters of a request's path that need no escaping.
+# Characters that need no escaping in a request's path.
 _METRICS_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,254}")
 
 
@@ -153,7 +155,7 @@ _part = fields.within(SMALLEST_PART, 1, "a share")
 
 
 def _served_directory(path: str, value: Any) -> str:
-    """Read the path of a directory that servers read: it must be there where they run, and be ours alone."""
+    """Check the path of a directory that servers read: it must be visible in their sandbox and belong to us alone."""
     found = fields.directory(path, value)
     reason = sandbox_paths.hidden(found) or sandbox_paths.systems(found)
     if reason:
@@ -170,7 +172,7 @@ def _names(path: str, value: Any) -> list[str]:
 
 
 def _metrics_path(path: str, value: Any) -> str:
-    # The server compares the path part of a request with this text, exactly.
+    # The server compares this text exactly with the path of a request.
     if isinstance(value, str) and _METRICS_PATH.fullmatch(value):
         return str(value)
     raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
@@ -187,7 +189,7 @@ _PROFILE = {
 }
 _MEGABYTES = fields.whole(0, what="an amount in MB")
 
-# The same shape as DEFAULTS, with the check of each value in its place.
+# The same structure as DEFAULTS, with a check in place of each value.
 CHECKS: dict[str, Any] = {
     "version": _release,
     "install_method": fields.one_of(*release_ids.METHODS),
@@ -200,12 +202,12 @@ CHECKS: dict[str, Any] = {
     "tls": scalars.boolean,
     "address_rules": fields.one_of("systemd", "nftables"),
     "architecture": fields.text,
-    # The units have the latter in their paths.
+    # The configuration directory is fixed: the units contain its path.
     "paths": {"models": _served_directory, "config": fields.one_of(defaults.CONFIG)},
     "housekeeping": {
         "cores_per_node": _cores_per_node,
         "large_node_cores": fields.whole(),
-        # A share of nothing would leave no core for the system, which has to be somewhere.
+        # A share of 0 would leave no core for the system.
         "largest_share": _part,
         "smallest_host_cores": fields.whole(2),
     },
@@ -233,7 +235,7 @@ CHECKS: dict[str, Any] = {
 
 
 def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``policy`` with every setting it leaves out; raises WishErrors for what is unknown or impossible."""
+    """Return ``policy`` with all settings filled in; raise WishErrors for what is unknown or impossible."""
     refusals = Refusals()
     for place, value in policy.items() if isinstance(policy, Mapping) else ():
         refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value)
@@ -250,7 +252,7 @@ def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _refuse_second_names(overrides: Any, refusals: Refusals) -> None:
-    """Refuse settings whose variable is read by roles as well: set here, they would hold for the plan alone."""
+    """Refuse settings whose variables roles read too: set here, they would only apply to the plan."""
     for place, variable in PATHS.items():
         found: Any = overrides
         for key in place.split("."):
@@ -269,7 +271,7 @@ def _refuse_one_in_the_other(policy: Mapping[str, Any], refusals: Refusals) -> N
 def _complete(
     place: str, given: Any, defaults: Mapping[str, Any], checks: Mapping[str, Any], refusals: Refusals
 ) -> dict[str, Any]:
-    # The result shares what it does not change with DEFAULTS: the planner reads policies and never writes them.
+    # The result shares unchanged parts with DEFAULTS: the planner reads policies and never writes them.
     result = dict(defaults)
     if not isinstance(given, Mapping):
         refusals.add(WishError(_path(place), f"is {kind(given)}", "give a mapping"))

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The wishes of a host, `tfserving_models` and `tfserving_instances`, checked and brought into one form.
+"""The wishes of a host, `tfserving_models` and `tfserving_instances`, checked and normalised.
 
-``read`` returns them or refuses all that is wrong at once; ``problems`` lists the same refusals as sentences.
-Nothing here knows the hardware: what a host can grant is the planner's business.
+``read`` returns them or refuses everything that is wrong at once; ``problems`` lists the same refusals as sentences.
+Nothing here knows the hardware: the planner decides what a host can grant.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Wishes:
 def read(instances: Any, models: Any, policy: Mapping[str, Any]) -> Wishes:
     """Return the checked wishes.
 
-    ``instances`` and ``models`` are the users' variables; ``policy`` is complete, as plan_policy.complete returns it.
-    Raises WishErrors with everything that is wrong.
+    ``instances`` and ``models`` are the users' variables; ``policy`` is complete (plan_policy.complete). Raise
+    WishErrors with everything that is wrong.
     """
     refusals = Refusals()
     for variable, value in ((MODELS, models), (INSTANCES, instances)):
@@ -52,7 +52,7 @@ def read(instances: Any, models: Any, policy: Mapping[str, Any]) -> Wishes:
 
 
 def problems(instances: Any, models: Any, policy: Mapping[str, Any] | None = None) -> list[str]:
-    """Return every refusal as a sentence, ``path: problem; remedy``; an empty list means that all is well."""
+    """Return every refusal as a sentence, ``path: problem; remedy``; the list is empty if all is well."""
     try:
         read(instances, models, plan_policy.complete(policy))
     except WishErrors as several:

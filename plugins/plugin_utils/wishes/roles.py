@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the roles' own variables may look like, where their argument specs say no more than that they are texts.
+"""Checks of the roles' own variables, where argument specs only say that they are text.
 
-They become lines of units, of apt's files and of commands. Models, instances and the policy are in wishes/read.py.
+They end up in units, apt's files and commands. Models, instances and the policy are in wishes/read.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import source as model_source
 _UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
 _MIRROR = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
 _APT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+~-]{0,127}")
-# By name or number, as chown takes them; and modes as chmod does. An unquoted 0644 is the number 420 to YAML.
+# Owners by name or number, as for chown; modes as for chmod. YAML reads an unquoted 0644 as the number 420.
 _OWNER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|0|[1-9][0-9]{0,9}")
 _MODE = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(,[ugoa]*[-+=][rwxXst]*){0,8}")
 _GEOMETRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -34,12 +34,12 @@ _FINGERPRINT = re.compile(r"(0[xX])?[0-9A-Fa-f ]{40,60}")
 
 
 def _optional(check: fields.Check) -> fields.Check:
-    """Return a check that lets an empty text, which stands for none, pass."""
+    """Return a check that also accepts an empty value."""
     return lambda path, value: value if value in ("", None) else check(path, value)
 
 
 def _each(check: fields.Check) -> fields.Check:
-    """Return a check of every entry of a list."""
+    """Return a check of each entry in a list."""
 
     def checked(path: str, value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
@@ -59,7 +59,7 @@ def _matching(pattern: re.Pattern[str], remedy: str) -> fields.Check:
 
 
 def address(path: str, value: Any) -> str:
-    """Check an address that every account of a host can read and that is logged: nothing in it may be secret."""
+    """Check a URL; every account of a host can read it and it is logged, so nothing in it may be secret."""
     line = scalars.one_line(path, value)
     parts = web_address.parts(line)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", line):
@@ -69,7 +69,7 @@ def address(path: str, value: Any) -> str:
 
 
 def repository(path: str, value: Any) -> str:
-    """Check where a repository of apt is: an address, or a directory of the host (``file:/srv/mirror``)."""
+    """Check the location of an apt repository: a URL, or a directory on the host (``file:/srv/mirror``)."""
     scheme, _colon, rest = scalars.one_line(path, value).partition(":")
     if scheme in ("file", "copy"):
         fields.directory(path, "/" + rest.lstrip("/"))
@@ -78,7 +78,7 @@ def repository(path: str, value: Any) -> str:
 
 
 def key_source(path: str, value: Any) -> str:
-    """Check where a key comes from: an address, or a file of the controller."""
+    """Check the source of a key: a URL, or a file on the controller."""
     source = scalars.one_line(path, value)
     return address(path, source) if web_address.is_meant(source) else source
 
@@ -98,7 +98,7 @@ def _mirror(path: str, value: Any) -> str:
 
 
 def _mig(path: str, value: Any) -> None:
-    """Check a geometry of MIG: its name becomes an argument, and the devices a file of mig-parted's."""
+    """Check a MIG geometry: its name becomes an argument, its devices a file for mig-parted."""
     value = fields.mapping(path, value)
     unknown = [key for key in value if key not in ("name", "devices")]
     if unknown:
@@ -114,7 +114,7 @@ def _mig(path: str, value: Any) -> None:
 
 
 def _mig_words(path: str, value: Any) -> None:
-    """Check what mig-parted reads: words, whole numbers and truths, in lists and under words."""
+    """Check the input of mig-parted: words, whole numbers and booleans, in lists and mappings."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             _mig_word(path, key)
@@ -125,7 +125,7 @@ def _mig_words(path: str, value: Any) -> None:
     elif not isinstance(value, int):
         _mig_word(path, value)
         if scalars.DECIMAL.fullmatch(value) or value in scalars.TRUTHS:
-            # It reaches mig-parted as the text that it is.
+            # It would reach mig-parted as text.
             raise WishError(
                 path, f"is {described(value)}", "write it without quotes, and end a template in '| int' or '| bool'"
             )
@@ -177,9 +177,9 @@ CHECKS: dict[str, fields.Check] = {
 
 
 def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Raise WishErrors with all that is wrong with the roles' variables, by name.
+    """Raise WishErrors with everything that is wrong with the roles' variables, by name.
 
-    ``options`` are their argument specs. ansible-core checks them as well, and repeats what it refuses.
+    ``options`` are their argument specs. ansible-core checks them too, but quotes the values that it refuses.
     """
     refusals = Refusals()
     for name, value in variables.items():
@@ -195,7 +195,7 @@ def check(variables: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]
 
 
 def _default_check(option: Mapping[str, Any]) -> fields.Check:
-    """Return a check of a variable without a value: where there is a default, it takes the default's place."""
+    """Return a check of a variable without a value, which would replace the default, if there is one."""
 
     def checked(path: str, value: Any) -> None:
         if option.get("default") is not None:
@@ -205,7 +205,7 @@ def _default_check(option: Mapping[str, Any]) -> fields.Check:
 
 
 def _kind_check(option: Mapping[str, Any]) -> fields.Check:
-    """Return a check of a value's kind, and of the choices that there are."""
+    """Return a check of a value's type and choices."""
 
     def checked(path: str, value: Any) -> None:
         remedy = _misfit(option, value)
@@ -227,7 +227,7 @@ def _kind_check(option: Mapping[str, Any]) -> fields.Check:
 
 
 def _misfit(option: Mapping[str, Any], value: Any) -> str:
-    """Return what to write in place of a value of the wrong kind, or an empty text."""
+    """Return what to write instead of a value of the wrong type, or an empty text."""
     wanted = option.get("type")
     if wanted == "list" and not isinstance(value, (list, tuple)):
         return "give a list of mappings, each an entry with '- '" if option.get("elements") == "dict" else "give a list"
@@ -235,7 +235,7 @@ def _misfit(option: Mapping[str, Any], value: Any) -> str:
         return "give each entry as a mapping"
     if wanted == "dict" and not isinstance(value, Mapping):
         return "give a mapping of names to values"
-    # Conditions take no text for a truth, and templates take 'no' for one.
+    # Conditions do not accept text as a boolean, and templates take 'no' as true.
     if wanted == "bool" and not isinstance(value, bool):
         return "give true or false without quotes, and on a command line as JSON: -e '{\"name\": true}'"
     if wanted == "int" and not scalars.is_whole(scalars.decimal(value)):

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a certificate and a key can serve together. On the controller only: ansible-core brings ``cryptography``."""
+"""Checks of a certificate and its key. On the controller only: ansible-core brings ``cryptography``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLIENT_CA = "tfserving_tls_client_ca"
 
 
 def check(certificate: str, key: str, client_ca: str, now: datetime | None = None) -> None:
-    """Raise WishError where the server would start and then fail every handshake; nothing secret is in its text.
+    """Raise WishError, without secrets in its text, if the server would start and then fail every handshake.
 
     All are PEM texts, empty for none.
     """
@@ -38,7 +38,7 @@ def check(certificate: str, key: str, client_ca: str, now: datetime | None = Non
 
 
 def _check_pair(certificate: str, key: str, now: datetime) -> None:
-    # Imported here: module_utils are also sent to hosts, which may lack it and never come here.
+    # Imported here: only fleets with TLS need it.
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     first = _read(CERTIFICATE, _x509().load_pem_x509_certificates, certificate, "a certificate")[0]
@@ -65,5 +65,5 @@ def _read(name: str, load: Callable[[bytes], Any], text: str, what: str) -> Any:
     try:
         return load(text.encode())
     except (ValueError, TypeError):
-        # The library's own words may quote what it could not read.
+        # The library's own message may quote the text.
         raise WishError(name, f"is not the PEM text of {what}", "begin it with its -----BEGIN line") from None

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Tells which variables with a prefix of the collection are refused, and which are only ignored."""
+"""Variables with a prefix of the collection that are refused, and those that are only ignored."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 # A prefix that the collection never takes.
 OWN_PREFIX = "my_"
 
-# Variables that were there once: what to do instead. A name stays here for good.
+# Removed variables, and what to do instead. Names stay here for good.
 REMOVED: dict[str, str] = {
     "tfserving_user": "remove it; each instance has an account of its own, and tfserving_group is what they share",
     "tfserving_config_root": f"remove it; the files of the instances are always in {CONFIG}",
 }
 
-# How alike the words after the prefix must be. Above the library's 0.6, at which "models_common", a name that people
-# give to a part of their own inventory, would count as a misspelt "models"; one wrong letter in six still reaches 0.8.
+# Required similarity of the part after the prefix. The library's 0.6 would take "models_common", which people use in
+# their own inventories, for a misspelt "models"; one wrong letter in six still reaches 0.8.
 LIKENESS = 0.7
-# The same for whole names, where a slip is in the prefix: ``tf_serving_models``, ``TFSERVING_MODELS``.
+# The same for whole names with a typo in the prefix: ``tf_serving_models``, ``TFSERVING_MODELS``.
 SLIP = 0.95
 MOST_MORE = 2
 
@@ -30,7 +30,7 @@ MOST_MORE = 2
 def refusals(
     names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
 ) -> list[WishError]:
-    """Return the refusal of each of ``names`` that was removed, or is nearly one of ``known``."""
+    """Return refusals of those ``names`` that were removed or are close to one of ``known``."""
     known, prefixes = set(known), sorted(prefixes)
     removed = REMOVED if removed is None else removed
     return [
@@ -49,7 +49,7 @@ def _problem(name: str, known: set[str], prefixes: list[str], removed: Mapping[s
 def warnings(
     names: Iterable[str], known: Iterable[str], prefixes: Iterable[str], removed: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Return a sentence for each of ``names`` that resembles none of ``known`` and most likely is the user's own."""
+    """Return a sentence for each of ``names`` that resembles none of ``known`` and is most likely the user's own."""
     known, prefixes = set(known), sorted(prefixes)
     removed = REMOVED if removed is None else removed
     remedy = f"begin the names of your own variables with {OWN_PREFIX}"
@@ -61,7 +61,7 @@ def warnings(
 
 
 def meant(name: str, known: Iterable[str], prefixes: Iterable[str]) -> str:
-    """Return the one of ``known`` that ``name`` is nearly, or an empty string."""
+    """Return the one of ``known`` closest to ``name``, or an empty string."""
     prefixes = list(prefixes)
     stem, prefix = _stem(name, prefixes), prefix_of(name, prefixes)
     stems = {each: _stem(each, prefixes) for each in sorted(known)}
@@ -73,15 +73,15 @@ def meant(name: str, known: Iterable[str], prefixes: Iterable[str]) -> str:
 
 
 def slips(names: Iterable[str], known: Iterable[str], prefixes: Iterable[str]) -> list[str]:
-    """Return a sentence for each of ``names`` that has none of ``prefixes`` and yet is all but one of ``known``.
+    """Return a sentence for each of ``names`` without any of ``prefixes`` that is almost one of ``known``.
 
-    Names without them are other people's, and never refused.
+    Names without these prefixes belong to others and are never refused.
     """
     known = {each.lower(): each for each in known}
     found = {}
     for name in sorted(names):
         if not prefix_of(name, prefixes) and not name.startswith(OWN_PREFIX):
-            # At that likeness names are of about the same length, and comparing them takes time.
+            # Names that similar have about the same length, and comparing them takes time.
             near = [each for each in sorted(known) if abs(len(each) - len(name)) <= MOST_MORE]
             alike = difflib.get_close_matches(name.lower(), near, n=1, cutoff=SLIP)
             if alike:
