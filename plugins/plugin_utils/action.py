@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the actions of the collection have in common: one way to fail, to call a module, to keep a result private."""
+"""Base class of the collection's actions: one way to fail, to call a module, to keep a result private."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Variables = Mapping[str, Any]
 
 
 class Action(ActionBase):
-    """An action of the collection: ``perform`` does the work, and a WishError becomes the task's one message."""
+    """An action of the collection: ``perform`` does the work, and a WishError becomes the task's message."""
 
     ARGUMENTS: Mapping[str, Mapping[str, Any]] | None = None
-    """The options of an action that works on the controller alone; the others leave theirs to their module."""
+    """The options of an action that runs on the controller only; others leave theirs to their module."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what ``perform`` returns, or the failure with the sentence of a refusal."""
+        """Return the result of ``perform``, or a failure with the sentence of a refusal."""
         super().run(tmp, task_vars)
         try:
             return {"changed": False, **self.perform(task_vars or {})}
         except WishError as error:
             sentence = str(error)
-        # Out here the error is no longer the cause of anything, so nothing but its sentence is printed.
+        # Outside the except block there is no exception context, so nothing but the sentence is printed.
         return {"failed": True, "changed": False, "msg": sentence}
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Do what the action is for and return the result. Raises WishError."""
+        """Do the work of the action and return its result, or raise WishError."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
@@ -49,5 +49,5 @@ class Action(ActionBase):
 
 
 def private(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result that is registered and never printed, unlike the message of a failure."""
+    """Return a result that is registered but never printed, unlike the message of a failure."""
     return {**result, "_ansible_no_log": True}
