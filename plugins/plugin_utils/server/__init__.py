@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What TensorFlow Serving is started with: flags, text protos, unit files."""
+"""The inputs of TensorFlow Serving: flags, text protos and unit files."""

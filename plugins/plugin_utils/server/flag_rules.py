@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What flags of ``tensorflow_model_server`` cannot mean, alone or together.
+"""Checks of the flags of ``tensorflow_model_server``, alone and together.
 
 Source: model_servers/server.cc (BuildAndStart), server_core.cc and main.cc, at the surveyed tags.
 """
@@ -15,22 +15,22 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import MODELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
-# sockaddr_un.sun_path holds 108 bytes on Linux, the last one being the closing NUL (unix(7)).
+# sockaddr_un.sun_path holds 108 bytes on Linux, including the closing NUL (unix(7)).
 SOCKET_PATH_BYTES = 107
 
-# What a session divides its threads by, where both are set.
+# The division of a session's threads, if both are set.
 _OP_PARALLELISM = ("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
 
 
 def check_socket_path(value: str, path: str) -> None:
-    """Refuse a UNIX socket path that the kernel cannot take."""
+    """Refuse a UNIX socket path that is too long for the kernel."""
     if len(value.encode()) > SOCKET_PATH_BYTES:
         problem = f"a path of {len(value.encode())} bytes is too long for a UNIX socket"
         raise WishError(path, problem, f"use at most {SOCKET_PATH_BYTES} bytes, such as /run/tfserving/NAME/grpc.sock")
 
 
 def check_model_name(value: str, path: str) -> None:
-    """Refuse an empty model name. The server takes any other; in REST paths "/" is "%2F" and ":" is "%3A"."""
+    """Refuse an empty model name. The server accepts any other; in REST paths "/" is "%2F" and ":" is "%3A"."""
     if not value:
         raise WishError(path, "a model needs a name", "write one, or leave the key out")
 
@@ -43,7 +43,7 @@ def check_base_path(value: str, path: str) -> None:
 
 
 def check_channel_arguments(value: str, path: str) -> None:
-    """Refuse items that are not ``key=value``: the server reads beyond the end of the split item, or cuts it."""
+    """Refuse items that are not ``key=value``: the server reads past the end of the split item, or truncates it."""
     for item in value.split(",") if value else []:
         key, *values = item.split("=")
         if len(values) != 1 or not key.strip():
@@ -61,7 +61,7 @@ FORMS: dict[str, Callable[[Any, str], None]] = {
 
 
 class Flags:
-    """The flags as the server will see them: what was wished, else the server's own default."""
+    """The flags as the server will see them: the user's values, else the server's defaults."""
 
     def __init__(self, wishes: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> None:
         self._wishes = wishes
@@ -71,17 +71,17 @@ class Flags:
         return self._wishes.get(name, self._rows[name]["default"])
 
     def wished(self, name: str) -> bool:
-        """Say whether the user set the flag at all."""
+        """Return whether the user set the flag."""
         return name in self._wishes
 
     def ignored(self) -> list[str]:
-        """Return the wished flags that platform_config_file makes the server ignore."""
+        """Return the user's flags that the server ignores when platform_config_file is set."""
         return [name for name in self._wishes if self._rows[name].get("unless") == "platform_config_file"]
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A combination that cannot work: the flag to blame, when it arises, what happens then, and the way out."""
+    """A combination that cannot work: the flag to blame, the condition, the effect and the remedy."""
 
     flag: str
     when: Callable[[Flags], Any]
@@ -126,7 +126,7 @@ CONFLICTS = (
         "names a factory, and the released servers register none, so they leave after loading every model",
         "leave it out",
     ),
-    # Models: a file that lists them, or a single one.
+    # Models: either a file that lists them, or a single one.
     Conflict(
         "model_config_file",
         lambda f: not f["model_config_file"] and not f["model_base_path"],
@@ -157,7 +157,7 @@ CONFLICTS = (
         "concerns version labels, which only model_config_file can give",
         "set model_config_file or leave this out",
     ),
-    # A platform_config_file silently replaces what the flags below build.
+    # A platform_config_file silently replaces the configuration that the flags below build.
     Conflict(
         "batching_parameters_file",
         lambda f: f["batching_parameters_file"] and not f["enable_batching"],
@@ -199,10 +199,10 @@ CONFLICTS = (
 
 
 def check_together(wishes: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], path: str) -> None:
-    """Refuse combinations that stop the server or silently lose a part of it.
+    """Refuse combinations that stop the server or silently disable a part of it.
 
-    :param wishes: flags that are set, already of the right types.
-    :param rows: every flag of the table, for the defaults of the others.
+    :param wishes: the flags that are set, already of the right types.
+    :param rows: all flags of the table, for the defaults of the others.
     """
     flags = Flags(wishes, rows)
     if flags["platform_config_file"] and flags.ignored():

@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which directories of the host the unit of a server does not show it, line by line of its sandbox.
+"""Host directories that a server's unit hides from it, by the lines of its sandbox.
 
-What only the host knows (links, mounts, rights of parents) is checked where a server runs: serving/sight.py.
+Things that only the host knows (links, mounts, permissions of parents) are checked there, by serving/sight.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RUN = "which is empty after a boot, and in the root of an image"
 _CONFIG = "where the instances' own files are"
 _RECORDS = "where the collection keeps its records"
 
-# The directory and why nothing that a server reads can lie below it.
+# Directories, and why a server cannot read anything below them.
 HIDDEN = {
     "/home": _HOME,
     "/root": _HOME,
@@ -38,14 +38,14 @@ HIDDEN = {
 }
 
 
-# Directories of the system: all of these, and what is below the former. Modes and owners are set on a root of models,
-# and what nobody names is removed from a root of releases.
+# Directories of the system: all of these, and everything below those in _SYSTEM. They cannot be the root of models,
+# where modes and owners are set, nor of releases, from which unnamed releases are removed.
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/lost+found", "/sbin", "/usr")
 _SHARED = ("/media", "/mnt", "/opt", "/srv", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log", "/var/spool")
 
 
 def systems(path: str) -> str:
-    """Return why what is at ``path`` is the system's and no place for files of ours, or an empty text."""
+    """Return why ``path`` belongs to the system and is no place for our files, or an empty text."""
     found = "/" + posixpath.normpath(path).lstrip("/")
     local = found.startswith("/usr/local/")
     if found in _SHARED or (not local and found.startswith(tuple(f"{top}/" for top in _SYSTEM))) or found in _SYSTEM:
@@ -54,8 +54,8 @@ def systems(path: str) -> str:
 
 
 def hidden(path: str) -> str:
-    """Return why a server could not read what is at ``path``, as the end of a sentence, or an empty text."""
-    # POSIX leaves the meaning of two leading slashes open, and normpath therefore keeps them; Linux has one root.
+    """Return why a server could not read ``path``, as the end of a sentence, or an empty text."""
+    # POSIX leaves the meaning of two leading slashes open, so normpath keeps them; on Linux they mean the same as one.
     found = "/" + posixpath.normpath(path).lstrip("/")
     if found == "/":
         return "the root of all directories"

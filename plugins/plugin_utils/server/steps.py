@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The steps in which a running server takes up a changed models file.
+"""The steps by which a running server is given a changed models file.
 
-The server checks labels before it loads anything, and a label in use may only move to a version that is loaded. A file
-that brings a version and moves a label onto it at once is therefore never taken up: the version has to come first.
+The server checks labels before it loads anything, and a label in use may only move to a loaded version. It therefore
+never accepts a file that adds a version and moves a label to it at once: the version has to come first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Instance = Mapping[str, Any]
 
 
 def config_steps(before: Sequence[Instance], after: Sequence[Instance]) -> list[list[Instance]]:
-    """Return the instances to lay down, one list a step: ``after`` alone, or a bridge from ``before`` first.
+    """Return the instances to write in each step: ``after`` alone, or a bridge from ``before`` first.
 
     An instance that is restarted anyway has no labels in use and needs no bridge.
     """
@@ -27,8 +27,8 @@ def config_steps(before: Sequence[Instance], after: Sequence[Instance]) -> list[
 
 
 def _bridge(before: Instance | None, after: Instance) -> Instance:
-    """Return ``after`` with the labels that move where they are; the very same object where none moves."""
-    # What comes from a record may lack what another release knew nothing of: then there is nothing to build on.
+    """Return ``after`` with moving labels still in their old places, or the same object if none moves."""
+    # A record of another release may lack keys; then there is nothing to build on.
     if before is None or before.get("digest") != after["digest"]:
         return after
     present = {config["name"]: config for config in _configs(before)}
@@ -40,7 +40,7 @@ def _bridge(before: Instance | None, after: Instance) -> Instance:
 
 
 def _with_labels(before: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``config`` with the labels that move where they are, and with the versions that they are on."""
+    """Return ``config`` with moving labels still in their old places, and the versions they are on."""
     here, there = (before or {}).get("version_labels") or {}, config.get("version_labels") or {}
     moving = {label: here[label] for label, version in there.items() if here.get(label, version) != version}
     if not moving:
@@ -54,7 +54,7 @@ def _with_labels(before: Mapping[str, Any] | None, config: Mapping[str, Any]) ->
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Tell whether two lists hold the same objects. What Ansible hands over is dear to compare, and dearer to copy."""
+    """Return whether two lists hold the same objects. Ansible's data is expensive to compare, and more so to copy."""
     return all(map(operator.is_, some, others))
 
 

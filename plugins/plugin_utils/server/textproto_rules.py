@@ -1,10 +1,10 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file of TensorFlow Serving may not say although it parses, each rule with what would happen otherwise.
+"""Rules for files of TensorFlow Serving that parse but would not work, each with the consequence.
 
 Source: model_servers/server.cc and server_core.cc, sources/storage_path, servables/tensorflow/bundle_factory_util.cc
 and session_bundle_config.proto, at the surveyed tags. Every check gets the fields that are set (already of the right
-types) and the path they stand at.
+types) and their path.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _flag_wins(flag: str) -> tuple[str, str]:
     return "the server overwrites this field with a flag, even with the flag's default", f"use the flag {flag}"
 
 
-# Fields that exist and that the released server cannot use: (message, field) -> problem, remedy.
+# Fields that exist but that the released server cannot use: (message, field) -> problem, remedy.
 REFUSED_FIELDS = {
     ("ModelServerConfig", "custom_model_config"): (
         "the released servers abort when they meet it",
@@ -58,7 +58,7 @@ REFUSED_FIELDS = {
 
 NO_SUCH_FIELD = "ModelConfig has no such field in any release, and the server would refuse the whole file"
 
-# Fields that articles show and that never existed: (message, field) -> problem, remedy.
+# Fields that articles show but that never existed: (message, field) -> problem, remedy.
 NOT_FIELDS = {
     ("ModelConfig", "platform_config"): (NO_SUCH_FIELD, "leave it out: a platform is set for the whole process"),
     ("ModelConfig", "gpu_options"): (NO_SUCH_FIELD, "write gpu_options to the file of tensorflow_session_config_file"),
@@ -80,7 +80,7 @@ def check_model_list(data: Mapping[str, Any], path: str) -> None:
 
 
 def check_model(data: Mapping[str, Any], path: str) -> None:
-    """Refuse a model that the server would not start with, or that no request could reach."""
+    """Refuse a model that would keep the server from starting, or that no request could reach."""
     for field, example in (("name", "ranker"), ("base_path", f"{MODELS}/ranker")):
         if not data.get(field):
             raise WishError(f"{path}.{field}", "every model needs one", f"write something like '{example}'")
@@ -104,7 +104,7 @@ def _check_labels(data: Mapping[str, Any], path: str) -> None:
 
 
 def check_version_policy(data: Mapping[str, Any], path: str) -> None:
-    """Refuse an empty policy; two at once are refused as members of one oneof."""
+    """Refuse an empty policy; several at once are refused as members of one oneof."""
     if not data:
         raise WishError(path, "names no policy", "write one of latest, all and specific, or leave the field out")
 
@@ -126,7 +126,7 @@ def check_specific(data: Mapping[str, Any], path: str) -> None:
 
 
 def check_batching(data: Mapping[str, Any], path: str) -> None:
-    """Refuse batching that no model would load with, or that never forms the batches it promises."""
+    """Refuse batching with which no model would load, or which never forms the batches it promises."""
     prefix = f"{path}." if path else ""
     for field, (low, why) in BATCHING_MINIMA.items():
         if field in data and data[field] < low:
@@ -135,7 +135,7 @@ def check_batching(data: Mapping[str, Any], path: str) -> None:
     _check_allowed_sizes(data, prefix)
 
 
-# field -> least value, what happens below it
+# field -> smallest value, what happens below it
 BATCHING_MINIMA = {
     "max_batch_size": (1, "a batch must hold a request"),
     "batch_timeout_micros": (0, "a wait cannot be negative"),
@@ -182,7 +182,7 @@ def check_prometheus(data: Mapping[str, Any], path: str) -> None:
 
 
 def check_tls(data: Mapping[str, Any], path: str) -> None:
-    """Refuse anything but PEM text: the server aborts, and a file name in its place is the usual mistake."""
+    """Refuse anything but PEM text, usually a file name by mistake: the server would abort."""
     prefix = f"{path}." if path else ""
     for field in ("server_key", "server_cert"):
         if not data.get(field):

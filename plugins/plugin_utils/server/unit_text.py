@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Values as the unit files of systemd hold them: the one place where anything is quoted for one.
+"""Quoting of values for systemd's unit files, all of it in this one place.
 
-Three readers of systemd are satisfied: the unquoting of words (systemd.syntax(7)), specifiers such as ``%n``
-(systemd.unit(5)) and, for arguments of ``ExecStart=`` alone, variables such as ``${NAME}`` (systemd.service(5)).
+It covers three steps of systemd's parser: unquoting of words (systemd.syntax(7)), specifiers such as ``%n``
+(systemd.unit(5)) and, for arguments of ``ExecStart=`` only, variables such as ``${NAME}`` (systemd.service(5)).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
-# What systemd leaves alone anywhere in a word. A leading '#' or ';' would make a continued line a comment, and a
-# lone ';' would start another command, so neither is here.
+# Characters that systemd leaves alone anywhere in a word. A leading '#' or ';' would make a continued line a comment,
+# and a lone ';' would start another command, so neither is here.
 PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
-# Of these the colon parts the two sides of a bind mount.
+# Without the colon, which separates the two sides of a bind mount.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_@+=,./-]+")
 
 ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t", "%": "%%"}
-# Whoever breaks a line writes the next line of the unit; a backslash at the end takes it away.
+# A line break would inject a line into the unit; a backslash at the end would swallow the next one.
 _BREAKS = re.compile(r"[\x00-\x1f\x7f]|\\\Z")
 
 
@@ -29,17 +29,17 @@ def argument(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """Return one path of a list, or one side of a bind mount; a colon in it stays a part of it."""
+    """Return one path of a list, or one side of a bind mount; a colon in it is kept as part of the path."""
     return _checked(text) if PLAIN_PATH.fullmatch(_checked(text)) else _quoted(text, ESCAPES)
 
 
 def whole(text: str) -> str:
-    """Return a value that is the rest of its line, such as a path alone, where quotes would be a part of it."""
+    """Return a value that takes up the rest of its line, such as a single path, where quotes would be part of it."""
     return line(_checked(text).replace("%", "%%"))
 
 
 def line(text: object) -> str:
-    """Return a value that is written as a unit holds it already; raise WishError where it would be more than a line."""
+    """Return a value that is already in a unit's syntax; raise WishError if it is more than one line."""
     shown = str(text)
     if _BREAKS.search(shown):
         raise WishError("unit", "a value would break its line", "look for a line break or a backslash at the end")
