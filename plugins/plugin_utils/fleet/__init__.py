@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says of the fleet as a whole, before and after it asks a host."""
+"""Checks of the fleet as a whole and of its hosts' fitness, and the lock holder of a run."""

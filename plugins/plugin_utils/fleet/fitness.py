@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a host can carry servers at all, whatever its hardware: what is asked before its driver is changed."""
+"""Fitness of a host for servers, whatever its hardware, checked before its driver is changed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SYSTEMD = "systemd"
 
 
 def check(host: str, found: Mapping[str, Any], servers: Mapping[str, Any]) -> None:
-    """Raise WishErrors with all that speaks against servers on a host.
+    """Raise WishErrors with all reasons against servers on a host.
 
-    :param found: what the module host_topology returned: ``service_manager``, ``apt_sources`` and ``accounts``.
-    :param servers: ``group`` and ``instances``, the names that are going to be taken; ``repository``, the entry of apt
-        that is going to be made, empty for none.
+    :param found: from the module host_topology: ``service_manager``, ``apt_sources`` and ``accounts``.
+    :param servers: ``group`` and ``instances``, the names to be created; ``repository``, the apt entry to be added,
+        empty for none.
     """
     refusals = Refusals()
     refusals.check(_check_service_manager, host, found["service_manager"])

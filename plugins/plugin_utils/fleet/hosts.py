@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run may say of the fleet before it knows a host: whether there are hosts, how many at once, who is missing."""
+"""Checks of the fleet as a whole: that it has hosts, how many are taken at once, and which do not answer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
-# Groups that every inventory has, and the one that Ansible puts the rest into.
+# Groups that every inventory has.
 _EVERYWHERE = ("all", "ungrouped")
-# More names make no sentence.
+# A sentence lists no more names than this.
 _NAMED = 20
 
 _PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 
 
-# The sizes of batches, and what they are where the inventory sets none.
+# Variables for the size of batches, and their defaults.
 BATCHES = {"fleet_serial": "25%", "fleet_driver_serial": 1}
 
 
@@ -31,10 +31,10 @@ def check(
     groups: Mapping[str, list[str]],
     batches: Mapping[str, Any],
 ) -> None:
-    """Raise WishErrors with all that is wrong with the fleet of a run.
+    """Raise WishErrors with everything that is wrong with the fleet of a run.
 
-    :param matched: hosts of the inventory that the pattern matches.
-    :param limited: hosts that ``--limit`` leaves.
+    :param matched: hosts in the inventory that the pattern matches.
+    :param limited: those within ``--limit``.
     """
     refusals = Refusals()
     for path, value in batches.items():
@@ -46,7 +46,7 @@ def check(
 
 
 def refuse_pattern(pattern: Any) -> None:
-    """Refuse a pattern of hosts that is none."""
+    """Refuse an invalid pattern of hosts."""
     for each in pattern if isinstance(pattern, list) else [pattern]:
         if not isinstance(each, str) or not each.strip():
             what = "is empty" if isinstance(each, str) else f"is {described(each)}"
@@ -56,7 +56,7 @@ def refuse_pattern(pattern: Any) -> None:
 def refuse_nobody(
     pattern: Any, matched: Sequence[str], limited: Sequence[str], groups: Mapping[str, list[str]]
 ) -> None:
-    """Refuse a fleet that has no hosts, or none within ``--limit``."""
+    """Refuse a fleet without hosts, or without any within ``--limit``."""
     shown = pattern if isinstance(pattern, str) else ":".join(pattern)
     if not matched:
         there = named(sorted(name for name in groups if name not in _EVERYWHERE and groups[name]))
@@ -72,13 +72,13 @@ _NO_GROUPS = "the inventory has no group with hosts; write one, or name another 
 
 
 def named(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence, not longer than people read."""
+    """Return names as a list in a sentence, of readable length."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
 def refuse_batch(path: str, value: Any) -> None:
-    """Refuse a size of batches that Ansible cannot count to."""
+    """Refuse a batch size that Ansible cannot use."""
     sizes = value if isinstance(value, list) else [value]
     for each in sizes or [None]:
         text = str(each) if isinstance(each, (int, str)) and not isinstance(each, bool) else ""
@@ -90,7 +90,7 @@ def refuse_batch(path: str, value: Any) -> None:
 
 
 def unreachable(answers: Mapping[str, Mapping[str, Any]], pattern: Any, leave_out: bool) -> str:
-    """Return the sentence that refuses to go on without the hosts that gave no answer, or an empty one."""
+    """Return the sentence that refuses to go on without the hosts that did not answer, or an empty text."""
     missing = sorted(host for host, answer in answers.items() if answer.get("unreachable"))
     if not missing or (leave_out and len(missing) < len(answers)):
         return ""

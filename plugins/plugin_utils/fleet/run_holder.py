@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The run of ansible-playbook on this controller: who it is, whether another still lives, what to do at its end.
+"""The run of ansible-playbook on this controller: its identity, whether another is still alive, its cleanup at the end.
 
-A run ends in many ways, and Ansible tells its plugins of few: not of an interrupt, of a host that another host's
-failure has taken out, or of a kill. So a small process watches the run's process and acts when that is gone.
+A run ends in many ways, and Ansible tells its plugins of few: not of an interrupt, nor of a host removed by another
+host's failure, nor of a kill. So a small process watches the run's process and acts when it is gone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-# How often a process is looked at where the kernel cannot tell of its end.
+# Polling interval if the kernel cannot report the end of a process.
 LOOK_S = 0.5
-# The watching process keeps one file beside the three standard ones.
+# The watching process keeps one file descriptor besides the three standard ones.
 HEARD = 3
 
 
 def this_run(pid: int, playbooks: Sequence[str]) -> dict[str, str]:
-    """Return what a lock says of the run whose process is ``pid``."""
+    """Return a lock's description of the run whose process is ``pid``."""
     life = {"boot": machine(), "pid": str(pid), "started": started(pid)}
     run = hashlib.sha256("/".join([socket.gethostname(), *life.values()]).encode()).hexdigest()[:12]
     who = f"{_user()}@{socket.gethostname()}"
@@ -45,15 +45,15 @@ def _user() -> str:
 
 
 def machine() -> str:
-    """Return what tells this boot of this machine, and this namespace of process ids, from all others."""
+    """Return an id of this boot of this machine and of this namespace of process ids."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # no Linux: nobody can tell here whether a process lives, and its lock lapses
+    except OSError:  # not Linux: nobody can tell here whether a process is alive, so its lock has to expire
         return ""
 
 
 def started(pid: int) -> str:
-    """Return when a living process began, in the kernel's ticks; empty where there is none."""
+    """Return when a living process started, in kernel ticks; empty if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -62,7 +62,7 @@ def started(pid: int) -> str:
 
 
 def is_dead(holder: dict[str, Any]) -> bool:
-    """Tell whether the holder of a lock is known to have ended: a process of this very machine that is no more."""
+    """Return whether the holder of a lock is known to have ended: a process of this machine that is gone."""
     here = machine()
     if not here or holder["boot"] != here or not holder["pid"].isdecimal():
         return False
@@ -70,16 +70,16 @@ def is_dead(holder: dict[str, Any]) -> bool:
 
 
 def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_s: float) -> Callable[[], None]:
-    """Start a process that calls ``release`` once the process ``pid`` has ended, and ``renew`` now and then until then.
+    """Start a process that calls ``release`` once the process ``pid`` has ended, and ``renew`` periodically until then.
 
-    It is started before there is anything to release, or a kill in between would leave it behind. It renews only
-    from when the returned function was called.
+    Call this before there is anything to release, or a kill in between would leave it behind. The process renews only
+    after the returned function has been called.
     """
     heard, tell = os.pipe()
     child = os.fork()
     if not child:
         try:
-            # Twice, so that the process belongs to nobody; in a session of its own, so that an interrupt passes it by.
+            # Fork twice, so that the process has no parent, in a session of its own, so that no interrupt reaches it.
             os.setsid()
             if not os.fork():
                 _let_go(heard)
@@ -98,7 +98,7 @@ def _tell(handle: int) -> None:
 
 
 def _let_go(heard: int) -> None:
-    """Keep none of the run's files but one: who reads its output waits for the last one that holds it."""
+    """Close all of the run's files but one: a reader of its output waits until the last process has closed it."""
     gc.freeze()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.dup2(heard, HEARD)
@@ -125,7 +125,7 @@ def _heard() -> bool:
 
 
 def _end_of(pid: int) -> Callable[[float], bool]:
-    """Return a function that waits for the end of a process, at most so long, and tells whether it has come."""
+    """Return a function that waits for the end of a process, with a timeout, and tells whether it has ended."""
     born = started(pid)
     try:
         poll = select.poll()
