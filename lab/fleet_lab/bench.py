@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the programs in lab/bench/, which measure what the documentation claims."""
+"""Run the programs in lab/bench/, which measure the figures in the documentation."""
 
 from __future__ import annotations
 

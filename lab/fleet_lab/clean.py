@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Take away what the lab made, and nothing else."""
+"""Remove everything that the lab made, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = (
 
 
 def down(lab: Lab) -> str:
-    """Remove containers and network; image, packages and models stay for the next time."""
+    """Remove containers and network; keep image, packages and models for next time."""
     return _remove(lab, KINDS[:2])
 
 
@@ -37,7 +37,7 @@ def clean_lab(lab: Lab) -> str:
 
 
 def distclean(lab: Lab) -> str:
-    """Remove .venv and the TensorFlow runtime as well; other things in a cache folder of the user's stay."""
+    """Remove .venv and the TensorFlow runtime as well; keep other files in the user's cache folder."""
     removed = clean_lab(lab)
     runtimes = [replace(lab, suite=suite).host_runtime for suite in SUITES]
     for folder in (lab.venv, lab.runtime, *runtimes, lab.floor, lab.tools, lab.judged):

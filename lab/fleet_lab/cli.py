@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: which stages a command consists of, and in which order."""
+"""The command line: the stages of each command, in order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ TITLES = {
 
 
 def order(names: Sequence[str]) -> list[str]:
-    """The stages to run for these, each once, after what it needs."""
+    """Return the stages to run for these, each once, after those it needs."""
     result: list[str] = []
     for name in names:
         for needed in order(PARTS[name][0]):
@@ -114,7 +114,7 @@ def _close(stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _prepare(lab: Lab, stages: Stages, *names: str) -> None:
-    """Run these stages and what they need, unless they have been run."""
+    """Run these stages and those they need, unless they have run already."""
     finished = {stage.name for stage in stages.done}
     for name in order(names):
         title = TITLES.get(name, name)
@@ -138,7 +138,7 @@ def _playbook(lab: Lab, name: str) -> None:
 
 
 def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
-    """Quick and telling first: what fails early should not wait for containers."""
+    """Run the test suites, quick and telling ones first: an early failure should not wait for containers."""
     suites = {
         "lint": (("venv", "judges"), lambda: testing.lint(lab)),
         "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
@@ -165,7 +165,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
 
 
 def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...], Suite]]) -> None:
-    """Prepare all that these suites need, then run their stages side by side, emulated machines beside few others."""
+    """Prepare what these suites need, then run their stages side by side, emulated machines beside few others."""
     _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
     wanted = [stage for _needs, work in suites for stage in work()]
     for batch, at_once in testing.batches(wanted, lab.jobs):

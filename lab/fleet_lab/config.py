@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where everything lies and what it is called: the one object that every stage is given."""
+"""Paths and names of the lab: the one object that every stage is given."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Lab:
 
     @classmethod
     def from_environment(cls, root: Path, environment: Mapping[str, str] = os.environ) -> Lab:
-        """Read FLEET_CACHE, LAB_SUITE, LAB_SERVER and LAB_JOBS; raises Stop for a value that does not exist."""
+        """Read FLEET_CACHE, LAB_SUITE, LAB_SERVER and LAB_JOBS; raise Stop for an unknown value."""
         cache = Path(environment.get("FLEET_CACHE") or root / ".cache").expanduser().absolute()
         return cls(
             root=root,
@@ -63,7 +63,7 @@ class Lab:
 
     @property
     def runtime(self) -> Path:
-        """TensorFlow for this machine's own Python: models are trained and unit tests run with it."""
+        """TensorFlow for this machine's own Python, for training models and for unit tests."""
         return self.cache / "tensorflow"
 
     @property
@@ -88,12 +88,12 @@ class Lab:
 
     @property
     def judged(self) -> Path:
-        """What the ecosystem's judges need and leave behind: virtual environments, the collection as published."""
+        """Working files of the ecosystem's judges: virtual environments, the collection as published."""
         return self.cache / "judges"
 
     @property
     def state(self) -> Path:
-        """What `clean-lab` removes."""
+        """Everything that `clean-lab` removes."""
         return self.cache / "lab"
 
     @property
@@ -119,7 +119,7 @@ class Lab:
 
     @property
     def server_facts(self) -> Path:
-        """The repository that the lab's inventory points its hosts at."""
+        """The facts of the repository that the lab's inventory gives its hosts."""
         return self.state / "server.json"
 
 

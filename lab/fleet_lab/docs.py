@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write what the roles' argument specs say into their READMEs."""
+"""Write the roles' argument specs into their READMEs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from fleet_lab.shell import quietly
 
 
 def docs(lab: Lab) -> str:
-    """Refresh the generated part of every role's README; what is written around it by hand stays."""
+    """Refresh the generated part of every role's README; keep the text around it."""
     quietly([lab.python, lab.root / "tools" / "role_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
     return "roles/*/README.md"

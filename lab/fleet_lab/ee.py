@@ -33,9 +33,9 @@ CACHE_INSIDE = f"{INSIDE}/project/cache"
 
 
 def ee(lab: Lab, base: str) -> list[Shown]:
-    """Build the image on top of `base`, then run playbooks in it against the lab's hosts.
+    """Return the stage that builds the image on top of `base` and runs playbooks in it against the lab's hosts.
 
-    One stage, since each step needs the one before: stages run side by side.
+    It is one stage, since stages run side by side, and each step needs the one before.
     """
     place = lab.judged / "ee"
 
@@ -48,7 +48,7 @@ def ee(lab: Lab, base: str) -> list[Shown]:
 
 
 def definition(base: str, archive: Path) -> dict[str, Any]:
-    """What ansible-builder is asked for; the collection's own needs are in its meta/execution-environment.yml."""
+    """Return ansible-builder's definition; the collection's own needs are in its meta/execution-environment.yml."""
     steps = [
         f"COPY _build/authorities/{AUTHORITIES.name} {AUTHORITIES}",
         f"ENV PIP_CERT={AUTHORITIES} PIP_DISABLE_PIP_VERSION_CHECK=1 DEBIAN_FRONTEND=noninteractive",
@@ -83,7 +83,7 @@ def _build(lab: Lab, place: Path, base: str, label: str) -> None:
 
 
 def _run(lab: Lab, place: Path, name: str, label: str) -> None:
-    """One run of AWX: a project of files, an inventory, an environment; rc and status are ansible-runner's."""
+    """Run a playbook as AWX does: a project of files, an inventory, an environment; rc and status of ansible-runner."""
     folder, log = place / "run", lab.logs / "ee.log"
     shutil.rmtree(folder, ignore_errors=True)
     for path, text in _project(lab).items():
@@ -100,14 +100,14 @@ def _run(lab: Lab, place: Path, name: str, label: str) -> None:
 
 
 def _project(lab: Lab) -> Mapping[str, str]:
-    """The files of a project by path."""
+    """Return the files of a project, by path."""
     playbooks = {f"project/{name}.yml": f"- import_playbook: tfserving.fleet.{name}\n" for name in RUNS}
     variables = {"FLEET_CACHE": CACHE_INSIDE, "ANSIBLE_PIPELINING": "true"}
     return {**playbooks, "env/envvars": json.dumps(variables)}
 
 
 def _isolation(lab: Lab) -> list[str]:
-    """A container of the image, with the engine's socket and client: the lab's hosts are reached through them."""
+    """Return the options for a container with the engine's socket and client, to reach the lab's hosts through."""
     docker = shutil.which("docker") or "/usr/bin/docker"
     connection = lab.venv / "lib" / "python3.11" / "site-packages" / "ansible_collections" / "community" / "docker"
     mounts = {

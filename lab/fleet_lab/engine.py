@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A container engine that answers: found, installed or started."""
+"""A working container engine: found, installed or started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAEMON_LOG = Path("/var/log/dockerd.log")  # not in the cache: the daemon outliv
 
 
 def engine(lab: Lab) -> str:
-    """Make `docker` usable; raises Stop where that is not in this user's power."""
+    """Make `docker` usable; raise Stop if this user cannot do that."""
     version = server_version()
     if version:
         return f"running, {version}"

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The variables that playbooks, tests and Molecule scenarios run with."""
+"""Environment variables of playbooks, tests and Molecule scenarios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet_lab.config import NETWORK, Lab
 
 
 def ansible(lab: Lab) -> dict[str, str]:
-    """For everything that runs Ansible from the checkout."""
+    """Return the variables for everything that runs Ansible from the checkout."""
     return {
         "ANSIBLE_CONFIG": str(lab.root / "ansible.cfg"),
         "FLEET_CACHE": str(lab.cache),
@@ -23,7 +23,7 @@ def ansible(lab: Lab) -> dict[str, str]:
 
 
 def lab_platform(lab: Lab) -> dict[str, str]:
-    """What a Molecule platform needs to be a lab host (see lab/README.md)."""
+    """Return the variables that make a Molecule platform a lab host (see lab/README.md)."""
     cgroup = hosts.cgroup_options(hosts.cgroup_version())
     return {
         "LAB_IMAGE": image.current_tag(lab),
@@ -38,5 +38,5 @@ def lab_platform(lab: Lab) -> dict[str, str]:
 
 
 def exports(variables: dict[str, str]) -> str:
-    """Lines for a shell's eval."""
+    """Return lines for a shell's eval."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

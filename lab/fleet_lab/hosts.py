@@ -26,19 +26,19 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 def cgroup_version(root: Path = CGROUP_ROOT) -> int:
-    """2 where the unified hierarchy is all there is; 1 for the old one and for both side by side."""
+    """Return 2 if there is only the unified hierarchy; 1 for the old one, or both side by side."""
     return 2 if (root / "cgroup.controllers").exists() else 1
 
 
 def cgroup_options(version: int) -> dict[str, list[str] | str]:
-    """cgroup v2: a private tree, which lab-init makes writable. v1 has no such thing: the machine's own tree."""
+    """Return the cgroup options: with v2 a private tree, which lab-init makes writable; with v1 the machine's own."""
     if version == 2:
         return {"cgroupns": "private", "volumes": []}
     return {"cgroupns": "host", "volumes": [f"{CGROUP_ROOT}:{CGROUP_ROOT}:rw"]}
 
 
 def host_arguments(lab: Lab, version: int) -> list[str]:
-    """The options of `docker run` for a host with systemd, but for its name and image."""
+    """Return the options of `docker run` for a host with systemd, except for its name and image."""
     cgroup = cgroup_options(version)
     volumes = [*cgroup["volumes"], f"{lab.host_runtime}:{RUNTIME_ON_HOST}:ro"]
     return [
@@ -68,7 +68,7 @@ def package_server(lab: Lab, image: str) -> str:
 
 
 def hosts(lab: Lab, image: str, content: str) -> str:
-    """Boot the lab's hosts. `content` stands for what can be installed on them: if it changes, they are recreated."""
+    """Boot the lab's hosts; recreate them if `content`, the key of what can be installed on them, has changed."""
     options = [*host_arguments(lab, cgroup_version()), f"--label={LABEL}.content={content}"]
     made = [name for name in HOSTS if _ensure(lab, name, [*options, f"--hostname={name}"], image, [])]
     for name in HOSTS:
@@ -77,7 +77,7 @@ def hosts(lab: Lab, image: str, content: str) -> str:
 
 
 def wait_for_boot(name: str, timeout: float = BOOT_TIMEOUT_S) -> None:
-    """Return when systemd has finished booting; raises Stop after `timeout` seconds."""
+    """Wait until systemd has finished booting; raise Stop after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while (state := system_state(name)) not in BOOTED:
         if time.monotonic() > deadline:
@@ -94,7 +94,7 @@ def system_state(name: str) -> str:
 
 
 def _ensure(lab: Lab, name: str, options: list[str], image: str, command: list[str]) -> bool:
-    """Make a container run with these options; return whether it had to be made or started."""
+    """Ensure that a container runs with these options; return whether it had to be created or started."""
     log = lab.logs / "hosts.log"
     key = hashing.key_of(image, *options, *command)
     found = answer(["docker", "container", "inspect", name])

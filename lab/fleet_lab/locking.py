@@ -20,7 +20,7 @@ UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs u
 
 
 def lock(lab: Lab) -> str:
-    """Write requirements/*.txt from requirements/*.in; pins that still fit stay, unless their .txt is removed."""
+    """Write requirements/*.txt from requirements/*.in; keep pins that still fit, unless their .txt was removed."""
     log = lab.logs / "lock.log"
     uv = _uv(lab, log)
     names = [path.stem for path in sorted((lab.root / "requirements").glob("*.in"))]

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`make sanity`: the collection as it is published, before the judges that a publisher meets."""
+"""`make sanity`: checks of the collection as published, with the tools that publishing involves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMPLAINT = re.compile(r"^(WARNING|ERROR|CRITICAL)\b.*")
 
 
 def sanity(lab: Lab, core: str | None = None) -> list[Shown]:
-    """ansible-test with .venv's ansible-core and the newest one here, Galaxy, the docs site; or one core alone."""
+    """Return the stages: ansible-test with .venv's and the newest ansible-core, Galaxy, docs site; or a core alone."""
     if core is not None:
         return [_ansible_test(lab, core)]
     newest = judge_packages.installed_cores(lab)[-1:]
@@ -47,13 +47,13 @@ def sanity(lab: Lab, core: str | None = None) -> list[Shown]:
 
 
 def sample(lab: Lab) -> list[Shown]:
-    """The tests that find most, on the oldest Python of a host."""
+    """Return a stage for the tests that find most, on the oldest Python of a host."""
     tests = [option for name in SAMPLE for option in ("--test", name)]
     return [_ansible_test(lab, PINNED, tests, SAMPLE_PYTHONS)]
 
 
 def published(lab: Lab, place: Path, log: Path) -> Path:
-    """The archive that would be published, with the collection installed from it beside it."""
+    """Build the archive that would be published, install the collection from it beside it, and return the archive."""
     shutil.rmtree(place, ignore_errors=True)
     galaxy: list[str | Path] = [lab.venv / "bin" / "ansible-galaxy", "collection"]
     env = environment.ansible(lab)
@@ -70,7 +70,7 @@ def installed(place: Path) -> Path:
 def _ansible_test(
     lab: Lab, core: str, options: Sequence[str] = (), pythons: Sequence[str] = judge_packages.HOST_PYTHONS
 ) -> Shown:
-    """ansible-test on what is published; it fills a small environment for each of its tests from PyPI."""
+    """Return a stage for ansible-test on the published collection; it sets up an environment per test from PyPI."""
     tools = lab.venv if core == PINNED else judge_packages.folder(lab, f"core-{core}")
     known = [PINNED, *judge_packages.installed_cores(lab)]
     if core not in known:
@@ -94,7 +94,7 @@ def _ansible_test(
 
 
 def _home(lab: Lab) -> Path:
-    """Where ansible-test keeps its environments, with a stand-in for the script that it would fetch."""
+    """Return the folder of ansible-test's environments, with a stand-in for the script that it would fetch."""
     cache = lab.judged / "home" / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for name in GET_PIP:
@@ -103,7 +103,7 @@ def _home(lab: Lab) -> Path:
 
 
 def _path(links: Path, tools: Path, wanted: Sequence[str]) -> str:
-    """A PATH of these Pythons and what every system has: pyenv's shims would be taken for Pythons."""
+    """Return a PATH of these Pythons and the standard folders, since pyenv's shims would be taken for Pythons."""
     links.mkdir()
     for version, python in judge_packages.pythons().items():
         if version in wanted:
@@ -112,7 +112,7 @@ def _path(links: Path, tools: Path, wanted: Sequence[str]) -> str:
 
 
 def _importer(lab: Lab) -> Callable[[str], None]:
-    """What Galaxy does with an upload, flake8 included; a warning counts as a failure."""
+    """Return the work of Galaxy's import, including flake8; a warning counts as a failure."""
     tools = judge_packages.folder(lab, "judges") / "bin"
 
     def work(label: str) -> None:
@@ -127,7 +127,7 @@ def _importer(lab: Lab) -> Callable[[str], None]:
 
 
 def _docs_site(lab: Lab) -> Callable[[str], None]:
-    """The pages that docs.ansible.com would show; links to other projects are not followed."""
+    """Return the work of building the pages for docs.ansible.com; links to other projects are not followed."""
     tools = judge_packages.folder(lab, "judges") / "bin"
 
     def work(label: str) -> None:
@@ -154,7 +154,7 @@ def _docs_site(lab: Lab) -> Callable[[str], None]:
 
 
 def own_warnings(log: str) -> list[str]:
-    """Sphinx's warnings but for labels of other projects, which it cannot know without the net."""
+    """Return Sphinx's warnings, except for labels of other projects, which it cannot know offline."""
     warnings = [line for line in log.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     return [line for line in warnings if not OTHERS_LABEL.search(line)]
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Running other programs: quietly into a log, or in the open."""
+"""Running other programs, quietly with a log or on the terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPLAINT_WIDTH = 300
 def quietly(
     command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> None:
-    """Run a command with its output in a log; raises Stop with the log's last lines if it fails."""
+    """Run a command with its output in a log; raise Stop with the log's last lines if it fails."""
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -43,10 +43,10 @@ def quietly(
 def openly(
     command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None, label: str = ""
 ) -> None:
-    """Run a command on the terminal; raises Stop if it fails.
+    """Run a command on the terminal; raise Stop if it fails.
 
-    A label stands before each of its lines where others run beside it. Then, and where there is no terminal, its
-    complaints are repeated at the end: CI keeps or shows the last lines only.
+    If others run at the same time, a label precedes each of its lines. Then, and without a terminal, its complaints are
+    repeated at the end: CI keeps or shows only the last lines.
     """
     words = [str(word) for word in command]
     if sys.stdout.isatty() and not label:
@@ -58,7 +58,7 @@ def openly(
 
 
 def answer(command: Sequence[str | Path], timeout: float = 60) -> str | None:
-    """What a command says on standard output, stripped; None when it fails, hangs or does not exist."""
+    """Return a command's standard output, stripped, or None if it fails, hangs or does not exist."""
     words = [str(word) for word in command]
     try:
         result = subprocess.run(
@@ -74,7 +74,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def complaints(lines: Iterable[str]) -> str:
-    """The last lines that speak of a failure, or the last lines of all where none does."""
+    """Return the last lines that report a failure or, if there are none, the last lines of all."""
     complaining: deque[str] = deque(maxlen=TAIL_LINES)
     last: deque[str] = deque(maxlen=TAIL_LINES)
     for line in lines:
@@ -86,7 +86,7 @@ def complaints(lines: Iterable[str]) -> str:
 
 
 def _call_listening(words: list[str], env: Mapping[str, str] | None, cwd: Path | None, prefix: str) -> tuple[int, str]:
-    """The command's exit code and complaints; its output is passed on line by line."""
+    """Run a command, passing on its output line by line; return its exit code and complaints."""
 
     def pass_on(output: Iterable[str]) -> Iterator[str]:
         for line in output:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One line a stage, and a table of all of them at the end."""
+"""Stages of a command: one line for each, and a table of all at the end."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Done:
 
 @dataclass
 class Stages:
-    """Runs stages one after another or side by side; one that raises ends the run, and is still in the table."""
+    """A run of stages, one after another or side by side; one that raises ends the run but is still in the table."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
     done: list[Done] = field(default_factory=list)
 
     def run(self, name: str, work: Callable[[], str]) -> None:
-        """Run a quiet stage; `work` returns a few words on what it did."""
+        """Run a quiet stage; `work` returns a few words about what it did."""
         self._say(f"▸ {name} … ", end="")
         with self._timed(name) as result:
             result.append(work())
@@ -53,9 +53,9 @@ class Stages:
             work()
 
     def show_all(self, stages: Sequence[Shown], at_once: int) -> None:
-        """Run stages whose own output goes to the terminal, up to so many side by side.
+        """Run stages whose own output goes to the terminal, up to `at_once` side by side.
 
-        After one has failed none is begun; those that run come to their end, so that they leave nothing behind.
+        After a failure no more are started; running ones are finished, so that they leave nothing behind.
         """
         labelled = min(at_once, len(stages)) > 1
         waiting, failures = iter(stages), []
@@ -78,7 +78,7 @@ class Stages:
             raise Stop("; ".join(str(stop) for stop in failures), details)
 
     def table(self) -> str:
-        """All stages with their times, the slowest first, and how long it took from the first to the last."""
+        """Return all stages with their times, slowest first, and the total time from first to last."""
         width = max((len(stage.name) for stage in self.done), default=0)
         width = max(width, len("total"))
         slowest_first = sorted(self.done, key=lambda stage: -stage.seconds)
@@ -89,7 +89,7 @@ class Stages:
 
     @contextmanager
     def _timed(self, name: str, prefix: str = "") -> Iterator[list[str]]:
-        """Note how long its body takes and how it ends, and say so behind a prefix."""
+        """Time the body, record how it ends, and print both after a prefix."""
         began = self.clock()
         result: list[str] = []
         passed = False

@@ -65,7 +65,7 @@ OLDEST = "2.19.0"  # the ansible-core of requirements/floor.txt
 
 
 def lint(lab: Lab) -> list[Shown]:
-    """Return a stage for every linter, the quick ones first."""
+    """Return a stage for every linter, quick ones first."""
     debian.need_commands({"shellcheck": "shellcheck"}, "the lint stage", lab.logs / "lint.log")
     commands = {
         "ruff": ["ruff", "check", "."],
@@ -85,7 +85,7 @@ def lint(lab: Lab) -> list[Shown]:
 
 
 def unit(lab: Lab) -> list[Shown]:
-    """Run the unit tests; those that need a program or library that cannot be installed here are skipped."""
+    """Return the stage of the unit tests; those whose programs or libraries cannot be installed here are skipped."""
     if debian.may_install():
         log = lab.logs / "unit.log"
         debian.need_commands(UNIT_COMMANDS, "the unit tests", log)
@@ -95,9 +95,9 @@ def unit(lab: Lab) -> list[Shown]:
 
 
 def floor(lab: Lab, core: str | None = None, each: bool = True) -> list[Shown]:
-    """What meets ansible-core itself, with the oldest one of meta/runtime.yml and each newer one that runs here.
+    """Return stages for tests close to ansible-core, with meta/runtime.yml's oldest and each newer one that runs here.
 
-    All other tests run with a release between them. `make test` takes the oldest and the newest.
+    All other tests run with a release in between. `make test` uses the oldest and the newest.
     """
     known = [OLDEST, *judge_packages.installed_cores(lab)]
     if core is not None and core not in known:
@@ -107,7 +107,7 @@ def floor(lab: Lab, core: str | None = None, each: bool = True) -> list[Shown]:
 
 
 def _on_core(lab: Lab, core: str) -> list[Shown]:
-    """Every playbook's syntax, and the tests that run playbooks, actions and filters."""
+    """Return a stage for the syntax of all playbooks and for the tests of playbooks, actions and filters."""
     tools, env = lab.venv / "bin", {"LAB_RUNTIME": str(lab.runtime)}
     if core == OLDEST:
         env["PYTHONPATH"] = str(lab.floor)
@@ -131,7 +131,7 @@ def reference(lab: Lab) -> list[Shown]:
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
-    """Return one stage per scenario: all but those set aside, or the named one."""
+    """Return one stage per scenario: all except those set aside, or the named one."""
     names = scenarios(lab.root)
     if scenario is not None:
         if scenario not in names:
@@ -142,23 +142,23 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
 
 
 def driver(lab: Lab) -> list[Shown]:
-    """Debian's driver, compiled for Debian's kernel; and what `make test` runs on the other release, on this one."""
+    """Return the stages that compile Debian's driver, and on this release those that `make test` runs on the other."""
     names = [name for name in scenarios(lab.root) if name.startswith("nvidia_driver")]
     return [_scenario(lab, name) for name in names if name in DRIVER_ASIDE + ON_THE_OTHER_RELEASE]
 
 
 def long(lab: Lab) -> list[Shown]:
-    """The scenarios of which `make test` runs a sample, whole."""
+    """Return full runs of the scenarios of which `make test` runs a sample."""
     return [_scenario(lab, name, LAB_LONG="1") for name in SAMPLED]
 
 
 def vm(lab: Lab) -> list[Shown]:
-    """What is shown on a kernel of its own, with all its boots."""
+    """Return the scenarios that need a kernel of their own, with all their boots."""
     return [_scenario(lab, name) for name in ("vm", *VM_ASIDE)]
 
 
 def batches(stages: Sequence[Shown], jobs: int) -> list[tuple[list[Shown], int]]:
-    """The stages in the order to run them: those that may run side by side, and how many at a time."""
+    """Return the stages in the order to run them, in batches that may run side by side, with the number at a time."""
     emulated = [stage for stage in stages if stage[0] in EMULATED]
     beside = [stage for stage in stages if stage[0].startswith(ONE_PROCESS)] if emulated else []
     first = [*emulated, *beside]
@@ -167,13 +167,13 @@ def batches(stages: Sequence[Shown], jobs: int) -> list[tuple[list[Shown], int]]
 
 
 def scenarios(root: Path) -> list[str]:
-    """The scenarios in molecule/, in the order to run them."""
+    """Return the scenarios in molecule/, in the order to run them."""
     names = sorted(path.parent.name for path in root.glob("molecule/*/molecule.yml"))
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def shell_scripts(root: Path) -> list[str]:
-    """The files of the lab and of CI that a shell runs, told by their first line."""
+    """Return the shell scripts of the lab and of CI, recognised by their first line."""
     files = [root / ".ci" / "run", *sorted((root / "lab").rglob("*"))]
     return [str(file.relative_to(root)) for file in files if file.is_file() and _is_shell(file)]
 
@@ -197,7 +197,7 @@ def _other_release(lab: Lab) -> Lab:
 
 
 def _scenario(lab: Lab, name: str, prepared: str = "", **extra: str) -> Shown:
-    """A scenario on hosts of `lab`'s release of Debian, which is made ready here unless it is the prepared one."""
+    """Return a scenario on `lab`'s release of Debian, which the stage prepares unless it is the prepared one."""
     run = _command(lab, ["molecule", "test", "--scenario-name", name], {**environment.lab_platform(lab), **extra})
     if prepared in ("", lab.suite):
         return f"molecule: {name}", run

@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is built once and kept: packages, images, models and the Python that runs them."""
+"""Artifacts that are built once and kept: packages, images, models and the Python that runs them."""

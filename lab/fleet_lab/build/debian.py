@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine's own package manager is asked for."""
+"""Requests to this machine's own package manager."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def may_install() -> bool:
 
 
 def need_commands(commands: Mapping[str, str], purpose: str, log: Path) -> list[str]:
-    """Make commands available; `commands` maps each to its Debian package. Returns the packages it installed.
+    """Make commands available, and return the installed packages; `commands` maps each to its Debian package.
 
-    Raises Stop with the exact command to run where this user or system cannot install packages.
+    Raise Stop with the exact command to run if this user or system cannot install packages.
     """
     missing = sorted({package for command, package in commands.items() if shutil.which(command) is None})
     if missing:
@@ -40,7 +40,7 @@ def need_commands(commands: Mapping[str, str], purpose: str, log: Path) -> list[
 
 
 def install(packages: list[str], purpose: str, log: Path) -> None:
-    """Install packages, refreshing the package lists only if that is needed."""
+    """Install packages, refreshing the package lists only if needed."""
     if not may_install():
         raise Stop(
             f"{purpose} needs {', '.join(packages)}; as root on Debian 12 run: apt-get install {' '.join(packages)}"
@@ -53,7 +53,7 @@ def install(packages: list[str], purpose: str, log: Path) -> None:
 
 
 def architecture() -> str:
-    """Debian's name for this machine's architecture, such as amd64."""
+    """Return Debian's name for this machine's architecture, such as amd64."""
     name = answer(["dpkg", "--print-architecture"])
     if name is None:
         raise Stop("dpkg cannot name this machine's architecture; the lab is built on Debian 12")
@@ -61,11 +61,11 @@ def architecture() -> str:
 
 
 def archive_lines(suite: str, uris: str) -> list[str]:
-    """apt lines for a release of Debian, from the archive that this machine itself uses.
+    """Return apt lines for a release of Debian, from the archive that this machine itself uses.
 
-    uris: what `apt-get update --print-uris` says, which needs no package lists. Debian's archives are told from others
-    by how their addresses end, which holds for mirrors and caching proxies too; the first counts. A machine that names
-    none (Ubuntu) gets Debian's own address.
+    uris: the output of `apt-get update --print-uris`, which needs no package lists. Debian's archives are recognised by
+    the ends of their addresses, even on mirrors and caching proxies; the first one is used. A machine without any
+    (Ubuntu) gets Debian's own address.
     """
     found: dict[str, str] = {}
     for address, name in re.findall(r"^'(\S+/(debian|debian-security))/dists/", uris, re.MULTILINE):
@@ -80,13 +80,13 @@ def archive_lines(suite: str, uris: str) -> list[str]:
 
 
 def carried_settings(apt_config: str) -> list[str]:
-    """The lines of `apt-config dump` that the lab's hosts need too; a proxy on loopback is of no use to them."""
+    """Return the lines of `apt-config dump` that the lab's hosts need too; they cannot use a proxy on loopback."""
     lines = [line.strip() for line in apt_config.splitlines() if CARRIED_SETTINGS.match(line.strip())]
     return [line for line in lines if not re.search(r"//(localhost|127\.|\[::1\])", line)]
 
 
 @functools.cache
 def machine_archive(suite: str) -> tuple[list[str], list[str]]:
-    """(apt lines, apt settings) for the lab's hosts, read from this machine."""
+    """Return (apt lines, apt settings) for the lab's hosts, read from this machine."""
     uris = answer(["apt-get", "update", "--print-uris"]) or ""
     return archive_lines(suite, uris), carried_settings(answer(["apt-config", "dump"]) or "")

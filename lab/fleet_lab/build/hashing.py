@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keys by which finished work is found again: what went in decides, never a date."""
+"""Keys by which finished work is found again, made from its inputs, never from a date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEY_LENGTH = 12  # hex digits; short enough for an image tag, no clash among the
 
 
 def key_of(*parts: str | bytes) -> str:
-    """A short key for a list of texts; ("ab", "c") and ("a", "bc") differ."""
+    """Return a short key for a list of texts; ("ab", "c") and ("a", "bc") differ."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -23,7 +23,7 @@ def key_of(*parts: str | bytes) -> str:
 
 
 def key_of_files(paths: Iterable[Path], *parts: str) -> str:
-    """A short key for files (folders are walked): names, contents and executable bits, plus further texts."""
+    """Return a short key for files (folders are walked): names, contents and executable bits, plus further texts."""
     entries: list[str | bytes] = list(parts)
     for path in paths:
         for file in files_below(path):
@@ -32,7 +32,7 @@ def key_of_files(paths: Iterable[Path], *parts: str) -> str:
 
 
 def files_below(path: Path) -> list[Path]:
-    """The file itself, or all files of a folder in a fixed order, without compiled Python and tests."""
+    """Return the file itself, or all files of a folder in a fixed order, without compiled Python and tests."""
     if path.is_file():
         return [path]
     found = (file for file in path.rglob("*") if file.is_file())
@@ -40,5 +40,5 @@ def files_below(path: Path) -> list[Path]:
 
 
 def stamped(stamp: Path, key: str) -> bool:
-    """Whether a stamp file holds this key."""
+    """Return whether a stamp file holds this key."""
     return stamp.is_file() and stamp.read_text().strip() == key

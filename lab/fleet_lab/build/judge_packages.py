@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments of their own: the ecosystem's tools, and the ansible-cores that want a newer Python."""
+"""Virtual environments for the ecosystem's tools, and for ansible-cores that need a newer Python."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HOST_PYTHONS = tuple(f"3.{minor}" for minor in range(9, 15))
 
 
 def judges(lab: Lab) -> str:
-    """Install what requirements/judges.txt pins: what Galaxy, the docs site and AWX run."""
+    """Install the pins of requirements/judges.txt: the tools that Galaxy, the docs site and AWX run."""
     return _environment(lab, "judges", lab.python)
 
 
 def cores(lab: Lab) -> str:
-    """Install each newer ansible-core for which there is a Python here, and name the others."""
+    """Install each newer ansible-core for which there is a Python here, and report the others."""
     found = pythons()
     notes = []
     for core, wanted in CORES.items():
@@ -42,7 +42,7 @@ def cores(lab: Lab) -> str:
 
 
 def installed_cores(lab: Lab) -> list[str]:
-    """The newer ansible-cores that `cores` has installed."""
+    """Return the newer ansible-cores that `cores` has installed."""
     return [core for core in CORES if (folder(lab, f"core-{core}") / STAMP).is_file()]
 
 
@@ -51,7 +51,7 @@ def folder(lab: Lab, name: str) -> Path:
 
 
 def pythons(environment: Mapping[str, str] = os.environ) -> dict[str, Path]:
-    """The Pythons of this machine that start, by version, out of PATH and of pyenv."""
+    """Return this machine's working Pythons, by version, from PATH and pyenv."""
     found: dict[str, Path] = {}
     for version, path in _candidates(environment):
         # pyenv has a shim for every version in PATH, and most of them only say which version to switch to.
@@ -75,7 +75,7 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
 
 
 def _environment(lab: Lab, name: str, python: Path) -> str:
-    """Make a virtual environment hold exactly what requirements/NAME.txt pins."""
+    """Make a virtual environment with exactly the pins of requirements/NAME.txt."""
     place, lock = folder(lab, name), lab.root / "requirements" / f"{name}.txt"
     key = hashing.key_of(lock.read_text(), str(python.resolve()), str(place))
     if hashing.stamped(place / STAMP, key) and answer([place / "bin" / "python", "-c", ""]) is not None:

@@ -15,7 +15,7 @@ STAMP = ".stamp"
 
 
 def models(lab: Lab) -> str:
-    """Train and pack the models unless this was done with the same code and the same TensorFlow."""
+    """Train and pack the models, unless this was done with the same code and the same TensorFlow."""
     source = lab.root / "lab" / "models"
     train = source / "train.py"
     if not train.is_file():
@@ -34,5 +34,5 @@ def models(lab: Lab) -> str:
 
 
 def runtime_environment(lab: Lab) -> dict[str, str]:
-    """What a Python program needs to import the shared TensorFlow, and to be silent about it."""
+    """Return the variables with which a Python program imports the shared TensorFlow silently."""
     return {"PYTHONPATH": str(lab.runtime), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}

@@ -25,7 +25,7 @@ PIP_INSTALL = ["-m", "pip", "install", "--disable-pip-version-check", "--require
 
 
 def venv(lab: Lab) -> str:
-    """Make .venv hold exactly what requirements/dev.txt pins."""
+    """Make .venv with exactly the pins of requirements/dev.txt."""
     lock = lab.root / "requirements" / "dev.txt"
     stamp, key = lab.venv / STAMP, _lock_key(lock)
     works = answer([lab.python, "-c", "import pip"]) is not None
@@ -47,7 +47,7 @@ def venv(lab: Lab) -> str:
 def runtime(lab: Lab) -> str:
     """Unpack TensorFlow (requirements/lab.txt) into the cache, once for each Python that runs it.
 
-    Without dependencies: the serving API's package asks for the GPU build of TensorFlow, the lock holds the CPU build.
+    Dependencies are ignored: the serving API's package asks for TensorFlow's GPU build, but the lock has the CPU build.
     """
     done = _unpack(lab, "lab", lab.runtime)
     if lab.host_runtime == lab.runtime:
@@ -56,15 +56,15 @@ def runtime(lab: Lab) -> str:
 
 
 def host_runtime(lab: Lab) -> str:
-    """Unpack what the lab's hosts mount, which may be for another Python than this machine's."""
+    """Unpack the TensorFlow that the lab's hosts mount, which may be for another Python than this machine's."""
     foreign = lab.host_python != PYTHON_VERSION
     return _unpack(lab, "lab", lab.host_runtime, foreign_options(lab.host_python) if foreign else [])
 
 
 def foreign_options(python: tuple[int, int]) -> list[str]:
-    """pip's options for the wheels of a Python that is not its own; the lock has the hashes of those too.
+    """Return pip's options for the wheels of another Python than its own; the lock has their hashes too.
 
-    Every tag is named: pip does not go from a newer glibc down to an older one by itself.
+    Every tag is named, since pip does not fall back from a newer glibc to older ones by itself.
     """
     version = "{}{}".format(*python)
     machine = platform.machine()
@@ -100,7 +100,7 @@ def _unpack(lab: Lab, name: str, folder: Path, options: Sequence[str] = ()) -> s
 
 
 def missing(lock: Path, site: Path) -> list[str]:
-    """The pins of a lock file, as name==version, that a site-packages folder does not hold."""
+    """Return the pins of a lock file, as name==version, that are missing in a site-packages folder."""
     present = {_distribution(*info.name.removesuffix(".dist-info").rsplit("-", 1)) for info in site.glob("*.dist-info")}
     pins = [_distribution(match["name"], match["version"]) for match in PINNED.finditer(lock.read_text())]
     return sorted(set(pins) - present)
@@ -133,7 +133,7 @@ def _interpreter() -> str:
 
 
 def _need_ensurepip(python: str, log: Path) -> None:
-    """Debian splits off the part of Python that puts pip into a virtual environment."""
+    """Install ensurepip, which puts pip into a virtual environment, and which Debian packages separately."""
     here = python == sys.executable
     if importlib.util.find_spec("ensurepip") if here else answer([python, "-c", "import ensurepip"]) is not None:
         return

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the lab's hosts get the server from: the lab's own repository, or upstream's if that is wanted and there."""
+"""The source of the server for the lab's hosts: the lab's own repository, or upstream's if wanted and reachable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UPSTREAM = {
 
 
 def server_source(lab: Lab) -> str:
-    """Write server.json, which the lab's inventory reads, and say what is in it."""
+    """Write server.json, which the lab's inventory reads, and return a summary of it."""
     wanted = lab.server == "upstream"
     upstream = wanted and reachable(f"{UPSTREAM['uri']}/dists/stable/Release")
     facts = UPSTREAM if upstream else reference(lab)
@@ -45,7 +45,7 @@ def reference(lab: Lab) -> dict[str, str]:
 
 
 def content_key(lab: Lab) -> str:
-    """Return a key for packages and models: hosts would not notice that one changes under an unchanged version."""
+    """Return a key for packages and models: hosts would not notice a change under an unchanged version."""
     return hashing.key_of_files([lab.server_facts, lab.models / "checksums.json"], packages_key(lab))
 
 

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A lab host that serves, as an image: what site.yml takes half a minute for, booted in six seconds.
+"""A serving lab host as an image, which boots in six seconds instead of the half minute that site.yml takes.
 
-Made by an ordinary run of site.yml (inventory: lab/serving). Scenarios that ask for it see what a change does to a host
-that serves, not what a fresh one would show: that is for the others.
+Made by an ordinary run of site.yml (inventory: lab/serving). Scenarios that use it test what a change does to a serving
+host; the others start from a fresh one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCES = ("roles", "plugins", "playbooks", "templates", "site.yml", "requiremen
 
 
 def snapshot(lab: Lab) -> str:
-    """Make the snapshot unless it is there; the first stage that needs it makes it, and the others wait."""
+    """Make the snapshot unless it exists; the first stage that needs it makes it, and the others wait."""
     tag = snapshot_tag(lab, current_tag(lab), content_key(lab))
     with _alone(lab.state / "snapshot.lock"):
         if answer(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
@@ -41,7 +41,7 @@ def snapshot(lab: Lab) -> str:
 
 
 def snapshot_tag(lab: Lab, image: str, content: str) -> str:
-    """The plan on the host holds this machine's CPUs and memory, so they decide as well."""
+    """Return the snapshot's tag, which also depends on this machine's CPUs and memory, since the host's plan does."""
     machine = [f"{os.cpu_count()} CPUs", _memory(Path("/proc/meminfo"))]
     key = hashing.key_of_files([lab.root / name for name in SOURCES], image, content, *machine)
     return f"{IMAGE_NAME}:{lab.suite}-{key}"

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the processor may run the VM itself, or has to be emulated.
+"""Choice between KVM and emulation for the VM.
 
-That /dev/kvm opens proves little: on some machines that are virtual themselves the guest hangs in its first second. So
-the kernel is booted once, within a time limit, and the answer is kept for as long as machine and image are the same.
+An accessible /dev/kvm proves little: on some machines that are virtual themselves, the guest hangs in its first second.
+So the kernel is booted once, with a time limit, and the answer is kept while machine and image stay the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMIT_S = 20.0  # two to three seconds where it works
 
 
 def acceleration(lab: Lab, image: Image, shape: Shape) -> tuple[str, str]:
-    """("kvm" or "tcg", why). LAB_VM_ACCELERATION decides where it is set."""
+    """Return "kvm" or "tcg", and why. LAB_VM_ACCELERATION decides if it is set."""
     forced = os.environ.get("LAB_VM_ACCELERATION", "")
     if forced:
         if forced not in (KVM, TCG):
@@ -47,7 +47,7 @@ def acceleration(lab: Lab, image: Image, shape: Shape) -> tuple[str, str]:
 
 
 def boots(command: list[str], limit: float = LIMIT_S) -> bool:
-    """Whether a machine's console shows the kernel's last message of its own start in time; ends the machine."""
+    """Return whether a machine's console shows the last message of the kernel's start in time; end the machine."""
     try:
         machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError:
@@ -67,7 +67,7 @@ def shows_marker(lines: Iterable[bytes]) -> bool:
 
 
 def _key(image: Image) -> str:
-    """What the answer depends on: the machine (and its own kernel) and the guest's kernel."""
+    """Return a key of what the answer depends on: the machine (and its own kernel) and the guest's kernel."""
     processor = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     return hashing.key_of(platform.release(), platform.node(), processor, image.folder.name)
 

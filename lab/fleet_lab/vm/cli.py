@@ -73,7 +73,7 @@ def _cut(_lab: Lab, machine: Machine, options: argparse.Namespace) -> None:
 
 
 def cut_during(machine: Machine, words: list[str], when: str) -> None:
-    """Run a command and cut the power at its first line that has `when` in it; the command ends as it likes."""
+    """Run a command and cut the power at its first line of output that contains `when`; the command may end any way."""
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         reached = False
         for line in process.stdout or ():

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the VM looks like and where its files lie."""
+"""The VM's hardware and the paths of its files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KERNEL_ARGUMENTS = "console=ttyS0 rw panic=-1 quiet systemd.show_status=yes miti
 class Shape:
     """A server with NUMA: `nodes` sockets, each with `cores` cores of `threads` threads and `memory_mb` of its own.
 
-    Every node has one display device, the stand-in for a GPU; disk and network card hang on no node in particular.
+    Every node has one display device, a stand-in for a GPU; disk and network card belong to no node in particular.
     """
 
     nodes: int = 2
@@ -42,14 +42,14 @@ class Shape:
         return self.cores * self.threads
 
     def node_cpus(self, node: int) -> str:
-        """The CPUs of a node, as QEMU writes them."""
+        """Return the CPUs of a node in QEMU's format."""
         first = node * self.cpus_per_node
         return f"{first}-{first + self.cpus_per_node - 1}"
 
 
 @dataclass(frozen=True)
 class Files:
-    """Files of the VM; `folder` is one for all VMs of a cache, `run` holds the one machine that may run."""
+    """The VM's files: `folder` is shared by all VMs of a cache, `run` holds the one machine that may run."""
 
     folder: Path
 
@@ -75,12 +75,12 @@ class Files:
 
     @property
     def disk(self) -> Path:
-        """What this machine wrote; the image below it never changes."""
+        """The writes of this machine; the image below them never changes."""
         return self.run / "disk.qcow2"
 
     @property
     def machine(self) -> Path:
-        """How to start it again: port and image."""
+        """The data to start it again: port and image."""
         return self.run / "machine.json"
 
     @property
@@ -97,13 +97,13 @@ class Files:
 
     @property
     def ssh_config(self) -> Path:
-        """In the folder, not in `run`: inventories name it before there is a machine."""
+        """The configuration of ssh, not in `run`, since inventories name it before there is a machine."""
         return self.folder / "ssh_config"
 
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: one folder, complete or not there."""
+    """A built image: one folder, either complete or absent."""
 
     folder: Path
 

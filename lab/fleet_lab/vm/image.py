@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The VM's image: kernel, initial RAM disk and root file system, from the archive that this machine uses itself."""
+"""The VM's image: kernel, initial RAM disk and root file system, from the archive that this machine itself uses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECIPE = ("packages.txt", "initramfs.sh", "customise.sh", "boot-loader")
 
 
 def image(lab: Lab) -> str:
-    """Build the image unless it is there; a change of recipe, key or archive makes another one."""
+    """Build the image unless it exists; a change of recipe, key or archive makes another one."""
     log = lab.logs / "vm-image.log"
     debian.need_commands(TOOLS, "the VM", log)
     ensure_key(lab, log)
@@ -65,7 +65,7 @@ def image_folder(lab: Lab, sources: list[str], settings: list[str]) -> Path:
 
 
 def ensure_key(lab: Lab, log: Path) -> None:
-    """One key for this lab; it opens its VM and nothing else."""
+    """Make this lab's key, which opens its VM and nothing else, unless it exists."""
     files = Files.of(lab)
     if files.key.exists():
         return
@@ -74,7 +74,7 @@ def ensure_key(lab: Lab, log: Path) -> None:
 
 
 def build(lab: Lab, wanted: Image, sources: list[str], settings: list[str], log: Path) -> None:
-    """Make all files beside their place and move them there at once, so that half an image is never found."""
+    """Make all files in a temporary folder and move them into place at once, so that an image is never incomplete."""
     wanted.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=wanted.folder.parent) as work:
         tree, made = Path(work) / "tree", Image(Path(work) / "image")

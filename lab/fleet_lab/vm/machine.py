@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The running VM: up, down, and what may happen to a server in between."""
+"""The running VM: up, down, and the accidents that may happen to a server in between."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Machine:
         return f"{self.power_on()} with {accelerator} ({reason})"
 
     def power_on(self) -> str:
-        """Boot the machine from the disk it has and wait until it has come up."""
+        """Boot the machine from its disk and wait until it is up."""
         record = self._record()
         self.files.console.unlink(missing_ok=True)
         image = Image(Path(record["image"]))
@@ -88,19 +88,19 @@ class Machine:
         return was
 
     def reset(self) -> str:
-        """Presses the reset button: memory is lost, disk and QEMU stay."""
+        """Press the reset button: memory is lost, disk and QEMU stay."""
         self._need_running()
         before = self.boot_id()
         monitor(self.files.monitor, "system_reset")
         return self.wait_for_boot(other_than=before)
 
     def cut(self) -> None:
-        """Pulls the plug. What was not on the disk is gone."""
+        """Pull the plug; anything not yet on disk is lost."""
         self._need_running()
         self._kill()
 
     def wait_for_boot(self, other_than: str = "") -> str:
-        """Wait until systemd has finished, in another boot than `other_than`. Raises Stop with the console's end."""
+        """Wait until systemd has finished a boot other than `other_than`; raise Stop with the console's last lines."""
         start = time.monotonic()
         self._await(self._ssh_answers, start, "ssh does not answer")
         self._await(lambda: self.boot_id() not in ("", other_than), start, "nobody can log in")
@@ -114,7 +114,7 @@ class Machine:
         return self.ask("systemctl is-system-running --wait || true")
 
     def ask(self, words: str, limit: float = 60) -> str:
-        """What a shell command says on the machine; empty where it does not answer."""
+        """Return the output of a shell command on the machine; empty if it does not answer."""
         try:
             result = subprocess.run(
                 self.ssh(words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False
@@ -130,7 +130,7 @@ class Machine:
         return self._pid() is not None
 
     def status(self) -> str:
-        """A line for people."""
+        """Return the machine's status as a line for people."""
         if not self.running():
             return "off; its disk is there, `cut` left it" if self.files.disk.exists() else "not there"
         record = self._record()
@@ -142,7 +142,7 @@ class Machine:
         return self.lab.logs / "vm.log"
 
     def _ssh_answers(self) -> bool:
-        """A look at the port alone: a whole login that comes too early costs more than the boot has to spare."""
+        """Return whether ssh answers, by its port alone: a login that comes too early would slow the boot too much."""
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._record()["port"]), 5) as connection:
             return connection.recv(4) == b"SSH-"
         return False
@@ -171,7 +171,7 @@ class Machine:
             raise Stop("the VM is not running; start it with: python3 lab/vm/vm.py up")
 
     def _pid(self) -> int | None:
-        """The machine's process, if it is that: a number alone may by now be another process."""
+        """Return the machine's process id, if that is still its process and not another with the same number."""
         try:
             pid = int(self.files.pid.read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -200,9 +200,9 @@ class Machine:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has let go of its files and ports; one that nobody reaps stays in the table without them.
+    """Return whether a process has released its files and ports; unless reaped, it stays in the table without them.
 
-    Its first thread may be a zombie while others still end, and only with the last one the files are closed.
+    Its first thread may be a zombie while others are still ending, and only the last one closes the files.
     """
     process = Path(f"/proc/{pid}")
     try:
@@ -213,7 +213,7 @@ def ended(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody holds now."""
+    """Return a TCP port on the loopback address that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

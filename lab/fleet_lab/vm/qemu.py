@@ -27,7 +27,7 @@ BUSES_APART = 32
 
 
 def command(shape: Shape, accelerator: str, image: Image, files: Files, port: int) -> list[str]:
-    """Start the machine in the background, in `files.run`; ssh is at 127.0.0.1:`port`."""
+    """Return the command that starts the machine in the background, in `files.run`, with ssh at 127.0.0.1:`port`."""
     return [
         PROGRAM,
         *("-name", "tfserving-lab-vm"),
@@ -52,7 +52,7 @@ def command(shape: Shape, accelerator: str, image: Image, files: Files, port: in
 
 
 def probe_command(accelerator: str, shape: Shape, image: Image) -> list[str]:
-    """Boot the same kernel on as many CPUs, without a disk and with its messages on standard output."""
+    """Return the command that boots the same kernel and CPUs without a disk, with its messages on standard output."""
     smp = f"{shape.cpus},sockets={shape.nodes},cores={shape.cores},threads={shape.threads}"
     return [
         PROGRAM,
@@ -77,7 +77,7 @@ def _nodes(shape: Shape) -> list[str]:
 
 
 def _displays(shape: Shape) -> list[str]:
-    """A PCI bus on every node, with a display device behind a port of its own."""
+    """Return the options for a PCI bus on every node, with a display device behind a port of its own."""
     words = []
     for node in range(shape.nodes):
         bus = FIRST_BUS + BUSES_APART * node
@@ -88,7 +88,7 @@ def _displays(shape: Shape) -> list[str]:
 
 
 def monitor(path: Path, order: str) -> None:
-    """Give the running machine an order such as `system_reset`; raises OSError when it does not listen."""
+    """Give the running machine an order such as `system_reset`; raise OSError if it does not listen."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
