@@ -29,6 +29,11 @@ class WishErrors(WishError):  # noqa: N818 (the plural is the point of it)
         return "\n".join([first, f"and {more} more:", *(f"- {other}" for other in others), *untold])
 
 
+def sentences(error: WishError) -> list[str]:
+    """Return every refusal as a sentence of its own."""
+    return [WishError.__str__(each) for each in (error.errors if isinstance(error, WishErrors) else [error])]
+
+
 class Refusals:
     """The refusals collected so far."""
 

@@ -276,7 +276,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
-from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
 
 SOURCE = {
     "type": {"type": "str", "choices": ["path", "http"], "required": True},
@@ -326,9 +326,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     try:
         result = repository.execute(module.params, module.check_mode)
-    except WishErrors as errors:
-        module.fail_json(msg=str(errors), problems=[WishError.__str__(error) for error in errors.errors])
-    except (WishError, RefusalError) as error:
+    except WishError as error:
+        module.fail_json(msg=str(error), problems=sentences(error))
+    except RefusalError as error:
         module.fail_json(msg=str(error), problems=[str(error)])
     except OSError as error:
         module.fail_json(msg=f"{error.filename or module.params['root']}: {error.strerror}; check that host's files")

@@ -25,13 +25,17 @@ class Action(ActionBase):
         try:
             return {"changed": False, **self.perform(task_vars or {})}
         except WishError as error:
-            sentence = str(error)
+            refusal = self.refusal(error)
         # Outside the except block there is no exception context, so nothing but the sentence is printed.
-        return {"failed": True, "changed": False, "msg": sentence}
+        return {"failed": True, "changed": False, **refusal}
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Do the work of the action and return its result, or raise WishError."""
         raise NotImplementedError
+
+    def refusal(self, error: WishError) -> dict[str, Any]:
+        """Return the keys of a refused result."""
+        return {"msg": str(error)}
 
     def options(self) -> dict[str, Any]:
         """Return the task's arguments, checked against ``ARGUMENTS``."""

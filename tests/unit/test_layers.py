@@ -25,7 +25,7 @@ HOSTS = [
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("saved_model", "serving", "models", "releases", "bundle"),
 ]
-CONTROLLER = ["action", "caller", "tables", "server", "driver", "wishes", "planner", "fleet", "report", "progress"]
+CONTROLLER = ["action", "caller", "tables", "server", "driver", "models", "wishes", "planner", "fleet", "report", "progress"]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.
@@ -61,8 +61,9 @@ SHIPPED = {
     "wishes": 0,
 }
 
-# Lines in the functions of a module or filter; what is more is logic, which is tested without Ansible.
+# Lines in the functions of a module, filter or action; what is more is logic, which is tested without Ansible.
 THICKEST = 60
+THICK = {"action.template_tree"}
 
 Imports = tuple[tuple[str, bool], ...]
 
@@ -195,12 +196,12 @@ def test_modules_ship_no_more_than_they_need(capsys):
     assert not more, f"more than before: {more}"
 
 
-@pytest.mark.parametrize("name", [name for name in files() if name.startswith(("modules.", "filter."))])
-def test_modules_and_filters_are_thin(name):
+@pytest.mark.parametrize("name", [name for name in files() if re.match(r"(modules|filter|action)\.", name)])
+def test_modules_filters_and_actions_are_thin(name):
     functions = [node for node in ast.walk(ast.parse(files()[name].read_text())) if isinstance(node, ast.FunctionDef)]
     statements = [statement for function in functions for statement in function.body if not is_docstring(statement)]
     lines = {line for each in statements for line in range(each.lineno, (each.end_lineno or each.lineno) + 1)}
-    assert len(lines) <= THICKEST
+    assert (len(lines) > THICKEST) == (name in THICK)
 
 
 def is_docstring(statement: ast.stmt) -> bool:

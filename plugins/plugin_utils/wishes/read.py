@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals, WishErrors, sentences
 
 from . import bounds as wish_bounds
 from . import instances as wish_instances
@@ -56,7 +56,7 @@ def problems(instances: Any, models: Any, policy: Mapping[str, Any] | None = Non
     try:
         read(instances, models, plan_policy.complete(policy))
     except WishErrors as several:
-        return [str(error) for error in several.errors]
+        return sentences(several)
     return []
 
 

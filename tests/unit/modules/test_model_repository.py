@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.action import model_repository as action
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
 from archive_files import read_tree, tar_of, write_tree, zip_of
 from http_double import Server, unused_port
 from killed import run_until_killed
@@ -289,7 +289,7 @@ def test_what_no_server_could_load_is_refused_before_it_appears(host, tmp_path, 
                 host.run(ranker(source), check=check)
         assert set(host.files()) <= {".lock"}
         with pytest.raises(RefusalError, match=message):
-            action.prepare(str(source), str(tmp_path), False, Demands())
+            parcels.prepare(str(source), str(tmp_path), False, Demands())
 
 
 @pytest.mark.parametrize(
@@ -559,39 +559,3 @@ def test_what_the_controller_has_to_send_is_asked_for_before_anything_is_done(ho
     need |= {"published": [], "demands": {"contract": None, "batching": [], "tags": []}}
     assert (result["changed"], result["needs"]) == (False, [need])
     assert not host.root.exists()
-
-
-def test_the_action_passes_on_what_the_module_has_options_for():
-    assert set(action.MODEL_KEYS) == set(module.MODEL)
-    assert set(action.INSTANCE_KEYS) == set(module.INSTANCE)
-
-
-def test_the_action_leaves_out_what_the_plan_says_for_itself():
-    plan = [
-        {"name": "a", "source": {"uri": "u", "uri_digest": "hmac:0"}, "probe": {}},
-        {"name": "b", "source": {"uri": "v"}},
-    ]
-    assert action.module_arguments({"models": plan, "sources": "{}"}) == {
-        "models": [{"name": "a", "source": {"uri": "u"}}, {"name": "b", "source": {"uri": "v"}}],
-        "sources": "{}",
-    }
-
-
-def test_a_directory_is_packed_once_for_all_hosts_until_it_changes(tmp_path):
-    source = write_tree(tmp_path / "export", {f"7/{name}": content for name, content in MODEL.items()})
-    first = action.prepare(str(source), str(tmp_path), True, Demands())
-    inode = os.stat(first["file"]).st_ino
-    assert action.prepare(str(source), str(tmp_path), True, Demands()) == first
-    assert os.stat(first["file"]).st_ino == inode
-    assert first["sha256"] == archives.directory_digest(str(source / "7"))
-    (source / "7" / "saved_model.pb").write_bytes(model_pb({"z": (FLOAT, [-1])}))
-    assert action.prepare(str(source), str(tmp_path), True, Demands())["sha256"] != first["sha256"]
-
-
-def test_nothing_is_packed_in_check_mode(tmp_path):
-    source = write_tree(tmp_path / "export", MODEL)
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    parcel = action.prepare(str(source), str(cache), False, Demands())
-    assert parcel["sha256"] == archives.directory_digest(str(source))
-    assert not os.path.exists(parcel["file"])

@@ -1,0 +1,133 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The files that the controller sends to a host: checked, and packed once for all hosts of a run.
+
+What a host needs is as the module model_repository says it: ``{key, uri, sha256, where, published, demands}``.
+``cache`` is Ansible's temporary directory of this run, which all of its workers share.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import compare, file_digest
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.space import in_mib
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
+
+Need = Mapping[str, Any]
+
+
+class Parcel(TypedDict):
+    """A file to send; that of a directory is packed from it, and its checksum is that of the directory's listing."""
+
+    file: str
+    sha256: str
+    directory: bool
+
+
+def of_needs(needs: Sequence[Need], locate: Callable[[str], str], cache: str, pack: bool) -> dict[str, Parcel | None]:
+    """Return by key what to send a host; raises WishErrors with all that cannot be sent.
+
+    None stands for what the host has published already, or for what that was published from and is gone now.
+    ``locate`` finds a path as Ansible does. Unless ``pack``, directories are checked and not packed.
+    """
+    refusals = Refusals()
+    parcels = {need["key"]: refusals.check(_of_need, need, locate(need["uri"]), cache, pack) for need in needs}
+    refusals.stop()
+    return parcels
+
+
+def require_room(needs: Sequence[Need], parcels: Mapping[str, Parcel | None], room: int) -> None:
+    """Refuse, before the long way to a host, what the ``room`` there cannot hold even packed."""
+    for need in needs:
+        parcel = parcels[need["key"]]
+        size = os.path.getsize(parcel["file"]) if parcel else 0
+        if size > room:
+            problem = f"it needs {in_mib(size)} at least and {in_mib(room)} may be used on this host"
+            raise WishError(f"{need['where']}.source", problem, "free space there, or keep fewer versions")
+        room -= size
+
+
+def _of_need(need: Need, path: str, cache: str, pack: bool) -> Parcel | None:
+    if need["published"] and not _has_other_content(path, cache, need["published"]):
+        return None
+    try:
+        parcel = prepare(path, cache, pack, Demands.of_plain(need["demands"]))
+        if need["sha256"]:
+            compare(need["sha256"], parcel["sha256"])
+    except RefusalError as refusal:
+        problem = f"{path} on the controller cannot be sent: {refusal.problem}"
+        raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal
+    except OSError as error:
+        problem = f"{path} on the controller cannot be sent: {error.strerror or error}"
+        raise WishError(f"{need['where']}.source.uri", problem, _cure(error, cache)) from error
+    return parcel
+
+
+def _cure(error: OSError, cache: str) -> str:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "correct the path, or set remote for one on the host"
+    return f"free space under {cache}" if error.errno == errno.ENOSPC else "make it readable"
+
+
+def _has_other_content(path: str, cache: str, published: Sequence[str]) -> bool:
+    try:
+        return prepare(path, cache, False, None)["sha256"] not in published
+    except RefusalError:
+        return True
+    except OSError:
+        return False
+
+
+def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> Parcel:
+    """Check a source and return what to send of it: once for all hosts of a run.
+
+    A directory is packed unless ``pack`` is false; the content is not looked at without ``demands``. Raises
+    RefusalError for what is no model, OSError for what is not there.
+    """
+    directory = os.path.isdir(path)
+    asked = demands and demands.plain()
+    key = hashlib.sha256(json.dumps([path, pack, asked, archives.stamps(path)]).encode()).hexdigest()
+    packed = os.path.join(cache, f"tfserving-model-{key}.tar")
+    note = f"{packed}.sha256"
+    with _turn(f"{packed}.lock"):
+        if not os.path.exists(note):
+            digest = _examine(path, packed if pack else None, cache, demands)
+            with open(note, "w", encoding="ascii") as file:
+                file.write(digest)
+        with open(note, encoding="ascii") as file:
+            digest = file.read()
+    return {"file": packed if directory else path, "sha256": digest, "directory": directory}
+
+
+def _examine(path: str, packed: str | None, cache: str, demands: Demands | None) -> str:
+    found = archives.survey(path)
+    prefix = archives.model_root(found)
+    if demands:
+        archives.check_saved_model(found.below(prefix))
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            model_check.of_source(path, prefix, found, demands, scratch)
+    if not os.path.isdir(path):
+        return file_digest(path)
+    source = os.path.join(path, prefix)
+    return archives.pack(source, packed) if packed else archives.directory_digest(source)
+
+
+@contextmanager
+def _turn(lock: str) -> Iterator[None]:
+    """Wait until no other worker of this run is at the same source."""
+    with open(lock, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,37 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What of a plan the module is called with."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import arguments
+
+
+def test_the_action_passes_on_what_the_module_has_options_for():
+    assert set(arguments.MODEL_KEYS) == set(module.MODEL)
+    assert set(arguments.INSTANCE_KEYS) == set(module.INSTANCE)
+
+
+def test_the_action_leaves_out_what_the_plan_says_for_itself():
+    plan = [
+        {"name": "a", "source": {"uri": "u", "uri_digest": "hmac:0"}, "probe": {}},
+        {"name": "b", "source": {"uri": "v"}},
+    ]
+    assert arguments.module_arguments({"models": plan, "sources": "{}"}) == {
+        "models": [{"name": "a", "source": {"uri": "u"}}, {"name": "b", "source": {"uri": "v"}}],
+        "sources": "{}",
+    }
+
+
+@pytest.mark.parametrize("models", [None, 5, "ranker", ["ranker"], [{"source": "/srv"}]])
+def test_the_module_itself_says_what_is_wrong_with_a_shape(models):
+    assert arguments.module_arguments({"models": models}) == {"models": models}
+
+
+def test_a_task_that_sets_what_the_action_sets_is_refused():
+    with pytest.raises(WishError) as refusal:
+        arguments.module_arguments({"models": [], "staged": {}})
+    assert str(refusal.value) == "staged: is set by this action itself; remove it from the task"
