@@ -60,9 +60,9 @@ options:
         required: true
         suboptions:
           type:
-            description: V(http) for an archive on an HTTP or HTTPS server, V(path) for an archive or a directory.
+            description: V(http) for an archive on an HTTP or HTTPS server, V(path) for an archive or a directory; an
+              unknown one is refused.
             type: str
-            choices: [path, http]
             required: true
           uri:
             description:
@@ -276,14 +276,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import table as sources
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
 
 SOURCE = {
-    "type": {"type": "str", "choices": ["path", "http"], "required": True},
+    "type": {"type": "str", "required": True},
     "uri": {"type": "str", "required": True},
     "sha256": {"type": "raw"},
-    "remote": {"type": "bool", "default": False},
-    "headers": {"type": "dict", "default": {}, "no_log": True},
+    **{name: key.option for name, key in sources.keys().items()},
 }
 MODEL = {
     "name": {"type": "str", "required": True},

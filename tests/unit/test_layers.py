@@ -25,7 +25,19 @@ HOSTS = [
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("saved_model", "serving", "models", "releases", "bundle"),
 ]
-CONTROLLER = ["action", "caller", "tables", "server", "driver", "models", "wishes", "planner", "fleet", "report", "progress"]
+CONTROLLER = [
+    "action",
+    "caller",
+    "tables",
+    "server",
+    "driver",
+    "models",
+    "wishes",
+    "planner",
+    "fleet",
+    "report",
+    "progress",
+]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.
@@ -43,7 +55,7 @@ SHIPPED = {
     "host_topology": 35,
     "instance_status": 11,
     "kernel_settings": 10,
-    "model_repository": 30,
+    "model_repository": 37,
     "model_status": 11,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,

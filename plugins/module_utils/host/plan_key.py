@@ -13,7 +13,7 @@ from typing import Any
 
 from ..disk import plain_files
 from ..errors import WishError
-from ..web.address import public
+from ..web.address import is_meant, public
 
 BYTES = 32
 # Hexadecimal digits of a digest: 64 bits tell values apart, and reveal nothing about a value without the key.
@@ -78,7 +78,8 @@ def _instance_without(instance: Any) -> Any:
 
 def _model_without(model: Any) -> Any:
     source = model.get("source") if isinstance(model, Mapping) else None
-    if not isinstance(source, Mapping) or source.get("type") != "http" or "uri_digest" in source:
+    uri = str(source.get("uri")) if isinstance(source, Mapping) else ""
+    if not isinstance(source, Mapping) or not is_meant(uri) or "uri_digest" in source:
         return model
-    shown = {name: value for name, value in source.items() if name != "headers"}
-    return {**model, "source": {**shown, "uri": public(str(source.get("uri", ""))), "uri_digest": WITHOUT_KEY}}
+    kept = {name: value for name, value in source.items() if name != "headers"}
+    return {**model, "source": {**kept, "uri": public(uri), "uri_digest": WITHOUT_KEY}}

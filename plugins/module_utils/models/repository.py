@@ -20,8 +20,9 @@ from ..errors import WishError
 from ..host import accounts
 from ..refusals import Refusals
 from ..serving import client as serving_client
-from . import fetch as downloads
 from . import wanted as wanted_models
+from .fetch import Bench, has_other_content, inspect, refusing, stage
+from .sources import table as sources
 from .store import Attributes, Store
 from .wanted import Request, Wanted
 
@@ -43,20 +44,19 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     Where versions have to come from the controller first, returns at once with `needs` and nothing done.
     """
     store = Store(params["root"], _attributes(params), params["min_free_mb"] * MIB)
-    sources = json.loads(params["sources"])
-    given = [{**model, "source": {**model["source"], **sources.get(model["name"], {})}} for model in params["models"]]
+    given = params["models"]
     wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
-    models = wanted_models.read_wanted(wanted, params["instances"])
+    models = wanted_models.read_wanted(wanted, params["instances"], json.loads(params["sources"]))
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
     if not check_mode:
         # First of all: what a refusal below leaves as it is has served all the same.
         _remember_proven(store, models)
     missing = _missing(models, store, params, report)
-    needs = [_need(request) for request in missing if request.place == "controller"]
+    needs = [_need(request) for request in missing if sources.of(request.source).sent]
     needs = [need for need in needs if need["key"] not in params["staged"]]
     if check_mode:
-        after = _preview(store, models, missing, before, report)
+        after = _preview(store, models, missing, before, params, report)
     elif needs:
         return {"changed": False, "needs": needs, "room": store.room()}
     else:
@@ -80,7 +80,9 @@ def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], repo
             asked[model.name] = _available(model)
         return asked[model.name]
 
-    differs = partial(_differs, staged=params["staged"])
+    def differs(request: Request) -> bool:
+        return has_other_content(Bench(request, store, params))
+
     check = partial(wanted_models.missing_versions, store=store, available=available, differs=differs)
     found = [refusals.check(check, model, default=([], [])) for model in models]
     refusals.stop()
@@ -94,15 +96,6 @@ def _available(model: Wanted) -> set[int]:
     return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
 
 
-def _differs(request: Request, staged: Mapping[str, Any]) -> bool:
-    """Tell whether a version that never served is to be replaced: not where its source still is what it came from."""
-    if request.sha256:
-        return True
-    if request.place == "host":
-        return downloads.has_other_content(request)
-    return not (staged.get(request.key) or {}).get("same", False)
-
-
 def _need(request: Request) -> dict[str, Any]:
     wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
     published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
@@ -113,12 +106,16 @@ def _need(request: Request) -> dict[str, Any]:
 
 
 def _preview(
-    store: Store, models: list[Wanted], missing: list[Request], before: dict[str, list[int]], report: Report
+    store: Store,
+    models: list[Wanted],
+    missing: list[Request],
+    before: dict[str, list[int]],
+    params: Mapping[str, Any],
+    report: Report,
 ) -> dict[str, list[int]]:
     refusals = Refusals()
     for request in missing:
-        if request.place == "host":
-            refusals.check(downloads.inspect, request, store)
+        refusals.check(inspect, Bench(request, store, params))
         report.published.append({"model": request.model.name, "version": request.version, "sha256": request.sha256})
     refusals.stop()
     places = [store.root, *(store.base(model.name) for model in models)]
@@ -188,19 +185,19 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
     with ExitStack() as staging:
         staged = []
         for request in missing:
-            need = downloads.Need()
-            with downloads.refusing(request, store, need):
-                place = staging.enter_context(store.staging(request.model.name, request.version))
-                staged.append(downloads.stage(store, request, place, params, need))
+            bench = Bench(request, store, params)
+            with refusing(bench):
+                bench.place = staging.enter_context(store.staging(request.model.name, request.version))
+                staged.append(stage(bench))
         for one in staged:
             model, version = one.request.model.name, one.request.version
-            with downloads.refusing(one.request, store, downloads.Need()):
+            with refusing(Bench(one.request, store, params)):
                 if one.request.published:
                     store.remove(model, version)
                 store.publish(model, version, one.tree, one.record)
             sha256 = one.record["sha256"] or one.record["tree"]
             report.published.append({"model": model, "version": version, "sha256": sha256})
-            if one.request.place == "http" and not one.request.sha256:
+            if one.unchecked:
                 report.notes.append(f"{model}: version {version} was fetched unchecked, its sha256 is {sha256}")
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..disk.archives import check_saved_model
-from ..disk.digests import is_sha256
 from ..errors import RefusalError, WishError
 from ..refusals import Refusals
 from ..saved_model import check as model_check
 from ..saved_model.check import Demands
 from ..saved_model.version_names import MAX_VERSION
 from .names import MODEL_NAME
+from .sources import table as sources
 from .store import Store, listing
 
 _VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
@@ -72,17 +72,21 @@ class Request:
         return self.model.checksum(self.version)
 
     @property
-    def place(self) -> str:
-        """`http`, `host` or `controller`."""
-        if self.model.source["type"] == "http":
-            return "http"
-        return "host" if self.model.source.get("remote") else "controller"
+    def source(self) -> Mapping[str, Any]:
+        return self.model.source
 
 
-def read_wanted(models: Sequence[Mapping[str, Any]], instances: Sequence[Mapping[str, Any]]) -> list[Wanted]:
-    """Check the plan's models and find out who serves them; raises WishErrors with all that is wrong."""
+def read_wanted(
+    models: Sequence[Mapping[str, Any]],
+    instances: Sequence[Mapping[str, Any]],
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Wanted]:
+    """Check the plan's models and find out who serves them; raises WishErrors with all that is wrong.
+
+    ``beside`` is what travels beside the plan: what may be secret of the source of a model, by the model's name.
+    """
     refusals = Refusals()
-    wanted = [refusals.check(_read_one, at, model, instances) for at, model in enumerate(models)]
+    wanted = [refusals.check(_read_one, at, model, instances, beside or {}) for at, model in enumerate(models)]
     names = [model["name"] for model in models]
     for at, name in enumerate(names):
         if name in names[:at]:
@@ -96,8 +100,14 @@ def _path(at: int, model: Mapping[str, Any]) -> str:
     return model.get("path") or f"tfserving_models[{at}]"
 
 
-def _read_one(at: int, model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Wanted:
-    where, name, source, keep = _path(at, model), model["name"], model["source"], model.get("keep")
+def _read_one(
+    at: int,
+    model: Mapping[str, Any],
+    instances: Iterable[Mapping[str, Any]],
+    beside: Mapping[str, Mapping[str, Any]],
+) -> Wanted:
+    where, name, keep = _path(at, model), model["name"], model.get("keep")
+    source = sources.whole(model["source"], beside.get(name, {}))
     if not MODEL_NAME.fullmatch(name):
         raise WishError(f"{where}.name", f"{name!r} cannot be a directory", "use letters, digits, '_', '-' and '.'")
     if keep is not None and keep < 1:
@@ -107,7 +117,8 @@ def _read_one(at: int, model: Mapping[str, Any], instances: Iterable[Mapping[str
         provides = _numbers(f"{where}.provided", model["provided"])
     else:
         provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
-    _check_source(f"{where}.source", source, provides)
+    sources.check(f"{where}.source", source)
+    _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
     return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands)
 
@@ -132,17 +143,8 @@ def version_number(value: object, path: str) -> int:
     return int(str(value))
 
 
-def _check_source(where: str, source: Mapping[str, Any], provides: Sequence[int]) -> None:
-    uri, wished = source["uri"], source.get("sha256")
-    if source["type"] == "http" and not re.match(r"https?://[^/]", uri):
-        raise WishError(f"{where}.uri", "it is not an HTTP address", "begin it with https:// or http://")
-    if source["type"] == "path" and source.get("remote") and not uri.startswith("/"):
-        raise WishError(f"{where}.uri", f"{uri} is not an absolute path", "a path on the host begins with /")
-    mapped = isinstance(wished, Mapping)
-    for value in wished.values() if isinstance(wished, Mapping) else [wished] if wished else []:
-        if not is_sha256(value):
-            raise WishError(f"{where}.sha256", f"{value} is not a SHA-256", "write its 64 hexadecimal digits")
-    if wished and not mapped and len(provides) > 1:
+def _refuse_shared_checksum(where: str, source: Mapping[str, Any], provides: Sequence[int]) -> None:
+    if source.get("sha256") and not isinstance(source["sha256"], Mapping) and len(provides) > 1:
         versions = " and ".join(map(str, provides))
         raise WishError(f"{where}.sha256", f"one checksum cannot be that of {versions}", "map versions to checksums")
 
@@ -235,8 +237,8 @@ def _check_published(
     if not marker:
         return None, _check_adopted(wanted, version, store)
     same = wished in (marker.get("sha256"), marker.get("tree")) if wished else None
-    # Without a checksum the content itself is compared: for a path only, and only until the version has served.
-    comparable = wanted.source["type"] == "path" and serving
+    # Without a checksum the content itself is compared: where the type can, and only until the version has served.
+    comparable = serving and sources.of(wanted.source).has_other_content
     if same or (same is None and not comparable):
         return None, ""
     if version in wanted.provides and not (marker.get("proven") or version in available(wanted)):

@@ -38,6 +38,11 @@ def public(url: str) -> str:
     return found._replace(netloc=found.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def shown(where: str) -> str:
+    """Return where something is as it may be shown and kept: a path as it is, of an address what is public."""
+    return public(where) if is_meant(where) else where
+
+
 def secret_parts(url: str) -> list[str]:
     """Return the parts of a URL that may be secret: user, query, fragment. A user alone is often a token."""
     found = parts(url)

@@ -28,7 +28,7 @@ def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_list_of_mappings(value: Any) -> bool:
-    """Tell whether a value has the right shape; where not, the module's own argument check says what is wrong."""
+    """Return whether a value has the right shape; where not, the module's own argument check says what is wrong."""
     return isinstance(value, (list, tuple)) and all(isinstance(entry, Mapping) for entry in value)
 
 

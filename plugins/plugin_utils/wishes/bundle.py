@@ -21,6 +21,8 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle.names import BUNDLE, ROOT
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import controller
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import table as sources
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import (
     ARCHIVES,
@@ -140,9 +142,6 @@ def _archive(wish: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _models(wish: Mapping[str, Any]) -> list[dict[str, Any]]:
-    refusals = Refusals()
-    models = wish_models.read(wish["models"], refusals)
-    refusals.stop()
     return [
         {
             "where": f"{model.path}.source.uri",
@@ -151,10 +150,17 @@ def _models(wish: Mapping[str, Any]) -> list[dict[str, Any]]:
             "sha256": _digest_of(model, version),
             "headers": {**wish.get("headers", {}), **(model.source.get("headers") or {})},
         }
-        for model in models
-        if model.source["type"] == "http"
+        for model in _read_models(wish)
+        if sources.of(model.source).bundled
         for version in model.provided
     ]
+
+
+def _read_models(wish: Mapping[str, Any]) -> list[wish_models.ModelWish]:
+    refusals = Refusals()
+    models = wish_models.read(wish["models"], refusals)
+    refusals.stop()
+    return models
 
 
 def _digest_of(model: wish_models.ModelWish, version: int) -> str:
@@ -181,7 +187,7 @@ def overrides(
         if artifacts.get(download["path"], {}).get("sha256") != download["sha256"]:
             raise WishError(download["where"], f"{public(download['url'])} is not in the bundle as it is wished", AGAIN)
     found: dict[str, Any] = {
-        "tfserving_models": [_moved_model(model, directory) for model in wish["models"]],
+        "tfserving_models": [_moved(*each, directory) for each in zip(wish["models"], _read_models(wish))],
         "tfserving_images": {str(version): value for version, value in wish["images"].items()},
         "tfserving_archives": {str(version): value for version, value in wish["archives"].items()},
         "tfserving_apt_key_url": f"{ROOT}/{key_path(wish['apt']['fingerprint'])}",
@@ -197,20 +203,14 @@ def overrides(
     return found
 
 
-def _moved_model(model: Mapping[str, Any], directory: str) -> dict[str, Any]:
-    source = model["source"]
-    if source["type"] != "http":
-        return dict(model)
-    uri = f"{directory}/{model_path(model['name'], source['uri'])}"
-    return {**model, "source": {"type": "path", "uri": uri, "sha256": _full_digests(model)}}
-
-
-def _full_digests(model: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests by version: the path of a bundle has {version} where the address need not have it."""
-    refusals = Refusals()
-    (read,) = wish_models.read([model], refusals)
-    refusals.stop()
-    return {str(version): _digest_of(read, version) for version in read.provided}
+def _moved(wish: Mapping[str, Any], model: wish_models.ModelWish, directory: str) -> dict[str, Any]:
+    """Return the wish for a model that the bundle has in place of its source; every other wish stays as it is."""
+    if not sources.of(model.source).bundled:
+        return dict(wish)
+    # By version: the path of a bundle has {version} where the address need not have it.
+    digests = {str(version): _digest_of(model, version) for version in model.provided}
+    path = f"{directory}/{model_path(model.name, model.source['uri'])}"
+    return {**wish, "source": controller.wish(path, digests)}
 
 
 def _insist_on_packages(wish: Mapping[str, Any], artifacts: Iterable[str], release_name: str) -> None:

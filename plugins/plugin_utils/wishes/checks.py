@@ -286,12 +286,13 @@ def serve(path: str, value: Any) -> dict[str, Any]:
             raise WishError(
                 f"{path}.labels.{name}",
                 f"points at version {target}, which is not served",
-                f"add {target} to {path}.versions or point at one of {_listed(wish['versions'])}",
+                f"add {target} to {path}.versions or point at one of {listed(wish['versions'])}",
             )
     return wish
 
 
-def _listed(values: Iterable[Any]) -> str:
+def listed(values: Iterable[Any]) -> str:
+    """Return values one after another, as a sentence names them."""
     return ", ".join(str(value) for value in values)
 
 

@@ -110,6 +110,6 @@ def warnings(models: list[ModelWish]) -> list[str]:
     for model in models:
         idle = sorted(set(model.versions) - set(model.serve.get("versions", model.versions)))
         if idle and model.chosen:
-            listed = ", ".join(map(str, idle))
+            listed = fields.listed(idle)
             found.append(f"{model.path}.version: {listed} is put on disk and not served; add it to serve.versions")
     return found

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils import errors, scalars
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, key_path, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import http
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.web import address as web_address
@@ -21,7 +22,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.web import address
 from ..driver import packages as driver_packages
 from . import bounds as wish_bounds
 from . import checks as fields
-from . import source as model_source
 
 _UNIT = re.compile(r"[A-Za-z0-9_.:@*?\[\]-]{1,200}")
 _MIRROR = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[a-z0-9._/-]+)?")
@@ -140,7 +140,7 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_model_root": fields.directory,
     "tfserving_release_root": fields.directory,
     "model_repository_staging": _optional(fields.directory),
-    "model_repository_headers": model_source.headers,
+    "model_repository_headers": http.headers,
     "tfserving_fleet_bundle": _optional(fields.directory),
     "bundle_dir": fields.directory,
     "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import sealed
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import table as sources
 from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import public
 
 from . import checks as wish_fields
@@ -31,9 +32,9 @@ def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: s
 
 def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
     """Return what a plan says of where a model comes from."""
-    source = {name: wish_fields.plain(value) for name, value in model.source.items() if name != "headers"}
-    if source.get("type") == "http":
-        uri = source["uri"]
+    hidden, uri = sources.hidden(model.source), model.source["uri"]
+    source = {name: wish_fields.plain(value) for name, value in model.source.items() if name not in hidden - {"uri"}}
+    if "uri" in hidden:
         source |= {"uri": public(uri), "uri_digest": sealed(key, f"models.{model.name}.uri", uri)}
     return source
 
@@ -41,15 +42,16 @@ def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
 def secrets(asked: Wishes, key: str) -> dict[str, Any]:
     """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
 
-    ``sources`` names only what is asked for over the network.
+    ``sources`` names only the models of which it leaves anything out.
     """
-    sources = {name: model.source for name, model in asked.models.items() if model.source["type"] == "http"}
+    hidden = {name: sources.hidden(model.source) for name, model in asked.models.items()}
     return {
         "key": key,
         "environment": {wish.name: dict(wish.environment) for wish in asked.instances},
         "sources": {
-            name: {"uri": source["uri"], "headers": wish_fields.plain(source.get("headers") or {})}
-            for name, source in sources.items()
+            name: {each: wish_fields.plain(asked.models[name].source[each]) for each in sorted(names)}
+            for name, names in hidden.items()
+            if names
         },
     }
 

@@ -29,6 +29,7 @@ from killed import run_until_killed
 from saved_models import MODEL
 
 SUM = "a" * 64
+DIGITS = "give the 64 hexadecimal digits that sha256sum prints"
 
 
 @pytest.fixture
@@ -286,14 +287,14 @@ WRONG = [
     (model(keep=0), ".keep: 0 would leave no version; keep at least 1"),
     (
         model(source={"uri": "exports"}),
-        ".source.uri: exports is not an absolute path; a path on the host begins with /",
+        ".source.uri: is not an absolute path; a path on the host begins with /",
     ),
     (
         model(source={"type": "http", "uri": "file:///etc/passwd"}),
-        ".source.uri: it is not an HTTP address; begin it with https:// or http://",
+        ".source.uri: is not a web address; begin it with https://HOST/ or http://HOST/",
     ),
-    (model(source={"sha256": "abc"}), ".source.sha256: abc is not a SHA-256; write its 64 hexadecimal digits"),
-    (model(source={"sha256": {"7": "x"}}), ".source.sha256: x is not a SHA-256; write its 64 hexadecimal digits"),
+    (model(source={"sha256": "abc"}), f".source.sha256: is the string 'abc'; {DIGITS}"),
+    (model(source={"sha256": {"7": "x"}}), f".source.sha256: is the string 'x'; {DIGITS}"),
     (
         model(versions=[6, 7], source={"uri": "/x/{version}", "sha256": SUM}),
         ".source.sha256: one checksum cannot be that of 6 and 7; map versions to checksums",
