@@ -32,7 +32,7 @@ RENEW_S = 60
 SAYS = ("run", "who", "playbook", "since", "boot", "pid", "started")
 SHOWN = 120
 _SIZE = 4096
-# Whatever a damaged lock has in place of an id cannot be given as fleet_break_lock=.
+# A damaged lock may hold no id that could be given as fleet_break_lock=.
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
