@@ -23,7 +23,7 @@ from .schema import Figures, InstancePlan, Ports
 
 @dataclass
 class Site:
-    """What the instances of a host have in common."""
+    """The data that all instances of a host share."""
 
     host: Machine
     has_gpus: bool

@@ -139,7 +139,7 @@ def environment(preset: str, overrides: Mapping[str, object] | None, architectur
     """Return ``{"LD_PRELOAD": path, "MALLOC_CONF": "name:value,..."}`` for a server on ``architecture``.
 
     ``overrides`` maps option names to plain values and wins over the preset; ``None`` leaves an option at the library's
-    default. The order is the preset's, then the overrides'. Raises WishError with the variable's name as path.
+    default. The order is the preset's, then the overrides'. Raise WishError with the variable's name as path.
     """
     options = {**_preset(preset), **_checked(overrides or {})}
     chosen = {name: value for name, value in options.items() if value is not None}

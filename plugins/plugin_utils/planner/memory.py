@@ -38,9 +38,9 @@ class Tenant:
     drained: set[str] = field(default_factory=set)
     """The models that are unloaded before their next version is loaded."""
     high_mb: int | None = None
-    """Where the kernel throttles the instance; None if the sizes of its models are unknown."""
+    """The limit at which the kernel throttles the instance; None if the sizes of its models are unknown."""
     max_mb: int | None = None
-    """Where the kernel kills it; None if the host's memory is unknown as well."""
+    """The limit at which the kernel kills it; None if the host's memory is unknown as well."""
 
     def swap_mb(self) -> int:
         """Return the temporary need of the largest swaps, which hold new versions beside old ones."""

@@ -62,7 +62,7 @@ def _refuse_other_units(extra_slices: Sequence[str]) -> None:
 
 
 def enforces_cpusets(topology: Topology) -> bool:
-    """Tell whether systemd can use cpusets on this host."""
+    """Return whether systemd can use cpusets on this host."""
     return topology.get("cgroup_mode") == "unified" and not shares_kernel(topology)
 
 

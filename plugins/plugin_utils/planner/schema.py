@@ -130,7 +130,7 @@ class LeftAlone(TypedDict):
 
 
 class Live(TypedDict):
-    """Whether it is an error when the kernel refuses a value."""
+    """Whether a value that the kernel refuses is an error, and why."""
 
     required: bool
     reason: str
