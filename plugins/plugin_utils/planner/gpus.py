@@ -18,7 +18,7 @@ from .reasons import Sheet, counted, joined
 
 # Names from nvidia-smi: "1g.10gb", "1g.10gb+me", "1c.3g.40gb", "1g.24gb-me" (Blackwell, without media engines).
 PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb([+-][a-z.]+)?", re.IGNORECASE)
-# GPUs left out that a sentence names; it only counts the rest.
+# A sentence names no more than this many of the GPUs left out.
 MOST_NAMED = 4
 MAKE_SLICES = (
     "make slices with nvidia_driver_mig or 'nvidia-smi mig -cgi PROFILE -C', or switch MIG off with 'nvidia-smi -mig 0'"

@@ -41,7 +41,7 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LARGEST_INT64 = 2**63 - 1
 # A unit's directory is "tfserving-health@NAME.service.d", and the file system ends names at 255 bytes.
 LONGEST_INSTANCE = 64
-# Each model has a directory of its own, and a longer name for its staged copy.
+# A model's name is that of a directory, whose staged copy has a longer name.
 LONGEST_MODEL = 128
 # Comparing all pairs takes quadratic time.
 MOST_ENTRIES = 1000
