@@ -10,7 +10,8 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, inventory
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, inventory, read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 
 class ActionModule(Action):
@@ -30,8 +31,12 @@ class ActionModule(Action):
         values = self._values(inventory.role_options(), task_vars, refusals)
         warnings = inventory.check(task_vars, values, refusals)
         refusals.stop()
+        policy = derived.policy(values)
+        # The planner reads them too, but a driver may have been changed by then.
+        instances, models = (inventory.value(values, name) for name in (read.INSTANCES, read.MODELS))
+        read.read(instances, models, plan_policy.complete(policy))
         found = {
-            "policy": derived.policy(values),
+            "policy": policy,
             "servers": derived.servers(values),
             "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", []))),
         }
