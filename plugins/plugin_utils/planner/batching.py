@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-from ..server import textproto as text_proto
+from ..server import textproto_check
 from ..wishes.read import InstanceWish
 from .reasons import SHAPES, Sheet, T, counted
 from .schema import Batching
@@ -92,7 +92,7 @@ def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Map
     more = {field: case.settle(field, None, "the server's default is right") for field in others}
     result.update(cast("Batching", more))
     if wish.batching:
-        text_proto.render(
+        textproto_check.check(
             result,
             "BatchingParameters",
             f"{wish.path}.batching",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import render
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_check import check
 
 
 def model(**fields):
@@ -20,7 +21,10 @@ def config(*models):
 
 
 def refusal(data, message, path="") -> str:
-    """Return the sentence with which the data is refused."""
+    """Return the sentence with which the data is refused, whether it is to be written or not."""
     with pytest.raises(WishError) as caught:
+        check(data, message, path)
+    with pytest.raises(WishError) as unwritten:
         render(data, message, path)
+    assert str(unwritten.value) == str(caught.value)
     return str(caught.value)

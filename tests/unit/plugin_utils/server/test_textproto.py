@@ -9,15 +9,14 @@ import re
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import (
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import _message_lines, render
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_check import (
     INTEGERS,
     MAX_DEPTH,
-    ROOTS,
     Reader,
-    _fields,
-    _message_lines,
-    render,
+    _check_message,
 )
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_fields import ROOTS, fields
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_rules import REFUSED_FIELDS
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables.read import table
@@ -53,9 +52,9 @@ def as_json(value, type_):
         return base64.b64encode(value.encode()).decode()
     if type_ not in table("messages")["messages"] or not isinstance(value, dict):
         return value
-    fields, result = _fields(type_), {}
+    known, result = fields(type_), {}
     for name, inner in value.items():
-        field = fields[name]
+        field = known[name]
         if field.label == "repeated":
             result[name] = [as_json(item, field.type) for item in inner]
         elif field.label == "map":
@@ -431,7 +430,8 @@ def test_every_session_option_reads_back_as_it_was_wished(message):
     for row in table("messages")["messages"][message]:
         if (message, row["name"]) not in REFUSED_FIELDS:
             data = {row["name"]: sample(row["type"])}
-            text = "\n".join(_message_lines(data, message, "", Reader(), MAX_DEPTH))
+            _check_message(data, message, "", Reader(), MAX_DEPTH)
+            text = "\n".join(_message_lines(data, message))
             read = text_format.Parse(text, real_protos.message_class(message)())
             assert [field.name for field, _ in read.ListFields()] == [row["name"]], row
 

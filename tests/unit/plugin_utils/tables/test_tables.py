@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flag_rules import CONFLICTS, FORMS
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import known_flags
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import ROOTS, SCALARS, WRAPPERS
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_check import SCALARS
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_fields import ROOTS, WRAPPERS
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto_rules import (
     CHECKS,
     NOT_FIELDS,
