@@ -134,7 +134,7 @@ def _check_wished(
             result[flag] = sheet.settle(f"flags.{flag}", None, "the server's default is right", value)
     path = f"{wish.path}.flags"
     permitted = policy["allow_unsurveyed_release"]
-    server_flags.arguments(result, policy["version"], path, allow_unsurveyed=permitted)
+    server_flags.check(result, policy["version"], path, allow_unsurveyed=permitted)
     if result["model_config_file_poll_wait_seconds"] == 0:
         raise WishError(
             f"{path}.model_config_file_poll_wait_seconds",

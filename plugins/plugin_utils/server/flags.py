@@ -38,7 +38,35 @@ LONGEST_STRING = 4096
 # What may be written after two dashes without becoming something else.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
+# No larger number is taken for one: a float holds little more.
+LARGEST_NUMBER = 1e300
+
 INTEGER_BITS = {"int32": 32, "int64": 64}
+
+
+def check(flags: Mapping[str, Any], version: str, path: str = "flags", *, allow_unsurveyed: bool = False) -> None:
+    """Refuse ``flags`` with which the server of release ``version`` would not do what they say.
+
+    :param flags: flag names without dashes and their values: numbers for numeric flags, booleans for switches,
+        strings for the rest. ``None`` leaves a flag unset.
+    :param version: the release that will read them, ``MAJOR.MINOR.PATCH``. A release newer than the newest one
+        surveyed is taken to know the same flags.
+    :param path: what to call ``flags`` in errors.
+    :param allow_unsurveyed: permit flags that no surveyed release has, where the release is a newer one.
+    :raises WishError: a flag is unknown, too new, of the wrong type, out of bounds or at odds with another.
+    """
+    release = surveyed.parse(version)
+    if not isinstance(flags, Mapping):
+        raise WishError(path, f"flags are a mapping of names to values, not {kind(flags)}", "write 'name: value'")
+    wishes = _set(flags)
+    others = _unsurveyed(wishes) if allow_unsurveyed and surveyed.is_newer(version) else []
+    for name in others:
+        _check_by_its_type(wishes.pop(name), key_path(path, name))
+    for name in wishes:
+        _check_name(name, release, version, path)
+    for name, value in wishes.items():
+        _check_value(_flags()[name], value, f"{path}.{name}")
+    check_together(wishes, _flags(), path)
 
 
 def arguments(
@@ -46,40 +74,39 @@ def arguments(
 ) -> list[str]:
     """Return ``flags`` as arguments of the server of release ``version``.
 
-    :param flags: flag names without dashes and their values: numbers for numeric flags, booleans for switches,
-        strings for the rest. ``None`` leaves a flag unset.
-    :param version: the release that will read them, ``MAJOR.MINOR.PATCH``. A release newer than the newest one
-        surveyed is taken to know the same flags.
-    :param path: what to call ``flags`` in errors.
-    :param allow_unsurveyed: write flags that no surveyed release has as they are, where the release is a newer one.
+    The parameters are those of ``check``, which is asked first.
+
     :returns: ``["--port=8500", ...]`` in the order of the table, whatever the order of ``flags``; then those that are
-        in no table, by name.
-    :raises WishError: a flag is unknown, too new, of the wrong type, out of bounds or at odds with another.
+        in no table, by name and as the type of their value has it.
+    :raises WishError: as ``check`` does.
     """
-    release = surveyed.parse(version)
-    if not isinstance(flags, Mapping):
-        raise WishError(path, f"flags are a mapping of names to values, not {kind(flags)}", "write 'name: value'")
-    wishes = {name: value for name, value in flags.items() if value is not None}
-    others = _unsurveyed(wishes, path) if allow_unsurveyed and surveyed.is_newer(version) else {}
-    wishes = {name: value for name, value in wishes.items() if name not in others}
-    for name in wishes:
-        _check_name(name, release, version, path)
-    texts = {name: _text(_flags()[name], value, f"{path}.{name}") for name, value in wishes.items()}
-    check_together(wishes, _flags(), path)
-    return [*(f"--{name}={texts[name]}" for name in _flags() if name in texts), *others.values()]
+    check(flags, version, path, allow_unsurveyed=allow_unsurveyed)
+    wishes = _set(flags)
+    known = [f"--{name}={WRITERS[row['type']](wishes[name])}" for name, row in _flags().items() if name in wishes]
+    others = _unsurveyed(wishes)
+    return known + [f"--{name}={WRITERS[_type_of(wishes[name])](wishes[name])}" for name in others]
 
 
-def _unsurveyed(wishes: Mapping[str, Any], path: str) -> dict[str, str]:
-    """Return the arguments of flags that are in no table, by name; the type of a value tells how it is written."""
-    names = sorted(name for name in wishes if isinstance(name, str) and _NAME.fullmatch(name) and name not in _flags())
-    return {name: f"--{name}={_by_its_type(wishes[name], key_path(path, name))}" for name in names}
+def _set(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
 
 
-def _by_its_type(value: object, path: str) -> str:
-    for python_type, flag_type in ((bool, "bool"), (int, "int64"), (float, "float"), (str, "string")):
-        if isinstance(value, python_type):
-            return WRITERS[flag_type]({"type": flag_type}, value, path)
-    raise WishError(path, f"is {described(value)}", "write a boolean, a number or a string")
+def _unsurveyed(wishes: Mapping[str, Any]) -> list[str]:
+    """Return the flags that are in no table, sorted."""
+    return sorted(name for name in wishes if isinstance(name, str) and _NAME.fullmatch(name) and name not in _flags())
+
+
+def _check_by_its_type(value: object, path: str) -> None:
+    type_ = _type_of(value)
+    if not type_:
+        raise WishError(path, f"is {described(value)}", "write a boolean, a number or a string")
+    CHECKS[type_](type_, value, path)
+
+
+def _type_of(value: object) -> str:
+    """Return the type of the flag that such a value is for; empty for none."""
+    types = ((bool, "bool"), (int, "int64"), (float, "float"), (str, "string"))
+    return next((type_ for python_type, type_ in types if isinstance(value, python_type)), "")
 
 
 def meant(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,62 +160,66 @@ def _refuse_unknown(name: object, release: Release, version: str, flags: str) ->
     raise WishError(path, "the server has no such flag and would go on without it", guess or "leave it out")
 
 
-def _text(row: Mapping[str, Any], value: object, path: str) -> str:
-    """Return the checked value as it stands after the equals sign."""
+def _check_value(row: Mapping[str, Any], value: object, path: str) -> None:
     limits = table("flag_rules")["limits"].get(row["name"], {})
-    text = WRITERS[row["type"]](row, value, path)
+    CHECKS[row["type"]](row["type"], value, path)
     _check_bounds(value, limits, path)
     _check_choices(value, limits, path)
     if "form" in limits:
         FORMS[limits["form"]](value, path)
-    return text
 
 
-def _write_bool(row: Mapping[str, Any], value: object, path: str) -> str:
+def _check_bool(_type: str, value: object, path: str) -> None:
     if not isinstance(value, bool):
         raise WishError(path, f"needs a boolean, not {described(value)}", "write true or false without quotes")
-    return "true" if value else "false"
 
 
-def _write_integer(row: Mapping[str, Any], value: object, path: str) -> str:
+def _check_integer(type_: str, value: object, path: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise WishError(path, f"needs a whole number, not {described(value)}", _number_remedy(value))
-    bits = INTEGER_BITS[row["type"]]
+    bits = INTEGER_BITS[type_]
     if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
         raise WishError(
             path,
             f"{value if abs(value) < 10**20 else described(value)} does not fit into {bits} bits",
             f"stay within ±{2 ** (bits - 1) - 1}",
         )
-    return str(int(value))
 
 
-def _write_float(row: Mapping[str, Any], value: object, path: str) -> str:
+def _check_float(_type: str, value: object, path: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise WishError(path, f"needs a number, not {described(value)}", _number_remedy(value))
     # An int beyond what a float holds cannot be told from infinity.
-    number = Decimal(repr(float(value))) if abs(value) < 1e300 else Decimal("inf")
-    if not number.is_finite():
+    if not abs(value) < LARGEST_NUMBER:
         raise WishError(path, f"needs a number, not {described(value)}", "write a finite number")
-    return f"{number:f}"  # never an exponent: 0.00001, not 1e-05
 
 
-def _write_string(row: Mapping[str, Any], value: object, path: str) -> str:
+def _check_string(_type: str, value: object, path: str) -> None:
     if not isinstance(value, str):
         raise WishError(path, f"needs a string, not {described(value)}", "put the value in quotes")
     if len(value.encode("utf-8", "replace")) > LONGEST_STRING:
         raise WishError(path, f"is longer than {LONGEST_STRING} bytes", "write a shorter text")
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", value):
         raise WishError(path, "holds a line break or another control character", "write one line of plain text")
-    return str(value)
 
 
-WRITERS: dict[str, Callable[[Mapping[str, Any], object, str], str]] = {
-    "bool": _write_bool,
-    "int32": _write_integer,
-    "int64": _write_integer,
-    "float": _write_float,
-    "string": _write_string,
+# What a flag of each type refuses.
+CHECKS: dict[str, Callable[[str, object, str], None]] = {
+    "bool": _check_bool,
+    "int32": _check_integer,
+    "int64": _check_integer,
+    "float": _check_float,
+    "string": _check_string,
+}
+
+# How a checked value of each type stands after the equals sign.
+WRITERS: dict[str, Callable[[Any], str]] = {
+    "bool": lambda value: "true" if value else "false",
+    "int32": lambda value: str(int(value)),
+    "int64": lambda value: str(int(value)),
+    # Never with an exponent: 0.00001, not 1e-05.
+    "float": lambda value: f"{Decimal(repr(float(value))):f}",
+    "string": str,
 }
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import flags, textproto
 from planner_cases import IMAGE, box, model, only, refusal
 
 
@@ -111,3 +112,14 @@ def test_a_start_is_given_the_time_that_its_models_take():
 def test_the_profiler_stays_off_unless_the_policy_wants_it():
     assert only()["flags"]["enable_profiler"] is False
     assert only(profiler=True)["flags"]["enable_profiler"] is True
+
+
+def test_the_planner_asks_whether_files_can_be_written_and_writes_none(monkeypatch):
+    monkeypatch.setattr(flags, "WRITERS", {})
+    monkeypatch.setattr(textproto, "_message_lines", None)
+    found = only({"flags": {"grpc_max_threads": 8}, "batching": {"max_batch_size": 8}})
+    assert (found["flags"]["grpc_max_threads"], found["batching"]["max_batch_size"]) == (8, 8)
+    with pytest.raises(KeyError):
+        flags.arguments(found["flags"], "2.19.1")
+    with pytest.raises(TypeError):
+        textproto.render(found["batching"], "BatchingParameters")

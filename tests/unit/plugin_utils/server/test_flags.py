@@ -8,7 +8,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.tfserving.fleet.plugins.filter.server_flags import FilterModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import arguments, known_flags
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.flags import arguments, check, known_flags
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,9 +18,12 @@ NEWEST, OLDEST = surveyed.newest(), surveyed.oldest()
 
 
 def refusal(flags, version=NEWEST, path="flags") -> str:
-    """Return the sentence with which the flags are refused."""
+    """Return the sentence with which the flags are refused, whether they are to be written or not."""
     with pytest.raises(WishError) as caught:
+        check(flags, version, path)
+    with pytest.raises(WishError) as unwritten:
         arguments(flags, version, path)
+    assert str(unwritten.value) == str(caught.value)
     return str(caught.value)
 
 
