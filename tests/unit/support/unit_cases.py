@@ -31,6 +31,7 @@ VARIABLES = {
     "tfserving_allow_to": [],
     "__tfserving_tls": False,
     "__tfserving_unit_revision": "x",
+    "__tfserving_unsurveyed": True,
     "__nvidia_driver_boot_commands": [["/usr/bin/nvidia-smi", "--persistence-mode=1"]],
 }
 
