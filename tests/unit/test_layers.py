@@ -26,17 +26,8 @@ HOSTS = [
     *("saved_model", "serving", "models", "releases", "bundle"),
 ]
 CONTROLLER = [
-    "action",
-    "caller",
-    "tables",
-    "server",
-    "driver",
-    "models",
-    "wishes",
-    "planner",
-    "fleet",
-    "report",
-    "progress",
+    *("action", "caller", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
+    *("fleet", "report", "progress"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
@@ -75,7 +66,6 @@ SHIPPED = {
 
 # Lines in the functions of a module, filter or action; what is more is logic, which is tested without Ansible.
 THICKEST = 60
-THICK = {"action.template_tree"}
 
 Imports = tuple[tuple[str, bool], ...]
 
@@ -213,7 +203,7 @@ def test_modules_filters_and_actions_are_thin(name):
     functions = [node for node in ast.walk(ast.parse(files()[name].read_text())) if isinstance(node, ast.FunctionDef)]
     statements = [statement for function in functions for statement in function.body if not is_docstring(statement)]
     lines = {line for each in statements for line in range(each.lineno, (each.end_lineno or each.lineno) + 1)}
-    assert (len(lines) > THICKEST) == (name in THICK)
+    assert len(lines) <= THICKEST
 
 
 def is_docstring(statement: ast.stmt) -> bool:
