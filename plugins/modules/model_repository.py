@@ -112,7 +112,8 @@ options:
         type: int
   sources:
     description:
-      - JSON text with C(uri) and C(headers) by the name of a model, which come before those of O(models[].source).
+      - JSON text with what may be secret of a source, C(uri) and C(headers), by the name of a model. It precedes what
+        O(models[].source) says.
       - What of an address may be secret, such as a user or a query, belongs here, as O(models[].source.uri) is shown.
     type: str
     default: "{}"

@@ -46,7 +46,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     store = Store(params["root"], _attributes(params), params["min_free_mb"] * MIB)
     given = params["models"]
     wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
-    models = wanted_models.read_wanted(wanted, params["instances"], json.loads(params["sources"]))
+    models = wanted_models.read_wanted(wanted, params["instances"], _beside(params["sources"]))
     before = {model.name: store.versions(model.name) for model in models}
     report = Report()
     if not check_mode:
@@ -68,6 +68,18 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     )
     result = {**vars(report), "models": after, "diff": _diff(params["root"], before, after), "unsettled": unsettled}
     return {**result, "needs": needs} if needs else result
+
+
+def _beside(text: str) -> dict[str, dict[str, Any]]:
+    """Return what travels beside the plan; none of it is ever shown."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and all(isinstance(entry, dict) for entry in found.values()):
+        return found
+    problem = "is not the JSON text of a mapping for each model"
+    raise WishError("sources", problem, "give what the action host_plan returns as secrets.sources, through to_json")
 
 
 def _missing(models: list[Wanted], store: Store, params: Mapping[str, Any], report: Report) -> list[Request]:

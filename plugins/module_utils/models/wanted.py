@@ -112,12 +112,12 @@ def _read_one(
         raise WishError(f"{where}.name", f"{name!r} cannot be a directory", "use letters, digits, '_', '-' and '.'")
     if keep is not None and keep < 1:
         raise WishError(f"{where}.keep", f"{keep} would leave no version", "keep at least 1")
+    sources.check(f"{where}.source", source)
     versions = _numbers(f"{where}.versions", model["versions"])
     if model.get("provided") is not None:
         provides = _numbers(f"{where}.provided", model["provided"])
     else:
         provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
-    sources.check(f"{where}.source", source)
     _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
     return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands)

@@ -242,6 +242,29 @@ def test_wishes_are_refused_before_anything_is_fetched(host, server, archive):
     assert not host.root.exists()
 
 
+@pytest.mark.parametrize("text", ["hush", "[]", '{"ranker": "hush"}', "[" * 100_000])
+def test_what_travels_beside_the_plan_is_refused_in_any_other_shape_and_not_shown(host, archive, text):
+    assert host.refusal(ranker(archive), sources=text) == (
+        "sources: is not the JSON text of a mapping for each model; "
+        "give what the action host_plan returns as secrets.sources, through to_json"
+    )
+
+
+@pytest.mark.parametrize(
+    ("beside", "sentence"),
+    [
+        ('{"uri": 5}', ".uri: is a number; give a text on one line"),
+        ('{"uri": "http://u:hush"}', ".uri: is not a web address; begin it with https://HOST/ or http://HOST/"),
+        ('{"headers": "hush"}', ".headers: is a string; give a mapping of names to values"),
+        ('{"headers": {"X": ["hush"]}}', ".headers.X: is a list; give a text on one line"),
+        ('{"type": "hush://"}', ".type: is a string; choose one of path, http"),
+    ],
+)
+def test_what_travels_beside_the_plan_is_checked_like_the_plan(host, beside, sentence):
+    wish = ranker("https://h/x", kind="http")
+    assert host.refusal(wish, sources=f'{{"ranker": {beside}}}') == f"tfserving_models[0].source{sentence}"
+
+
 def test_an_unknown_owner_is_refused(host, archive):
     message = "owner: nobody-of-that-name is not on this host; create it first, or name another"
     assert host.refusal(ranker(archive), owner="nobody-of-that-name") == message

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...disk.digests import is_sha256
 from ...errors import WishError, described, nearest
+from ...scalars import one_line
 from ...web import address
 from .controller import CONTROLLER
 from .host import HOST
@@ -49,6 +50,10 @@ def keys() -> dict[str, Key]:
 def check(path: str, source: Mapping[str, Any]) -> None:
     """Refuse a source that no run could use."""
     row, wished = of(source, path), source.get("sha256")
+    one_line(f"{path}.uri", source.get("uri"))
+    for name, key in row.keys.items():
+        if source.get(name) is not None:
+            key.check(f"{path}.{name}", source[name])
     for value in wished.values() if isinstance(wished, Mapping) else [wished] if wished else []:
         digest(f"{path}.sha256", value)
     row.check(path, source)
