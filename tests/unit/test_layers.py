@@ -57,6 +57,7 @@ SHIPPED = {
     "run_lock": 3,
     "server_release": 25,
     "server_releases_prune": 12,
+    "server_state": 14,
     "serving_group": 5,
     "serving_instances": 27,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
