@@ -11,7 +11,7 @@ from typing import Any
 from support import figures, lab_host
 
 ROUNDS = 5
-CALLS_TARGET = 18
+CALLS_TARGET = 15
 
 Events = list[dict[str, Any]]
 
@@ -47,11 +47,12 @@ def report(pings: list[float], sites: list[float], runs: list[Events]) -> str:
         ("site.yml takes as long as ... pings", ratio, ""),
     ]
     title = f"site.yml without a change on one host: median (min-max) of {ROUNDS} alternated rounds"
-    modules = [(name, count) for name, count in _modules(runs[-1]).most_common()]
+    most_called = max(runs, key=lambda events: sum(_modules(events).values()))
+    modules = [(name, count) for name, count in _modules(most_called).most_common()]
     return "\n".join(
         [
             figures.table(title, ("", "figure", "target"), rows),
-            figures.table("The modules that were called", ("module", "calls"), modules),
+            figures.table("The modules that the round with most calls called", ("module", "calls"), modules),
         ]
     )
 

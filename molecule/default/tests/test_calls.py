@@ -1,0 +1,46 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run without a change asks of a host: each call costs a connection and the start of Python there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+OURS = "tfserving.fleet."
+
+# Of the scenario's second run. A call more wants a reason in the commit's message; one less lowers CALLS_TARGET of
+# lab/bench/no_change_site.py too.
+CALLS = {
+    OURS + "run_lock": 1,  # more where the run before is still giving the lock back
+    OURS + "nvidia_driver_state": 1,
+    OURS + "host_topology": 1,
+    "ansible.legacy.command": 1,  # a process with jemalloc
+    OURS + "model_repository": 1,
+    OURS + "kernel_settings": 1,
+    OURS + "template_tree": 4,  # kernel, CPUs, apt, instances
+    OURS + "cpu_partition": 1,
+    OURS + "server_state": 1,
+    OURS + "signing_key": 1,
+    OURS + "serving_instances": 1,
+}
+
+
+def last_run() -> list[dict]:
+    """Return what lab/bench/callbacks/bench_record.py has written down of the playbook that ended last."""
+    text = (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "calls.jsonl").read_text()
+    runs = groupby(map(json.loads, text.splitlines()), key=lambda event: event["event"] == "stats")
+    events, ended = ([*group] for _is_end, group in [*runs][-2:])
+    return [*events, *ended]
+
+
+def test_a_run_without_a_change_calls_no_more_modules_than_it_needs(host):
+    *events, ended = last_run()
+    assert {name: stats["changed"] for name, stats in ended["hosts"].items() if name != "localhost"} == {
+        host.backend.get_hostname(): 0
+    }, "the last run has changed something: run `molecule idempotence` first"
+    calls = Counter(each["name"] for each in events if each["event"] == "module" and each["transport"] != "local")
+    assert {**calls, OURS + "run_lock": min(calls[OURS + "run_lock"], 1)} == CALLS
