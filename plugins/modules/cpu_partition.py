@@ -20,6 +20,12 @@ description:
   - Limits that the partition does not name are lifted. An empty partition gives every CPU back.
   - Decides by what is in force, not by what this run changed, so that the next run completes an interrupted one.
 options:
+  state:
+    description: V(absent) gives every CPU back, whatever O(partition) and O(boot_parameters) say.
+    type: str
+    choices: [present, absent]
+    default: present
+    version_added: 0.2.0
   partition:
     description: The part C(partition) of the plan. By default nothing is kept apart.
     type: dict
@@ -123,6 +129,11 @@ boot_parameters:
     refusal:
       description: What is said where a boot has not brought the parameters; empty where all are there.
       type: str
+remarks:
+  description: Why nothing is kept apart, where it is so; the warnings of O(partition); and RV(problems).
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Remarks that are not errors, such as processes outside the partition.
   returned: success
@@ -141,6 +152,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "partition": {"type": "dict", "default": {}},
             "boot_parameters": {"type": "list", "elements": "str", "default": []},
             "reboot_ok": {"type": "bool", "default": False},
@@ -151,8 +163,11 @@ def main() -> None:
     )
     tree, run = Tree(), process_facts.runner(module)
     host = partition_live.Host(tree, run, module.params["record"], module.check_mode)
+    present = module.params["state"] == "present"
+    partition = module.params["partition"] if present else partition_live.ABSENT
+    wanted = module.params["boot_parameters"] if present else []
     try:
-        done = host.bring(module.params["partition"])
+        done = host.bring(partition)
     except (partition_live.PartitionError, RuntimeError, OSError) as error:
         module.fail_json(msg=str(error), parts=host.done.changed, units=host.done.units)
     module.exit_json(
@@ -160,9 +175,8 @@ def main() -> None:
         parts=done.changed,
         units=done.units,
         interrupts=done.interrupts,
-        boot_parameters=boot_parameters.judge(
-            tree, module.params["boot_parameters"], module.params["reboot_ok"], module.params["is_controller"]
-        ),
+        boot_parameters=boot_parameters.judge(tree, wanted, module.params["reboot_ok"], module.params["is_controller"]),
+        remarks=[*partition_live.remarks(partition), *done.problems],
         problems=done.problems,
     )
 

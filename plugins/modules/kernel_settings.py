@@ -19,7 +19,7 @@ description:
     them, and then leaves the setting as the next boot will have it.
 options:
   settings:
-    description: The part C(kernel) of the plan, with C(sysctl), C(sysfs), C(modules) and C(least).
+    description: The part C(kernel) of the plan, with C(sysctl), C(sysfs), C(modules), C(least) and C(live).
     type: dict
     default: {}
   state:
@@ -33,8 +33,10 @@ options:
     description:
       - Whether the run fails when the kernel refuses a setting. What the run had set until then is undone.
       - Settings that this kernel does not have are never an error.
-    type: bool
-    default: true
+      - V(auto) leaves it to C(live) of O(settings), that is, to whether the kernel is the host's own.
+    type: str
+    choices: [auto, "true", "false"]
+    default: "true"
   boot_file:
     description: The file from which the next boot takes the settings.
     type: path
@@ -122,7 +124,7 @@ def main() -> None:
         argument_spec={
             "settings": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "require_live": {"type": "bool", "default": True},
+            "require_live": {"type": "str", "choices": ["auto", "true", "false"], "default": "true"},
             "boot_file": {"type": "path", "default": "/etc/sysctl.d/90-tfserving-fleet.conf"},
             "record": {"type": "path", "default": "/var/lib/tfserving-fleet/kernel.json"},
         },
@@ -154,7 +156,7 @@ def run(module: AnsibleModule) -> None:
         ],
         "diff": difference(outcomes),
     }
-    if refused and options["require_live"]:
+    if refused and kernel_live.insists(options["require_live"], options["settings"]):
         paths = {key: path for key, path, _value in kernel_live.wanted_values(kernel, wanted)}
         kernel_live.take_back(kernel, outcomes, paths)
         more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""

@@ -16,13 +16,16 @@ from ..host.sysfs import Tree
 from . import affinity as affinity_live
 from . import interrupts as irqs
 from .cpusets import CGROUPS, Cpusets, Unit
-from .names import AFFINITY
+from .names import AFFINITY, NONE
 
 INTERRUPTS_UNIT = "tfserving-fleet-interrupts.service"
 BALANCER_UNIT = "irqbalance.service"
 # Set in the environment of an irqbalance started with the role's drop-in, next to the CPUs to spare.
 BALANCER_MARK = "TFSERVING_FLEET"
 BALANCER_BANNED = "IRQBALANCE_BANNED_CPULIST"
+
+# What takes the place of a partition that is to go.
+ABSENT = {"mode": NONE, "reason": "cpu_partition_state is absent: nothing is kept apart"}
 
 
 class PartitionError(Exception):
@@ -53,6 +56,12 @@ class Limits:
         if (self.units, self.affinity) != (sorted(units), affinity):
             self.units, self.affinity = sorted(units), affinity
             self._record.save({"units": self.units, "affinity": affinity} if units or affinity else {})
+
+
+def remarks(partition: Mapping[str, Any]) -> list[str]:
+    """Return what a person should know of a partition: why there is none, and its warnings."""
+    reason = [partition["reason"]] if partition.get("mode") == NONE else []
+    return [*reason, *partition.get("warnings", [])]
 
 
 class Host:

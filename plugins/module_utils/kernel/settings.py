@@ -184,6 +184,11 @@ def forget(kernel: Kernel, record: Originals, keep: Iterable[str] = ()) -> list[
     return outcomes
 
 
+def insists(require: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a refused setting is an error: as wished, or where the kernel is the host's own."""
+    return bool(settings["live"]["required"]) if require == "auto" else require == "true"
+
+
 def take_back(kernel: Kernel, outcomes: Iterable[Outcome], paths: Mapping[str, str]) -> None:
     """Undo what a run has set, because another part of it failed."""
     for outcome in outcomes:

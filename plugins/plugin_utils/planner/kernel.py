@@ -28,6 +28,11 @@ CPU_IDLE = f"{kernel_sysctls.DOCS}/admin-guide/pm/cpuidle.html"
 THP_CHOICES = ("madvise", "always", "never")
 KEEP = "keep"
 
+# The role's templates for one kind of setting each.
+MODULE_FILES = "etc/modules-load.d/*"
+SYSFS_FILES = "etc/tmpfiles.d/*"
+LATE_FILES = "etc/systemd/**"
+
 OVERRIDES = ("sysctl", "modules", "thp", "governor", "energy_preference", "cpu_latency_us")
 
 # Dots between the parts, or slashes if a part itself contains dots (net/ipv4/conf/eth0.100/rp_filter). A leading dash
@@ -54,7 +59,8 @@ def settings(
     :returns: ``sysctl`` (each ``name``, ``value``, ``reason``, ``source``, ``override``), ``sysfs`` (the same with
         ``path``, which may contain wildcards, for ``name``), ``modules`` (``name``, ``reason``, ``source``), ``least``
         (``name``, ``value``), ``left_alone`` (``name``, ``reason``), ``live`` (whether a refusal is an error:
-        ``required``, ``reason``) and ``warnings``. Values are strings as the kernel prints them.
+        ``required``, ``reason``), ``exclude`` (the role's templates that this host does not need) and ``warnings``.
+        Values are strings as the kernel prints them.
     :raises WishError: an override could not work on any host.
     """
     asked = {key: value for key, value in (overrides or {}).items() if value is not None}
@@ -71,10 +77,12 @@ def settings(
     planned += kernel_sysctls.beside(control)
     virtualization = topology.get("virtualization") or "none"
     shared = shares_kernel(topology)
+    modules = _modules(asked.get("modules", []), control)
+    sysfs = [*_huge_pages(asked), *_frequency(asked), *_idle(topology, asked)]
     return {
         "sysctl": _settled(planned, wanted),
-        "sysfs": [*_huge_pages(asked), *_frequency(asked), *_idle(topology, asked)],
-        "modules": _modules(asked.get("modules", []), control),
+        "sysfs": sysfs,
+        "modules": modules,
         "least": [{"name": name, "value": str(value)} for name, value in kernel_sysctls.LEAST.items()],
         "left_alone": [
             {"name": name, "reason": reason} for name, reason in kernel_sysctls.LEFT_ALONE.items() if name not in wanted
@@ -83,8 +91,17 @@ def settings(
             "required": not shared,
             "reason": f"{virtualization} shares the kernel of its host" if shared else "the kernel is the host's own",
         },
+        "exclude": _exclude(modules, sysfs),
         "warnings": _unfamiliar(wanted, planned),
     }
+
+
+def _exclude(modules: list[KernelModule], sysfs: list[Sysfs]) -> list[str]:
+    """Return the role's templates that this host does not need: files without a setting would only raise questions."""
+    # Of drivers that come up late, after tmpfiles.
+    late = [each for each in sysfs if "/cpu" in each["path"]]
+    needed = {MODULE_FILES: modules, SYSFS_FILES: sysfs, LATE_FILES: late}
+    return [pattern for pattern, settings in needed.items() if not settings]
 
 
 def _settled(planned: Iterable[Setting], wanted: Mapping[str, str | None]) -> list[Sysctl]:

@@ -21,6 +21,16 @@ from .schema import BootParameter, Half, InstancePlan, Interrupts, Partition, Sl
 # Everything that systemd starts is in one of these: services, logins, virtual machines and containers, systemd itself.
 HOUSEKEEPING_UNITS = ("system.slice", "user.slice", "machine.slice", "init.scope")
 
+# The role's templates for one way alone, and those for interrupts.
+AFFINITY_FILES = ("etc/systemd/system.conf.d/*",)
+INTERRUPT_FILES = (
+    "etc/default/*",
+    "etc/systemd/system/*interrupts*",
+    "etc/systemd/system/irqbalance.service.d/*",
+    "etc/systemd/system/multi-user.target.d/*",
+    "usr/**",
+)
+
 BOOT_PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
 
 
@@ -35,7 +45,8 @@ def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slice
     :returns: ``mode`` and ``reason``; ``cpus`` (all that the host may use) and ``housekeeping``; ``slices`` (each
         ``name``, ``section``, ``cpus``, ``nodes``, ``reason``; empty ``nodes`` mean all); ``irqs`` (``cpus``,
         ``mask``, ``banned``, ``local``, ``reason``; None if the host does not control its interrupts); ``boot``
-        (``name``, ``parameter``, ``reason`` of each boot parameter that a user may ask for) and ``warnings``.
+        (``name``, ``parameter``, ``reason`` of each boot parameter that a user may ask for), ``exclude`` (the role's
+        templates that this host does not need) and ``warnings``.
     """
     _refuse_other_units(extra_slices)
     contained = shares_kernel(topology)
@@ -50,6 +61,7 @@ def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slice
         "slices": _slices(topology, housekeeping, serving, extra_slices) if mode == CPUSET else [],
         "irqs": _interrupts(topology, housekeeping, serving) if steered else None,
         "boot": _boot(housekeeping["cpus"], serving["cpus"]) if steered else [],
+        "exclude": [*(() if mode == AFFINITY else AFFINITY_FILES), *(() if steered else INTERRUPT_FILES)],
         "warnings": [_weaker(topology, contained)] if mode == AFFINITY else [],
     }
 

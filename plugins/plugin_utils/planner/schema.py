@@ -83,6 +83,7 @@ class Partition(TypedDict):
     slices: list[Slice]
     irqs: Interrupts | None
     boot: list[BootParameter]
+    exclude: list[str]
     warnings: list[str]
 
 
@@ -145,6 +146,7 @@ class Kernel(TypedDict):
     least: list[Least]
     left_alone: list[LeftAlone]
     live: Live
+    exclude: list[str]
     warnings: list[str]
 
 

@@ -98,7 +98,6 @@ class Host:
             "__tfserving_apt_keyring": KEYRING,
             "__tfserving_probes": [{"name": each["name"], "probe": each["probe"]} for each in self.plan["models"]],
             "cpu_partition_boot": boot,
-            "__cpu_partition_wanted": self.partition,
             "__cpu_partition_boot_parameters": [each["parameter"] for each in wanted if each["name"] in boot],
             "nvidia_driver_hold_kernel": self.value("nvidia_driver_hold_kernel"),
             "nvidia_driver_mig": self.value("nvidia_driver_mig"),

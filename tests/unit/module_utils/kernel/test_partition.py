@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.partition import Host, PartitionError
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.partition import (
+    ABSENT,
+    Host,
+    PartitionError,
+    remarks,
+)
 from machines import write
 
 CGROUPS = "sys/fs/cgroup"
@@ -383,3 +388,17 @@ def test_a_wider_housekeeping_set_reaches_those_who_were_held_to_the_narrow_one(
     bring(systemd, {**AFFINITY, "housekeeping": "0"}, scheduler=scheduler)
     bring(systemd, AFFINITY, scheduler=scheduler)
     assert threads[10] == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("partition", "told"),
+    [
+        ({}, []),
+        ({"mode": "cpuset", "reason": "a reason", "warnings": []}, []),
+        ({"mode": "affinity", "reason": "a reason", "warnings": ["a warning"]}, ["a warning"]),
+        ({"mode": "none", "reason": "too small", "warnings": []}, ["too small"]),
+        (ABSENT, ["cpu_partition_state is absent: nothing is kept apart"]),
+    ],
+)
+def test_people_are_told_why_nothing_is_kept_apart_and_of_warnings(partition, told):
+    assert remarks(partition) == told

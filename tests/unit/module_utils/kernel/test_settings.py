@@ -234,3 +234,11 @@ def test_a_limit_that_is_too_low_is_said_with_its_remedy(root):
     assert kernel_live.low(FakeKernel(root), least) == [
         "fs.nr_open: is 1024, serving needs 65536; set kernel_tuning_sysctl: {fs.nr_open: 65536}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "insists"),
+    [("auto", True, True), ("auto", False, False), ("true", False, True), ("false", True, False)],
+)
+def test_a_refusal_is_an_error_as_wished_or_where_the_kernel_is_the_hosts_own(wish, own, insists):
+    assert kernel_live.insists(wish, {"live": {"required": own}}) is insists

@@ -10,12 +10,15 @@ import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel.names import proc_path
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import matcher
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.kernel import settings
 from hypothesis import given
 from hypothesis import strategies as st
 from planner_cases import topologies
+from repository import REPOSITORY
 
 MIB = 2**20
+TEMPLATES = REPOSITORY / "roles/kernel_tuning/templates"
 
 
 def box(**shape):
@@ -219,6 +222,21 @@ def test_a_default_that_is_spelt_out_is_no_override():
 def test_a_limit_of_wake_up_times_names_the_cpus_that_are_online():
     found = paths(settings(box(sockets=1, cores=2, smt=1), {"cpu_latency_us": 20}, True))
     assert found["/sys/devices/system/cpu/cpu{0,1}/power/pm_qos_resume_latency_us"] == "20"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out"),
+    [
+        ({}, {"modules-load.d"}),
+        ({"modules": ["tcp_bbr"]}, set()),
+        ({"governor": "keep"}, {"modules-load.d", "systemd"}),
+        ({"governor": "keep", "thp": "keep"}, {"modules-load.d", "systemd", "tmpfiles.d"}),
+    ],
+)
+def test_files_without_a_setting_are_left_out(overrides, left_out):
+    patterns = [matcher(pattern) for pattern in settings(box(), overrides, True)["exclude"]]
+    found = {path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*.j2")}
+    assert {path.parts[1] for path in found if any(matches(str(path)[:-3]) for matches in patterns)} == left_out
 
 
 def test_a_container_is_not_required_to_take_anything():

@@ -10,6 +10,7 @@ import machines
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import matcher
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.partition import (
     enforces_cpusets,
     lines,
@@ -19,6 +20,11 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.partition 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from planner_cases import box, instance, model, online, plan, topologies, wishes
+from repository import REPOSITORY
+
+TEMPLATES = REPOSITORY / "roles/cpu_partition/templates/host"
+FILES = {str(path.relative_to(TEMPLATES)).removesuffix(".j2") for path in TEMPLATES.rglob("*.j2")}
+INTERRUPTS = {file for file in FILES if "system.conf.d" not in file and "{slice}" not in file}
 
 
 def parted(topology, instances=None, models=None, **keys):
@@ -98,6 +104,24 @@ def test_a_container_leaves_interrupts_and_the_kernel_to_its_host():
     found = parted({**box(), "virtualization": "docker"})
     assert (found["mode"], found["irqs"], found["boot"]) == ("affinity", None, [])
     assert "cpusets and interrupts are up to the host around it" in found["warnings"][0]
+
+
+CPUSETS_ALONE = {"etc/systemd/system.conf.d/90-tfserving-fleet.conf"}
+
+
+@pytest.mark.parametrize(
+    ("topology", "left_out"),
+    [
+        (box(), CPUSETS_ALONE),
+        ({**box(), "cgroup_mode": "hybrid"}, set()),
+        ({**box(), "virtualization": "docker"}, INTERRUPTS),
+        (box(0, sockets=1, cores=2), CPUSETS_ALONE | INTERRUPTS),
+    ],
+    ids=["cpusets", "affinity", "container", "whole"],
+)
+def test_files_that_a_host_does_not_need_are_left_out(topology, left_out):
+    patterns = [matcher(pattern) for pattern in parted(topology)["exclude"]]
+    assert {file for file in FILES if any(matches(file) for matches in patterns)} == left_out
 
 
 def test_memory_nodes_are_named_only_where_they_are_not_all():

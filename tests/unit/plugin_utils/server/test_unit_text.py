@@ -55,7 +55,7 @@ OWN = (
     "instance.digest",
     "arguments | join",
     "__tfserving_unit_revision",
-    "__cpu_partition_wanted",
+    "tfserving_plan.partition",
     "slice.section",
 )
 
