@@ -27,7 +27,7 @@ options: {}
 
 def _record(**event: Any) -> None:
     # One write to a file opened for appending: workers write at the same time, and no line may tear another one.
-    descriptor = os.open(os.environ["BENCH_RECORD"], os.O_WRONLY | os.O_APPEND)
+    descriptor = os.open(os.environ["BENCH_RECORD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, json.dumps(event).encode() + b"\n")
     finally:
