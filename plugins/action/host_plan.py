@@ -30,4 +30,4 @@ class ActionModule(Action):
         asked = wishes.read(given["instances"], given["models"], settings)
         key = given.get("key") or ""
         plan = planner.of_wishes(given["topology"], asked, settings, key)
-        return private({"plan": plan, "secrets": secrets.secrets(asked, key)})
+        return private({"plan": plan, "secrets": secrets.secrets(asked, key, settings)})

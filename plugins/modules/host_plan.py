@@ -90,4 +90,10 @@ secrets:
     sources:
       description: C(uri) and C(headers) of the models that are fetched over a network, by model.
       type: dict
+    archive:
+      description:
+        - Where the archive of the server comes from; every text is empty where it is not so.
+        - C(local) is its path on the controller, C(brought) where it is put on the host, C(address) what the host
+          fetches where a part of it may be secret; C(sha256) and C(binary) are as wished.
+      type: dict
 """

@@ -19,6 +19,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import
 from . import checks as wish_fields
 from .read import InstanceWish, ModelWish, Wishes
 
+# Beside the releases, for the time of an installation.
+BROUGHT = ".brought-archive"
+
 
 def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: str) -> dict[str, dict[str, str]]:
     """Return what a plan says of an instance's ``variables``: those that are its own, and digests of the others."""
@@ -39,10 +42,11 @@ def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
     return source
 
 
-def secrets(asked: Wishes, key: str) -> dict[str, Any]:
+def secrets(asked: Wishes, key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
 
-    ``sources`` names only the models of which it leaves anything out.
+    ``sources`` names only the models of which it leaves anything out. Beside them is ``archive``, as ``archive``
+    returns it.
     """
     hidden = {name: sources.hidden(model.source) for name, model in asked.models.items()}
     return {
@@ -53,6 +57,28 @@ def secrets(asked: Wishes, key: str) -> dict[str, Any]:
             for name, names in hidden.items()
             if names
         },
+        "archive": archive(settings),
+    }
+
+
+def archive(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the archive of the wanted release comes from; ``settings`` are the complete policy.
+
+    ``local`` is its path on the controller and ``brought`` where it is put on the host, ``address`` what to fetch where
+    a part of it may be secret; then ``sha256`` and ``binary`` as wished. What is not so is empty.
+    """
+    if settings["install_method"] != "archive":
+        return dict.fromkeys(("local", "brought", "address", "sha256", "binary"), "")
+    entries = {str(version): entry for version, entry in settings["releases"]["archives"].items()}
+    wish = entries[str(settings["version"])]
+    uri = wish["uri"]
+    local = uri.startswith("/")
+    return {
+        "local": uri if local else "",
+        "brought": f"{settings['releases']['root']}/{BROUGHT}" if local else "",
+        "address": uri if "://" in uri and public(uri) != uri else "",
+        "sha256": wish["sha256"],
+        "binary": wish.get("binary") or "",
     }
 
 

@@ -32,7 +32,13 @@ def given(**more: Any) -> dict[str, Any]:
 def test_it_returns_the_plan_of_the_filter_and_what_that_leaves_out():
     result = perform(**given(key=KEY))
     assert result["plan"] == planner.host_plan(box(0), [instance(environment={"A": "1"})], [model()], {}, KEY)
-    assert result["secrets"] == {"key": KEY, "environment": {"ranker": {"A": "1"}}, "sources": {}}
+    no_archive = dict.fromkeys(("local", "brought", "address", "sha256", "binary"), "")
+    assert result["secrets"] == {
+        "key": KEY,
+        "environment": {"ranker": {"A": "1"}},
+        "sources": {},
+        "archive": no_archive,
+    }
     assert result["_ansible_no_log"] is True
 
 

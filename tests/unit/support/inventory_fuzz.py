@@ -360,7 +360,8 @@ def _planned(variables: dict[str, Any], topology: dict[str, Any]) -> Host:
     policy = _policy(value, topology)
     instances, models = value("tfserving_instances"), value("tfserving_models")
     plan = host_plan(topology, instances, models, policy, KEY)
-    known = plan_secrets.secrets(read.read(instances, models, policies.complete(policy)), KEY)
+    settings = policies.complete(policy)
+    known = plan_secrets.secrets(read.read(instances, models, settings), KEY, settings)
     # As nvidia_driver does when its turn comes.
     wish = {
         key: value(f"nvidia_driver_{key}")

@@ -105,9 +105,9 @@ def test_every_key_is_explained(key):
 
 def everything(instances, models):
     """Return all that the wishes come to: the plan, and what travels beside it."""
-    plan = host_plan(box(), instances, models, IMAGE, KEY)
+    plan, settings = host_plan(box(), instances, models, IMAGE, KEY), policies.complete(IMAGE)
     return json.dumps(
-        [plan, plan_secrets.secrets(read.read(instances, models, policies.complete(IMAGE)), KEY)], sort_keys=True
+        [plan, plan_secrets.secrets(read.read(instances, models, settings), KEY, settings)], sort_keys=True
     )
 
 

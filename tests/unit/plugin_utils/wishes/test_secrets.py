@@ -14,8 +14,10 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import hos
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy, read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets as plan_secrets
 from planner_cases import IMAGE, KEY, box, instance, model
+from repository import REPOSITORY
 
 CANARY = "Tr0ub4dor"
+NO_ARCHIVE = dict.fromkeys(("local", "brought", "address", "sha256", "binary"), "")
 URI = f"https://{CANARY}@models.example.com/r/{{version}}.tar?sig={CANARY}#{CANARY}"
 
 
@@ -30,7 +32,8 @@ def fetched(uri=URI, **headers):
 
 
 def known_of(instances, *models):
-    return plan_secrets.secrets(read.read(instances, list(models), policy.complete({})), KEY)
+    settings = policy.complete({})
+    return plan_secrets.secrets(read.read(instances, list(models), settings), KEY, settings)
 
 
 def planned(environment, key=KEY, models=None):
@@ -99,7 +102,41 @@ def test_what_the_plan_leaves_out_travels_beside_it():
         "key": KEY,
         "environment": {"ranker": {"A": "1"}},
         "sources": {"ranker": {"uri": URI, "headers": {"Authorization": f"Bearer {CANARY}"}}},
+        "archive": NO_ARCHIVE,
     }
+
+
+@pytest.mark.parametrize(
+    ("uri", "local", "brought", "address"),
+    [
+        ("/srv/server.tar.gz", "/srv/server.tar.gz", "/opt/releases/.brought-archive", ""),
+        ("https://builds.example.com/server.tar.gz", "", "", ""),
+        (f"https://builds.example.com/s.tgz?sig={CANARY}", "", "", f"https://builds.example.com/s.tgz?sig={CANARY}"),
+    ],
+    ids=["on the controller", "public", "secret"],
+)
+@pytest.mark.parametrize("binary", ["", "bin/server"])
+def test_an_archive_is_brought_or_fetched_by_its_whole_address(uri, local, brought, address, binary):
+    entry = {"uri": uri, "sha256": "ab" * 32, **({"binary": binary} if binary else {})}
+    releases = {"root": "/opt/releases", "archives": {"2.19.1": entry}}
+    found = plan_secrets.archive(policy.complete({"install_method": "archive", "releases": releases}))
+    assert found == {
+        "local": local,
+        "brought": brought,
+        "address": address,
+        "sha256": "ab" * 32,
+        "binary": binary,
+    }
+
+
+def test_a_host_that_installs_no_archive_is_told_of_none():
+    releases = {"archives": {"2.19.1": {"uri": "/srv/x", "sha256": "ab" * 32}}}
+    assert plan_secrets.archive(policy.complete({"install_method": "image", "releases": releases})) == NO_ARCHIVE
+
+
+def test_what_is_brought_goes_after_the_installation():
+    tasks = (REPOSITORY / "roles/tfserving/tasks/install_release.yml").read_text()
+    assert f'"{{{{ tfserving_release_root }}}}/{plan_secrets.BROUGHT}"' in tasks
 
 
 def test_the_environment_of_an_instance_is_whole_again():
