@@ -55,3 +55,9 @@ class Action(ActionBase):
 def private(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result that is registered but never printed, unlike the message of a failure."""
     return {**result, "_ansible_no_log": True}
+
+
+def words(failed: Mapping[str, Any]) -> str:
+    """Return what the result of a failed task says: what its program wrote, or else its message."""
+    said = (str(failed.get(key) or "").strip() for key in ("stderr", "msg"))
+    return next(filter(None, said), "no reason was given")

@@ -33,6 +33,7 @@ CONTROLLER = [
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.
 SHIPPED = {
+    "apt_restore": 0,
     "bundle_collect": 25,
     "bundle_files": 12,
     "bundle_manifest": 6,
@@ -181,6 +182,7 @@ def test_the_architecture_page_lists_the_packages_in_their_order(floor, order):
 def test_modules_ship_no_more_than_they_need(capsys):
     found = {name.partition(".")[2]: shipped(name) for name in files() if name.startswith("modules.")}
     assert {name for name, parts in found.items() if not parts} == {
+        "apt_restore",
         "driver_foreseen",
         "driver_plan",
         "fleet_hosts",
