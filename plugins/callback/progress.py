@@ -184,7 +184,9 @@ class CallbackModule(Default):
         self._draw()
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        """Say so, but where a play is for nobody on purpose."""
+        """Say so in the line of the play's stages, and once more where the play is not for nobody on purpose."""
+        if not self._full:
+            self._show(lines.passed_line(self._elapsed(), *self._course.passed_over()))
         if self._full or list(self._play.hosts) != NOBODY:
             super().v2_playbook_on_no_hosts_matched()
 

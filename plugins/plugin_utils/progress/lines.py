@@ -30,6 +30,12 @@ def stage_line(seconds: float, stage: Stage, hosts: str) -> str:
     return f"{elapsed(seconds):>6}  {stage.number}/{stage.total}  {title}{f': {hosts}' if hosts else ''}"
 
 
+def passed_line(seconds: float, first: Stage, last: Stage) -> str:
+    """Return the line that stands for the stages of a play without hosts, so that no number is missing."""
+    numbers = f"{first.number}" if first == last else f"{first.number}-{last.number}"
+    return f"{elapsed(seconds):>6}  {numbers}/{first.total}  {visible(first.title)}: no hosts"
+
+
 def batch(hosts: Collection[str], before: int, total: int) -> str:
     """Return the hosts of a stage: their names if short, else their number; for a batch, with its place."""
     names = folded(map(visible, hosts))

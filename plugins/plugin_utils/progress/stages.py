@@ -3,13 +3,14 @@
 """The stages of a run.
 
 A play that lists roles has one stage for each of them, titled as in TITLES or by the role's name. Any other play is one
-stage, titled by its own name. A task of a role that its play does not list belongs to the stage in progress.
+stage, titled by its own name. A task of a role that its play does not list belongs to the stage in progress, and so does
+a handler of an earlier role: within a play stages only go forward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TITLES = {
     "tfserving.fleet.fleet": "Lock every host",
@@ -63,12 +64,21 @@ class Course:
     def enter(self, role: str) -> Stage | None:
         """Enter a task of ``role`` (empty for none), and return the stage that it begins, if any."""
         play = self._plays.get(self._play, Play("", ()))
-        self._place = play.roles.index(role) if role in play.roles else self._place
-        before = sum(len(each.titles) for each in self._before(self._play))
-        stage = Stage(before + self._place + 1, self._total, play.titles[self._place])
+        self._place = max(self._place, play.roles.index(role)) if role in play.roles else self._place
+        stage = self._stage(play, self._place)
         begins = stage != self.stage
         self.stage = stage
         return stage if begins else None
+
+    def passed_over(self) -> tuple[Stage, Stage]:
+        """Return the first and the last stage of the present play, which has no hosts, both titled by its name."""
+        play = self._plays.get(self._play, Play("", ()))
+        first, last = (self._stage(play, place) for place in (0, len(play.titles) - 1))
+        return replace(first, title=play.name), replace(last, title=play.name)
+
+    def _stage(self, play: Play, place: int) -> Stage:
+        before = sum(len(each.titles) for each in self._before(self._play))
+        return Stage(before + place + 1, self._total, play.titles[place])
 
     def _before(self, play: str) -> list[Play]:
         names = list(self._plays)

@@ -111,7 +111,8 @@ def test_a_pipeline_reads_plain_lines(run):
     assert times[1:3] == ["1/3  Prepare: h[1:2]", "        changed: Write a file [h[1:2]]"]
     assert "Find nothing to do" not in output
     assert "Skip it" not in output
-    assert "Nobody by intention" not in output
+    assert "2/3  Nobody by intention: no hosts" in times
+    assert "no hosts matched" not in output
     assert "h2 is small" in output
     assert "\nTABLE\n" in output
     assert "3/3  Serve: h1 (1 of 2 hosts)" in times

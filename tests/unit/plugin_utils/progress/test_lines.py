@@ -24,6 +24,11 @@ def test_a_stage_has_its_time_number_title_and_hosts():
     assert lines.stage_line(65, STAGE, "") == "  1:05  3/11  Tune the kernel"
 
 
+def test_stages_of_a_play_without_hosts_have_one_line():
+    assert lines.passed_line(65, STAGE, STAGE) == "  1:05  3/11  Tune the kernel: no hosts"
+    assert lines.passed_line(65, STAGE, Stage(5, 11, STAGE.title)) == "  1:05  3-5/11  Tune the kernel: no hosts"
+
+
 @pytest.mark.parametrize(
     ("hosts", "before", "total", "text"),
     [

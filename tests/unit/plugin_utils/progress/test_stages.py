@@ -46,6 +46,20 @@ def test_tasks_before_and_after_the_roles_belong_to_the_stage_beside_them(course
     assert course.stage == Stage(5, 5, "acme.tools.agent")
 
 
+def test_a_handler_of_an_earlier_role_opens_no_stage_again(course):
+    course.begin("tune")
+    course.enter("acme.tools.agent")
+    assert course.enter(f"{PREFIX}.kernel_tuning") is None
+    assert course.stage == Stage(5, 5, "acme.tools.agent")
+
+
+def test_a_play_without_hosts_is_named_so_that_no_number_is_missing(course):
+    course.begin("driver")
+    assert course.passed_over() == (Stage(2, 5, "Change the driver"), Stage(2, 5, "Change the driver"))
+    course.begin("tune")
+    assert course.passed_over() == (Stage(3, 5, "Tune and serve"), Stage(5, 5, "Tune and serve"))
+
+
 def test_the_next_batch_of_hosts_opens_the_stages_again(course):
     for _batch in range(2):
         course.begin("tune")
