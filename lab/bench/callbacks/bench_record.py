@@ -20,7 +20,8 @@ type: aggregate
 short_description: Record tasks, module calls and connection commands
 description:
   - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
-  - Events are V(task) (name, changed, seconds), V(module) (name, transport), V(command) (transport) and V(stats).
+  - Events are V(start) (name of the playbook), V(task) (name, changed, seconds), V(module) (name, transport),
+    V(command) (transport) and V(stats).
 options: {}
 """
 
@@ -64,6 +65,9 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._started = 0.0
         _watch_actions()
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        _record(event="start", name=os.path.basename(playbook._file_name))
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._started = time.perf_counter()

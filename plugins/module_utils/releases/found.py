@@ -58,7 +58,7 @@ def package_state(
 
 def of_version(installed: str, wanted: str) -> bool:
     """Tell whether a package's version is the wanted one, in whatever revision."""
-    return installed.startswith(wanted) and bool(_REVISION.fullmatch(installed[len(wanted) :]))
+    return installed.startswith(wanted) and bool(_REVISION.fullmatch(installed.removeprefix(wanted)))
 
 
 def listed(text: str) -> dict[str, Package]:

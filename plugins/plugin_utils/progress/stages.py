@@ -3,8 +3,8 @@
 """The stages of a run.
 
 A play that lists roles has one stage for each of them, titled as in TITLES or by the role's name. Any other play is one
-stage, titled by its own name. A task of a role that its play does not list belongs to the stage in progress, and so does
-a handler of an earlier role: within a play stages only go forward.
+stage, titled by its own name. A task of a role that its play does not list belongs to the stage in progress, as does a
+handler of an earlier role: within a play stages only go forward.
 """
 
 from __future__ import annotations

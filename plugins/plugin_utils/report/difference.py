@@ -25,8 +25,8 @@ EFFECTS = {
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Keys of a model that are too long or too private to show; it is enough that they differ.
 _NOT_SHOWN = ("source", "probe", "contract")
-# Keys of kernel settings and of the partition that only explain a value.
-_EXPLAINS = ("reason", "source", "override", "warnings")
+# Keys of kernel settings and of the partition that only explain a value, or follow from the others.
+_EXPLAINS = ("reason", "source", "override", "exclude", "warnings")
 _NAMES = ("name", "path")
 _MODEL_KEYS = ("versions", "keep", "memory_mb", *_NOT_SHOWN)
 
