@@ -17,6 +17,7 @@ from playbook_place import DEAD, HERE
 from repository import REPOSITORY
 
 BIN = Path(sys.executable).parent
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_SCREEN = re.compile(r"^\$ (ansible-[a-z]+ .*?)(?: +#.*)?$", re.MULTILINE)
 # This machine may be a container, which runs no systemd.
 PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_manager=systemd")
@@ -26,11 +27,11 @@ NAMES = ("site", "serve", "plan", "status", "bundle", "certificates", "server_ro
 class Home:
     """A user's home with the collection installed in it, and an empty folder to work in."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, of: Home | None = None) -> None:
         self.folder = place / "work"
         self.folder.mkdir(parents=True)
         self.environment = {
-            "HOME": str(place),
+            "HOME": of.environment["HOME"] if of else str(place),
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_NOCOLOR": "1",
             "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -142,6 +143,35 @@ def test_a_mistake_is_refused_before_a_host_is_asked(home):
         done.stdout.split()
     )
     assert "cannot be reached" not in done.stdout
+
+
+def files_of_the_page() -> dict[str, str]:
+    """Return the files that docs/install.md shows, by the path in their first line."""
+    blocks = BLOCK.findall((REPOSITORY / "docs/install.md").read_text())
+    return {found[1]: block for block in blocks if (found := re.match(r"# ([\w./-]+)", block))}
+
+
+def test_the_pages_vault_keeps_its_secret_out_of_the_plan(home, tmp_path_factory):
+    other = Home(tmp_path_factory.mktemp("vault"), home)
+    other.succeed("ansible-playbook", "tfserving.fleet.starter")
+    other.host(**HERE)
+    (other.folder / "inventory/group_vars/tfserving.yml").unlink()
+    for name, text in files_of_the_page().items():
+        (other.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (other.folder / name).write_text(text)
+    (other.folder / "password").write_text("x")
+    password, vault = "--vault-password-file=password", "inventory/group_vars/tfserving/vault.yml"
+    other.succeed("ansible-vault", "encrypt", password, vault)
+    assert "s3cr3t" not in (other.folder / vault).read_text()
+    output = other.succeed("ansible-playbook", password, *PLAN, "-e", "plan_json=plan.json", "-vv")
+    kept = [(other.folder / name).read_text() for name in ("plan.json", "plan.html")]
+    assert "ranker 1" in output
+    assert not [text for text in (output, *kept) if "s3cr3t" in text]
+
+
+def test_the_pages_playbook_for_awx_is_one(home):
+    (home.folder / "site.yml").write_text(files_of_the_page()["site.yml"])
+    home.succeed("ansible-playbook", "-i", "inventory", "--syntax-check", "site.yml")
 
 
 @pytest.mark.parametrize("kind", ["filter", "module", "callback", "role"])
