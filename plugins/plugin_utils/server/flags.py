@@ -1,12 +1,12 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns a dictionary of flags into the command line of ``tensorflow_model_server``, or says why it cannot work.
+"""The command line of ``tensorflow_model_server`` from a mapping of flags, with checks of whether it can work.
 
-The server continues after a misspelt flag, after equal ports and after a dozen other mistakes, with part of the
-service missing; so whatever can be seen from the flags alone is refused here, before a host is touched.
+The server starts despite a misspelt flag, equal ports and a dozen other mistakes, with part of the service missing, so
+everything that shows in the flags alone is refused here, before a host is touched.
 
-The flags come from ``tables/server_flags.yml``, their bounds from ``tables/flag_rules.yml``; rules that join
-several flags are in ``server/flag_rules.py``.
+The flags come from ``tables/server_flags.yml``, their bounds from ``tables/flag_rules.yml``; rules that involve several
+flags are in ``server/flag_rules.py``.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from ..tables.read import table
 from ..tables.surveyed import Release
 from .flag_rules import FORMS, check_together
 
-# A line of a unit holds them all, and the kernel takes 128 KiB for one argument.
+# All flags share one line of a unit, and the kernel accepts 128 KiB for one argument.
 LONGEST_STRING = 4096
 
-# What may be written after two dashes without becoming something else.
+# Names that are safe to write after two dashes.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
-# No larger number is taken for one: a float holds little more.
+# Larger numbers are refused: a float holds little more.
 LARGEST_NUMBER = 1e300
 
 INTEGER_BITS = {"int32": 32, "int64": 64}
 
 
 def check(flags: Mapping[str, Any], version: str, path: str = "flags", *, allow_unsurveyed: bool = False) -> None:
-    """Refuse ``flags`` with which the server of release ``version`` would not do what they say.
+    """Refuse ``flags`` that the server of release ``version`` would not obey.
 
     :param flags: flag names without dashes and their values: numbers for numeric flags, booleans for switches,
         strings for the rest. ``None`` leaves a flag unset.
-    :param version: the release that will read them, ``MAJOR.MINOR.PATCH``. A release newer than the newest one
-        surveyed is taken to know the same flags.
-    :param path: what to call ``flags`` in errors.
-    :param allow_unsurveyed: permit flags that no surveyed release has, where the release is a newer one.
+    :param version: the release that will read them, ``MAJOR.MINOR.PATCH``. A release newer than any surveyed one is
+        assumed to have the same flags as the newest surveyed one.
+    :param path: the name for ``flags`` in errors.
+    :param allow_unsurveyed: permit flags that no surveyed release has, if the release is newer.
     :raises WishError: a flag is unknown, too new, of the wrong type, out of bounds or at odds with another.
     """
     release = surveyed.parse(version)
@@ -74,11 +74,11 @@ def arguments(
 ) -> list[str]:
     """Return ``flags`` as arguments of the server of release ``version``.
 
-    The parameters are those of ``check``, which is asked first.
+    The parameters are those of ``check``, which is called first.
 
     :returns: ``["--port=8500", ...]`` in the order of the table, whatever the order of ``flags``; then those that are
-        in no table, by name and as the type of their value has it.
-    :raises WishError: as ``check`` does.
+        in no table, by name, written according to the types of their values.
+    :raises WishError: from ``check``.
     """
     check(flags, version, path, allow_unsurveyed=allow_unsurveyed)
     wishes = _set(flags)
@@ -104,13 +104,13 @@ def _check_by_its_type(value: object, path: str) -> None:
 
 
 def _type_of(value: object) -> str:
-    """Return the type of the flag that such a value is for; empty for none."""
+    """Return the type of flag for a value like this, empty if there is none."""
     types = ((bool, "bool"), (int, "int64"), (float, "float"), (str, "string"))
     return next((type_ for python_type, type_ in types if isinstance(value, python_type)), "")
 
 
 def meant(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``flags`` with the texts that templates and ``-e`` make of numbers and truths as what they were."""
+    """Return ``flags`` with the numbers and booleans that templates and ``-e`` have turned into text."""
     return {name: _read(_flags().get(name, {}).get("type", ""), value) for name, value in flags.items()}
 
 
@@ -119,7 +119,7 @@ def _read(kind_of_flag: str, value: Any) -> Any:
 
 
 def known_flags(version: str) -> dict[str, dict[str, Any]]:
-    """Return the flags that release ``version`` has, as name -> row of the table, in the order of the table."""
+    """Return the flags of release ``version`` as name -> row of the table, in the order of the table."""
     release = surveyed.parse(version)
     return {name: dict(row) for name, row in _flags().items() if _has(release, row)}
 
@@ -130,8 +130,8 @@ def _flags() -> dict[str, dict[str, Any]]:
 
 
 def _has(release: Release, row: Mapping[str, Any]) -> bool:
-    # Flags arrive with a minor release, never with a patch: each was checked to be in the first release
-    # candidate of its line, which the survey names only by the first final tag examined (2.15.1 for 2.15).
+    # Flags arrive with a minor release, never with a patch: each was checked to be in the first release candidate of
+    # its line, for which the survey has only the first final tag examined (2.15.1 for 2.15).
     return release[:2] >= surveyed.numbers(row["since"])[:2]
 
 
@@ -189,7 +189,7 @@ def _check_integer(type_: str, value: object, path: str) -> None:
 def _check_float(_type: str, value: object, path: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise WishError(path, f"needs a number, not {described(value)}", _number_remedy(value))
-    # An int beyond what a float holds cannot be told from infinity.
+    # As a float, a larger int cannot be told from infinity.
     if not abs(value) < LARGEST_NUMBER:
         raise WishError(path, f"needs a number, not {described(value)}", "write a finite number")
 
@@ -203,7 +203,7 @@ def _check_string(_type: str, value: object, path: str) -> None:
         raise WishError(path, "holds a line break or another control character", "write one line of plain text")
 
 
-# What a flag of each type refuses.
+# The check of values for each type of flag.
 CHECKS: dict[str, Callable[[str, object, str], None]] = {
     "bool": _check_bool,
     "int32": _check_integer,
@@ -212,7 +212,7 @@ CHECKS: dict[str, Callable[[str, object, str], None]] = {
     "string": _check_string,
 }
 
-# How a checked value of each type stands after the equals sign.
+# The text after the equals sign for a checked value of each type.
 WRITERS: dict[str, Callable[[Any], str]] = {
     "bool": lambda value: "true" if value else "false",
     "int32": lambda value: str(int(value)),
@@ -223,7 +223,7 @@ WRITERS: dict[str, Callable[[Any], str]] = {
 }
 
 
-# A flag's type tells what a text is meant to be.
+# The conversion of text for each type of flag.
 READERS: dict[str, Callable[[Any], Any]] = {
     "bool": scalars.truth,
     "int32": scalars.decimal,

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes plain data as a text-format protocol buffer file of TensorFlow Serving, or says why it cannot be one."""
+"""Text-format protocol buffer files of TensorFlow Serving, from plain data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def render(
 ) -> str:
     """Return ``data`` as the text format of ``message``.
 
-    The parameters are those of ``check``, which is asked first.
+    The parameters are those of ``check``, which is called first.
 
     :returns: the file: a comment first (the server refuses an empty file), fields in the order of the table,
         map keys sorted, a line break at the end. Fields that are in no table come last in their message.
-    :raises WishError: as ``check`` does.
+    :raises WishError: from ``check``.
     """
     check(data, message, path, version, allow_unsurveyed=allow_unsurveyed)
     header = f"# {message} of TensorFlow Serving, written by tfserving.fleet."
@@ -38,7 +38,7 @@ def _message_lines(data: Mapping[str, Any], message: str) -> list[str]:
 
 
 def _plain_lines(name: str, value: Any) -> list[str]:
-    """Return the lines of a field that is in no table, as the type of its value has it."""
+    """Return the lines of a field that is in no table, according to the type of its value."""
     if isinstance(value, Mapping):
         items = [(key, item) for key, item in value.items() if item is not None]
         return [f"{name} {{", *_indented(line for key, item in items for line in _plain_lines(key, item)), "}"]
@@ -74,7 +74,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
 
 
 def _scalar(value: Any, type_: str = "") -> str:
-    """Return a value as a field of this type has it; without a type, as its own says."""
+    """Return a value in the format of a field's type or, without one, of its own type."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -85,7 +85,7 @@ def _scalar(value: Any, type_: str = "") -> str:
 
 
 def _string(value: str) -> str:
-    """Quote a string: what would end the quotes, the line or the file's readability is escaped, the rest is UTF-8."""
+    """Quote a string: escape anything that would end the quotes or the line, or is unreadable; the rest is UTF-8."""
     return '"' + re.sub(r'[\x00-\x1f\x7f"\\]', _escape, value) + '"'
 
 
@@ -93,5 +93,5 @@ NAMED_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t", '"': r"\"", "\\": r"\\"}
 
 
 def _escape(found: re.Match[str]) -> str:
-    # Three octal digits always: a shorter escape would swallow a digit that follows it.
+    # Always three octal digits: a shorter escape would swallow a digit that follows it.
     return NAMED_ESCAPES.get(found[0]) or f"\\{ord(found[0]):03o}"

@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be a text-format protocol buffer file of TensorFlow Serving, and why.
+"""Checks of data for text-format protocol buffer files of TensorFlow Serving.
 
-The server refuses a bad file as a whole ("Invalid protobuf file"; the position goes to its log), and some good-looking
-files only fail after five minutes of load retries; so names, types and the documented rules are checked here. The
+The server refuses a bad file as a whole ("Invalid protobuf file"; the position goes to its log), and some plausible
+files only fail after five minutes of load retries, so names, types and the documented rules are checked here. The
 fields come from ``tables/messages.yml``, the rules from ``server/textproto_rules.py``.
 """
 
@@ -35,16 +35,16 @@ INTEGERS = {
     "uint64": range(2**64),
 }
 
-# The largest number of each type; the server would read a larger one as infinity.
+# The largest number of each type; the server would read larger ones as infinity.
 LARGEST = {"float": 3.4028234663852886e38, "double": 1.7976931348623157e308}
 
-# Of an enum with more values an error lists the first ones.
+# An error lists only this many values of an enum.
 MAX_SHOWN_NAMES = 12
 
-# A longer number is not repeated in an error.
+# Longer numbers are not repeated in an error.
 MAX_SHOWN_DIGITS = 40
 
-# Messages within messages: attributes of graph optimisers may hold functions, whose attributes may hold functions.
+# Messages may nest: attributes of graph optimisers may contain functions, whose attributes may contain functions.
 MAX_DEPTH = 50
 
 # The name of a field that is in no table.
@@ -53,7 +53,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 @dataclass(frozen=True)
 class Reader:
-    """The server that is to read a file: of which release, and whether to hand it fields that nobody surveyed."""
+    """The server that will read a file: its release, and whether it may be given fields that were not surveyed."""
 
     version: str = ""
     allow_unsurveyed: bool = False
@@ -67,15 +67,15 @@ class Reader:
 def check(
     data: Mapping[str, Any], message: str, path: str = "", version: str = "", *, allow_unsurveyed: bool = False
 ) -> None:
-    """Refuse ``data`` that the server would not read as ``message``, or not as it was meant.
+    """Refuse ``data`` that the server would not read as ``message``, or not as intended.
 
     :param data: field names and plain values: a mapping for a message or a map, a list for a repeated field, the
         bare value for a wrapped scalar (``max_batch_size: 32``). ``None`` leaves a field unset.
     :param message: one of ``ROOTS``.
-    :param path: what to call ``data`` in errors; fields are named below it.
-    :param version: the release that will read the file; without it, a surveyed one.
-    :param allow_unsurveyed: permit fields that no surveyed release has, where the release is a newer one: a mapping as
-        a message, a list as a repeated field, anything else by its type.
+    :param path: the name for ``data`` in errors; fields are named below it.
+    :param version: the release that will read the file; if empty, a surveyed one.
+    :param allow_unsurveyed: permit fields that no surveyed release has, if the release is newer: a mapping as a
+        message, a list as a repeated field, anything else by its type.
     :raises WishError: a field is unknown or of the wrong type, or the server would refuse the content.
     """
     _check_message(data, _root(message, path), path, Reader(version, allow_unsurveyed), MAX_DEPTH)
@@ -92,7 +92,7 @@ def _root(message: object, path: str) -> str:
 
 
 def _check_message(data: object, message: str, path: str, reader: Reader, room: int) -> None:
-    """Refuse what is not this message; ``room`` is how many messages may still stand within each other."""
+    """Refuse data that is not this message; ``room`` is how many more levels of messages may be nested."""
     if not room:
         raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deeply")
     if not isinstance(data, Mapping):
@@ -123,7 +123,7 @@ def _is_name(name: object) -> bool:
 
 
 def _check_plain(name: object, value: object, path: str, room: int) -> None:
-    """Refuse what cannot be a field that is in no table: the type of its value says how it is written."""
+    """Refuse a name or value that cannot be a field, for one in no table, which is written by the type of its value."""
     if not room:
         raise WishError(path, f"stands in more than {MAX_DEPTH} messages", "nest it less deep")
     if not _is_name(name):
@@ -235,7 +235,7 @@ def _is_number(value: object) -> bool:
     return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-# Type -> what fits it, and how to say so. A boolean is no number here, although Python thinks it is.
+# Type -> the check of a value, and its description. Booleans do not count as numbers here, although they do in Python.
 SCALARS: dict[str, tuple[Callable[[object], bool], str]] = {
     "bool": (lambda value: isinstance(value, bool), "true or false without quotes"),
     "string": (lambda value: isinstance(value, str), "a string in quotes"),
@@ -247,7 +247,7 @@ SCALARS: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 def _check_range(type_: str, value: Any, path: str) -> None:
-    """Refuse a value of the right type that the type cannot hold."""
+    """Refuse a value of the right type but out of its range."""
     if isinstance(value, str):
         _check_text(value, path)
     elif type_ in INTEGERS:
@@ -265,7 +265,7 @@ def _check_text(value: str, path: str) -> None:
 
 def _check_integer(type_: str, value: int, path: str) -> None:
     allowed = INTEGERS[type_]
-    # Ansible's integers are of a class of its own, which a range would look for one by one.
+    # Ansible's integers have a class of their own, for which a range would be searched one by one.
     if int(value) not in allowed:
         remedy = f"stay within {allowed.start} and {allowed.stop - 1}"
         shown = str(value) if abs(value) < 10**MAX_SHOWN_DIGITS else "the number"

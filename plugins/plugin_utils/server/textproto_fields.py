@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The messages that the server reads from files, as ``tables/messages.yml`` has them."""
+"""Fields of the messages that the server reads from files, from ``tables/messages.yml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 
 from ..tables.read import table
 
-# The files that flags of the server name. tensorflow.ConfigProto goes by either name.
+# The messages of the files that the server's flags name. tensorflow.ConfigProto may be given by either name.
 ROOTS = {
     "ModelServerConfig": "ModelServerConfig",
     "BatchingParameters": "BatchingParameters",
