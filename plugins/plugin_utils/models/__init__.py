@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The model versions that the controller sends to hosts."""
+"""Model versions that the controller sends to hosts."""

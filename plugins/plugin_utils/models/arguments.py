@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the module model_repository is called with: a plan says more than it takes."""
+"""Arguments of the module model_repository, which takes only a part of a plan."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-# What the module has options for. The plan's models and instances say more, which is of no concern to it.
+# The keys of the plan's models and instances for which the module has options.
 MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "contract", "keep", "path")
 INSTANCE_KEYS = ("name", "models", "ports", "flags")
 
 
 def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the task's arguments with models and instances cut down to what the module takes."""
+    """Return the task's arguments with models and instances reduced to the keys that the module takes."""
     if "staged" in arguments:
         raise WishError("staged", "is set by this action itself", "remove it from the task")
     taken = dict(arguments)
@@ -28,12 +28,12 @@ def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_list_of_mappings(value: Any) -> bool:
-    """Return whether a value has the right shape; where not, the module's own argument check says what is wrong."""
+    """Return whether a value has the right shape; if not, the module's own argument check reports it."""
     return isinstance(value, (list, tuple)) and all(isinstance(entry, Mapping) for entry in value)
 
 
 def _without_digest(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out what the plan says of an address in place of what may be secret in it."""
+    """Return a model without the digest that stands for possible secrets in its address."""
     if not isinstance(model.get("source"), Mapping):
         return model
     return {**model, "source": {key: value for key, value in model["source"].items() if key != "uri_digest"}}

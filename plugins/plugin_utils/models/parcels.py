@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The files that the controller sends to a host: checked, and packed once for all hosts of a run.
+"""Files that the controller sends to hosts: checked, and packed once for all hosts of a run.
 
-What a host needs is as the module model_repository says it: ``{key, uri, sha256, where, published, demands}``.
+The needs of a host come from the module model_repository: ``{key, uri, sha256, where, published, demands}``.
 ``cache`` is Ansible's temporary directory of this run, which all of its workers share.
 """
 
@@ -30,7 +30,7 @@ Need = Mapping[str, Any]
 
 
 class Parcel(TypedDict):
-    """A file to send; that of a directory is packed from it, and its checksum is that of the directory's listing."""
+    """A file to send; for a directory, an archive of it, with the checksum of the directory's listing."""
 
     file: str
     sha256: str
@@ -38,10 +38,10 @@ class Parcel(TypedDict):
 
 
 def of_needs(needs: Sequence[Need], locate: Callable[[str], str], cache: str, pack: bool) -> dict[str, Parcel | None]:
-    """Return by key what to send a host; raises WishErrors with all that cannot be sent.
+    """Return by key what to send a host, or raise WishErrors with everything that cannot be sent.
 
-    None stands for what the host has published already, or for what that was published from and is gone now.
-    ``locate`` finds a path as Ansible does. Unless ``pack``, directories are checked and not packed.
+    None stands for a version that the host has published already, from the same content or from a source that is gone.
+    ``locate`` finds a path as Ansible does. Unless ``pack``, directories are checked but not packed.
     """
     refusals = Refusals()
     parcels = {need["key"]: refusals.check(_of_need, need, locate(need["uri"]), cache, pack) for need in needs}
@@ -50,7 +50,7 @@ def of_needs(needs: Sequence[Need], locate: Callable[[str], str], cache: str, pa
 
 
 def require_room(needs: Sequence[Need], parcels: Mapping[str, Parcel | None], room: int) -> None:
-    """Refuse, before the long way to a host, what the ``room`` there cannot hold even packed."""
+    """Refuse parcels that exceed the ``room`` on a host even packed, before they are sent."""
     for need in needs:
         parcel = parcels[need["key"]]
         size = os.path.getsize(parcel["file"]) if parcel else 0
@@ -92,10 +92,10 @@ def _has_other_content(path: str, cache: str, published: Sequence[str]) -> bool:
 
 
 def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> Parcel:
-    """Check a source and return what to send of it: once for all hosts of a run.
+    """Check a source and return its parcel, once for all hosts of a run.
 
-    A directory is packed unless ``pack`` is false; the content is not looked at without ``demands``. Raises
-    RefusalError for what is no model, OSError for what is not there.
+    A directory is packed unless ``pack`` is false; the contents are only checked with ``demands``. Raise RefusalError
+    if it is not a model, OSError if it does not exist.
     """
     directory = os.path.isdir(path)
     asked = demands and demands.plain()
@@ -127,7 +127,7 @@ def _examine(path: str, packed: str | None, cache: str, demands: Demands | None)
 
 @contextmanager
 def _turn(lock: str) -> Iterator[None]:
-    """Wait until no other worker of this run is at the same source."""
+    """Wait until no other worker of this run uses the same source."""
     with open(lock, "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Trees of templates: which file comes from which template, and its content."""
+"""Trees of templates: destinations and contents of their files."""

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Which template of a tree makes which path on the host."""
+"""Paths on the host that the templates of a tree produce."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
 
 Entry = Mapping[str, Any]
 
-# By path on the host: the template it comes from, and the entry of each placeholder in the template's path.
+# By path on the host: its template, and the entry for each placeholder in the template's path.
 Destinations = dict[str, tuple[str, dict[str, Entry]]]
 
 
@@ -44,7 +44,7 @@ def sources(root: str) -> Iterator[str]:
 
 
 def expansions(source: str, expand: Mapping[str, list[Entry]]) -> Iterator[tuple[str, dict[str, Entry]]]:
-    """Yield each path that a template stands for, with the entry of every placeholder in it."""
+    """Yield each path that a template produces, with the entry for every placeholder in it."""
     path = source[: -len(SUFFIX)] if source.endswith(SUFFIX) else source
     placeholders = sorted(set(_PLACEHOLDER.findall(path)))
     for placeholder in placeholders:
@@ -61,7 +61,7 @@ def _named(path: str, entries: Mapping[str, Entry]) -> str:
 
 
 def check_expand(expand: Mapping[str, Any]) -> None:
-    """Refuse entries whose names cannot stand in a path."""
+    """Refuse entries whose names cannot be part of a path."""
     for placeholder, entries in expand.items():
         where = f"expand.{placeholder}"
         if not _PLACEHOLDER.fullmatch(f"{{{placeholder}}}"):
@@ -84,7 +84,7 @@ def _check_entries(entries: list[Any], where: str) -> None:
 
 
 def destinations(root: str, expand: Mapping[str, list[Entry]], exclude: list[str]) -> Destinations:
-    """Work out which template makes which path."""
+    """Return the paths that the tree's templates produce."""
     excluded = [matcher(pattern) for pattern in exclude]
     found: Destinations = {}
     for source in sources(root):

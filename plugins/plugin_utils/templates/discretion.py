@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an error may say of a template whose values are secret."""
+"""Errors of rendering templates with secret values, without those values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2 import TemplateSyntaxError
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined|object of type '\w+' has no attribute '(\w+)'", re.ASCII)
 
-# Where something stands, such as environment.TF_CPP_MIN_LOG_LEVEL or a[0].b; never an assignment or other text.
+# A place such as environment.TF_CPP_MIN_LOG_LEVEL or a[0].b; never an assignment or other text.
 _KEYS = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]]*", re.ASCII)
 
 _TO_SEE_MORE = "try the template with harmless values and without 'secret'"
@@ -22,14 +22,14 @@ _TO_SEE_MORE = "try the template with harmless values and without 'secret'"
 
 @contextlib.contextmanager
 def discreet(template: str) -> Iterator[None]:
-    """Let an error of the rendering say only what repeats no value: a name the template spells out, a line, a kind."""
+    """Reduce an error of rendering to what contains no value: a name from the template, a line, a kind of error."""
     try:
         yield
-    except Exception as error:  # whatever it is: Ansible would print what it says
+    except Exception as error:  # any kind: Ansible would print its message
         words = _harmless(error, template)
     else:
         return
-    # The error is no part of what is raised, and so of nothing that is printed, a traceback included.
+    # Raised without the error as its context, so that nothing prints it, not even a traceback.
     raise AnsibleError(words) from None
 
 

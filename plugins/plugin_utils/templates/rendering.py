@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The content of a tree's files, as ansible.builtin.template renders with its defaults, byte for byte."""
+"""Contents of a tree's files, byte for byte as ansible.builtin.template renders them with its defaults."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.tree.options impor
 from .destinations import SUFFIX, Entry, destinations
 from .discretion import discreet
 
-# The defaults of ansible.builtin.template where they differ from those of Jinja.
+# The defaults of ansible.builtin.template that differ from Jinja's.
 _OVERRIDES = {"trim_blocks": True, "lstrip_blocks": False, "newline_sequence": "\n"}
 
-# Given a template, what to do with the errors of rendering it.
+# The handling of errors while a template is rendered.
 Careful = Callable[[str], contextlib.AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """Renders with what a task has: its loader, its templar and its variables."""
+    """A renderer with a task's loader, templar and variables."""
 
     loader: Any
     templar: Any
     variables: Mapping[str, Any]
 
     def files(self, root: str, dest: str, options: Mapping[str, Any]) -> dict[str, Rendered]:
-        """Return the files of the tree below ``root`` by their path below ``dest``. Raises WishError."""
+        """Return the files of the tree below ``root`` by their path below ``dest``, or raise WishError."""
         secrets = secrecy(options["attributes"])
         files = {}
         for path, (source, entries) in destinations(root, options["expand"], options["exclude"]).items():
