@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from ansible import constants as C  # noqa: N812 - the name it has everywhere in Ansible
@@ -17,6 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import mani
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import names as bundle_names
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import parcel as bundle_parcel
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.turn import turn
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import bundle
 
 MODULE = "tfserving.fleet.bundle_files"
@@ -54,7 +53,7 @@ class ActionModule(ActionBase):
         key = hashlib.sha256("\0".join([directory, *paths]).encode()).hexdigest()
         local = os.path.join(C.DEFAULT_LOCAL_TMP, f"tfserving-bundle-{key}.tar")
         # Hosts that lack the same share the parcel.
-        with _turn(f"{local}.lock"):
+        with turn(f"{local}.lock"):
             if not os.path.exists(local):
                 bundle_parcel.pack(directory, paths, f"{local}.part")
                 os.replace(f"{local}.part", local)
@@ -76,17 +75,9 @@ def proven(directory: str, cache: str) -> dict[str, dict[str, Any]]:
     ``cache`` is Ansible's temporary directory of this run, which all of its workers share. Raises WishError, OSError.
     """
     note = os.path.join(cache, f"tfserving-bundle-{hashlib.sha256(directory.encode()).hexdigest()}")
-    with _turn(f"{note}.lock"):
+    with turn(f"{note}.lock"):
         if os.path.exists(note):
             return bundle_manifest.read(directory)
         artifacts = bundle_manifest.verified(directory)
         with open(note, "w", encoding="ascii"):
             return artifacts
-
-
-@contextmanager
-def _turn(lock: str) -> Iterator[None]:
-    """Wait until no other worker of this run is at the same."""
-    with open(lock, "w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -9,13 +9,11 @@ The needs of a host come from the module model_repository: ``{key, uri, sha256, 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
@@ -25,6 +23,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Refu
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import check as model_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
+
+from ..turn import turn
 
 Need = Mapping[str, Any]
 
@@ -102,7 +102,7 @@ def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> Parce
     key = hashlib.sha256(json.dumps([path, pack, asked, archives.stamps(path)]).encode()).hexdigest()
     packed = os.path.join(cache, f"tfserving-model-{key}.tar")
     note = f"{packed}.sha256"
-    with _turn(f"{packed}.lock"):
+    with turn(f"{packed}.lock"):
         if not os.path.exists(note):
             digest = _examine(path, packed if pack else None, cache, demands)
             with open(note, "w", encoding="ascii") as file:
@@ -123,11 +123,3 @@ def _examine(path: str, packed: str | None, cache: str, demands: Demands | None)
         return file_digest(path)
     source = os.path.join(path, prefix)
     return archives.pack(source, packed) if packed else archives.directory_digest(source)
-
-
-@contextmanager
-def _turn(lock: str) -> Iterator[None]:
-    """Wait until no other worker of this run uses the same source."""
-    with open(lock, "w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -1,0 +1,17 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The workers of a run, one after another: what one of them has done, the others find."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def turn(lock: str) -> Iterator[None]:
+    """Wait until no other worker of this run holds the lock file."""
+    with open(lock, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
