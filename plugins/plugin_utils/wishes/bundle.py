@@ -1,14 +1,14 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an inventory fetches over a network, where a bundle holds it, and what a host is told instead.
+"""Downloads of an inventory, their places in a bundle, and the variables with which hosts use the bundle instead.
 
-Pure functions for the controller. A host's wishes, as the role offline_bundle gathers them, are a mapping::
+Pure functions for the controller. A host's wishes, gathered by the role offline_bundle, are a mapping::
 
     {version, method, models, headers, images, archives, release_root, allocator, jemalloc_package, address_rules,
      apt: {package, uri, suite, key_url, fingerprint}}
 
-Everything but the packages is found in a bundle by what the wish itself pins, a digest; so the inventory stays the one
-place that says what is served, and a wish that the bundle does not meet is refused by its name.
+Everything except packages is found in a bundle by the digest that the wish itself pins, so the inventory remains the
+only place that says what is served, and a wish that the bundle does not satisfy is refused by name.
 All refusals are WishError.
 """
 
@@ -42,18 +42,18 @@ from . import models as wish_models
 
 AGAIN = "make the bundle again for this inventory"
 
-# Of every host: what verifies keys and addresses, and what Ansible's apt module itself installs where it lacks it.
+# For every host: tools to verify keys and certificates, and what Ansible's apt module installs if it is missing.
 BASE = ("ca-certificates", "gnupg", "python3-apt")
-# What unpacks images, as the role tfserving installs it.
+# The tools that the role tfserving installs to unpack images.
 IMAGE_TOOLS = ("skopeo", "umoci", "golang-github-containers-common")
 
 
 def needs(wishes: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return what hosts with these wishes, by host, fetch over a network, each thing once and in a stable order.
+    """Return the downloads of hosts with these wishes, which are by host, without duplicates and in a stable order.
 
-    ``packages``: lists of package names (perhaps ``NAME=VERSION*``) that are resolved together, ``repositories``:
+    ``packages``: lists of package names (optionally ``NAME=VERSION*``) to resolve together, ``repositories``:
     ``{uri, suite, component, key, key_url, fingerprint}``, ``images``: ``{reference, path}``, ``downloads``:
-    ``{where, path, url, sha256, headers}``. Raises WishError for all wishes that are wrong.
+    ``{where, path, url, sha256, headers}``. Raise WishError for all wishes that are wrong.
     """
     found: dict[str, list[Any]] = {"packages": [], "repositories": [], "images": [], "downloads": []}
     for wish in wishes.values():
@@ -85,7 +85,7 @@ def _of_host(wish: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def package_names(wish: Mapping[str, Any]) -> list[str]:
-    """Return the packages of a distribution that the roles install for these wishes."""
+    """Return the distribution's packages that the roles install for these wishes."""
     jemalloc = [wish["jemalloc_package"]] if wish["allocator"] == "jemalloc" else []
     filters = ["nftables"] if wish["address_rules"] == "nftables" else []
     images = IMAGE_TOOLS if wish["method"] == "image" else ()
@@ -97,19 +97,19 @@ def key_path(fingerprint: str) -> str:
 
 
 def image_path(image: Image) -> str:
-    """Return the folder of an image; below it is one named after the layout's manifest, with the layout."""
+    """Return the folder of an image; the layout is in a folder below it that is named after its manifest."""
     return f"images/{image.digest.partition(':')[2][:MARK]}"
 
 
 def _bundled(wish: Mapping[str, Any], artifacts: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the path in the bundle and the reference on the host, for each image that a registry has."""
+    """Return the path in the bundle and the reference on the host, for each image from a registry."""
     found = []
     for image in _images(wish):
         folder = f"{image_path(image)}/"
         digests = {path.removeprefix(folder).partition("/")[0] for path in artifacts if path.startswith(folder)}
         if len(digests) != 1:
             raise WishError(f"{IMAGES}.{wish['version']}", "is not in the bundle", AGAIN)
-        # The last part names the release: the same name as that of the registry's image.
+        # The last part names the release, like that of the registry's image.
         place = f"{folder}{min(digests)}/{image.name}"
         found.append((place, f"{OCI}{ROOT}/{place}@sha256:{min(digests)}"))
     return found
@@ -125,7 +125,7 @@ def _images(wish: Mapping[str, Any]) -> list[Image]:
 
 
 def _check_release(wish: Mapping[str, Any]) -> None:
-    """Raise WishError where the release that is wished for is not named well."""
+    """Raise WishError unless the wished release is named correctly."""
     release(wish["version"], wish["method"], wish["images"], wish["archives"], wish["apt"]["package"])
 
 
@@ -169,7 +169,7 @@ def _digest_of(model: wish_models.ModelWish, version: int) -> str:
 
 
 def model_path(name: str, uri: str) -> str:
-    """Return the path of a model's archives, with ``{version}`` in it: hosts may have models of the same name."""
+    """Return the path of a model's archives, with ``{version}``; a digest sets apart hosts' models of the same name."""
     mark = hashlib.sha256(public(uri).encode()).hexdigest()[:MARK]
     return f"models/{name}-{mark}/{{version}}"
 
@@ -177,10 +177,10 @@ def model_path(name: str, uri: str) -> str:
 def overrides(
     wish: Mapping[str, Any], artifacts: Mapping[str, Mapping[str, Any]], directory: str, release_name: str
 ) -> dict[str, Any]:
-    """Return the variables that a host has instead of the inventory's; raises WishError for what is not in the bundle.
+    """Return a host's variables in place of the inventory's; raise WishError for what is not in the bundle.
 
-    ``artifacts`` are the manifest's by their path, ``directory`` is the bundle's on the controller, ``release_name``
-    the host's release of its distribution, such as ``bookworm``.
+    ``artifacts`` are the manifest's, by path, ``directory`` is the bundle's on the controller, and ``release_name`` is
+    the codename of the host's distribution, such as ``bookworm``.
     """
     _insist_on_packages(wish, artifacts, release_name)
     for download in _of_host(wish)["downloads"]:
@@ -204,10 +204,10 @@ def overrides(
 
 
 def _moved(wish: Mapping[str, Any], model: wish_models.ModelWish, directory: str) -> dict[str, Any]:
-    """Return the wish for a model that the bundle has in place of its source; every other wish stays as it is."""
+    """Return the wish with the bundle in place of the model's source, unless the bundle does not have such sources."""
     if not sources.of(model.source).bundled:
         return dict(wish)
-    # By version: the path of a bundle has {version} where the address need not have it.
+    # By version: the path in a bundle has {version}, which the address need not have.
     digests = {str(version): _digest_of(model, version) for version in model.provided}
     path = f"{directory}/{model_path(model.name, model.source['uri'])}"
     return {**wish, "source": controller.wish(path, digests)}
@@ -225,7 +225,7 @@ def _insist_on_packages(wish: Mapping[str, Any], artifacts: Iterable[str], relea
             raise WishError(BUNDLE, f"it holds no package {name} for {release_name}", AGAIN)
     if wish["method"] == "apt":
         package, version = wish["apt"]["package"], wish["version"]
-        # What the role asks apt for is PACKAGE=VERSION*.
+        # The role asks apt for PACKAGE=VERSION*.
         if not any(path.startswith(f"{package}_{version}") for path in here):
             raise WishError(VERSION, f"{package} {version} is not in the bundle for {release_name}", AGAIN)
         if key_path(wish["apt"]["fingerprint"]) not in artifacts:
@@ -235,10 +235,10 @@ def _insist_on_packages(wish: Mapping[str, Any], artifacts: Iterable[str], relea
 def files(
     wish: Mapping[str, Any], artifacts: Mapping[str, Mapping[str, Any]], release_name: str
 ) -> list[dict[str, Any]]:
-    """Return what is brought to the host itself, as ``{path, sha256, size, unless}``.
+    """Return the files to copy to the host, as ``{path, sha256, size, unless}``.
 
-    Models and archives are not among it: the roles send these from the controller where a host lacks them. A file is
-    of no use where its ``unless``, a path on the host, exists.
+    Models and archives are left out: the roles send those from the controller to hosts that lack them. A file is not
+    needed if its ``unless``, a path on the host, exists.
     """
     places = {f"packages/{release_name}/": "", key_path(wish["apt"]["fingerprint"]): ""}
     for place, reference in _bundled(wish, artifacts):

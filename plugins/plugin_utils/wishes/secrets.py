@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What of the wishes may be secret: the plan holds a keyed digest of it, and the value itself travels beside the plan.
+"""Possible secrets in the wishes: the plan has keyed digests of them, and the values travel beside the plan.
 
-A plan is printed, kept on the host and passed around. Whether a value is a secret cannot be told from its name, so
-none of the values that users give to a server's environment is in it, and no address with user, query or fragment.
+A plan is printed, kept on the host and passed around. Names do not tell which values are secret, so the plan contains
+none of the values that users give to a server's environment, and no address with user, query or fragment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BROUGHT = ".brought-archive"
 
 
 def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: str) -> dict[str, dict[str, str]]:
-    """Return what a plan says of an instance's ``variables``: those that are its own, and digests of the others."""
+    """Return the plan's entries for an instance's ``variables``: its own with values, the user's as digests."""
     return {
         "environment": {name: value for name, value in variables.items() if name not in wish.environment},
         "environment_digests": {
@@ -34,7 +34,7 @@ def planned_environment(wish: InstanceWish, variables: Mapping[str, str], key: s
 
 
 def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
-    """Return what a plan says of where a model comes from."""
+    """Return the plan's entry for the source of a model."""
     hidden, uri = sources.hidden(model.source), model.source["uri"]
     source = {name: wish_fields.plain(value) for name, value in model.source.items() if name not in hidden - {"uri"}}
     if "uri" in hidden:
@@ -45,7 +45,7 @@ def planned_source(model: ModelWish, key: str) -> dict[str, Any]:
 def secrets(asked: Wishes, key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a plan leaves out: ``{key, environment: {instance: variables}, sources: {model: {uri, headers}}}``.
 
-    ``sources`` names only the models of which it leaves anything out. Beside them is ``archive``, as ``archive``
+    ``sources`` has only models of which the plan leaves anything out. Beside them is ``archive``, as ``archive``
     returns it.
     """
     hidden = {name: sources.hidden(model.source) for name, model in asked.models.items()}
@@ -83,9 +83,9 @@ def archive(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def environment(instance: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
-    """Return all variables of a planned instance; ``known`` is what ``secrets`` returned.
+    """Return all variables of a planned instance; ``known`` is the result of ``secrets``.
 
-    Raises WishError where the plan means a value that is not among them, as the plan of an earlier run may.
+    Raise WishError if the plan refers to a value that is not in it, as the plan of an earlier run may.
     """
     wished = (known.get("environment") or {}).get(instance["name"]) or {}
     result = dict(instance["environment"])

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model comes from: the shape of `tfserving_models[].source` and the versions that it can provide."""
+"""The source of a model: checks of `tfserving_models[].source`, and the versions that it can provide."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def source(path: str, value: Any) -> dict[str, Any]:
 
 
 def provided(path: str, wish: Mapping[str, Any], asked: list[int], versions: list[int]) -> list[int]:
-    """Return which of ``versions`` the source can provide; ``asked`` are those that the wish itself names.
+    """Return those of ``versions`` that the source can provide; ``asked`` are the ones named in the wish itself.
 
     A uri without {version} stands for exactly one version.
     """
@@ -73,7 +73,7 @@ def provided(path: str, wish: Mapping[str, Any], asked: list[int], versions: lis
 
 
 def _refuse_uncovered(path: str, digests: str | dict[str, str], asked: list[int], versions: list[int]) -> None:
-    # A bare digest is that of the one version which the wish names.
+    # A bare digest belongs to the only version that the wish names.
     covered = digests if isinstance(digests, dict) else [str(version) for version in asked if len(asked) == 1]
     missing = [version for version in versions if str(version) not in covered]
     if missing:
