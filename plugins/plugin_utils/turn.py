@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The workers of a run, one after another: what one of them has done, the others find."""
+"""Mutual exclusion of the workers of a run, so that one of them does the work and the others use the result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Getting a version from its source to where it can be published from."""
+"""Fetching versions from their sources, ready to be published."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ from .wanted import Request
 
 @dataclass
 class Bench:
-    """This host at work on one version, as its source sees it.
+    """The work of this host on one version.
 
-    ``place`` is a private directory for what is fetched, ``size`` the bytes that the version will take, as far as is
-    known yet.
+    ``place`` is a private directory for downloads, ``size`` the bytes that the version will take, if already known.
     """
 
     request: Request
@@ -83,7 +82,7 @@ class Bench:
 class Staged:
     """A version made ready: its sealed tree and what its marker will say.
 
-    It is ``unchecked`` where it came from elsewhere and no checksum says what it should be.
+    ``unchecked`` is true for a download without a checksum to compare.
     """
 
     request: Request
@@ -93,7 +92,7 @@ class Staged:
 
 
 def inspect(bench: Bench) -> None:
-    """Find out without writing whether a source is what it should be, where that can be told without fetching it."""
+    """Refuse a source that cannot be published, if that can be told without a download. Nothing is written."""
     look = sources.of(bench.request.source).inspect
     if look:
         with refusing(bench):
@@ -101,7 +100,7 @@ def inspect(bench: Bench) -> None:
 
 
 def has_other_content(bench: Bench) -> bool:
-    """Return whether a version that never served is to be replaced: not where its source still is what it came from."""
+    """Return whether a version that never served is to be replaced, because its source has other content."""
     compare_content = sources.of(bench.request.source).has_other_content
     return bool(bench.request.sha256) or not compare_content or compare_content(bench)
 

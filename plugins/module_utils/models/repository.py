@@ -71,7 +71,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _beside(text: str) -> dict[str, dict[str, Any]]:
-    """Return what travels beside the plan; none of it is ever shown."""
+    """Return the values that are passed beside the plan. They are never shown."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -34,7 +34,7 @@ def _digests(path: str, value: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def known() -> dict[str, fields.Check]:
-    """Return the checks of all keys, of whatever type."""
+    """Return the checks of the keys of all types."""
     own = {name: key.check for name, key in sources.keys().items()}
     return {"type": sources.known_type, "uri": fields.text, "sha256": sha256, **own}
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A directory or an archive on the controller, which sends it where a host lacks it."""
+"""Directories and archives on the controller, which sends them to hosts that lack them."""
 
 from __future__ import annotations
 

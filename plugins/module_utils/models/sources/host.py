@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A directory or an archive that is on the host already."""
+"""Directories and archives on the host."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""An archive on a web server."""
+"""Archives on web servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def headers(path: str, value: Any) -> dict[str, str]:
-    """Check the headers of a request; none of it is ever shown, as every part may be a credential."""
+    """Check the headers of a request. They are never shown, because every part may be a credential."""
     if not isinstance(value, Mapping):
         raise WishError(path, f"is {kind(value)}", "give a mapping of names to values")
     result = {}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the sources given by a path have in common, be it one of the controller or of the host."""
+"""Sources given by a path, on the controller or on the host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def check(path: str, source: Mapping[str, Any]) -> None:
-    """Refuse what is meant as an address."""
+    """Refuse a ``uri`` that is meant as an address."""
     if _SCHEME.match(source["uri"]):
         raise WishError(
             f"{path}.uri",

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One row of the table of sources: what sets a type of source apart from the others."""
+"""Row of the table of sources: the properties of one type."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 
 class Version(Protocol):
-    """One version of a model, as its source sees it."""
+    """One version of a model, as its source needs it."""
 
     @property
     def uri(self) -> str:
-        """Return where this version is."""
+        """Return the address or path of this version."""
 
     @property
     def sha256(self) -> str | None:
-        """Return the checksum that is wished for it."""
+        """Return its checksum according to the wish."""
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -26,31 +26,31 @@ class Version(Protocol):
 
 
 class Bench(Protocol):
-    """A host at work on one version: what is asked for, and what the host can do for its source."""
+    """The work of a host on one version: the request, and the operations for its source."""
 
     @property
     def request(self) -> Version:
-        """Return the version in hand."""
+        """Return the version."""
 
     @property
     def sent(self) -> Mapping[str, Any]:
-        """Return what the controller has sent of it, or has found out about it."""
+        """Return the file that the controller has sent for it, or its finding about the source."""
 
     def download(self, headers: Mapping[str, str]) -> tuple[str, str]:
         """Fetch the version's address; return the path of the file and its checksum."""
 
     def examine(self, path: str) -> None:
-        """Refuse a file or directory of this host that cannot be published, without writing."""
+        """Refuse a file or directory of this host that cannot be published; nothing is written."""
 
     def differs(self, path: str) -> bool:
-        """Return whether a file or directory of this host differs from what was published from it."""
+        """Return whether a file or directory of this host differs from the version published from it."""
 
 
 @dataclass(frozen=True)
 class Obtained:
     """A version on this host: the checksum that it should have, and the one that it has if it is an archive.
 
-    ``ours`` is whether the file was brought here for this run alone, and goes with it.
+    ``ours`` is true for a file that exists only for this run.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Obtained:
 
 @dataclass(frozen=True)
 class Key:
-    """A key that only this type has: how a wish is read, and the module's option."""
+    """A key that only some types have: the check of its wish, and the module's option."""
 
     check: Callable[[str, Any], Any]
     option: Mapping[str, Any]
@@ -77,25 +77,25 @@ def _nothing(_path: str, _source: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """What sets one type of source apart."""
+    """Properties of one type of source."""
 
     type: str
     check: Callable[[str, Mapping[str, Any]], None]
-    """Refuses a ``uri`` that is none of this type."""
+    """Refuse a ``uri`` that this type cannot use."""
     obtain: Callable[[Bench], Obtained]
-    """Gets a version to where it can be unpacked, on the host."""
+    """Bring a version to a path on the host from which it can be unpacked."""
     meant: Callable[[Mapping[str, Any]], bool] = _always
-    """Tells the rows of one type apart."""
+    """Return whether this row is the right one of several with the same type."""
     check_wish: Callable[[str, Mapping[str, Any]], None] = _nothing
-    """Refuses a wish that says too little, or too much, for this type."""
+    """Refuse a wish that lacks a required key or shows a secret."""
     keys: Mapping[str, Key] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
-    """The keys that travel beside the plan and are shown nowhere. An address does so whatever the type."""
+    """Keys with secret values, which are not in the plan. A ``uri`` that is an address is treated so for every type."""
     bundled: bool = False
-    """Whether the offline bundle fetches it: its ``uri`` is a web address."""
+    """Whether the offline bundle contains it; its ``uri`` is a web address."""
     sent: bool = False
-    """Whether the controller sends it: its ``uri`` is a path there."""
+    """Whether the controller sends it; its ``uri`` is a path there."""
     inspect: Callable[[Bench], None] | None = None
-    """Refuses in check mode what cannot be published; None where it cannot be known without fetching it."""
+    """Refuse a version in check mode if it cannot be published; None if that would need a download."""
     has_other_content: Callable[[Bench], bool] | None = None
-    """Compares it with what was published from it; None where only a checksum tells."""
+    """Return whether it differs from the version published from it; None if only a checksum can tell."""

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The table of all sources. What meets a source asks this table instead of naming types."""
+"""Table of all types of sources. All other code asks it instead of naming types."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .http import HTTP
 from .row import Key, Source
 
 SOURCES: tuple[Source, ...] = (CONTROLLER, HOST, HTTP)
-# Meant to come, and told apart from misspellings until then.
+# Planned types, which are not misspellings.
 PLANNED = ("mlflow", "s3", "s3-compatible")
 
 
 def of(source: Mapping[str, Any], path: str = "source") -> Source:
-    """Return the row of a source; refuses an unknown type."""
+    """Return the row of a source, or refuse an unknown type."""
     known = known_type(f"{path}.type", source.get("type"))
     return next(row for row in SOURCES if row.type == known and row.meant(source))
 
@@ -33,7 +33,7 @@ def types() -> list[str]:
 
 
 def known_type(path: str, value: Any) -> str:
-    """Return the name of a type; refuses an unknown one."""
+    """Return the name of a type, or refuse an unknown one."""
     if isinstance(value, str) and value in types():
         return str(value)
     if isinstance(value, str) and value in PLANNED:
@@ -43,12 +43,12 @@ def known_type(path: str, value: Any) -> str:
 
 
 def keys() -> dict[str, Key]:
-    """Return the keys that not every type has."""
+    """Return the keys that only some types have."""
     return {name: key for row in SOURCES for name, key in row.keys.items()}
 
 
 def check(path: str, source: Mapping[str, Any]) -> None:
-    """Refuse a source that no run could use."""
+    """Refuse a source that cannot work."""
     row, wished = of(source, path), source.get("sha256")
     one_line(f"{path}.uri", source.get("uri"))
     for name, key in row.keys.items():
@@ -60,7 +60,7 @@ def check(path: str, source: Mapping[str, Any]) -> None:
 
 
 def check_wish(path: str, wish: Mapping[str, Any]) -> None:
-    """Refuse a source that no run could use, or that a wish does not describe as its type asks."""
+    """Refuse a wish for a source that cannot work, lacks a required key or has a key of another type."""
     check(path, wish)
     row = of(wish, path)
     row.check_wish(path, wish)
@@ -79,11 +79,11 @@ def digest(path: str, value: Any) -> str:
 
 
 def hidden(source: Mapping[str, Any]) -> set[str]:
-    """Return the keys whose values may be secret: a plan does not hold them, and they travel beside it."""
+    """Return the keys with possibly secret values, which are passed beside the plan."""
     secret = {*of(source).secret, *(["uri"] if address.is_meant(source["uri"]) else [])}
     return secret & source.keys()
 
 
 def whole(shown: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a source again, from what a plan says of it and what travels beside the plan."""
+    """Return a source of a plan with the values that were passed beside the plan."""
     return {**shown, **beside}
