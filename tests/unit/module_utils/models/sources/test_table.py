@@ -72,7 +72,8 @@ def planned(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside(given: dict[str, Any]) -> dict[str, Any]:
-    return plan_secrets.secrets(read.read([instance()], [given], policy.complete({})), KEY)["sources"]
+    settings = policy.complete({})
+    return plan_secrets.secrets(read.read([instance()], [given], settings), KEY, settings)["sources"]
 
 
 # --- one row ---------------------------------------------------------------------------------------------------
