@@ -37,15 +37,22 @@ class Action(ActionBase):
         """Return the keys of a refused result."""
         return {"msg": str(error)}
 
-    def options(self) -> dict[str, Any]:
-        """Return the task's arguments, checked against ``ARGUMENTS``."""
-        _result, options = self.validate_argument_spec(self.ARGUMENTS)
+    def options(self, **rules: Any) -> dict[str, Any]:
+        """Return the task's arguments, checked against ``ARGUMENTS`` and, as modules call them, further rules."""
+        _result, options = self.validate_argument_spec(self.ARGUMENTS, **rules)
         return dict(options)
 
     def require(self, names: Iterable[str]) -> None:
         """Refuse a task that lacks an argument."""
         for name in sorted(set(names) - set(self._task.args)):
             raise WishError(name, "is missing", "give it to the task")
+
+    def on_host(self, name: str) -> str:
+        """Return the path of a file in Ansible's temporary directory of this task on the host."""
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        return str(shell.join_path(shell.tmpdir, name))
 
     def call(self, module: str, arguments: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run a module on the host and return its result."""

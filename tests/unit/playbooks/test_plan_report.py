@@ -5,14 +5,9 @@
 from __future__ import annotations
 
 import json
-import re
-import stat
 import sys
 
-import pytest
 import yaml
-from ansible.errors import AnsibleActionFail
-from ansible_collections.tfserving.fleet.plugins.action.report import write
 from repository import REPOSITORY
 from running import run_playbook
 
@@ -105,35 +100,6 @@ def test_a_host_without_systemd_is_refused_by_the_plan(tmp_path):
         "h1: is not run by systemd but by openrc, and the servers are units of systemd; boot the host with systemd as "
         "its first process, or take it out of the fleet"
     ) in " ".join(done.stdout.split())
-
-
-def test_a_report_replaces_the_last_one_and_may_be_read_by_others(tmp_path):
-    dest = tmp_path / "plan.html"
-    dest.write_text("the last one, which was much longer")
-    assert write(str(dest), "größer") == dest
-    assert dest.read_text(encoding="utf-8") == "größer"
-    assert stat.S_IMODE(dest.stat().st_mode) == 0o644
-    assert list(tmp_path.iterdir()) == [dest]
-
-
-@pytest.mark.parametrize(
-    ("place", "problem"),
-    [
-        (".", "is a directory; name a file in it"),
-        (["plan.html"], "is a list; give the path of a file"),
-        (5, "is the number 5; give the path of a file"),
-        ("missing/plan.html", "cannot be written (No such file or directory); choose another place"),
-        ("x" * 300, "cannot be written (File name too long); choose another place"),
-        ("a\0b", "is not a path (it holds a null byte); choose another place"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch, place, problem):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(AnsibleActionFail) as refused:
-        write(place, "text")
-    # Ansible adds the error behind it.
-    assert re.fullmatch(rf"dest: .*{re.escape(problem)}(: .*)?", str(refused.value))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_printed_text_moves_no_cursor_and_keeps_its_lines(tmp_path):

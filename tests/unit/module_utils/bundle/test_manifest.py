@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -16,8 +15,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import name
 from ansible_collections.tfserving.fleet.plugins.module_utils.bundle import parcel as bundle_parcel
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from bundle_cases import artifact, fill, make, sha256
-
-action = importlib.import_module("ansible_collections.tfserving.fleet.plugins.action.bundle_files")
 
 FILES = {
     "packages/bookworm/Packages": b"Package: a\n",
@@ -124,19 +121,6 @@ def test_what_the_manifest_does_not_name_goes(place):
 def test_two_builders_of_one_release_are_refused(place):
     with refused("bundle_builder: two builders bring keys/a; name one builder for each release"):
         bundle_manifest.write(str(place), [artifact("keys/a", b"1"), artifact("keys/a", b"2")])
-
-
-def test_a_bundle_is_read_once_for_all_hosts_of_a_run(place, tmp_path):
-    first = action.proven(str(place), str(tmp_path))
-    (place / "keys/AA.gpg").write_bytes(b"kEy")
-    assert action.proven(str(place), str(tmp_path)) == first
-
-
-def test_a_bundle_that_was_refused_is_refused_for_the_next_host_too(place, tmp_path):
-    (place / "keys/AA.gpg").unlink()
-    for _host in range(2):
-        with pytest.raises(WishError, match=r"keys/AA\.gpg is missing"):
-            action.proven(str(place), str(tmp_path))
 
 
 def host_files() -> list[dict]:
