@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the fleet as a whole: that it has hosts, how many are taken at once, and which do not answer."""
+"""Checks of the fleet as a whole before a host is asked: that it has hosts, and how many are taken at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Re
 # Groups that every inventory has.
 _EVERYWHERE = ("all", "ungrouped")
 # A sentence lists no more names than this.
-_NAMED = 20
+NAMED = 20
 
 _PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
@@ -73,8 +73,8 @@ _NO_GROUPS = "the inventory has no group with hosts; write one, or name another 
 
 def named(names: Sequence[str]) -> str:
     """Return names as a list in a sentence, of readable length."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def refuse_batch(path: str, value: Any) -> None:
@@ -87,16 +87,3 @@ def refuse_batch(path: str, value: Any) -> None:
             raise WishError(
                 path, f"is {shown}", "write a number of hosts from 1, a percentage from 1% to 100%, or a list of these"
             )
-
-
-def unreachable(answers: Mapping[str, Mapping[str, Any]], pattern: Any, leave_out: bool) -> str:
-    """Return the sentence that refuses to go on without the hosts that did not answer, or an empty text."""
-    missing = sorted(host for host, answer in answers.items() if answer.get("unreachable"))
-    if not missing or (leave_out and len(missing) < len(answers)):
-        return ""
-    if len(missing) == len(answers):
-        return str(WishError(named(missing), "no host of this run can be reached", "see the messages above"))
-    shown = pattern if isinstance(pattern, str) else ":".join(pattern)
-    limit = ":".join([shown, *(f"!{host}" for host in missing[:_NAMED])])
-    remedy = f"fix that, leave them out with --limit '{limit}', or set fleet_unreachable: leave_out"
-    return str(WishError(named(missing), "cannot be reached, and nothing has been changed on any host", remedy))

@@ -8,7 +8,7 @@ import json
 
 import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import check, unreachable
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet.hosts import check
 from playbook_place import DEAD, Place
 from refusing import refusal
 from repository import REPOSITORY
@@ -126,23 +126,6 @@ def test_batches_may_be_set_in_the_inventory(place):
     code, output = place.run("tfserving.fleet.site")
     assert code != 0
     assert f"fleet_serial: is the string 'none'; {BATCH}" in output
-
-
-ANSWERS = {"a": {"changed": False}, "b": {"unreachable": True}, "c": {"unreachable": True}}
-
-
-def test_hosts_that_cannot_be_reached_are_named_with_both_ways_on():
-    assert unreachable(ANSWERS, "tfserving", leave_out=False) == (
-        "b, c: cannot be reached, and nothing has been changed on any host; fix that, leave them out with "
-        "--limit 'tfserving:!b:!c', or set fleet_unreachable: leave_out"
-    )
-
-
-def test_a_run_goes_on_without_them_only_where_somebody_is_left():
-    assert unreachable(ANSWERS, "tfserving", leave_out=True) == ""
-    nobody = "b: no host of this run can be reached; see the messages above"
-    assert unreachable({"b": ANSWERS["b"]}, "tfserving", leave_out=True) == nobody
-    assert unreachable({"a": ANSWERS["a"]}, "tfserving", leave_out=False) == ""
 
 
 def test_what_changes_hosts_ends_with_the_sentence(place):

@@ -1,1 +1,0 @@
-../plugins/filter/unreachable_refusal.py
