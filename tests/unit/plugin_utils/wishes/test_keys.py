@@ -8,6 +8,8 @@ import json
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.batching import OWN_KEYS
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables.read import table
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import checks as wish_fields
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import instances as wish_instances
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import models as wish_models
@@ -94,6 +96,11 @@ def test_every_key_of_the_tables_is_tried():
     instances = {*wish_instances.FIELDS, *below("ports", wish_fields.PORT_FIELDS)}
     assert {key for key in MODEL if not key.startswith("probe.")} == models
     assert set(INSTANCE) == instances | below("batching", wish_instances.BATCHING_FIELDS)
+
+
+def test_the_keys_of_batching_are_the_servers_fields_and_the_planners_own():
+    surveyed = {field["name"] for field in table("messages")["messages"]["BatchingParameters"]}
+    assert set(wish_instances.BATCHING_FIELDS) == surveyed | set(OWN_KEYS)
 
 
 @pytest.mark.parametrize("key", [*MODEL, *INSTANCE])
