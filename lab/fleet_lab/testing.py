@@ -173,8 +173,9 @@ def scenarios(root: Path) -> list[str]:
 
 
 def shell_scripts(root: Path) -> list[str]:
-    """Return the shell scripts of the lab and of CI, recognised by their first line."""
-    files = [root / ".ci" / "run", *sorted((root / "lab").rglob("*"))]
+    """Return the shell scripts of the lab, of CI and of the examples, recognised by their first line."""
+    folders = (root / "lab", root / "examples")
+    files = [root / ".ci" / "run", *(file for folder in folders for file in sorted(folder.rglob("*")))]
     return [str(file.relative_to(root)) for file in files if file.is_file() and _is_shell(file)]
 
 

@@ -81,15 +81,8 @@ def _known() -> set[str]:
 
 def of_pipeline(path: Path) -> Iterator[list[str]]:
     """Yield the commands of all scripts of a GitHub workflow or a GitLab pipeline."""
-    for script in scripts(yaml.load(path.read_text(encoding="utf-8"), Loader=Pipeline)):
+    for script in scripts(yaml.safe_load(path.read_text(encoding="utf-8"))):
         yield from of_script(script)
-
-
-class Pipeline(yaml.SafeLoader):
-    """YAML with GitLab's own tags."""
-
-
-Pipeline.add_constructor("!reference", lambda loader, node: loader.construct_sequence(node))
 
 
 def scripts(content: object, key: str = "") -> Iterator[str]:
