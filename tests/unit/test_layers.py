@@ -26,7 +26,7 @@ HOSTS = [
     *("saved_model", "serving", "models", "releases", "bundle"),
 ]
 CONTROLLER = [
-    *("action", "caller", "turn", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
     *("bundle", "fleet", "report", "progress"),
 ]
 

@@ -16,9 +16,10 @@ from typing import Any, cast
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from ..phrases import counted
 from ..server import textproto_check
 from ..wishes.read import InstanceWish
-from .reasons import SHAPES, Sheet, T, counted
+from .reasons import SHAPES, Sheet, T
 from .schema import Batching
 
 # A GPU runs one batch after another. A few in flight hide the copies to and from it and the CPU work before and after;

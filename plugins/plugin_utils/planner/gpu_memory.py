@@ -8,9 +8,10 @@ import math
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
+from ..phrases import counted
 from ..wishes.read import InstanceWish
 from .gpus import Gpu
-from .reasons import Sheet, counted
+from .reasons import Sheet
 
 FLAG = "per_process_gpu_memory_fraction"
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology import schema
 
+from ..phrases import counted, joined
 from ..wishes.read import InstanceWish
 from . import cpu_mask
 from .machine import Machine
-from .reasons import Sheet, counted, joined
+from .reasons import Sheet
 
 # Names from nvidia-smi: "1g.10gb", "1g.10gb+me", "1c.3g.40gb", "1g.24gb-me" (Blackwell, without media engines).
 PROFILE = re.compile(r"(\d+c\.)?\d+g\.\d+gb([+-][a-z.]+)?", re.IGNORECASE)

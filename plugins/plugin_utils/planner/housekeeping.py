@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..phrases import counted
 from . import cpu_mask
 from .machine import Core, Machine
-from .reasons import counted
 
 
 @dataclass

@@ -10,10 +10,11 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from ..phrases import counted
 from ..wishes.read import InstanceWish, ModelWish
 from . import cpu_mask
 from .machine import Machine
-from .reasons import Sheet, counted
+from .reasons import Sheet
 from .schema import Numa
 
 # Multiples of the expected peak at which the kernel throttles the server (high) and kills it (max): sizes are rough,

@@ -13,11 +13,12 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from ..phrases import counted
 from ..wishes.read import INSTANCES, InstanceWish
 from . import cpu_mask, sharing
 from .machine import Core
 from .places import Place, Rooms
-from .reasons import Sheet, counted
+from .reasons import Sheet
 
 
 def place(

@@ -11,6 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Topology
 
+from ..phrases import counted, joined
 from ..tables import surveyed
 from ..wishes import checks as wish_fields
 from ..wishes import policy as plan_policy
@@ -22,7 +23,6 @@ from . import kernel as kernel_settings
 from . import partition as cpu_partition
 from . import runtimes as server_runtimes
 from .places import Place
-from .reasons import counted, joined
 from .schema import Half, InstancePlan, ModelPlan, Plan
 
 SCHEMA = 1

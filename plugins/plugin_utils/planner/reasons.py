@@ -30,13 +30,3 @@ class Sheet:
         without = "leave it unset" if planned is None else f"have {planned}"
         self.reasons[figure] = f"(override) the plan would {without}: {reason}"
         return wished
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number and its noun: ``1 core``, ``2 cores``."""
-    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
-
-
-def joined(names: list[str]) -> str:
-    """Return the names as a list in a sentence: ``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""

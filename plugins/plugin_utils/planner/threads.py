@@ -15,8 +15,9 @@ from typing import Any, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
 
+from ..phrases import counted
 from ..wishes.read import InstanceWish
-from .reasons import SHAPES, Sheet, counted
+from .reasons import SHAPES, Sheet
 from .schema import Batching, Threads
 
 # The flag behind each pool.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Cpu, Gpu, Nic, Topology
 
+from ..phrases import counted
 from ..planner.schema import InstancePlan, Plan
 from . import words as values
 from .sheet import FREE, OFFLINE, SYSTEM, Board, Core, Device, Machine, Node, Owner
@@ -84,16 +85,16 @@ def _summary(topology: Topology) -> tuple[str, ...]:
     gpus, nics = topology.get("gpus") or (), topology.get("nics") or ()
     slow = len({cpu["core"] for cpu in online if cpu["kind"] == "efficiency"})
     parts = [
-        values.counted(len({cpu["socket"] for cpu in online}), "socket"),
-        values.counted(len(topology["nodes"]), "node"),
-        values.counted(len({cpu["core"] for cpu in online}), "core") + (f" ({slow} efficiency)" if slow else ""),
-        values.counted(len(online), "CPU"),
+        counted(len({cpu["socket"] for cpu in online}), "socket"),
+        counted(len(topology["nodes"]), "node"),
+        counted(len({cpu["core"] for cpu in online}), "core") + (f" ({slow} efficiency)" if slow else ""),
+        counted(len(online), "CPU"),
     ]
     parts += [values.size(topology["memory_mb"])] if topology.get("memory_mb") else []
     names = [_gpu_detail(gpu) for gpu in gpus]
     for name in dict.fromkeys(names):
-        parts.append(values.counted(names.count(name), "GPU") + (f" ({name})" if name else ""))
-    parts += [values.counted(len(nics), "NIC")] if nics else []
+        parts.append(counted(names.count(name), "GPU") + (f" ({name})" if name else ""))
+    parts += [counted(len(nics), "NIC")] if nics else []
     return tuple(parts)
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..phrases import counted
 from .difference import EFFECTS
 from .sheet import Change, Group, Part, Report
-from .words import counted
 
 # GitHub accepts 65,536 characters in a comment.
 LONGEST = 60_000

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jinja2
 
+from ..phrases import counted
 from .difference import EFFECTS
 from .picture import picture
 from .sheet import Column, Report
-from .words import counted
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 # Colours and patterns of the template: six colours that colour-blind readers can tell apart, then the same, patterned.

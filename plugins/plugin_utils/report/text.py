@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..phrases import counted
 from . import words as values
 from .difference import EFFECTS
 from .sheet import Change, Difference, Figure, Group, Machine, Part, Reason, Report
@@ -17,7 +18,7 @@ def text(report: Report, reasons: bool = True) -> str:
     """Return the whole report; without ``reasons`` only the figures."""
     groups = ["\n".join(_group(group, reasons)) for group in report.groups]
     if len(report.groups) > 1:
-        groups = [f"{values.counted(report.count, 'host')} in {len(groups)} groups of the same plan", *groups]
+        groups = [f"{counted(report.count, 'host')} in {len(groups)} groups of the same plan", *groups]
     if report.missing:
         groups.append("\n".join(["Not planned, see the messages above:", *prose(report.missing, "  ")]))
     return "\n\n\n".join(groups) + "\n"
@@ -68,7 +69,7 @@ def _said(reason: Reason) -> str:
 
 def _difference_title(group: Group, part: Part) -> str:
     title = "Difference to the plan in force"
-    return title if len(group.parts) == 1 else f"{title} on {part.hosts} ({values.counted(part.count, 'host')})"
+    return title if len(group.parts) == 1 else f"{title} on {part.hosts} ({counted(part.count, 'host')})"
 
 
 def _difference(difference: Difference) -> Iterator[str]:

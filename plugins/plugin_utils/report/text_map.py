@@ -7,8 +7,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from ..phrases import counted
 from . import core_rows
-from . import words as values
 from .sheet import Device, Machine, Node
 
 WIDTH = 100
@@ -82,4 +82,4 @@ def _gpu(gpu: Device, glyphs: dict[str, str]) -> str:
 
 def _legend(machine: Machine) -> Iterator[str]:
     for owner in machine.owners:
-        yield f"{owner.glyph} {owner.name} ({values.counted(owner.cpus, 'CPU')})"
+        yield f"{owner.glyph} {owner.name} ({counted(owner.cpus, 'CPU')})"

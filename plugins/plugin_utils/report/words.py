@@ -28,11 +28,6 @@ def size(megabytes: float | None) -> str:
     return f"{megabytes:.0f} MB"
 
 
-def counted(number: int, one: str) -> str:
-    """Return a number and its noun: ``1 host``, ``2 hosts``."""
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
-
-
 def described(path: str, value: Any) -> str:
     """Return the value of the figure at ``path`` as a short text."""
     head = path.partition(".")[0]
