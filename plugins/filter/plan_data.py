@@ -16,16 +16,7 @@ description:
     that the inventory sets.
   - C(docs/ci.md) describes the document.
 positional: missing
-options:
-  _input:
-    description: As for P(tfserving.fleet.plan_text#filter).
-    type: dict
-    required: true
-  missing:
-    description: Hosts that could not be planned.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment: tfserving.fleet.fleet_plans
 seealso:
   - plugin: tfserving.fleet.plan_markdown
     plugin_type: filter

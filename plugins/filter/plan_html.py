@@ -14,16 +14,7 @@ description:
   - Shows what P(tfserving.fleet.plan_text#filter) shows, with a picture of each kind of machine.
   - The page is complete in itself. It loads nothing, holds no script, and follows the reader's light or dark setting.
 positional: missing
-options:
-  _input:
-    description: As for P(tfserving.fleet.plan_text#filter).
-    type: dict
-    required: true
-  missing:
-    description: Hosts that could not be planned. They are named at the top.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment: tfserving.fleet.fleet_plans
 seealso:
   - plugin: tfserving.fleet.plan_text
     plugin_type: filter

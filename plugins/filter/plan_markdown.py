@@ -16,16 +16,7 @@ description:
   - Text that comes from inventories and hosts stands in code spans, in which nothing is markup, a link or a mention.
     The text is short enough for a comment on GitHub; what does not fit is left out, and that is said.
 positional: missing
-options:
-  _input:
-    description: As for P(tfserving.fleet.plan_text#filter).
-    type: dict
-    required: true
-  missing:
-    description: Hosts that could not be planned.
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment: tfserving.fleet.fleet_plans
 seealso:
   - plugin: tfserving.fleet.plan_data
     plugin_type: filter

@@ -16,21 +16,11 @@ description:
   - GPUs are shown by their numbers. Environment variables that are called like a secret are shown without their values.
 positional: missing, reasons
 options:
-  _input:
-    description:
-      - Host name to a dictionary of C(topology) (from M(tfserving.fleet.host_topology)), C(plan) (from
-        P(tfserving.fleet.host_plan#filter)) and C(previous), the plan in force, empty for none.
-    type: dict
-    required: true
-  missing:
-    description: Hosts that could not be planned. They are named at the end.
-    type: list
-    elements: str
-    default: []
   reasons:
     description: Whether to show the reasons.
     type: bool
     default: true
+extends_documentation_fragment: tfserving.fleet.fleet_plans
 seealso:
   - plugin: tfserving.fleet.plan_html
     plugin_type: filter

@@ -32,13 +32,7 @@ options:
     description: What C(apt-get --simulate install) ended with, as C(rc), C(stdout) and C(stderr).
     type: dict
     required: true
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 seealso:
   - module: tfserving.fleet.driver_plan
 author:

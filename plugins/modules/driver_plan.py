@@ -31,13 +31,7 @@ options:
     description: Whether the host is the machine that Ansible runs on, which is never booted.
     type: bool
     default: false
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)
 """

@@ -27,13 +27,7 @@ options:
     type: str
     choices: [stop, leave_out]
     default: stop
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)
 """

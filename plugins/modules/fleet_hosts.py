@@ -19,13 +19,7 @@ options:
     description: The pattern of the fleet's hosts.
     type: raw
     required: true
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)
 """

@@ -34,13 +34,7 @@ options:
     description: What M(tfserving.fleet.wishes) returned as RV(tfserving.fleet.wishes#module:servers).
     type: dict
     required: true
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)
 """

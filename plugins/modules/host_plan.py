@@ -43,13 +43,7 @@ options:
       - Without one the plan does not tell values that may be secret apart, and no change of them restarts a server.
     type: str
     default: ""
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 seealso:
   - plugin: tfserving.fleet.host_plan
     plugin_type: filter

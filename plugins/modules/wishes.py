@@ -20,13 +20,7 @@ options:
     description:
       - Variables to check in place of those of the roles, with their argument specs. Nothing is returned then.
     type: dict
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing at any time.
+extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)
 """

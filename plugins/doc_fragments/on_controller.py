@@ -1,0 +1,19 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Attributes of the actions that run on the controller alone and change nothing."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """No part on the host, and nothing that check mode would have to leave out."""
+
+    DOCUMENTATION = r"""
+attributes:
+  action:
+    support: full
+    description: An action plugin without a part on the host.
+  check_mode:
+    support: full
+    description: Changes nothing at any time.
+"""
