@@ -25,9 +25,10 @@ class ActionModule(Action):
         options = self.options()["options"]
         refusals = Refusals()
         if options is not None:
-            inventory.check_values(self._values(options, task_vars, refusals), options, refusals)
+            values = self._values(options, task_vars, refusals)
+            inventory.check_values(values, options, refusals)
             refusals.stop()
-            return {}
+            return private({"options": inventory.complete(values, options)})
         values = self._values(inventory.role_options(), task_vars, refusals)
         warnings = inventory.check(task_vars, values, refusals)
         refusals.stop()

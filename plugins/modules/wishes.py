@@ -18,7 +18,7 @@ description:
 options:
   options:
     description:
-      - Variables to check in place of those of the roles, with their argument specs. Nothing is returned then.
+      - Variables to check in place of those of the roles, with their argument specs.
     type: dict
 extends_documentation_fragment: tfserving.fleet.on_controller
 author:
@@ -32,7 +32,7 @@ EXAMPLES = r"""
 - name: Check the variables of a playbook
   tfserving.fleet.wishes:
     options:
-      bundle_dir: {type: path}
+      bundle_dir: {type: path, required: true}
 """
 
 RETURN = r"""
@@ -44,6 +44,10 @@ servers:
   description: Names that the servers take on the host, and their repository; for M(tfserving.fleet.host_check).
   type: dict
   returned: without O(options)
+options:
+  description: The variables of O(options), each in the type of its spec, with the defaults of those that are not set.
+  type: dict
+  returned: with O(options)
 bundle:
   description: What decides which artifacts the host needs; for M(tfserving.fleet.bundle_files).
   type: dict

@@ -103,6 +103,12 @@ def check(names: Iterable[str], values: Values, refusals: Refusals) -> list[str]
     return ignored
 
 
+def complete(values: Values, options: Options) -> dict[str, Any]:
+    """Return values that were checked: each in the type of its option, and the defaults of those that are not set."""
+    found: dict[str, Any] = ArgumentSpecValidator(options).validate(values).validated_parameters
+    return found
+
+
 def check_values(values: Values, options: Options, refusals: Refusals) -> None:
     """Add what is wrong with the values of variables with these options."""
     before = len(refusals.errors)

@@ -53,6 +53,17 @@ def test_what_ansible_core_alone_refuses_is_refused_in_its_words():
     assert "found in 'bundle'" in str(error)
 
 
+def test_values_take_the_type_of_their_options_and_the_defaults_of_those_that_are_not_set():
+    options = {
+        "days": {"type": "int", "default": 30},
+        "names": {"type": "list", "default": []},
+        "dir": {"type": "path"},
+    }
+    found = inventory.complete({"days": "7", "dir": "/srv"}, options)
+    assert found == {"days": 7, "names": [], "dir": "/srv"}
+    assert inventory.complete({}, options)["days"] == 30
+
+
 def test_an_inventory_without_variables_is_taken():
     assert refused() == []
 
