@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver import steps as driver_steps
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edition as driver_edition
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
@@ -72,6 +73,7 @@ def _present(wish: Wish, found: Found, system: Mapping[str, Any]) -> dict[str, A
     source = repository(wish, resolved, system["distribution"], driver["components"])
     refusals = Refusals()
     refusals.check(_refuse_conflicts, found["apt_sources"], source)
+    refusals.check(_refuse_incomplete_geometry, wish["mig"])
     steps = refusals.check(driver_steps.steps, driver, resolved, wish["clients"])
     refusals.stop()
     return {
@@ -143,6 +145,11 @@ def repository(
 def _refuse_conflicts(entries: list[dict[str, Any]], source: Mapping[str, Any]) -> None:
     if source["missing"]:
         apt_sources.check(entries, source["uri"], source["suites"], source["keyring"], SOURCES)
+
+
+def _refuse_incomplete_geometry(mig: Mapping[str, Any]) -> None:
+    if mig and not (mig.get("name") and mig.get("devices")):
+        raise WishError("nvidia_driver_mig", "lacks its name or its devices", "give both, or leave it empty")
 
 
 def due(driver: Mapping[str, Any], steps: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -138,12 +139,21 @@ def test_only_the_files_that_a_host_needs_are_laid_down():
         "gpus": ["etc/nvidia-mig-manager/**"],
     }
     there = [{"file": "x", "component": name} for name in ("contrib", "non-free", "non-free-firmware")]
-    lean = planned(host_of(components=there), persistence=False, modules="none", mig={"name": "x"})["exclude"]
+    lean = planned(host_of(components=there), persistence=False, modules="none", mig={"name": "x", "devices": [{}]})[
+        "exclude"
+    ]
     assert lean["before"][:2] == [
         "etc/apt/sources.list.d/*",
         "etc/systemd/system/nvidia-persistenced.service.d/*",
     ]
     assert (lean["after"], lean["gpus"]) == (["**"], [])
+
+
+@pytest.mark.parametrize("mig", [{"name": "halves"}, {"name": "", "devices": [{}]}, {"devices": [{}]}])
+def test_a_mig_geometry_without_a_name_or_devices_is_refused(mig):
+    assert refusal(partial(planned, mig=mig), host_of()) == (
+        "nvidia_driver_mig: lacks its name or its devices; give both, or leave it empty"
+    )
 
 
 def test_everything_that_cannot_work_is_refused_at_once():
