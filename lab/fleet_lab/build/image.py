@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The image of a lab host: a minimal Debian with systemd, made from the archive that this machine uses itself."""
+"""The image of a lab host: a minimal Debian with systemd, from the archive that this machine itself uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def image(lab: Lab) -> str:
-    """Build the image unless it is there; a change of the recipe or of the archive's address makes another one."""
+    """Build the image unless it exists; a change of the recipe or of the archive's address makes another one."""
     sources, settings = debian.machine_archive(lab.suite)
     tag = image_tag(lab, sources, settings)
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", tag]):
@@ -51,7 +51,7 @@ def recipe(lab: Lab) -> Path:
 
 
 def package_names(text: str) -> list[str]:
-    """The packages of a list with one a line and comments after "#"."""
+    """Return the packages of a list with one per line and comments after "#"."""
     words = (line.split("#")[0].strip() for line in text.splitlines())
     return [word for word in words if word]
 

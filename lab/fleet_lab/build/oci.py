@@ -39,7 +39,7 @@ Tree = Mapping[str, Entry]  # by path from the root: "usr/bin/env"
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as it is stored, and the digest of its bytes before compression, which the image's config names."""
+    """A layer as stored, and the digest of its bytes before compression, which the image's config names."""
 
     stored: bytes
     content_digest: str
@@ -50,7 +50,7 @@ def digest(data: bytes) -> str:
 
 
 def archive(tree: Tree) -> bytes:
-    """A tar file of the tree and the folders above its entries: sorted, of 1970, root's."""
+    """Return a tar file of the tree and the folders above its entries: sorted, dated 1970, owned by root."""
     folders = {str(parent): Entry() for path in tree for parent in PurePosixPath(path).parents if parent.name}
     entries = {**folders, **tree}
     out = io.BytesIO()
@@ -80,7 +80,7 @@ def layer(tree: Tree) -> Layer:
 def write_layout(place: Path, images: Mapping[str, tuple[Mapping[str, object], Sequence[Layer]]]) -> dict[str, str]:
     """Write images, given by tag as (config, layers), into a new layout; return the digests of their manifests.
 
-    A config has "architecture", "os" and what a container starts with as "config"; the rest is filled in. Layers that
+    A config has "architecture", "os" and the container's defaults as "config"; the rest is filled in. Layers that
     images share are stored once.
     """
     (place / "blobs" / "sha256").mkdir(parents=True)

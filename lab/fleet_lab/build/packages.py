@@ -59,7 +59,7 @@ def packages_key(lab: Lab) -> str:
 
 
 def _build(lab: Lab, server: Path, version: str, pool: Path, log: Path) -> None:
-    """Make one .deb; both versions hold the same code, and VERSION tells the server what to call itself."""
+    """Make one .deb; both versions have the same code, and VERSION tells the server which one to report."""
     with tempfile.TemporaryDirectory(prefix="fleet-deb-") as folder:
         tree = Path(folder)
         home = tree / "usr/lib/tfs-reference"
@@ -80,7 +80,7 @@ def _build(lab: Lab, server: Path, version: str, pool: Path, log: Path) -> None:
 
 
 def _set_modes(tree: Path) -> None:
-    """The checkout's umask must not decide what a package looks like."""
+    """Set fixed file modes, so that packages do not depend on the checkout's umask."""
     tree.chmod(0o755)
     for path in tree.rglob("*"):
         executable = path.is_dir() or path.parent.name == "bin"
@@ -116,10 +116,10 @@ def _publish(lab: Lab, repository: Path, keyring: Path, log: Path) -> None:
 
 @contextmanager
 def _keyring(lab: Lab, log: Path) -> Iterator[Path]:
-    """A GnuPG home with the lab's signing key, which is made once and kept in the cache.
+    """Yield a GnuPG home with the lab's signing key, which is made once and kept in the cache.
 
-    The home is short-lived and in /tmp, because the agent's socket path may have 107 characters at most, and a checkout
-    may lie deeper than that.
+    The home is temporary and in /tmp, because the path of the agent's socket may have at most 107 characters, and a
+    checkout may be deeper than that.
     """
     with tempfile.TemporaryDirectory(prefix="fleet-gpg-") as folder:
         home = Path(folder)  # mode 0700, as GnuPG asks

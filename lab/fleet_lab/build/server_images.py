@@ -1,9 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Container images of the reference server in an OCI layout: files of the lab's host image below those of the package.
+"""Container images of the reference server in an OCI layout: the package's files on top of some of the host image's.
 
-As small as the server allows, since every scenario pushes and unpacks them. TensorFlow is no part of them either: a
-drop-in of the lab binds the host's copy to the empty folder that stands for it here.
+They are as small as the server allows, since every scenario pushes and unpacks them. TensorFlow is left out too: a
+drop-in of the lab bind-mounts the host's copy on an empty folder.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ LIBRARY = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x")
 
 
 def server_images(lab: Lab) -> str:
-    """Write images/tensorflow-serving and images/digests.json, unless the same sources are in them already."""
+    """Write images/tensorflow-serving and images/digests.json, unless they exist for the same sources."""
     tag = current_tag(lab)
     key = images_key(lab, tag)
     home = lab.state / "images"
@@ -94,7 +94,7 @@ def images_key(lab: Lab, tag: str) -> str:
 
 
 def image_config(architecture: str) -> dict[str, object]:
-    """What a container of the image would start with: upstream's script and, as for CUDA's images, NVIDIA's folders."""
+    """Return the container's defaults: upstream's script and, as in CUDA's images, NVIDIA's folders."""
     environment = (
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LD_LIBRARY_PATH=/usr/local/nvidia/lib:/usr/local/nvidia/lib64",
@@ -108,14 +108,14 @@ def image_config(architecture: str) -> dict[str, object]:
 
 
 def wanted(path: str) -> bool:
-    """Whether a file of the host image, by its path from the root, goes into the images."""
+    """Return whether a file of the host image, by its path from the root, goes into the images."""
     return not any(fnmatchcase(part, pattern) for part in PurePosixPath(path).parts for pattern in LEFT_OUT)
 
 
 def libraries(listing: str) -> list[str]:
-    """The libraries that ldd lists for the files that are wanted, and these files, as paths below /usr.
+    """Return the libraries that ldd lists for the wanted files, and these files, as paths below /usr.
 
-    Raises Stop for a library that the host image lacks.
+    Raise Stop for a library that the host image lacks.
     """
     found: set[str] = set()
     asking = ""
@@ -132,13 +132,13 @@ def libraries(listing: str) -> list[str]:
 
 
 def _below_usr(path: str) -> str:
-    """/lib/x as usr/lib/x: the images have Debian's links from / to /usr, and files only below /usr."""
+    """Return /lib/x as usr/lib/x: the images have Debian's links from / to /usr, and files only below /usr."""
     path = path.lstrip("/")
     return path if path.startswith("usr/") else f"usr/{path}"
 
 
 def base_tree(files: dict[str, oci.Entry], python: str) -> dict[str, oci.Entry]:
-    """The tree that all versions share: these files of the host image, and what a root folder needs around them."""
+    """Return the tree that all versions share: these files of the host image, and the basics of a root folder."""
     links = {**LINKS, "usr/bin/python3": python}
     return {
         **{path: entry for path, entry in files.items() if wanted(path)},
@@ -150,7 +150,7 @@ def base_tree(files: dict[str, oci.Entry], python: str) -> dict[str, oci.Entry]:
 
 
 def files_of(archive: Path) -> dict[str, oci.Entry]:
-    """The files of a tar file; of their modes only whether they can be executed."""
+    """Return the files in a tar file, with modes reduced to whether they are executable."""
     with tarfile.open(archive) as tar:
         return {
             str(PurePosixPath(member.name)): oci.Entry(0o755 if member.mode & 0o111 else 0o644, content.read())
@@ -160,7 +160,7 @@ def files_of(archive: Path) -> dict[str, oci.Entry]:
 
 
 def _host_files(lab: Lab, tag: str, python: str, scratch: Path) -> dict[str, oci.Entry]:
-    """Programs, libraries and Python's standard library out of a container of the host image."""
+    """Return programs, libraries and Python's standard library from a container of the host image."""
     programs, standard_library = (f"usr/bin/{python}", *PROGRAMS), f"usr/lib/{python}"
     run = ["docker", "run", "--rm", "--network=none", f"--label={LABEL}=images", tag]
     places = [f"/usr/lib/*-linux-gnu/{name}" for name in RUNTIME_LIBRARIES]
@@ -175,7 +175,7 @@ def _host_files(lab: Lab, tag: str, python: str, scratch: Path) -> dict[str, oci
 
 
 def _server_tree(lab: Lab, version: str, scratch: Path) -> dict[str, oci.Entry]:
-    """What the package of this version installs, and the entry point."""
+    """Return the files that this version's package installs, and the entry point."""
     package = lab.repository / "pool" / f"{PACKAGE}_{version}_all.deb"
     files = _read(["dpkg-deb", "--fsys-tarfile", str(package)], scratch / "package.tar", lab.logs / "images.log")
     script = lab.root / "lab" / "images" / PurePosixPath(ENTRYPOINT).name
@@ -183,7 +183,7 @@ def _server_tree(lab: Lab, version: str, scratch: Path) -> dict[str, oci.Entry]:
 
 
 def _read(command: Sequence[str], archive: Path, log: Path) -> dict[str, oci.Entry]:
-    """The files of the archive that a command writes. By way of a file, so that one cut short is never used."""
+    """Return the files in the archive that a command writes, through a file, so that a truncated one is never used."""
     try:
         quietly(["sh", "-c", 'exec "$@" > "$0"', archive, *command], log)
         return files_of(archive)
