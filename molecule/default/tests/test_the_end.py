@@ -1,14 +1,26 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The last run on a host, and what is left of the collection when docs/install.md has uninstalled it."""
+"""The last runs on a host, and what is left of the collection when docs/install.md has uninstalled it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/install.md"
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs/install.md"
+EXAMPLE = re.compile(r"^## Example\n\n```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ON_THE_HOST = re.compile(r"^Then, as root on the host:\n\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_of_the_roles_run_and_change_nothing_more(site, tmp_path):
+    pages = [page for page in sorted(ROOT.glob("roles/*/README.md")) if page.parent.name != "offline_bundle"]
+    playbook = tmp_path / "examples.yml"
+    playbook.write_text("".join(EXAMPLE.findall(page.read_text())[0] for page in pages))
+    run = site(playbook=str(playbook))
+    assert run.status == 0, run.output
+    assert not run.changed, run.output
+    assert run.output.count("PLAY [") == len(pages) == 8
 
 
 def test_a_run_that_gives_back_what_was_tuned_ends_with_the_status_table(site):
