@@ -15,6 +15,7 @@ import pytest
 import yaml
 from playbook_place import DEAD, HERE
 from repository import REPOSITORY
+from running import CORE
 
 BIN = Path(sys.executable).parent
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,7 +36,7 @@ class Home:
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_NOCOLOR": "1",
             "PATH": f"{BIN}:{os.environ['PATH']}",
-            **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
+            **CORE,
         }
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from repository import REPOSITORY
+from running import CORE
 
 HOSTS = {"h1": {}, "h2": {}}
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -69,6 +70,7 @@ class Run:
             "LC_ALL": "C.UTF-8",
             "PATH": os.environ["PATH"],
             "TERM": "xterm",
+            **CORE,
         }
 
     def piped(self, *arguments: str) -> str:

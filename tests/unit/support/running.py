@@ -19,6 +19,8 @@ from ansible.module_utils.testing import patch_module_args
 from repository import REPOSITORY
 
 COLLECTIONS = str(REPOSITORY / "collections")
+# `make floor` puts another ansible-core there, which the programs that tests start are to use as well.
+CORE = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
 
 
 def run_module(module: ModuleType, **arguments: Any) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def run_module_alone(name: str, folder: Path, **arguments: Any) -> dict[str, Any
     done = subprocess.run(
         [sys.executable, "-B", "-c", script],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
-        env={**os.environ, "PYTHONPATH": COLLECTIONS},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*CORE.values(), COLLECTIONS])},
         capture_output=True,
         text=True,
         check=False,
@@ -62,6 +64,7 @@ def playbook_environment(folder: Path, **more: str) -> dict[str, str]:
         "HOME": str(folder),
         "LC_ALL": "C.UTF-8",
         "PATH": os.environ["PATH"],
+        **CORE,
         **more,
     }
 
