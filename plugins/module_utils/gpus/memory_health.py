@@ -30,7 +30,7 @@ _MOST_PAGES = 63
 
 
 def findings(gpu: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings on a GPU, in the keys of `gpu_reading`."""
+    """Return the findings on a GPU, in the keys of `gpus.reading`."""
     return [*_ecc_mode(gpu), _ecc(gpu), _set_aside(gpu)]
 
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the input of `gpu_health`: the bus, the loaded driver, nvidia-smi's answers and the kernel log."""
+"""Reads the input of `gpus.health`: the bus, the loaded driver, nvidia-smi's answers and the kernel log."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read(tree: Tree, ask: Ask, run: Run, saved_log: str | None = None, ignored: 
 def answers(ask: Ask) -> dict[str, Any]:
     """Return nvidia-smi's answers.
 
-    ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as in `nvidia_query`; ``remarks`` and
+    ``gpus``: one dictionary each (None without nvidia-smi), with ``absent`` as in `nvidia.query`; ``remarks`` and
     ``cut_short``: lines that are not a GPU's; ``error`` and its ``code`` if it failed for all GPUs or some.
     """
     try:

@@ -35,7 +35,7 @@ def devices(tree: Tree, ignored: Sequence[str] = (), version: str | None = None)
     Each GPU has ``pci_address``, ``device_id``, the bound ``driver``, ``virtual`` (whether it is a vGPU, None if that
     cannot be read) and ``functions`` (its number of virtual functions). GPUs that are not ours are listed apart as
     ``left_out``, each with the reason (``why``) and whether it is bound elsewhere (``held``). ``unmatched`` lists
-    entries of ``ignored`` (as driver_gpus.checked returns it) that match no GPU of this host. ``version`` is the
+    entries of ``ignored`` (as nvidia.owned.checked returns it) that match no GPU of this host. ``version`` is the
     running driver's, as driver_gpus.left_out takes it.
     """
     found = [driver_gpus.read(tree, address) for address in tree.names(PCI) if _is_gpu(tree, address)]

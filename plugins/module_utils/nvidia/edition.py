@@ -27,7 +27,7 @@ _MOST_BYTES = 4096
 def read(tree: Tree, gpus: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the edition that a machine with these GPUs needs: VGPU_GUEST, VGPU_HOST, TEGRA; None for the ordinary one.
 
-    ``gpus`` are those of `nvidia_devices.devices`.
+    ``gpus`` are those of `nvidia.devices.devices`.
     """
     if is_tegra(tree):
         return TEGRA

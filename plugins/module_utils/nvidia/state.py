@@ -32,7 +32,7 @@ class Trouble(NamedTuple):
 
 
 def trouble(gpu: Mapping[str, Any], recovery: str = RECOVERY) -> Trouble | None:
-    """Return what keeps a GPU, a row of `nvidia_query`, from serving; ``recovery`` is its recovery action's key."""
+    """Return what keeps a GPU, a row of `nvidia.query`, from serving; ``recovery`` is its recovery action's key."""
     absences = gpu.get("absent", {}).values()
     if nvidia_cells.LOST in absences:
         return Trouble("is lost", xids.RESTART_HOST)

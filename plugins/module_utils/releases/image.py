@@ -15,7 +15,7 @@ from .job import Job, is_full, last_words
 from .registry import LAYOUT, MAX_MANIFEST, TAG, fetch
 from .store import TREE
 
-# The growth of a compressed layer when unpacked. CUDA's libraries compress to a half at best; three leaves room for the
+# The growth of a compressed layer when unpacked. CUDA's libraries compress to half or less; three leaves room for the
 # metadata.
 UNPACKED = 3
 
