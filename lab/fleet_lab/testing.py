@@ -61,7 +61,7 @@ JUDGES = {
     ],
 }
 
-OLDEST = "2.19.0"  # the ansible-core of requirements/floor.txt
+OLDEST = "2.19.4"  # the ansible-core of requirements/floor.txt
 
 
 def lint(lab: Lab) -> list[Shown]:

@@ -64,24 +64,24 @@ def test_where_no_python_is_new_enough_the_missing_cores_are_named(lab, monkeypa
 def test_all_tests_take_the_oldest_and_the_newest_core_and_the_target_takes_each(lab):
     has_core(lab, "2.20", "2.21")
     assert {name.split(":")[0] for name in names(testing.floor(lab))} == {
-        "ansible-core 2.19.0",
+        "ansible-core 2.19.4",
         "ansible-core 2.20",
         "ansible-core 2.21",
     }
     assert {name.split(":")[0] for name in names(testing.floor(lab, each=False))} == {
-        "ansible-core 2.19.0",
+        "ansible-core 2.19.4",
         "ansible-core 2.21",
     }
 
 
 def test_without_a_newer_python_the_oldest_core_remains(lab):
-    assert {name.split(":")[0] for name in names(testing.floor(lab, each=False))} == {"ansible-core 2.19.0"}
+    assert {name.split(":")[0] for name in names(testing.floor(lab, each=False))} == {"ansible-core 2.19.4"}
 
 
 @pytest.mark.parametrize("suite", [testing.floor, sanity.sanity])
 def test_a_core_that_is_not_here_is_refused_with_those_that_are(lab, suite):
     has_core(lab, "2.21")
-    with pytest.raises(Stop, match=r"there is no ansible-core 2\.20 here; known are: 2\.19(\.0)?, 2\.21"):
+    with pytest.raises(Stop, match=r"there is no ansible-core 2\.20 here; known are: 2\.19(\.4)?, 2\.21"):
         suite(lab, "2.20")
 
 
