@@ -54,10 +54,8 @@ class ActionModule(Action):
         return {**super().refusal(error), "problems": sentences(error)}
 
     def _send(self, parcel: parcels.Parcel, staging: str | None) -> dict[str, Any]:
-        shell = self._connection._shell
-        if not shell.tmpdir:
-            self._make_tmp_path()
-        target = shell.join_path(staging or shell.tmpdir, f"tfserving-model-{uuid.uuid4().hex}")
+        shell, name = self._connection._shell, f"tfserving-model-{uuid.uuid4().hex}"
+        target = shell.join_path(staging, name) if staging else self.on_host(name)
         self._transfer_file(parcel["file"], target)
         self._fixup_perms2((target,) if staging else (shell.tmpdir, target), execute=False)
         return {"path": target, "sha256": parcel["sha256"], "directory": parcel["directory"]}

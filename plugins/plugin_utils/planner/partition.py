@@ -31,8 +31,6 @@ INTERRUPT_FILES = (
     "usr/**",
 )
 
-BOOT_PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
-
 
 def partition(topology: Topology, housekeeping: Half, serving: Half, extra_slices: Sequence[str] = ()) -> Partition:
     """Return the CPU partition of a planned host.
@@ -152,6 +150,8 @@ def _interrupts(topology: Topology, housekeeping: Half, serving: Half) -> Interr
 
 def _boot(housekeeping: str, serving: str) -> list[BootParameter]:
     """Return the boot parameters that users may ask for, since nothing else has their effect.
+
+    Source: https://docs.kernel.org/admin-guide/kernel-parameters.html
 
     isolcpus=domain is left out: it takes CPUs out of load balancing, so all threads of a server would stay on the CPU
     where they were started.

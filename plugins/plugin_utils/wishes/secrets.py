@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_key import sealed
 from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import table as sources
-from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import public
+from ansible_collections.tfserving.fleet.plugins.module_utils.web.address import public, shown
 
 from . import checks as wish_fields
 from .read import InstanceWish, ModelWish, Wishes
@@ -76,7 +76,7 @@ def archive(settings: Mapping[str, Any]) -> dict[str, str]:
     return {
         "local": uri if local else "",
         "brought": f"{settings['releases']['root']}/{BROUGHT}" if local else "",
-        "address": uri if "://" in uri and public(uri) != uri else "",
+        "address": uri if shown(uri) != uri else "",
         "sha256": wish["sha256"],
         "binary": wish.get("binary") or "",
     }

@@ -34,7 +34,7 @@ def types() -> list[str]:
 
 def known_type(path: str, value: Any) -> str:
     """Return the name of a type, or refuse an unknown one."""
-    if isinstance(value, str) and value in types():
+    if isinstance(value, str) and any(row.type == value for row in SOURCES):
         return str(value)
     if isinstance(value, str) and value in PLANNED:
         raise WishError(path, f"is '{value}', which is not yet supported", f"use {' or '.join(types())}")
@@ -47,8 +47,8 @@ def keys() -> dict[str, Key]:
     return {name: key for row in SOURCES for name, key in row.keys.items()}
 
 
-def check(path: str, source: Mapping[str, Any]) -> None:
-    """Refuse a source that cannot work."""
+def check(path: str, source: Mapping[str, Any]) -> Source:
+    """Return the row of a source, or refuse one that no run could use."""
     row, wished = of(source, path), source.get("sha256")
     one_line(f"{path}.uri", source.get("uri"))
     for name, key in row.keys.items():
@@ -57,12 +57,12 @@ def check(path: str, source: Mapping[str, Any]) -> None:
     for value in wished.values() if isinstance(wished, Mapping) else [wished] if wished else []:
         digest(f"{path}.sha256", value)
     row.check(path, source)
+    return row
 
 
 def check_wish(path: str, wish: Mapping[str, Any]) -> None:
     """Refuse a wish for a source that cannot work, lacks a required key or has a key of another type."""
-    check(path, wish)
-    row = of(wish, path)
+    row = check(path, wish)
     row.check_wish(path, wish)
     for key in wish:
         others = dict.fromkeys(each.type for each in SOURCES if key in each.keys)

@@ -15,18 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import poli
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import roles as role_wishes
 from planner_cases import box, instance, model
-
-DIGEST = "ab" * 32
-HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
-
-
-def read(instances, models=None):
-    return wishes.read(instances, models or [model()], plan_policy.complete({}))
-
-
-def problems(instances=None, models=None):
-    return wishes.problems(instances, models or [model()])
-
+from wish_cases import HTTP, problems, read
 
 RECURSIVE: list = []
 RECURSIVE.append(RECURSIVE)

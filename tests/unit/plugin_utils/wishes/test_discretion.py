@@ -10,18 +10,12 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.releases import id
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import bounds as wish_bounds
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import logins as registry_logins
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import roles as role_wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import tls as tls_pair
 from planner_cases import box, instance, model
+from wish_cases import DIGEST, HTTP, problems
 
 SECRET = "Tr0ub4dor"
-DIGEST = "ab" * 32
-HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
-
-
-def problems(instances=None, models=None):
-    return wishes.problems(instances, models or [model()])
 
 
 AT_MODEL = [

@@ -9,19 +9,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settin
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan, jemalloc
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
 from planner_cases import box, instance, model
-
-DIGEST = "ab" * 32
-HTTP = {"type": "http", "uri": "https://models.example.com/{version}.tar", "sha256": DIGEST}
-
-
-def read(instances, models=None):
-    return wishes.read(instances, models or [model()], plan_policy.complete({}))
-
-
-def problems(instances=None, models=None):
-    return wishes.problems(instances, models or [model()])
+from wish_cases import DIGEST, HTTP, problems, read
 
 
 def test_plain_digits_are_the_numbers_that_they_are():
