@@ -37,9 +37,9 @@ def write(role: Path) -> None:
     subprocess.run(command, cwd=role.parents[1], check=True, capture_output=True)
 
 
-def is_current(role: Path, workplace: Path) -> bool:
-    """Whether writing the role's README would change nothing."""
-    copy = workplace / "roles" / role.name
+def is_current(role: Path, scratch: Path) -> bool:
+    """Return whether writing the role's README would change nothing."""
+    copy = scratch / "roles" / role.name
     shutil.copytree(role, copy)
     write(copy)
     return (copy / "README.md").read_bytes() == (role / "README.md").read_bytes()
