@@ -23,11 +23,11 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "models", "releases", "bundle"),
+    *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
-    *("bundle", "fleet", "report", "progress"),
+    *("bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
