@@ -1,3 +1,3 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The load generator: a program of its own, which stands where callers stand and needs nothing else of the collection."""
+"""The load generator: a program of its own, which runs where callers stand and imports nothing but its own files."""
