@@ -14,7 +14,7 @@ from pathlib import Path
 from fleet_lab import bench, clean, docs, ee, environment, hosts, locking, sanity, testing
 from fleet_lab.build import judge_packages
 from fleet_lab.build.image import current_tag, image
-from fleet_lab.build.models import models
+from fleet_lab.build.models import bench_models, models
 from fleet_lab.build.packages import packages
 from fleet_lab.build.python_packages import floor, runtime, venv
 from fleet_lab.build.server_images import server_images
@@ -45,6 +45,7 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "floor": (("venv",), floor, "the oldest ansible-core that the collection runs with, in the cache"),
     "image": (("engine",), image, "the image of a lab host"),
     "models": (("runtime",), models, "the models that the lab serves"),
+    "bench-models": (("runtime",), bench_models, "the models of benchmarks, and of Molecule scenarios that measure"),
     "packages": ((), packages, "the reference server's packages in a signed repository"),
     "images": (("image", "packages"), server_images, "the reference server's container images, for Molecule scenarios"),
     "source": (("packages",), server_source, "where the hosts get the server from"),
@@ -68,6 +69,7 @@ TITLES = {
     "image": "host image",
     "images": "server images",
     "source": "server source",
+    "bench-models": "bench models",
     "services": "package server",
     "up": "lab hosts",
 }
@@ -149,7 +151,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "sample": (("venv",), lambda: sanity.sample(lab)),
         "sanity": (("venv", "judges", "cores"), lambda: sanity.sanity(lab, options.core)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
-        "molecule": (("services", "images"), lambda: testing.molecule(lab, options.scenario)),
+        "molecule": (("services", "images", "bench-models"), lambda: testing.molecule(lab, options.scenario)),
         "ee": (("venv", "judges", "up"), lambda: ee.ee(lab, current_tag(lab))),
         "driver": (("services",), lambda: testing.driver(lab)),
         "long": (("services", "images"), lambda: testing.long(lab)),
@@ -173,7 +175,7 @@ def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...]
 
 
 def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
-    _prepare(lab, stages, "venv", "runtime")
+    _prepare(lab, stages, "venv", "runtime", "models", "bench-models")
     for title, run in bench.benchmarks(lab, options.names):
         stages.show(title, run)
 

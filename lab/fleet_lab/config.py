@@ -114,6 +114,10 @@ class Lab:
         return self.web / "models"
 
     @property
+    def bench_models(self) -> Path:
+        return self.web / "bench-models"
+
+    @property
     def signing_key(self) -> Path:
         return self.state / "signing-key.asc"
 

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
-import train
+import saving
+from digits import Digits
 
 
 class Plus(tf.Module):
@@ -133,7 +134,7 @@ def main() -> None:
     types = Types()
     tf.saved_model.save(types, str(out / "types" / "1"), signatures=signatures(types))
     frozen(out / "frozen" / "1")
-    train.build("digits", out)
+    saving.build("digits", Digits, out, warmed_up=True)
 
 
 if __name__ == "__main__":
