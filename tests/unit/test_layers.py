@@ -21,7 +21,7 @@ PLUGINS = REPOSITORY / "plugins"
 COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 
 HOSTS = [
-    *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars"),
+    *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]

@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ansible_collections.tfserving.fleet.plugins.module_utils import unit_text
 from ansible_collections.tfserving.fleet.plugins.module_utils.driver.files import Library
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases.ids import Release
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology.schema import Gpu
 
-from ..server import unit_text
 from .schema import InstancePlan, Paths
 
 # Devices that CUDA opens in addition to the GPUs. nvidia-modeset is for displays.

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils import unit_text
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import unit_text
 from planner_cases import IMAGE, box, instance, model
 from planner_cases import plan as planned
 from repository import REPOSITORY

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
+from .errors import WishError, kind
 
 # Characters that systemd leaves alone anywhere in a word. A leading '#' or ';' would make a continued line a comment,
 # and a lone ';' would start another command, so neither is here.
