@@ -17,6 +17,7 @@ description:
   - An instance that is not serving although its files say so is due for a restart too, where it was started before they
     changed or has had its time. What a restart would not survive, because a fresh process could not read it, is a
     failure.
+  - A trial of other settings (M(tfserving.fleet.instance_trial)) that is still in force is ended.
   - One whose ports others take goes first; where ports change places, one is stopped for as long as it takes.
   - Works on one instance at a time and waits until it serves, as M(tfserving.fleet.model_status) does, before it
     goes on. Every instance is proven, also those which needed nothing.
@@ -90,6 +91,7 @@ attributes:
     description: What is done to which instance is returned instead.
 seealso:
   - module: tfserving.fleet.model_status
+  - module: tfserving.fleet.instance_trial
   - module: tfserving.fleet.instance_status
 author:
   - tfserving.fleet contributors (@tfserving)
@@ -166,6 +168,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
+from ansible_collections.tfserving.fleet.plugins.module_utils.trial import leftover
 
 
 def main() -> None:
@@ -189,7 +192,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    conductor = Conductor(module.params, process_facts.runner(module), module.check_mode)
+    run = process_facts.runner(module)
+    if not module.check_mode:
+        leftover.clear(run)
+    conductor = Conductor(module.params, run, module.check_mode)
     try:
         result = conductor.conduct()
     except UnprovenError as error:

@@ -47,6 +47,7 @@ SHIPPED = {
     "host_plan": 0,
     "host_topology": 35,
     "instance_status": 11,
+    "instance_trial": 28,
     "kernel_settings": 10,
     "model_repository": 37,
     "model_status": 11,
@@ -61,7 +62,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
-    "serving_instances": 27,  # with the status that a run ends with, it needs no further call
+    "serving_instances": 29,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "wishes": 0,

@@ -9,8 +9,11 @@ import os
 DISK_CALLS = ("open", "mkdir", "rename", "fsync", "fchmod", "unlink", "rmdir", "replace")
 
 
-def run_until_killed(work, at: int) -> bool:
-    """Run ``work`` in a child that dies without a word before its ``at``-th call to the disk; tell if it did."""
+def run_until_killed(work, at: int, more=()) -> bool:
+    """Run ``work`` in a child that dies without a word before its ``at``-th call to the disk; tell if it did.
+
+    ``more`` are further calls that count, each as its owner and its name there.
+    """
     child = os.fork()
     if child == 0:
         calls = 0
@@ -25,8 +28,8 @@ def run_until_killed(work, at: int) -> bool:
 
             return call
 
-        for name in DISK_CALLS:
-            setattr(os, name, counted(getattr(os, name)))
+        for owner, name in [*((os, name) for name in DISK_CALLS), *more]:
+            setattr(owner, name, counted(getattr(owner, name)))
         try:
             work()
         finally:

@@ -1,0 +1,213 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A host with one instance for trials: systemd with drop-ins that count once it has reread them, and its timers.
+
+All of its state is in files, so that the command which a timer runs meets the same systemd, through a program named
+systemctl: ``python trial_host.py ROOT systemctl ...``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+OWNER = "tune-1"
+BATCHING = "max_batch_size { value: 64 }\n"
+UNIT = "tfserving@ranker.service"
+PLAN_MARK = "0123456789ab-r1"
+BINARY = "/usr/bin/tensorflow_model_server"
+START = {"loaded": "", "pid": 7, "active": "active", "timers": {}, "restarts": 0, "running": []}
+
+
+class TrialHost:
+    """Answers commands as systemd would. A start with ``--broken`` fails; ``deeds`` are not kept across processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.deeds: list[list[str]] = []
+
+    def boot(self, rest: int) -> None:
+        """Lay down the plan and start its server."""
+        for number in range(60):
+            (self.root / f"proc/{number}").mkdir(parents=True)
+        for folder in ("run/systemd/system", "etc/tfserving", "proc/net", "bin"):
+            (self.root / folder).mkdir(parents=True)
+        config = {"name": "m", "base_path": str(self.root / "models/m")}
+        config["model_version_policy"] = {"specific": {"versions": [1]}}
+        instance = {
+            "name": "ranker",
+            "models": ["m"],
+            "server": {"binary": BINARY},
+            "ports": {"grpc": 1, "rest": rest},
+            "model_config": {"model_config_list": {"config": [config]}},
+            "start_timeout_s": 60,
+            "flags": {},
+            "digest": PLAN_MARK[:12],
+            "unit": {"PrivateDevices": "yes"},
+        }
+        self.record.write_text(json.dumps({"instances": [instance]}))
+        self.planned()
+        program = self.root / "bin/systemctl"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -ISB {__file__} {self.root} systemctl "$@"\n')
+        program.chmod(0o755)
+        self._save(dict(START))
+        self._start()
+
+    @property
+    def record(self) -> Path:
+        return self.root / "etc/tfserving/plan.json"
+
+    @property
+    def instance(self):
+        """The plan's entry of the instance."""
+        return json.loads(self.record.read_text())["instances"][0]
+
+    def planned(self, **changes):
+        """Change the plan's entry of the instance."""
+        plan = {"schema": 1, "paths": {}, "models": [], "instances": [self.instance | changes]}
+        self.record.write_text(json.dumps(plan))
+
+    @property
+    def state(self):
+        return json.loads((self.root / "systemd.json").read_text())
+
+    def change(self, **values):
+        self._save(self.state | values)
+
+    def _save(self, state) -> None:
+        (self.root / "systemd.json").write_text(json.dumps(state))
+
+    @property
+    def drop_in(self) -> Path:
+        return self.root / f"run/systemd/system/{UNIT}.d/90-trial.conf"
+
+    @property
+    def mark(self) -> str:
+        """The mark of the running process."""
+        text = (self.root / f"proc/{self.state['pid']}/environ").read_text()
+        return text.partition("TFSERVING_CONFIGURATION=")[2].partition("\0")[0]
+
+    @property
+    def files(self) -> list[str]:
+        """Everything that a trial can leave below /run."""
+        return sorted(str(path.relative_to(self.root)) for path in (self.root / "run").rglob("*") if path.is_file())
+
+    @property
+    def snapshot(self):
+        """All that decides what happens next."""
+        return [
+            self.mark if self.state["pid"] else "",
+            self.state,
+            [(self.root / file).read_bytes() for file in self.files],
+        ]
+
+    def run(self, arguments):
+        self.deeds.append(arguments)
+        program, verb, *words = arguments
+        if program == "systemd-run":
+            return self._arm(arguments)
+        if program != "systemctl":
+            return 0, "the server's last words\n" if program == "journalctl" else "", ""
+        units = [word for word in words if not word.startswith("--")]
+        if verb == "show":
+            return 0, self._shown(units[0], "--value" in words, words), ""
+        if verb == "daemon-reload":
+            self.change(loaded=self.drop_in.read_text() if self.drop_in.exists() else "")
+        if verb == "restart":
+            self._start()
+        if verb == "stop":
+            kept = {name: timer for name, timer in self.state["timers"].items() if f"{name}.timer" not in units}
+            self.change(timers=kept)
+        return 0, "", ""
+
+    def _arm(self, arguments):
+        first = next(at for at, word in enumerate(arguments) if at and not word.startswith("--"))
+        options = {word.partition("=")[0]: word.partition("=")[2] for word in arguments[1:first]}
+        words = [word.replace("$$", "$") for word in arguments[first:]]
+        name, state = options["--unit"], self.state
+        if name in state["timers"]:
+            return 1, "", f"Failed to start transient timer unit: Unit {name}.timer was already loaded."
+        self.change(timers={**state["timers"], name: {"seconds": options["--on-active"], "command": words}})
+        return 0, "", ""
+
+    def _start(self) -> None:
+        state = self.state
+        lines = state["loaded"].splitlines()
+        marks = [line.partition("=")[2] for line in lines if line.startswith("Environment=")]
+        commands = [line.partition("=")[2] for line in lines if line.startswith("ExecStart=/")]
+        mark = marks[0] if marks else f"TFSERVING_CONFIGURATION={PLAN_MARK}"
+        command = commands[0].split() if commands else [BINARY, "--port=1"]
+        pid = state["restarts"] + 8
+        if "--broken" in command:
+            self.change(pid=0, active="failed", restarts=state["restarts"] + 1)
+            return
+        (self.root / f"proc/{pid}/environ").write_text(f"{mark}\0PATH=/bin\0")
+        (self.root / f"proc/{pid}/cmdline").write_text("\0".join(command) + "\0")
+        self.change(pid=pid, active="active", restarts=state["restarts"] + 1, running=command)
+
+    def _shown(self, unit, bare, words) -> str:
+        state = self.state
+        if unit != UNIT:
+            there = unit.removesuffix(".timer") in state["timers"] and unit.endswith(".timer")
+            return f"ActiveState={'active' if there else 'inactive'}\n"
+        marks = [line for line in state["loaded"].splitlines() if line.startswith("Environment=")]
+        values = {
+            "LoadState": "loaded",
+            "UnitFileState": "enabled",
+            "ActiveState": state["active"],
+            "SubState": "running",
+            "MainPID": state["pid"],
+            "NRestarts": 0,
+            "Result": "exit-code",
+            "ExecMainStatus": 1,
+            "Environment": marks[0].partition("=")[2] if marks else f"TFSERVING_CONFIGURATION={PLAN_MARK}",
+        }
+        if bare:
+            wanted = next(word.partition("=")[2] for word in words if word.startswith("--property="))
+            return f"{values[wanted]}\n"
+        return "".join(f"{key}={value}\n" for key, value in values.items())
+
+    def fire(self) -> None:
+        """Let the time of every timer come: its command is run as systemd would run it."""
+        import subprocess  # which the program above does without
+
+        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        timers = self.state["timers"]
+        for timer in timers.values():
+            subprocess.run(timer["command"], env={"PATH": path}, check=True)
+        self.change(timers={})
+
+
+def arguments(host, *more):
+    """The arguments of a trial, with the ports of the plan."""
+    return ["--port=1", f"--rest_api_port={host.instance['ports']['rest']}", *more]
+
+
+def trial(host, *more, check_mode=False, **options):
+    """Make what the module makes of its options."""
+    from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+    from ansible_collections.tfserving.fleet.plugins.module_utils.trial.conduct import Trial
+
+    defaults = {
+        "instance": "ranker", "state": "present", "files": {"batching.config": BATCHING}, "expires_s": 900,
+        "arguments": arguments(host, "--file_system_poll_wait_seconds=1", *more), "owner": OWNER, "probe": True,
+        "record": str(host.record),
+    }  # fmt: skip
+    return Trial({**defaults, **options}, host.run, check_mode, Tree(str(host.root)))
+
+
+def call(host, *more, **options):
+    """Carry out one call of the module."""
+    return trial(host, *more, **options).conduct()
+
+
+def is_back(host):
+    """Return whether the plan's settings run and nothing of a trial is left."""
+    return (host.mark, host.files, host.state["timers"]) == (PLAN_MARK, [], {})
+
+
+if __name__ == "__main__":
+    _status, out, _err = TrialHost(Path(sys.argv[1])).run(sys.argv[2:])
+    sys.stdout.write(out)
