@@ -175,23 +175,27 @@ def _of_rest(wanted: _Wanted, reply: bytes) -> str:
     if not isinstance(answer, dict) or not {"predictions", "outputs"} & set(answer):
         raise ValueError("it has neither predictions nor outputs")
     by_rows = "predictions" in answer
-    found = _columns(wanted, answer["predictions"] if by_rows else answer["outputs"], by_rows)
+    names = [output.name for output in wanted.outputs]
+    found = columns(names, answer["predictions"] if by_rows else answer["outputs"], by_rows)
     words = _other_names(wanted, found)
     for output in () if words else wanted.outputs:
         words = words or _departure(output, found[output.name], wanted.tolerance)
     return words
 
 
-def _columns(wanted: _Wanted, held: Any, by_rows: bool) -> dict[str, Any]:
-    """Return the outputs by name. A lone output stands without its name, in rows and in columns."""
+def columns(outputs: Sequence[str], held: Any, by_rows: bool) -> dict[str, Any]:
+    """Return what REST answers by output. A lone output stands without its name, in rows and in columns.
+
+    Raises ValueError if the answer has another form.
+    """
     if by_rows and not isinstance(held, list):
         raise ValueError("its predictions are no list")
-    if len(wanted.outputs) == 1:
-        return {wanted.outputs[0].name: held}
+    if len(outputs) == 1:
+        return {outputs[0]: held}
     if not by_rows:
         return _named(held)
-    names = list(_named(held[0])) if held else [output.name for output in wanted.outputs]
     rows = [_named(row) for row in held]
+    names = list(rows[0]) if rows else outputs
     if any(set(row) != set(names) for row in rows):
         raise ValueError("its rows have different outputs")
     return {name: [row[name] for row in rows] for name in names}
