@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from ...module_utils.load import messages
-from ...module_utils.load.messages import Tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
+
 from . import tensors
 from .signature import Asked
 

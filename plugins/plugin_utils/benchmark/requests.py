@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, TypedDict
 
-from ...module_utils.errors import WishError
-from ...module_utils.load import messages
-from ...module_utils.load.messages import Tensor
-from ...module_utils.saved_model import signatures
-from ...module_utils.saved_model.signatures import shown
-from ...module_utils.serving.client import TOLERANCE
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import TOLERANCE
+
 from ..phrases import counted
 from . import tensors
 from .bodies import COLUMNS, ROWS, Request, bodied, form_of, inputs_of, request

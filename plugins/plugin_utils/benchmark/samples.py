@@ -11,12 +11,19 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...module_utils.errors import WishError, described, key_path, nearest, unknown_key
-from ...module_utils.load import replies
-from ...module_utils.load.messages import Tensor
-from ...module_utils.refusals import Refusals
-from ...module_utils.saved_model.signatures import shown
-from ...module_utils.serving.client import TOLERANCE
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
+    WishError,
+    described,
+    key_path,
+    nearest,
+    unknown_key,
+)
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import replies
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import TOLERANCE
+
 from ..phrases import joined
 from . import tensors
 from .bodies import COLUMNS, ROWS, Request, request

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...module_utils.errors import WishError, nearest
-from ...module_utils.load import messages
-from ...module_utils.saved_model import signatures
-from ...module_utils.saved_model.signatures import Signature, shown
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import signatures
+from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import Signature, shown
+
 from ..phrases import joined
 
 # Model -> its signatures by name.
