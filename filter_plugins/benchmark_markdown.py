@@ -1,0 +1,1 @@
+../plugins/filter/benchmark_markdown.py
