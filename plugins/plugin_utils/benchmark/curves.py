@@ -14,9 +14,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram imp
 from ..measure.statistics import CLAIM, rank_of
 from .chart import END, LABELS, START, WIDE, Canvas, Drawing, Key, Panel, Picture, picture
 from .document import Document
-from .figures import axis_ms, estimate, ms, number, rate
+from .figures import axis_ms, estimate, ms, number, rate, withheld
+from .measured import Estimate, Stage
 from .scale import Scale, fitting
-from .stage import Estimate, Stage
 
 # Pixels around the area between the axes: labels of latencies on the left, of rates below.
 LEFT, RIGHT, TOP, BELOW = LABELS, 16, 34, 44
@@ -106,9 +106,9 @@ def _stage(panel: Panel, stage: Stage) -> None:
         panel.marker(f"p99 {stage['verdict']}", MARKS[stage["verdict"]], stage["rate"], p99["us"], hint)
     elif p50:
         # Above the median: the value is withheld, not its place in the order of stages.
-        why = stage["percentiles"]["withheld"].get("p99", "")
+        why = "; ".join(withheld(stage["percentiles"]))
         x, y = panel.x.at(stage["rate"]), panel.y.at(p50["us"])
-        panel.canvas.marker("withheld", "square", x, y - 16, f"{what}: p99 is withheld: {why}")
+        panel.canvas.marker("withheld", "square", x, y - 16, f"{what}: {why}")
 
 
 def _objective(panel: Panel, objective: float) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypedDict, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
+from .measured import Ratio, Stage
 from .shape import misfit
-from .stage import Ratio, Stage
 
 # The schema of both kinds of documents. Keys may be added to it; those below keep their names and meanings.
 SCHEMA = 1
@@ -139,9 +139,7 @@ class ShardRow(TypedDict):
     advice: str | None
 
 
-class Comparison(TypedDict):
-    """This run against an earlier one."""
-
+class _Comparison(TypedDict):
     against: str
     same_plan: bool
     differences: list[str]
@@ -150,6 +148,12 @@ class Comparison(TypedDict):
     smallest_detectable: float | None
     verdict: Literal["better", "worse", "no difference", "not comparable"]
     reason: str
+
+
+class Comparison(_Comparison, total=False):
+    """This run against an earlier one."""
+
+    p50_ratio: Ratio | None
 
 
 class Document(TypedDict):
@@ -200,14 +204,19 @@ class ServicePoint(TypedDict):
     us: float
 
 
-class ServiceTime(TypedDict):
-    """The fit S(b) = a + c*b, null where the points do not bear one."""
-
+class _ServiceTime(TypedDict):
     points: list[ServicePoint]
     a_us: float | None
     c_us: float | None
     r2: float | None
     sentence: str
+
+
+class ServiceTime(_ServiceTime, total=False):
+    """The fit S(b) = a + c*b, null where the points do not bear one, with the 95 % intervals of a and c."""
+
+    a_interval: list[float] | None
+    c_interval: list[float] | None
 
 
 class Trial(TypedDict):
@@ -224,12 +233,16 @@ class Trial(TypedDict):
     why: str
 
 
-class Choice(TypedDict):
-    """The trial that was chosen, why, and its throughput over that of the planned settings."""
-
-    trial: int
+class _Choice(TypedDict):
+    trial: int | None
     reasons: list[str]
     against_planned: Ratio | None
+
+
+class Choice(_Choice, total=False):
+    """The trial that was chosen, if any, why, and its throughput over that of the planned settings."""
+
+    verdict: Literal["tuned", "plan", "no batching", "none"]
 
 
 class _Tune(TypedDict):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .stage import Estimate, Percentiles, Ratio
+from .measured import Estimate, Percentiles, Ratio
 
 UNKNOWN = "not known"
 WITHHELD = "withheld"
@@ -20,6 +20,8 @@ SHORT = {
     "allowed_batch_sizes": "sizes",
     "intra_op": "intra",
     "inter_op": "inter",
+    "grpc": "gRPC",
+    "rest": "REST",
 }
 # Others are on the page, in the table of the distribution.
 SHOWN = ("p50", "p99")

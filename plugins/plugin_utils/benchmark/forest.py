@@ -11,8 +11,8 @@ from typing import Literal
 from .chart import NARROW, Canvas, Drawing, Key, Panel, Picture, picture
 from .document import Comparison, Trial, Tune
 from .figures import number, rate, ratio, settings
+from .measured import Ratio
 from .scale import Scale, fitting
-from .stage import Ratio
 from .wording import trial_outcome
 
 # Pixels of one row, above the first and below the last.
@@ -40,7 +40,11 @@ class Row:
 
 def ratios(comparison: Comparison) -> Picture | None:
     """Return the ratios of this run to the one before, or None where there are none."""
-    found = (("p99", comparison["p99_ratio"]), ("throughput", comparison["throughput_ratio"]))
+    found = (
+        ("p99", comparison["p99_ratio"]),
+        ("p50", comparison.get("p50_ratio")),
+        ("throughput", comparison["throughput_ratio"]),
+    )
     rows = [_ratio_row(name, given) for name, given in found if given]
     if not rows:
         return None

@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 from ..phrases import counted
 from ..report.markdown import cell, code
-from .document import Document, Tune, checked
+from .document import Comparison, Document, Tune, checked
 from .figures import percent, ratio
 from .table import MOST_ROWS, NOT_RESTORED, SHARD_COLUMNS, TRIAL_COLUMNS, shard_cells, trial_cells
 from .wording import STAGE_COLUMNS, bounded, finding, headline, invalid, remarks, setup, stage_row, tuned
@@ -44,12 +44,17 @@ def _comparison(document: Document) -> Iterator[str]:
     found = document["comparison"]
     if found:
         yield ""
-        rows = [("p99", ratio(found["p99_ratio"])), ("throughput", ratio(found["throughput_ratio"]))]
-        yield from _table(("after / before", "ratio (95 % interval)"), rows)
+        yield from _table(("after / before", "ratio (95 % interval)"), ratio_rows(found))
         room = found["smallest_detectable"]
         if room is not None:
             yield from ["", f"Differences below {percent(room)} cannot be told."]
         yield from _list("differs", bounded(found["differences"]))
+
+
+def ratio_rows(found: Comparison) -> list[tuple[str, str]]:
+    """Return the ratios of a comparison by what they compare."""
+    ratios = (("p99", found["p99_ratio"]), ("p50", found.get("p50_ratio")), ("throughput", found["throughput_ratio"]))
+    return [(name, ratio(given)) for name, given in ratios]
 
 
 def _stages(document: Document) -> Iterator[str]:

@@ -17,6 +17,7 @@ from . import curves, forest, sizes, timeline, wording
 from .chart import MARKERS
 from .document import Calibrated, Conditions, Document, Requests, ShardRow, Tune, checked
 from .figures import interval, ms, number, percent, rate, ratio, settings
+from .markdown import ratio_rows
 from .table import NOT_RESTORED, SHARD_COLUMNS, TRIAL_COLUMNS, shard_cells, trial_cells
 
 # The percentiles of the table of distributions, as numbers of nines: p50, p90, p99, p99.9.
@@ -129,7 +130,7 @@ def _ratios(document: Document) -> Rows:
     found = document["comparison"]
     if not found:
         return []
-    return [("p99", ratio(found["p99_ratio"])), ("throughput", ratio(found["throughput_ratio"]))]
+    return ratio_rows(found)
 
 
 def _distribution(document: Document, before: Document | None) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ..phrases import counted
 from .document import Document, ShardRow, Trial, Tune, checked
 from .figures import ms, percent, rate, settings
-from .stage import Stage
+from .measured import Stage
 from .wording import (
     STAGE_COLUMNS,
     bounded,

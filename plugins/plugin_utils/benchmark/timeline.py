@@ -14,8 +14,8 @@ from ..measure.statistics import needed, supported
 from .chart import LABELS, NARROW, Canvas, Drawing, Key, Panel, Picture, picture
 from .document import Document, Event
 from .figures import axis_ms, ms, number, rate, seconds
+from .measured import Stage
 from .scale import Scale, fitting
-from .stage import Stage
 
 LEFT, RIGHT = LABELS, 16
 # Pixels of the three panels, and above each for its caption.

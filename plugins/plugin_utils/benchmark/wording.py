@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..phrases import counted, joined
 from .document import Comparison, Document, Knee, ShardRow, Trial, Tune
 from .figures import estimate, ms, number, percent, rate, ratio, withheld
-from .stage import Stage
+from .measured import Stage
 
 # Of one kind of sentence the terminal and a comment repeat no more; the page has the rest.
 MOST_SENTENCES = 6
@@ -115,10 +115,11 @@ def tuned(document: Tune) -> str:
         return f"{name}: no settings were chosen; the planned ones stay"
     within = f"p99 ≤ {number(document['slo_p99_ms'])} ms"
     against = choice["against_planned"]
-    if trial["origin"] == "plan":
+    if trial["origin"] == "plan" or choice.get("verdict") == "plan":
         return f"The planned settings of {name} are right: {rate(trial['rate'])} requests/s within {within}"
     times = f", {ratio(against)} times the planned settings" if against else ""
-    return f"{name} serves {rate(trial['rate'])} requests/s within {within} with trial {trial['number']}{times}"
+    how = f"with trial {trial['number']}" if trial["settings"]["batching"] else "without batching"
+    return f"{name} serves {rate(trial['rate'])} requests/s within {within} {how}{times}"
 
 
 def chosen(document: Tune) -> Trial | None:

@@ -9,10 +9,11 @@ import random
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure import statistics
 
 BEGAN = 1_790_000_000
 # Requests a second at which the made-up server is fully used.
-CAPACITY = 945
+CAPACITY = 948
 SERVICE_US = 2_600
 EVIL = '<script>alert("1")</script>&amp;\'"|`x` @all \x1b[31m\u202e'
 
@@ -72,22 +73,11 @@ def result(rate: float, began: float, duration: int = 20, slow: float = 1.0, spe
     }
 
 
-def estimate(histogram: Histogram, q: float) -> dict[str, float]:
-    """Return a percentile with the interval by rank."""
-    room = 1.96 * math.sqrt(q * (1 - q) / histogram.total)
-    low, high = histogram.quantile(q - room), histogram.quantile(min(q + room, 1))
-    return {"us": histogram.quantile(q), "low": low, "high": high}
-
-
 def stage(name: str, rate: float, began: float, objective_ms: float = 50, **keys: Any) -> dict[str, Any]:
     """Return one stage with its verdict."""
     measured = result(rate, began, **keys)
     histogram = Histogram.from_json(measured["histogram"])
-    percentiles: dict[str, Any] = {"p50": estimate(histogram, 0.5), "p99": None, "withheld": {}}
-    if histogram.total < 459:
-        percentiles["withheld"]["p99"] = f"{histogram.total} requests do not support it, 459 are the least"
-    else:
-        percentiles["p99"] = estimate(histogram, 0.99)
+    percentiles = statistics.percentiles(histogram).to_json()
     high = percentiles["p99"]["high"] / 1000 if percentiles["p99"] else 0
     passed = high <= objective_ms
     why = f"the upper bound of p99, {high:.1f} ms, {'keeps' if passed else 'exceeds'} {objective_ms:g} ms"

@@ -80,15 +80,20 @@ def test_tuning_says_what_it_gained_or_that_the_plan_was_right():
         "ranker serves 1,720 requests/s within p99 ≤ 50 ms with trial 3, 1.46 (1.37 to 1.55) times the planned settings"
     )
     assert wording.tuned(found) == gained
+    found["choice"]["trial"] = 1
+    assert wording.tuned(found).startswith("ranker serves 610 requests/s within p99 ≤ 50 ms without batching, 1.46 ")
     found["choice"]["trial"] = 2
     assert wording.tuned(found) == "The planned settings of ranker are right: 1,180 requests/s within p99 ≤ 50 ms"
+    found["choice"] = {"trial": None, "verdict": "none", "reasons": ["None keeps it."], "against_planned": None}
+    assert wording.tuned(found) == "ranker: no settings were chosen; the planned ones stay"
+    assert "  - None keeps it." in table.text(found)
     found["choice"] = None
     assert wording.tuned(found) == "ranker: no settings were chosen; the planned ones stay"
 
 
 def test_a_stage_is_a_line():
     lines = table.text(documents.knee()).splitlines()
-    assert "  bisect 4         830    826  9.4 ms    51.6 ms (48.0 to 53.9)          0  0.042 %  fail" in lines
+    assert "  bisect 4         830    826  9.2 ms    50.3 ms (46.8 to 52.7)          0  0.042 %  fail" in lines
 
 
 def test_a_single_stage_says_why_it_passed():
@@ -99,7 +104,7 @@ def test_a_single_stage_says_why_it_passed():
 def test_what_is_withheld_is_said_with_the_reason():
     text = table.text(documents.few())
     assert re.search(r"fixed +20 +14\.5 +2\.3 ms +withheld", text)
-    assert "  ! p99 is withheld: 290 requests do not support it, 459 are the least" in text
+    assert "  ! p99 is withheld: it takes 459 requests to claim it, and there are 290" in text
     found = documents.knee()
     for stage in found["stages"][:2]:
         stage["percentiles"] |= {"p99": None, "withheld": {"p99": "p99 is withheld: too few"}}
