@@ -1,0 +1,249 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The search: which setting to measure next, as a pure function of what it has been told.
+
+Baseline, plan, the other seeds, then proposals; the best half again for longer, the best three three times. What it is
+told, in order, is its whole state, so a run that was killed resumes by telling it all again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from ..phrases import counted
+from . import climb
+from .history import Drift, Epoch, Told, best_half, epochs, is_doubted
+from .physics import Site
+from .seeds import Seeds
+from .space import Setting
+from .trial import Outcome, Trial
+
+# Proposals without an improvement of IMPROVED, after which a search ends.
+PATIENCE = 5
+IMPROVED = 0.02
+# After so many other trials the baseline is measured again.
+BASELINE_EVERY = 5
+# A setting that does not carry this share of the best knee so far is stopped early.
+EARLY_STOP = 0.8
+FINALISTS = 3
+# Stages that a trial takes: from a predicted knee, by doubling and bisection; from a measured one, next to it.
+STAGES = {"explore": 5, "again": 3, "confirm": 3, "final": 2}
+# To this the knee is found: roughly to sort settings out, finely to tell the best apart.
+PRECISION = {"explore": 0.05, "again": 0.02, "confirm": 0.02, "final": 0.02}
+# Shares of the budget at which exploring and confirming end.
+UNTIL = {"explore": 0.45, "confirm": 0.7, "final": 1.0}
+
+Propose = Callable[[Site, Sequence[tuple[Setting, float]], Collection[Setting], int], "Setting | None"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long and how far a search goes; times in seconds."""
+
+    budget_s: float = 1800.0
+    explore_s: float = 10.0
+    confirm_s: float = 60.0
+    final_s: float = 60.0
+    repeats: int = 3
+    restart_s: float = 10.0
+    """What it takes to put a setting in place."""
+    most: int = 20
+    """Settings to measure at most."""
+    seed: int = 1
+
+    def stage_s(self, rung: str) -> float:
+        """Return the seconds of a stage."""
+        return {"confirm": self.confirm_s, "final": self.final_s}.get(rung, self.explore_s)
+
+    def expected_s(self, rung: str) -> float:
+        """Return the seconds of a trial."""
+        return self.restart_s + STAGES[rung] * self.stage_s(rung)
+
+    def least_budget_s(self) -> float:
+        """Return the seconds of one comparison: two settings, each explored and confirmed."""
+        return 2 * (self.expected_s("explore") + self.expected_s("confirm"))
+
+
+def check(options: Options, variable: str = "budget") -> None:
+    """Raise WishError if the budget does not last for one comparison."""
+    least = options.least_budget_s()
+    if options.budget_s < least:
+        problem = f"is {options.budget_s:g} s, too short to compare the plan with one other setting"
+        raise WishError(variable, problem, f"give at least {least:g} s")
+
+
+class Search:
+    """The search for the settings of one instance. ``next`` says what to measure, ``tell`` takes the outcome."""
+
+    def __init__(
+        self, site: Site, seeds: Seeds, options: Options, propose: Propose = climb.propose, remarks: Sequence[str] = ()
+    ) -> None:
+        self.site = site
+        self.seeds = seeds
+        self.options = options
+        self.history: list[Told] = []
+        self._propose = propose
+        self._remarks = list(remarks)
+        self._next: list[Trial | None] = []
+
+    @property
+    def spent_s(self) -> float:
+        """The seconds that the trials took."""
+        return sum(each.outcome.seconds for each in self.history)
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left of the budget."""
+        return max(0.0, self.options.budget_s - self.spent_s)
+
+    @property
+    def drifts(self) -> list[Drift]:
+        """The changes of the host so far."""
+        return epochs(self.history, self.site.single)[1]
+
+    @property
+    def epoch(self) -> Epoch:
+        """The trials that may be compared with each other."""
+        return epochs(self.history, self.site.single)[0][-1]
+
+    @property
+    def remarks(self) -> list[str]:
+        """What readers of the result should know of the search."""
+        refused = len(self.seeds.refused)
+        refusals = [f"the planner refused {counted(refused, 'starting point')}"] if refused else []
+        return [*self._remarks, *refusals, *(drift.sentence() for drift in self.drifts)]
+
+    def next(self) -> Trial | None:
+        """Return the trial to measure, the same until it is told, or None when the search is over."""
+        if not self._next:
+            self._next.append(self._decide())
+        return self._next[0]
+
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Take the outcome of the trial that ``next`` returned."""
+        if trial != self.next():
+            raise ValueError(f"trial {trial.number} is not the one that was asked for")
+        self.history.append(Told(trial, outcome))
+        self._next.clear()
+
+    def _decide(self) -> Trial | None:
+        past, _ = epochs(self.history, self.site.single)
+        wanted = self._explore(past) or self._confirm(past[-1]) or self._final(past[-1])
+        return self._again(past[-1]) or wanted if wanted else None
+
+    def _again(self, epoch: Epoch) -> Trial | None:
+        """Return a further measurement of the baseline if one is due."""
+        baseline = epoch.baseline(self.site.single)
+        if baseline is None:
+            return None
+        last = max(number for number, each in enumerate(self.history) if each.trial.setting == self.site.single)
+        if len(self.history) - last - 1 < BASELINE_EVERY and not is_doubted(baseline, epoch.told):
+            return None
+        return self._trial(self.site.single, "default", "again", "the baseline, to see whether the host has changed")
+
+    def _explore(self, past: Sequence[Epoch]) -> Trial | None:
+        epoch = past[-1]
+        if epoch.of("confirm", "final"):
+            return None
+        done = {each.trial.setting for each in epoch.of("explore", "again")}
+        best_before = list(past[-2].measured("explore", "again"))[:1] if len(past) > 1 else []
+        for setting, origin, why in self._queue(past):
+            needed = setting in (self.site.single, self.site.planned, *best_before)
+            if setting not in done and (needed or self._affords("explore")):
+                return self._trial(setting, origin, "explore", why)
+        tried = {each.trial.setting for each in self.history}
+        if len(tried) >= self.options.most or not self._affords("explore") or self._is_stuck(epoch):
+            return None
+        measured = [(setting, told.rate) for setting, told in epoch.measured("explore", "again").items()]
+        proposed = self._propose(self.site, measured, tried, self.options.seed + len(self.history))
+        if proposed is None:
+            return None
+        return self._trial(proposed, "search", "explore", "a step from the best so far")
+
+    def _queue(self, past: Sequence[Epoch]) -> list[tuple[Setting, str, str]]:
+        """Return what to measure before anything is proposed; after a drift, what was best before it."""
+        seeds = [(seed.setting, seed.origin, seed.why) for seed in self.seeds.found]
+        if len(past) == 1:
+            return seeds
+        origins = {each.trial.setting: each.trial.origin for each in self.history}
+        kept = best_half(past[-2].measured("explore", "again"))
+        again = [(setting, origins[setting], "among the best before the host changed") for setting in kept]
+        return [*seeds[:2], *again]
+
+    def _is_stuck(self, epoch: Epoch) -> bool:
+        """Return whether the last proposals have not improved on what was there before them."""
+        best, idle = 0.0, 0
+        for each in epoch.of("explore"):
+            if each.rate > best * (1 + IMPROVED):
+                best, idle = each.rate, 0
+            elif each.trial.origin == "search":
+                idle += 1
+        return idle >= PATIENCE
+
+    def _confirm(self, epoch: Epoch) -> Trial | None:
+        ranked = list(epoch.measured("explore", "again"))
+        done = {each.trial.setting for each in epoch.of("confirm")}
+        known = [setting for setting in (self.site.planned, self.site.single) if setting in ranked]
+        order = list(dict.fromkeys([*ranked[:1], *known, *best_half(ranked)]))
+        for place, setting in enumerate(order):
+            if setting not in done and (place < 2 or self._affords("confirm")):
+                return self._trial(setting, self._origin(setting), "confirm", "among the best half, for longer")
+        return None
+
+    def _final(self, epoch: Epoch) -> Trial | None:
+        """Return the next of the rounds in which the finalists take turns; the plan is always one of them."""
+        finalists = list(epoch.measured("confirm"))
+        if self.site.planned in finalists[FINALISTS:]:
+            finalists[FINALISTS - 1] = self.site.planned
+        finalists = finalists[:FINALISTS]
+        rounds = [[each.trial.setting for each in epoch.of("final")].count(setting) for setting in finalists]
+        if len(finalists) < 2 or min(rounds) >= self.options.repeats:
+            return None
+        begins = min(rounds) == max(rounds)
+        if begins and not self._affords("final", len(finalists)):
+            return None
+        setting = finalists[rounds.index(min(rounds))]
+        return self._trial(setting, self._origin(setting), "final", "one of the best, against the others in turn")
+
+    def _affords(self, rung: str, trials: int = 1) -> bool:
+        """Return whether trials of a rung end within its share of the budget, at the pace of those so far."""
+        expected = sum(self.options.expected_s(each.trial.rung) for each in self.history)
+        pace = self.spent_s / expected if expected else 1.0
+        needed = trials * pace * self.options.expected_s(rung)
+        # Whatever is explored, two settings must be confirmed.
+        kept = 2 * pace * self.options.expected_s("confirm") if rung == "explore" else 0.0
+        budget = self.options.budget_s
+        return self.spent_s + needed <= min(UNTIL[rung] * budget, budget - kept)
+
+    def _origin(self, setting: Setting) -> str:
+        return next(each.trial.origin for each in self.history if each.trial.setting == setting)
+
+    def _trial(self, setting: Setting, origin: str, rung: str, why: str) -> Trial:
+        epoch = self.epoch
+        known = epoch.measured("final", "confirm") if rung == "final" else epoch.measured("explore", "again")
+        best = max((told.rate for told in epoch.measured("explore").values()), default=0.0)
+        predicted = self.predicted(setting)
+        hopeful = rung == "explore" and origin in ("physics", "search") and best > 0
+        return Trial(
+            number=len(self.history) + 1,
+            setting=setting,
+            origin=origin,
+            rung=rung,
+            repeat=1 + sum(told.trial.setting == setting for told in epoch.of(rung)),
+            stage_s=self.options.stage_s(rung),
+            precision=PRECISION["again" if setting == self.site.single else rung],
+            start_rate=known[setting].rate if setting in known else predicted,
+            must_carry=EARLY_STOP * best if hopeful else None,
+            predicted=predicted,
+            why=why,
+        )
+
+    def predicted(self, setting: Setting) -> float:
+        """Return the knee to expect: that of physics, scaled to the measured baseline once there is one."""
+        physics = self.site.predicted(setting)
+        baseline = self.epoch.baseline(self.site.single)
+        expected = self.site.predicted(self.site.single)
+        return physics * baseline.rate / expected if baseline and expected else physics

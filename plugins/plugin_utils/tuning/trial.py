@@ -1,0 +1,98 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a search asks for, and what it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Union
+
+from . import space
+from .space import Setting
+
+# Why a setting was tried, and how long it is measured.
+ORIGINS = ("default", "plan", "physics", "search")
+RUNGS = ("explore", "again", "confirm", "final")
+OUTCOMES = ("stopped early", "failed", "illegal")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting to measure: the highest rate at which it keeps the objective."""
+
+    number: int
+    """From 1, in order of the run."""
+    setting: Setting
+    origin: str
+    rung: str
+    """explore; again (the baseline, to see drift); confirm; final."""
+    repeat: int
+    """From 1."""
+    stage_s: float
+    """Seconds of each stage."""
+    precision: float
+    """To which share the knee is to be found."""
+    start_rate: float
+    """The knee to expect, in requests a second: where to begin."""
+    must_carry: float | None
+    """A rate that the setting must carry to be of interest: if the lower bound of p99 is over the objective there, tell
+    ``Failed("stopped early", ...)``."""
+    predicted: float
+    """The knee that physics predicts."""
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial as plain data."""
+        return {**vars(self), "setting": self.setting.to_json()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A knee that was found; a rate of 0 means that the setting keeps the objective at no rate."""
+
+    rate: float
+    low: float
+    high: float
+    p99_us: float
+    p99_high_us: float
+    """Upper bound of p99 at the rate."""
+    seconds: float
+    """What the trial took in all."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial without a knee."""
+
+    outcome: str
+    """One of OUTCOMES."""
+    why: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return dict(vars(self))
+
+
+Outcome = Union[Measured, Failed]
+
+
+def trial_from_json(data: Any) -> Trial:
+    """Return the trial that ``to_json`` wrote; raise ValueError for anything else."""
+    if not isinstance(data, dict) or set(data) != {field.name for field in dataclasses.fields(Trial)}:
+        raise ValueError("not a trial")
+    return Trial(**{**data, "setting": space.from_json(data["setting"])})
+
+
+def outcome_from_json(data: Any) -> Outcome:
+    """Return the result that ``to_json`` wrote; raise ValueError for anything else."""
+    for kind in (Measured, Failed):
+        if isinstance(data, dict) and set(data) == {field.name for field in dataclasses.fields(kind)}:
+            found: Outcome = kind(**data)
+            return found
+    raise ValueError("not the outcome of a trial")

@@ -1,0 +1,233 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import choice, physics, search, seeds
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Options, Search
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed
+from batch_server import BatchServer
+from tuning_cases import (
+    DOES_NOT_PAY,
+    FIXED_COST,
+    LONG,
+    PAYS,
+    as_predicted,
+    measured,
+    searched,
+    site,
+    site_of,
+)
+
+
+def rungs(found: Search) -> list[str]:
+    return [told.trial.rung for told in found.history]
+
+
+def explored(found: Search) -> set:
+    return {told.trial.setting for told in found.history}
+
+
+def test_baseline_then_plan_then_physics_then_steps():
+    place = site()
+    found = searched(place, as_predicted(place))
+    origins = [told.trial.origin for told in found.history if told.trial.rung == "explore"]
+    assert origins[:2] == ["default", "plan"]
+    order = ["default", "plan", "physics", "search"]
+    assert [order.index(origin) for origin in origins] == sorted(order.index(origin) for origin in origins)
+    assert "search" in origins
+
+
+def test_at_most_as_many_settings_as_allowed():
+    place = site()
+    found = searched(place, as_predicted(place), dataclasses.replace(LONG, most=6))
+    assert len(explored(found)) == 6
+
+
+def test_the_best_half_is_confirmed_and_three_take_turns_at_the_end():
+    place = site()
+    found = searched(place, as_predicted(place), dataclasses.replace(LONG, budget_s=1e6))
+    times = {rung: [told.trial for told in found.history if told.trial.rung == rung] for rung in set(rungs(found))}
+    assert {trial.stage_s for trial in times["explore"]} == {10}
+    assert {trial.stage_s for trial in times["confirm"]} == {60}
+    half = (len(times["explore"]) + 1) // 2
+    assert half <= len(times["confirm"]) <= half + 2
+    finals = [trial.setting for trial in times["final"]]
+    assert len(finals) == 9
+    assert finals[:3] == finals[3:6] == finals[6:]
+    assert place.planned in finals
+    assert [trial.repeat for trial in times["final"]] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_no_setting_is_measured_twice_but_by_these_rules():
+    place = site()
+    found = searched(place, as_predicted(place, noise=0.02))
+    counts = Counter((told.trial.setting, told.trial.rung, told.trial.repeat) for told in found.history)
+    assert set(counts.values()) == {1}
+
+
+def test_the_baseline_comes_again_after_five_trials():
+    place = site()
+    found = searched(place, as_predicted(place))
+    gap = 0
+    for told in found.history:
+        gap = 0 if told.trial.setting == place.single else gap + 1
+        assert gap <= 5
+    assert "again" in rungs(found)
+
+
+def test_next_stays_the_same_until_it_is_told():
+    place = site()
+    found = Search(place, seeds.seeds(place), LONG)
+    first = found.next()
+    assert found.next() is first
+    with pytest.raises(ValueError, match="not the one that was asked for"):
+        found.tell(dataclasses.replace(first, number=7), measured(100))
+    found.tell(first, measured(100))
+    assert found.next().number == 2
+
+
+def test_a_drift_that_shows_twice_begins_the_comparison_anew():
+    place = site()
+    found = searched(place, as_predicted(place, speed=lambda number: 0.7 if number >= 5 else 1.0))
+    assert len(found.drifts) == 1
+    assert found.drifts[0].restarted
+    (remark,) = [each for each in found.remarks if "baseline" in each]
+    assert "(-30.0%)" in remark
+    assert remark.endswith("the comparison began again")
+    after = found.drifts[0].number
+    again = [told.trial.setting for told in found.history if told.trial.number > after and told.trial.rung == "explore"]
+    assert again[0] == place.planned
+    best = max(found.history[:4], key=lambda told: told.rate).trial.setting
+    assert best in again
+    assert all(told.trial.number >= after for told in found.epoch.told)
+
+
+def test_one_odd_measurement_of_the_baseline_is_no_drift():
+    place = site()
+    found = searched(place, as_predicted(place, speed=lambda number: 0.7 if number == 6 else 1.0))
+    assert found.drifts == []
+    assert rungs(found)[5:8].count("again") >= 1
+
+
+def test_a_host_that_never_rests_is_not_compared_without_end():
+    place = site()
+    speeds = [1.0, 0.7, 1.4, 0.6, 1.5, 0.8, 1.6, 0.5, 1.4, 0.9]
+    found = searched(place, as_predicted(place, speed=lambda number: speeds[min(9, number // 7)]))
+    assert [drift.restarted for drift in found.drifts][:3] == [True, True, False]
+    assert len(found.history) < 100
+    assert any("figures are uncertain" in remark for remark in found.remarks)
+    assert "uncertain" in choice.choose(found).reasons[-1]
+
+
+def test_a_setting_that_cannot_win_is_to_be_stopped_early():
+    place = site()
+    found = Search(place, seeds.seeds(place), LONG)
+    for rate in (1000, 2000):
+        trial = found.next()
+        assert trial.must_carry is None
+        found.tell(trial, measured(rate))
+    assert found.next().must_carry == 1600
+
+
+def test_the_knee_to_begin_at_is_the_predicted_one_in_the_host_s_own_measure():
+    place = site()
+    found = Search(place, seeds.seeds(place), LONG)
+    first = found.next()
+    assert first.start_rate == first.predicted == place.predicted(place.single)
+    found.tell(first, measured(first.predicted / 2))
+    assert found.next().start_rate == pytest.approx(place.predicted(place.planned) / 2)
+
+
+def test_failed_trials_are_left_behind():
+    place = site()
+    ideal = as_predicted(place)
+
+    def measure(trial):
+        return Failed("failed", "the server did not start", 20) if trial.origin == "physics" else ideal(trial)
+
+    found = searched(place, measure)
+    kept = [told.trial.origin for told in found.history if told.trial.rung in ("confirm", "final")]
+    assert "physics" not in kept
+    assert choice.choose(found).setting is not None
+
+
+def test_a_search_without_any_success_ends_and_says_so():
+    place = site()
+    found = searched(place, lambda trial: Failed("failed", "no route", 5))
+    chosen = choice.choose(found)
+    assert chosen.setting is None
+    assert chosen.reasons == (
+        f"no setting of {len(explored(found))} keeps p99 within 50 ms at any rate, with the upper bound of its"
+        " interval; raise slo_p99_ms, or make the model faster",
+    )
+
+
+def test_the_least_budget_is_told():
+    options = Options(budget_s=60)
+    with pytest.raises(WishError) as caught:
+        search.check(options)
+    assert str(caught.value) == (
+        "budget: is 60 s, too short to compare the plan with one other setting; give at least 500 s"
+    )
+    search.check(Options(budget_s=500))
+
+
+@pytest.mark.parametrize("budget", [500, 900, 1800, 3600])
+def test_a_budget_is_kept_but_for_the_least_comparison(budget):
+    place = site()
+    options = Options(budget_s=budget)
+
+    def measure(trial):
+        return measured(place.predicted(trial.setting), seconds=options.expected_s(trial.rung))
+
+    found = searched(place, measure, options)
+    assert found.spent_s <= budget + options.expected_s("again")
+    confirmed = {told.trial.setting for told in found.history if told.trial.rung == "confirm"}
+    assert place.planned in confirmed
+    assert len(confirmed) >= 2
+    assert choice.choose(found).setting is not None
+
+
+def grid(place):
+    """All combinations."""
+    settings = [
+        dataclasses.replace(shaped, grpc=threads, rest=threads)
+        for size in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+        for timeout in (0, 1000, 2500, 5000)
+        for count in (1, 2, 3, 4)
+        for room in (0.5, 1.0)
+        for shaped in [physics.shaped(place, size, timeout, count, room)]
+        for threads in (129, shaped.grpc)
+    ]
+    return list(dict.fromkeys([place.single, *settings]))
+
+
+@pytest.mark.parametrize("server", [PAYS, DOES_NOT_PAY, FIXED_COST], ids=["pays", "does not pay", "fixed cost"])
+def test_a_search_reaches_the_best_of_a_grid_with_a_tenth_of_its_runs(server: BatchServer):
+    place = site_of(server)
+    found = searched(place, server.measure)
+    every = grid(place)
+    assert len(explored(found)) <= 20
+    assert len(found.history) <= len(every) / 10
+    _, most = server.best_of(every)
+    chosen = choice.choose(found)
+    assert server.knee(chosen.setting, start=most) >= 0.95 * most
+    again = searched(place, lambda trial: server.measure(trial, 1))
+    repeated = choice.choose(again)
+    assert repeated.verdict == chosen.verdict
+    assert server.knee(repeated.setting, start=most) >= 0.95 * most
+    for evidence in chosen.evidence:
+        assert evidence.p99_high_us <= server.slo_us
+
+
+def test_no_batching_where_batches_do_not_pay():
+    found = searched(site_of(DOES_NOT_PAY), DOES_NOT_PAY.measure)
+    chosen = choice.choose(found)
+    assert chosen.verdict == "no batching"
+    assert chosen.setting == found.site.single
+    assert chosen.reasons[-1].endswith("so batches do not pay")
