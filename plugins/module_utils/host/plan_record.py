@@ -13,7 +13,7 @@ from typing import Any
 
 from ..disk import durable, folders, plain_files
 from ..disk.record import text
-from ..errors import WishError, kind
+from ..errors import WishError, kind, nearest
 from . import plan_key
 
 # Schema of the plans that this release writes and reads.
@@ -73,6 +73,16 @@ def in_force(path: str) -> dict[str, Any]:
     kept = read(path)
     present = plan_key.without_values(kept)
     return {"plan": separate(present)[0], "recorded": present == kept and not is_open(path)}
+
+
+def instance(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the plan's entry of the instance ``name``. Raises WishError if it has none."""
+    known = {entry["name"]: entry for entry in plan.get("instances", [])}
+    if name not in known:
+        remedy = nearest(name, known) or f"the plan has {', '.join(sorted(known)) or 'no instance'}"
+        raise WishError("instance", f"{name} is not in the plan of this host", remedy)
+    found: dict[str, Any] = known[name]
+    return found
 
 
 def separate(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way back that needs nobody: a timer of systemd that ends a trial, whatever became of who began it.
 
-The command is complete in itself: it reads nothing that a killed run could have left half written. It may run at any
-moment and any number of times, and restarts the server only where the trial's settings are what runs.
+Its commands may run at any moment and any number of times. They restart the server only where the trial's settings are
+what runs.
 """
 
 from __future__ import annotations
 
 from shlex import quote
 
+from ..disk import durable, folders
 from ..host.run import Run
 from ..serving.units import MARK
 from .drop_in import MARKED
 from .place import SLOTS, Place
 
 # A failed server is one that the trial broke: it served before. One that was stopped meanwhile stays stopped.
-_SCRIPT = r"""
+_COMMANDS = r"""
 rm -f -- "$drop_in" "$staged"
 rmdir -- "${drop_in%/*}" 2>/dev/null
 systemctl daemon-reload
@@ -26,12 +27,13 @@ if [ "$state" != inactive ] && { [ "$pid" = 0 ] || tr '\0' '\n' < "$proc/$pid/en
     systemctl reset-failed "$unit"
     systemctl restart "$unit"
 fi
-rm -rf -- "$folder"
+systemctl stop $timers
+rm -rf -- "$folder" "$0"
 """
 
 
-def command(place: Place) -> list[str]:
-    """Return the command that ends a trial."""
+def script(place: Place) -> str:
+    """Return the commands that end a trial, for sh."""
     values = {
         "drop_in": place.drop_in,
         "staged": place.staged,
@@ -39,8 +41,10 @@ def command(place: Place) -> list[str]:
         "unit": place.unit,
         "proc": place.proc,
         "mark": f"{MARK}={MARKED}",
+        # Both are armed where a run was killed while it replaced one by the other.
+        "timers": " ".join(f"{place.back(slot)}.timer" for slot in SLOTS),
     }
-    return ["/bin/sh", "-c", "".join(f"{name}={quote(value)}\n" for name, value in values.items()) + _SCRIPT]
+    return "".join(f"{name}={quote(value)}\n" for name, value in values.items()) + _COMMANDS
 
 
 class Back:
@@ -59,6 +63,8 @@ class Back:
 
         The new timer is armed before the old one goes, so that there is no moment without one.
         """
+        folders.make(self.place.root)
+        durable.write(self.place.script, script(self.place).encode())
         armed = self.armed()
         slot = next((each for each in SLOTS if each not in armed), SLOTS[0])
         if slot in armed:
@@ -74,6 +80,7 @@ class Back:
         """Remove every timer."""
         for slot in SLOTS:
             self._clear(slot)
+        durable.remove(self.place.script)
 
     def _start(self, slot: str, seconds: int) -> None:
         options = [
@@ -83,9 +90,8 @@ class Back:
             # The default lets it fire up to a minute late, in step with other timers.
             "--timer-property=AccuracySec=1s",
         ]
-        # systemd replaces variables in the words of a command; $$ stands for one dollar (systemd.service(5)).
-        words = [word.replace("$", "$$") for word in command(self.place)]
-        status, out, err = self.run(["systemd-run", "--quiet", *options, *words])
+        # A file: once it had reread its files, systemd 252 passed on a command with quotes and line breaks damaged.
+        status, out, err = self.run(["systemd-run", "--quiet", *options, "/bin/sh", self.place.script])
         if status != 0:
             said = " ".join((err or out).split())
             raise RuntimeError(f"systemd-run cannot arm the way back, so that no trial was begun: {said}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..disk import durable, folders
-from ..errors import WishError, nearest
+from ..errors import WishError
 from ..host import plan_record
 from ..host import process as process_facts
 from ..host.run import Run
@@ -52,7 +52,7 @@ class Trial:
         self.check_mode = check_mode
         self.name: str = options["instance"]
         self.plan = plan_record.read(options["record"])
-        self.instance = self._planned()
+        self.instance = plan_record.instance(self.plan, self.name)
         manager = service_manager(host)
         if manager != SYSTEMD:
             raise WishError("", f"this host is run by {manager}, and a trial needs systemd", "name another host")
@@ -66,14 +66,6 @@ class Trial:
         return {"present": self._present, "renewed": self._renewed, "absent": self._absent, "queried": self._queried}[
             self.options["state"]
         ]()
-
-    def _planned(self) -> dict[str, Any]:
-        known = {instance["name"]: instance for instance in self.plan.get("instances", [])}
-        if self.name not in known:
-            remedy = nearest(self.name, known) or f"the plan has {', '.join(sorted(known)) or 'no instance'}"
-            raise WishError("instance", f"{self.name} is not in the plan of this host", remedy)
-        found: dict[str, Any] = known[self.name]
-        return found
 
     # What is asked for.
 
@@ -111,7 +103,7 @@ class Trial:
         if self.options["owner"]:
             wish.owner(self.options["owner"])
             self._refuse_foreign(current)
-        left = os.path.exists(self.place.folder) or bool(self.back.armed())
+        left = any(map(os.path.exists, (self.place.folder, self.place.script))) or bool(self.back.armed())
         changed = bool(current) or left or _is_trial(self.units.show(self.name))
         if changed and not self.check_mode and self._end():
             self._prove_back()

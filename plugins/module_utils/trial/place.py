@@ -45,9 +45,11 @@ class Place:
         """Return the directory of the trial's own files."""
         return f"{self.root}/{self.instance}"
 
-    def back(self, slot: str) -> str:
-        """Return the name of the transient unit that ends the trial, without ``.timer`` or ``.service``.
+    @property
+    def script(self) -> str:
+        """Return the file with the commands that end the trial. Names of instances have no dots."""
+        return f"{self.root}/{self.instance}.back"
 
-        Names of instances have no dots, so that no unit is taken for another instance's.
-        """
+    def back(self, slot: str) -> str:
+        """Return the name of the transient unit that ends the trial, without ``.timer`` or ``.service``."""
         return f"tfserving-trial.{self.instance}.{slot}"

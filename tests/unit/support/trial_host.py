@@ -125,7 +125,7 @@ class TrialHost:
     def _arm(self, arguments):
         first = next(at for at, word in enumerate(arguments) if at and not word.startswith("--"))
         options = {word.partition("=")[0]: word.partition("=")[2] for word in arguments[1:first]}
-        words = [word.replace("$$", "$") for word in arguments[first:]]
+        words = [*arguments[first:]]
         name, state = options["--unit"], self.state
         if name in state["timers"]:
             return 1, "", f"Failed to start transient timer unit: Unit {name}.timer was already loaded."
@@ -174,10 +174,9 @@ class TrialHost:
         import subprocess  # which the program above does without
 
         path = f"{self.root / 'bin'}:{os.environ['PATH']}"
-        timers = self.state["timers"]
-        for timer in timers.values():
-            subprocess.run(timer["command"], env={"PATH": path}, check=True)
-        self.change(timers={})
+        for name, timer in self.state["timers"].items():
+            if name in self.state["timers"]:
+                subprocess.run(timer["command"], env={"PATH": path}, check=True)
 
 
 def arguments(host, *more):
@@ -204,8 +203,9 @@ def call(host, *more, **options):
 
 
 def is_back(host):
-    """Return whether the plan's settings run and nothing of a trial is left."""
-    return (host.mark, host.files, host.state["timers"]) == (PLAN_MARK, [], {})
+    """Return whether the plan's settings run and nothing of a trial is left, but commands that nothing calls."""
+    left = [file for file in host.files if ".back" not in file]
+    return (host.mark, left, host.state["timers"]) == (PLAN_MARK, [], {})
 
 
 if __name__ == "__main__":

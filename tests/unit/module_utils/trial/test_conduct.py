@@ -37,7 +37,14 @@ def test_the_timer_alone_brings_the_plan_back(host):
     call(host)
     host.fire()
     assert is_back(host)
+    assert host.files == []
     assert host.state["restarts"] == 3
+
+
+def test_the_timers_command_has_nothing_that_systemd_could_misread(host):
+    call(host)
+    (timer,) = host.state["timers"].values()
+    assert timer["command"] == ["/bin/sh", f"{host.root}/run/tfserving-trial/ranker.back"]
 
 
 def test_an_ended_trial_leaves_nothing(host):
@@ -45,6 +52,7 @@ def test_an_ended_trial_leaves_nothing(host):
     result = call(host, state="absent")
     assert (result["changed"], result["in_force"], result["runs"], result["armed"]) == (True, False, "plan", False)
     assert is_back(host)
+    assert host.files == []
     restarts = host.state["restarts"]
     assert call(host, state="absent")["changed"] is False
     assert host.state["restarts"] == restarts
@@ -63,7 +71,7 @@ def test_the_next_trial_replaces_the_files_of_the_one_before(host):
     second = call(host, "--grpc_max_threads=9", files={"other.config": "x"})
     assert first["digest"] != second["digest"]
     assert host.mark == f"trial-{second['digest']}"
-    assert [name for name in host.files if "tfserving-trial" in name] == ["run/tfserving-trial/ranker/other.config"]
+    assert [name for name in host.files if "trial/ranker/" in name] == ["run/tfserving-trial/ranker/other.config"]
 
 
 def test_a_renewed_trial_only_ends_later(host):
