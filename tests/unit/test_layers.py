@@ -45,6 +45,7 @@ SHIPPED = {
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,
+    "host_samples": 30,
     "host_topology": 35,
     "instance_status": 11,
     "instance_trial": 28,

@@ -1,0 +1,68 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One call of the module `host_samples`: the conditions, and samples for as long as they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import WishError
+from ..host import plan_record
+from ..host.run import Run
+from ..host.sysfs import Tree
+from ..serving.units import Units
+from .conditions import conditions
+from .samples import Sampler, record
+
+TEMPLATE = "tfserving@{name}.service"
+# A measurement takes minutes, a night of tuning some hours.
+LONGEST_S = 86400
+
+
+def observe(
+    options: Mapping[str, Any], run: Run, tree: Tree | None = None,
+    recorder: Callable[..., Any] = record,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the module's result. Raises WishError, RuntimeError if systemd does not answer."""
+    tree = tree or Tree()
+    if not 0 <= options["seconds"] <= LONGEST_S:
+        remedy = f"write 0 for the conditions alone, or at most {LONGEST_S}"
+        raise WishError("seconds", f"{options['seconds']} is out of bounds", remedy)
+    plan = plan_record.read(options["record"])
+    instance = plan_record.instance(plan, options["instance"])
+    unit = Units(run, TEMPLATE, Path(tree.path("proc"))).show(instance["name"])
+    found: dict[str, Any] = {"conditions": conditions(tree, plan, instance, unit), "samples": []}
+    if not options["seconds"]:
+        return found
+    sampler = Sampler(tree, instance, unit.pid)
+    stop_file = options["stop_file"]
+    if not stop_file:
+        return {**found, "samples": recorder(sampler.take, options["seconds"], lambda: False)}
+    _begin(stop_file)
+    try:
+        return {**found, "samples": recorder(sampler.take, options["seconds"], lambda: not os.path.exists(stop_file))}
+    finally:
+        _remove(stop_file)
+
+
+def _begin(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        problem = "exists, so that somebody samples already, or was killed"
+        raise WishError(path, problem, "remove it, or name another stop_file") from None
+    except OSError as error:
+        raise WishError(
+            path, f"cannot be made ({error.strerror})", "name a stop_file in a directory like /run"
+        ) from None
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        # Whoever wanted the end has removed it.
+        return
