@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..phrases import counted, joined
@@ -14,6 +14,8 @@ from .measured import Stage
 
 # Of one kind of sentence the terminal and a comment repeat no more; the page has the rest.
 MOST_SENTENCES = 6
+# Of more stages than this only the number is said.
+MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -159,18 +161,20 @@ def invalid(document: Document) -> list[str]:
 
 def remarks(document: Document) -> list[str]:
     """Return what the reader must know besides the figures: what is withheld, what went wrong, and the remarks."""
-    said = [*_withheld(document), *_problems(document), *document["remarks"]]
-    said += [f"{each['name']}: {line}" for each in document["stages"] for line in each["remarks"]]
-    return list(dict.fromkeys(said))
+    refused = _grouped(document, lambda stage: withheld(stage["percentiles"]))
+    told = _grouped(document, lambda stage: stage["remarks"])
+    return list(dict.fromkeys([*refused, *_problems(document), *document["remarks"], *told]))
 
 
-def _withheld(document: Document) -> Iterator[str]:
+def _grouped(document: Document, sentences: Callable[[Stage], Iterable[str]]) -> Iterator[str]:
+    """Yield what is said of stages, each sentence once."""
     stages: dict[str, list[str]] = {}
     for stage in document["stages"]:
-        for sentence in withheld(stage["percentiles"]):
+        for sentence in sentences(stage):
             stages.setdefault(sentence, []).append(stage["name"])
     for sentence, names in stages.items():
-        yield f"{joined(names)}: {sentence}" if len(document["stages"]) > 1 else sentence
+        who = joined(names) if len(names) <= MOST_NAMES else f"{len(names)} stages"
+        yield f"{who}: {sentence}" if len(document["stages"]) > 1 else sentence
 
 
 def _problems(document: Document) -> Iterator[str]:
