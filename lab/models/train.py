@@ -28,11 +28,13 @@ import saving
 from digits import Digits
 from ranker import Ranker
 
+MODELS = {"digits": Digits, "ranker": Ranker}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out_dir", type=Path)
-    saving.build_all({"digits": Digits, "ranker": Ranker}, parser.parse_args().out_dir, warmed_up=("digits",))
+    saving.build_all(MODELS, parser.parse_args().out_dir, warmed_up=("digits",))
 
 
 if __name__ == "__main__":

@@ -17,17 +17,19 @@ CACHE = Path(os.environ.get("FLEET_CACHE") or ROOT / ".cache")
 RUNTIME = CACHE / "tensorflow"
 SERVED = CACHE / "lab" / "www" / "models"
 FOLDER = CACHE / "lab" / "www" / "bench-models"
+SILENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def runtime_environment() -> dict[str, str]:
     """The variables of a process that imports the lab's TensorFlow."""
-    silent = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    return {**os.environ, **silent, "PYTHONPATH": str(RUNTIME), "FLEET_CACHE": str(CACHE)}
+    return {**os.environ, **SILENT, "PYTHONPATH": str(RUNTIME), "FLEET_CACHE": str(CACHE)}
 
 
 def importable() -> None:
-    """Let the programs that made the models be imported, for their samples."""
+    """Let the programs that made the models be imported, for their samples; with TensorFlow, unless it is there."""
+    os.environ.update(SILENT)
     sys.path.insert(0, str(ROOT / "lab" / "models"))
+    sys.path.append(str(RUNTIME))  # last: what the environment has comes from there
 
 
 def answer_of(command: Sequence[str], seconds: float) -> Any:
