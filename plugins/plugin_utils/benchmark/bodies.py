@@ -78,4 +78,5 @@ def form_of(given: Request) -> str:
 
 def inputs_of(given: Request) -> dict[str, Tensor]:
     """Return the inputs of a request."""
-    return messages.decode_request(base64.b64decode(given["grpc"]))
+    found = messages.decode_request(base64.b64decode(given["grpc"]))
+    return {name: tensors.as_written(held) for name, held in found.items()}

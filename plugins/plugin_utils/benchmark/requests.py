@@ -26,7 +26,7 @@ from .bodies import COLUMNS, ROWS, Request, bodied, form_of, inputs_of, request
 from .samples import of_file, of_probe
 from .signature import Known, Place, asked, expectation
 
-__all__ = ["Request", "describe", "generated", "of_file", "of_probe", "scaled", "shards", "without_rest"]
+__all__ = ["Request", "carried", "describe", "generated", "of_file", "of_probe", "scaled", "shards", "without_rest"]
 
 # A body of a million floats has 4 MB over gRPC and three times that over REST.
 MOST_VALUES = 1_000_000
@@ -150,6 +150,12 @@ def _figures(values: Sequence[int], weights: Sequence[float]) -> Figures:
 def without_rest(requests: Sequence[Request]) -> str:
     """Return the name of the first model whose requests only gRPC can carry; empty if REST can carry all."""
     return next((each["model"] for each in requests if each["rest"] is None), "")
+
+
+def carried(requests: Sequence[Request], protocol: str) -> list[dict[str, Any]]:
+    """Return the requests with the bodies of one protocol alone, as a load host gets them."""
+    other = "rest" if protocol == "grpc" else "grpc"
+    return [{**each, other: None} for each in requests]
 
 
 # --- other sizes ---------------------------------------------------------------------------------------------

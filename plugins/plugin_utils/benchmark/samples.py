@@ -31,6 +31,8 @@ from .signature import Asked, Known, Place, asked, expectation
 
 # A benchmark holds all bodies in memory, on the controller and in every process of a load host, which has 150 MB.
 MOST_BYTES = 64 * 1024 * 1024
+# The same of the bodies in base64, which is what a load host takes; JSON of small numbers is shorter than gRPC.
+MOST_BODIES = 60 * 1024 * 1024
 # More would not make a mix more realistic, and the file is meant to be read by people.
 MOST_SAMPLES = 10_000
 # A request of 700 items of a wide ranker takes about a megabyte of JSON.
@@ -68,8 +70,14 @@ def of_content(name: str, content: bytes, models: Known) -> list[Request]:
     if len(lines) > MOST_SAMPLES:
         raise WishError(name, f"has {len(lines)} samples", f"give at most {MOST_SAMPLES}")
     refusals = Refusals()
-    found = [refusals.check(_of_line, Place(f"{name} line {number}", ", "), line, models) for number, line in lines]
+    found: list[Request] = [
+        refusals.check(_of_line, Place(f"{name} line {number}", ", "), line, models) for number, line in lines
+    ]
     refusals.stop()
+    size = max(sum(len(each["grpc"]) for each in found), sum(len(each["rest"] or "") for each in found))
+    if size > MOST_BODIES:
+        words = f"makes requests of {size >> 20} MiB, of which {MOST_BODIES >> 20} MiB are the most"
+        raise WishError(name, words, "give fewer or smaller samples")
     return found
 
 

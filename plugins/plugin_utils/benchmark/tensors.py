@@ -188,12 +188,17 @@ def _shown(dtype: str, value: Any) -> Any:
             return bytes(value).decode()
         except UnicodeDecodeError:
             return {"b64": base64.b64encode(value).decode()}
-    return shortest(value) if dtype == "DT_FLOAT" else value
+    return value
 
 
 def expected(dtype: str, value: Any) -> Any:
     """Return a value as it stands in what a reply must be."""
     return [value.real, value.imag] if dtype in messages.COMPLEX else _shown(dtype, value)
+
+
+def as_written(held: Tensor) -> Tensor:
+    """Return a tensor that was read from a message with its floats as people write them."""
+    return held._replace(values=[shortest(value) for value in held.values]) if held.dtype == "DT_FLOAT" else held
 
 
 def shortest(value: float) -> float:

@@ -154,6 +154,12 @@ def test_the_model_that_rest_cannot_carry_is_named():
     assert requests.without_rest(requests.generated(RANKER_ONLY, "ranker")) == ""
 
 
+def test_a_load_host_gets_the_bodies_of_one_protocol():
+    (held,) = sampled({"instances": [[1, 2]]})
+    assert requests.carried([held], "grpc") == [{**held, "rest": None}]
+    assert requests.carried([held], "rest") == [{**held, "grpc": None}]
+
+
 # --- other sizes ---------------------------------------------------------------------------------------------
 
 

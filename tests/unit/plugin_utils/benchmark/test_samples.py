@@ -369,6 +369,15 @@ def test_what_is_too_much_is_refused(monkeypatch):
         of({"instances": [ROW]})
 
 
+def test_bodies_that_are_too_much_are_refused(monkeypatch):
+    monkeypatch.setattr(samples, "MOST_BODIES", 100)
+    with pytest.raises(WishError) as error:
+        of(*[{"instances": [ROW]}] * 3)
+    assert str(error.value) == (
+        "samples.jsonl: makes requests of 0 MiB, of which 0 MiB are the most; give fewer or smaller samples"
+    )
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(WishError, match=r"nowhere: cannot be read \(No such file or directory\); give a file"):
         samples.of_file(str(tmp_path / "nowhere"), RANKER_ONLY)
