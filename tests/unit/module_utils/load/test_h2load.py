@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.load import counters, h2load, h2load_log
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import counters, h2load, h2load_command, h2load_log
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.h2load_log import Due
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.tally import Series
@@ -89,7 +90,7 @@ def place(tmp_path, monkeypatch):
 def result(place, spec=None, **plan):
     (place[0] / "bin" / "plan.json").write_text(json.dumps(plan))
     told = []
-    return h2load.run(spec or stage(), place[0] / "out", told.append), told
+    return h2load.measure(spec or stage(), place[0] / "out", told.append), told
 
 
 def seen(place, number=0):
@@ -101,7 +102,7 @@ def seen(place, number=0):
 
 def command(**changes):
     spec = stage(**changes)
-    return h2load.command(spec, spec["requests"][0], h2load.planned(spec, 8), "body", "log")
+    return h2load_command.command(spec, spec["requests"][0], h2load_command.planned(spec, 8), "body", "log")
 
 
 def test_the_command_for_grpc():
@@ -136,10 +137,12 @@ def test_addresses_and_names_of_tls(target, address):
 
 
 def test_a_rate_is_shared_between_processes_and_connections():
-    plan = h2load.planned(stage(rate=30000.0, processes=2, warmup_s=5.0, duration_s=60.0), 8)
+    plan = h2load_command.planned(stage(rate=30000.0, processes=2, warmup_s=5.0, duration_s=60.0), 8)
     assert (plan.due.rate, plan.due.count, plan.connections, plan.due.seconds) == (15000.0, 975000, 150, 65.0)
-    assert h2load.planned(stage(rate=2.0), 8).connections == 1  # one request, so no second connection
-    assert h2load.planned(stage(rate=90000.0, protocol="rest"), 8).connections == h2load.MOST_CONNECTIONS
+    assert h2load_command.planned(stage(rate=2.0), 8).connections == 1  # one request, so no second connection
+    assert (
+        h2load_command.planned(stage(rate=90000.0, protocol="rest"), 8).connections == h2load_command.MOST_CONNECTIONS
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,19 +157,19 @@ def test_a_rate_is_shared_between_processes_and_connections():
     ],
 )
 def test_connections_begin_as_evenly_as_requests_are_due(rate, connections, pace):
-    assert h2load.pace(rate, connections) == pace
+    assert h2load_command.pace(rate, connections) == pace
 
 
 @given(st.floats(0.5, 50000), st.integers(1, 900))
 def test_h2load_accepts_every_pace(rate, connections):
-    count, period = h2load.pace(rate, connections)
+    count, period = h2load_command.pace(rate, connections)
     assert 1 <= count <= connections
     assert period >= 1
 
 
 def test_a_body_for_grpc_has_its_frame():
-    assert h2load.body_of("grpc", stage()["requests"][0]) == b"\x00\x00\x00\x00\x05" + MESSAGE
-    assert h2load.body_of("rest", stage()["requests"][0]) == JSON
+    assert h2load_command.body_of("grpc", stage()["requests"][0]) == b"\x00\x00\x00\x00\x05" + MESSAGE
+    assert h2load_command.body_of("rest", stage()["requests"][0]) == JSON
 
 
 # --- the log -------------------------------------------------------------------------------------------------
@@ -374,7 +377,7 @@ def test_an_h2load_that_does_not_end_is_ended(place, monkeypatch):
 def test_a_run_that_is_stopped_has_the_result_so_far(place):
     (place[0] / "bin" / "plan.json").write_text(json.dumps({"hang": True, "rows": 300}))
     told = []
-    found = h2load.run(stage(), place[0] / "out", told.append, lambda: bool(told) and told[-1]["offered"] == 300)
+    found = h2load.measure(stage(), place[0] / "out", told.append, lambda: bool(told) and told[-1]["offered"] == 300)
     assert (found["offered"], found["ok"], found["errors"]) == (200, 200, {})
     assert found["problems"][1].startswith("interrupted after")
 
@@ -389,9 +392,42 @@ def test_h2load_is_ended_when_the_run_is_interrupted(place, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        h2load.run(stage(), place[0] / "out", interrupt)
+        h2load.measure(stage(), place[0] / "out", interrupt)
     assert started[0].ended
     assert not Path(f"/proc/{started[0].handle.pid}").exists()
+
+
+def test_the_program_writes_status_and_result(place):
+    (place[0] / "bin" / "plan.json").write_text("{}")
+    handler = signal.getsignal(signal.SIGTERM)
+    out = place[0] / "out"
+    assert h2load.run(stage(), out) == 0
+    assert json.loads((out / "result.json").read_text())["ok"] == 400
+    assert json.loads((out / "status.json").read_text())["offered"] == 500
+    assert not list(out.glob(".*"))
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_signal_ends_the_run_with_the_result_so_far(place, monkeypatch):
+    (place[0] / "bin" / "plan.json").write_text('{"hang": true, "rows": 300}')
+    put = h2load._put
+
+    def interrupted(path, content):
+        put(path, content)
+        if content.get("offered") == 300:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(h2load, "_put", interrupted)
+    assert h2load.run(stage(), place[0] / "out") == 3
+    found = json.loads((place[0] / "out" / "result.json").read_text())
+    assert (found["ok"], found["errors"]) == (200, {})
+
+
+def test_the_program_refuses_in_one_sentence(place, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert h2load.run(stage(), place[0] / "out") == 2
+    assert capsys.readouterr().err == "h2load is not on this host; install the package nghttp2-client\n"
+    assert not list((place[0] / "out").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -409,11 +445,13 @@ def test_h2load_is_ended_when_the_run_is_interrupted(place, monkeypatch):
     ],
 )
 def test_a_stage_that_h2load_cannot_run_is_refused(place, changes, sentence):
-    with pytest.raises(h2load.H2loadError, match=sentence):
+    with pytest.raises(h2load_command.H2loadError, match=sentence):
         result(place, stage(**changes))
 
 
 def test_a_host_without_h2load_is_told_the_package(place, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(h2load.H2loadError, match="h2load is not on this host; install the package nghttp2-client"):
+    with pytest.raises(
+        h2load_command.H2loadError, match="h2load is not on this host; install the package nghttp2-client"
+    ):
         result(place)
