@@ -33,9 +33,14 @@ TAILS = {0.5: "50 %", 0.9: "90 %", 0.99: "99 %", 0.999: "99.9 %", 0.9999: "99.99
 MOST_CURVES = 3
 
 
-def load(document: Document) -> Picture | None:
-    """Return latency over the offered load, or None where fewer than two rates were measured."""
-    stages = sorted((stage for stage in document["stages"] if stage["rate"] > 0), key=lambda stage: stage["rate"])
+def load(document: Document, before: Document | None = None) -> Picture | None:
+    """Return latency over the offered load, or None where fewer than two rates were measured.
+
+    The p99 of ``before`` lies below.
+    """
+    stages = _by_rate(document)
+    earlier = _middle(_by_rate(before), "p99") if before else []
+    earlier = earlier if len(earlier) > 1 else []
     if len({stage["rate"] for stage in stages}) < 2 or not any(stage["percentiles"]["p50"] for stage in stages):
         return None
     keys = [Key("p99", "p99 with its 95 % interval", "dot"), Key("p50", "p50", "small")]
@@ -48,19 +53,24 @@ def load(document: Document) -> Picture | None:
         "Latency over the offered load",
         f"p50 and p99 of {len(stages)} stages from {rate(stages[0]['rate'])} to {rate(stages[-1]['rate'])} requests/s; "
         "the table of stages has the figures.",
-        lambda width: _load(document, stages, width),
-        keys,
+        lambda width: _load(document, stages, earlier, width),
+        [*keys, *([Key("earlier", "p99 before")] if earlier else [])],
     )
 
 
-def _load(document: Document, stages: Sequence[Stage], width: float) -> Drawing:
+def _by_rate(document: Document) -> list[Stage]:
+    return sorted((stage for stage in document["stages"] if stage["rate"] > 0), key=lambda stage: stage["rate"])
+
+
+def _load(document: Document, stages: Sequence[Stage], earlier: Sequence[tuple[float, float]], width: float) -> Drawing:
     canvas = Canvas(width, HEIGHT)
     objective = document["slo_p99_ms"]
     values = [value for stage in stages for value in _latencies(stage)]
     values += [objective * 1000] if objective else []
+    values += [max(us, 1) for _rate, us in earlier]
     panel = Panel(
         canvas,
-        fitting([stage["rate"] for stage in stages], LEFT, width - RIGHT),
+        fitting([*(stage["rate"] for stage in stages), *(offered for offered, _us in earlier)], LEFT, width - RIGHT),
         fitting(values, HEIGHT - BELOW, TOP),
     )
     _knee_band(panel, document)
@@ -69,6 +79,7 @@ def _load(document: Document, stages: Sequence[Stage], width: float) -> Drawing:
     if objective:
         _objective(panel, objective)
     _knee_line(panel, document)
+    panel.curve("earlier", earlier, "p99 before")
     panel.curve("p50", _middle(stages, "p50"))
     panel.curve("p99", _middle(stages, "p99"))
     for stage in stages:
@@ -179,18 +190,23 @@ def distribution(document: Document, before: Document | None = None) -> Picture 
 
 def compared(document: Document, before: Document) -> list[Curve]:
     """Return the distribution before and the one after, at the rates nearest to each other."""
+    # Of rates that passed, if there are any: how badly both failed is of no interest.
     pairs = [
-        (abs(math.log(now["rate"] / then["rate"])), -now["rate"], place, now, then)
+        (sum(each["verdict"] != "pass" for each in (now, then)), _apart(now, then), -now["rate"], place, now, then)
         for place, now in enumerate(_answered(document))
         for then in _answered(before)
     ]
     if not pairs:
         return []
-    *_order, now, then = min(pairs, key=lambda pair: pair[:3])
+    *_order, now, then = min(pairs, key=lambda pair: pair[:4])
     return [
         Curve(f"before, {rate(then['rate'])} requests/s", "curve-1", histogram(then), missing(then)),
         Curve(f"after, {rate(now['rate'])} requests/s", "curve-0", histogram(now), missing(now)),
     ]
+
+
+def _apart(now: Stage, then: Stage) -> float:
+    return abs(math.log(now["rate"] / then["rate"]))
 
 
 def told(document: Document) -> list[Curve]:

@@ -66,7 +66,7 @@ def _benchmark(document: Document, before: Document | None) -> dict[str, Any]:
         "invalid": wording.invalid(document),
         "finding": wording.finding(document) if comparison and document["verdict"] == "valid" else "",
         "tiles": list(_tiles(document)),
-        "load": curves.load(document),
+        "load": curves.load(document, before),
         "comparison": comparison,
         "room": percent(comparison["smallest_detectable"]) if comparison else "",
         "ratios": forest.ratios(comparison) if comparison else None,

@@ -162,7 +162,7 @@ def document(kind: str, stages: list[Any], **keys: Any) -> dict[str, Any]:
     }
 
 
-def knee() -> dict[str, Any]:
+def knee(slow: float = 1.0) -> dict[str, Any]:
     """Return a search that found the knee, with a spell of throttling and a reload on its way."""
     rates = [("double", rate) for rate in (50, 100, 200, 400, 800, 1600)]
     rates += [("bisect", rate) for rate in (1200, 1000, 860, 830)] + [("confirm", 812)] * 3
@@ -170,7 +170,7 @@ def knee() -> dict[str, Any]:
     stages = []
     for place, (phase, rate) in enumerate(rates):
         counts[phase] = counts.get(phase, 0) + 1
-        keys: dict[str, Any] = {"duration": 9} if rate == 50 else {}
+        keys: dict[str, Any] = {"slow": slow, **({"duration": 9} if rate == 50 else {})}
         spell = (11, 14) if rate == 200 else (0, 0)
         stages.append(stage(f"{phase} {counts[phase]}", rate, BEGAN + place * 32, spell=spell, **keys))
     events = [

@@ -165,6 +165,13 @@ def test_no_marker_lies_outside_its_picture(name):
             assert all(0 <= shape.x <= drawing.width and 0 <= shape.y <= drawing.height for shape in drawing.shapes)
 
 
+def test_an_earlier_search_is_drawn_below_this_one():
+    alone, both = curves.load(documents.knee()), curves.load(documents.knee(), documents.knee(slow=1.5))
+    assert shapes(alone, "earlier") == []
+    assert [shape.d.count("L") for shape in shapes(both, "earlier")] == [9]  # ten rates had a p99
+    assert [key.label for key in both.keys][-1] == "p99 before"
+
+
 def test_one_rate_is_no_curve_over_the_load():
     assert curves.load(documents.fixed()) is None
 
@@ -189,6 +196,8 @@ def test_the_curves_of_two_runs_are_those_of_the_nearest_rates():
     found = documents.knee()
     names = [curve.name for curve in curves.compared(found, documents.before())]
     assert names == ["before, 500 requests/s", "after, 400 requests/s"]
+    names = [curve.name for curve in curves.compared(found, documents.knee(slow=1.1))]
+    assert names == ["before, 812 requests/s", "after, 812 requests/s"]
 
 
 def test_a_p99_of_a_second_is_drawn_only_where_the_requests_support_it():
