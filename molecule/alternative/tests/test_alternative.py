@@ -57,6 +57,10 @@ def test_batching_follows_the_inventory_where_it_speaks_and_the_plan_elsewhere(h
     assert "--enable_batching=true" in ranker.command_line()
 
 
+def test_a_tuned_setting_is_served(digits):
+    assert "--grpc_max_threads=97" in digits.command_line()
+
+
 def test_batching_is_off_for_the_latency_profile(digits):
     assert not [argument for argument in digits.command_line() if "batching" in argument]
 

@@ -68,7 +68,7 @@ class _Case:
 
     def refuse(self, field: str, problem: str, remedy: str) -> WishError:
         """Return the refusal of a field that the user set."""
-        return WishError(f"{self.wish.path}.batching.{field}", problem, remedy)
+        return WishError(self.wish.place(f"batching.{field}"), problem, remedy)
 
 
 def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Mapping[str, Any]) -> Batching | None:
@@ -96,7 +96,7 @@ def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Map
         textproto_check.check(
             result,
             "BatchingParameters",
-            f"{wish.path}.batching",
+            wish.place("batching"),
             policy["version"],
             allow_unsurveyed=policy["allow_unsurveyed_release"],
         )

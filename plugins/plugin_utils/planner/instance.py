@@ -56,7 +56,8 @@ class Draft:
 
 def draft(site: Site, place: Place, devices: list[gpus.Gpu], fraction: float | None) -> Draft:
     """Settle everything that depends only on the instance's own CPUs and GPUs."""
-    wish, settings, sheet = place.wish, site.settings, Sheet()
+    wish, settings = place.wish, site.settings
+    sheet = Sheet(threads.figures(wish.tuned))
     cpus = cpu_mask.count(place.mask)
     models = [site.models[name] for name in wish.models]
     placement.explain(sheet, place)

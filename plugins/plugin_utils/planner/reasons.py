@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,9 +16,13 @@ SHAPES = 1024
 
 
 class Sheet:
-    """Reasons and overrides of one instance."""
+    """Reasons and overrides of one instance.
 
-    def __init__(self) -> None:
+    ``tuned`` are the figures that a measurement has found, each with what was measured.
+    """
+
+    def __init__(self, tuned: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.tuned = tuned
         self.reasons: dict[str, str] = {}
         self.overrides: list[str] = []
         self.warnings: list[str] = []
@@ -26,7 +32,10 @@ class Sheet:
         if wished is None:
             self.reasons[figure] = reason
             return planned
-        self.overrides.append(figure)
         without = "leave it unset" if planned is None else f"have {planned}"
+        if figure in self.tuned:
+            self.reasons[figure] = f"(tuned) {self.tuned[figure]}; the plan would {without}: {reason}"
+            return wished
+        self.overrides.append(figure)
         self.reasons[figure] = f"(override) the plan would {without}: {reason}"
         return wished

@@ -55,6 +55,12 @@ SPLIT_REASONS = {
 }
 
 
+def figures(tuned: Mapping[str, str]) -> dict[str, str]:
+    """Return tuned settings by the figures of the plan that they are."""
+    pools = {f"flags.{flag}": f"threads.{pool}" for pool, flag in FLAGS.items()}
+    return {pools.get(setting, setting): note for setting, note in tuned.items()}
+
+
 def threads(
     sheet: Sheet, wish: InstanceWish, cpus: int, profile: Mapping[str, Any], batching: Batching | None
 ) -> Threads:
@@ -86,7 +92,7 @@ def _refuse_too_many(
     pool = max(wished, key=lambda pool: wished[pool])
     most = MOST_THREADS - total + wished[pool]
     raise WishError(
-        f"{wish.path}.flags.{FLAGS[pool]}",
+        wish.place(f"flags.{FLAGS[pool]}"),
         f"is {wished[pool]}, which brings the server to {total} threads, and its unit has room for {MOST_THREADS}",
         f"use at most {most}" if most > 1 else "lower it, and the other flags of threads",
     )
@@ -96,7 +102,7 @@ def _wished(wish: InstanceWish, flag: str) -> int:
     value = wish.flags[flag]
     if is_whole(value) and value >= 1:
         return int(value)
-    raise WishError(f"{wish.path}.flags.{flag}", f"is {described(value)}", "give a count of threads from 1")
+    raise WishError(wish.place(f"flags.{flag}"), f"is {described(value)}", "give a count of threads from 1")
 
 
 def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: Mapping[str, int]) -> dict[str, int]:
@@ -114,7 +120,7 @@ def _compute(sheet: Sheet, wish: InstanceWish, cpus: int, share: float, wished: 
     if sum(result.values()) > max(2, cpus):
         pool = max(wished, key=lambda pool: wished[pool] if pool in planned else 0)
         raise WishError(
-            f"{wish.path}.flags.{FLAGS[pool]}",
+            wish.place(f"flags.{FLAGS[pool]}"),
             f"brings the computing threads to {result['intra_op']} intra-op + {result['inter_op']} inter-op,"
             f" and the instance is pinned to {counted(cpus, 'CPU')}",
             f"keep the sum within {max(2, cpus)}, or give the instance more cores",
@@ -179,7 +185,7 @@ def _requests(
             # Both request pools at this size still fit in the unit's TasksMax=.
             more = f"use at least {size + idle}, or " if size <= MOST_REQUEST_THREADS else ""
             sheet.warnings.append(
-                f"{wish.path}.flags.{FLAGS[pool]}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
+                f"{wish.place('flags.' + FLAGS[pool])}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
                 f" time, and those for one item each never fill a batch of {size}; {more}lower"
                 f" batching.max_batch_size to {holds}"
             )

@@ -121,7 +121,7 @@ class Context:
         instances = [self._asking(each, setting) for each in self._listed()]
         # What an earlier run has found is replaced by the setting, not added to it.
         tuned = {name: kept for name, kept in (self.policy.get("tuned") or {}).items() if name != self.instance}
-        return self._plan(instances, {**self.policy, "tuned": tuned} if "tuned" in self.policy else self.policy)
+        return self._plan(instances, {**self.policy, "tuned": tuned})
 
     def canonical(self, setting: Setting) -> Setting:
         """Return the setting that the planner makes of one, such as with the sizes that batches on a GPU take."""

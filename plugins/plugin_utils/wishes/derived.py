@@ -44,6 +44,7 @@ def policy(values: Values) -> dict[str, Any]:
             if name.startswith(_TUNING) and name not in _SWITCHES
         },
         "extra_slices": value(values, "cpu_partition_extra_slices"),
+        "tuned": value(values, "tfserving_tuned"),
         "jemalloc": {
             "enabled": value(values, "tfserving_allocator") == "jemalloc",
             "preset": value(values, "tfserving_allocator_preset"),

@@ -20,6 +20,7 @@ from . import lists as wish_lists
 from .models import MODELS
 
 INSTANCES = "tfserving_instances"
+TUNED = "tfserving_tuned"
 
 PROFILES = ("latency", "balanced", "throughput")
 
@@ -49,6 +50,12 @@ class InstanceWish:
     flags: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     weight: float = 1
+    tuned: dict[str, str] = field(default_factory=dict)
+    """The settings that come from `tfserving_tuned`, such as `batching.max_batch_size`, each with what was measured."""
+
+    def place(self, setting: str) -> str:
+        """Return the path of a setting in the variables."""
+        return f"{TUNED}.{self.name}.{setting}" if setting in self.tuned else f"{self.path}.{setting}"
 
 
 BATCHING_FIELDS: dict[str, fields.Check] = {
@@ -66,7 +73,8 @@ BATCHING_FIELDS: dict[str, fields.Check] = {
 }
 
 
-def _batching(path: str, value: Any) -> dict[str, Any]:
+def batching(path: str, value: Any) -> dict[str, Any]:
+    """Check the key `batching` of an instance."""
     wish = fields.fields(path, value, "batching", BATCHING_FIELDS)
     if wish.get("enabled") is False and len(wish) > 1:
         idle = next(key for key in wish if key != "enabled")
@@ -86,7 +94,7 @@ def _unsurveyed_batching(version: str, permitted: bool) -> fields.Check:
             if not permitted:
                 guess = nearest(key, BATCHING_FIELDS)
                 raise surveyed.unknown(key_path(path, key), "field in BatchingParameters", version, guess)
-        return {**_batching(path, known), **more}
+        return {**batching(path, known), **more}
 
     return check
 
@@ -105,7 +113,7 @@ FIELDS: dict[str, fields.Check] = {
     "gpus": fields.gpus,
     "cpus": fields.cpus,
     "ports": fields.ports,
-    "batching": _batching,
+    "batching": batching,
     "flags": _flags,
     "environment": server_environment.wished,
     "weight": fields.positive,

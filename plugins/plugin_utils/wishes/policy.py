@@ -21,6 +21,7 @@ from ..server import sandbox_paths
 from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
+from . import tuned
 
 ROOT = "host_plan_policy"
 # The key of the policy for what users set in ROOT.
@@ -43,6 +44,7 @@ PATHS = {
     "kernel": "kernel_tuning_*",
     "extra_slices": "cpu_partition_extra_slices",
     "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
+    "tuned": "tfserving_tuned",
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -129,6 +131,8 @@ DEFAULTS: dict[str, Any] = {
     "kernel": {},
     # Further top-level slices to keep on the housekeeping CPUs, such as kubepods.slice.
     "extra_slices": [],
+    # Settings of instances that a measurement has found, by the instance's name.
+    "tuned": {},
     # The server re-reads its models file at this interval and logs two lines each time, changed or not; 10 s is quick
     # enough for people and keeps the journal readable.
     "poll_seconds": 10,
@@ -228,6 +232,7 @@ CHECKS: dict[str, Any] = {
     "driver_waits_for_boot": _names,
     "kernel": fields.mapping,
     "extra_slices": _names,
+    "tuned": tuned.check,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
     "profiler": scalars.boolean,

@@ -18,6 +18,7 @@ from . import bounds as wish_bounds
 from . import instances as wish_instances
 from . import models as wish_models
 from . import policy as plan_policy
+from . import tuned
 from .instances import INSTANCES, InstanceWish
 from .models import MODELS, ModelWish
 
@@ -47,7 +48,8 @@ def read(instances: Any, models: Any, policy: Mapping[str, Any]) -> Wishes:
     names = [model.name for model in known if model.name]
     wanted = wish_instances.read(instances, names, policy, refusals)
     refusals.stop()
-    warnings = [*_unserved(wanted, known), *wish_models.warnings(known), *wish_instances.warnings(wanted)]
+    untuned = tuned.merge(wanted, policy["tuned"])
+    warnings = [*_unserved(wanted, known), *wish_models.warnings(known), *wish_instances.warnings(wanted), *untuned]
     return Wishes(wanted, {model.name: model for model in known}, warnings)
 
 
