@@ -26,7 +26,18 @@ from .bodies import COLUMNS, ROWS, Request, bodied, form_of, inputs_of, request
 from .samples import of_file, of_probe
 from .signature import Known, Place, asked, expectation
 
-__all__ = ["Request", "carried", "describe", "generated", "of_file", "of_probe", "scaled", "shards", "without_rest"]
+__all__ = [
+    "Request",
+    "carried",
+    "describe",
+    "generated",
+    "of_file",
+    "of_model",
+    "of_probe",
+    "scaled",
+    "shards",
+    "without_rest",
+]
 
 # A body of a million floats has 4 MB over gRPC and three times that over REST.
 MOST_VALUES = 1_000_000
@@ -35,6 +46,25 @@ MOST_INTEGER = 9
 TEXT_LENGTH = 8
 # Digits of made-up fractions: enough variety, and short in JSON.
 DIGITS = 4
+
+
+def of_model(
+    path: str,
+    models: Known,
+    model: str,
+    probe: Mapping[str, Any] | bool | None,
+    items: int | None = None,
+    seed: int = 1,
+) -> tuple[str, list[Request]]:
+    """Return the requests for a model without samples, after ``probe`` or ``generated``: where they come from.
+
+    A probe is taken as it is, or with ``items`` rows. ``path`` is that of the probe in the inventory.
+    """
+    given = probe if isinstance(probe, Mapping) else {}
+    if given.get(ROWS) is None and given.get(COLUMNS) is None:
+        return "generated", generated(models, model, items or 1, seed=seed, signature=given.get("signature_name"))
+    found = [of_probe(path, given, model, models)]
+    return "probe", found if items is None else scaled(found, items)
 
 
 # --- made up -------------------------------------------------------------------------------------------------

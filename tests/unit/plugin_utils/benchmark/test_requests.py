@@ -126,6 +126,23 @@ def test_an_unknown_model_or_signature_is_refused():
         requests.generated(RANKER_ONLY, "ranker", signature="x")
 
 
+# --- a model without samples ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe", [None, False, {}, {"signature_name": "serving_default"}])
+def test_a_model_without_a_probe_gets_made_up_requests(probe):
+    source, found = requests.of_model("p", DIGITS_ONLY, "digits", probe, items=4, seed=2)
+    assert source == "generated"
+    assert found == requests.generated(DIGITS_ONLY, "digits", items=4, seed=2)
+
+
+@pytest.mark.parametrize(("items", "rows"), [(None, 1), (3, 3)])
+def test_a_probe_is_sent_as_it_is_or_with_other_rows(items, rows):
+    source, (request,) = requests.of_model("p", DIGITS_ONLY, "digits", {"instances": [[1, 2]]}, items)
+    assert (source, request["items"]) == ("probe", rows)
+    assert inputs(request)["image"].values == [1, 2] * rows
+
+
 # --- description ---------------------------------------------------------------------------------------------
 
 
