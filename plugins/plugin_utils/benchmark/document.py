@@ -127,7 +127,7 @@ class Knee(TypedDict):
 
 
 class ShardRow(TypedDict):
-    """One request cut into ``shards`` of ``items`` each, against the whole one."""
+    """One request cut into ``shards`` of at most ``items``, against the whole one."""
 
     shards: int
     items: int

@@ -92,6 +92,11 @@ def _reasons(given: Percentiles) -> list[tuple[str, str]]:
     return [(name, why) for name, why in sorted(given["withheld"].items()) if name in SHOWN]
 
 
+def times(factor: float | None) -> str:
+    """Return by what factor something is better: ``2.5 times``."""
+    return UNKNOWN if factor is None else f"{factor:.1f} times"
+
+
 def seconds(value: float) -> str:
     """Return a duration: ``45 s``, ``14 min``, ``3 h 20 min``."""
     if value < 120:

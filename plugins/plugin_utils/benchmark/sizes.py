@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .chart import LABELS, NARROW, Canvas, Drawing, Key, Panel, Picture, picture
 from .document import ServiceTime, ShardRow
-from .figures import axis_ms, ms, number, percent, rate
+from .figures import axis_ms, ms, number, percent
 from .scale import Scale, fitting
 
 LEFT, RIGHT, TOP, BELOW = LABELS, 16, 34, 44
@@ -26,7 +26,7 @@ def shards(rows: Sequence[ShardRow]) -> Picture | None:
     keys = [
         Key("p99", "p99", "dot"),
         Key("p50", "p50", "small"),
-        Key("bar", "items/s at capacity", "square", stroke=False),
+        Key("bar", "capacity", "square", stroke=False),
     ]
     return picture(
         "Latency won and capacity lost",
@@ -65,17 +65,24 @@ def _shard_latency(canvas: Canvas, rows: Sequence[ShardRow], left: float, right:
 
 
 def _shard_capacity(canvas: Canvas, rows: Sequence[ShardRow], left: float, right: float, top: float) -> None:
-    values = [row["capacity_items_per_s"] or 0 for row in rows]
-    panel = Panel(canvas, _places(rows, left, right), fitting(values, top + HEIGHT - TOP - BELOW, top, zero=True))
-    _axes(panel, rows, number, "capacity in items/s")
-    for place, row in enumerate(rows):
-        x, capacity = panel.x.at(place), row["capacity_items_per_s"]
-        if capacity is None:
+    is_counted = all(row["capacity_items_per_s"] is not None for row in rows)
+    bars = [row["capacity_items_per_s"] if is_counted else _kept(row) for row in rows]
+    scale = fitting([bar or 0 for bar in bars], top + HEIGHT - TOP - BELOW, top, zero=True)
+    panel = Panel(canvas, _places(rows, left, right), scale)
+    _axes(panel, rows, number, "capacity in items/s" if is_counted else "capacity in % of that of whole requests")
+    for place, (row, bar) in enumerate(zip(rows, bars)):
+        x = panel.x.at(place)
+        if bar is None:
             canvas.text("row-said", x, panel.y.start - 8, "not known", "middle")
             continue
-        hint = f"{_cut(row)}: {rate(capacity)} items/s, {percent(row['capacity_lost'])} lost"
-        canvas.box("bar", x - HALF_BAR, panel.y.at(capacity), x + HALF_BAR, panel.y.start, hint)
-        canvas.text("row-said", x, panel.y.at(capacity) - 6, _loss(row["capacity_lost"]), "middle")
+        hint = f"{_cut(row)}: {number(bar)} {'items/s' if is_counted else '%'}, {percent(row['capacity_lost'])} lost"
+        canvas.box("bar", x - HALF_BAR, panel.y.at(bar), x + HALF_BAR, panel.y.start, hint)
+        canvas.text("row-said", x, panel.y.at(bar) - 6, _loss(row["capacity_lost"]), "middle")
+
+
+def _kept(row: ShardRow) -> float | None:
+    lost = row["capacity_lost"]
+    return None if lost is None else round(100 * (1 - lost), 1)
 
 
 def _loss(lost: float | None) -> str:

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 from ..phrases import counted
 from .document import Document, ShardRow, Trial, Tune, checked
-from .figures import ms, percent, rate, settings
+from .figures import ms, percent, rate, settings, times
 from .measured import Stage
 from .wording import (
     STAGE_COLUMNS,
@@ -93,7 +93,7 @@ def shard_cells(row: ShardRow) -> tuple[str, ...]:
         ms(row["p50_us"]) if row["p50_us"] is not None else "withheld",
         ms(row["p99_us"]) if row["p99_us"] is not None else "withheld",
         rate(row["capacity_items_per_s"]),
-        percent(row["latency_won"]),
+        times(row["latency_won"]),
         percent(row["capacity_lost"]),
         row["advice"] or "",
     )

@@ -11,7 +11,7 @@ import benchmark_documents as documents
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import curves, page, scale, timeline
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import curves, page, scale, sizes, timeline
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.chart import WIDE
 
 NAMES = ["knee", "fixed", "few", "invalid", "comparison", "shards", "tune", "hostile"]
@@ -246,3 +246,12 @@ def test_a_scale_is_logarithmic_where_that_helps():
     assert scale.fitting([2, 9], 0, 1).kind == "linear"
     assert scale.fitting([0, 9], 0, 1).kind == "linear"
     assert curves.load(documents.knee()).wide.width == WIDE
+
+
+def test_capacity_that_was_not_counted_is_shown_as_a_share():
+    rows = [{**row, "capacity_items_per_s": None} for row in documents.shards()["shards"]]
+    hints = [shape.hint for shape in shapes(sizes.shards(rows), "bar")]
+    assert hints[1:3] == ["2 x 350: 88 %, 12 % lost", "4 x 175: 71 %, 29 % lost"]
+    assert [
+        shape.text for shape in shapes(sizes.shards([{**row, "capacity_lost": None} for row in rows]), "row-said")
+    ] == ["not known"] * 4
