@@ -43,6 +43,25 @@ options:
     description: Files of the trial by their names, each with its content. They replace those of the trial before it.
     type: dict
     default: {}
+  versions:
+    description:
+      - Versions of models for this trial, one of a model. Each shares the files of a real version, but those in
+        C(files), such as C(batching_params.pbtxt) (servers since 2.11), and has a number of its own.
+      - The server finds them below C(/run/tfserving-trial/INSTANCE/models/MODEL). That needs a file V(models.config) in
+        O(files) with this base path, and O(arguments) with C(--model_config_file) that names it.
+      - Where only these differ from the trial in force, the server is not restarted, and loads the new version by
+        itself. Its number must be above the one before.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      model: {description: The model., type: str, required: true}
+      version: {description: The real version., type: int, required: true}
+      as: {description: The number of the trial's version., type: int, required: true}
+      files:
+        description: Files that replace or join those of the real version, by their names.
+        type: dict
+        default: {}
   expires_s:
     description:
       - Seconds after which the trial ends by itself, counted from the end of this call. While the server is started,
@@ -96,6 +115,27 @@ EXAMPLES = r"""
         batch_timeout_micros { value: 0 }
         num_batch_threads { value: 1 }
 
+- name: Try another batch size of one model without a restart
+  tfserving.fleet.instance_trial:
+    instance: ranker
+    owner: tune-20260131
+    arguments:
+      - --port=8500
+      - --rest_api_port=8501
+      - --enable_per_model_batching_parameters=true
+      - --model_config_file=/run/tfserving-trial/ranker/models.config
+    files:
+      models.config: |
+        model_config_list { config {
+          name: "ranker" base_path: "/run/tfserving-trial/ranker/models/ranker" model_platform: "tensorflow"
+        } }
+    versions:
+      - model: ranker
+        version: 7
+        as: 1002
+        files:
+          batching_params.pbtxt: "max_batch_size { value: 128 }"
+
 - name: Let the trial go on for another quarter of an hour
   tfserving.fleet.instance_trial:
     instance: ranker
@@ -140,7 +180,7 @@ command:
   elements: str
 waited_s:
   description: Seconds until it served.
-  returned: where a trial was begun
+  returned: where a trial was begun, or a version of it
   type: float
 log:
   description: The last lines that the server wrote to the journal.
@@ -154,6 +194,13 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial.conduct import Trial, TrialError
 
+VERSION = {
+    "model": {"type": "str", "required": True},
+    "version": {"type": "int", "required": True},
+    "as": {"type": "int", "required": True},
+    "files": {"type": "dict", "default": {}},
+}
+
 
 def main() -> None:
     """Run the module."""
@@ -163,6 +210,7 @@ def main() -> None:
             "state": {"type": "str", "default": "present", "choices": ["present", "renewed", "absent", "queried"]},
             "arguments": {"type": "list", "elements": "str", "default": []},
             "files": {"type": "dict", "default": {}},
+            "versions": {"type": "list", "elements": "dict", "default": [], "options": VERSION},
             "expires_s": {"type": "int", "default": 900},
             "owner": {"type": "str", "default": ""},
             "probe": {"type": "bool", "default": True},

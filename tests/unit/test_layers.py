@@ -48,7 +48,7 @@ SHIPPED = {
     "host_samples": 30,
     "host_topology": 35,
     "instance_status": 11,
-    "instance_trial": 28,
+    "instance_trial": 29,
     "kernel_settings": 10,
     "model_repository": 37,
     "model_status": 11,

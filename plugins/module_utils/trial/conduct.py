@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..serving import check as serving_check
 from ..serving import watch as serving_watch
 from ..serving.units import InstanceUnit, Units
 from ..visible_text import told
-from . import drop_in, wish
+from . import drop_in, versions, wish
 from .back import Back
 from .place import Place
 
@@ -60,6 +60,7 @@ class Trial:
         place = Place(self.name, self.units.unit(self.name))
         self.place = Place(place.instance, place.unit, *map(host.path, (place.units, place.root, place.proc)))
         self.back = Back(run, self.place)
+        self.versions: Sequence[versions.Version] = []
 
     def conduct(self) -> dict[str, Any]:
         """Return the module's result. Raises WishError, TrialError, RuntimeError if systemd refuses a command."""
@@ -71,13 +72,12 @@ class Trial:
 
     def _present(self) -> dict[str, Any]:
         asked = wish.wish(self.options, self.instance["ports"])
+        self.versions = versions.wanted(self.options, self.instance, *self._models(), self.place)
         current, unit = drop_in.read(self.place), self.units.show(self.name)
         self._refuse_foreign(current)
         wanted = drop_in.InForce(asked.owner, asked.digest)
         if current == wanted and unit.running_mark == f"{drop_in.MARKED}{asked.digest}":
-            if not self.check_mode:
-                self.back.arm(asked.expires_s)
-            return self._result(changed=False)
+            return self._go_on(asked)
         if not current and not self.check_mode:
             self._clean_up(unit)
             unit = self.units.show(self.name)
@@ -86,6 +86,17 @@ class Trial:
         if self.check_mode:
             return self._result(changed=True)
         return self._begin(asked)
+
+    def _go_on(self, asked: wish.Wish) -> dict[str, Any]:
+        """Change no more than the model versions of the trial that is in force, and postpone its end."""
+        versions.refuse_older(self.versions, self.place)
+        missing = versions.missing(self.versions, self.place)
+        if self.check_mode:
+            return self._result(changed=bool(missing))
+        if not self.versions:
+            self.back.arm(asked.expires_s)
+            return self._result(changed=False)
+        return self._prove(asked, lambda: self._add(missing), changed=bool(missing))
 
     def _renewed(self) -> dict[str, Any]:
         wish.owner(self.options["owner"])
@@ -141,30 +152,43 @@ class Trial:
     # What is done.
 
     def _begin(self, asked: wish.Wish) -> dict[str, Any]:
+        return self._prove(asked, lambda: self._start(asked), changed=True)
+
+    def _prove(self, asked: wish.Wish, deed: Callable[[], None], changed: bool) -> dict[str, Any]:
+        """Do something that may fail, wait until the server serves, and end the trial if it does not."""
         # While the server loads, the trial must not end; and it must if this process does not see it through.
         self.back.arm(asked.expires_s + int(self._patience()))
-        watch = self._watch(self.options["probe"])
         try:
-            self._lay_down(asked)
-            self.units.reload()
-            self.units.restart(self.name)
+            deed()
+            watch = self._watch(self.options["probe"], self.versions)
             given_up = serving_watch.wait([watch], {self.name: self._patience()})
         except (OSError, RuntimeError) as error:
             raise self._failed({"msg": f"instance {self.name}: {error}", "log": []}) from error
         if given_up:
             raise self._failed(serving_watch.failure(*given_up))
+        versions.forget_older(self.versions, self.place)
         self.back.arm(asked.expires_s)
-        return {**self._result(changed=True), "waited_s": watch.report()["waited_s"]}
+        return {**self._result(changed=changed), "waited_s": watch.report()["waited_s"]}
+
+    def _start(self, asked: wish.Wish) -> None:
+        self._lay_down(asked)
+        self.units.reload()
+        self.units.restart(self.name)
 
     def _lay_down(self, asked: wish.Wish) -> None:
         folders.make(self.place.folder)
         for name in os.listdir(self.place.folder):
             if name not in asked.files:
-                os.unlink(os.path.join(self.place.folder, name))
+                _remove(os.path.join(self.place.folder, name))
+        self._add(self.versions)
         for name, content in asked.files.items():
             durable.write(f"{self.place.folder}/{name}", content.encode("utf-8", "surrogatepass"))
         folders.make(self.place.drop_in_folder)
         durable.write(self.place.drop_in, drop_in.text(asked, self.instance, self.place).encode())
+
+    def _add(self, missing: Sequence[versions.Version]) -> None:
+        for version in missing:
+            versions.add(version, self.place)
 
     def _failed(self, failure: dict[str, Any]) -> TrialError:
         """End a trial whose server does not serve, and return the error that says so in the server's words."""
@@ -200,12 +224,15 @@ class Trial:
             words = f"{failure['msg']}, with the settings of its plan; run site.yml"
             raise TrialError({**failure, **self._result(changed=True), "msg": words})
 
-    def _watch(self, probe: bool) -> serving_watch.Watch:
-        models = self.plan.get("models", [])
-        root = self.plan.get("paths", {}).get("models", "")
-        expected = serving_check.expectations(self.instance, models, root)
+    def _watch(self, probe: bool, own: Sequence[versions.Version] = ()) -> serving_watch.Watch:
+        """Return a watch of what the plan serves, or of the trial's ``own`` versions in place of it."""
+        instance = versions.served(self.instance, own, self.place) if own else self.instance
+        expected = serving_check.expectations(instance, *self._models())
         unit = self.units.unit(self.name)
-        return serving_watch.Watch(self.instance, expected, unit, probe, self.units.run, self.units.proc)
+        return serving_watch.Watch(instance, expected, unit, probe, self.units.run, self.units.proc)
+
+    def _models(self) -> tuple[Sequence[Mapping[str, Any]], str]:
+        return self.plan.get("models", []), self.plan.get("paths", {}).get("models", "")
 
     def _patience(self) -> float:
         return float(self.instance.get("start_timeout_s", serving_watch.DEFAULT_TIMEOUT_S))
@@ -240,6 +267,13 @@ class Trial:
 
 def _is_trial(unit: InstanceUnit) -> bool:
     return unit.running_mark.startswith(drop_in.MARKED)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _remove_if_empty(folder: str) -> None:

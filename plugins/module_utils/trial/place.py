@@ -46,6 +46,11 @@ class Place:
         return f"{self.root}/{self.instance}"
 
     @property
+    def models(self) -> str:
+        """Return the directory of the base paths of the trial's own model versions."""
+        return f"{self.folder}/models"
+
+    @property
     def script(self) -> str:
         """Return the file with the commands that end the trial. Names of instances have no dots."""
         return f"{self.root}/{self.instance}.back"

@@ -23,6 +23,9 @@ MOST_ARGUMENTS = 200
 LONGEST_ARGUMENT = 4096
 # A trial has a file or two: batching and, for a test, the session's. A batching file has some hundred bytes.
 MOST_FILES = 8
+# The file that names base paths, for trials with model versions of their own; these are in a directory beside it.
+CONFIG = "models.config"
+MODELS = "models"
 LARGEST_FILE = 64 << 10
 # A trial shorter than this would end while it is measured; one that outlives a day is not a trial.
 SHORTEST_S, LONGEST_S = 30, 86400
@@ -50,7 +53,7 @@ def wish(options: Mapping[str, Any], ports: Mapping[str, int]) -> Wish:
     """Return the wish of a module's ``options`` for an instance with these ports. Raises WishError."""
     refusals = Refusals()
     refusals.check(_arguments, options["arguments"], ports)
-    refusals.check(_files, options["files"])
+    refusals.check(files, options["files"], "files")
     refusals.check(expiry, options["expires_s"])
     refusals.check(owner, options["owner"])
     refusals.stop()
@@ -90,14 +93,15 @@ def _arguments(arguments: Sequence[str], ports: Mapping[str, int]) -> None:
             raise WishError("arguments", f"does not keep the instance's {protocol} port", remedy)
 
 
-def _files(files: Mapping[str, Any]) -> None:
-    if len(files) > MOST_FILES:
-        raise WishError("files", f"has {len(files)} files", f"pass at most {MOST_FILES}")
-    for name, content in files.items():
-        if not FILE.fullmatch(str(name)):
-            remedy = "write letters, digits, '.', '_' or '-', at most 64, no path"
-            raise WishError("files", f"{quoted(name)} is not a file name", remedy)
+def files(wanted: Mapping[str, Any], path: str) -> None:
+    """Refuse files (name -> content) with other names than plain ones, or too large."""
+    if len(wanted) > MOST_FILES:
+        raise WishError(path, f"has {len(wanted)} files", f"pass at most {MOST_FILES}")
+    for name, content in wanted.items():
+        if not FILE.fullmatch(str(name)) or name == MODELS:
+            remedy = f"write letters, digits, '.', '_' or '-', at most 64, no path, and not '{MODELS}'"
+            raise WishError(path, f"{quoted(name)} is not a file name", remedy)
         if not isinstance(content, str):
-            raise WishError(f"files.{name}", f"is {kind(content)}", "write the file's content as a string")
+            raise WishError(f"{path}.{name}", f"is {kind(content)}", "write the file's content as a string")
         if len(content.encode("utf-8", "surrogatepass")) > LARGEST_FILE:
-            raise WishError(f"files.{name}", f"has more than {LARGEST_FILE >> 10} KiB", "shorten it")
+            raise WishError(f"{path}.{name}", f"has more than {LARGEST_FILE >> 10} KiB", "shorten it")

@@ -192,7 +192,7 @@ def trial(host, *more, check_mode=False, **options):
     defaults = {
         "instance": "ranker", "state": "present", "files": {"batching.config": BATCHING}, "expires_s": 900,
         "arguments": arguments(host, "--file_system_poll_wait_seconds=1", *more), "owner": OWNER, "probe": True,
-        "record": str(host.record),
+        "versions": [], "record": str(host.record),
     }  # fmt: skip
     return Trial({**defaults, **options}, host.run, check_mode, Tree(str(host.root)))
 

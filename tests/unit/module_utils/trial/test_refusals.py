@@ -123,10 +123,10 @@ def test_other_ports(host):
     assert refusal(host, "--rest_api_port=99").startswith("arguments: does not keep the instance's rest port; write")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "x" * 65])
+@pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", "x" * 65, "models"])
 def test_names_that_are_no_file_names(host, name):
     assert refusal(host, files={name: ""}).endswith(
-        "is not a file name; write letters, digits, '.', '_' or '-', at most 64, no path"
+        "is not a file name; write letters, digits, '.', '_' or '-', at most 64, no path, and not 'models'"
     )
 
 
