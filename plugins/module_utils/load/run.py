@@ -30,25 +30,15 @@ def run(spec_path: Path, out: Path) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{out} cannot be written: {(error.strerror or 'unknown error').lower()}")
+    if spec["engine"] == "h2load":
+        return h2load.run(spec, out)
     with Signals() as signals:
-        return _by_h2load(spec, out, signals) if spec["engine"] == "h2load" else Stage(spec, out, signals).run()
+        return Stage(spec, out, signals).run()
 
 
 def _refuse(sentence: str) -> int:
     print(sentence, file=sys.stderr)
     return REFUSED
-
-
-def _by_h2load(spec: Spec, out: Path, signals: Signals) -> int:
-    try:
-        result = h2load.run(spec, out, lambda status: write_status(out, status), lambda: signals.came)
-    except h2load.H2loadError as error:
-        return _refuse(str(error))
-    rows = result.pop("seconds")
-    write_result(out, result, rows)
-    if signals.came:
-        return INTERRUPTED
-    return FAILED if result["problems"] and not result["answered"] else DONE
 
 
 class Signals:

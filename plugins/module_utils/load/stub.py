@@ -94,8 +94,9 @@ class Director:
         return report
 
     def _play(self, play: Callable[[str], None], act: Act, arrived: float) -> None:
-        play(act.kind)
+        # Before the reply is written: what follows is on the client's side of the measurement.
         self.report.delays.record(int((time.monotonic() - arrived) * 1e6 + 0.5))
+        play(act.kind)
 
 
 class Stub:
