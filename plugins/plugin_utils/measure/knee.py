@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..phrases import counted
 from .series import seconds
 from .statistics import NARROW, PERCENTILES, Percentiles, needed
 from .steady import backlog
@@ -353,7 +354,8 @@ class Search:
             )
         failed = self._steps.failed() if self._steps else None
         above = f"{failed:,.4g}/s failed" if failed else "no higher rate failed"
-        return f"{best[0]:,.4g}/s passed and {above}; the time budget of {self._budget_s:g} s ended the search"
+        times = counted(len(best[1]), "time")
+        return f"{best[0]:,.4g}/s passed {times} and {above}; the time budget of {self._budget_s:g} s ended the search"
 
     def _end(self, reason: str) -> None:
         self.reason = reason

@@ -88,8 +88,8 @@ def naive(before: list, after: list, draw: random.Random) -> bool:
 
 
 def test_single_seconds_would_find_differences_that_are_none():
-    # Drawn one by one, seconds that resemble their neighbours make a difference in one of five cases or more; blocks are
-    # wrong in 5 of 100 (above).
+    # Drawn one by one, seconds that resemble their neighbours make a difference in one of five cases or more; blocks
+    # are wrong in 5 of 100 (above).
     found = [naive(*blocks(seed, host=HOSTS["has slow seconds"]), random.Random(seed)) for seed in range(RUNS)]
     assert sum(found) >= RUNS / 5
 

@@ -234,9 +234,8 @@ def test_the_budget_keeps_time_for_the_confirmations():
     assert names(told)[-3:] == ["confirm 1", "confirm 2", "confirm 3"]
     assert sum(stage.seconds + 8 for stage, _ in told) <= 320
     assert search.knee().confirmed >= 1
-    assert (
-        search.reason
-        == f"{search.knee().rate:.4g}/s passed and no higher rate failed; the time budget of 320 s ended the search"
+    assert search.reason == (
+        f"{search.knee().rate:.4g}/s passed 1 time and no higher rate failed; the time budget of 320 s ended the search"
     )
 
 
