@@ -13,9 +13,10 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.bracket import Bracket, Stage
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.service_time import Point, next_size
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.space import Setting
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured, Outcome, Trial
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Outcome, Trial
 
 ARRIVAL, FINISHED, TIMER = 0, 1, 2
 
@@ -108,7 +109,7 @@ class BatchServer:
         first, *others = sorted(settings, key=lambda setting: -self.ceiling(setting))
         best, most = first, self.knee(first)
         for setting in others:
-            if self.ceiling(setting) > most and self.keeps(setting, most * 1.02, 6000):
+            if self.ceiling(setting) > most and self.keeps(setting, most * 1.02, 4000):
                 best, most = setting, self.knee(setting, start=most * 1.02)
         return best, most
 
@@ -131,18 +132,15 @@ class BatchServer:
         drift = next((self.speed[begun] for begun in sorted(self.speed, reverse=True) if begun <= trial.number), 1.0)
         slow = random.Random(seed).lognormvariate(0.0, self.host_noise) / drift
         count = 3000 if trial.stage_s <= 10 else 6000
-        if trial.must_carry:
-            times, _ = self.stage(trial.setting, trial.must_carry, count, seed, slow)
-            if times[_rank(len(times), -1.96)] > self.slo_us:
-                return Failed(
-                    "stopped early", f"p99 is over the objective at {trial.must_carry:.4g}/s", 2 * trial.stage_s
-                )
-        low, high = self._bracket(trial.setting, trial.start_rate, count, seed, slow, trial.precision)
-        if not low:
-            return Measured(0.0, 0.0, high, 2 * self.slo_us, 3 * self.slo_us, 5 * trial.stage_s)
-        times, _ = self.stage(trial.setting, low, count, seed, slow)
-        p99, bound = times[_rank(len(times), 0)], times[_rank(len(times), 1.96)]
-        return Measured(low, low, high, p99, bound, 4 * trial.stage_s)
+        bracket, stages = Bracket(trial, self.slo_us), 0
+        while (rate := bracket.next()) is not None:
+            stages += 1
+            lasting = max(count, int(min(20_000, 10 * self.slo_us * rate / 1e6)))
+            times, refused = self.stage(trial.setting, rate, lasting, seed, slow)
+            p99, low, high = (times[_rank(len(times), deviations)] for deviations in (0, -1.96, 1.96))
+            verdict = "fail" if refused or high > self.slo_us else "pass"
+            bracket.tell(Stage(rate, verdict, f"p99 is {p99 / 1000:.1f} ms", p99, low, high))
+        return bracket.outcome(10 + stages * trial.stage_s)
 
 
 def _rank(count: int, deviations: float) -> int:

@@ -1,0 +1,111 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One trial: which rates to measure, from the knee to expect, until it is known as finely as the trial asks.
+
+The search for a knee of a benchmark (measure/knee.py) confirms it with 15 to 20 stages. A trial only sorts settings, so
+it brackets the knee with some five; what is close is measured again by the search.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .service_time import per_second
+from .trial import Failed, Measured, Outcome, Trial
+
+# The first step from the expected knee, in precisions; predictions are good for 15 %, three of the coarse ones. Each
+# further step in the same direction is twice as long.
+FIRST_STEP = {"explore": 3.0, "again": 2.0, "confirm": 2.0, "final": 2.0}
+# No step is longer than a factor of two.
+LONGEST_STEP = 1.0
+# A knee this many times below the expected one is as good as none.
+LEAST_SHARE = 1 / 64
+# The stages that a trial may take.
+MOST_STAGES = 14
+# Invalid stages (a busy generator, a disturbed host) until a trial is given up.
+MOST_INVALID = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage at one rate found; times in microseconds, None where too few requests tell."""
+
+    rate: float
+    verdict: str
+    """pass, fail or invalid."""
+    why: str
+    p99_us: float | None = None
+    p99_low_us: float | None = None
+    p99_high_us: float | None = None
+
+
+class Bracket:
+    """The stages of one trial. ``next`` says at which rate to measure, ``tell`` takes what came of it."""
+
+    def __init__(self, trial: Trial, slo_us: float) -> None:
+        self.trial = trial
+        self.slo_us = slo_us
+        self.passed: Stage | None = None
+        self.failed: Stage | None = None
+        self.stopped = ""
+        self._stages = 0
+        self._invalid = 0
+        self._step = FIRST_STEP[trial.rung] * trial.precision
+
+    def next(self) -> float | None:
+        """Return the rate of the next stage in requests a second, or None when the trial is over."""
+        if self.stopped or self._stages >= MOST_STAGES or self._is_known():
+            return None
+        if self.trial.must_carry and not self._stages:
+            return self.trial.must_carry
+        low, high = self._bounds()
+        if low and high < math.inf:
+            return math.sqrt(low * high)
+        # What the trial must carry says nothing yet about the knee to expect.
+        start = max(self.trial.start_rate, 1.0)
+        if not low:
+            return min(start, high / (1 + self._step))
+        return max(start, low * (1 + self._step))
+
+    def tell(self, stage: Stage) -> None:
+        """Take the outcome of a stage."""
+        self._stages += 1
+        first, bound = self._stages == 1 and self.trial.must_carry, self._bounds()
+        if stage.verdict == "invalid":
+            self._invalid += 1
+            if self._invalid >= MOST_INVALID:
+                self.stopped = stage.why
+            return
+        if stage.verdict == "pass":
+            self.passed = stage
+        else:
+            self.failed = stage
+        if not first and (bound[0] > 0) != (bound[1] < math.inf):
+            self._step = min(LONGEST_STEP, 2 * self._step)
+        over = stage.p99_low_us is not None and stage.p99_low_us > self.slo_us
+        if first and stage.verdict == "fail" and over:
+            self.stopped = "early"
+
+    def outcome(self, seconds: float) -> Outcome:
+        """Return what the trial found, in so many seconds."""
+        if self.stopped == "early" and self.failed:
+            return Failed(
+                "stopped early", f"it does not carry {per_second(self.failed.rate)}: {self.failed.why}", seconds
+            )
+        if self.stopped:
+            return Failed("failed", self.stopped, seconds)
+        low, high = self._bounds()
+        if self.passed is None or self.passed.p99_us is None or self.passed.p99_high_us is None:
+            return Measured(0.0, 0.0, high if high < math.inf else 0.0, 0.0, 0.0, seconds)
+        top = high if high < math.inf else low * (1 + self.trial.precision)
+        return Measured(low, low, top, self.passed.p99_us, self.passed.p99_high_us, seconds)
+
+    def _bounds(self) -> tuple[float, float]:
+        """Return the highest rate that passed and the lowest that failed."""
+        return (self.passed.rate if self.passed else 0.0), (self.failed.rate if self.failed else math.inf)
+
+    def _is_known(self) -> bool:
+        low, high = self._bounds()
+        least = LEAST_SHARE * max(self.trial.start_rate, 1.0)
+        return high <= low * (1 + self.trial.precision) or (not low and high < least)

@@ -1,0 +1,100 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.bracket import MOST_STAGES, Bracket, Stage
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured, Trial
+from hypothesis import given
+from hypothesis import strategies as st
+from tuning_cases import site
+
+SLO = 50_000
+
+
+def trial(start=1000.0, rung="explore", precision=0.05, must_carry=None):
+    return Trial(1, site().planned, "plan", rung, 1, 10.0, precision, start, must_carry, start, "a test")
+
+
+def stage(rate, knee):
+    """Return the stage of a server with a sharp knee."""
+    if rate <= knee:
+        return Stage(rate, "pass", "p99 is at most 45 ms", 40_000, 38_000, 45_000)
+    return Stage(rate, "fail", "p99 may be as high as 70 ms", 65_000, 60_000, 70_000)
+
+
+def bracketed(asked, knee):
+    """Return the rates that a trial measures, and its outcome."""
+    bracket, rates = Bracket(asked, SLO), []
+    while (rate := bracket.next()) is not None:
+        rates.append(rate)
+        bracket.tell(stage(rate, knee))
+    return rates, bracket.outcome(77)
+
+
+@given(st.floats(0.3, 3), st.sampled_from([("explore", 0.05), ("confirm", 0.02), ("final", 0.02)]))
+def test_a_knee_is_found_to_the_precision(ratio, kind):
+    rates, found = bracketed(trial(rung=kind[0], precision=kind[1]), 1000 * ratio)
+    assert found.low <= 1000 * ratio < found.high
+    assert found.high <= found.low * (1 + kind[1]) * 1.000001
+    assert found.rate == found.low
+    assert (found.p99_us, found.p99_high_us, found.seconds) == (40_000, 45_000, 77)
+    assert len(set(rates)) == len(rates)
+
+
+@pytest.mark.parametrize(("ratio", "most"), [(1.0, 4), (0.9, 4), (1.1, 4), (0.86, 6), (2.0, 8), (0.5, 8)])
+def test_a_good_prediction_takes_few_stages(ratio, most):
+    assert len(bracketed(trial(), 1000 * ratio)[0]) <= most
+
+
+def test_a_confirmed_knee_takes_three_stages():
+    assert len(bracketed(trial(rung="confirm", precision=0.02), 1005)[0]) == 3
+
+
+def test_what_it_must_carry_comes_first_and_ends_a_trial_that_does_not():
+    rates, found = bracketed(trial(must_carry=1600), 900)
+    assert rates == [1600]
+    assert found == Failed(
+        "stopped early", "it does not carry 1,600 requests a second: p99 may be as high as 70 ms", 77
+    )
+
+
+def test_a_doubtful_failure_does_not_stop_a_trial():
+    bracket = Bracket(trial(must_carry=1600), SLO)
+    bracket.tell(Stage(bracket.next(), "fail", "p99 may be as high as 55 ms", 49_000, 45_000, 55_000))
+    assert bracket.next() == 1000
+
+
+def test_a_trial_that_carries_what_it_must_goes_on_to_its_knee():
+    rates, found = bracketed(trial(start=2000, must_carry=1600), 1900)
+    assert rates[:2] == [1600, 2000]
+    assert found.low <= 1900 < found.high
+
+
+def test_a_server_that_keeps_the_objective_at_no_rate():
+    rates, found = bracketed(trial(), 0)
+    assert (found.rate, found.low) == (0, 0)
+    assert min(rates) > 1000 / 128
+    assert len(rates) <= MOST_STAGES
+
+
+def test_a_server_without_end_is_left_at_what_it_carried():
+    rates, found = bracketed(trial(), float("inf"))
+    assert len(rates) == MOST_STAGES
+    assert found.rate == max(rates)
+
+
+def test_a_start_of_nothing_is_no_start():
+    rates, found = bracketed(trial(start=0.0), 40)
+    assert rates[0] == 1
+    assert isinstance(found, Measured)
+    assert found.low <= 40 < found.high
+
+
+def test_one_invalid_stage_is_repeated_and_two_give_up():
+    bracket = Bracket(trial(), SLO)
+    bracket.tell(Stage(1000, "invalid", "the load hosts were busy"))
+    assert bracket.next() == 1000
+    bracket.tell(Stage(1000, "invalid", "the load hosts were busy"))
+    assert bracket.next() is None
+    assert bracket.outcome(20) == Failed("failed", "the load hosts were busy", 20)
