@@ -63,9 +63,8 @@ def calibrate(out: Path) -> int:
 
 def figures(protocol: str) -> dict[str, Any]:
     """Return the figures of a protocol, or ``{"missing": sentence}``."""
-    cpus = sorted(os.sched_getaffinity(0))
     try:
-        with Stub(script(0.0), cpus[-1]) as stub, _apart(cpus) as loop:
+        with Stub(script(0.0), cpus()[-1]) as stub, apart() as loop:
             rates = [loop.run_until_complete(burst(stub, protocol)) for _ in range(BURSTS)]
             return {**capacity(rates), **delays(loop, stub, protocol)}
     except (MissingGrpcError, UnreachableError) as error:
@@ -101,16 +100,21 @@ def stage(stub: Stub, protocol: str, **changes: Any) -> Spec:
     return {**spec, **changes}  # type: ignore[typeddict-item]
 
 
+def cpus() -> list[int]:
+    """Return the CPUs of this process: the client takes the first, the stub the last."""
+    return sorted(os.sched_getaffinity(0))
+
+
 @contextmanager
-def _apart(cpus: list[int]) -> Iterator[asyncio.AbstractEventLoop]:
+def apart() -> Iterator[asyncio.AbstractEventLoop]:
     """Give a loop on a CPU that is not the stub's, and put this process back to how it was."""
-    loop = fine_loop()
+    loop, all_cpus = fine_loop(), cpus()
     asyncio.set_event_loop(loop)
     try:
-        os.sched_setaffinity(0, {cpus[0]})
+        os.sched_setaffinity(0, {all_cpus[0]})
         yield loop
     finally:
-        os.sched_setaffinity(0, cpus)
+        os.sched_setaffinity(0, all_cpus)
         gc.unfreeze()
         gc.enable()
         asyncio.set_event_loop(None)
