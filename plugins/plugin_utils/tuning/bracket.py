@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..measure import knee
+from ..measure.statistics import Percentiles
 from .service_time import per_second
 from .trial import Failed, Measured, Outcome, Trial
 
@@ -38,6 +40,14 @@ class Stage:
     p99_us: float | None = None
     p99_low_us: float | None = None
     p99_high_us: float | None = None
+
+
+def judged(rate: float, outcome: knee.Outcome, found: Percentiles) -> Stage:
+    """Return a stage as the measurement judges it (measure.knee.passed)."""
+    p99 = found.found.get("p99")
+    if p99 is None:
+        return Stage(rate, outcome.verdict, outcome.why, outcome.p99_us)
+    return Stage(rate, outcome.verdict, outcome.why, p99.us, p99.low, p99.high)
 
 
 class Bracket:

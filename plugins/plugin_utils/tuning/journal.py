@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from .queueing import Load
 from .search import Search
 from .service_time import Point
 from .space import Context
@@ -62,6 +63,9 @@ class Record:
     began: str
     points: list[Point] = field(default_factory=list)
     """The measured service times, empty where the run ended before."""
+    load: Load | None = None
+    wished: float | None = None
+    """The items a second that callers will send, where that is known."""
     told: list[tuple[Trial, Outcome]] = field(default_factory=list)
 
 
@@ -76,9 +80,9 @@ class Journal:
         self.path.write_text("", encoding="utf-8")
         self._append({"schema": SCHEMA, "identity": what, "began": began})
 
-    def points(self, points: Sequence[Point]) -> None:
-        """Add the measured service times."""
-        self._append({"points": [vars(point) for point in points]})
+    def points(self, points: Sequence[Point], load: Load, wished: float | None) -> None:
+        """Add the measured service times, and the load that the search is for: predictions depend on both."""
+        self._append({"points": [vars(point) for point in points], "load": vars(load), "wished": wished})
 
     def told(self, trial: Trial, outcome: Outcome) -> None:
         """Add a trial and its outcome."""
@@ -126,6 +130,7 @@ def _parsed(path: Path, data: bytes) -> Record:
         for line in rest:
             if "points" in line:
                 record.points = [Point(int(each["items"]), float(each["us"])) for each in line["points"]]
+                record.load, record.wished = Load(**line["load"]), line["wished"]
             else:
                 record.told.append((trial_from_json(line["trial"]), outcome_from_json(line["outcome"])))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.bracket import MOST_STAGES, Bracket, Stage
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure import knee
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.statistics import Percentile, Percentiles
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.bracket import MOST_STAGES, Bracket, Stage, judged
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured, Trial
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,13 @@ def test_a_server_without_end_is_left_at_what_it_carried():
     rates, found = bracketed(trial(), float("inf"))
     assert len(rates) == MOST_STAGES
     assert found.rate == max(rates)
+
+
+def test_a_stage_is_taken_as_the_measurement_judges_it():
+    outcome = knee.Outcome("fail", "p99 may be as high as 70 ms", 65_000)
+    found = Percentiles({"p99": Percentile(65_000, 60_000, 70_000)})
+    assert judged(812, outcome, found) == Stage(812, "fail", "p99 may be as high as 70 ms", 65_000, 60_000, 70_000)
+    assert judged(812, knee.Outcome("invalid", "x"), Percentiles()) == Stage(812, "invalid", "x")
 
 
 def test_a_start_of_nothing_is_no_start():

@@ -39,7 +39,7 @@ def whole(tmp_path):
     path = tmp_path / "whole.jsonl"
     kept, search = Journal(path), fresh()
     kept.begin(what(), "2026-11-26T12:00:00Z")
-    kept.points(curve().points)
+    kept.points(curve().points, PLACE.load, 1200.0)
 
     def measure(trial):
         outcome = noisy(trial)
@@ -82,6 +82,7 @@ def test_points_and_times_are_kept(whole):
     record = journal.read(whole[0], what())
     assert record.began == "2026-11-26T12:00:00Z"
     assert record.points == list(curve().points)
+    assert (record.load, record.wished) == (PLACE.load, 1200)
 
 
 def test_a_run_killed_before_its_first_line_begins_anew(tmp_path):
@@ -132,6 +133,7 @@ def test_the_identity_follows_the_plan():
         b"{}\n",
         b'{"trial": {}, "outcome": {}}\n',
         b'{"points": [{"items": "x"}]}\n',
+        b'{"points": [], "load": {"slo": 1}, "wished": null}\n',
         b'{"trial": null, "outcome": null}\n',
         b"[" * 100_000 + b"\n",
     ],
