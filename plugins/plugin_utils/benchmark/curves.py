@@ -178,11 +178,10 @@ def distribution(document: Document, before: Document | None = None) -> Picture 
     curves = [curve for curve in curves if curve.end > FIRST_TAIL]
     if not curves:
         return None
+    halves = "; ".join(f"{curve.name}: half below {ms(curve.at(FIRST_TAIL))}" for curve in curves)
     return picture(
         "Distribution of latency",
-        "Each curve ends at the last percentile that its number of requests supports. "
-        + "; ".join(f"{curve.name}: half below {ms(curve.at(FIRST_TAIL))}" for curve in curves)
-        + ".",
+        f"Each curve ends at the last percentile that its number of requests supports. {halves}.",
         lambda width: _distribution(document, curves, width),
         [Key(curve.style, curve.name) for curve in curves],
     )
