@@ -151,7 +151,7 @@ def simulated() -> Iterator[tuple[int, float]]:
     series, counted = tally.Series(), tally.Tally()
     share = schedule.Share("poisson", SIMULATED_RATE, SIMULATED_S, 1)
     made = engine.Engine(
-        schedule.schedule(share, [1.0]), engine.Terms([None], [1], 0.0, 10.0), counted, lambda: now[0], 0.0
+        schedule.schedule(share, [1.0]), engine.Terms([None], [1], 0.0, 10.0, 20_000), counted, lambda: now[0], 0.0
     )
     waiting: list[tuple[float, int, object]] = []
     drawn = random.Random(1)

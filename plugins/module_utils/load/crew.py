@@ -97,6 +97,12 @@ class Crew:
                 except OSError:  # it died: ``hear`` finds out
                     continue
 
+    def overdue(self) -> None:
+        """Wait no longer for the workers that still run: ``end`` ends them."""
+        for worker in self.workers:
+            if not worker.ended:
+                worker.fault = "a process of the load generator did not end in time"
+
     @property
     def faults(self) -> list[str]:
         """What went wrong, each sentence once."""

@@ -19,8 +19,6 @@ from .tally import UNANSWERED, Key, Tally
 LATE = 0.001
 # Requests sent in one go before replies get their turn, when many are due at once: about 2 ms of work.
 BURST = 32
-# Requests in flight of one process: at 5 KB each with all that the protocol keeps, 100 MB.
-MOST_OPEN = 20_000
 # A check of a large reply costs more than sending it, so the first ones are checked and then a sample.
 LARGE_REPLY = 16 * 1024
 ALWAYS_CHECKED = 100
@@ -37,7 +35,7 @@ class Terms:
     items: Sequence[int]
     warmup: float
     timeout: float
-    most_open: int = MOST_OPEN
+    most_open: int
 
 
 class Call:

@@ -110,11 +110,12 @@ class Stage:
         if not self._ready():
             return self._failed()
         self._begin()
-        self._listen()
+        self._listen(self._began + self._length + self._spec["timeout_s"] + OVERTIME_S)
         if self._signals.came:
             self._problems.append(f"interrupted after {max(clock() - self._began, 0):.1f} s")
             self._crew.tell("stop")
-            self._listen()
+            self._listen(clock() + OVERTIME_S)
+            self._problems += self._crew.faults
             return INTERRUPTED
         return self._failed() if self._crew.faults else DONE
 
@@ -144,20 +145,21 @@ class Stage:
     def _length(self) -> float:
         return self._spec["warmup_s"] + self._spec["duration_s"]
 
-    def _listen(self) -> None:
-        """Count what workers say until all have ended, a signal comes, or the time for a stage is over."""
+    def _listen(self, until: float) -> None:
+        """Count what workers say until all have ended, a signal comes, or a moment has passed."""
         came = self._signals.came
-        until = self._began + self._length + self._spec["timeout_s"] + OVERTIME_S
+        stopped = False
         next_status = self._began + 1
         while not self._crew.ended and self._signals.came == came:
             for _, said in self._crew.hear(LOOK_S):
                 if said[0] == "counted":
                     self._count(*said[1:])
-            if self._crew.faults:
+            if self._crew.faults and not stopped:
+                stopped = True
                 self._crew.tell("stop")
+                until = min(until, clock() + OVERTIME_S)
             if clock() > until:
-                self._problems.append("a process of the load generator did not end in time")
-                return
+                self._crew.overdue()
             if clock() >= next_status:
                 next_status += 1
                 self._status()

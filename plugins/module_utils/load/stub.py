@@ -105,8 +105,8 @@ class Stub:
     def __init__(self, script: Script | None = None, cpu: int | None = None) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, script or Script(), cpu), daemon=True)
-        self._process.start()
+        self.process = context.Process(target=_main, args=(theirs, script or Script(), cpu), daemon=True)
+        self.process.start()
         theirs.close()
         self.rest, self.grpc = self._pipe.recv()
 
@@ -115,10 +115,10 @@ class Stub:
 
     def __exit__(self, *rest: Any) -> None:
         self._pipe.close()
-        self._process.join(1)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self.process.join(1)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
     def ask(self, script: Script | None = None) -> Report:
         """Return what was done since the last time, and go on with a script, or with the same one from its start."""

@@ -31,6 +31,9 @@ from .spec import Spec, body
 from .tally import Count, Key, Tally
 from .target import UnreachableError, reason
 
+# grpc keeps 21 KB for a call in flight (measured with 1.85), so that 4,500 of them are 95 MB of the 150 that a process
+# may take. A connection of HTTP/1.1 takes 2 KB.
+MOST_OPEN = {"grpc": 4_500, "rest": 20_000}
 # How often requests that have run out of time are looked for, in s: a tenth of the shortest sensible time-out.
 SWEEP_S = 0.05
 # Requests in flight get this long, in s, after an interruption.
@@ -209,7 +212,8 @@ def _share(job: Job) -> Share:
 def terms(spec: Spec) -> Terms:
     """Return what the engine needs to know of a stage."""
     checks = [replies.prepare(request["expect"], spec["protocol"]) for request in spec["requests"]]
-    return Terms(checks, [request["items"] for request in spec["requests"]], spec["warmup_s"], spec["timeout_s"])
+    items = [request["items"] for request in spec["requests"]]
+    return Terms(checks, items, spec["warmup_s"], spec["timeout_s"], MOST_OPEN[spec["protocol"]])
 
 
 class _Cpu:

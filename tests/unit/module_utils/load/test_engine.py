@@ -30,7 +30,9 @@ class Simulation:
         self.now = BEGAN
         self.tally = Tally()
         self.whole = Count()
-        self.terms = terms or Terms([None] * len(weights), [8] * len(weights), warmup=0.0, timeout=10.0)
+        self.terms = terms or Terms(
+            [None] * len(weights), [8] * len(weights), warmup=0.0, timeout=10.0, most_open=20_000
+        )
         self.engine = Engine(schedule(share, weights), self.terms, self.tally, lambda: self.now, BEGAN)
         self.engine.send = self._send
         self.engine.cancel = lambda call: self.cancelled.append(call.number)
@@ -146,7 +148,7 @@ def test_a_request_whose_time_is_over_before_it_is_sent_is_an_error():
 
 
 def test_warm_up_is_counted_apart():
-    terms = Terms([None], [1], warmup=0.5, timeout=10.0)
+    terms = Terms([None], [1], warmup=0.5, timeout=10.0, most_open=20_000)
     simulation = Simulation(Share("constant", 10.0, 2.0, 1), ok(0.001), terms=terms)
     taken = {}
     simulation.tally.take = lambda: taken.update(simulation.tally.counts) or []
@@ -155,7 +157,9 @@ def test_warm_up_is_counted_apart():
 
 
 def test_a_reply_that_fails_its_check_is_an_error():
-    terms = Terms([lambda reply: None if reply == b"right" else "wrong_reply"], [4], warmup=0.0, timeout=10.0)
+    terms = Terms(
+        [lambda reply: None if reply == b"right" else "wrong_reply"], [4], warmup=0.0, timeout=10.0, most_open=20_000
+    )
     replies = [b"right", b"wrong"]
     found = Simulation(
         Share("constant", 10.0, 1.0, 1), lambda number, at: (0.001, None, replies[number % 2]), terms=terms
@@ -165,7 +169,7 @@ def test_a_reply_that_fails_its_check_is_an_error():
 
 def test_large_replies_are_all_checked_at_first_and_then_one_in_sixteen():
     checked = []
-    terms = Terms([checked.append], [1], warmup=0.0, timeout=10.0)
+    terms = Terms([checked.append], [1], warmup=0.0, timeout=10.0, most_open=20_000)
     large = b"x" * (LARGE_REPLY + 1)
     Simulation(Share("constant", 1000.0, 0.42, 1), lambda number, at: (0.0, None, large), terms=terms).run()
     assert len(checked) == ALWAYS_CHECKED + 20

@@ -5,17 +5,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import rest, target
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.engine import Call
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.rest import Rest, prepared
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import self_signed
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -189,27 +185,9 @@ def test_a_name_that_does_not_exist_is_one_sentence():
 
 
 def certified(folder):
-    """Return the PEM of a self-signed certificate for ranker.example, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ranker.example")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ranker.example")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "pair.pem").write_bytes(secret + pem)
+    """Return the PEM of a certificate for ranker.example, and a server's context with it."""
+    pem, key = self_signed("ranker.example")
+    (folder / "pair.pem").write_bytes(key + pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "pair.pem")
     return pem.decode(), context

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -205,6 +207,23 @@ def test_a_worker_that_dies_ends_the_stage_with_a_sentence(tmp_path):
     assert code == 1
     assert "a process of the load generator died (signal 9)" in found["problems"]
     assert "a process of the load generator died (signal 9)\n" in said
+
+
+def test_a_worker_that_hangs_is_ended_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "OVERTIME_S", 0.5)
+
+    def hang():
+        limit = time.monotonic() + LIMIT_S
+        while not (tmp_path / "status.json").exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        (worker,) = (each for each in multiprocessing.active_children() if each.pid != stub.process.pid)
+        os.kill(worker.pid, signal.SIGSTOP)
+
+    with Stub(script()) as stub:
+        threading.Thread(target=hang).start()
+        code, found = ran(tmp_path, stage(stub, "rest", duration_s=3.0, timeout_s=1.0))
+    assert (code, found["problems"]) == (1, ["a process of the load generator did not end in time"])
+    assert found["ok"] >= 1
 
 
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
