@@ -100,7 +100,7 @@ class TrialHost:
         return [
             self.mark if self.state["pid"] else "",
             self.state,
-            [(self.root / file).read_bytes() for file in self.files],
+            [(file, (self.root / file).read_bytes()) for file in self.files],
         ]
 
     def run(self, arguments):

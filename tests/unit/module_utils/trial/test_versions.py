@@ -112,7 +112,7 @@ def test_the_end_takes_the_versions_and_leaves_the_real_one(place):
 
 @pytest.mark.parametrize("way", ["timer", "again"])
 def test_every_crash_while_a_version_is_added_leads_on(place, way):
-    start = place.state
+    start, met = place.state, []
     for at in range(1, MOST_STEPS):
         place.change(**start)
         call(place, **options(place, 1001))
@@ -127,6 +127,9 @@ def test_every_crash_while_a_version_is_added_leads_on(place, way):
         # The server never sees half a version.
         for version in models(place).glob("[0-9]*"):
             assert {path.name for path in version.iterdir()} == {"saved_model.pb", "variables", BATCHING}
+        if died and place.snapshot in met:
+            continue
+        met.append(place.snapshot)
         if way == "timer":
             place.fire()
         else:
