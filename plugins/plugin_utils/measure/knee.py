@@ -31,6 +31,11 @@ BRACKET = 0.05
 STEP = 0.0125
 # A climb takes two steps at a time until a rate fails: short stages rarely miss by more than three.
 CLIMB = 2
+# Steps down after a failure, by the full stages that there is time for: one with plenty; two with less than ten, where
+# p99 itself is broken; three when time is left for few more than three. 4 % below a rate that fails half the time,
+# three passes in a row are likely, and a rate that is confirmed is worth more than a narrow bracket.
+DROP, DROP_IN_HASTE = 2, 3
+PLENTY = 10
 # Measurements that have to agree at one rate: a p99 that passes by luck in one of two does so thrice in one of eight.
 CONFIRMATIONS = 3
 # Failures that the next rate above has to show.
@@ -144,6 +149,7 @@ class _Steps:
         self._anchor, self._climbs = anchor, climbs
         self._passes: dict[int, list[int]] = {}
         self._fails: dict[int, int] = {}
+        self._drop = 1
         # After a second look that passed, those above get theirs before any rate is confirmed.
         self._upward = False
 
@@ -151,8 +157,9 @@ class _Steps:
         """Return the rate to measure next."""
         return self._rate(self._next())
 
-    def tell(self, rate: float, p99_us: int | None) -> None:
-        """Take the p99 of a rate that passed, None for one that failed."""
+    def tell(self, rate: float, p99_us: int | None, drop: int = 1) -> None:
+        """Take the p99 of a rate that passed, None for one that failed; then ``drop`` steps down is the next."""
+        self._drop = drop
         number = round(math.log(rate / self._anchor) / math.log1p(STEP))
         if p99_us is None:
             self._fails[number] = self._fails.get(number, 0) + 1
@@ -163,11 +170,10 @@ class _Steps:
             self._passes.setdefault(number, []).append(p99_us)
 
     def best(self) -> tuple[float, list[int]] | None:
-        """Return the highest rate that passed and never failed, with the p99 of each pass."""
-        if not self._passes:
-            return None
-        number = max(self._passes)
-        return self._rate(number), self._passes[number]
+        """Return the highest rate that was confirmed, else that passed, with the p99 of each pass."""
+        confirmed = [number for number, found in self._passes.items() if len(found) >= CONFIRMATIONS]
+        number = max(confirmed or self._passes, default=None)
+        return None if number is None else (self._rate(number), self._passes[number])
 
     def failed(self) -> float | None:
         """Return the lowest rate that failed."""
@@ -183,14 +189,16 @@ class _Steps:
         return max(passes, 0) + LOOKS - (max(self._fails.values()) if self._fails else 0)
 
     def _is_confirmed(self) -> bool:
-        return bool(self._fails) and len(self._passes.get(min(self._fails) - 1, ())) >= CONFIRMATIONS
+        return bool(self._fails and self._passes) and len(self._passes[max(self._passes)]) >= CONFIRMATIONS
 
     def _next(self) -> int:
         if not self._fails:
             return max(self._passes) + CLIMB if self._passes and self._climbs else 0
         lowest = min(self._fails)
+        if not self._passes:
+            return lowest - self._drop
         up = self._upward or self._is_confirmed()
-        return lowest if up and self._fails[lowest] < LOOKS else lowest - 1
+        return lowest if up and self._fails[lowest] < LOOKS else max(self._passes)
 
     def _rate(self, number: int) -> float:
         return float(self._anchor * (1 + STEP) ** number)
@@ -332,12 +340,19 @@ class Search:
         steps = self._steps
         if not steps:
             raise ValueError("a confirmation was told before it was asked for")
-        steps.tell(stage.rate, (outcome.p99_us or 0) if outcome.verdict == "pass" else None)
+        steps.tell(stage.rate, (outcome.p99_us or 0) if outcome.verdict == "pass" else None, self._drop(stage, outcome))
         best, failed = steps.best(), steps.failed()
         if failed is not None and failed <= self._least:
             self._end(f"the objective is broken at {stage.rate:g}/s, the least rate asked for: {outcome.why}")
         elif best and (steps.confirmed() or (self._ceiling is not None and len(best[1]) >= CONFIRMATIONS)):
             self._end(self._found(best[0], failed))
+
+    def _drop(self, stage: Stage, outcome: Outcome) -> int:
+        """Return the steps down after a failure: more where p99 itself is broken, and where time gets short."""
+        stages = (self._budget_s - self._spent_s) / (stage.seconds + self._aside_s)
+        if stages < CONFIRMATIONS + 2:
+            return DROP_IN_HASTE
+        return 1 if outcome.close or stages >= PLENTY else DROP
 
     def _found(self, rate: float, failed: float | None) -> str:
         if self._ceiling is not None:

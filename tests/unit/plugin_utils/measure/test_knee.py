@@ -69,10 +69,10 @@ def test_rates_double_then_the_bracket_is_halved_then_a_rate_is_confirmed():
 
 
 @pytest.mark.parametrize("rate", [0.5, 3, 51, 99.9, 1_234, 87_654])
-def test_a_server_without_noise_is_found_within_a_step(rate):
+def test_a_server_without_noise_is_found_within_two_steps(rate):
     search = Search(50, 10**6)
     run(search, up_to(rate))
-    assert rate / 1.0126 < search.knee().rate <= rate
+    assert rate / 1.0126**2 < search.knee().rate <= rate
 
 
 def test_the_worst_p99_of_the_confirmations_is_reported():
