@@ -52,7 +52,7 @@ def in_a_process(model: str) -> dict[int, list[float]]:
 
 def measure(model: str, batches: tuple[int, ...]) -> dict[int, list[float]]:
     """The same, in this process. Rounds go through all sizes, so that a slow minute falls on all of them."""
-    call = _loaded(lab_models.FOLDER / model / "1")
+    call = lab_models.loaded(lab_models.FOLDER / model / "1")
     requests = {batch: _request(model, batch) for batch in batches}
     for request in requests.values():  # the first calls find the memory that later ones use again
         call(request)
@@ -109,20 +109,6 @@ def judged(model: str, rounds: dict[int, list[float]], fixed: float) -> tuple[st
 def _between(value: float, bounds: tuple[float, float]) -> str:
     low, high = bounds
     return f"{low:g} to {high:g}: {'met' if low <= value <= high else 'missed'}"
-
-
-def _loaded(path: Any) -> Any:
-    """A function from the inputs by name to the outputs; the lab's runtime has to be on the path."""
-    import tensorflow.compat.v1 as tf
-
-    tf.disable_eager_execution()
-    config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-    session = tf.Session(config=config)
-    signature = tf.saved_model.load(session, ["serve"], str(path)).signature_def["serving_default"]
-    names = sorted(signature.inputs)
-    fetches = [signature.outputs[name].name for name in sorted(signature.outputs)]
-    run = session.make_callable(fetches, [signature.inputs[name].name for name in names])
-    return lambda request: run(*(request[name] for name in names))
 
 
 def _request(model: str, rows: int) -> Any:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +38,17 @@ def answer_of(command: Sequence[str], seconds: float) -> Any:
     if done.returncode:
         raise SystemExit(done.stderr.decode(errors="replace"))
     return json.loads(done.stdout)
+
+
+def loaded(path: Path) -> Callable[[Mapping[str, Any]], Any]:
+    """A function from the inputs by name to the outputs: a version in a session with one thread in each pool."""
+    import tensorflow.compat.v1 as tf
+
+    tf.disable_eager_execution()
+    config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    session = tf.Session(config=config)
+    signature = tf.saved_model.load(session, ["serve"], str(path)).signature_def["serving_default"]
+    names = sorted(signature.inputs)
+    fetches = [signature.outputs[name].name for name in sorted(signature.outputs)]
+    run = session.make_callable(fetches, [signature.inputs[name].name for name in names])
+    return lambda request: run(*(request[name] for name in names))

@@ -376,12 +376,15 @@ def _padded(array: np.ndarray, widest: list[int]) -> np.ndarray:
 
 def _rows(feeds: dict[str, np.ndarray]) -> int:
     """The common first dimension of all inputs; raises INVALID_ARGUMENT."""
-    rows = set()
-    for array in feeds.values():
-        if not array.shape:
-            raise invalid_argument("Batching Run() input tensors must have at least one dimension.")
-        rows.add(array.shape[0])
-        metrics.input_batch_size(array.shape[0])
-    if len(rows) != 1:
+    inputs: dict[int, int] = {}  # how many there are, by their rows
+    try:
+        for array in feeds.values():
+            if not array.shape:
+                raise invalid_argument("Batching Run() input tensors must have at least one dimension.")
+            inputs[array.shape[0]] = inputs.get(array.shape[0], 0) + 1
+    finally:
+        for rows, count in inputs.items():  # at once, because each counting takes a lock
+            metrics.input_batch_size(rows, count)
+    if len(inputs) != 1:
         raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size.")
-    return rows.pop()
+    return next(iter(inputs))

@@ -12,7 +12,7 @@ import email.utils
 import http
 import queue
 import re
-import selectors
+import select
 import socket
 import zlib
 from collections.abc import Callable
@@ -23,7 +23,8 @@ from tfs_reference.status import of_exception
 
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _BACKLOG = 1024
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 16  # a megabyte would take longer to set aside than a small request to answer
+_ONE_EVENT = select.EPOLLIN | select.EPOLLONESHOT
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_UNPACKED_BYTES = 100 << 20  # upstream's limit for gzip
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -73,6 +74,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.number = sock.fileno()
         self._buffer = bytearray()
         self._head: Request | None = None
 
@@ -190,22 +192,23 @@ def _decoded(body: bytes, headers: dict[str, str]) -> bytes:
 
 
 class HttpServer:
-    """Listens from `start` on. Raises OSError in the constructor when the port cannot be had."""
+    """Listens from `start` on. Raises OSError in the constructor when the port cannot be had.
+
+    A connection is watched once: from an event on it belongs to whoever handles it, the loop or an answering thread,
+    until that one has it watched again. So no two threads ever touch it, and none has to wake the loop.
+    """
 
     def __init__(self, port: int, threads: int, handler: Handler) -> None:
         self._listener = _listen(port)
         self._threads = threads
         self._handler = handler
         self._ready: queue.SimpleQueue[tuple[Connection, Request]] = queue.SimpleQueue()
-        self._answered: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        self._selector = selectors.DefaultSelector()
-        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._poll = select.epoll()
+        self._connections: dict[int, Connection] = {}
 
     def start(self) -> None:
         """Start the loop and the threads that are left for answers."""
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._wake_receiver.setblocking(False)
-        self._selector.register(self._wake_receiver, selectors.EVENT_READ, self._resume)
+        self._poll.register(self._listener, select.EPOLLIN)
         targets = [self._loop] + [self._answer] * (self._threads - 1)
         for target in targets:
             process.start_thread(target, "httprestserver")
@@ -214,9 +217,9 @@ class HttpServer:
 
     def _loop(self) -> None:
         while True:
-            for key, _ in self._selector.select():
+            for number, _ in self._poll.poll():
                 try:
-                    self._read(key.data) if isinstance(key.data, Connection) else key.data()
+                    self._read(self._connections[number]) if number in self._connections else self._accept()
                 except Exception as error:  # nothing a client sends may end the loop
                     log.error(f"HTTP loop failed: {type(error).__name__}: {error}")
 
@@ -226,7 +229,8 @@ class HttpServer:
         except OSError:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(sock, selectors.EVENT_READ, Connection(sock))
+        self._connections[sock.fileno()] = Connection(sock)
+        self._poll.register(sock, _ONE_EVENT)
 
     def _read(self, connection: Connection) -> None:
         try:
@@ -234,36 +238,31 @@ class HttpServer:
         except OSError:
             data = b""
         if not data:
-            self._selector.unregister(connection.socket)
-            connection.socket.close()
+            self._close(connection)
             return
         connection.feed(data)
-        self._dispatch(connection, registered=True)
+        self._dispatch(connection)
 
-    def _resume(self) -> None:
-        """Watch connections again whose answers are sent (one of them may hold its next request already)."""
-        self._wake_receiver.recv(4096)
-        while not self._answered.empty():
-            self._dispatch(self._answered.get(), registered=False)
+    # -- whoever has the connection ----------------------------------------------------------------------------------
 
-    def _dispatch(self, connection: Connection, registered: bool) -> None:
-        """Hand a complete request over; the connection is left alone until it is answered."""
+    def _dispatch(self, connection: Connection) -> None:
+        """Hand a complete request over, or have the connection watched for the rest of it."""
         try:
             request = connection.next_request()
         except (BadRequestError, OSError) as error:
-            if registered:
-                self._selector.unregister(connection.socket)
             if isinstance(error, BadRequestError):
                 _send(connection.socket, Response(error.status, str(error)), keep_alive=False)
-            else:
-                connection.socket.close()
+            self._close(connection)
             return
-        if request is None and not registered:
-            self._selector.register(connection.socket, selectors.EVENT_READ, connection)
-        if request is not None:
-            if registered:
-                self._selector.unregister(connection.socket)
+        if request is None:
+            self._poll.modify(connection.socket, _ONE_EVENT)
+        else:
             self._ready.put((connection, request))
+
+    def _close(self, connection: Connection) -> None:
+        """Forget the connection, then close it: its number is free for the next one from then on."""
+        del self._connections[connection.number]
+        connection.socket.close()
 
     # -- the answering threads ---------------------------------------------------------------------------------------
 
@@ -271,14 +270,21 @@ class HttpServer:
         while True:
             connection, request = self._ready.get()
             try:
-                response = self._handler(request)
-            except Exception as error:  # a bug in a handler must not cost the pool a thread
-                log.error(f"HTTP handler failed: {type(error).__name__}: {error}")
-                response = Response(500, str(of_exception(error)))
-            head_only = request.method == "HEAD"
-            if _send(connection.socket, response, request.keep_alive, head_only, request.minor):
-                self._answered.put(connection)
-                self._wake_sender.send(b".")
+                self._answer_one(connection, request)
+            except Exception as error:  # nothing may cost the pool a thread
+                log.error(f"HTTP answer failed: {type(error).__name__}: {error}")
+
+    def _answer_one(self, connection: Connection, request: Request) -> None:
+        try:
+            response = self._handler(request)
+        except Exception as error:  # a bug in a handler
+            log.error(f"HTTP handler failed: {type(error).__name__}: {error}")
+            response = Response(500, str(of_exception(error)))
+        head_only = request.method == "HEAD"
+        if _send(connection.socket, response, request.keep_alive, head_only, request.minor):
+            self._dispatch(connection)  # it may hold its next request already
+        else:
+            self._close(connection)
 
 
 def _listen(port: int) -> socket.socket:
@@ -296,7 +302,7 @@ def _listen(port: int) -> socket.socket:
 
 
 def _send(sock: socket.socket, response: Response, keep_alive: bool, head_only: bool = False, minor: int = 1) -> bool:
-    """Send and return whether the connection stays open."""
+    """Send and return whether the connection is to stay open."""
     body = response.body.encode(errors="surrogateescape") if isinstance(response.body, str) else response.body
     headers = {"Date": email.utils.formatdate(usegmt=True)} if minor else {}
     headers |= {"Content-Length": str(len(body)), **response.headers}
@@ -312,7 +318,5 @@ def _send(sock: socket.socket, response: Response, keep_alive: bool, head_only: 
     try:
         sock.sendall(head.encode("latin-1") + (b"" if head_only else body))
     except OSError:
-        keep_alive = False
-    if not keep_alive:
-        sock.close()
+        return False
     return keep_alive

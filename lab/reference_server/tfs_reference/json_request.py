@@ -213,6 +213,8 @@ def _quick_array(value: Any, data_type: int, has_booleans: bool) -> np.ndarray |
         return None
     if data_type in _FLOATS:
         return _rounded(array, data_type) if array.dtype.kind in "fiu" else None
+    if array.dtype == tensors.numpy_type(data_type):  # no value of it can be out of bounds
+        return array
     allowed = _INTEGERS[data_type]
     if array.dtype.kind not in "iu" or (
         array.size and not (int(array.min()) in allowed and int(array.max()) in allowed)

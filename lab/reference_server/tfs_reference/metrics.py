@@ -79,12 +79,12 @@ class Histogram(Metric):
             self._cells[values] = ([0] * (len(self._limits) + 1), [0.0])
         return self._cells[values]
 
-    def observe(self, value: float, *labels: str) -> None:
+    def observe(self, value: float, *labels: str, times: int = 1) -> None:
         bucket = bisect_right(self._limits, value)
         with self._lock:
             counts, total = self._cell(labels)
-            counts[bucket] += 1
-            total[0] += value
+            counts[bucket] += times
+            total[0] += value * times
 
     def lines(self) -> Iterable[str]:
         with self._lock:
@@ -190,18 +190,19 @@ class _BatchSizes:
         self._lock = threading.Lock()
         self._metrics: dict[str, Histogram] = {}
 
-    def observe(self, name: str, labels: tuple[str, ...], value: float, *label_values: str) -> None:
+    def observe(self, name: str, labels: tuple[str, ...], value: float, *label_values: str, times: int = 1) -> None:
         with self._lock:
             if name not in self._metrics:
                 self._metrics[name] = _serving_histogram(f"batching_session/{name}", labels, _ROW_BUCKETS)
-        self._metrics[name].observe(value, *label_values)
+        self._metrics[name].observe(value, *label_values, times=times)
 
 
 _BATCH_SIZES = _BatchSizes()
 
 
-def input_batch_size(rows: int) -> None:
-    _BATCH_SIZES.observe("input_batch_size", (), rows)
+def input_batch_size(rows: int, inputs: int) -> None:
+    """Counted for each of so many inputs, as upstream."""
+    _BATCH_SIZES.observe("input_batch_size", (), rows, times=inputs)
 
 
 def processed_batch(rows: int, padding: int) -> None:
