@@ -46,7 +46,7 @@ reference: ## Runs the reference server's tests
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))
 
-test-long: ## Runs whole the scenarios of which `make test` runs a sample
+test-long: ## Runs whole the scenarios and simulations of which `make test` runs a sample
 	@$(LAB) test long
 
 test-vm: ## Runs the scenarios of the host layer on a kernel of its own, in a virtual machine

@@ -26,6 +26,9 @@ VM_ASIDE = ("vm_boots",)
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
 SAMPLED = ("failures", "runtime", "changes")
 
+# The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
+SIMULATIONS = "tests/unit/plugin_utils/measure"
+
 # The most telling first, then the longest, so that nothing long is left over when the others are done.
 FIRST = ("default", *SAMPLED)
 
@@ -52,6 +55,8 @@ AT_LENGTH = ("playbooks/test_certificates.py",)
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
+# A hundred simulated searches for a knee take minutes of CPU.
+LONG_TEST = ("-o", "faulthandler_timeout=3600")
 
 # What the ecosystem's own tools say of the checkout. flake8's rules are those of galaxy-importer.
 JUDGES = {
@@ -152,8 +157,9 @@ def driver(lab: Lab) -> list[Shown]:
 
 
 def long(lab: Lab) -> list[Shown]:
-    """Return full runs of the scenarios of which `make test` runs a sample."""
-    return [_scenario(lab, name, LAB_LONG="1") for name in SAMPLED]
+    """Return full runs of the scenarios and simulations of which `make test` runs a sample."""
+    simulations = _pytest(lab, [lab.root / SIMULATIONS], *LONG_TEST, LAB_LONG="1")
+    return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED), ("simulations", simulations)]
 
 
 def vm(lab: Lab) -> list[Shown]:
@@ -189,12 +195,12 @@ def _is_shell(path: Path) -> bool:
     return first_line.startswith(b"#!") and first_line.endswith(b"sh")
 
 
-def _pytest(lab: Lab, paths: list[Path]) -> Callable[[str], None]:
+def _pytest(lab: Lab, paths: list[Path], *options: str, **extra: str) -> Callable[[str], None]:
     present = [path for path in paths if path.is_dir()]
     # Not in PYTHONPATH: the runtime brings packages of its own, which must not hide those of .venv.
     runtime = str(lab.runtime)
-    env = {"LAB_RUNTIME": runtime, "TFS_REFERENCE_RUNTIME": runtime, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *map(str, present)], env)
+    env = {"LAB_RUNTIME": runtime, "TFS_REFERENCE_RUNTIME": runtime, "TF_CPP_MIN_LOG_LEVEL": "2", **extra}
+    return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *options, *map(str, present)], env)
 
 
 def _other_release(lab: Lab) -> Lab:
