@@ -133,8 +133,9 @@ def latencies(model: Server, rate: float, count: int = REQUESTS, seed: int = SEE
         heapq.heapreplace(free, ended)
         heapq.heappush(running, (ended, size))
         inside += size
-        times += [ended - each for each in waiting[first : first + size]]
-        first += size
+        after = first + size
+        times += [ended - each for each in waiting[first:after]]
+        first = after
     return times, refused
 
 
@@ -145,7 +146,8 @@ def _keeps(model: Server, load: Load, rate: float) -> bool:
     if refused:
         return False
     # The first tenth fills the server.
-    steady = sorted(times[len(times) // 10 :])
+    filled = len(times) // 10
+    steady = sorted(times[filled:])
     return steady[math.ceil(PERCENTILE * len(steady)) - 1] + load.overhead_us <= load.slo_us
 
 
