@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from statistics import fmean, median
 
 from .series import Second, whole
@@ -60,12 +61,9 @@ def trend(values: Sequence[float]) -> Trend | None:
     if number < FEWEST_BATCHES:
         return None
     length = len(values) // number
-    batches = _batches(values[len(values) - number * length :], length)
-    slopes = sorted(
-        (later - earlier) / ((j - i) * length)
-        for i, earlier in enumerate(batches)
-        for j, later in enumerate(batches[i + 1 :], i + 1)
-    )
+    begin = len(values) - number * length
+    batches = _batches(values[begin:], length)
+    slopes = sorted((b - a) / ((j - i) * length) for (i, a), (j, b) in combinations(enumerate(batches), 2))
     aside = Z_TREND * math.sqrt(number * (number - 1) * (2 * number + 5) / 18)
     outer = max(math.floor((len(slopes) - aside) / 2), 0)
     return Trend(median(slopes), slopes[outer], slopes[-1 - outer], number * length)
@@ -130,7 +128,7 @@ def backlog(stage: Sequence[Second]) -> str:
 
 
 def _batches(series: Sequence[float], length: int) -> list[float]:
-    return [fmean(series[begin : begin + length]) for begin in range(0, len(series) - length + 1, length)]
+    return [fmean(islice(series, begin, begin + length)) for begin in range(0, len(series) - length + 1, length)]
 
 
 def _latencies(stage: Sequence[Second]) -> list[float]:
