@@ -66,7 +66,7 @@ class Reply:
                 raise BadReplyError("too_large")
             return None
         head = self._buffer[:end].lower()
-        self._buffer = self._buffer[end + 4 :]
+        self._drop(end + 4)
         self.status = _status(head)
         if self.status < 200:  # 100 Continue and its like: the reply itself follows
             return False
@@ -90,6 +90,9 @@ class Reply:
         self._left = self._bounded(int(length))
         return self._counted
 
+    def _drop(self, size: int) -> None:
+        self._buffer = self._buffer[size:]
+
     def _bounded(self, size: int) -> int:
         self._size += size
         if self._size > LARGEST_BODY:
@@ -99,7 +102,7 @@ class Reply:
     def _take(self) -> bool:
         """Take the bytes that are left of a body or a chunk; return whether that was all."""
         part = self._buffer[: self._left]
-        self._buffer = self._buffer[self._left :]
+        self._drop(self._left)
         self._left -= len(part)
         self._parts.append(part)
         return not self._left
@@ -119,7 +122,7 @@ class Reply:
         if end < 0:
             return None
         line = self._buffer[:end]
-        self._buffer = self._buffer[end + 2 :]
+        self._drop(end + 2)
         return line
 
     def _chunk_size(self) -> bool | None:
@@ -170,5 +173,4 @@ def _header(head: bytes, name: bytes) -> bytes | None:
     if start < 0:
         return None
     start += len(name) + 3
-    end = head.find(b"\r\n", start)
-    return head[start : end if end >= 0 else len(head)].strip()
+    return head[start:].partition(b"\r\n")[0].strip()

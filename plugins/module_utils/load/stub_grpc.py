@@ -20,9 +20,14 @@ FIRST_WINDOW = 65_535
 INTERNAL_ERROR = 2
 
 
+# Of a frame: its length in 8 and 16 bits, kind, flags, stream.
+HEADER = struct.Struct(">BHBBI")
+
+
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """Return a frame."""
-    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+    size = len(payload)
+    return HEADER.pack(size >> 16, size & 0xFFFF, kind, flags, stream) + payload
 
 
 def literal(name: bytes, value: bytes) -> bytes:
@@ -63,15 +68,15 @@ class GrpcStub(asyncio.Protocol):
         if not self._begun:
             if len(self._buffer) < len(PREFACE):
                 return
-            self._begun, self._buffer = True, self._buffer[len(PREFACE) :]
+            self._begun, self._buffer = True, self._buffer.replace(PREFACE, b"", 1)
         start, there = 0, len(self._buffer)
-        while there - start >= 9:
-            end = start + 9 + int.from_bytes(self._buffer[start : start + 3], "big")
+        while there - start >= HEADER.size:
+            high, low, kind, flags, stream = HEADER.unpack_from(self._buffer, start)
+            begin = start + HEADER.size
+            end = begin + (high << 16 | low)
             if there < end:
                 break
-            kind, flags = self._buffer[start + 3], self._buffer[start + 4]
-            stream = int.from_bytes(self._buffer[start + 5 : start + 9], "big")
-            self._take(kind, flags, stream, self._buffer[start + 9 : end])
+            self._take(kind, flags, stream, self._buffer[begin:end])
             start = end
         self._buffer = self._buffer[start:]
 
@@ -124,10 +129,8 @@ class GrpcStub(asyncio.Protocol):
             stream, reply = self._waiting.popleft()
             message = b"\x00" + struct.pack(">I", len(reply)) + reply
             self._window -= len(message)
-            self._transport.write(
-                frame(HEADERS, END_HEADERS, stream, HEAD)
-                + frame(DATA, 0, stream, message)
-                + frame(HEADERS, END_HEADERS | END_STREAM, stream, TRAILERS)
-            )
+            head = frame(HEADERS, END_HEADERS, stream, HEAD)
+            trailers = frame(HEADERS, END_HEADERS | END_STREAM, stream, TRAILERS)
+            self._transport.write(head + frame(DATA, 0, stream, message) + trailers)
         if self._leaving and not self._open and not self._waiting:
             self._transport.close()

@@ -18,17 +18,20 @@ class Script(Protocol):
     """What a stub needs of its script."""
 
     @property
-    def rest_reply(self) -> bytes: ...
+    def rest_reply(self) -> bytes:
+        """The body of a good reply."""
 
     @property
-    def grpc_reply(self) -> bytes: ...
+    def grpc_reply(self) -> bytes:
+        """The message of a good reply."""
 
 
 class Director(Protocol):
     """Who says what becomes of requests."""
 
     @property
-    def script(self) -> Script: ...
+    def script(self) -> Script:
+        """What is answered."""
 
     def perform(self, play: Play) -> None:
         """Have the next request answered."""
@@ -37,7 +40,8 @@ class Director(Protocol):
 class Play(Protocol):
     """Answers a request as the word says."""
 
-    def __call__(self, kind: str) -> None: ...
+    def __call__(self, kind: str) -> None:
+        """Answer."""
 
 
 def reset(transport: asyncio.Transport) -> None:
