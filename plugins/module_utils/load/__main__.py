@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tfserving_load run SPEC.json OUT/`` and ``... calibrate OUT/``."""
+"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/`` and ``... look QUESTION.json``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from .calibrate import calibrate
+from .keepalive import watch
+from .look import look
 from .run import REFUSED, run
 
-USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/"
+USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look QUESTION.json"
 
 
 def main(arguments: list[str]) -> int:
@@ -18,9 +20,13 @@ def main(arguments: list[str]) -> int:
     command, *paths = [*arguments, ""]
     paths = paths[:-1]
     if command == "run" and len(paths) == 2:
+        watch(Path(paths[1]))
         return run(Path(paths[0]), Path(paths[1]))
     if command == "calibrate" and len(paths) == 1:
+        watch(Path(paths[0]))
         return calibrate(Path(paths[0]))
+    if command == "look" and len(paths) == 1:
+        return look(Path(paths[0]))
     print(USAGE, file=sys.stderr)
     return REFUSED
 

@@ -36,15 +36,28 @@ class Terms:
     warmup: float
     timeout: float
     most_open: int
+    copies: Sequence[int] | None = None
+    """How many calls each request is sent as, by its number; one each where it is None."""
+
+
+class Whole:
+    """A request of several calls, which has ended when the last of them has: with the first error among theirs."""
+
+    __slots__ = ("error", "left")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.error: str | None = None
 
 
 class Call:
-    """A request in flight. Moments are those of the engine's clock; ``handle`` is the protocol's own."""
+    """A call in flight. Moments are those of the engine's clock; ``handle`` is the protocol's own."""
 
-    __slots__ = ("deadline", "handle", "intended", "key", "number", "request")
+    __slots__ = ("deadline", "handle", "intended", "key", "number", "request", "whole")
 
-    def __init__(self, number: int, intended: float, deadline: float, request: int, key: Key) -> None:
+    def __init__(self, number: int, intended: float, deadline: float, request: int, key: Key, whole: Whole) -> None:
         self.number = number
+        self.whole = whole
         self.intended = intended
         self.deadline = deadline
         self.request = request
@@ -115,10 +128,12 @@ class Engine:
             count.fail("not_sent")
             return
         count.sent += 1
-        self._number += 1
-        call = Call(self._number, intended, intended + terms.timeout, request, key)
-        self._open[call.number] = call
-        self.send(call)
+        whole = Whole(terms.copies[request] if terms.copies else 1)
+        for _ in range(whole.left):
+            self._number += 1
+            call = Call(self._number, intended, intended + terms.timeout, request, key, whole)
+            self._open[call.number] = call
+            self.send(call)
 
     def finish(self, call: Call, error: str | None, reply: bytes = b"") -> None:
         """Count a call that has ended: with a reply, or with an error in a word. One that was given up counts once."""
@@ -127,8 +142,16 @@ class Engine:
             return
         if now > call.deadline:
             error = "timeout"
+        self._end(call, error or self._wrong(call, reply), now)
+
+    def _end(self, call: Call, error: str | None, now: float) -> None:
+        """Count a request when the last of its calls has ended."""
+        whole = call.whole
+        whole.left -= 1
+        whole.error = error = whole.error or error
+        if whole.left:
+            return
         count = self._tally.at(call.key)
-        error = error or self._wrong(call, reply)
         if error is None:
             count.answered += 1
             count.ok += 1
@@ -164,5 +187,5 @@ class Engine:
 
     def _give_up(self, call: Call, error: str) -> None:
         del self._open[call.number]
-        self._tally.at(call.key).fail(error)
+        self._end(call, error, self._clock())
         self.cancel(call)

@@ -23,6 +23,8 @@ FASTEST = 1_000_000.0
 LONGEST_S = 7 * 24 * 3600.0
 LONGEST_TIMEOUT_S = 600.0
 MOST_PROCESSES = 256
+# Shards of one request: more than any server runs at a time.
+MOST_COPIES = 256
 # One connection is one thread of the server that waits for it.
 MOST_CONNECTIONS = 512
 
@@ -46,9 +48,7 @@ class Target(TypedDict):
     metrics: str | None
 
 
-class Request(TypedDict):
-    """One kind of request; ``rest`` and ``grpc`` are its bodies in base64."""
-
+class _Request(TypedDict):
     model: str
     signature: str
     path: str
@@ -57,6 +57,16 @@ class Request(TypedDict):
     weight: float
     items: int
     expect: dict[str, Any] | None
+
+
+class Request(_Request, total=False):
+    """One kind of request; ``rest`` and ``grpc`` are its bodies in base64.
+
+    It is sent as ``copies`` calls at once, 1 unless given, and answered with the last of them; ``items`` are those of
+    all.
+    """
+
+    copies: int
 
 
 class Spec(TypedDict):
@@ -198,6 +208,8 @@ _REQUEST: dict[str, _Test] = {
     "expect": _or_null("a mapping", lambda value: isinstance(value, dict)),
 }
 
+_COPIES = _whole(1, MOST_COPIES)
+
 
 def _target(target: dict[str, Any]) -> None:
     for key, check in _TARGET.items():
@@ -211,6 +223,8 @@ def _request(request: Any, path: str, protocol: str) -> None:
         raise BadSpecError(f"{path} must be a mapping")
     for key, check in _REQUEST.items():
         check(request, key, f"{path}.{key}")
+    if "copies" in request:
+        _COPIES(request, "copies", f"{path}.copies")
     try:
         if not isinstance(request.get(protocol), str):
             raise ValueError("not a text")

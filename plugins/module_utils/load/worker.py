@@ -213,7 +213,8 @@ def terms(spec: Spec) -> Terms:
     """Return what the engine needs to know of a stage."""
     checks = [replies.prepare(request["expect"], spec["protocol"]) for request in spec["requests"]]
     items = [request["items"] for request in spec["requests"]]
-    return Terms(checks, items, spec["warmup_s"], spec["timeout_s"], MOST_OPEN[spec["protocol"]])
+    copies = [request.get("copies", 1) for request in spec["requests"]]
+    return Terms(checks, items, spec["warmup_s"], spec["timeout_s"], MOST_OPEN[spec["protocol"]], copies)
 
 
 class _Cpu:

@@ -204,3 +204,33 @@ def test_what_an_engine_keeps_does_not_grow_with_the_stage():
     found = simulation.run()
     assert max(kept) < 30
     assert found.ok == pytest.approx(120_000, rel=0.02)
+
+
+def test_a_request_of_several_calls_has_ended_with_the_last_of_them():
+    answers = {1: 0.005, 2: 0.030, 3: 0.010}
+    terms = Terms([None], [6], warmup=0.0, timeout=10.0, most_open=100, copies=[3])
+    found = Simulation(
+        Share("constant", 10.0, 0.1, 1), lambda number, _moment: (answers[number], None, b""), terms=terms
+    ).run()
+    assert (found.offered, found.sent, found.ok, found.items) == (1, 1, 1, 6)
+    assert found.histogram.min == found.histogram.max == 30_000
+
+
+def test_one_call_that_fails_fails_its_request_once():
+    terms = Terms([None], [6], warmup=0.0, timeout=10.0, most_open=100, copies=[3])
+    errors = {1: None, 2: "UNAVAILABLE", 3: "connection"}
+    found = Simulation(
+        Share("constant", 10.0, 0.1, 1), lambda number, _moment: (0.01 * number, errors[number], b""), terms=terms
+    ).run()
+    assert (found.offered, found.ok, found.errors) == (1, 0, {"UNAVAILABLE": 1})
+
+
+def test_a_call_without_an_answer_times_its_request_out():
+    terms = Terms([None], [6], warmup=0.0, timeout=0.5, most_open=100, copies=[2])
+    simulation = Simulation(
+        Share("constant", 10.0, 0.1, 1),
+        lambda number, _moment: (0.01, None, b"") if number == 1 else None,
+        terms=terms,
+    )
+    assert simulation.run().errors == {"timeout": 1}
+    assert simulation.cancelled == [2]
