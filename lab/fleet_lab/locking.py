@@ -14,8 +14,10 @@ from fleet_lab.shell import quietly
 # Packages beside which the others are there already.
 ALONE = {"floor"}
 OVERRIDES = {"lab": 'tensorflow ; python_version < "3"'}
-# ansible-core's newer releases do not run on the Python of the others.
-VERSIONS = {"core-2.20": (3, 12), "core-2.21": (3, 12)}
+# ansible-core's newer releases do not run on the Python of the others; load hosts may have the oldest of all hosts.
+VERSIONS = {"core-2.20": (3, 12), "core-2.21": (3, 12), "load": (3, 9)}
+# What is no tool of this repository's, but belongs to a role.
+TARGETS = {"load": "roles/load_generator/files/requirements.txt"}
 UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs under; pip cannot
 
 
@@ -29,12 +31,12 @@ def lock(lab: Lab) -> str:
         overrides = lab.tools / f"{name}.overrides"
         overrides.parent.mkdir(parents=True, exist_ok=True)
         overrides.write_text(OVERRIDES.get(name, "") + "\n")
-        source, target = f"requirements/{name}.in", f"requirements/{name}.txt"
+        source, target = f"requirements/{name}.in", TARGETS.get(name, f"requirements/{name}.txt")
         options = ["--generate-hashes", "--python-version", version, "--no-emit-find-links", "--quiet"]
         options += ["--no-deps"] if name in ALONE else []
         command: list[str | Path] = [uv, "pip", "compile", *options, "--override", overrides, source, "-o", target]
         quietly(command, log, env={"UV_CUSTOM_COMPILE_COMMAND": "make lock"}, cwd=lab.root)
-    return f"wrote {', '.join(f'requirements/{name}.txt' for name in names)}"
+    return f"wrote {', '.join(TARGETS.get(name, f'requirements/{name}.txt') for name in names)}"
 
 
 def _uv(lab: Lab, log: Path) -> Path:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.loader import lookup_loader
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import hosts
 
@@ -20,16 +19,9 @@ class ActionModule(Action):
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the hosts of the fleet that the inventory has, whatever the limit."""
         pattern = self.options()["pattern"]
-        matched = self._matched(pattern, task_vars)
+        matched = self.hosts_of(pattern, task_vars)
         # The first host's sizes count, as in the plays.
         first = task_vars["hostvars"][matched[0]] if matched else {}
         batches = {name: first.get(name, default) for name, default in hosts.BATCHES.items()}
         hosts.check(pattern, matched, task_vars["ansible_play_hosts_all"], task_vars["groups"], batches)
         return {"hosts": matched}
-
-    def _matched(self, pattern: Any, task_vars: dict[str, Any]) -> list[str]:
-        texts = [each for each in (pattern if isinstance(pattern, list) else [pattern]) if isinstance(each, str)]
-        if not texts:
-            return []
-        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
-        return list(lookup.run([":".join(texts)], variables=task_vars))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 Variables = Mapping[str, Any]
@@ -46,6 +47,14 @@ class Action(ActionBase):
         """Refuse a task that lacks an argument."""
         for name in sorted(set(names) - set(self._task.args)):
             raise WishError(name, "is missing", "give it to the task")
+
+    def hosts_of(self, pattern: Any, task_vars: dict[str, Any]) -> list[str]:
+        """Return the hosts of the inventory that a pattern matches, whatever the limit."""
+        texts = [each for each in (pattern if isinstance(pattern, list) else [pattern]) if isinstance(each, str)]
+        if not texts:
+            return []
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        return list(lookup.run([":".join(texts)], variables=task_vars))
 
     def on_host(self, name: str) -> str:
         """Return the path of a file in Ansible's temporary directory of this task on the host."""

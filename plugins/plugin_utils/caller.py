@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,16 @@ class Caller:
     def page(self, name: str) -> str:
         """Return the location of a documentation page."""
         return f"docs/{name}.md" if self.root else f"{PAGES}/{name}.md"
+
+
+def version(root: Path = ROOT) -> str:
+    """Return the version of this collection: of an installed one or of a clone; empty where neither file is."""
+    for name, pattern in (("MANIFEST.json", r'"version": "([^"]+)"'), ("galaxy.yml", r"(?m)^version: (\S+)")):
+        with contextlib.suppress(OSError):
+            found = re.search(pattern, (root / name).read_text(encoding="utf-8"))
+            if found:
+                return found[1]
+    return ""
 
 
 def caller(playbooks: Sequence[str], root: Path = ROOT) -> Caller:

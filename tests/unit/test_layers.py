@@ -34,6 +34,10 @@ CONTROLLER = [
 # in the commit's message.
 SHIPPED = {
     "apt_restore": 0,
+    "benchmark": 0,
+    "benchmark_report": 0,
+    "benchmark_target": 0,
+    "benchmark_wishes": 0,
     "bundle_collect": 25,
     "bundle_files": 12,
     "bundle_manifest": 6,
@@ -50,6 +54,7 @@ SHIPPED = {
     "instance_status": 11,
     "instance_trial": 29,
     "kernel_settings": 10,
+    "load_program": 0,
     "model_repository": 37,
     "model_status": 11,
     "nvidia_driver_state": 23,
@@ -66,6 +71,7 @@ SHIPPED = {
     "serving_instances": 29,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
     "template_tree": 14,
+    "tune": 0,
     "wishes": 0,
 }
 
@@ -186,13 +192,19 @@ def test_modules_ship_no_more_than_they_need(capsys):
     found = {name.partition(".")[2]: shipped(name) for name in files() if name.startswith("modules.")}
     assert {name for name, parts in found.items() if not parts} == {
         "apt_restore",
+        "benchmark",
+        "benchmark_report",
+        "benchmark_target",
+        "benchmark_wishes",
         "driver_foreseen",
         "driver_plan",
         "fleet_answers",
         "fleet_hosts",
         "host_check",
         "host_plan",
+        "load_program",
         "report",
+        "tune",
         "wishes",
     }
     assert set(found) == set(SHIPPED)

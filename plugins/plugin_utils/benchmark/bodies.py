@@ -19,9 +19,7 @@ from .signature import Asked
 ROWS, COLUMNS = "instances", "inputs"
 
 
-class Request(TypedDict):
-    """An entry of ``requests`` in the specification of a stage. Bodies are base64; None where JSON cannot hold one."""
-
+class _Request(TypedDict):
     model: str
     signature: str
     path: str
@@ -30,6 +28,15 @@ class Request(TypedDict):
     weight: float
     items: int
     expect: dict[str, Any] | None
+
+
+class Request(_Request, total=False):
+    """An entry of ``requests`` in the specification of a stage. Bodies are base64; None where JSON cannot hold one.
+
+    It is sent as ``copies`` calls at once, 1 unless given; ``items`` are those of all.
+    """
+
+    copies: int
 
 
 def request(

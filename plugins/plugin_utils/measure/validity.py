@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import counters
+
 from .series import seconds
 from .statistics import PERCENTILES, needed, wide
 from .steady import unsteady, warm_up
@@ -27,6 +29,10 @@ LATE_SHARE = 0.01
 SHORTEST_S = 60
 # Less than this answered of what was offered means that the rate is not served. 1 % is what p99 leaves out as well.
 ANSWERED = 0.99
+# Requests of other callers that leave the load the one that is stated: as many as may be late, and the status calls of
+# tfserving-health@ and host_samples, which over REST count as requests.
+OTHERS_SHARE = 0.01
+PROBES_A_SECOND = 1.0
 # Stolen by the hypervisor: 2 % of a CPU's time can move a hundredth of the requests past p99 (fault catalogues of
 # guests begin there too). With a tenth, p99 is the hypervisor's.
 STEAL_SHARE, STEAL_SPOILS = 0.02, 0.1
@@ -64,9 +70,12 @@ def judge(result: Result, host: Mapping[str, Any] | None = None, samples: Sample
     :param samples: what the host told while the stage ran, first to last.
     """
     found = [*_client(result), *_length(result), *_server(result), *_course(result)]
-    if host:
-        found += _host(host, result["duration_s"])
-    return [*found, *_changes(samples)]
+    return [*found, *of_host(host or {}, samples, result["duration_s"])]
+
+
+def of_host(host: Mapping[str, Any], samples: Samples, duration_s: float) -> list[Remark]:
+    """Return the remarks that come from the measured host alone; see ``judge``."""
+    return [*_host(host, duration_s), *_changes(samples)]
 
 
 def is_valid(remarks: Sequence[Remark]) -> bool:
@@ -101,24 +110,22 @@ def _server(result: Result) -> Iterator[Remark]:
     if ok < ANSWERED * offered:
         text = f"{ok:,} of {offered:,} requests were answered well, less than {ANSWERED:.0%}"
         yield Remark("unanswered", f"{text}: the server does not keep up with the rate")
-    counters, whole = result.get("counters"), result["all"]
-    if not counters:
+    yield from _counted(result)
+
+
+def _counted(result: Result) -> Iterator[Remark]:
+    """Set the server's counts against the client's; both include the warm-up."""
+    read, whole = result.get("counters"), result["all"]
+    if not read:
         return
-    counted = {
-        status: counters["after"].get(status, 0) - counters["before"].get(status, 0)
-        for status in {*counters["before"], *counters["after"]}
-    }
-    # The server counts an answer that came after the caller's time limit as well, and never saw what no connection
-    # carried: of good answers it may know more, of requests in all not more than were sent.
-    if counted.get("OK", 0) < whole["ok"]:
-        text = f"the client counts {whole['ok']:,} good answers, the server {counted.get('OK', 0):,.0f}"
-        yield Remark("counters", f"{text}: some of them were failures, or another server answered", True)
-    elif sum(counted.values()) > whole["sent"]:
-        text = f"the server counts {sum(counted.values()):,.0f} requests, the client sent {whole['sent']:,}"
-        yield Remark("counters", f"{text}: somebody else used the models meanwhile", True)
-    elif counted.get("OK", 0) > whole["ok"]:
-        text = f"the server counts {counted['OK']:,.0f} good answers, the client {whole['ok']:,}"
-        yield Remark("counters", f"{text}: the others came too late or were not what was expected")
+    answered = counters.grown(read["before"], read["after"])
+    sentences = counters.reconcile(whole["sent"], whole["ok"], read["before"], read["after"])
+    seconds_in_all = result["warmup_s"] + result["duration_s"]
+    probed = OTHERS_SHARE * whole["sent"] + PROBES_A_SECOND * seconds_in_all
+    others = sum(answered.values()) - whole["sent"] > probed
+    invalidates = others or answered.get(counters.OK, 0) < whole["ok"] or min(answered.values(), default=0) < 0
+    for sentence in sentences:
+        yield Remark("counters", sentence, invalidates)
 
 
 def _course(result: Result) -> Iterator[Remark]:

@@ -91,6 +91,7 @@ def finish(site: Site, drafted: Draft, crowded: set[int]) -> InstancePlan:
         },
         "profile": wish.profile,
         "slo_p99_ms": wish.slo_p99_ms,
+        "objective_p99_ms": wish.slo_p99_ms or settings["profiles"][wish.profile]["slo_p99_ms"],
         "cpus": cpu_mask.listed(drafted.place.mask),
         "nodes": cpu_mask.listed(nodes),
         "gpus": [gpu.identity for gpu in drafted.gpus],

@@ -219,6 +219,7 @@ class InstancePlan(Figures):
     server: InstanceServer
     profile: str
     slo_p99_ms: float | None
+    objective_p99_ms: float
     cpus: str
     nodes: str
     gpus: list[int | str]

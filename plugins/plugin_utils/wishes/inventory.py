@@ -34,6 +34,7 @@ FACTS = frozenset((
     "offline_bundle_result",
     "tfserving_group_exists",
     "tfserving_group_result",
+    "tfserving_planned_with",
     "tfserving_result",
     "tfserving_topology",
 ))  # fmt: skip

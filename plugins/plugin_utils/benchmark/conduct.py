@@ -1,0 +1,112 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One benchmark from the first look at the server to its last stage, conducted from one of the load hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .. import caller
+from ..report import file
+from . import mix, publish, runner, team
+from .course import Course
+from .crew import Crew
+from .load import Load
+from .options import Options
+from .target import unreachable
+
+Tell = Callable[[str], None]
+
+
+def conduct(
+    given: Mapping[str, Any],
+    target: Mapping[str, Any],
+    crew: Crew,
+    place: runner.Place,
+    load_hosts: list[str],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Return where the results are. Raises WishError before any load is sent, or for a generator that fails.
+
+    :param given: the options, as benchmark_wishes returns them.
+    :param target: the instance, as benchmark_target returns it.
+    :param tell: prints a line in the terminal.
+    """
+    try:
+        asked = options_of(given)
+        before = publish.earlier(asked.against) if asked.against else None
+        together = team.Team(crew, place, load_hosts)
+        seen = look(together, asked, target)
+        requests = mix.requests(asked, target, seen[0]["metadata"])
+        tell(f"  {mix.sentence(requests)} from {', '.join(load_hosts)}")
+        load = Load(asked, target, requests.bodies, together, [each["cores"] for each in seen], tell)
+        document = begun(asked, target, requests, load_hosts)
+        kept = keeper(asked.output)
+        document["calibration"] = load.calibrated()
+        Course(load, document, kept, before).run()
+        document["ended"] = now()
+        return {"file": str(kept(document))}
+    finally:
+        crew.dismiss()
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """Return options that have travelled through Ansible, which knows lists only."""
+    return Options(**{**given, "shards": None if given["shards"] is None else tuple(given["shards"])})
+
+
+def look(together: team.Team, asked: Options, target: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each load host sees of the server; refuse one whose calls do not arrive."""
+    server = {name: target[name] for name in ("host", "grpc", "rest")}
+    seen = together.ask("look", {"target": server, "models": target["models"]})
+    for name, found in zip(together.names, seen):
+        refusal = unreachable(found, target["host"], name, asked.protocol)
+        if refusal:
+            raise refusal
+    return seen
+
+
+def begun(asked: Options, target: Mapping[str, Any], requests: mix.Mix, load_hosts: list[str]) -> dict[str, Any]:
+    """Return the document of a benchmark without any stage."""
+    return {
+        "schema": 1,
+        "kind": asked.kind,
+        "instance": asked.instance,
+        "model": target["model"],
+        "host": target["name"],
+        "load_hosts": load_hosts,
+        "protocol": asked.protocol,
+        "arrivals": asked.arrivals,
+        "began": now(),
+        "ended": now(),
+        "slo_p99_ms": target["slo_ms"],
+        "conditions": conditions(target),
+        "requests": requests.described,
+        "calibration": None,
+        "stages": [],
+        "host_samples": [],
+        "events": [],
+        "knee": None,
+        "shards": None,
+        "comparison": None,
+        "verdict": "valid",
+        "remarks": [],
+    }
+
+
+def conditions(target: Mapping[str, Any]) -> Any:
+    """Return the conditions of a measurement: what the host tells, and the version of this collection."""
+    return {**target["conditions"], "collection_version": caller.version()}
+
+
+def keeper(output: str) -> Callable[[Mapping[str, Any]], Path]:
+    """Return what keeps the results so far in a file, and returns its path."""
+    return lambda document: file.write(f"{output}.json", publish.written(document))
+
+
+def now() -> str:
+    """Return the present time as it stands in documents."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

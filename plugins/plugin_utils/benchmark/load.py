@@ -1,0 +1,118 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The load on one instance: any rate for any time, from all load hosts together, and the judged result of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
+
+from ..measure import knee, statistics, validity
+from . import progress_line, stage
+from .bodies import Request
+from .options import Options
+from .requests import carried
+from .team import Team
+
+# The rate of the first requests, of which a search learns how long one takes.
+FIRST_RATE = 5.0
+FIRST_S = 4.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A stage that has run: its entry in the document, and the verdict on it."""
+
+    entry: dict[str, Any]
+    outcome: knee.Outcome
+    percentiles: statistics.Percentiles
+
+    @property
+    def histogram(self) -> Histogram:
+        """The latencies of its answered requests."""
+        return Histogram.from_json(self.entry["result"]["histogram"])
+
+
+@dataclass
+class Load:
+    """Sends load and judges what comes back. ``cores`` has the number of CPUs of each load host."""
+
+    asked: Options
+    target: Mapping[str, Any]
+    requests: Sequence[Request]
+    team: Team
+    cores: Sequence[int]
+    tell: Callable[[str], None]
+    _stages: int = field(default=0, init=False)
+
+    @property
+    def slo_ms(self) -> float:
+        """The objective of the instance for p99, in ms."""
+        return float(self.target["slo_ms"])
+
+    def calibrated(self) -> dict[str, Any]:
+        """Return what the generator reaches against a stub, on the first load host."""
+        self.tell("  calibrating the load generator")
+        return self.team.calibrate()
+
+    def stage(
+        self,
+        name: str,
+        rate: float,
+        seconds: float,
+        left_s: Callable[[], float],
+        requests: Sequence[Request] | None = None,
+    ) -> Judged:
+        """Hold a rate (requests/s) for a time, tell the progress and the verdict, and return both."""
+        self._stages += 1
+        target = {name: self.target.get(name) for name in ("host", "grpc", "rest", "tls", "metrics")}
+        wanted = self.requests if requests is None else requests
+        sent = carried(wanted, self.asked.protocol)
+        specs = stage.specs(self.asked, target, sent, rate, seconds, self.cores, self.asked.seed + self._stages)
+        whole_s = self.asked.warmup_s + seconds + self.asked.timeout_s
+        show = progress_line.Teller(self.tell).of(name, rate, left_s)
+        result = stage.of_calls(self.team.run(specs, whole_s, show), wanted[0].get("copies", 1))
+        judged = judge(name, result, self.slo_ms)
+        self.tell(progress_line.verdict(judged.entry))
+        return judged
+
+    def first_latency_s(self) -> float:
+        """Return how long a request takes on an idle instance, in seconds, the median of a few.
+
+        Raises WishError if none of them is answered: no load would tell anything.
+        """
+        few = self.stage("first requests", FIRST_RATE, FIRST_S, lambda: FIRST_S)
+        answered = few.histogram
+        if not answered.total:
+            problem = f"answers none of the first requests ({failures(few.entry['result'])})"
+            raise WishError("instance", problem, "look at its log, and at the requests")
+        return answered.quantile(0.5) / 1e6
+
+
+def failures(result: Mapping[str, Any]) -> str:
+    """Return the errors of a stage in words, the most frequent first."""
+    ranked = sorted(result["errors"].items(), key=lambda each: -each[1])
+    return ", ".join(f"{count:,} {name}" for name, count in ranked) or "it sent none"
+
+
+def judge(name: str, result: stage.Result, slo_ms: float) -> Judged:
+    """Return the entry of a stage in the document and the verdict on it."""
+    errors = sum(result["errors"].values())
+    found = statistics.percentiles(Histogram.from_json(result["histogram"]), errors)
+    remarks = validity.judge(result)
+    outcome = knee.passed(result, found, slo_ms, remarks)
+    entry = {
+        "name": name,
+        "rate": result["rate"],
+        "verdict": outcome.verdict,
+        "why": outcome.why,
+        "result": result,
+        "percentiles": found.to_json(),
+        "remarks": [remark.text for remark in remarks] + list(result["problems"]),
+        "host": None,
+    }
+    return Judged(entry, outcome, found)

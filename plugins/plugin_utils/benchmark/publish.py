@@ -1,0 +1,59 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a benchmark on the controller: its document, and what is made of it for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from ..report import file
+from . import markdown, page, table
+from .document import LONGEST, Document, read
+from .finish import finished
+
+
+class Published(NamedTuple):
+    """What was written, and the text for the terminal."""
+
+    verdict: str
+    files: list[str]
+    text: str
+
+
+def publish(output: str, samples: Sequence[Mapping[str, Any]], against: str | None, despite: bool) -> Published:
+    """Finish the document at ``output``.json and write it, a page and Markdown beside each other.
+
+    Raises WishError for files that cannot be read or written.
+    """
+    before = earlier(against) if against else None
+    with open(f"{Path(output).expanduser()}.json", encoding="utf-8") as stream:
+        so_far = json.load(stream)
+    document = finished(so_far, samples, before, Path(against or "").name, despite)
+    files = [
+        file.write(f"{output}.json", written(document)),
+        file.write(f"{output}.md", markdown.markdown(document)),
+        file.write(f"{output}.html", page.page(document, before)),
+    ]
+    names = [each.as_uri() if each.suffix == ".html" else str(each) for each in files]
+    return Published(document["verdict"], [str(each) for each in files], table.text(document, names))
+
+
+def written(document: Mapping[str, Any]) -> str:
+    """Return a document as the text of its file."""
+    return json.dumps(document, indent=1) + "\n"
+
+
+def earlier(path: str) -> Document:
+    """Return the document of an earlier run. Raises WishError if it cannot be read or is none."""
+    try:
+        with Path(path).expanduser().open(encoding="utf-8") as stream:
+            text = stream.read(LONGEST + 1)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise WishError("against", f"{path} cannot be read ({why})", "give the JSON file of a run") from error
+    return read(text)

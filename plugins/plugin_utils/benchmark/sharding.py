@@ -1,0 +1,98 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One large request in 1, 2, 4 ... shards that are sent at once: its latency in each way, and what each way costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from ..measure import shards
+from ..phrases import counted
+from .bodies import Request
+from .load import FIRST_RATE, FIRST_S, Judged, Load
+from .requests import scaled
+
+# Runs a stage: its name, rate (requests/s), seconds, seconds that are left in all, and its requests.
+Stage = Callable[[str, float, float, Callable[[], float], Sequence[Request]], Judged]
+
+# Beyond this many shards the slowest of them is what a request waits for.
+USUAL_COUNTS = (2, 4, 8, 16)
+# A call for less than this is mostly overhead.
+LEAST_SHARD = 8
+# The instance is mostly idle, since nobody else's queue is to be measured: a twentieth of what one call after another
+# would make, for as long as 459 requests take, within bounds.
+IDLE = 0.05
+LEAST_RATE = 0.5
+REQUESTS = 600
+SHORTEST_S, LONGEST_S = 20.0, 120.0
+
+
+class Sharding:
+    """Measures the whole request and its shards one after another, all at one rate."""
+
+    def __init__(self, load: Load, stage: Stage) -> None:
+        self._load, self._stage = load, stage
+        self._items = max(each["items"] for each in load.requests)
+
+    def run(self) -> tuple[list[dict[str, Any]], str]:
+        """Return the rows of the document, and the advice as a sentence."""
+        counts = self._counts()
+        rate = max(LEAST_RATE, IDLE / self._load.first_latency_s())
+        seconds = min(max(REQUESTS / rate, SHORTEST_S), LONGEST_S)
+        measured, calls = {}, {}
+        for place, count in enumerate(counts):
+            left_s = (len(counts) - place) * (seconds + self._load.asked.warmup_s)
+            whole = together(self._load.requests, self._items, count)
+            judged = self._stage(counted(count, "shard"), rate, seconds, partial(float, left_s), whole)
+            measured[count] = latency(judged)
+            size = whole[0]["items"] // count
+            calls[size] = measured[1][0] if count == 1 else self._alone_us(size)
+        return self._assessed(measured, calls)
+
+    def _counts(self) -> list[int]:
+        asked = self._load.asked.shards or tuple(n for n in (1, *USUAL_COUNTS) if self._items // n >= LEAST_SHARD)
+        found = [count for count in asked if count <= self._items]
+        if len(found) < 2:
+            problem = f"has nothing to cut in requests of {counted(self._items, 'item')}"
+            raise WishError("shards", problem, "send larger requests: give items, or samples")
+        return found
+
+    def _alone_us(self, size: int) -> float:
+        """Return how long a shard takes alone, in us."""
+        name = f"a shard of {size} alone"
+        judged = self._stage(name, FIRST_RATE, FIRST_S, lambda: FIRST_S, scaled(self._load.requests, size))
+        return latency(judged)[0]
+
+    def _assessed(
+        self, measured: Mapping[int, tuple[float, float | None]], calls: Mapping[int, float]
+    ) -> tuple[list[dict[str, Any]], str]:
+        target, curve = self._load.target, shards.fit(calls)
+        rows = shards.assess(
+            self._items,
+            measured,
+            curve,
+            slots=target["slots"],
+            utilisation=self._load.asked.utilisation,
+            batching=target["batched"],
+        )
+        capacity = target["slots"] * self._items / curve.at(self._items) * 1e6
+        return [shards.to_json(row, round(capacity / row.work, 1)) for row in rows], shards.conclusion(rows)
+
+
+def together(requests: Sequence[Request], items: int, count: int) -> list[Request]:
+    """Return requests that are each sent as ``count`` calls at once, all of the size of the largest shard."""
+    size = max(shards.even(items, count))
+    cut = [{**each, "items": size * count, "copies": count} for each in scaled(requests, size)]
+    return cast("list[Request]", cut)
+
+
+def latency(judged: Judged) -> tuple[float, float | None]:
+    """Return p50 and p99 of a stage in us; p99 is None where it is withheld."""
+    found = judged.histogram
+    p99 = judged.entry["percentiles"].get("p99") or {}
+    return float(found.quantile(0.5)) if found.total else math.inf, p99.get("us")

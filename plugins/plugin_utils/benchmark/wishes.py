@@ -1,0 +1,64 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which host a benchmark measures and which hosts send the load, decided from the inventory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+
+GROUP = "tfserving_load"
+# A host of its own in the inventory of the run: the implicit localhost would take the connection of the group all.
+CONTROLLER = "this-controller"
+
+
+def target_host(instance: str, wanted: str | None, serving: Mapping[str, Sequence[str]]) -> str:
+    """Return the host to measure: the wanted one, or the first that has the instance.
+
+    :param serving: the names of the instances that the inventory gives each host of the fleet.
+    """
+    if wanted is not None and wanted not in serving:
+        raise WishError("host", f"{wanted} is no host of the fleet", nearest(wanted, serving) or "name one that is")
+    able = [host for host, names in serving.items() if instance in names and wanted in (None, host)]
+    if able:
+        return able[0]
+    known = sorted({name for host, names in serving.items() for name in names if wanted in (None, host)})
+    where = f"host {wanted}" if wanted else "the fleet"
+    remedy = nearest(instance, known) or (
+        f"use one of: {', '.join(known)}" if known else "add it to tfserving_instances"
+    )
+    raise WishError("instance", f"{instance} is no instance of {where}", remedy)
+
+
+def load_hosts(groups: Mapping[str, Sequence[str]], target: str) -> list[str]:
+    """Return the hosts of the group, or the controller; refuse the measured host among them."""
+    members = list(groups.get(GROUP) or [CONTROLLER])
+    if target in members:
+        raise WishError(
+            GROUP,
+            f"{target} is the host to be measured, and load made on it would take the CPU from the server",
+            "remove it from the group, or measure another host with -e host=...",
+        )
+    return members
+
+
+def require_within_limit(needed: Sequence[str], within: Collection[str], limit: str) -> None:
+    """Refuse a limit that leaves out a host that takes part."""
+    missing = [host for host in needed if host not in within]
+    if missing:
+        raise WishError(
+            "--limit",
+            f"{limit} leaves out {', '.join(missing)}, which takes part in the benchmark",
+            "remove it, and name the host to measure with -e host=...",
+        )
+
+
+def misspelt(extra: Collection[str], options: Collection[str], known: Collection[str]) -> list[WishError]:
+    """Return refusals of names given with -e that are close to an option, since Ansible would ignore them."""
+    return [
+        WishError(name, "is no variable of a benchmark", remedy)
+        for name in sorted(set(extra) - set(options) - set(known))
+        for remedy in [nearest(name, options)]
+        if remedy
+    ]

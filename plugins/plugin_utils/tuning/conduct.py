@@ -1,0 +1,206 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One tuning from the first look at the server to the choice, conducted from one of the load hosts.
+
+The measured host carries out trials, the load hosts send the load; both are workers of the same task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from ..benchmark import conduct as benchmark
+from ..benchmark import mix, progress_line, requests, runner, team
+from ..benchmark.course import IDLE
+from ..benchmark.crew import PATIENCE_S, Crew
+from ..benchmark.document import Tune
+from ..benchmark.load import Load
+from ..benchmark.options import Options as Asked
+from ..phrases import counted
+from . import on_host, queueing, result, service_time, space
+from .bracket import Bracket
+from .bracket import judged as judged_stage
+from .choice import choose
+from .search import Options, Search
+from .session import Session
+from .space import Context
+from .trial import Failed, Outcome, Trial
+
+# The slowest start that a trial waits for is that of the instance; this is for the call itself.
+CALL_S = PATIENCE_S + 3600.0
+# Requests of a point of the service-time curve: the median of some 200 is known to a few per cent.
+POINT_REQUESTS = 200
+SHORTEST_POINT_S = 4.0
+# Stages of the best settings, over those that find them: 60 s instead of 10 s.
+LONGER = 6
+# Of a server's last words in a document.
+LONGEST_WORDS = 500
+
+
+class Host:
+    """The measured host, which tries settings on order."""
+
+    def __init__(self, crew: Crew, name: str, instance: str, owner: str) -> None:
+        self._crew, self.name, self._instance, self._owner = crew, name, instance, owner
+
+    def put(self, plan: Any) -> dict[str, Any]:
+        """Put settings in force; return the module's result, which has ``failed`` where the server does not serve."""
+        return self._call(on_host.present(plan, self._owner))
+
+    def renew(self) -> None:
+        """Postpone the end of the trial. Raises WishError if it has ended meanwhile."""
+        result = self._call(on_host.renewed(self._instance, self._owner))
+        if result.get("failed"):
+            raise WishError("", f"{self.name}: {result.get('msg')}", "")
+
+    def restore(self) -> bool:
+        """Bring the plan's settings back; return whether they serve."""
+        return not self._call(on_host.absent(self._instance, self._owner)).get("failed")
+
+    def _call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._crew.order({self.name: {"module": on_host.MODULE, "arguments": arguments}})
+        answer: dict[str, Any] = self._crew.answers([self.name], CALL_S)[0]
+        return answer
+
+
+def follow(crew: Crew, call: Callable[[str, Mapping[str, Any]], dict[str, Any]], longest_s: float) -> None:
+    """Call modules on the measured host as ordered, until the conductor dismisses its crew."""
+    for order in crew.orders(longest_s):
+        result = call(order["module"], order["arguments"])
+        crew.answer({key: result[key] for key in ("failed", "msg", "waited_s", "changed") if key in result})
+
+
+class Tuner:
+    """Measures trials until the search is over. Everything it is told is in the journal first."""
+
+    def __init__(self, load: Load, host: Host, context: Context, tell: Callable[[str], None]) -> None:
+        self._load, self._host, self._context, self._tell = load, host, context, tell
+
+    def points(self) -> list[service_time.Point]:
+        """Return the time of a call by its number of items, measured without batching."""
+        found: list[service_time.Point] = []
+        self._tell("  measuring the service time of calls, without batching")
+        single = dataclasses.replace(space.of_plan(self._context.planned()), batches=None)
+        tried = self._host.put(self._context.plan_of(single))
+        if tried.get("failed"):
+            raise WishError("instance", f"does not serve without batching: {tried.get('msg')}", "look at its log")
+        while (size := service_time.next_size(found, self._load.slo_ms * 1000)) is not None:
+            found.append(service_time.Point(size, self._point_us(size, found)))
+        return found
+
+    def _point_us(self, items: int, found: Sequence[service_time.Point]) -> float:
+        expected_s = 2 * found[-1].us / 1e6 if found else self._load.first_latency_s()
+        rate = max(1.0, IDLE / expected_s)
+        seconds = max(SHORTEST_POINT_S, POINT_REQUESTS / rate)
+        sent = requests.scaled(self._load.requests, items)
+        judged = self._load.stage(f"call of {items}", rate, seconds, lambda: seconds, sent)
+        if not judged.histogram.total:
+            raise WishError("instance", f"answers no request of {items} items: {judged.outcome.why}", "look at its log")
+        return float(judged.histogram.quantile(0.5))
+
+    def run(self, search: Search, session: Session) -> None:
+        """Measure what the search asks for, and tell it what came of it."""
+        while (trial := search.next()) is not None:
+            self._tell(
+                f"trial {trial.number} ({trial.rung}): {trial.why};"
+                f" {progress_line.duration(search.left_s)} left of the budget"
+            )
+            outcome = self._measured(trial, search)
+            session.tell(trial, outcome)
+
+    def _measured(self, trial: Trial, search: Search) -> Outcome:
+        began = time.monotonic()
+        try:
+            plan = self._context.plan_of(trial.setting)
+        except WishError as error:
+            return Failed("illegal", str(error), 0.0)
+        tried = self._host.put(plan)
+        if tried.get("failed"):
+            return Failed("failed", str(tried.get("msg"))[:LONGEST_WORDS], time.monotonic() - began)
+        bracket = Bracket(trial, self._load.slo_ms * 1000)
+        while (rate := bracket.next()) is not None:
+            self._host.renew()
+            judged = self._load.stage(f"trial {trial.number}", rate, trial.stage_s, lambda: search.left_s)
+            bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
+        return bracket.outcome(time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a tuning is called with."""
+
+    asked: Asked
+    target: Mapping[str, Any]
+    context: Context
+    tuned: Mapping[str, Any] | None
+    """``tfserving_tuned`` as it is."""
+    load_hosts: Sequence[str]
+    tell: Callable[[str], None]
+
+    @property
+    def options(self) -> Options:
+        """How long and how far the search goes."""
+        asked, long_s = self.asked, LONGER * self.asked.stage_s
+        return Options(asked.budget_s, asked.stage_s, long_s, long_s, most=asked.trials, seed=asked.seed)
+
+
+def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
+    """Return the document of a tuning. Raises WishError before anything is changed, or for what cannot be tuned."""
+    _require_in_force(call)
+    run = _session(call)
+    together = team.Team(crew, place, call.load_hosts)
+    seen = benchmark.look(together, call.asked, call.target)
+    sent = mix.requests(call.asked, call.target, seen[0]["metadata"])
+    load = Load(call.asked, call.target, sent.bodies, together, [each["cores"] for each in seen], call.tell)
+    host = Host(crew, call.target["name"], call.asked.instance, f"tune-{run.began}")
+    tuner = Tuner(load, host, call.context, call.tell)
+    try:
+        search = run.search or run.start(tuner.points(), _wanted(call, sent))
+        tuner.run(search, run)
+    finally:
+        call.tell("  bringing the plan's settings back")
+        restored = host.restore()
+    return _document(call, search, run.began, restored)
+
+
+def _require_in_force(call: Call) -> None:
+    """Refuse an inventory that asks for other settings than those in force: trials would be compared with neither."""
+    if call.context.planned()["digest"] != call.target["plan_digest"]:
+        problem = f"asks for other settings of {call.asked.instance} than those in force on {call.target['name']}"
+        raise WishError("inventory", problem, "run site.yml first")
+
+
+def _session(call: Call) -> Session:
+    """Return the session of this run, which goes on with an earlier one that was interrupted."""
+    path = Path(f"{call.asked.output}.journal").expanduser()
+    versions = call.target["conditions"].get("model_versions") or {}
+    run = Session(path, call.context, versions, call.target["slo_ms"], call.options, call.asked.search, benchmark.now())
+    if run.resumed:
+        call.tell(f"  going on with {path}: {counted(run.resumed, 'trial')} of an earlier run count")
+    return run
+
+
+def _wanted(call: Call, sent: mix.Mix) -> queueing.Load:
+    return queueing.Load(slo_us=call.target["slo_ms"] * 1000, items=sent.described["items"]["mean"])
+
+
+def _document(call: Call, search: Search, began: str, restored: bool) -> Tune:
+    found = choose(search)
+    text = result.inventory_text(search, found, call.target["name"], began[:10], call.tuned)
+    return result.document(
+        search,
+        found,
+        host=call.target["name"],
+        began=began,
+        ended=benchmark.now(),
+        conditions=benchmark.conditions(call.target),
+        restored=restored,
+        inventory=text,
+    )

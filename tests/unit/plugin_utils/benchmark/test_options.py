@@ -1,0 +1,95 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a benchmark is complete and sensible before any host is contacted."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
+from repository import REPOSITORY
+
+
+def refusal(**given):
+    with pytest.raises(WishError) as refused:
+        options.read(given)
+    return str(refused.value)
+
+
+def test_an_instance_is_all_that_is_needed():
+    found = options.read({"instance": "ranker"})
+    assert (found.kind, found.protocol, found.arrivals, found.engine) == ("knee", "grpc", "poisson", "own")
+    assert (found.warmup_s, found.budget_s, found.timeout_s) == (5, 900, 10)
+    assert found.output == "benchmark-ranker"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({"rate": "500", "duration": "60s"}, "fixed"), ({"shards": "auto"}, "shards"), ({"budget": "5m"}, "knee")],
+)
+def test_the_variables_say_what_is_measured(given, kind):
+    assert options.read({"instance": "ranker", **given}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60s", 60), ("1.5 m", 90), ("2min", 120), ("1h", 3600), ("1500ms", 1.5), (30, 30), ("45", 45)],
+)
+def test_times_are_written_with_their_unit_or_in_seconds(text, seconds):
+    assert options.read({"instance": "ranker", "rate": 1, "duration": text}).duration_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("auto", ()), ("4,2", (1, 2, 4)), ([7, "1"], (1, 7)), (7, (1, 7))]
+)  # fmt: skip
+def test_shards_are_measured_beside_the_whole_request(value, found):
+    assert options.read({"instance": "ranker", "shards": value}).shards == found
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"instance": ""}, "instance: is missing; name one with -e instance=..."),
+        ({"rates": 5}, "rates: is no variable of a benchmark; did you mean 'rate'?"),
+        ({"rate": "fast"}, "rate: is the string 'fast'; give a number from 0.1 to 1e+06"),
+        ({"rate": True}, "rate: is the boolean true; give a number from 0.1 to 1e+06"),
+        ({"rate": "nan"}, "rate: is the string 'nan'; give a number from 0.1 to 1e+06"),
+        ({"rate": 5, "duration": "soon"}, "duration: is the string 'soon'; give a time such as 60s, 5m or 1h"),
+        ({"rate": 5, "duration": "100h"}, "duration: is the string '100h'; give a time from 1s to 86400s"),
+        ({"protocol": "http"}, "protocol: is the string 'http'; use one of: grpc, rest"),
+        ({"arrivals": "random"}, "arrivals: is the string 'random'; use one of: poisson, constant"),
+        ({"engine": "wrk"}, "engine: is the string 'wrk'; use one of: own, h2load"),
+        ({"items": 0}, "items: is the number 0; give a whole number from 1 to 1000000"),
+        ({"items": "7.5"}, "items: is the string '7.5'; give a whole number from 1 to 1000000"),
+        ({"shards": "some"}, "shards: is the string 'some'; use auto, or numbers of shards such as 1,2,4"),
+        ({"samples": ["a"]}, "samples: is a list; give a text"),
+        ({"duration": "60s"}, "duration: belongs to a rate; give rate too, or limit a search by budget"),
+        (
+            {"shards": "auto", "rate": 5},
+            "rate: has no meaning beside shards, which are measured at rates of their own; remove one of them",
+        ),
+        (
+            {"shards": "auto", "against": "before.json"},
+            "against: compares runs at one rate, and shards have several; remove one of them",
+        ),
+        (
+            {"shards": "auto", "engine": "h2load"},
+            "engine: is h2load, which sends one body only; use engine=own for shards",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_refused_in_one_sentence(given, sentence):
+    assert refusal(**{"instance": "ranker", **given}) == sentence
+
+
+def test_all_mistakes_are_told_at_once():
+    assert refusal(instance="ranker", rate="fast", protocol="http").splitlines()[1:] == [
+        "and 1 more:",
+        "- rate: is the string 'fast'; give a number from 0.1 to 1e+06",
+    ]
+
+
+def test_the_playbook_names_every_variable():
+    text = (REPOSITORY / "playbooks" / "benchmark.yml").read_text(encoding="utf-8").split("- name:", 1)[0]
+    missing = [name for name in options.FIELDS if name not in text]
+    assert not missing

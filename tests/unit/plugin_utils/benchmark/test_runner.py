@@ -1,0 +1,137 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The generator on a load host: started detached, followed, fetched, and ended where nobody follows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import runner
+
+# Stands for the generator: it does what its spec says, where it is called as the generator is.
+PROGRAM = """
+import json, os, sys, time
+what, spec, *rest = sys.argv[1:]
+if what == "calibrate":
+    rest, do = [spec], {}
+else:
+    do = json.load(open(spec))
+if do.get("refuse"):
+    print(do["refuse"], file=sys.stderr)
+    sys.exit(2)
+if what == "look":
+    print(json.dumps({"seen": do["target"]}))
+    sys.exit()
+out = rest[0]
+print("a line of its log")
+if do.get("die"):
+    print("Traceback: out of memory", file=sys.stderr)
+    sys.exit(1)
+with open(f"{out}/status.json", "w") as file:
+    json.dump({"t": 1, "phase": "warmup"}, file)
+while do.get("wait") and not os.path.exists(do["wait"]):
+    time.sleep(0.01)
+name = "calibration" if what == "calibrate" else "result"
+with open(f"{out}/{name}.json", "w") as file:
+    file.write(do.get("text") or json.dumps({"did": what, "rate": do.get("rate")}))
+sys.exit(do.get("exit", 0))
+"""
+
+
+def shell(command):
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    return runner.Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def place(tmp_path):
+    package = tmp_path / "a program" / "tfserving_load"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    return runner.Place(
+        "load-1", shell, lambda path, text: Path(path).write_text(text), "python3", str(package.parent), str(folder)
+    )
+
+
+def group_lives(pid):
+    listed = subprocess.run(["ps", "-o", "stat=", "-g", str(pid)], capture_output=True, text=True, check=False)
+    return any(not state.startswith("Z") for state in listed.stdout.split())
+
+
+def refusal(iterator):
+    with pytest.raises(WishError) as refused:
+        list(iterator)
+    return str(refused.value)
+
+
+def test_progress_is_told_and_then_the_result(place, tmp_path):
+    go = tmp_path / "go"
+    steps = runner.measure(place, "run", {"rate": 5, "wait": str(go)}, 60)
+    assert next(steps) == {"t": 1, "phase": "warmup"}
+    go.touch()
+    *_, last = steps
+    assert last == {"did": "run", "rate": 5}
+
+
+def test_a_calibration_has_a_file_of_its_own(place):
+    *_, last = runner.measure(place, "calibrate", {}, 60)
+    assert last == {"did": "calibrate", "rate": None}
+
+
+def test_an_interrupted_run_has_a_result(place):
+    *_, last = runner.measure(place, "run", {"rate": 5, "exit": 3}, 60)
+    assert last["rate"] == 5
+
+
+def test_a_question_is_answered_at_once(place):
+    assert runner.ask(place, "look", {"target": "gpu-a"}) == {"seen": "gpu-a"}
+
+
+def test_a_refusal_is_the_generators_sentence(place):
+    sentence = "load host load-1: rate: is beyond what one host sends"
+    assert refusal(runner.measure(place, "run", {"refuse": "rate: is beyond what one host sends"}, 60)) == sentence
+    with pytest.raises(WishError) as refused:
+        runner.ask(place, "look", {"refuse": "rate: is beyond what one host sends"})
+    assert str(refused.value) == sentence
+
+
+def test_the_last_line_of_the_log_tells_of_its_death(place):
+    assert refusal(runner.measure(place, "run", {"die": True}, 60)) == "load host load-1: Traceback: out of memory"
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "\x1b[2J"])
+def test_a_result_of_another_shape_is_refused(place, text):
+    assert refusal(runner.measure(place, "run", {"text": text}, 60)) == (
+        "load host load-1: its answer is no JSON object"
+    )
+
+
+def test_a_generator_that_does_not_end_is_ended(place, tmp_path):
+    clock = iter(range(0, 10_000, 50)).__next__
+    never = tmp_path / "never"
+    found = refusal(runner.measure(place, "run", {"wait": str(never)}, 60, clock, lambda _: None))
+    assert found == "tfserving_load: the load generator on load-1 has not ended in time; run again"
+    pid = int((Path(place.folder) / "out" / "pid").read_text())
+    ended = (not group_lives(pid) for _ in range(3000) if not time.sleep(0.01))
+    assert any(ended)
+    assert not (Path(place.folder) / "out" / "alive").exists()
+
+
+def test_asking_for_progress_keeps_the_generator_alive(place, tmp_path):
+    go = tmp_path / "go"
+    steps = runner.measure(place, "run", {"wait": str(go)}, 60)
+    next(steps)
+    alive = Path(place.folder) / "out" / "alive"
+    alive.unlink()
+    next(steps)
+    assert alive.exists()
+    go.touch()
+    assert json.loads(json.dumps(list(steps)[-1]))["did"] == "run"

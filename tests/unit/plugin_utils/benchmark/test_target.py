@@ -1,0 +1,125 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The instance is found in the plan in force, and what cannot be measured is refused before any load is sent."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import target, unreachable
+from planner_cases import CPU_HOST, instance
+from planner_cases import plan as planned
+
+HEALTHY = [{"name": "ranker", "problem": ""}]
+
+
+def asked(**more):
+    return vars(options.read({"instance": "ranker", **more}))
+
+
+def plan(**more):
+    return planned(CPU_HOST, [instance(**more)])
+
+
+def refusal(*arguments):
+    with pytest.raises(WishError) as refused:
+        target(*arguments)
+    return str(refused.value)
+
+
+def test_the_plan_in_force_says_where_the_instance_is_called():
+    found = target(asked(), plan(slo_p99_ms=40), HEALTHY, {}, "10.0.0.5", "gpu-a")
+    assert {key: found[key] for key in ("host", "grpc", "rest", "model", "slo_ms", "metrics")} == {
+        "host": "10.0.0.5",
+        "grpc": 8500,
+        "rest": 8501,
+        "model": "ranker",
+        "slo_ms": 40,
+        "metrics": "/monitoring/prometheus/metrics",
+    }
+
+
+def test_the_objective_is_the_wished_one_or_the_profiles_or_the_command_lines():
+    assert target(asked(), plan(profile="latency"), HEALTHY, {}, "h", "gpu-a")["slo_ms"] == 50
+    assert target(asked(slo=7), plan(slo_p99_ms=40), HEALTHY, {}, "h", "gpu-a")["slo_ms"] == 7
+
+
+def test_a_plan_that_records_no_objective_asks_for_one():
+    old = plan()
+    del old["instances"][0]["objective_p99_ms"]
+    assert refusal(asked(), old, HEALTHY, {}, "h", "gpu-a") == (
+        "slo: the plan of ranker records no objective; give one in ms with -e slo=50"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            [asked(), {}, HEALTHY, {}, "h", "gpu-a"],
+            "host: gpu-a has no plan in force, so nothing of the fleet serves there; run site.yml first",
+        ),
+        (
+            [asked(instance="rank"), plan(), HEALTHY, {}, "h", "gpu-a"],
+            "instance: rank is not in the plan in force on gpu-a; did you mean 'ranker'?",
+        ),
+        (
+            [asked(instance="zzz"), plan(), HEALTHY, {}, "h", "gpu-a"],
+            "instance: zzz is not in the plan in force on gpu-a; it has: ranker; run site.yml if zzz is new",
+        ),
+        (
+            [asked(model="digits"), plan(), HEALTHY, {}, "h", "gpu-a"],
+            "model: digits is not served by the instance ranker; it has: ranker",
+        ),
+        (
+            [asked(), plan(), [{"name": "ranker", "problem": "the unit is failed"}], {}, "h", "gpu-a"],
+            "instance: ranker on gpu-a does not serve: the unit is failed; run site.yml first",
+        ),
+        (
+            [asked(), plan(), [], {}, "h", "gpu-a"],
+            "instance: ranker on gpu-a does not serve: its state is not known; run site.yml first",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(given, sentence):
+    assert refusal(*given) == sentence
+
+
+def seen(**ports):
+    closed = {name: {"open": False, "why": why} for name, why in ports.items()}
+    return {"ports": {"grpc": {"open": True}, "rest": {"open": True}, **closed}, "source": "10.0.0.9"}
+
+
+@pytest.mark.parametrize(
+    ("ports", "sentence"),
+    [
+        (
+            {"grpc": "no answer"},
+            "tfserving_allow_from: gpu-a does not answer load host load-1 on its grpc port; add 10.0.0.9 and run"
+            " site.yml",
+        ),
+        (
+            {"rest": "no route", "grpc": "refused"},
+            "tfserving_allow_from: gpu-a does not answer load host load-1 on its rest port; add 10.0.0.9 and run"
+            " site.yml",
+        ),
+        (
+            {"grpc": "refused"},
+            "tfserving_address: gpu-a refuses connections of load host load-1 to its grpc port; set it to the address"
+            " that callers use, or look at status.yml",
+        ),
+        (
+            {"rest": "unknown host"},
+            "tfserving_address: load host load-1 cannot resolve gpu-a; set it, for the measured host, to the address"
+            " that callers use",
+        ),
+    ],
+)
+def test_a_load_host_whose_calls_do_not_arrive_is_refused_with_the_variable_to_change(ports, sentence):
+    assert str(unreachable(seen(**ports), "gpu-a", "load-1", "grpc")) == sentence
+
+
+def test_a_benchmark_over_rest_needs_no_grpc_port():
+    assert unreachable(seen(grpc="no answer"), "gpu-a", "load-1", "rest") is None
+    assert unreachable(seen(), "gpu-a", "load-1", "grpc") is None
