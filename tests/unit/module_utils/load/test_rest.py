@@ -9,7 +9,7 @@ import ssl
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import rest, target
-from ansible_collections.tfserving.fleet.plugins.module_utils.load.engine import Call
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.engine import Call, Whole
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.rest import Rest, prepared
 from certificates import self_signed
 
@@ -53,7 +53,7 @@ class Bench:
         self.server.close()
 
     def send(self, number):
-        call = Call(number, 0.0, 10.0, 0, (0, True))
+        call = Call(number, 0.0, 10.0, 0, (0, True), Whole(1))
         self.client.send(call)
         return call
 
