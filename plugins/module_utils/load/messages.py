@@ -281,8 +281,8 @@ def _texts(content: bytes, count: int) -> list[bytes]:
         raise ValueError("the texts of a tensor do not fill it")
     found = []
     for length in lengths:
-        found.append(content[at : at + length])
-        at += length
+        begin, at = at, at + length
+        found.append(content[begin:at])
     return found
 
 
@@ -360,8 +360,8 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
             content, at = _read_varint(data, at)
         else:
             length, at = (_WIDTHS[kind], at) if kind in _WIDTHS else _length(kind, data, at)
-            content = data[at : at + length]
-            at += length
+            begin, at = at, at + length
+            content = data[begin:at]
             if at > len(data):
                 raise ValueError("it breaks off")
         yield field, kind, content
@@ -381,7 +381,8 @@ def _message(kind: int, content: Any) -> memoryview:
 
 def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
-    for byte in data[at : at + 10]:
+    longest = at + 10
+    for byte in data[at:longest]:
         value |= (byte & 0x7F) << shift
         at += 1
         if byte < 0x80:

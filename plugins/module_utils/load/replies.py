@@ -212,7 +212,8 @@ def _departure(output: _Output, held: Any, tolerance: float) -> str:
     shape, rank = _shape(held, output), None if output.shape is None else len(output.shape)
     flat = list(_flat(held, len(shape)))
     if 0 in shape and rank is not None and rank > len(shape) and not flat:
-        shape = [*shape, *((output.shape or ())[len(shape) :])]
+        known = len(shape)
+        shape = [*shape, *((output.shape or ())[known:])]
     words = output.misfit(output.dtype, shape)
     if words:
         return words

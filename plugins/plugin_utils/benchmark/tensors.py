@@ -67,7 +67,8 @@ def _nested(at: At, wanted: Sequence[int] | None, held: Any) -> tuple[list[int],
         wanted is not None and len(shape) < len(wanted)
     ):
         if not layer:  # an empty list does not tell the sizes inside of it
-            return [*shape, *(max(size, 0) for size in (wanted or ())[len(shape) :])], []
+            known = len(shape)
+            return [*shape, *(max(size, 0) for size in (wanted or ())[known:])], []
         size = len(layer[0]) if isinstance(layer[0], list) else 0
         for place, each in enumerate(layer):
             if not isinstance(each, list):
@@ -219,7 +220,8 @@ def _folded(values: list[Any], shape: Sequence[int]) -> Any:
     if not shape:
         return values[0]
     step = prod(shape[1:])
-    return [_folded(values[place * step : (place + 1) * step], shape[1:]) for place in range(shape[0])]
+    bounds = [(place * step, (place + 1) * step) for place in range(shape[0])]
+    return [_folded(values[begin:end], shape[1:]) for begin, end in bounds]
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ FACTS = frozenset((
     "cpu_partition_reboot_required",
     "cpu_partition_result",
     "kernel_tuning_result",
+    "load_generator_result",
     "nvidia_driver_due",
     "nvidia_driver_missing_packages",
     "nvidia_driver_reboot_reasons",
