@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ class Options:
     @property
     def longest_s(self) -> float:
         """The longest that the load may last, for whatever watches the host meanwhile."""
-        measured = self.budget_s if self.kind != "fixed" else self.duration_s or self.budget_s
+        searches = self.kind != "fixed" and not self.against
+        measured = self.budget_s if searches else self.duration_s or self.budget_s
         return BESIDES_S + 2 * measured
 
     @property
@@ -254,6 +256,12 @@ def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
             "use engine=own for shards",
         ),
         (
+            options.against is not None and _absolute(options.against) == _absolute(f"{options.output}.json"),
+            "against",
+            "is the file that this run writes",
+            "give another output",
+        ),
+        (
             options.kind != "fixed" and options.duration_s is not None and not options.against,
             "duration",
             "belongs to a rate",
@@ -262,3 +270,7 @@ def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
     ):
         if contradicts:
             refusals.add(WishError(name, problem, remedy))
+
+
+def _absolute(path: str) -> str:
+    return os.path.realpath(os.path.expanduser(path))

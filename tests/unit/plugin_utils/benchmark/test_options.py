@@ -73,6 +73,14 @@ def test_shards_are_measured_beside_the_whole_request(value, found):
             "against: compares runs at one rate, and shards have several; remove one of them",
         ),
         (
+            {"against": "./old/../run.json", "output": "run"},
+            "against: is the file that this run writes; give another output",
+        ),
+        (
+            {"against": "benchmark-ranker.json"},
+            "against: is the file that this run writes; give another output",
+        ),
+        (
             {"shards": "auto", "engine": "h2load"},
             "engine: is h2load, which sends one body only; use engine=own for shards",
         ),
@@ -93,3 +101,17 @@ def test_the_playbook_names_every_variable():
     text = (REPOSITORY / "playbooks" / "benchmark.yml").read_text(encoding="utf-8").split("- name:", 1)[0]
     missing = [name for name in options.FIELDS if name not in text]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, 600 + 2 * 900),
+        ({"budget": "1h"}, 600 + 2 * 3600),
+        ({"rate": 5, "duration": "2h"}, 600 + 2 * 7200),
+        ({"against": "before.json", "duration": "2h"}, 600 + 2 * 7200),
+        ({"shards": "auto", "budget": "30m"}, 600 + 2 * 1800),
+    ],
+)
+def test_the_host_is_watched_as_long_as_the_load_may_last(given, most):
+    assert options.read({"instance": "ranker", **given}).longest_s == most
