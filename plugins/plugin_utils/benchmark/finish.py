@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.evidence import ev
 from ..measure import comparison, conditions, series, validity
 from .course import compared_stage
 from .document import Document
+from .sharding import ALONE
 
 Sample = Mapping[str, Any]
 
@@ -74,7 +75,7 @@ def _deciding(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the stages that a document's figures rest on."""
     if document["kind"] == "knee":
         return [stage for stage in document["stages"] if stage["name"].startswith("confirm")]
-    return list(document["stages"])
+    return [stage for stage in document["stages"] if not stage["name"].endswith(ALONE)]
 
 
 def compared(before: Document, after: Mapping[str, Any], against: str, despite: bool) -> dict[str, Any]:

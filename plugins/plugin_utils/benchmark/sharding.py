@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -14,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ..measure import shards
 from ..phrases import counted
 from .bodies import Request
-from .load import FIRST_RATE, FIRST_S, Judged, Load
+from .load import FIRST_RATE, FIRST_S, Judged, Load, failures
 from .requests import scaled
 
 # Runs a stage: its name, rate (requests/s), seconds, seconds that are left in all, and its requests.
@@ -30,6 +29,8 @@ IDLE = 0.05
 LEAST_RATE = 0.5
 REQUESTS = 600
 SHORTEST_S, LONGEST_S = 20.0, 120.0
+# How the names of the stages end that measure one shard; they are too short to be judged.
+ALONE = " alone"
 
 
 class Sharding:
@@ -64,7 +65,7 @@ class Sharding:
 
     def _alone_us(self, size: int) -> float:
         """Return how long a shard takes alone, in us."""
-        name = f"a shard of {size} alone"
+        name = f"a shard of {size}{ALONE}"
         judged = self._stage(name, FIRST_RATE, FIRST_S, lambda: FIRST_S, scaled(self._load.requests, size))
         return latency(judged)[0]
 
@@ -92,7 +93,10 @@ def together(requests: Sequence[Request], items: int, count: int) -> list[Reques
 
 
 def latency(judged: Judged) -> tuple[float, float | None]:
-    """Return p50 and p99 of a stage in us; p99 is None where it is withheld."""
+    """Return p50 and p99 of a stage in us; p99 is None where it is withheld. Raises WishError without any answer."""
     found = judged.histogram
+    if not found.total:
+        problem = f"{judged.entry['name']}: none of the requests was answered ({failures(judged.entry['result'])})"
+        raise WishError("shards", problem, "look at the log of the instance")
     p99 = judged.entry["percentiles"].get("p99") or {}
-    return float(found.quantile(0.5)) if found.total else math.inf, p99.get("us")
+    return float(found.quantile(0.5)), p99.get("us")
