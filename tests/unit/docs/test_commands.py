@@ -29,6 +29,8 @@ def test_pages_have_commands():
         ("ansible-playbook -i inventory tfserving.fleet.siet", "no playbook tfserving.fleet.siet"),
         ("ansible-playbook playbooks/gone.yml", "no playbook playbooks/gone.yml"),
         ("ansible-playbook site.yml -e fleet_serail=1", "no variable fleet_serail"),
+        ("ansible-playbook playbooks/benchmark.yml -e instanse=ranker", "no variable instanse"),
+        ("ansible-playbook site.yml -e instance=ranker", "no variable instance"),
         ("ansible-playbook site.yml --nothing", "unrecognized arguments: --nothing"),
         ("ansible-galaxy collection instal x", "invalid choice: 'instal'"),
     ],

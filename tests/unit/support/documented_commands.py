@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from repository import REPOSITORY
 
@@ -20,6 +21,8 @@ FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 SHELLS = {"", "sh", "console"}
 PROMPT = re.compile(r"^ *\$ ")
 CLI = {"playbook": "PlaybookCLI", "galaxy": "GalaxyCLI", "vault": "VaultCLI", "doc": "DocCLI"}
+# The playbooks whose variables have names of one word, and their table of them.
+MEASURING = {"benchmark", "tune"}
 # In the comments and values of playbooks, every variable that they read of whoever runs them.
 WORD = re.compile(r"[a-z][a-z0-9_]+")
 
@@ -50,13 +53,14 @@ def problem(words: list[str]) -> str:
     try:
         with contextlib.redirect_stderr(said):
             command.init_parser()
-            options = command.parser.parse_args(words[1:])
+            given = command.parser.parse_args(words[1:])
     except SystemExit:
         return f"{shlex.join(words)}: {said.getvalue().strip().splitlines()[-1]}"
     if program != "playbook":
         return ""
-    wrong = [f"no playbook {name}" for name in options.args if not _playbook(name)]
-    wrong += [f"no variable {name}" for name in _variables(options.extra_vars) if name not in _known()]
+    wrong = [f"no playbook {name}" for name in given.args if not _playbook(name)]
+    known = _known(given.args)
+    wrong += [f"no variable {name}" for name in _variables(given.extra_vars) if name not in known]
     return f"{shlex.join(words)}: {'; '.join(wrong)}" if wrong else ""
 
 
@@ -72,8 +76,10 @@ def _variables(given: list[str]) -> Iterator[str]:
             yield from (pair.partition("=")[0] for pair in shlex.split(text))
 
 
-def _known() -> set[str]:
-    documented = {name for options in inventory.role_specs().values() for name in options}
+def _known(playbooks: list[str]) -> set[str]:
+    documented = {name for variables in inventory.role_specs().values() for name in variables}
+    if MEASURING & {Path(name).name.removesuffix(".yml").rpartition(".")[2] for name in playbooks}:
+        documented |= set(options.FIELDS)
     for playbook in (REPOSITORY / "playbooks").glob("*.yml"):
         documented |= {word for word in WORD.findall(playbook.read_text(encoding="utf-8")) if "_" in word}
     return documented
