@@ -45,8 +45,9 @@ def conduct(
         load = Load(asked, target, requests.bodies, together, [each["cores"] for each in seen], tell)
         document = begun(asked, target, requests, load_hosts)
         kept = keeper(asked.output)
+        course = Course(load, document, kept, before)
         document["calibration"] = load.calibrated()
-        Course(load, document, kept, before).run()
+        course.run()
         document["ended"] = now()
         return {"file": str(kept(document))}
     finally:

@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-
 from ..measure import knee
 from .bodies import Request
 from .document import Document
 from .load import Judged, Load
 from .options import USUAL_DURATION_S
+from .repeat import repeat
 from .sharding import Sharding
 
 # A search begins where the instance is mostly idle, so that its first stages pass: at a tenth of what one request after
@@ -23,7 +22,10 @@ LEAST_START = 1.0
 
 
 class Course:
-    """Runs the stages, and keeps the document after each of them."""
+    """Runs the stages, and keeps the document after each of them.
+
+    Raises WishError for an earlier run that cannot be compared with.
+    """
 
     def __init__(
         self,
@@ -32,12 +34,13 @@ class Course:
         keep: Callable[[Mapping[str, Any]], Any],
         before: Document | None,
     ) -> None:
-        self._load, self._document, self._keep, self._before = load, document, keep, before
+        self._load, self._document, self._keep = load, document, keep
+        self._repeat = repeat(load.asked, before) if before else None
 
     def run(self) -> None:
         """Run the stages of what is asked for."""
         kind = self._load.asked.kind
-        if kind == "fixed" or self._before is not None:
+        if kind == "fixed" or self._repeat:
             self._fixed()
         elif kind == "knee":
             self._document["knee"] = self._knee()
@@ -47,13 +50,9 @@ class Course:
 
     def _fixed(self) -> None:
         asked = self._load.asked
-        rate, seconds = asked.rate, asked.duration_s or USUAL_DURATION_S
-        if self._before is not None:
-            stage = compared_stage(self._before)
-            rate = rate or stage["rate"]
-            seconds = asked.duration_s or (stage["result"] or {}).get("duration_s") or USUAL_DURATION_S
+        rate, seconds = self._repeat or (asked.rate or 0.0, asked.duration_s or USUAL_DURATION_S)
         self._document["kind"] = "fixed"
-        self._stage("fixed", float(rate or 0), seconds, lambda: asked.warmup_s + seconds)
+        self._stage("fixed", rate, seconds, lambda: asked.warmup_s + seconds)
 
     def _knee(self) -> dict[str, Any] | None:
         asked = self._load.asked
@@ -79,12 +78,3 @@ class Course:
         self._document["stages"].append(judged.entry)
         self._keep(self._document)
         return judged
-
-
-def compared_stage(before: Document) -> Mapping[str, Any]:
-    """Return the stage of an earlier run that another one is compared with: of one rate, or the knee's last."""
-    stages = [each for each in before["stages"] if each["name"].startswith(("fixed", "confirm")) and each["result"]]
-    if not stages:
-        raise WishError("against", "holds no stage to compare with", "give a run with a knee or at one rate")
-    last: Mapping[str, Any] = stages[-1]
-    return last

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.evidence import events
 
 from ..measure import comparison, conditions, series, validity
-from .course import compared_stage
 from .document import Document
+from .progress_line import rate
+from .repeat import stages as repeated
 from .sharding import ALONE
 
 Sample = Mapping[str, Any]
@@ -80,15 +82,34 @@ def _deciding(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def compared(before: Document, after: Mapping[str, Any], against: str, despite: bool) -> dict[str, Any]:
     """Return the comparison of a run with an earlier one."""
-    found = conditions.differences(before, after)
+    earlier, now = repeated(before), after["stages"][-1:]
+    found = [*conditions.differences(before, after), *_rates(earlier, now)]
     head = {
         "against": against,
         "same_plan": conditions.same_plan(before, after),
         "differences": [difference.text for difference in found],
     }
-    refusal = "" if despite else conditions.refusal(found)
-    if refusal:
-        remedy = "compare all the same with -e despite_differences=true"
-        return {**head, **comparison.Comparison("not comparable", f"{refusal}; {remedy}").to_json()}
-    sides = [[series.seconds(stage["result"])] for stage in (compared_stage(before), after["stages"][-1])]
+    reason = _unfit(now) or _unlike(found, despite)
+    if reason:
+        return {**head, **comparison.Comparison("not comparable", reason).to_json()}
+    sides = [[series.seconds(stage["result"]) for stage in side] for side in (earlier, now)]
     return {**head, **comparison.compare(*sides, interleaved=False).to_json()}
+
+
+def _unfit(now: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a run has nothing to compare, or an empty text."""
+    if not now:
+        return "this run was interrupted before it measured anything"
+    return f"this run is invalid: {now[0]['why']}" if now[0]["verdict"] == "invalid" else ""
+
+
+def _unlike(found: list[conditions.Difference], despite: bool) -> str:
+    """Return why runs under different conditions are not compared, or an empty text."""
+    refusal = "" if despite else conditions.refusal(found)
+    return refusal and f"{refusal}; compare all the same with -e despite_differences=true"
+
+
+def _rates(earlier: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[conditions.Difference]:
+    for stage in now:
+        if not math.isclose(stage["rate"], earlier[0]["rate"]):
+            yield conditions.Difference(f"the rate: {rate(earlier[0]['rate'])} before, {rate(stage['rate'])} now")

@@ -19,8 +19,9 @@ PROTOCOLS = ("grpc", "rest")
 ARRIVALS = ("poisson", "constant")
 ENGINES = ("own", "h2load")
 SEARCHES = ("standard", "optuna")
-# The statistics state an interval from 60 s on, so that is the length of a run whose length nobody names.
-USUAL_DURATION_S = 60.0
+# The statistics state an interval from 60 s on, and a later comparison takes 120 s: the length of a run where none is
+# named.
+USUAL_DURATION_S = 120.0
 # Caches, pools and the allocator settle within the first requests; steady state is looked for after this.
 USUAL_WARMUP_S = 5.0
 # A search takes some ten stages; three of a minute confirm its result. A tuning takes some twenty trials.

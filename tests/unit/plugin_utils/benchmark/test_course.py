@@ -7,12 +7,11 @@ from __future__ import annotations
 import copy
 import math
 
-import benchmark_documents as documents
 import pytest
 import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import conduct, document
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.course import Course, compared_stage
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.course import Course
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.load import Load
 from simulated_team import SimulatedTeam
 
@@ -94,9 +93,9 @@ def test_one_rate_is_held_as_long_as_asked():
     assert document.checked(bench.document, "document") == bench.document
 
 
-def test_one_rate_without_a_duration_is_held_for_a_minute():
+def test_one_rate_without_a_duration_is_held_as_long_as_a_comparison_takes():
     bench = Bench(busy(), rate=20)
-    assert bench.document["stages"][0]["result"]["duration_s"] == 60
+    assert bench.document["stages"][0]["result"]["duration_s"] == 120
 
 
 def test_several_load_hosts_share_the_rate():
@@ -106,29 +105,17 @@ def test_several_load_hosts_share_the_rate():
 
 
 def test_a_comparison_repeats_the_rate_and_the_time_of_the_earlier_run():
-    before = Bench(busy(), rate=30, duration="70s").document
+    before = Bench(busy(), rate=30, duration="150s").document
     bench = Bench(busy(), before=before)
     assert (bench.document["kind"], bench.names) == ("fixed", ["fixed"])
     assert bench.document["stages"][0]["rate"] == 30
-    assert bench.document["stages"][0]["result"]["duration_s"] == 70
+    assert bench.document["stages"][0]["result"]["duration_s"] == 150
 
 
 def test_a_comparison_takes_another_time_where_it_is_asked_for():
-    before = Bench(busy(), rate=30, duration="70s").document
+    before = Bench(busy(), rate=30, duration="150s").document
     bench = Bench(busy(), before=before, against="before.json", duration="2m")
     assert bench.document["stages"][0]["result"]["duration_s"] == 120
-
-
-def test_a_knee_is_compared_at_its_last_confirmation():
-    before = Bench(busy(), budget="20m").document
-    last = [stage for stage in before["stages"] if stage["name"].startswith("confirm")][-1]
-    assert compared_stage(before) == last
-
-
-def test_a_run_without_such_a_stage_is_not_compared_with():
-    with pytest.raises(WishError) as refused:
-        compared_stage(documents.shards())
-    assert str(refused.value) == ("against: holds no stage to compare with; give a run with a knee or at one rate")
 
 
 def test_progress_and_verdicts_are_told():

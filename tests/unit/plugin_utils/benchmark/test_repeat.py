@@ -1,0 +1,78 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What of an earlier run is repeated, and which runs cannot be compared with."""
+
+from __future__ import annotations
+
+import copy
+
+import benchmark_documents as documents
+import pytest
+import simulated_team
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.repeat import repeat, stages
+
+NONE_LEFT = "against: holds no valid stage to compare with; give a run with a knee or at one rate"
+
+
+def stage(name, rate, duration_s=60, verdict="pass"):
+    return {"name": name, "rate": rate, "verdict": verdict, "result": {"duration_s": duration_s}}
+
+
+def before(*found, knee=None):
+    return {"stages": list(found), "knee": knee and {"rate": knee}}
+
+
+CONFIRMED = before(
+    stage("double 1", 100.0, 10),
+    stage("confirm 1", 100.0),
+    stage("confirm 2", 102.0, verdict="fail"),
+    stage("confirm 3", 100.0),
+    stage("confirm 4", 100.0, verdict="invalid"),
+    stage("confirm 5", 100.0),
+    stage("confirm 6", 102.0, verdict="fail"),
+    knee=100.0,
+)
+
+
+def refusal(function, *arguments):
+    with pytest.raises(WishError) as refused:
+        function(*arguments)
+    return str(refused.value)
+
+
+def test_a_knee_is_compared_by_all_valid_stages_at_its_rate():
+    assert [each["name"] for each in stages(CONFIRMED)] == ["confirm 1", "confirm 3", "confirm 5"]
+    assert repeat(simulated_team.asked(), CONFIRMED) == (100.0, 180.0)
+
+
+def test_only_whole_blocks_count():
+    assert repeat(simulated_team.asked(), before(stage("fixed", 5.0, 149))) == (5.0, 120.0)
+
+
+def test_what_is_asked_for_goes_before_what_was():
+    asked = simulated_team.asked(rate=7, duration="3m")
+    assert repeat(asked, before(stage("fixed", 5.0, 150))) == (7.0, 180.0)
+
+
+def test_a_run_of_other_stages_is_refused():
+    assert refusal(stages, documents.shards()) == NONE_LEFT
+    assert refusal(stages, before(stage("fixed", 5.0, verdict="invalid"))) == NONE_LEFT
+    unfinished = copy.deepcopy(before(stage("fixed", 5.0)))
+    unfinished["stages"][0]["result"] = None
+    assert refusal(stages, unfinished) == NONE_LEFT
+
+
+def test_a_run_that_is_too_short_is_refused():
+    assert refusal(repeat, simulated_team.asked(), before(stage("fixed", 5.0, 119))) == (
+        "against: has 90 s to compare with, and a comparison takes 120 s of each side; measure it again with a duration"
+        " of 120s or longer"
+    )
+
+
+def test_a_time_that_is_too_short_is_refused():
+    asked = simulated_team.asked(rate=5, duration="1m")
+    assert refusal(repeat, asked, before(stage("fixed", 5.0, 150))) == (
+        "duration: is 60 s, and a comparison takes 120 s of each side; give a longer one, or none for as long as the"
+        " earlier run"
+    )
