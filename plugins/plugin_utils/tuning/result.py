@@ -38,7 +38,7 @@ def document(
     restored: bool,
     inventory: str | None,
 ) -> Tune:
-    """Return the tune document; docs/tuning.md explains it."""
+    """Return the tune document; docs/benchmark.md explains it."""
     site = search.site
     planned = site.planned.batches
     largest = max([planned.max_batch_size if planned else 1, *(point.items for point in site.curve.points)])
