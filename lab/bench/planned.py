@@ -1,262 +1,152 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A planned server against one with default settings, with and without a neighbour that burns the host's CPUs.
+"""The throughput within the objective, with the plan's settings and with default ones, by the collection's benchmark.
 
-Both servers run on one lab host with the lab's ranker: the real TensorFlow runtime, in the reference server. The
-planned one has the flags, allocator and CPUs of the plan in force; the other one has a port, a REST port and a model.
+Both are reference servers with the real TensorFlow runtime on the same single CPU of this machine, one after the other
+in turns; the load generator has the other CPUs. A knee is what benchmark.yml calls the knee of an instance.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
-from support import figures, lab_host
+from support import figures, local_load
+from support.local_load import part
 
-INSTANCE = "ranker"
-ROUNDS = 5
-SECONDS = 4.0  # of one measurement
-COUNT = 5_000  # requests on one connection at most, whatever the server's speed
-CONNECTIONS = 4
-# All four requests together are one batch of 32: a load that both servers should take in full.
-ITEMS = 8
-
-# Ports beside those of the instances that the lab host serves.
-PORTS = {"default": (18500, 18501), "planned": (18510, 18511)}
-START_S = 120
-LIFE_S = 1200  # systemd ends whatever this program leaves behind after this time
-UNIT = "fleet-bench"
-
-LOAD = (Path(__file__).parent / "support" / "rest_load.py").read_text(encoding="utf-8")
-
-# The generator is the stopwatch: what it waits for a CPU would be counted as the server's.
-STOPWATCH = ("nice", "--adjustment=-15")
+TARGET = 2.1  # of dense, planned / default; published cases reach 2.06
+# Pairs of searches of each model. Two pairs run as A B B A: the figure with a target should not hang on one search.
+PAIRS = {"dense": 2, "sequence": 1, "simulated_device": 1, "wide_ranker": 1}
+SIDES = {"a": "default", "b": "planned"}
+# Three stages of a minute confirm a knee, and two more show that the next rate fails; finding it takes three minutes.
+BUDGET_S = 480
+# A search begins at this share of what one request after another would make: every server here carries that.
+BEGIN = 0.4
 
 
-class Case(NamedTuple):
-    """One of the situations that are compared."""
+class Found(NamedTuple):
+    """What a search came to. `knee` (measure.knee.Knee) is None where no rate passed for a whole minute; `invalid` says
+    why a stage did not count."""
 
-    title: str
-    server: str
-    neighbour: str  # none, everywhere or confined
-
-
-CASES = (
-    Case("default, quiet host", "default", "none"),
-    Case("planned, quiet host", "planned", "none"),
-    Case("default, neighbour everywhere", "default", "everywhere"),
-    Case("planned, neighbour everywhere", "planned", "everywhere"),
-    Case("SIMULATED: planned, neighbour confined", "planned", "confined"),
-)
-COMPARISONS = (
-    ("quiet host: planned / default", CASES[1], CASES[0]),
-    ("neighbour everywhere: planned / default", CASES[3], CASES[2]),
-    ("SIMULATED: planned with neighbour confined / default with neighbour everywhere", CASES[4], CASES[2]),
-)
-
-
-class Sample(NamedTuple):
-    p50_ms: float
-    p99_ms: float
-    per_second: float
-    refused: int
-
-
-class Cpus(NamedTuple):
-    """CPU lists of the host: all, the planned instance's, and all others (one that is not the plan's, if it can be)."""
-
-    all: list[int]
-    planned: list[int]
-    rest: list[int]
+    knee: Any | None
+    reason: str
+    invalid: list[str]
 
 
 def main() -> int:
-    lab_host.ready()
-    print(figures.machine())
-    plan = lab_host.plan_in_force()
-    cpus = read_cpus(plan)
-    samples: dict[Case, list[Sample]] = {case: [] for case in CASES}
-    with servers(plan, cpus):
-        for server in PORTS:
-            measure(server, cpus)  # the first requests build what later ones find
-        for number in range(ROUNDS):
-            for case in CASES if number % 2 else reversed(CASES):
-                with neighbour(case.neighbour, cpus):
-                    samples[case].append(measure(case.server, cpus))
-    print(report(samples, plan, cpus))
+    parser = local_load.arguments(__doc__, BUDGET_S)
+    parser.add_argument("--protocol", choices=("rest", "grpc"), default="rest")
+    options = parser.parse_args()
+    local_load.importable()
+    print(figures.machine(), flush=True)
+    print(settings(), flush=True)
+    rows, ratios, notes = [], [], []
+    with local_load.team() as team:
+        for model in options.model or PAIRS:
+            found = compared(team, model, options.protocol, options.budget)
+            rows += [_row(model, *each) for each in found]
+            notes += [note for side, each in found for note in _notes(f"{model}, {side}", each)]
+            ratios.append(_ratio(model, found))
+    print("\n".join([report(options.protocol, rows, ratios), *notes]))
     return 0
 
 
-def read_cpus(plan: dict[str, Any]) -> Cpus:
-    _import_collection()
-    from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
-
-    found = lab_host.in_host("python3", "-c", "import os; print(*os.sched_getaffinity(0))").stdout
-    everything = sorted(map(int, found.split()))
-    planned = sorted(cpu_list.parse(_instance(plan)["cpus"]))
-    return Cpus(everything, planned, [cpu for cpu in everything if cpu not in planned] or everything[:1])
+def compared(team: Any, model: str, protocol: str, budget_s: int) -> list[tuple[str, Found]]:
+    """Each search with its side, in the order in which they ran."""
+    order = part("plugin_utils.measure.interleave").order(PAIRS[model], seed=1)
+    return [(SIDES[side], searched(team, model, protocol, SIDES[side], budget_s)) for side in order]
 
 
-@contextlib.contextmanager
-def servers(plan: dict[str, Any], cpus: Cpus) -> Iterator[None]:
-    """Both servers for the whole run; the one that is not measured waits for requests and takes no time."""
-    try:
-        _start("default", default_command(plan), [])
-        environment = [f"--setenv={name}={value}" for name, value in _instance(plan)["environment"].items()]
-        affinity = f"--property=CPUAffinity={_words(cpus.planned)}"
-        _start("planned", planned_command(plan), [affinity, *environment])
-        for _grpc, rest in PORTS.values():
-            _load("--wait", f"--port={rest}", f"--model={INSTANCE}", f"--seconds={START_S}")
-        yield
-    finally:
-        _stop("default", "planned", "neighbour")
+def searched(team: Any, model: str, protocol: str, side: str, budget_s: int) -> Found:
+    """Search the knee of a server that is started for it."""
+    local_load.tell(f"{model} by {protocol}, {side} settings")
+    plan = local_load.context(model).planned() if side == "planned" else None
+    asked = local_load.asked(model, protocol=protocol, budget=budget_s)
+    invalid = []
+    with local_load.serving(model, plan) as server:
+        load = local_load.load(asked, local_load.target(model, server), team)
+        start = BEGIN / load.first_latency_s()
+        search = part("plugin_utils.measure.knee").Search(start, asked.budget_s, asked.warmup_s)
+        while (wanted := search.next()) is not None:
+            judged = load.stage(wanted.name, wanted.rate, wanted.seconds, search.left_s)
+            search.tell(wanted, judged.outcome)
+            invalid += [judged.outcome.why] if judged.outcome.verdict == "invalid" else []
+    return Found(search.knee(), search.reason, invalid)
 
 
-def default_command(plan: dict[str, Any]) -> list[str]:
-    grpc, rest = PORTS["default"]
-    base = f"{plan['paths']['models']}/{INSTANCE}"
-    return [f"--port={grpc}", f"--rest_api_port={rest}", f"--model_name={INSTANCE}", f"--model_base_path={base}"]
-
-
-def planned_command(plan: dict[str, Any]) -> list[str]:
-    """The planned instance's arguments, made as the role makes them, but for the ports."""
-    _import_collection()
-    from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import flags as server_flags
-
-    grpc, rest = PORTS["planned"]
-    flags = {**_instance(plan)["flags"], "port": grpc, "rest_api_port": rest}
-    return server_flags.arguments(flags, plan["server"]["version"])
-
-
-@contextlib.contextmanager
-def neighbour(kind: str, cpus: Cpus) -> Iterator[None]:
-    """As many endless loops as the host has CPUs, anywhere or on those alone that are not the planned instance's."""
-    if kind == "none":
-        yield
-        return
-    where = cpus.all if kind == "everywhere" else cpus.rest
-    loops = f"for n in {_words(cpus.all)}; do while :; do :; done & done; wait"
-    try:
-        _transient("neighbour", [f"--property=CPUAffinity={_words(where)}"], ["/bin/sh", "-c", loops])
-        time.sleep(0.5)  # until the scheduler has spread the loops; there is nothing to be awaited
-        yield
-    finally:
-        _stop("neighbour")
-
-
-def measure(server: str, cpus: Cpus) -> Sample:
-    found = json.loads(
-        _load(
-            f"--port={PORTS[server][1]}",
-            f"--model={INSTANCE}",
-            f"--items={ITEMS}",
-            f"--connections={CONNECTIONS}",
-            f"--count={COUNT}",
-            f"--seconds={SECONDS}",
-            cpus=cpus.rest,
-        )
-    )
-    latencies = found["latencies"]
-    if not latencies:
-        raise SystemExit(f"the {server} server answered no request ({found['refused']} refused)")
-    p50, p99 = (figures.quantile(latencies, share) * 1000 for share in (0.5, 0.99))
-    return Sample(p50, p99, len(latencies) / found["wall"], found["refused"])
-
-
-def report(samples: dict[Case, list[Sample]], plan: dict[str, Any], cpus: Cpus) -> str:
-    absolute = [
-        (
-            case.title,
-            *(figures.seconds([each[column] for each in samples[case]]) for column in range(3)),
-            sum(each.refused for each in samples[case]),
-        )
-        for case in CASES
+def settings() -> str:
+    """What both sides run with."""
+    lines = [
+        f"Both on CPU {local_load.server_cpu()}, the load generator on {sorted(local_load.client_cpus())}; objective: "
+        f"p99 within {local_load.SLO_MS:g} ms, Poisson arrivals, requests made from the signature.",
+        "default: port, REST port and model path. On one CPU these settings give 4 request threads for REST and 4 for "
+        "gRPC, one of which holds no request, and no batches.",
     ]
-    ratios = [
-        (title, *(_ratio(samples[upper], samples[lower], column) for column in range(3)))
-        for title, upper, lower in COMPARISONS
-    ]
-    heading = (
-        f"REST, {CONNECTIONS} connections in a closed loop, {ITEMS} items a request, {ROUNDS} alternated rounds of "
-        f"{SECONDS:g} s: median (min-max)"
+    plan = local_load.context("dense").planned()
+    threads = ", ".join(f"{pool} {count}" for pool, count in plan["threads"].items())
+    batching = ", ".join(f"{name} {value}" for name, value in (plan["batching"] or {}).items())
+    return "\n".join([*lines, f"planned: threads {threads}; batching {batching or 'off'}. Same allocator, same CPU."])
+
+
+def ratio(upper: list[Found], lower: list[Found]) -> tuple[float, float, float | None] | None:
+    """(value, low, high) of the mean knees, from the brackets of all searches.
+
+    None where a side has no knee, or where no rate failed of the lower one: it may then be better than it looks. Where
+    none failed of the upper one, the value is the least it can be, and there is no `high`.
+    """
+    above, below = ([each.knee for each in side if each.knee] for side in (upper, lower))
+    if len(above) < len(upper) or len(below) < len(lower) or not all(each.high for each in below):
+        return None
+    value = mean(each.rate for each in above) / mean(each.rate for each in below)
+    highest = [each.high for each in above]
+    low = min(each.low for each in above) / max(each.high for each in below)
+    return value, low, None if None in highest else max(highest) / min(each.low for each in below)
+
+
+def report(protocol: str, rows: list[tuple[Any, ...]], ratios: list[tuple[Any, ...]]) -> str:
+    knees = ("model", "settings", "requests/s (passed - failed)", "p99 ms", "confirmed", "invalid stages")
+    title = (
+        f"Knees by {protocol}, in the order of the searches: the highest rate that keeps the objective, and the next "
+        "that does not"
     )
+    ends = "Ratio of the mean knees, with the ends of the brackets: one side at its best, the other one at its worst"
     return "\n".join(
         [
-            figures.table(heading, ("", "p50 ms", "p99 ms", "requests/s", "refused"), absolute),
-            figures.table("Ratios of the rounds", ("", "p50", "p99", "requests/s"), ratios),
-            "",
-            *notes(plan, cpus),
+            figures.table(title, knees, rows),
+            figures.table(ends, ("model", "planned / default", "target"), ratios),
         ]
     )
 
 
-def notes(plan: dict[str, Any], cpus: Cpus) -> list[str]:
-    """What the figures of this host can show; said beside them, because tables are copied without their pages."""
-    lines = [
-        f"The host has {len(cpus.all)} CPUs; the plan gives {INSTANCE} CPU {_instance(plan)['cpus']}. The default "
-        "server runs on all, also on those that the plan gives other instances, which are idle here: that favours it.",
-        f"The generator runs on CPU {_words(cpus.rest)} at a high priority. The reference server is Python: read "
-        "ratios, not requests/s.",
-    ]
-    if not plan["housekeeping"]["cpus"]:
-        lines.append(
-            "Too small to be split: this host's plan keeps no CPU for the system, so nothing holds a neighbour off."
-        )
-    lines.append(
-        f"SIMULATED: the neighbour is bound to CPU {_words(cpus.rest)} by hand, as the cpusets of a split host would "
-        "have it; this lab host sets none."
-    )
-    return lines
+def _row(model: str, side: str, found: Found) -> tuple[Any, ...]:
+    knee, invalid = found.knee, len(found.invalid)
+    if not knee:
+        return (model, side, "none", "", "", invalid)
+    p99 = f"{knee.p99_us / 1000:.1f}" if knee.p99_us else ""
+    rate = f"{knee.rate:.0f} ({knee.low:.0f} - {_or_unknown(knee.high, '.0f')})"
+    return (model, side, rate, p99, f"{knee.confirmed} times", invalid)
 
 
-def _ratio(upper: list[Sample], lower: list[Sample], column: int) -> str:
-    return figures.compared(figures.paired([each[column] for each in upper], [each[column] for each in lower]))
+def _notes(what: str, found: Found) -> list[str]:
+    """Why a search ended, and what speaks against it."""
+    return [f"{what}: {found.reason}", *(f"{what}: INVALID: {why}" for why in found.invalid[:1])]
 
 
-def _instance(plan: dict[str, Any]) -> dict[str, Any]:
-    found = [instance for instance in plan["instances"] if instance["name"] == INSTANCE]
-    if not found:
-        raise SystemExit(
-            f"the plan of {lab_host.HOST} has no instance {INSTANCE}; run site.yml with the lab's inventory"
-        )
-    return found[0]
+def _ratio(model: str, found: list[tuple[str, Found]]) -> tuple[Any, ...]:
+    upper, lower = ([each for side, each in found if side == wanted] for wanted in ("planned", "default"))
+    of_knees = ratio(upper, lower)
+    has_target = model == "dense"
+    if of_knees is None:
+        return (model, "no ratio: a knee is not known", f"at least {TARGET}: not measured" if has_target else "")
+    value, low, high = of_knees
+    least = "" if high else "at least "
+    verdict = figures.verdict(value, at_least=TARGET) if has_target else ""
+    return (model, f"{least}{value:.2f} ({low:.2f} - {_or_unknown(high, '.2f')})", verdict)
 
 
-def _start(name: str, arguments: list[str], properties: list[str]) -> None:
-    _stop(name)  # of a run that was cut short
-    user = ["--property=DynamicUser=yes", "--property=Group=tfserving"]
-    _transient(name, [*user, *properties], ["/usr/bin/tensorflow_model_server", *arguments])
-
-
-def _transient(name: str, properties: list[str], command: list[str]) -> None:
-    """A unit that systemd ends in any case, even when this program is killed."""
-    limit = f"--property=RuntimeMaxSec={LIFE_S}"
-    lab_host.in_host("systemd-run", "--quiet", "--collect", f"--unit={UNIT}-{name}", limit, *properties, *command)
-
-
-def _stop(*names: str) -> None:
-    # Units that are not there are no error here: stopping comes after every failure, too.
-    lab_host.in_host("systemctl", "stop", *(f"{UNIT}-{name}.service" for name in names), check=False)
-
-
-def _load(*arguments: str, cpus: list[int] | None = None) -> str:
-    where = ["taskset", "--cpu-list", ",".join(map(str, cpus))] if cpus else []
-    return lab_host.in_host(*STOPWATCH, *where, "python3", "-", *arguments, stdin=LOAD).stdout
-
-
-def _words(cpus: list[int]) -> str:
-    return " ".join(map(str, cpus))
-
-
-def _import_collection() -> None:
-    folder = str(lab_host.ROOT / "collections")
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+def _or_unknown(value: float | None, form: str) -> str:
+    return format(value, form) if value else "?"
 
 
 if __name__ == "__main__":
