@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_SCREEN = re.compile(r"^\$ (ansible-[a-z]+ .*?)(?: +#.*)?$", re.MULTILINE)
 # This machine may be a container, which runs no systemd.
 PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_manager=systemd")
-NAMES = ("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter")
+NAMES = ("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune")
 
 
 class Home:
