@@ -101,10 +101,10 @@ def per_second(rate: float) -> str:
 def next_size(points: Sequence[Point], slo_us: float) -> int | None:
     """Return the batch size to measure next, or None when the curve is known as far as it matters.
 
-    Doubling from 1, until a batch takes half of the objective: two of them must fit.
+    Doubling from 1, until a batch takes half of the objective: two of them must fit. A line takes two sizes at least.
     """
-    if not points:
-        return 1
+    if len(points) < 2:
+        return len(points) + 1
     last = max(points, key=lambda point: point.items)
     return None if last.items >= LARGEST_MEASURED or last.us > slo_us / 2 else last.items * 2
 

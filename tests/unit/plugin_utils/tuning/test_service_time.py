@@ -107,3 +107,11 @@ def test_the_document_has_the_curve():
     assert found["a_us"] == 900
     assert found["points"][0] == {"items": 1, "us": 955}
     assert found["sentence"].startswith("a call takes 900 us")
+
+
+def test_a_line_takes_two_sizes_however_slow_the_model():
+    points: list[Point] = []
+    while (size := next_size(points, 10_000)) is not None:
+        points.append(Point(size, 9000 + 100 * size))
+    assert [point.items for point in points] == [1, 2]
+    assert fit(points).c == pytest.approx(100)
