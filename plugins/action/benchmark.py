@@ -27,8 +27,7 @@ class ActionModule(Action):
         """Return where the results are, on the first load host."""
         given = self.options()
         me = task_vars["inventory_hostname"]
-        crew = here.crew(self, me, given["load_hosts"])
-        with here.place(self, me, given["generator"]) as place:
+        with here.crew(self, me, given["load_hosts"]) as crew, here.place(self, me, given["generator"]) as place:
             if not crew.conducts:
                 return here.follow(crew, place)
             return conduct.conduct(given["options"], given["target"], crew, place, given["load_hosts"], self._tell)

@@ -11,7 +11,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import here
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.conduct import options_of
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.crew import Crew
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.options import LONGEST_S
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.runner import Place
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, publish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.space import Context
 
@@ -34,19 +36,16 @@ class ActionModule(Action):
         given = self.options()
         target = given["target"]
         me = task_vars["inventory_hostname"]
-        crew = here.crew(self, me, [*given["load_hosts"], target["name"]])
-        if me == target["name"]:
-            conduct.follow(crew, lambda module, arguments: self.call(module, arguments, task_vars), LONGEST_S)
-            return {}
-        with here.place(self, me, given["generator"]) as place:
-            if not crew.conducts:
-                return here.follow(crew, place)
-            try:
-                call = self._called(given)
-                document = conduct.conduct(call, crew, place)
-            finally:
-                crew.dismiss()
-        published = publish.publish(call.asked.output, document)
+        with here.crew(self, me, [*given["load_hosts"], target["name"]]) as crew:
+            if me == target["name"]:
+                conduct.follow(crew, lambda module, arguments: self.call(module, arguments, task_vars), LONGEST_S)
+                return {}
+            with here.place(self, me, given["generator"]) as place:
+                return self._conducted(given, crew, place) if crew.conducts else here.follow(crew, place)
+
+    def _conducted(self, given: dict[str, Any], crew: Crew, place: Place) -> dict[str, Any]:
+        call = self._called(given)
+        published = publish.publish(call.asked.output, conduct.conduct(call, crew, place))
         Display().display(f"\n{published.text}")
         return {"files": published.files}
 

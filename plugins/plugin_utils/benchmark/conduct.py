@@ -35,23 +35,21 @@ def conduct(
     :param target: the instance, as benchmark_target returns it.
     :param tell: prints a line in the terminal.
     """
-    try:
-        asked = options_of(given)
-        before = publish.earlier(asked.against) if asked.against else None
-        together = team.Team(crew, place, load_hosts)
-        seen = look(together, asked, target)
-        requests = mix.requests(asked, target, seen[0]["metadata"])
-        tell(f"  {mix.sentence(requests)} from {', '.join(load_hosts)}")
-        load = Load(asked, target, requests.bodies, together, [each["cores"] for each in seen], tell)
-        document = begun(asked, target, requests, load_hosts)
-        kept = keeper(asked.output)
-        course = Course(load, document, kept, before)
-        document["calibration"] = load.calibrated()
-        course.run()
-        document["ended"] = now()
-        return {"file": str(kept(document))}
-    finally:
-        crew.dismiss()
+    asked = options_of(given)
+    publish.make_room(asked.output)
+    before = publish.earlier(asked.against) if asked.against else None
+    together = team.Team(crew, place, load_hosts)
+    seen = look(together, asked, target)
+    requests = mix.requests(asked, target, seen[0]["metadata"])
+    tell(f"  {mix.sentence(requests)} from {', '.join(load_hosts)}")
+    load = Load(asked, target, requests.bodies, together, [each["cores"] for each in seen], tell)
+    document = begun(asked, target, requests, load_hosts)
+    kept = keeper(asked.output)
+    course = Course(load, document, kept, before)
+    document["calibration"] = load.calibrated()
+    course.run()
+    document["ended"] = now()
+    return {"file": str(kept(document))}
 
 
 def options_of(given: Mapping[str, Any]) -> Options:

@@ -21,12 +21,21 @@ from .crew import Crew, require_forks
 from .options import LONGEST_S
 
 
-def crew(action: Action, me: str, members: Sequence[str]) -> Crew:
-    """Return the crew of a task, which meets in a folder of this run of ansible-playbook; the first member conducts."""
+@contextmanager
+def crew(action: Action, me: str, members: Sequence[str]) -> Iterator[Crew]:
+    """Yield the crew of a task, which meets in a folder of this run of ansible-playbook; the first member conducts.
+
+    However the conductor ends, the others are dismissed: they would wait for its orders.
+    """
     require_forks(members, context.CLIARGS["forks"])
     folder = Path(C.DEFAULT_LOCAL_TMP) / f"crew-{action._task._uuid}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return Crew(folder, me, members)
+    together = Crew(folder, me, members)
+    try:
+        yield together
+    finally:
+        if together.conducts:
+            together.dismiss()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
 from ..measure import knee, statistics, validity
+from ..phrases import counted
 from . import progress_line, stage
 from .bodies import Request
 from .options import Options
@@ -55,9 +56,22 @@ class Load:
         return float(self.target["slo_ms"])
 
     def calibrated(self) -> dict[str, Any]:
-        """Return what the generator reaches against a stub, on the first load host."""
+        """Return what the generator reaches against a stub, on the first load host; refuse a rate beyond it."""
         self.tell("  calibrating the load generator")
-        return self.team.calibrate()
+        found = self.team.calibrate()
+        self._require_able(found["protocols"].get(self.asked.protocol) or {})
+        return found
+
+    def _require_able(self, calibrated: Mapping[str, Any]) -> None:
+        """Refuse a rate that the load hosts cannot send even if they do nothing else."""
+        a_core = calibrated.get("requests_per_s_a_core")
+        if self.asked.engine != "own" or not self.asked.rate or not a_core:
+            return
+        cores = sum(min(count, self.asked.processes or count) for count in self.cores)
+        if self.asked.rate > cores * a_core:
+            most = f"{counted(cores, 'CPU')} of the load hosts send at most {progress_line.rate(cores * a_core)}"
+            problem = f"is {progress_line.rate(self.asked.rate)}, and {most}"
+            raise WishError("rate", problem, "add hosts to tfserving_load, or use engine=h2load")
 
     def stage(
         self,

@@ -58,7 +58,7 @@ def sentence(mix: Mix) -> str:
     }[described["source"]]
     items, size = described["items"], described["bytes"]
     return (
-        f"{counted(described['count'], 'request')} {origin}, {items['mean']:g} items and"
+        f"{counted(described['count'], 'request')} {origin}, {items['mean']:g} item{'s' * (items['mean'] != 1)} and"
         f" {size['mean'] / 1000:.3g} kB on average"
     )
 

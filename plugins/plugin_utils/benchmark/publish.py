@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,17 @@ def publish(output: str, samples: Sequence[Mapping[str, Any]], against: str | No
     ]
     names = [each.as_uri() if each.suffix == ".html" else str(each) for each in files]
     return Published(document["verdict"], [str(each) for each in files], table.text(document, names))
+
+
+def make_room(output: str) -> None:
+    """Make the folder of the results. Raises WishError where they could not be written, which a run learns too late."""
+    folder = Path(output).expanduser().absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        problem = f"{folder} cannot be written to ({error.strerror})"
+        raise WishError("output", problem, "choose another place") from error
 
 
 def written(document: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..benchmark import conduct as benchmark
-from ..benchmark import mix, progress_line, requests, runner, team
+from ..benchmark import mix, progress_line, publish, requests, runner, team
 from ..benchmark.course import IDLE
 from ..benchmark.crew import PATIENCE_S, Crew
 from ..benchmark.document import Tune
@@ -35,9 +35,10 @@ from .trial import Failed, Outcome, Trial
 
 # The slowest start that a trial waits for is that of the instance; this is for the call itself.
 CALL_S = PATIENCE_S + 3600.0
-# Requests of a point of the service-time curve: the median of some 200 is known to a few per cent.
+# Requests of a point of the service-time curve: the median of some 200 is known to a few per cent. Those of slow models
+# are fewer, since ten points of some minutes each would be the whole budget, and their times scatter less.
 POINT_REQUESTS = 200
-SHORTEST_POINT_S = 4.0
+SHORTEST_POINT_S, LONGEST_POINT_S = 4.0, 20.0
 # Stages of the best settings, over those that find them: 60 s instead of 10 s.
 LONGER = 6
 # Of a server's last words in a document.
@@ -92,13 +93,14 @@ class Tuner:
         if tried.get("failed"):
             raise WishError("instance", f"does not serve without batching: {tried.get('msg')}", "look at its log")
         while (size := service_time.next_size(found, self._load.slo_ms * 1000)) is not None:
+            self._host.renew()
             found.append(service_time.Point(size, self._point_us(size, found)))
         return found
 
     def _point_us(self, items: int, found: Sequence[service_time.Point]) -> float:
         expected_s = 2 * found[-1].us / 1e6 if found else self._load.first_latency_s()
         rate = max(1.0, IDLE / expected_s)
-        seconds = max(SHORTEST_POINT_S, POINT_REQUESTS / rate)
+        seconds = min(max(SHORTEST_POINT_S, POINT_REQUESTS / rate), LONGEST_POINT_S)
         sent = requests.scaled(self._load.requests, items)
         judged = self._load.stage(f"call of {items}", rate, seconds, lambda: seconds, sent)
         if not judged.histogram.total:
@@ -179,6 +181,7 @@ def _require_in_force(call: Call) -> None:
 
 def _session(call: Call) -> Session:
     """Return the session of this run, which goes on with an earlier one that was interrupted."""
+    publish.make_room(call.asked.output)
     path = Path(f"{call.asked.output}.journal").expanduser()
     versions = call.target["conditions"].get("model_versions") or {}
     run = Session(path, call.context, versions, call.target["slo_ms"], call.options, call.asked.search, benchmark.now())

@@ -15,7 +15,6 @@ from ..report import file
 def publish(output: str, document: Tune) -> Published:
     """Write the files beside each other; without a change to recommend there is no inventory file."""
     base = Path(output).expanduser()
-    base.parent.mkdir(parents=True, exist_ok=True)
     files = [
         file.write(f"{output}.json", written(document)),
         file.write(f"{output}.md", markdown.markdown(document)),

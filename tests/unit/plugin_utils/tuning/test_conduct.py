@@ -1,0 +1,216 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A tuning from the first look to its files, on a simulated host whose server batches, or does not."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import simulated_team
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import document
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, on_host, publish
+from simulated_team import SimulatedTeam
+from tuning_cases import context
+
+SLO_MS = 50
+
+
+class Host:
+    """The measured host, which tells the simulated server how many calls run at a time."""
+
+    def __init__(self, team, fails=lambda number: False):
+        self.team, self.fails, self.orders = team, fails, []
+
+    def put(self, plan):
+        self.orders.append("put")
+        self.team.slots = plan["batching"]["num_batch_threads"] if plan["batching"] else 4
+        failed = self.fails(self.orders.count("put"))
+        return {"failed": True, "msg": "the server ended"} if failed else {"changed": True}
+
+    def renew(self):
+        self.orders.append("renew")
+
+    def restore(self):
+        self.orders.append("restore")
+        return True
+
+
+@pytest.fixture
+def tune(monkeypatch, tmp_path):
+    """Return what conducts a tuning of a team and a host, and gives the document."""
+    seconds = itertools.count()
+    monkeypatch.setattr(conduct, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+
+    def run(team, host, told=None, digest=None, **given):
+        place = context(SLO_MS)
+        given = {"output": str(tmp_path / "tuned" / "ranker"), "budget": "1h", "trials": 4, **given}
+        asked = simulated_team.options.read({"instance": "ranker", **given}, "tune")
+        target = simulated_team.target(slo_ms=SLO_MS, plan_digest=digest or place.planned()["digest"])
+        monkeypatch.setattr(conduct.team, "Team", lambda crew, place, names: team)
+        monkeypatch.setattr(conduct, "Host", lambda crew, name, instance, owner: host)
+        tell = (lambda line: None) if told is None else told.append
+        return conduct.conduct(conduct.Call(asked, target, place, None, team.names, tell), None, None)
+
+    return run
+
+
+def server(**more):
+    """Return a server whose calls take 2 ms, and 10 ms for each item."""
+    return SimulatedTeam(0.002, 0.010, 4, **more)
+
+
+def test_a_tuning_from_its_beginning_to_its_files(tune, tmp_path):
+    team, told = server(), []
+    host = Host(team)
+    found = tune(team, host, told)
+    assert document.checked(found, "document") == found
+    assert (found["host"], found["instance"], found["restored"]) == ("gpu-a", "ranker", True)
+    assert found["service_time"]["a_us"] == pytest.approx(2_000, rel=0.1)
+    assert found["service_time"]["c_us"] == pytest.approx(10_000, rel=0.1)
+    assert found["trials"][0]["outcome"] == "measured"
+    assert host.orders[-1] == "restore"
+    assert host.orders.count("restore") == 1
+    assert told[-1] == "  bringing the plan's settings back"
+    published = publish.publish(str(tmp_path / "tuned" / "ranker"), found)
+    suffixes = {Path(each).suffix for each in published.files}
+    assert suffixes >= {".json", ".md", ".html"}
+    assert (".yml" in suffixes) == (published.verdict == "tuned") == bool(found["inventory"])
+    assert not (tmp_path / "tuned" / "ranker.journal").exists()
+
+
+def test_a_trial_is_postponed_before_each_stage(tune):
+    team = server()
+    host = Host(team)
+    tune(team, host)
+    # Every stage but the first requests, which follow the first order at once.
+    assert host.orders.count("renew") == len(team.specs) - 1
+
+
+def test_points_of_a_slow_model_are_measured_briefly(tune):
+    team = SimulatedTeam(0.040, 0.00001, 4)
+    tune(team, Host(team))
+    points = list(itertools.takewhile(lambda spec: spec["duration_s"] <= conduct.LONGEST_POINT_S, team.specs))
+    assert len(points) > 3
+
+
+def test_the_settings_come_back_after_a_failure(tune):
+    team = server(ok=lambda number: len(team.specs) < 4)
+    host = Host(team)
+    with pytest.raises(WishError) as refused:
+        tune(team, host)
+    assert str(refused.value).startswith("instance: answers no request of ")
+    assert str(refused.value).endswith("; look at its log")
+    assert host.orders[-1] == "restore"
+
+
+@pytest.mark.parametrize("stages", [1, 4, 15])
+def test_the_settings_come_back_after_an_interruption_and_a_second_run_goes_on(tune, stages, tmp_path):
+    team = server()
+    host, run = Host(team), team.run
+
+    def interrupted(*stage):
+        if len(team.specs) == stages:
+            raise KeyboardInterrupt
+        return run(*stage)
+
+    team.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        tune(team, host)
+    assert host.orders[-1] == "restore"
+    assert (tmp_path / "tuned" / "ranker.journal").exists()
+    second, told = server(), []
+    assert tune(second, Host(second), told)["restored"] is True
+    assert any(line.startswith("  going on with ") for line in told) == (stages == 15)
+
+
+def test_a_server_that_does_not_start_without_batching_is_refused(tune):
+    host = Host(server(), fails=lambda number: True)
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host)
+    assert str(refused.value) == "instance: does not serve without batching: the server ended; look at its log"
+    assert host.orders == ["put", "restore"]
+
+
+def test_a_trial_whose_server_does_not_start_is_a_failed_one(tune):
+    team = server()
+    found = tune(team, Host(team, fails=lambda number: number == 3))
+    second = found["trials"][1]
+    assert second["outcome"] == "failed"
+    assert second["why"].startswith("the server ended; ")
+
+
+def test_settings_that_are_not_in_force_are_refused(tune):
+    host = Host(server())
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host, digest="other")
+    assert str(refused.value) == (
+        "inventory: asks for other settings of ranker than those in force on gpu-a; run site.yml first"
+    )
+    assert (host.orders, host.team.specs) == ([], [])
+
+
+def test_a_budget_that_is_too_small_for_one_comparison_is_refused(tune):
+    host = Host(server())
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host, budget="5m")
+    assert str(refused.value) == (
+        "budget: is 300 s, too short to compare the plan with one other setting; give at least 500 s"
+    )
+    assert (host.orders, host.team.specs) == ([], [])
+
+
+class Crew:
+    """A crew whose other member answers at once."""
+
+    def __init__(self, *answers):
+        self.ordered, self._answers = [], list(answers)
+
+    def order(self, orders):
+        self.ordered.append(orders)
+
+    def answers(self, names, within_s):
+        assert within_s > 3600
+        return [self._answers.pop(0) for _ in names]
+
+
+def test_the_measured_host_is_ordered_by_name():
+    crew = Crew({"changed": True}, {}, {"failed": True, "msg": "x"})
+    host = conduct.Host(crew, "gpu-a", "ranker", "tune-1")
+    plan = context().planned()
+    assert host.put(plan) == {"changed": True}
+    host.renew()
+    assert host.restore() is False
+    assert crew.ordered == [
+        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.present(plan, "tune-1")}},
+        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.renewed("ranker", "tune-1")}},
+        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.absent("ranker", "tune-1")}},
+    ]
+
+
+def test_a_trial_that_has_ended_by_itself_ends_the_tuning():
+    host = conduct.Host(Crew({"failed": True, "msg": "no trial is under way"}), "gpu-a", "ranker", "tune-1")
+    with pytest.raises(WishError) as refused:
+        host.renew()
+    assert str(refused.value) == "gpu-a: no trial is under way"
+
+
+def test_the_measured_host_calls_what_it_is_ordered_to():
+    class Follower:
+        answered = []
+
+        def orders(self, longest_s):
+            yield {"module": "m", "arguments": {"a": 1}}
+
+        def answer(self, answer):
+            self.answered.append(answer)
+
+    def call(module, arguments):
+        assert (module, arguments) == ("m", {"a": 1})
+        return {"failed": True, "msg": "x", "waited_s": 2, "invocation": {"secret": 1}}
+
+    conduct.follow(Follower(), call, 10)
+    assert Follower.answered == [{"failed": True, "msg": "x", "waited_s": 2}]
