@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import LONGEST_NAME, WishError, nearest
 
 GROUP = "tfserving_load"
 # A host of its own in the inventory of the run: the implicit localhost would take the connection of the group all.
 CONTROLLER = "this-controller"
+# From this likeness on (difflib, 0 to 1) a variable of the command line is taken for a slip. Options have short common
+# names, so what is less alike is the user's own: 'state' is no 'stage' (0.80), and 'mine' no 'engine' (0.6).
+SLIP = 0.82
 
 
 def target_host(instance: str, wanted: str | None, serving: Mapping[str, Sequence[str]]) -> str:
@@ -57,8 +61,7 @@ def require_within_limit(needed: Sequence[str], within: Collection[str], limit: 
 def misspelt(extra: Collection[str], options: Collection[str], known: Collection[str]) -> list[WishError]:
     """Return refusals of names given with -e that are close to an option, since Ansible would ignore them."""
     return [
-        WishError(name, "is no variable of a benchmark", remedy)
+        WishError(name, "is no variable of a benchmark", f"did you mean '{meant}'?")
         for name in sorted(set(extra) - set(options) - set(known))
-        for remedy in [nearest(name, options)]
-        if remedy
+        for meant in difflib.get_close_matches(name[:LONGEST_NAME], sorted(options), n=1, cutoff=SLIP)
     ]

@@ -66,5 +66,6 @@ def test_a_limit_must_not_leave_out_a_host_that_takes_part():
 
 
 def test_a_misspelt_variable_is_refused_and_others_belong_to_the_user():
-    found = wishes.misspelt(["durration", "fleet_serial", "my_note", "rate"], ["duration", "rate"], ["fleet_serial"])
+    given = ["durration", "fleet_serial", "my_note", "rate", "mine", "state"]
+    found = wishes.misspelt(given, ["duration", "rate", "engine", "stage"], ["fleet_serial"])
     assert [str(each) for each in found] == ["durration: is no variable of a benchmark; did you mean 'duration'?"]
