@@ -32,9 +32,7 @@ def publish(output: str, samples: Sequence[Mapping[str, Any]], against: str | No
     Raises WishError for files that cannot be read or written.
     """
     before = earlier(against) if against else None
-    with open(f"{Path(output).expanduser()}.json", encoding="utf-8") as stream:
-        so_far = json.load(stream)
-    document = finished(so_far, samples, before, Path(against or "").name, despite)
+    document = finished(_so_far(f"{output}.json"), samples, before, Path(against or "").name, despite)
     files = [
         file.write(f"{output}.json", written(document)),
         file.write(f"{output}.md", markdown.markdown(document)),
@@ -42,6 +40,16 @@ def publish(output: str, samples: Sequence[Mapping[str, Any]], against: str | No
     ]
     names = [each.as_uri() if each.suffix == ".html" else str(each) for each in files]
     return Published(document["verdict"], [str(each) for each in files], table.text(document, names))
+
+
+def _so_far(path: str) -> dict[str, Any]:
+    try:
+        with Path(path).expanduser().open(encoding="utf-8") as stream:
+            found: dict[str, Any] = json.load(stream)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not JSON"
+        raise WishError("output", f"{path} cannot be read ({why})", "run the benchmark again") from error
+    return found
 
 
 def make_room(output: str) -> None:
