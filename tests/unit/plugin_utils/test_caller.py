@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible import context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import ROOT, Caller, caller, current
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import ROOT, Caller, caller, current, version
 from repository import REPOSITORY
 
 
@@ -42,3 +42,11 @@ def test_the_current_caller_is_read_from_the_command_line(monkeypatch):
     assert current() == Caller(REPOSITORY)
     monkeypatch.setattr(context, "CLIARGS", {})
     assert current() == Caller(None)
+
+
+def test_the_version_is_that_of_a_clone_or_of_an_installed_collection(tmp_path):
+    assert version(tmp_path) == ""
+    (tmp_path / "galaxy.yml").write_text("namespace: tfserving\nversion: 1.2.3\n")
+    assert version(tmp_path) == "1.2.3"
+    (tmp_path / "MANIFEST.json").write_text('{"collection_info": {"version": "2.0.0-rc.1"}, "format": 1}')
+    assert version(tmp_path) == "2.0.0-rc.1"
