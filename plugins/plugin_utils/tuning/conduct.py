@@ -48,16 +48,17 @@ LONGEST_WORDS = 500
 class Host:
     """The measured host, which tries settings on order."""
 
-    def __init__(self, crew: Crew, name: str, instance: str, owner: str) -> None:
+    def __init__(self, crew: Crew, name: str, instance: str, owner: str, expires_s: int) -> None:
         self._crew, self.name, self._instance, self._owner = crew, name, instance, owner
+        self._expires_s = expires_s
 
     def put(self, plan: Any) -> dict[str, Any]:
         """Put settings in force; return the module's result, which has ``failed`` where the server does not serve."""
-        return self._call(on_host.present(plan, self._owner))
+        return self._call(on_host.present(plan, self._owner, self._expires_s))
 
     def renew(self) -> None:
         """Postpone the end of the trial. Raises WishError if it has ended meanwhile."""
-        result = self._call(on_host.renewed(self._instance, self._owner))
+        result = self._call(on_host.renewed(self._instance, self._owner, self._expires_s))
         if result.get("failed"):
             raise WishError("", f"{self.name}: {result.get('msg')}", "")
 
@@ -152,6 +153,12 @@ class Call:
         asked, long_s = self.asked, LONGER * self.asked.stage_s
         return Options(asked.budget_s, asked.stage_s, long_s, long_s, most=asked.trials, seed=asked.seed)
 
+    @property
+    def expires_s(self) -> int:
+        """After how many seconds a trial that nobody postpones ends."""
+        asked = self.asked
+        return on_host.expires_s(asked.warmup_s + LONGER * asked.stage_s + asked.timeout_s)
+
 
 def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     """Return the document of a tuning. Raises WishError before anything is changed, or for what cannot be tuned."""
@@ -161,7 +168,7 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     seen = benchmark.look(together, call.asked, call.target)
     sent = mix.requests(call.asked, call.target, seen[0]["metadata"])
     load = Load(call.asked, call.target, sent.bodies, together, [each["cores"] for each in seen], call.tell)
-    host = Host(crew, call.target["name"], call.asked.instance, f"tune-{run.began}")
+    host = Host(crew, call.target["name"], call.asked.instance, f"tune-{run.began}", call.expires_s)
     tuner = Tuner(load, host, call.context, call.tell)
     try:
         search = run.search or run.start(tuner.points(), _wanted(call, sent))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..planner.schema import InstancePlan
@@ -13,11 +14,11 @@ MODULE = "tfserving.fleet.instance_trial"
 # Where the module keeps the files of a trial.
 FOLDER = "/run/tfserving-trial/{instance}"
 BATCHING = "batching.config"
-# What one stage and a few slow answers take at most; each stage postpones the end of the trial.
-EXPIRES_S = 900
+# What a usual stage and a few slow answers take at most; each stage postpones the end of the trial.
+LEAST_EXPIRES_S = 900
 
 
-def present(plan: InstancePlan, owner: str) -> dict[str, Any]:
+def present(plan: InstancePlan, owner: str, expires_s: int) -> dict[str, Any]:
     """Return the module's arguments that put an instance's plan in force as a trial.
 
     The planner has asked for the permission to use releases that nobody surveyed, so it is given here.
@@ -33,13 +34,18 @@ def present(plan: InstancePlan, owner: str) -> dict[str, Any]:
         "owner": owner,
         "arguments": flags.arguments(changed, version, allow_unsurveyed=True),
         "files": files,
-        "expires_s": EXPIRES_S,
+        "expires_s": expires_s,
     }
 
 
-def renewed(instance: str, owner: str) -> dict[str, Any]:
+def expires_s(stage_s: float) -> int:
+    """Return the seconds until a trial of stages of ``stage_s`` ends by itself."""
+    return max(LEAST_EXPIRES_S, math.ceil(2 * stage_s))
+
+
+def renewed(instance: str, owner: str, expires_s: int) -> dict[str, Any]:
     """Return the module's arguments that postpone the end of a trial."""
-    return {"instance": instance, "state": "renewed", "owner": owner, "expires_s": EXPIRES_S}
+    return {"instance": instance, "state": "renewed", "owner": owner, "expires_s": expires_s}
 
 
 def absent(instance: str, owner: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def tune(monkeypatch, tmp_path):
         asked = simulated_team.options.read({"instance": "ranker", **given}, "tune")
         target = simulated_team.target(slo_ms=SLO_MS, plan_digest=digest or place.planned()["digest"])
         monkeypatch.setattr(conduct.team, "Team", lambda crew, place, names: team)
-        monkeypatch.setattr(conduct, "Host", lambda crew, name, instance, owner: host)
+        monkeypatch.setattr(conduct, "Host", lambda crew, name, instance, owner, expires_s: host)
         tell = (lambda line: None) if told is None else told.append
         return conduct.conduct(conduct.Call(asked, target, place, None, team.names, tell), None, None)
 
@@ -179,20 +179,20 @@ class Crew:
 
 def test_the_measured_host_is_ordered_by_name():
     crew = Crew({"changed": True}, {}, {"failed": True, "msg": "x"})
-    host = conduct.Host(crew, "gpu-a", "ranker", "tune-1")
+    host = conduct.Host(crew, "gpu-a", "ranker", "tune-1", 900)
     plan = context().planned()
     assert host.put(plan) == {"changed": True}
     host.renew()
     assert host.restore() is False
     assert crew.ordered == [
-        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.present(plan, "tune-1")}},
-        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.renewed("ranker", "tune-1")}},
+        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.present(plan, "tune-1", 900)}},
+        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.renewed("ranker", "tune-1", 900)}},
         {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.absent("ranker", "tune-1")}},
     ]
 
 
 def test_a_trial_that_has_ended_by_itself_ends_the_tuning():
-    host = conduct.Host(Crew({"failed": True, "msg": "no trial is under way"}), "gpu-a", "ranker", "tune-1")
+    host = conduct.Host(Crew({"failed": True, "msg": "no trial is under way"}), "gpu-a", "ranker", "tune-1", 900)
     with pytest.raises(WishError) as refused:
         host.renew()
     assert str(refused.value) == "gpu-a: no trial is under way"
