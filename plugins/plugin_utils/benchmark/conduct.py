@@ -48,7 +48,6 @@ def conduct(
     course = Course(load, document, kept, before)
     document["calibration"] = load.calibrated()
     course.run()
-    document["ended"] = now()
     return {"file": str(kept(document))}
 
 
@@ -102,8 +101,8 @@ def conditions(target: Mapping[str, Any]) -> Any:
 
 
 def keeper(output: str) -> Callable[[Mapping[str, Any]], Path]:
-    """Return what keeps the results so far in a file, and returns its path."""
-    return lambda document: file.write(f"{output}.json", publish.written(document))
+    """Return what keeps the results so far in a file, as ended for now, and returns its path."""
+    return lambda document: file.write(f"{output}.json", publish.written({**document, "ended": now()}))
 
 
 def now() -> str:

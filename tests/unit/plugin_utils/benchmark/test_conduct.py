@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -118,12 +119,17 @@ def test_a_rate_that_no_client_here_can_send_gets_no_load(bench, rate):
     )
 
 
-def test_an_interrupted_run_keeps_its_stages(bench, tmp_path):
+def test_an_interrupted_run_keeps_its_stages(bench, tmp_path, monkeypatch):
+    minutes = itertools.count()
+    monkeypatch.setattr(conduct, "now", lambda: f"2026-01-01T00:{next(minutes):02}:00Z")
     team = SimulatedTeam(0.005, 0.0, exponential=True)
     run, team.run = team.run, lambda *stage: _until(5, team, run, stage)
     with pytest.raises(KeyboardInterrupt):
         bench(team)
-    assert len(publish.earlier(str(tmp_path / "run.json"))["stages"]) == 4
+    kept = publish.earlier(str(tmp_path / "run.json"))
+    assert len(kept["stages"]) == 4
+    # The time is read for both ends of a run without stages, then for each stage.
+    assert (kept["began"], kept["ended"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z")
     published = publish.publish(str(tmp_path / "run"), [], None, False)
     assert published.verdict == "invalid"
 
