@@ -99,7 +99,7 @@ class HostSample(_HostSample, total=False):
     psi_cpu_us: float | None
     psi_memory_us: float | None
     psi_io_us: float | None
-    steal: float | None
+    steal_us: float | None
     mhz: Any
     rss_mb: float | None
     pid: int | None

@@ -17,6 +17,7 @@ from . import progress_line, stage
 from .bodies import Request
 from .options import Options
 from .requests import carried
+from .target import tls
 from .team import Team
 
 # The rate of the first requests, of which a search learns how long one takes.
@@ -49,6 +50,12 @@ class Load:
     cores: Sequence[int]
     tell: Callable[[str], None]
     _stages: int = field(default=0, init=False)
+    _tls: dict[str, Any] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Read what proves a server with TLS. Raises WishError."""
+        if self.target["secured"]:
+            self._tls = tls(self.asked.tls_ca, self.asked.tls_name)
 
     @property
     def slo_ms(self) -> float:
@@ -83,7 +90,7 @@ class Load:
     ) -> Judged:
         """Hold a rate (requests/s) for a time, tell the progress and the verdict, and return both."""
         self._stages += 1
-        target = {name: self.target.get(name) for name in ("host", "grpc", "rest", "tls", "metrics")}
+        target = {**{name: self.target[name] for name in ("host", "grpc", "rest", "metrics")}, "tls": self._tls}
         wanted = self.requests if requests is None else requests
         sent = carried(wanted, self.asked.protocol)
         specs = stage.specs(self.asked, target, sent, rate, seconds, self.cores, self.asked.seed + self._stages)

@@ -69,6 +69,10 @@ class Options:
     """Numbers of shards to try; empty for those that the request's size suggests."""
     against: str | None
     output: str
+    tls_ca: str | None
+    """A file on the controller with the certificate authority of a server with TLS; the load hosts' own where None."""
+    tls_name: str | None
+    """The name in the server's certificate, where it is not the address that is called."""
     processes: int | None
     connections: int
     timeout_s: float
@@ -194,6 +198,8 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "utilisation": (number(0, 1), 0.0),
     "against": (text, None),
     "output": (text, None),
+    "tls_ca": (text, None),
+    "tls_name": (text, None),
     "processes": (whole(1, MOST_PROCESSES), None),
     "connections": (whole(1, MOST_CONNECTIONS), 4),
     "timeout": (seconds(0.01, 3600), 10.0),

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 
-DEFAULT_SIGNATURE = "serving_default"
+# The authorities of a whole distribution take some 250 KB.
+MOST_CERTIFICATES = 1 << 20
 
 
 def target(
@@ -47,6 +49,8 @@ def target(
         "signature": options["signature"],
         "slots": min(instance["threads"]["inter_op"], len(cpu_list.parse(instance["cpus"]))),
         "batched": instance["batching"] is not None,
+        # REST has no TLS in this server.
+        "secured": options["protocol"] == "grpc" and bool(instance["flags"].get("ssl_config_file")),
         "slo_ms": options["slo_ms"] or _objective(instance),
         "plan_digest": instance["digest"],
         "conditions": dict(conditions),
@@ -72,6 +76,27 @@ def _model(name: str | None, instance: Mapping[str, Any], plan: Mapping[str, Any
         remedy = nearest(wanted, instance["models"]) or f"it has: {', '.join(instance['models'])}"
         raise WishError("model", f"{wanted} is not served by the instance {instance['name']}", remedy)
     return next(each for each in plan["models"] if each["name"] == wanted)
+
+
+def tls(ca: str | None, name: str | None) -> dict[str, Any]:
+    """Return how the load generator proves a server with TLS. Raises WishError for a file that holds no certificate.
+
+    :param ca: a file on the controller; None for the authorities that load hosts trust anyway.
+    :param name: the name in the certificate; None for the address that is called.
+    """
+    return {"ca": _certificates(ca) if ca else None, "name": name, "certificate": None, "key_file": None}
+
+
+def _certificates(path: str) -> str:
+    try:
+        with Path(path).expanduser().open(encoding="ascii") as stream:
+            text = stream.read(MOST_CERTIFICATES + 1)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise WishError("tls_ca", f"{path} cannot be read ({why})", "give the PEM file of the authority") from error
+    if "-----BEGIN CERTIFICATE-----" not in text or len(text) > MOST_CERTIFICATES:
+        raise WishError("tls_ca", f"{path} holds no certificate", "give the PEM file of the authority")
+    return text
 
 
 def _objective(instance: Mapping[str, Any]) -> float:

@@ -23,6 +23,7 @@ from ..benchmark.crew import PATIENCE_S, Crew
 from ..benchmark.document import Tune
 from ..benchmark.load import Load
 from ..benchmark.options import Options as Asked
+from ..measure.knee import LEAST_REQUESTS
 from ..phrases import counted
 from . import on_host, queueing, result, service_time, space
 from .bracket import Bracket
@@ -41,6 +42,8 @@ POINT_REQUESTS = 200
 SHORTEST_POINT_S, LONGEST_POINT_S = 4.0, 20.0
 # Stages of the best settings, over those that find them: 60 s instead of 10 s.
 LONGER = 6
+# An instance that needs longer for the requests of a p99 carries five a second, too few to be tuned.
+LONGEST_STAGE_S = 120.0
 # Of a server's last words in a document.
 LONGEST_WORDS = 500
 
@@ -130,9 +133,18 @@ class Tuner:
         bracket = Bracket(trial, self._load.slo_ms * 1000)
         while (rate := bracket.next()) is not None:
             self._host.renew()
-            judged = self._load.stage(f"trial {trial.number}", rate, trial.stage_s, lambda: search.left_s)
+            seconds = stage_s(trial, rate)
+            judged = self._load.stage(f"trial {trial.number}", rate, seconds, lambda: search.left_s)
             bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
         return bracket.outcome(time.monotonic() - began)
+
+
+def stage_s(trial: Trial, rate: float) -> float:
+    """Return how long a stage of a trial takes, in s: as planned, or as long as the requests that p99 takes.
+
+    Without them p99 is withheld, and a slow instance would fail at every rate that it carries.
+    """
+    return max(trial.stage_s, min(LEAST_REQUESTS / rate, LONGEST_STAGE_S))
 
 
 @dataclass(frozen=True)
@@ -157,7 +169,8 @@ class Call:
     def expires_s(self) -> int:
         """After how many seconds a trial that nobody postpones ends."""
         asked = self.asked
-        return on_host.expires_s(asked.warmup_s + LONGER * asked.stage_s + asked.timeout_s)
+        longest_s = max(LONGER * asked.stage_s, LONGEST_STAGE_S)
+        return on_host.expires_s(asked.warmup_s + longest_s + asked.timeout_s)
 
 
 def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:

@@ -135,7 +135,7 @@ def target(**more: Any) -> dict[str, Any]:
     return {
         "name": "gpu-a", "instance": "ranker", "host": "10.0.0.5", "grpc": 8500, "rest": 8501, "metrics": "/metrics",
         "models": ["ranker"], "model": "ranker", "probe": {}, "signature": None, "slots": 1, "batched": False,
-        "slo_ms": 50.0, "plan_digest": "d" * 64, "conditions": conditions, **more,
+        "secured": False, "slo_ms": 50.0, "plan_digest": "d" * 64, "conditions": conditions, **more,
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import target, unreachable
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import target, tls, unreachable
 from planner_cases import CPU_HOST, instance
 from planner_cases import plan as planned
 
@@ -123,3 +123,39 @@ def test_a_load_host_whose_calls_do_not_arrive_is_refused_with_the_variable_to_c
 def test_a_benchmark_over_rest_needs_no_grpc_port():
     assert unreachable(seen(grpc="no answer"), "gpu-a", "load-1", "rest") is None
     assert unreachable(seen(), "gpu-a", "load-1", "grpc") is None
+
+
+TLS = {"tls": True}
+
+
+def test_a_server_with_tls_is_called_by_it_over_grpc_alone():
+    secured = planned(CPU_HOST, [instance()], **TLS)
+    assert target(asked(), secured, HEALTHY, {}, "h", "gpu-a")["secured"] is True
+    assert target(asked(protocol="rest"), secured, HEALTHY, {}, "h", "gpu-a")["secured"] is False
+    assert target(asked(), plan(), HEALTHY, {}, "h", "gpu-a")["secured"] is False
+
+
+def test_the_authority_of_a_server_is_a_file_on_the_controller(tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")
+    assert tls(str(file), "ranker.example.com") == {
+        "ca": file.read_text(), "name": "ranker.example.com", "certificate": None, "key_file": None,
+    }  # fmt: skip
+    assert tls(None, None) == {"ca": None, "name": None, "certificate": None, "key_file": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("a key", "holds no certificate"),
+        ("\u2603", "cannot be read (it is no text)"),
+    ],
+)
+def test_a_file_without_a_certificate_is_refused(tmp_path, content, problem):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    with pytest.raises(WishError) as refused:
+        tls(str(file), None)
+    assert str(refused.value) == f"tls_ca: {file} {problem}; give the PEM file of the authority"
