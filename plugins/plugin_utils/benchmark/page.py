@@ -229,7 +229,11 @@ def _tune_tiles(document: Tune) -> Iterator[tuple[str, str, str]]:
     trial, choice = wording.chosen(document), document["choice"]
     for name, measured in (("default", document["baseline"]), ("planned", document["planned"])):
         knee = measured["knee"]
-        between = f"{rate(knee['low'])} to {rate(knee['high'])} requests/s" if knee else "no rate keeps the objective"
+        between = (
+            f"{rate(knee['low'])} to {rate(knee['high'])} requests/s"
+            if knee
+            else "no rate was found that keeps the objective"
+        )
         yield name, f"{rate(knee['rate'])}/s" if knee else "none", between
     if trial and choice:
         against = f"{ratio(choice['against_planned'])} times planned" if choice["against_planned"] else ""

@@ -25,8 +25,13 @@ LONGEST_STEP = 1.0
 LEAST_SHARE = 1 / 64
 # The stages that a trial may take.
 MOST_STAGES = 14
-# Invalid stages (a busy generator, a disturbed host) until a trial is given up.
-MOST_INVALID = 2
+# Invalid stages (a busy generator, a disturbed host) at one rate until a lower one is tried: a prediction may be beyond
+# what the generator sends. And in all, until a trial is given up.
+MOST_INVALID_AT_ONCE = 2
+MOST_INVALID = 6
+# By how much the rate is lowered then, and how much room below that rate is worth another stage.
+LOWERED = 4.0
+LEAST_ROOM = 0.25
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Bracket:
         self.stopped = ""
         self._stages = 0
         self._invalid = 0
+        self._ceiling = math.inf
         self._step = FIRST_STEP[trial.rung] * trial.precision
 
     def next(self) -> float | None:
@@ -69,7 +75,10 @@ class Bracket:
             return None
         if self.trial.must_carry and not self._stages:
             return self.trial.must_carry
-        low, high = self._bounds()
+        wanted = self._wanted(*self._bounds())
+        return wanted if wanted < self._ceiling else self._below_ceiling(self._bounds()[0])
+
+    def _wanted(self, low: float, high: float) -> float:
         if low and high < math.inf:
             return math.sqrt(low * high)
         # What the trial must carry says nothing yet about the knee to expect.
@@ -78,12 +87,20 @@ class Bracket:
             return min(start, high / (1 + self._step))
         return max(start, low * (1 + self._step))
 
+    def _below_ceiling(self, low: float) -> float | None:
+        """Return a rate that the generator may be able to send, or None where too little is left of that."""
+        if not low:
+            return self._ceiling / LOWERED
+        return math.sqrt(low * self._ceiling) if self._ceiling > low * (1 + LEAST_ROOM) else None
+
     def tell(self, stage: Stage) -> None:
         """Take the outcome of a stage."""
         self._stages += 1
         first, bound = self._stages == 1 and self.trial.must_carry, self._bounds()
         if stage.verdict == "invalid":
             self._invalid += 1
+            if self._invalid % MOST_INVALID_AT_ONCE == 0:
+                self._ceiling = min(self._ceiling, stage.rate)
             if self._invalid >= MOST_INVALID:
                 self.stopped = stage.why
             return

@@ -14,7 +14,7 @@ from .physics import Site
 from .search import Search
 from .service_time import Curve, per_second, shown
 from .space import POOLS, SIZES, Setting
-from .trial import Measured
+from .trial import Failed, Measured
 
 # The rungs from the most thorough measurement to the least.
 THOROUGH = ("final", "confirm", "explore")
@@ -150,6 +150,9 @@ def _no_batching(curve: Curve, size: int, single: Evidence, best: Evidence) -> l
 def _none(search: Search) -> str:
     slo = shown(search.site.load.slo_us)
     tried = len({each.trial.setting for each in search.history})
+    failed = [each.outcome for each in search.history if isinstance(each.outcome, Failed)]
+    if len(failed) == len(search.history) and failed:
+        return f"no setting of {tried} could be measured, so nothing is known of the objective: {failed[-1].why}"
     return (
         f"no setting of {tried} keeps p99 within {slo} at any rate, with the upper bound of its interval; raise"
         " slo_p99_ms, or make the model faster"

@@ -90,6 +90,8 @@ class Curve:
 
 def shown(us: float) -> str:
     """Return a time as people read it."""
+    if us >= 999_500:
+        return f"{us / 1e6:.3g} s"
     return f"{us / 1000:.3g} ms" if us >= 1000 else f"{us:.3g} us"
 
 

@@ -100,10 +100,28 @@ def test_a_start_of_nothing_is_no_start():
     assert found.low <= 40 < found.high
 
 
-def test_one_invalid_stage_is_repeated_and_two_give_up():
-    bracket = Bracket(trial(), SLO)
-    bracket.tell(Stage(1000, "invalid", "the load hosts were busy"))
-    assert bracket.next() == 1000
-    bracket.tell(Stage(1000, "invalid", "the load hosts were busy"))
-    assert bracket.next() is None
+def test_an_invalid_stage_is_repeated_then_lowered_and_given_up_in_the_end():
+    bracket, rates = Bracket(trial(), SLO), []
+    while (rate := bracket.next()) is not None:
+        rates.append(rate)
+        bracket.tell(Stage(rate, "invalid", "the load hosts were busy"))
+    assert rates == [1000, 1000, 250, 250, 62.5, 62.5]
     assert bracket.outcome(20) == Failed("failed", "the load hosts were busy", 20)
+
+
+def test_a_prediction_beyond_the_generator_is_lowered_until_it_can_send():
+    bracket, rates = Bracket(trial(start=25_000.0), SLO), []
+    while (rate := bracket.next()) is not None:
+        rates.append(rate)
+        bracket.tell(Stage(rate, "invalid", "late") if rate > 6_000 else stage(rate, 900))
+    assert rates[:4] == [25_000, 25_000, 6_250, 6_250]
+    found = bracket.outcome(20)
+    assert found.low <= 900 < found.high <= found.low * 1.05 * 1.000001
+
+
+def test_a_setting_faster_than_the_generator_carries_what_was_sent():
+    bracket = Bracket(trial(start=4_000.0), SLO)
+    while (rate := bracket.next()) is not None:
+        bracket.tell(Stage(rate, "invalid", "late") if rate > 5_000 else stage(rate, 1e9))
+    found = bracket.outcome(20)
+    assert 4_000 <= found.rate <= 5_000

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import choice, physics, seeds
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.choice import choose, extremeness
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Search
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Measured
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured
 from tuning_cases import LONG, measured, run, site
 
 PLACE = site()
@@ -137,3 +137,11 @@ def test_the_document_has_the_choice():
         "reasons": ["x"],
         "against_planned": None,
     }
+
+
+def test_where_nothing_could_be_measured_nothing_is_said_of_the_objective():
+    search = Search(PLACE, seeds.seeds(PLACE), LONG, lambda *_: None)
+    found = choose(run(search, lambda _trial: Failed("failed", "the load hosts were busy", 20)))
+    assert found.verdict == "none"
+    (reason,) = found.reasons
+    assert reason.endswith("could be measured, so nothing is known of the objective: the load hosts were busy")
