@@ -246,6 +246,11 @@ class CallbackModule(Default):
             self._open(result)
             self._handle_warnings_and_exception(result)
 
+    def v2_runner_retry(self, result: Any) -> None:
+        """Say nothing of a condition that is awaited; the task fails aloud if it never comes."""
+        if self._full:
+            super().v2_runner_retry(result)
+
     def v2_runner_item_on_skipped(self, result: Any) -> None:
         """Say nothing of skipped items."""
         if self._full:

@@ -25,6 +25,19 @@ PLAYS = [
         "gather_facts": False,
         "tasks": [
             {"name": "Find nothing to do", "ansible.builtin.command": "true", "changed_when": False},
+            {
+                "name": "Wait for a file",
+                "ansible.builtin.shell": {
+                    "cmd": "test -e waited || { touch waited; exit 1; }",
+                    "chdir": "{{ inventory_dir }}",
+                },
+                "changed_when": False,
+                "register": "waited",
+                "until": "waited is succeeded",
+                "retries": 5,
+                "delay": 0,
+                "run_once": True,
+            },
             {"name": "Skip it", "ansible.builtin.command": "true", "when": False, "changed_when": False},
             {
                 "name": "Write a file",
@@ -113,6 +126,7 @@ def test_a_pipeline_reads_plain_lines(run):
     assert times[1:3] == ["1/3  Prepare: h[1:2]", "        changed: Write a file [h[1:2]]"]
     assert "Find nothing to do" not in output
     assert "Skip it" not in output
+    assert "RETRYING" not in output
     assert "2/3  Nobody by intention: no hosts" in times
     assert "no hosts matched" not in output
     assert "h2 is small" in output
