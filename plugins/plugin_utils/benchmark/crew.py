@@ -26,7 +26,10 @@ END = "end"
 
 
 class Crew:
-    """The workers of one task. ``me`` and ``members`` are names of inventory hosts; the first member conducts."""
+    """The workers of one task. ``me`` and ``members`` are names of inventory hosts; the first member conducts.
+
+    Nobody is waited for once ``is_left`` says that the run they belong to has ended.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,10 @@ class Crew:
         members: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        is_left: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder, self.me, self.members = folder, me, list(members)
-        self._clock, self._sleep = clock, sleep
+        self._clock, self._sleep, self._is_left = clock, sleep, is_left
         self._sent = dict.fromkeys(self.members, 0)
 
     @property
@@ -85,7 +89,7 @@ class Crew:
     def _await(self, path: Path, within_s: float) -> Any:
         until = self._clock() + within_s
         while not path.exists():
-            if self._clock() > until:
+            if self._clock() > until or self._is_left():
                 return None
             self._sleep(LOOK_S)
         return json.loads(path.read_text(encoding="utf-8"))

@@ -114,6 +114,11 @@ class Bracket:
         if first and stage.verdict == "fail" and over:
             self.stopped = "early"
 
+    def end(self, why: str) -> None:
+        """End the trial before its knee is known; without a rate that passed it has failed, for this reason."""
+        if self.passed is None:
+            self.stopped = why
+
     def outcome(self, seconds: float) -> Outcome:
         """Return what the trial found, in so many seconds."""
         if self.stopped == "early" and self.failed:

@@ -8,6 +8,7 @@ The measured host carries out trials, the load hosts send the load; both are wor
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ SHORTEST_POINT_S, LONGEST_POINT_S = 4.0, 20.0
 LONGER = 6
 # An instance that needs longer for the requests of a p99 carries five a second, too few to be tuned.
 LONGEST_STAGE_S = 120.0
+OUT_OF_TIME = "the time budget ended before a rate was found that keeps the objective"
 # Of a server's last words in a document.
 LONGEST_WORDS = 500
 
@@ -134,6 +136,9 @@ class Tuner:
         while (rate := bracket.next()) is not None:
             self._host.renew()
             seconds = stage_s(trial, rate)
+            if time.monotonic() - began + seconds > search.left_s:
+                bracket.end(OUT_OF_TIME)
+                break
             judged = self._load.stage(f"trial {trial.number}", rate, seconds, lambda: search.left_s)
             bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
         return bracket.outcome(time.monotonic() - began)
@@ -181,7 +186,7 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     seen = benchmark.look(together, call.asked, call.target)
     sent = mix.requests(call.asked, call.target, seen[0]["metadata"])
     load = Load(call.asked, call.target, sent.bodies, together, [each["cores"] for each in seen], call.tell)
-    host = Host(crew, call.target["name"], call.asked.instance, f"tune-{run.began}", call.expires_s)
+    host = Host(crew, call.target["name"], call.asked.instance, owner(run.began), call.expires_s)
     tuner = Tuner(load, host, call.context, call.tell)
     try:
         search = run.search or run.start(tuner.points(), _wanted(call, sent))
@@ -190,6 +195,11 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
         call.tell("  bringing the plan's settings back")
         restored = host.restore()
     return _document(call, search, run.began, restored)
+
+
+def owner(began: str) -> str:
+    """Return the id by which the host knows the trials of a run, which an interrupted run goes on with."""
+    return "tune-" + re.sub(r"[^0-9A-Za-z]", "", began)
 
 
 def _require_in_force(call: Call) -> None:

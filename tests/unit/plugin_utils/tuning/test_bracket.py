@@ -125,3 +125,15 @@ def test_a_setting_faster_than_the_generator_carries_what_was_sent():
         bracket.tell(Stage(rate, "invalid", "late") if rate > 5_000 else stage(rate, 1e9))
     found = bracket.outcome(20)
     assert 4_000 <= found.rate <= 5_000
+
+
+def test_a_trial_that_is_ended_has_found_what_passed_or_has_failed():
+    bracket = Bracket(trial(), SLO)
+    bracket.tell(stage(1000, 900))
+    bracket.end("the time is over")
+    assert bracket.next() is None
+    assert bracket.outcome(20) == Failed("failed", "the time is over", 20)
+    bracket = Bracket(trial(), SLO)
+    bracket.tell(stage(1000, 2000))
+    bracket.end("the time is over")
+    assert bracket.outcome(20).rate == 1000

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.trial import wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import document
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, on_host, publish
 from simulated_team import SimulatedTeam
@@ -220,3 +221,8 @@ def test_the_measured_host_calls_what_it_is_ordered_to():
 def test_a_slow_instance_gets_the_requests_that_p99_takes(rate, seconds):
     trial = SimpleNamespace(stage_s=10.0)
     assert conduct.stage_s(trial, rate) == seconds
+
+
+def test_the_id_of_a_run_is_one_that_hosts_take():
+    assert conduct.owner("2026-11-26T16:02:31Z") == "tune-20261126T160231Z"
+    assert wish.OWNER.fullmatch(conduct.owner("2026-11-26T16:02:31Z"))
