@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tarfile
 import threading
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ def site(tmp_path):
     """
 
     def run(*options: str, kill_at: str = "", kill_after: float = 0, playbook: str = "site.yml", **variables) -> Run:
-        overrides = tmp_path / "overrides.json"
+        overrides = tmp_path / f"overrides-{uuid.uuid4().hex}.json"
         overrides.write_text(json.dumps(variables))
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
         plain = {

@@ -24,7 +24,7 @@ DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes")
+SAMPLED = ("failures", "runtime", "changes", "measure")
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = "tests/unit/plugin_utils/measure"
@@ -43,6 +43,8 @@ ONE_PROCESS = ("unit tests", "ansible-core ")  # as their names begin
 # What tests of images, certificates and units run for real.
 UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
 
+# What a scenario needs on this machine, with the packages that have it.
+SCENARIO_COMMANDS = {"measure": {"chromium": "chromium"}}
 # Two scenarios of the other release need the same things, which only one of them is to make.
 _PREPARING = threading.Lock()
 
@@ -210,16 +212,17 @@ def _other_release(lab: Lab) -> Lab:
 def _scenario(lab: Lab, name: str, prepared: str = "", **extra: str) -> Shown:
     """Return a scenario on `lab`'s release of Debian, which the stage prepares unless it is the prepared one."""
     run = _command(lab, ["molecule", "test", "--scenario-name", name], {**environment.lab_platform(lab), **extra})
-    if prepared in ("", lab.suite):
-        return f"molecule: {name}", run
+    is_prepared = prepared in ("", lab.suite)
 
     def prepare_and_run(label: str) -> None:
         with _PREPARING:
-            host_runtime(lab)
-            image(lab)
+            debian.need_commands(SCENARIO_COMMANDS.get(name, {}), f"the scenario {name}", lab.logs / "scenario.log")
+            if not is_prepared:
+                host_runtime(lab)
+                image(lab)
         run(label)
 
-    return f"molecule: {name} ({lab.suite})", prepare_and_run
+    return f"molecule: {name}" if is_prepared else f"molecule: {name} ({lab.suite})", prepare_and_run
 
 
 def _judge(lab: Lab, command: list[str]) -> Callable[[str], None]:
