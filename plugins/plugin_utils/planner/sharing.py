@@ -115,11 +115,14 @@ def _by_kind(claims: list[_Claim], units: list[Core]) -> list[tuple[list[_Claim]
     fast, slow = kinds(units)
     if not fast or not slow:
         return [(claims, units)]
-    turns = sorted(claims, key=lambda claim: claim.place.turn)
-    if len(turns) == 1:
+    # An instance may have a claim for each of its GPUs' nodes, and all of them get one kind.
+    first = {id(claim.place): number for number, claim in reversed([*enumerate(claims)])}
+    turns = sorted(claims, key=lambda claim: (claim.place.turn, first[id(claim.place)]))
+    if len(first) == 1:
         return [(turns, _alone(turns[0], fast, slow))]
     # Use both kinds, and maximize the share of the instance that gets least for its weight.
-    cuts = range(max(1, len(turns) - len(slow)), min(len(fast), len(turns) - 1) + 1)
+    possible = range(max(1, len(turns) - len(slow)), min(len(fast), len(turns) - 1) + 1)
+    cuts = [cut for cut in possible if turns[cut - 1].place is not turns[cut].place] or possible
 
     def poorest(cut: int) -> float:
         shares = (len(fast), turns[:cut]), (len(slow) * EFFICIENCY_STRENGTH, turns[cut:])

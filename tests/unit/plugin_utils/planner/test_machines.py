@@ -146,6 +146,14 @@ def clustered(where, **shape):
     return machines.topology(**{**usual, **shape})
 
 
+def test_an_instance_with_gpus_on_several_nodes_keeps_to_one_kind_of_core_on_idle_nodes_too():
+    machine = clustered([4, 5], nodes_per_socket=4, cores=1, hybrid=1)
+    (found,) = plan(machine, [instance(profile="latency", gpus=2)], **IMAGE)["instances"]
+    kinds = {cpu["id"]: cpu["kind"] for cpu in machine["cpus"]}
+    assert found["nodes"] == "4-7"
+    assert {kinds[cpu] for cpu in cpus(found)} == {"performance"}
+
+
 def test_gpu_instances_use_idle_nodes_of_their_socket():
     wishes = [instance("a", gpus=[0]), instance("b", gpus=[1])]
     found = plan(clustered([0, 2]), wishes, **IMAGE)
