@@ -44,7 +44,7 @@ ONE_PROCESS = ("unit tests", "ansible-core ")  # as their names begin
 UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
 
 # What a scenario needs on this machine, with the packages that have it.
-SCENARIO_COMMANDS = {"measure": {"chromium": "chromium"}}
+SCENARIO_COMMANDS = {"measure": {"chromium": "chromium", "h2load": "nghttp2-client"}}
 # Two scenarios of the other release need the same things, which only one of them is to make.
 _PREPARING = threading.Lock()
 
