@@ -26,10 +26,6 @@ OVERTIME_S = 30.0
 LOOK_S = 0.2
 
 
-class CrewError(Exception):
-    """The workers cannot begin. The text is a sentence for the user."""
-
-
 @dataclass
 class Worker:
     """One process: ``share`` of a CPU and ``peak`` MB are known when it is done, ``fault`` when it failed."""

@@ -7,10 +7,8 @@ h2load sends one body again and again and looks at nothing but the HTTP status, 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,12 +22,13 @@ from . import counters, h2load_log
 from .h2load_command import PROGRAM, H2loadError, Plan, body_of, command, heaviest, planned
 from .h2load_log import GRACE_S
 from .histogram import Histogram
+from .outcome import write_result, write_status
 from .replies import shown
+from .signals import Signals
 from .tally import Count, Series
 
-# Exit codes of the program, and the signals that end a run early, with its result so far.
+# Exit codes of the program.
 DONE, REFUSED, INTERRUPTED = 0, 2, 3
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 LOOK_S = 1.0
 MOST_OUTPUT_BYTES = 16 * 1024
@@ -37,25 +36,14 @@ MOST_OUTPUT_BYTES = 16 * 1024
 
 def run(spec: Mapping[str, Any], out: Path) -> int:
     """Run a stage, write ``status.json`` and ``result.json`` into ``out``, and return the exit code of the program."""
-    signals: list[int] = []
-    previous = {number: signal.signal(number, lambda caught, _frame: signals.append(caught)) for number in STOPPING}
     try:
-        found = measure(spec, out, lambda status: _put(out / "status.json", status), lambda: bool(signals))
+        with Signals() as signals:
+            found = measure(spec, out, lambda status: write_status(out, status), lambda: signals.came)
     except H2loadError as error:
         print(error, file=sys.stderr)
         return REFUSED
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    _put(out / "result.json", found)
-    return INTERRUPTED if signals else DONE
-
-
-def _put(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file as a whole or not at all, since others read it meanwhile."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(new, path)
+    write_result(out, found, found.pop("seconds"))
+    return INTERRUPTED if signals.came else DONE
 
 
 def measure(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from . import counters, h2load
 from .crew import LOOK_S, OVERTIME_S, READY_S, Crew, clock
 from .outcome import write_result, write_status
+from .signals import Signals
 from .spec import BadSpecError, Spec, read
 from .tally import Count, Series
 
@@ -39,25 +39,6 @@ def run(spec_path: Path, out: Path) -> int:
 def _refuse(sentence: str) -> int:
     print(sentence, file=sys.stderr)
     return REFUSED
-
-
-class Signals:
-    """Says whether SIGINT or SIGTERM came; the handlers of before are back behind the ``with``."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __enter__(self) -> Signals:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        self._previous = {number: signal.signal(number, self._note) for number in numbers}
-        return self
-
-    def _note(self, number: int, frame: Any) -> None:
-        self.came = True
-
-    def __exit__(self, *rest: Any) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
 
 class Stage:

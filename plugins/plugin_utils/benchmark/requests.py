@@ -35,7 +35,6 @@ __all__ = [
     "of_model",
     "of_probe",
     "scaled",
-    "shards",
     "without_rest",
 ]
 
@@ -189,12 +188,6 @@ def carried(requests: Sequence[Request], protocol: str) -> list[dict[str, Any]]:
 
 
 # --- other sizes ---------------------------------------------------------------------------------------------
-
-
-def shards(items: int, parts: int) -> list[int]:
-    """Return the sizes of ``parts`` shards of ``items`` items, the remainder spread evenly: 234, 233, 233."""
-    size, more = divmod(items, parts)
-    return [size + 1] * more + [size] * (parts - more)
 
 
 def scaled(requests: Sequence[Request], items: int) -> list[Request]:

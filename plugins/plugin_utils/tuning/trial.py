@@ -12,8 +12,6 @@ from . import space
 from .space import Setting
 
 # Why a setting was tried, and how long it is measured.
-ORIGINS = ("default", "plan", "physics", "search")
-RUNGS = ("explore", "again", "confirm", "final")
 OUTCOMES = ("stopped early", "failed", "illegal")
 
 

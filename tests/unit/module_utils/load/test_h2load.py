@@ -410,14 +410,14 @@ def test_the_program_writes_status_and_result(place):
 
 def test_a_signal_ends_the_run_with_the_result_so_far(place, monkeypatch):
     (place[0] / "bin" / "plan.json").write_text('{"hang": true, "rows": 300}')
-    put = h2load._put
+    put = h2load.write_status
 
     def interrupted(path, content):
         put(path, content)
         if content.get("offered") == 300:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(h2load, "_put", interrupted)
+    monkeypatch.setattr(h2load, "write_status", interrupted)
     assert h2load.run(stage(), place[0] / "out") == 3
     found = json.loads((place[0] / "out" / "result.json").read_text())
     assert (found["ok"], found["errors"]) == (200, {})

@@ -13,8 +13,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load import messag
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import requests, samples
 from benchmark_models import DIGITS, FIXED, RANKER, known, metadata, tensors
-from hypothesis import given
-from hypothesis import strategies as st
 from real_protos import message_class
 
 RANKER_ONLY = known(ranker=RANKER)
@@ -178,22 +176,6 @@ def test_a_load_host_gets_the_bodies_of_one_protocol():
 
 
 # --- other sizes ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("items", "parts", "sizes"),
-    [(700, 1, [700]), (700, 2, [350, 350]), (700, 3, [234, 233, 233]), (700, 4, [175] * 4), (2, 2, [1, 1])],
-)
-def test_shards_differ_by_one_item_at_the_most(items, parts, sizes):
-    assert requests.shards(items, parts) == sizes
-
-
-@given(st.integers(1, 5000), st.integers(1, 50))
-def test_shards_hold_all_items(items, parts):
-    sizes = requests.shards(items, parts)
-    assert sum(sizes) == items
-    assert len(sizes) == parts
-    assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize(("items", "rows"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 3, 1, 2])])

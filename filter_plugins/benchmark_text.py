@@ -1,1 +1,0 @@
-../plugins/filter/benchmark_text.py
