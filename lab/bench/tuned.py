@@ -145,7 +145,7 @@ def main() -> int:
 def tuned(team: Any, model: str, budget_s: int, with_grid: bool) -> Tuned:
     """Tune a model as tune.yml does, without Ansible between the parts."""
     conduct, context = part("plugin_utils.tuning.conduct"), local_load.context(model)
-    asked = local_load.asked(model, budget=budget_s, trials=TRIALS, stage=STAGE_S)
+    asked = local_load.asked(model, "tune", budget=budget_s, trials=TRIALS, stage=STAGE_S)
     where = local_load.target(model)
     host = Host(model, where)
     try:

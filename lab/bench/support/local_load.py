@@ -140,10 +140,10 @@ def ports(server: local_server.LocalServer) -> dict[str, int]:
     return {"grpc": server.grpc_port, "rest": server.rest_port}
 
 
-def asked(model: str, **options: Any) -> Any:
-    """The options of a benchmark of this model (benchmark.options.Options)."""
+def asked(model: str, purpose: str = "benchmark", **options: Any) -> Any:
+    """The options of a benchmark or a tuning of this model (benchmark.options.Options)."""
     given = {"instance": model, "protocol": "rest", "warmup": WARMUP_S, "items": ITEMS.get(model, 1), **options}
-    return part("plugin_utils.benchmark.options").read(given)
+    return part("plugin_utils.benchmark.options").read(given, purpose)
 
 
 @contextmanager

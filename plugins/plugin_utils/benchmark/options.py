@@ -13,6 +13,8 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from . import purposes
+
 Check = Callable[[str, Any], Any]
 
 PROTOCOLS = ("grpc", "rest")
@@ -209,7 +211,8 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "stage": (seconds(1, 600), 10.0),
     "despite_differences": (boolean, False),
 }
-"""The variables of playbooks/benchmark.yml: the check of each, and what stands for it where it is not given."""
+"""The variables of playbooks/benchmark.yml and tune.yml: the check of each, and what stands for it where it is not
+given. Those of one playbook alone are in ``purposes``."""
 
 # Variables are named for people, fields with their units.
 RENAMED = {
@@ -227,6 +230,8 @@ def read(given: Mapping[str, Any], purpose: str = "benchmark") -> Options:
     refusals, found = Refusals(), {}
     for name in sorted(set(given) - set(FIELDS)):
         refusals.add(WishError(name, "is no variable of a benchmark", nearest(name, FIELDS) or "remove it"))
+    for refusal in purposes.misplaced(given, purpose):
+        refusals.add(refusal)
     for name, (check, default) in FIELDS.items():
         value = given.get(name)
         found[name] = default if value in (None, "") else refusals.check(check, name, value)

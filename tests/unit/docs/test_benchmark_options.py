@@ -8,7 +8,7 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options, purposes
 from repository import REPOSITORY
 
 # Variables that tune.yml alone has.
@@ -48,6 +48,10 @@ def told(name, cell):
 
 BENCHMARK = table(page("benchmark.md"), "Options")
 TUNING = table(page("tuning.md"), "Options")
+
+
+def test_the_variables_of_one_playbook_are_refused_by_the_other():
+    assert (set(purposes.ELSEWHERE["benchmark"]), set(purposes.ELSEWHERE["tune"])) == (OF_TUNING, OF_BENCHMARKS)
 
 
 def test_the_page_of_benchmarks_has_every_variable_of_theirs_and_no_other():

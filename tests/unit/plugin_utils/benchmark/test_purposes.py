@@ -1,0 +1,83 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What one of the measuring playbooks has no use for is refused there, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
+
+
+def refusal(purpose, **given):
+    with pytest.raises(WishError) as refused:
+        options.read({"instance": "ranker", **given}, purpose)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"rate": 500},
+            "rate: has no meaning for tune.yml, which looks for the highest rate of each setting; remove it, or measure"
+            " one rate with benchmark.yml",
+        ),
+        (
+            {"duration": "60s"},
+            "duration: has no meaning for tune.yml, which measures in stages; give stage for their length, or budget"
+            " for the whole",
+        ),
+        (
+            {"shards": "auto"},
+            "shards: has no meaning for tune.yml, since callers cut their requests and no setting of the server does;"
+            " remove it, and measure shards with benchmark.yml",
+        ),
+        (
+            {"utilisation": 0},
+            "utilisation: has no meaning for tune.yml, since it belongs to the advice on shards; remove it, and measure"
+            " shards with benchmark.yml",
+        ),
+        (
+            {"against": "before.json"},
+            "against: has no meaning for tune.yml, which compares with the plan by itself; remove it, or compare two"
+            " runs with benchmark.yml",
+        ),
+        (
+            {"despite_differences": "false"},
+            "despite_differences: has no meaning for tune.yml, which compares with no earlier run; remove it",
+        ),
+    ],
+)
+def test_a_tuning_refuses_what_belongs_to_a_benchmark(given, sentence):
+    assert refusal("tune", **given) == sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"search": "optuna"},
+            "search: has no meaning for benchmark.yml, which tries no settings; remove it, or use it with tune.yml",
+        ),
+        (
+            {"trials": 5},
+            "trials: has no meaning for benchmark.yml, which tries no settings; remove it, or use it with tune.yml",
+        ),
+        (
+            {"stage": "20s"},
+            "stage: has no meaning for benchmark.yml, whose searches choose the length of their stages; give budget for"
+            " a search, or rate and duration for one stage",
+        ),
+    ],
+)
+def test_a_benchmark_refuses_what_belongs_to_a_tuning(given, sentence):
+    assert refusal("benchmark", **given) == sentence
+
+
+def test_all_of_them_are_told_at_once():
+    assert refusal("tune", rate=5, duration="60s").splitlines()[1] == "and 1 more:"
+
+
+def test_what_is_left_empty_is_not_refused():
+    assert options.read({"instance": "ranker", "rate": "", "against": None}, "tune").kind == "knee"
