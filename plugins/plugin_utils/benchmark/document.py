@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
-from .measured import Ratio, Stage
+from .measured import Difference, Ratio, Stage
 from .shape import misfit
 
 # The schema of both kinds of documents. Keys may be added to it; those below keep their names and meanings.
@@ -154,6 +154,7 @@ class Comparison(_Comparison, total=False):
     """This run against an earlier one."""
 
     p50_ratio: Ratio | None
+    errors_difference: Difference | None
 
 
 class Document(TypedDict):

@@ -25,6 +25,14 @@ class Ratio(TypedDict):
     high: float
 
 
+class Difference(TypedDict):
+    """A difference of two shares with its 95 % interval; 0 is no difference."""
+
+    value: float
+    low: float
+    high: float
+
+
 class HistogramData(TypedDict):
     """A histogram of latencies as the load generator writes it."""
 

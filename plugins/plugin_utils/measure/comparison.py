@@ -56,6 +56,19 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The share of requests without a good answer after, less that before, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return the difference as it stands in a document."""
+        return {"value": round(self.value, 6), "low": round(self.low, 6), "high": round(self.high, 6)}
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Ratios after / before, and what may be said of them.
 
@@ -69,20 +82,35 @@ class Comparison:
     p50: Ratio | None = None
     throughput: Ratio | None = None
     smallest_detectable: float | None = None
+    errors: Difference | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the part of a document's ``comparison`` that comes from the figures."""
-        ratios = {"p99_ratio": self.p99, "p50_ratio": self.p50, "throughput_ratio": self.throughput}
+        found = {
+            "p99_ratio": self.p99,
+            "p50_ratio": self.p50,
+            "throughput_ratio": self.throughput,
+            "errors_difference": self.errors,
+        }
         return {
-            **{name: each.to_json() if each else None for name, each in ratios.items()},
+            **{name: each.to_json() if each else None for name, each in found.items()},
             "smallest_detectable": self.smallest_detectable,
             "verdict": self.verdict,
             "reason": self.reason,
         }
 
 
-def compare(before: Sequence[Block], after: Sequence[Block], *, interleaved: bool, seed: int = 1) -> Comparison:
+def compare(
+    before: Sequence[Block],
+    after: Sequence[Block],
+    *,
+    interleaved: bool,
+    seed: int = 1,
+    names: tuple[str, str] | None = None,
+) -> Comparison:
     """Return the comparison of two sides, each a list of blocks without their warm-up.
+
+    ``names`` are those of the sides in sentences, where they are not one setting before and after a change.
 
     Interleaved blocks are paired: the n-th of one side ran next to the n-th of the other. Others are cut into pieces of
     the shortest block's length, which are drawn from each side on its own.
@@ -96,14 +124,14 @@ def compare(before: Sequence[Block], after: Sequence[Block], *, interleaved: boo
     sides = [_Side(packing, side) for side in (before, after)]
     measured = (sides[0].whole(), sides[1].whole())
     if math.inf in (measured[0].p99, measured[1].p99):
-        return _without_p99(measured)
+        return _without_p99(measured, names or ("before", "after"))
     draw = random.Random(seed)
     freedom = len(before) - 1 if interleaved else len(before) + len(after) - 2
     draws = (
         _Draws([_runs_drawn(sides, draw) for _ in range(RESAMPLES)], 1.0),
         _Draws([_blocks_drawn(sides, interleaved, draw) for _ in range(RESAMPLES)], _widening(len(before), freedom)),
     )
-    return _judged(measured, draws)
+    return _judged(measured, draws, f"times that of {names[0]}" if names else "of what it was")
 
 
 class _Side:
@@ -198,7 +226,7 @@ def _widening(blocks: int, freedom: int) -> float:
     return student(freedom) / Z_INTERVAL * math.sqrt(blocks / (blocks - 1))
 
 
-def _judged(measured: Pair, draws: Sequence[_Draws]) -> Comparison:
+def _judged(measured: Pair, draws: Sequence[_Draws], of_what: str) -> Comparison:
     p99 = _ratio(lambda each: each.p99, measured, draws)
     smallest = _smallest_detectable(p99)
     verdict, why = "no difference", f"the interval reaches what counts as equal; {smallest:.1%} would have been found"
@@ -208,23 +236,33 @@ def _judged(measured: Pair, draws: Sequence[_Draws]) -> Comparison:
         verdict, why = "better", "the whole interval lies below what counts as equal"
     return Comparison(
         verdict,
-        f"p99 is {p99} of what it was: {why}",
+        f"p99 is {p99} {of_what}: {why}",
         p99,
         _ratio(lambda each: each.p50, measured, draws),
         _ratio(lambda each: each.throughput, measured, draws),
         smallest,
+        _difference(lambda each: each.errors, measured, draws),
     )
 
 
 def _ratio(figure: Callable[[Figures], float], measured: Pair, draws: Sequence[_Draws]) -> Ratio:
-    value = _logarithm(figure, measured)
-    ends = [_ends(figure, value, each) for each in draws]
-    return Ratio(*(math.exp(each) for each in (value, min(low for low, _ in ends), max(high for _, high in ends))))
+    return Ratio(*map(math.exp, _interval(lambda pair: _logarithm(figure, pair), measured, draws)))
 
 
-def _ends(figure: Callable[[Figures], float], value: float, draws: _Draws) -> tuple[float, float]:
-    """Return the interval of a logarithm of a ratio, which its value lies in."""
-    found = sorted(_logarithm(figure, pair) for pair in draws.found)
+def _difference(figure: Callable[[Figures], float], measured: Pair, draws: Sequence[_Draws]) -> Difference:
+    return Difference(*_interval(lambda pair: figure(pair[1]) - figure(pair[0]), measured, draws))
+
+
+def _interval(effect: Callable[[Pair], float], measured: Pair, draws: Sequence[_Draws]) -> tuple[float, float, float]:
+    """Return an effect with the ends of the wider of its intervals."""
+    value = effect(measured)
+    ends = [_ends(effect, value, each) for each in draws]
+    return value, min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _ends(effect: Callable[[Pair], float], value: float, draws: _Draws) -> tuple[float, float]:
+    """Return the interval of an effect, which its value lies in."""
+    found = sorted(effect(pair) for pair in draws.found)
     aside = round(len(found) * 0.025)
     low, high = (value + (end - value) * draws.widening for end in (found[aside], found[-1 - aside]))
     return min(low, value), max(high, value)
@@ -256,11 +294,12 @@ def student(freedom: int) -> float:
     return sum((term / freedom**power for power, term in enumerate(terms)), 0.0)
 
 
-def _without_p99(measured: Pair) -> Comparison:
-    failing = [name for name, each in zip(("before", "after"), measured) if each.p99 == math.inf]
+def _without_p99(measured: Pair, names: tuple[str, str]) -> Comparison:
+    failing = [place for place, each in enumerate(measured) if each.p99 == math.inf]
     if len(failing) == 2:
         return Comparison(
             "not comparable", "on both sides more than 1 % of the requests failed, so that p99 has no value"
         )
-    verdict = "worse" if failing == ["after"] else "better"
-    return Comparison(verdict, f"{failing[0]} more than 1 % of the requests failed, so that p99 has no value there")
+    verdict = "worse" if failing == [1] else "better"
+    why = f"{names[failing[0]]}: more than 1 % of the requests failed, so that p99 has no value there"
+    return Comparison(verdict, why)

@@ -34,6 +34,8 @@ class Figures:
     p50: float
     p99: float
     throughput: float
+    errors: float
+    """The share of the requests without a good answer."""
 
 
 class Packing:
@@ -57,7 +59,8 @@ class Packing:
         """Return the figures of a sum of packed seconds."""
         upto = list(accumulate(self._form.unpack(packed.to_bytes(self._form.size, "little"))))
         answered = upto[-2] if len(upto) > 1 else 0
-        return Figures(self._latency(upto, 0.5), self._latency(upto, 0.99), answered / seconds)
+        errors = 1 - answered / upto[-1] if upto[-1] else 0.0
+        return Figures(self._latency(upto, 0.5), self._latency(upto, 0.99), answered / seconds, errors)
 
     def _latency(self, upto: Sequence[int], q: float) -> float:
         """Return a percentile, interpolated in its bucket: or else small differences would come in steps of 0.8 %."""

@@ -13,6 +13,7 @@ from statistics import fmean
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.comparison import (
     Comparison,
+    Difference,
     Ratio,
     compare,
     student,
@@ -184,9 +185,23 @@ def test_failures_are_worse_than_any_latency():
     found = compare(even(200), even(100, ok=98), interleaved=True)
     assert (found.verdict, found.reason) == (
         "worse",
-        "after more than 1 % of the requests failed, so that p99 has no value there",
+        "after: more than 1 % of the requests failed, so that p99 has no value there",
     )
     assert compare(even(100, ok=98), even(200), interleaved=True).verdict == "better"
+
+
+def test_the_share_of_failures_is_compared_with_its_interval():
+    # One of 200 requests of every second fails: nothing varies, so that the interval is the value.
+    found = compare(even(200, offered=200, ok=200), even(200, offered=200, ok=199), interleaved=True)
+    assert found.to_json()["errors_difference"] == {"value": 0.005, "low": 0.005, "high": 0.005}
+    assert compare(even(200), even(200), interleaved=True).errors == Difference(0.0, 0.0, 0.0)
+
+
+def test_sides_that_are_no_before_and_after_have_names():
+    found = compare(even(100), even(150), interleaved=True, names=("small", "large"))
+    assert found.reason.startswith("p99 is 1.495 (1.495 to 1.495) times that of small: ")
+    found = compare(even(200), even(100, ok=98), interleaved=True, names=("small", "large"))
+    assert found.reason.startswith("large: more than 1 % of the requests failed")
 
 
 def test_a_long_run_is_cut_into_blocks():
