@@ -129,6 +129,7 @@ def target(model: str, server: local_server.LocalServer | None = None) -> dict[s
         "signature": None,
         "slots": 1,
         "batched": plan["batching"] is not None,
+        "secured": False,
         "slo_ms": SLO_MS,
         "plan_digest": plan["digest"],
         "conditions": {},

@@ -31,7 +31,16 @@ class Device(tf.saved_model.experimental.TrackableResource):
         slow = gen_experimental_dataset_ops.sleep_dataset(
             endless._variant_tensor, tf.constant(DEVICE_MICROS, tf.int64), **_ELEMENT
         )
-        gen_dataset_ops.make_iterator(slow, self.resource_handle)
+        prompt = gen_dataset_ops.options_dataset(slow, _no_prefetch(), **_ELEMENT)
+        gen_dataset_ops.make_iterator(prompt, self.resource_handle)
+
+
+def _no_prefetch() -> bytes:
+    """The runtime would otherwise have the next element ready, and a call after a pause would not wait at all."""
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    options.autotune.enabled = False
+    return options._to_proto().SerializeToString()
 
 
 class SimulatedDevice(tf.Module):

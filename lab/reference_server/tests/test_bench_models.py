@@ -80,6 +80,18 @@ def test_the_simulated_device_takes_one_call_at_a_time(servers, bench_models):
     assert time.monotonic() - started >= CALLS * DEVICE_SECONDS / 2
 
 
+def test_the_simulated_device_waits_after_a_pause_too(servers, bench_models):
+    """The runtime must not have the next wait behind it already: a pause of two waits would hide them."""
+    known = json.loads((bench_models / "simulated_device" / "known_answers.json").read_text())
+    took = []
+    for _ in range(CALLS):
+        time.sleep(2 * DEVICE_SECONDS)
+        started = time.monotonic()
+        assert servers["alone"].predict("simulated_device", known["request"])[0] == 200
+        took.append(time.monotonic() - started)
+    assert min(took) >= DEVICE_SECONDS / 2
+
+
 def test_the_dense_model_is_a_small_artefact_with_large_weights(bench_models):
     program = "from bench.dense import WEIGHTS_MB; print(WEIGHTS_MB)"
     done = subprocess.run(
