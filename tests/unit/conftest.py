@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the tests import the collection by its own name, from the clone, and draw the same examples in every run."""
+"""Lets the tests import the collection by its own name, from the clone, draw the same examples, and take their time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+import patience
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -18,6 +20,11 @@ sys.path.append(os.environ.get("LAB_RUNTIME") or str(REPOSITORY / ".cache" / "te
 
 
 def pytest_configure(config):
+    repeatable(config)
+    patience.stretch()
+
+
+def repeatable(config):
     """Draw the same examples in every run, and let no limit of time end one.
 
     A run says something of the change under test, and busy machines take many times as long. With
@@ -32,3 +39,7 @@ def pytest_configure(config):
     )
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("repeatable")
+        # Else numbers and words of all the code that happens to be imported would be drawn as well, and so other
+        # examples after a change elsewhere, in another order of tests, or of one file alone.
+        nothing = providers.Constants()
+        providers._get_local_constants = lambda: nothing

@@ -24,6 +24,8 @@ READY_S = 60.0
 OVERTIME_S = 30.0
 # How often the parent looks around, in s, when nothing is said.
 LOOK_S = 0.2
+# How long, in s, a process whose pipe is closed may take to be dead; it is within milliseconds, but on a busy machine.
+DYING_S = 10.0
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Crew:
             try:
                 word, *rest = worker.pipe.recv()
             except (EOFError, OSError):
-                worker.process.join(LOOK_S)
+                worker.process.join(DYING_S)
                 worker.fault = f"a process of the load generator died ({_ending(worker.process.exitcode)})"
                 continue
             self._note(worker, word, rest)

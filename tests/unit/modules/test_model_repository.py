@@ -19,8 +19,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check 
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
 from archive_files import read_tree, tar_of, write_tree, zip_of
-from http_double import Server, unused_port
+from http_double import Server
 from killed import run_until_killed
+from ports import free_port
 from saved_models import FLOAT, FROZEN, INDEX, MODEL, SHARD, index, model_pb
 
 
@@ -551,7 +552,7 @@ def test_versions_that_a_server_still_holds_stay(host, server, archive):
 
 
 def test_while_a_server_cannot_be_asked_nothing_is_removed(host, server, archive):
-    closed_port = unused_port()
+    closed_port = free_port()
     host.put_by_hand(1, 2)
     server.serves("ranker", v2="AVAILABLE")
     result = host.run(ranker(archive, keep=2), instances=serving(server.port, closed_port))

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host import proces
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check as serving_check
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
 from ansible_collections.tfserving.fleet.plugins.modules import model_status
+from ports import free_port
 from running import run_module
 from serving_double import Clock, FakeHost, FakeServer, Model, instance, publish
 
@@ -90,8 +91,7 @@ def test_an_old_version_must_have_left(watch):
 
 
 def test_a_closed_port_is_named_at_the_deadline(watch):
-    with FakeServer() as server:
-        port = server.port
+    port = free_port()
     assert wait(watch(instance(port))).startswith(f"port {port} does not answer (")
 
 

@@ -11,19 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jinja2
 import pytest
+from patience import LONG_S
+from ports import free_port
 from repository import REPOSITORY
 from serving_double import FakeServer, Handler, HostileServer, Model
 
 ROLE = REPOSITORY / "roles/tfserving"
 HOST = ROLE / "templates/host"
 TEMPLATE = HOST / "usr/local/lib/tfserving-fleet/tfserving-health.j2"
-# For what happens within milliseconds on a quiet machine and within a second on a busy one.
-SOON_S = 20
 # Longer than any test waits for something else.
 FOR_EVER = "600"
 
@@ -37,6 +36,37 @@ def program(tmp_path_factory):
     return path
 
 
+STOOD_CLOCK = """
+class time:
+    from time import sleep
+
+    def monotonic():
+        with open(os.environ["CLOCK"]) as clock:
+            return float(clock.read())
+"""
+
+
+@pytest.fixture(scope="module")
+def patient(program):
+    """The same program with as much time for each request as a machine may stand still."""
+    return changed(program, "patient", ("REQUEST_S = 5.0", "REQUEST_S = 500.0"), ("ROUND_S = 10.0", "ROUND_S = 1000.0"))
+
+
+@pytest.fixture(scope="module")
+def timed(patient):
+    """That with a clock that shows what stands in a file."""
+    return changed(patient, "timed", ("import time\n", STOOD_CLOCK))
+
+
+def changed(program, name, *changes):
+    text = program.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    program.with_name(name).write_text(text)
+    return program.with_name(name)
+
+
 def text_of(path):
     """What the file lookup returns."""
     return Path(path).read_text().rstrip()
@@ -45,17 +75,13 @@ def text_of(path):
 @pytest.fixture(scope="module")
 def hurried(program):
     """The same program with less time for each request."""
-    hurried = program.with_name("hurried")
-    text = program.read_text().replace("REQUEST_S = 5.0", "REQUEST_S = 1.0")
-    assert text != program.read_text()
-    hurried.write_text(text)
-    return hurried
+    return changed(program, "hurried", ("REQUEST_S = 5.0", "REQUEST_S = 1.0"))
 
 
 def get_or_hang(self):
     """Answer, or wait until the one who asked has gone, as a server whose threads are stuck."""
     if self.silent:
-        self.connection.settimeout(SOON_S)
+        self.connection.settimeout(LONG_S)
         self.connection.recv(1)
     else:
         self._dispatch()
@@ -82,19 +108,16 @@ class Systemd:
 
     def hear(self):
         """Return the next notification."""
-        assert select.select([self.inbox], [], [], SOON_S)[0], f"nothing came after {self.told[-1:]}"
+        assert select.select([self.inbox], [], [], LONG_S)[0], f"nothing came after {self.told[-1:]}"
         lines = self.inbox.recv(65536).decode().split("\n")
         self.told.append(dict(line.split("=", 1) for line in lines))
         return self.told[-1]
 
     def await_status(self, wanted):
         """Wait until the status holds ``wanted``; return all of it."""
-        end = time.monotonic() + SOON_S
-        while time.monotonic() < end:
-            status = self.hear().get("STATUS", "")
-            if wanted in status:
-                return status
-        raise AssertionError(f"{wanted!r} was not heard, last {self.told[-1:]}")
+        while wanted not in (status := self.hear().get("STATUS", "")):
+            pass  # a test that hangs is ended from outside
+        return status
 
     def await_rounds(self, count):
         """Wait until ``count`` whole rounds have begun and ended from now on; the first one heard may be an old one."""
@@ -115,13 +138,13 @@ class Systemd:
 
     def end(self):
         """Wait for the end; return the exit status and what stands on stderr."""
-        _out, err = self.process.communicate(timeout=SOON_S)
+        _out, err = self.process.communicate(timeout=LONG_S)
         return self.process.returncode, err
 
 
 @pytest.fixture
-def systemd(program, tmp_path):
-    listening = Systemd(program, tmp_path / "notify")
+def systemd(patient, tmp_path):
+    listening = Systemd(patient, tmp_path / "notify")
     yield listening
     if listening.process:
         listening.process.kill()
@@ -140,12 +163,6 @@ def answering(status, body):
     with FakeServer() as server:
         server.http.RequestHandlerClass = Fixed
         yield server
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_it_is_ready_only_when_every_model_has_a_version_available(systemd):
@@ -249,22 +266,35 @@ def test_a_model_that_is_gone_for_longer_than_the_patience_is_reason_enough(syst
         assert systemd.end() == (1, f"tfserving-health: {reason}\n")
 
 
-def test_a_shorter_outage_is_forgiven_and_the_next_one_has_all_the_patience_again(systemd):
+def test_a_shorter_outage_is_forgiven_and_the_next_one_has_all_the_patience_again(systemd, timed, tmp_path):
+    clock, now = tmp_path / "clock", 0
+    clock.write_text("0")
+    systemd.program = timed
+    systemd.environment["CLOCK"] = str(clock)
     with FakeServer(digits=Model({1: "AVAILABLE"})) as server:
-        systemd.start(server.port, "digits", patience="3")
+        systemd.start(server.port, "digits", patience="60")
         systemd.await_status("available")
-        away = 0.0
-        # Together longer than the patience, each of them well below it.
-        while away < 3.5:
-            began = time.monotonic()
+        # Together longer than the patience, each of them below it.
+        for _ in range(3):
             versions, server.models["digits"].versions = server.models["digits"].versions, {}
-            while time.monotonic() < began + 0.6:
-                systemd.await_status("waiting for digits")
-            away += time.monotonic() - began
+            systemd.await_status("waiting for digits")
+            now += 50
+            write_at_once(clock, str(now))
+            systemd.await_rounds(1)
             server.models["digits"].versions = versions
             systemd.await_status("available")
         assert systemd.process.poll() is None
+        server.models["digits"].versions = {}
+        systemd.await_status("waiting for digits")
+        write_at_once(clock, str(now + 60))
+        assert systemd.end()[0] == 1
     assert len([each for each in systemd.told if "READY" in each]) == 1
+
+
+def write_at_once(path, text):
+    """Write a file that is read meanwhile."""
+    path.with_name("new").write_text(text)
+    path.with_name("new").rename(path)
 
 
 @pytest.mark.parametrize("interval", ["0.02", FOR_EVER], ids=["between two looks", "in a long pause"])
@@ -280,16 +310,14 @@ def test_sigterm_ends_it_while_the_server_keeps_it_waiting(systemd):
     with socket.socket() as stuck:
         stuck.bind(("127.0.0.1", 0))
         stuck.listen()
-        stuck.settimeout(SOON_S)
+        stuck.settimeout(LONG_S)
         systemd.start(stuck.getsockname()[1], "digits")
         call, _address = stuck.accept()
         with call:
             call.recv(1)
-            sent = time.monotonic()
             systemd.process.send_signal(signal.SIGTERM)
+            # The request alone would wait longer than a test may take.
             assert systemd.end() == (0, "")
-        # The request alone would wait five seconds.
-        assert time.monotonic() - sent < 4
 
 
 @pytest.mark.parametrize(
@@ -316,7 +344,7 @@ def test_what_does_not_speak_http_is_told(systemd):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        other.settimeout(SOON_S)
+        other.settimeout(LONG_S)
         port = other.getsockname()[1]
         systemd.start(port, "digits", interval=FOR_EVER)
         call, _address = other.accept()
@@ -356,8 +384,8 @@ def test_a_proxy_of_the_environment_has_no_place_on_loopback(systemd):
         assert systemd.start(server.port, "digits").await_status("digits") == "digits 1 available"
 
 
-def test_a_socket_without_a_file_is_reached_too(program):
-    listening = Systemd(program, f"\0tfserving-health-{os.getpid()}")
+def test_a_socket_without_a_file_is_reached_too(patient):
+    listening = Systemd(patient, f"\0tfserving-health-{os.getpid()}")
     with listening.inbox, FakeServer(digits=Model({1: "AVAILABLE"})) as server:
         listening.start(server.port, "digits").await_status("available")
         listening.process.send_signal(signal.SIGTERM)
@@ -370,7 +398,7 @@ def run(program, *words, **environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SOON_S,
+        timeout=LONG_S,
         check=False,
     )
     return done.returncode, done.stderr

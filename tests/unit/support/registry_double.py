@@ -60,7 +60,7 @@ class Registry:
         request.end_headers()
         if "/blobs/" in request.path and not self.stall.is_set():
             self.stalled.set()
-            self.stall.wait(30)
+            self.stall.wait()
         if request.command == "GET":
             request.wfile.write(body)
 

@@ -11,6 +11,9 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from patience import LONG_S
+from ports import free_port
+
 MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+)|/versions/[0-9]+)?(/metadata|:predict)?$")
 
 HALF_PLUS_TWO = {
@@ -115,7 +118,7 @@ class FakeServer:
     """A server on a free port of loopback, for a ``with`` statement."""
 
     def __init__(self, **models):
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.http.models = models
         self.http.calls = []
         self.port = self.http.server_address[1]
@@ -163,7 +166,7 @@ class HostileServer:
 
     def _talk(self, call):
         with call, contextlib.suppress(OSError):
-            call.settimeout(10)
+            call.settimeout(LONG_S)
             call.recv(65536)
             for chunk in self.chunks:
                 if self.over.wait(self.pause_s) if self.pause_s else self.over.is_set():

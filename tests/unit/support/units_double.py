@@ -26,15 +26,6 @@ class ServerAt(FakeServer):
         self.port = port
 
 
-def free_ports(count):
-    """Ports that nobody holds at the moment."""
-    servers = [FakeServer() for _number in range(count)]
-    ports = [server.port for server in servers]
-    for server in servers:
-        server.http.server_close()
-    return ports
-
-
 class Host:
     """systemctl of a host. ``files`` are what units would be started with; ``stuck`` marks never come to serve."""
 

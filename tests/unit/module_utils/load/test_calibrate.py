@@ -28,10 +28,7 @@ def test_capacity_is_that_of_the_burst_that_was_disturbed_least():
     assert found == {"requests_per_s_a_core": 5000.0, "cpu_us_a_request": 80.0}
 
 
-def test_a_calibration_has_the_figures_of_both_protocols(tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate, "BURST", 500)
-    monkeypatch.setattr(calibrate, "BURSTS", 1)
-    monkeypatch.setattr(calibrate, "BLOCKS", 2)
+def test_a_calibration_has_the_figures_of_both_protocols(tmp_path, brief_calibration):
     cpus = os.sched_getaffinity(0)
     assert calibrate.calibrate(tmp_path / "new") == 0
     found = json.loads((tmp_path / "new" / "calibration.json").read_text())

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import counters
+from ports import free_port
 
 # As TensorFlow Serving writes it: names begin with a colon, label values escape quotes and backslashes.
 PAGE = r"""# TYPE :tensorflow:serving:request_count counter
@@ -105,8 +106,7 @@ def test_a_page_that_takes_too_long_is_given_up(monkeypatch):
 
 
 def test_a_server_that_is_gone_or_has_no_page_is_one_sentence():
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     target = {"host": "127.0.0.1", "rest": port, "metrics": "/m"}
     with pytest.raises(counters.CountersError, match=f"the page of metrics at port {port} cannot be read"):
         counters.read(target, ["ranker"])

@@ -49,10 +49,7 @@ def test_a_python_without_grpc_is_told_in_a_sentence(without_grpc):
     assert str(found.value) == MISSING
 
 
-def test_a_calibration_without_grpc_says_so_and_goes_on(without_grpc, monkeypatch, tmp_path):
-    monkeypatch.setattr(calibrate, "BURST", 200)
-    monkeypatch.setattr(calibrate, "BURSTS", 1)
-    monkeypatch.setattr(calibrate, "BLOCKS", 2)
+def test_a_calibration_without_grpc_says_so_and_goes_on(without_grpc, brief_calibration, tmp_path):
     assert calibrate.calibrate(tmp_path) == 0
     found = json.loads((tmp_path / "calibration.json").read_text())
     assert found["protocols"]["grpc"] == {"missing": MISSING}

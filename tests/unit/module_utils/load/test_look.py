@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import look
+from ports import free_port
 
 METADATA = {"model_spec": {"name": "ranker"}, "metadata": {}}
 
@@ -48,11 +49,6 @@ def question(port, *models, grpc=None):
     return {"target": {"host": "127.0.0.1", "grpc": grpc or port, "rest": port}, "models": list(models)}
 
 
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 def test_it_sees_ports_and_metadata(port):
     found = look.seen(question(port, "ranker", "a/b"))
     assert found["ports"] == {"grpc": {"open": True}, "rest": {"open": True}}
@@ -69,13 +65,13 @@ def test_a_model_without_metadata_has_the_reason(port):
 
 
 def test_a_port_where_nobody_listens_refuses(port):
-    found = look.seen(question(port, grpc=closed_port()))
+    found = look.seen(question(port, grpc=free_port()))
     assert found["ports"]["grpc"] == {"open": False, "why": "refused"}
     assert found["ports"]["rest"] == {"open": True}
 
 
 def test_nothing_is_asked_of_a_closed_port():
-    assert look.seen(question(closed_port(), "ranker"))["metadata"] == {}
+    assert look.seen(question(free_port(), "ranker"))["metadata"] == {}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load import rest, 
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.engine import Call, Whole
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.rest import Rest, prepared
 from certificates import self_signed
+from patience import LONG_S
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -58,11 +59,22 @@ class Bench:
         return call
 
     async def until(self, condition):
-        async def wait():
-            while not condition():
-                await asyncio.sleep(0.001)
+        """Wait until ``condition`` holds; a test that hangs is ended from outside."""
+        while not condition():
+            await asyncio.sleep(0.001)
 
-        await asyncio.wait_for(wait(), 60)
+
+class Hurried:
+    """A loop whose clock shows the moments of a test."""
+
+    def __init__(self, loop, moments):
+        self.create_connection = loop.create_connection
+        self.time = moments.__next__
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    monkeypatch.setattr(rest, "CONNECT_S", LONG_S)
 
 
 def run(scenario):
@@ -162,11 +174,12 @@ def test_after_a_refusal_attempts_wait():
 
 
 def test_nobody_there_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(rest, "CONNECT_S", 0.2)
-
     async def scenario():
         async with Bench() as bench:
             bench.server.close()
+            # Tries again, and then its time is over.
+            moments = iter([0.0, 1.0, 2 * LONG_S])
+            monkeypatch.setattr(bench.client, "_loop", Hurried(bench.client._loop, moments))
             with pytest.raises(target.UnreachableError) as found:
                 await bench.client.open()
             assert str(found.value) == f"127.0.0.1 port {bench.port} (rest) cannot be reached: connection refused"

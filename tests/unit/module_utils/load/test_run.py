@@ -8,8 +8,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,11 +17,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load import run as
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.counters import CountersError
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.stub import Stub
-from load_stage import PROGRAM, ran, result, script, stage
+from load_stage import Running, ran, script, stage, told, until
 
 BOTH = pytest.mark.parametrize("protocol", ["rest", "grpc"])
-# A test that fails must not hang.
-LIMIT_S = 120
 
 
 @BOTH
@@ -34,10 +30,11 @@ def test_latencies_hold_the_known_delays(protocol, tmp_path):
     assert (code, found["problems"]) == (0, [])
     assert (found["offered"], found["sent"], found["answered"], found["ok"]) == (40, 40, 40, 40)
     histogram = Histogram.from_json(found["histogram"])
-    assert histogram.min >= 50_000
     # No latency is shorter than the delay of its rank, as the stub measured it, but for the width of a bucket.
     assert all(histogram.at_rank(rank) >= given.delays.at_rank(rank) * 0.99 for rank in range(1, 41))
-    assert histogram.share_over(190_000) >= 0.5
+    # Timers of a virtual machine may end a little early.
+    assert histogram.min >= 45_000
+    assert histogram.share_over(180_000) >= 0.5
 
 
 @BOTH
@@ -52,32 +49,55 @@ def test_a_stall_of_a_second_shows_in_p99(protocol, tmp_path):
 
 
 def test_faults_of_http_are_counted_exactly(tmp_path):
-    acts = ["reply", "error", "reset", "close", "half", "malformed", "chunked", "pieces", "wrong", "silent"]
-    with Stub(script(*acts)) as stub:
-        code, found = ran(tmp_path, stage(stub, "rest", timeout_s=3.0))
-        assert stub.ask().acts == dict.fromkeys(acts, 4)
+    acts = ["reply", "error", "reset", "close", "half", "malformed", "chunked", "wrong"]
+    with Stub(script(*acts, "pieces", "reply")) as stub:
+        code, found = ran(tmp_path, stage(stub, "rest"))
+        assert stub.ask().acts == {**dict.fromkeys(acts, 4), "reply": 8, "pieces": 4}
     assert code == 0
-    assert found["ok"] == 16
-    assert found["errors"] == {"HTTP 503": 4, "connection": 8, "malformed": 4, "wrong_reply": 4, "timeout": 4}
-    assert found["answered"] == 28
+    assert found["ok"] == 20
+    assert found["errors"] == {"HTTP 503": 4, "connection": 8, "malformed": 4, "wrong_reply": 4}
+    assert found["answered"] == 32
 
 
 def test_faults_of_grpc_are_counted_exactly(tmp_path):
-    acts = ["reply", "error", "stream_reset", "goaway", "wrong", "silent", "reply", "reply"]
+    acts = ["reply", "error", "stream_reset", "wrong"]
     with Stub(script(*acts)) as stub:
-        code, found = ran(tmp_path, stage(stub, "grpc", timeout_s=3.0))
-        assert stub.ask().acts == {"reply": 15, **dict.fromkeys(acts[1:6], 5)}
+        code, found = ran(tmp_path, stage(stub, "grpc"))
+        assert stub.ask().acts == dict.fromkeys(acts, 10)
     assert code == 0
-    assert found["ok"] == 20
-    assert found["errors"] == {"UNAVAILABLE": 5, "INTERNAL": 5, "wrong_reply": 5, "timeout": 5}
+    assert found["ok"] == 10
+    assert found["errors"] == {"UNAVAILABLE": 10, "INTERNAL": 10, "wrong_reply": 10}
+
+
+def test_what_a_grpc_server_takes_before_it_leaves_is_answered(tmp_path):
+    with Stub(script("reply", "reply", "goaway")) as stub:
+        code, found = ran(tmp_path, stage(stub, "grpc"))
+        acts = stub.ask().acts
+    # What is under way to a server that leaves fails, or is sent again; there may be none of it.
+    assert (code, found["ok"]) == (0, sum(acts.values()))
+    assert acts["goaway"] >= 1
+    assert set(found["errors"]) <= {"connection"}
+
+
+@BOTH
+def test_silence_is_a_timeout(protocol, tmp_path):
+    with Stub(script("silent")) as stub:
+        code, found = ran(tmp_path, stage(stub, protocol, timeout_s=1.0))
+    assert (code, found["ok"], found["answered"]) == (0, 0, 0)
+    # A machine that stands still for a second comes too late to send.
+    unsent = found["offered"] - found["sent"]
+    assert found["errors"] == {
+        **({"timeout": found["sent"]} if found["sent"] else {}),
+        **({"not_sent": unsent} if unsent else {}),
+    }
 
 
 def test_a_reset_of_a_grpc_connection_is_an_error_of_the_connection(tmp_path):
     with Stub(script(*["reply"] * 9, "reset")) as stub:
         _, found = ran(tmp_path, stage(stub, "grpc", connections=1))
+        assert stub.ask().acts["reset"] >= 1
+    # All that is in flight there: at least the request that meets the reset.
     assert set(found["errors"]) == {"connection"}
-    assert found["errors"]["connection"] >= 4
-    assert found["ok"] >= 20
 
 
 @BOTH
@@ -103,7 +123,8 @@ def test_a_result_has_the_documented_keys_and_warm_up_stands_apart(tmp_path):
         (1, 40, 40, 0),
     ]
     assert set(rows[0]) == {"t", "offered", "ok", "errors", "late", "open", "histogram"}
-    assert 0 < found["began"] - time.time() + LIMIT_S < LIMIT_S
+    # In UNIX seconds, by a clock that may be set meanwhile.
+    assert abs(found["began"] - time.time()) < 86_400
 
 
 def test_two_processes_share_the_rate_and_begin_together(tmp_path):
@@ -116,9 +137,12 @@ def test_two_processes_share_the_rate_and_begin_together(tmp_path):
 
 def test_requests_in_flight_stand_in_their_seconds(tmp_path):
     with Stub(script("silent")) as stub:
-        _, found = ran(tmp_path, stage(stub, "rest", timeout_s=3.0))
-    assert found["errors"] == {"timeout": 40}
-    assert [row["open"] for row in found["seconds"]][:2] == [40, 40]
+        running = Running(tmp_path, stage(stub, "rest"))
+        running.wait_for_status(ok=0, offered=40)
+        running.process.send_signal(signal.SIGINT)
+        _, _, found = running.end()
+    assert found["errors"] == {"interrupted": 40}
+    assert max(row["open"] for row in found["seconds"]) == 40
 
 
 def test_status_is_told_while_a_stage_runs(tmp_path):
@@ -155,36 +179,6 @@ def test_counters_that_cannot_be_read_are_a_problem_and_no_failure(tmp_path, mon
     assert found["problems"] == ["the server's counters cannot be compared: the page is gone"]
 
 
-class Running:
-    """The program in a process of its own, until its first status is there."""
-
-    def __init__(self, folder, spec):
-        self.folder = folder
-        path = folder / "spec.json"
-        path.write_text(json.dumps(spec))
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        command = [sys.executable, "-m", PROGRAM, "run", path, folder]
-        self.process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-
-    def wait_for_status(self):
-        limit = time.monotonic() + LIMIT_S
-        while not (self.folder / "status.json").exists() and time.monotonic() < limit:
-            assert self.process.poll() is None
-            time.sleep(0.02)
-
-    def children(self):
-        return [
-            int(each) for each in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        ]
-
-    def workers(self):
-        return [pid for pid in self.children() if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-    def end(self):
-        _, said = self.process.communicate(timeout=LIMIT_S)
-        return self.process.returncode, said, result(self.folder)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_stage_keeps_what_it_has(number, tmp_path):
     with Stub(script()) as stub:
@@ -210,18 +204,18 @@ def test_a_worker_that_dies_ends_the_stage_with_a_sentence(tmp_path):
 
 
 def test_a_worker_that_hangs_is_ended_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "OVERTIME_S", 0.5)
+    late, clock = [], run_module.clock
+    monkeypatch.setattr(run_module, "clock", lambda: clock() + sum(late))
 
     def hang():
-        limit = time.monotonic() + LIMIT_S
-        while not (tmp_path / "status.json").exists() and time.monotonic() < limit:
-            time.sleep(0.02)
+        until(lambda: told(tmp_path))
         (worker,) = (each for each in multiprocessing.active_children() if each.pid != stub.process.pid)
         os.kill(worker.pid, signal.SIGSTOP)
+        late.append(1e6)
 
     with Stub(script()) as stub:
-        threading.Thread(target=hang).start()
-        code, found = ran(tmp_path, stage(stub, "rest", duration_s=3.0, timeout_s=1.0))
+        threading.Thread(target=hang, daemon=True).start()
+        code, found = ran(tmp_path, stage(stub, "rest", duration_s=3600.0))
     assert (code, found["problems"]) == (1, ["a process of the load generator did not end in time"])
     assert found["ok"] >= 1
 
@@ -233,10 +227,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
         (worker,) = running.workers()
         running.process.kill()
         running.process.communicate()
-        limit = time.monotonic() + LIMIT_S
-        while _runs(worker) and time.monotonic() < limit:
-            time.sleep(0.02)
-        assert not _runs(worker)
+        until(lambda: not _runs(worker))
 
 
 def _runs(pid):

@@ -22,7 +22,9 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import client as serving_client
 from ansible_collections.tfserving.fleet.plugins.module_utils.web import download, fetching
-from http_double import Server, unused_port
+from http_double import Server
+from patience import LONG_S
+from ports import free_port
 from serving_double import Clock, HostileServer
 
 BODY = b"an archive, as far as a download cares\n" * 1000
@@ -36,7 +38,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def closed_port() -> int:
-    return unused_port()
+    return free_port()
 
 
 def fetch(url: str, target: object, timeout: float = 5, **options: object) -> str:
@@ -125,7 +127,7 @@ def test_a_server_that_falls_silent_is_given_up(server, tmp_path):
         handler.end_headers()
         handler.wfile.write(b"begun")
         handler.wfile.flush()
-        over.wait(10)
+        over.wait(LONG_S)
 
     server.answers["/7.tar"] = silent
     try:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
@@ -87,15 +86,13 @@ def test_a_damaged_info_rom_does_not_spoil_the_answer(program):
 
 
 def test_a_driver_that_never_answers_is_given_up(program):
-    program("exec sleep 60")
-    began = time.monotonic()
+    program("exec sleep 3600")
     with pytest.raises(nvidia_smi.NvidiaSmiError, match=r"nvidia-smi -L did not answer within 0\.2 seconds"):
         nvidia_smi.run(LIST, timeout=0.2)
-    assert time.monotonic() - began < 10
 
 
 def test_a_driver_that_hangs_with_both_streams_closed_is_given_up(program):
-    program("exec >&- 2>&-; exec sleep 60")
+    program("exec >&- 2>&-; exec sleep 3600")
     with pytest.raises(nvidia_smi.NvidiaSmiError, match="did not answer"):
         nvidia_smi.run(LIST, timeout=0.2)
 

@@ -98,11 +98,11 @@ def test_a_flood_in_place_of_an_answer_ends(flood):
     ids=["headers", "declared", "chunked"],
 )
 def test_a_server_that_dribbles_has_the_time_of_one_exchange_and_no_more(monkeypatch, first):
-    # A second passes with each look at the clock, which comes before each read: every single byte is in time.
-    seconds = itertools.count()
+    # A tenth of a second passes with each look at the clock, which comes before each read: each byte is in time.
+    seconds = itertools.count(0, 0.1)
     monkeypatch.setattr(bounded_http, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    told = asked(itertools.chain([first], itertools.repeat(b"1")), seconds=10, pause_s=0.01)
-    assert told == "has not answered in full after 10 s"
+    told = asked(itertools.chain([first], itertools.repeat(b"1")), seconds=0.9, pause_s=0.01)
+    assert told == "has not answered in full after 0.9 s"
 
 
 def test_a_server_that_never_says_a_word_is_not_waited_for():

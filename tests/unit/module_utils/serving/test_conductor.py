@@ -14,9 +14,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving import wat
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Rendered, Rules, plan_tree
+from ports import free_port
 from serving_double import Clock, publish
 from template_tree_place import Place
-from units_double import Host, free_ports
+from units_double import Host
 
 
 def conductor(host, **params):
@@ -70,14 +71,14 @@ def open_point(host, *files):
 
 
 def test_a_second_call_does_nothing(host):
-    port, other = free_ports(2)
+    port, other = free_port(), free_port()
     instances = serving(host, a=port, b=other)
     result = call(host, instances=instances)
     assert (result["changed"], host.deeds) == (False, [])
 
 
 def test_the_last_call_of_a_run_returns_what_the_instances_really_are(host):
-    (port,) = free_ports(1)
+    port = free_port()
     instance = host.lay_down("a", "a-1", port)
     assert "status" not in call(host, instances=[instance], final=False)
     (found,) = call(host, instances=[instance])["status"]["instances"]
@@ -87,7 +88,7 @@ def test_the_last_call_of_a_run_returns_what_the_instances_really_are(host):
 
 
 def test_two_that_swap_their_ports_come_up_with_one_stop(host):
-    one, two = free_ports(2)
+    one, two = free_port(), free_port()
     serving(host, a=one, b=two)
     swapped = [host.lay_down("a", "a-2", two), host.lay_down("b", "b-2", one)]
     result = call(host, instances=swapped)
@@ -96,7 +97,7 @@ def test_two_that_swap_their_ports_come_up_with_one_stop(host):
 
 
 def test_one_takes_the_port_that_a_removed_one_leaves(host):
-    one, two = free_ports(2)
+    one, two = free_port(), free_port()
     serving(host, a=one, b=two)
     host.remove_files("b")
     result = call(host, instances=[host.lay_down("a", "a-2", two)])
@@ -105,7 +106,7 @@ def test_one_takes_the_port_that_a_removed_one_leaves(host):
 
 
 def test_a_server_that_is_stuck_with_what_was_there_before_is_restarted_at_once(host):
-    (port,) = free_ports(1)
+    port = free_port()
     instance = host.lay_down("a", "wrong", port)
     host.stuck.add("wrong")
     host.enabled.add("a")
@@ -119,7 +120,7 @@ def test_a_server_that_is_stuck_with_what_was_there_before_is_restarted_at_once(
 
 
 def test_a_server_that_has_just_been_started_is_given_its_time(host):
-    (port,) = free_ports(1)
+    port = free_port()
     instance = {**host.lay_down("a", "slow", port), "start_timeout_s": 600}
     host.stuck.add("slow")
     host.enabled.add("a")
@@ -129,7 +130,7 @@ def test_a_server_that_has_just_been_started_is_given_its_time(host):
 
 
 def test_a_change_that_a_restart_would_not_survive_fails(host):
-    (port,) = free_ports(1)
+    port = free_port()
     instance = host.lay_down("a", "a-1", port)
     instance["flags"] = {"model_config_file": "/nowhere/models.config"}
     result = call(host, instances=[instance])
@@ -141,7 +142,7 @@ def test_a_change_that_a_restart_would_not_survive_fails(host):
 
 
 def test_what_was_not_touched_goes_on_and_what_is_new_goes_without_any_record(host):
-    one, two = free_ports(2)
+    one, two = free_port(), free_port()
     serving(host, a=one)
     before = host.pid("a")
     new = host.lay_down("new", "broken", two)
@@ -159,7 +160,7 @@ def test_what_was_not_touched_goes_on_and_what_is_new_goes_without_any_record(ho
 
 
 def test_what_was_touched_is_brought_back_and_the_point_is_closed(host):
-    (port,) = free_ports(1)
+    port = free_port()
     serving(host, a=port)
     store = open_point(host)
     host.stuck.add("a-2")
@@ -171,7 +172,7 @@ def test_what_was_touched_is_brought_back_and_the_point_is_closed(host):
 
 
 def test_what_does_not_come_back_is_said_and_the_others_are_seen_to(host):
-    one, two = free_ports(2)
+    one, two = free_port(), free_port()
     serving(host, a=one, b=two)
     host.stop("a")
     host.stop("b")
@@ -187,7 +188,7 @@ def test_what_does_not_come_back_is_said_and_the_others_are_seen_to(host):
 
 
 def test_one_that_serves_for_the_first_time_is_better_off_and_one_that_is_new_is_not(host):
-    one, two, three = free_ports(3)
+    one, two, three = free_port(), free_port(), free_port()
     host.lay_down("idle", "idle-1", one)
     host.stuck |= {"idle-1", "broken"}
     host.enabled.add("idle")
@@ -203,7 +204,7 @@ def test_one_that_serves_for_the_first_time_is_better_off_and_one_that_is_new_is
 
 
 def test_one_that_did_not_serve_before_is_not_waited_for(host):
-    (port,) = free_ports(1)
+    port = free_port()
     store = open_point(host)
     host.lay_down("a", "old", port)
     host.stuck.add("old")
@@ -218,7 +219,7 @@ def test_one_that_did_not_serve_before_is_not_waited_for(host):
 
 
 def test_ports_that_were_swapped_are_swapped_back_in_order(host):
-    one, two = free_ports(2)
+    one, two = free_port(), free_port()
     serving(host, a=one, b=two)
     assert not call(host, instances=[host.lay_down("a", "a-2", two), host.lay_down("b", "b-2", one)]).get("failed")
     host.deeds.clear()
@@ -230,7 +231,7 @@ def test_ports_that_were_swapped_are_swapped_back_in_order(host):
 
 
 def test_of_one_whose_port_nothing_tells_it_is_not_said_that_it_serves(host):
-    (port,) = free_ports(1)
+    port = free_port()
     host.lay_down("a", "a-1", port, described=False)
     host.enabled.add("a")
     host.start("a")

@@ -9,8 +9,9 @@ import threading
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.crew import Crew, require_forks
+from patience import LONG_S
 
-WITHIN_S = 60
+WITHIN_S = LONG_S
 
 
 def follow(crew):

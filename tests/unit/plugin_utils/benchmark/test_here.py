@@ -67,7 +67,5 @@ def test_a_run_that_is_interrupted_leaves_no_load_and_no_directory(generator):
         interrupted(generator)
     pid = Path(generator["folder"], "pid")
     assert list(Path(generator["folder"]).iterdir()) == [pid]
-    until = time.monotonic() + 60
-    while lives(pid.read_text().strip()):
-        assert time.monotonic() < until
+    while lives(pid.read_text().strip()):  # a test that hangs is ended from outside
         time.sleep(0.01)
