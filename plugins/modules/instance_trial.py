@@ -62,6 +62,13 @@ options:
         description: Files that replace or join those of the real version, by their names.
         type: dict
         default: {}
+      max_batch_size:
+        description:
+          - The size of batches that C(files) ask for. The version is then asked for one row more, which the server must
+            refuse with this size; otherwise the trial is ended.
+          - V(0) asks for nothing.
+        type: int
+        default: 0
   expires_s:
     description:
       - Seconds after which the trial ends by itself, counted from the end of this call. While the server is started,
@@ -135,6 +142,7 @@ EXAMPLES = r"""
         as: 1002
         files:
           batching_params.pbtxt: "max_batch_size { value: 128 }"
+        max_batch_size: 128
 
 - name: Let the trial go on for another quarter of an hour
   tfserving.fleet.instance_trial:
@@ -199,6 +207,7 @@ VERSION = {
     "version": {"type": "int", "required": True},
     "as": {"type": "int", "required": True},
     "files": {"type": "dict", "default": {}},
+    "max_batch_size": {"type": "int", "default": 0},
 }
 
 

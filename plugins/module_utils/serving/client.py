@@ -116,13 +116,15 @@ class Client:
 
     def metadata(self, model: str, label: str | None = None, version: int | None = None) -> dict[str, Any]:
         """Return the metadata of the version that serves ``model`` (under ``label``), or of the given version."""
-        path = _path(model, label) + ("" if version is None else f"/versions/{version}")
-        return self._call("GET", f"{path}/metadata", most_bytes=MOST_METADATA_BYTES)
+        return self._call("GET", f"{_path(model, label, version)}/metadata", most_bytes=MOST_METADATA_BYTES)
 
-    def predict(self, model: str, body: Mapping[str, Any], label: str | None = None) -> tuple[Any, float]:
+    def predict(
+        self, model: str, body: Mapping[str, Any], label: str | None = None, version: int | None = None
+    ) -> tuple[Any, float]:
         """Return the prediction for the request ``body`` and its duration in milliseconds."""
         started = time.perf_counter()
-        answer = self._call("POST", _path(model, label) + ":predict", body, PREDICT_TIMEOUT_S, MOST_ANSWER_BYTES)
+        path = _path(model, label, version)
+        answer = self._call("POST", f"{path}:predict", body, PREDICT_TIMEOUT_S, MOST_ANSWER_BYTES)
         latency_ms = (time.perf_counter() - started) * 1000
         for key in ("predictions", "outputs"):
             if key in answer:
@@ -170,9 +172,10 @@ def answers(port: int) -> bool:
     return True
 
 
-def _path(model: str, label: str | None = None) -> str:
+def _path(model: str, label: str | None = None, version: int | None = None) -> str:
     path = f"/v1/models/{quote(model, safe='')}"
-    return path if label is None else f"{path}/labels/{quote(label, safe='')}"
+    path += "" if label is None else f"/labels/{quote(label, safe='')}"
+    return path if version is None else f"{path}/versions/{version}"
 
 
 # The errors of accessing a value whose shape is not the expected one.

@@ -25,7 +25,7 @@ from ..serving import check as serving_check
 from ..serving import watch as serving_watch
 from ..serving.units import InstanceUnit, Units
 from ..visible_text import told
-from . import drop_in, versions, wish
+from . import drop_in, proof, versions, wish
 from .back import Back
 from .place import Place
 
@@ -162,6 +162,8 @@ class Trial:
             deed()
             watch = self._watch(self.options["probe"], self.versions)
             given_up = serving_watch.wait([watch], {self.name: self._patience()})
+            if not given_up:
+                self._require_in_force(watch)
         except (OSError, RuntimeError) as error:
             raise self._failed({"msg": f"instance {self.name}: {error}", "log": []}) from error
         if given_up:
@@ -169,6 +171,15 @@ class Trial:
         versions.forget_older(self.versions, self.place)
         self.back.arm(asked.expires_s)
         return {**self._result(changed=changed), "waited_s": watch.report()["waited_s"]}
+
+    def _require_in_force(self, watch: serving_watch.Watch) -> None:
+        """Raise RuntimeError if a version that serves has other batching than its files."""
+        expected = {each.model: each for each in watch.expected}
+        for version in filter(lambda version: version.rows, self.versions):
+            found = proof.limit(watch.client, expected[version.model], version.number, version.rows)
+            if found != version.rows:
+                name = f"model {version.model} version {version.number}"
+                raise RuntimeError(f"{name} forms batches of {found} rows, and its files say {version.rows}")
 
     def _start(self, asked: wish.Wish) -> None:
         self._lay_down(asked)

@@ -21,9 +21,11 @@ from ..serving import check as serving_check
 from .place import Place
 from .wish import CONFIG, LARGEST_FILE, files
 
-KEYS = ("model", "version", "as", "files")
+KEYS = ("model", "version", "as", "files", "max_batch_size")
 # One for each model of an instance; plans have a few dozens.
 MOST = 64
+# The proof sends one row more; larger batches are beyond what a request of a few megabytes holds.
+MOST_ROWS = 1 << 20
 # The server ignores directories whose names are no numbers.
 _STAGED, _GONE = ".new", ".gone"
 
@@ -36,6 +38,8 @@ class Version:
     real: str
     number: int
     files: Mapping[str, str]
+    rows: int = 0
+    """The largest request that it must take, by its files; 0 asks for no proof."""
 
     def folder(self, place: Place) -> str:
         """Return its directory."""
@@ -86,7 +90,10 @@ def _version(path: str, entry: Mapping[str, Any], known: Mapping[str, serving_ch
     if not isinstance(replaced, Mapping):
         raise WishError(f"{path}.files", f"is {kind(replaced)}", "write file names with their contents")
     files(replaced, f"{path}.files")
-    return Version(expected.model, f"{expected.base_path}/{folders_of[number]}", new, dict(replaced))
+    rows = entry.get("max_batch_size") or 0
+    if isinstance(rows, bool) or not isinstance(rows, int) or not 0 <= rows <= MOST_ROWS:
+        raise WishError(f"{path}.max_batch_size", "is not the size of a batch", f"write 1 to {MOST_ROWS}")
+    return Version(expected.model, f"{expected.base_path}/{folders_of[number]}", new, dict(replaced), rows)
 
 
 def _number(path: str, value: Any) -> int:

@@ -227,6 +227,8 @@ class Trial(TypedDict):
     settings: TrialSettings
     origin: Literal["plan", "default", "physics", "search"]
     outcome: Literal["measured", "stopped early", "failed", "illegal"]
+    tried_by: Literal["restart", "version", "kept"] | None
+    change_s: float | None
     rate: float | None
     low: float | None
     high: float | None

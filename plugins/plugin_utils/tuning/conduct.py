@@ -20,7 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ..benchmark import conduct as benchmark
 from ..benchmark import mix, progress_line, publish, requests, runner, team
 from ..benchmark.course import IDLE
-from ..benchmark.crew import PATIENCE_S, Crew
+from ..benchmark.crew import Crew
 from ..benchmark.document import Tune
 from ..benchmark.load import Load
 from ..benchmark.options import Options as Asked
@@ -30,13 +30,13 @@ from . import on_host, queueing, result, service_time, space
 from .bracket import Bracket
 from .bracket import judged as judged_stage
 from .choice import choose
+from .measured_host import ANSWERED, Host
 from .search import Options, Search
 from .session import Session
 from .space import Context
 from .trial import Failed, Outcome, Trial
+from .ways import RESTART, phrase
 
-# The slowest start that a trial waits for is that of the instance; this is for the call itself.
-CALL_S = PATIENCE_S + 3600.0
 # Requests of a point of the service-time curve: the median of some 200 is known to a few per cent. Those of slow models
 # are fewer, since ten points of some minutes each would be the whole budget, and their times scatter less.
 POINT_REQUESTS = 200
@@ -50,38 +50,11 @@ OUT_OF_TIME = "the time budget ended before a rate was found that keeps the obje
 LONGEST_WORDS = 500
 
 
-class Host:
-    """The measured host, which tries settings on order."""
-
-    def __init__(self, crew: Crew, name: str, instance: str, owner: str, expires_s: int) -> None:
-        self._crew, self.name, self._instance, self._owner = crew, name, instance, owner
-        self._expires_s = expires_s
-
-    def put(self, plan: Any) -> dict[str, Any]:
-        """Put settings in force; return the module's result, which has ``failed`` where the server does not serve."""
-        return self._call(on_host.present(plan, self._owner, self._expires_s))
-
-    def renew(self) -> None:
-        """Postpone the end of the trial. Raises WishError if it has ended meanwhile."""
-        result = self._call(on_host.renewed(self._instance, self._owner, self._expires_s))
-        if result.get("failed"):
-            raise WishError("", f"{self.name}: {result.get('msg')}", "")
-
-    def restore(self) -> bool:
-        """Bring the plan's settings back; return whether they serve."""
-        return not self._call(on_host.absent(self._instance, self._owner)).get("failed")
-
-    def _call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        self._crew.order({self.name: {"module": on_host.MODULE, "arguments": arguments}})
-        answer: dict[str, Any] = self._crew.answers([self.name], CALL_S)[0]
-        return answer
-
-
 def follow(crew: Crew, call: Callable[[str, Mapping[str, Any]], dict[str, Any]], longest_s: float) -> None:
     """Call modules on the measured host as ordered, until the conductor dismisses its crew."""
     for order in crew.orders(longest_s):
         result = call(order["module"], order["arguments"])
-        crew.answer({key: result[key] for key in ("failed", "msg", "waited_s", "changed") if key in result})
+        crew.answer({key: result[key] for key in ANSWERED if key in result})
 
 
 class Tuner:
@@ -130,8 +103,11 @@ class Tuner:
         except WishError as error:
             return Failed("illegal", str(error), 0.0)
         tried = self._host.put(plan)
+        change_s = time.monotonic() - began
+        by = {"tried_by": tried.get("tried_by", RESTART), "change_s": change_s}
         if tried.get("failed"):
-            return Failed("failed", str(tried.get("msg"))[:LONGEST_WORDS], time.monotonic() - began)
+            return Failed("failed", str(tried.get("msg"))[:LONGEST_WORDS], change_s, **by)
+        self._tell(f"  in force after {progress_line.duration(change_s)}, by {phrase(tried)}")
         bracket = Bracket(trial, self._load.slo_ms * 1000)
         while (rate := bracket.next()) is not None:
             self._host.renew()
@@ -141,7 +117,7 @@ class Tuner:
                 break
             judged = self._load.stage(f"trial {trial.number}", rate, seconds, lambda: search.left_s)
             bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
-        return bracket.outcome(time.monotonic() - began)
+        return dataclasses.replace(bracket.outcome(time.monotonic() - began), **by)
 
 
 def stage_s(trial: Trial, rate: float) -> float:
@@ -186,7 +162,8 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     seen = benchmark.look(together, call.asked, call.target)
     sent = mix.requests(call.asked, call.target, seen[0]["metadata"])
     load = Load(call.asked, call.target, sent.bodies, together, [each["cores"] for each in seen], call.tell)
-    host = Host(crew, call.target["name"], call.asked.instance, owner(run.began), call.expires_s)
+    served = call.target["conditions"].get("model_versions") or {}
+    host = Host(crew, call.target["name"], call.asked.instance, owner(run.began), call.expires_s, served)
     tuner = Tuner(load, host, call.context, call.tell)
     try:
         search = run.search or run.start(tuner.points(), _wanted(call, sent))

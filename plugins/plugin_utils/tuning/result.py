@@ -71,6 +71,7 @@ def _row(told: Told) -> TrialRow:
     measured = outcome if isinstance(outcome, Measured) and outcome.rate > 0 else None
     stage = {"explore": "", "again": "baseline again: "}.get(trial.rung, f"{trial.rung} {trial.repeat}: ")
     why = outcome.why if isinstance(outcome, Failed) else trial.why
+    is_illegal = isinstance(outcome, Failed) and outcome.outcome == "illegal"
     return {
         "number": trial.number,
         "settings": trial.setting.to_json(),  # type: ignore[typeddict-item]
@@ -80,6 +81,8 @@ def _row(told: Told) -> TrialRow:
         "low": measured.low if measured else None,
         "high": measured.high if measured else None,
         "p99_us": measured.p99_us if measured else None,
+        "tried_by": None if is_illegal else outcome.tried_by,  # type: ignore[typeddict-item]
+        "change_s": None if is_illegal else round(outcome.change_s, 2),
         "why": f"{stage}{why}; physics expects {per_second(trial.predicted)}",
     }
 
@@ -94,6 +97,8 @@ def _illegal(number: int, setting: Setting, why: str) -> TrialRow:
         "low": None,
         "high": None,
         "p99_us": None,
+        "tried_by": None,
+        "change_s": None,
         "why": why,
     }
 

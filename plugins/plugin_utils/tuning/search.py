@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..phrases import counted
-from . import climb
+from . import climb, costs
 from .history import Drift, Epoch, Told, best_half, epochs, is_doubted
 from .physics import Site
 from .seeds import Seeds
@@ -49,7 +49,7 @@ class Options:
     final_s: float = 60.0
     repeats: int = 3
     restart_s: float = 10.0
-    """What it takes to put a setting in place."""
+    """What a restart with other settings takes, before one was measured."""
     most: int = 20
     """Settings to measure at most."""
     seed: int = 1
@@ -58,9 +58,13 @@ class Options:
         """Return the seconds of a stage."""
         return {"confirm": self.confirm_s, "final": self.final_s}.get(rung, self.explore_s)
 
+    def stages_s(self, rung: str) -> float:
+        """Return the seconds of all stages of a trial."""
+        return STAGES[rung] * self.stage_s(rung)
+
     def expected_s(self, rung: str) -> float:
-        """Return the seconds of a trial."""
-        return self.restart_s + STAGES[rung] * self.stage_s(rung)
+        """Return the seconds of a trial that takes a restart."""
+        return self.restart_s + self.stages_s(rung)
 
     def least_budget_s(self) -> float:
         """Return the seconds of one comparison: two settings, each explored and confirmed."""
@@ -114,7 +118,8 @@ class Search:
         """What readers of the result should know of the search."""
         refused = len(self.seeds.refused)
         refusals = [f"the planner refused {counted(refused, 'starting point')}"] if refused else []
-        return [*self._remarks, *refusals, *(drift.sentence() for drift in self.drifts)]
+        drifts = [drift.sentence() for drift in self.drifts]
+        return [*self._remarks, *refusals, *drifts, *costs.remark(self.history)]
 
     def next(self) -> Trial | None:
         """Return the trial to measure, the same until it is told, or None when the search is over."""
@@ -152,14 +157,14 @@ class Search:
         best_before = list(past[-2].measured("explore", "again"))[:1] if len(past) > 1 else []
         for setting, origin, why in self._queue(past):
             needed = setting in (self.site.single, self.site.planned, *best_before)
-            if setting not in done and (needed or self._affords("explore")):
+            if setting not in done and (needed or self._affords("explore", setting)):
                 return self._trial(setting, origin, "explore", why)
         tried = {each.trial.setting for each in self.history}
-        if len(tried) >= self.options.most or not self._affords("explore") or self._is_stuck(epoch):
+        if len(tried) >= self.options.most or self._is_stuck(epoch):
             return None
         measured = [(setting, told.rate) for setting, told in epoch.measured("explore", "again").items()]
         proposed = self._propose(self.site, measured, tried, self.options.seed + len(self.history))
-        if proposed is None:
+        if proposed is None or not self._affords("explore", proposed):
             return None
         return self._trial(proposed, "search", "explore", "a step from the best so far")
 
@@ -189,7 +194,7 @@ class Search:
         known = [setting for setting in (self.site.planned, self.site.single) if setting in ranked]
         order = list(dict.fromkeys([*ranked[:1], *known, *best_half(ranked)]))
         for place, setting in enumerate(order):
-            if setting not in done and (place < 2 or self._affords("confirm")):
+            if setting not in done and (place < 2 or self._affords("confirm", setting)):
                 return self._trial(setting, self._origin(setting), "confirm", "among the best half, for longer")
         return None
 
@@ -203,19 +208,22 @@ class Search:
         if len(finalists) < 2 or min(rounds) >= self.options.repeats:
             return None
         begins = min(rounds) == max(rounds)
-        if begins and not self._affords("final", len(finalists)):
+        if begins and not self._affords("final", *finalists):
             return None
         setting = finalists[rounds.index(min(rounds))]
         return self._trial(setting, self._origin(setting), "final", "one of the best, against the others in turn")
 
-    def _affords(self, rung: str, trials: int = 1) -> bool:
-        """Return whether trials of a rung end within its share of the budget, at the pace of those so far."""
-        expected = sum(self.options.expected_s(each.trial.rung) for each in self.history)
-        pace = self.spent_s / expected if expected else 1.0
-        needed = trials * pace * self.options.expected_s(rung)
+    def _affords(self, rung: str, *settings: Setting) -> bool:
+        """Return whether trials of settings end within their rung's share of the budget, at the pace so far."""
+        options = self.options
+        planned = [options.stages_s(each.trial.rung) for each in self.history]
+        pace = costs.pace(self.history, planned, options.restart_s)
+        changes_s = costs.change_s(self.history, settings, options.restart_s)
+        needed = len(settings) * pace * options.stages_s(rung) + changes_s
         # Whatever is explored, two settings must be confirmed.
-        kept = 2 * pace * self.options.expected_s("confirm") if rung == "explore" else 0.0
-        budget = self.options.budget_s
+        confirmed_s = costs.change_s(self.history, [self.site.single, self.site.planned], options.restart_s)
+        kept = 2 * pace * options.stages_s("confirm") + confirmed_s if rung == "explore" else 0.0
+        budget = options.budget_s
         return self.spent_s + needed <= min(UNTIL[rung] * budget, budget - kept)
 
     def _origin(self, setting: Setting) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from . import space
 from .space import Setting
+from .ways import RESTART
 
 # Why a setting was tried, and how long it is measured.
 OUTCOMES = ("stopped early", "failed", "illegal")
@@ -57,6 +58,10 @@ class Measured:
     """Upper bound of p99 at the rate."""
     seconds: float
     """What the trial took in all."""
+    tried_by: str = RESTART
+    """How the setting was put in force (``ways``)."""
+    change_s: float = 0.0
+    """What of its seconds that took."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""
@@ -71,6 +76,8 @@ class Failed:
     """One of OUTCOMES."""
     why: str
     seconds: float
+    tried_by: str = RESTART
+    change_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""

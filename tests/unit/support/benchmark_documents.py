@@ -260,6 +260,8 @@ def trial(number: int, rate: float | None, batch: int | None, origin: str, outco
         "settings": {"batching": batching, "threads": {"intra_op": 4, "inter_op": 2}},
         "why": why,
         "p99_us": 46_000 if rate else None,
+        "tried_by": None if outcome == "illegal" else "restart",
+        "change_s": None if outcome == "illegal" else 8.5,
     }
 
 

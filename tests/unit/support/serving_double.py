@@ -39,6 +39,8 @@ class Model:
         self.refusal = refusal
         # The least size of the second dimension of what it takes, as a convolution has it.
         self.least = 0
+        # The rows that it takes in a request; 0 takes any.
+        self.largest = 0
 
     def serving(self, label):
         """Return the version that answers, or the server's error."""
@@ -48,6 +50,12 @@ class Model:
             return self.labels[label], None
         available = [version for version, state in self.versions.items() if state == "AVAILABLE"]
         return (max(available), None) if available else (None, (404, "Servable not found for request: Latest(m)"))
+
+
+def rows(body):
+    """Return how many rows a request has."""
+    inputs = body.get("inputs")
+    return len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs or body["instances"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -90,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             self._json({"model_spec": spec, "metadata": metadata})
         elif model.refusal:
             self._error(*model.refusal)
+        elif 0 < model.largest < rows(body):
+            self._error(400, f"Task size {rows(body)} is larger than maximum input batch size {model.largest}")
         elif model.least and len(body["inputs"]["x"][0]) < model.least:
             self._error(400, "Computed output size would be negative")
         else:

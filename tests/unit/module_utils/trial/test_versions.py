@@ -10,32 +10,11 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial.conduct import TrialError
 from killed import run_until_killed
-from serving_double import Model
+from polling_model import Polling
 from trial_host import arguments, call, is_back, trial
 
 MOST_STEPS = 200
 BATCHING = "batching_params.pbtxt"
-
-
-class Polling(Model):
-    """A model whose server looks for versions where its command line says, and serves the latest."""
-
-    def __init__(self, host, refused=()):
-        self.host, self.refused = host, refused
-        super().__init__()
-
-    @property
-    def versions(self):
-        if not any("models.config" in word for word in self.host.state["running"]):
-            return {1: "AVAILABLE"}
-        numbers = {int(path.name) for path in models(self.host).glob("[0-9]*")}
-        found = dict.fromkeys(sorted(numbers), "END")
-        latest = max(numbers, default=0)
-        return {**found, latest: ("INVALID_ARGUMENT", "bad file") if latest in self.refused else "AVAILABLE"}
-
-    @versions.setter
-    def versions(self, _value):
-        pass
 
 
 def models(host):
@@ -110,6 +89,31 @@ def test_the_end_takes_the_versions_and_leaves_the_real_one(place):
     assert (place.root / "models/m/1/variables/data").read_text() == "weights"
 
 
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        (0, "model m version 1002 takes 9 rows at once, so its batching is not in force"),
+        (3, "model m version 1002 forms batches of 3 rows, and its files say 8"),
+    ],
+)
+def test_batching_that_the_server_has_not_read_ends_the_trial(place, server, claims, sentence):
+    call(place, **options(place, 1001, max_batch_size=8))
+    server.models["m"].claims = claims
+    with pytest.raises(TrialError) as failed:
+        call(place, **options(place, 1002, max_batch_size=8))
+    assert failed.value.result["msg"] == (
+        f"instance ranker: {sentence}; the trial is ended, and the settings of the plan are back and serve"
+    )
+    assert is_back(place)
+
+
+def test_batching_is_proven_by_one_row_too_many_for_that_very_version(place, server):
+    call(place, **options(place, 1001, max_batch_size=8))
+    call(place, **options(place, 1002, "max_batch_size { value: 16 }", max_batch_size=16))
+    asked = [path for verb, path, body in server.calls if verb == "POST" and len(body["inputs"]["x"]) > 1]
+    assert asked == ["/v1/models/m/versions/1001:predict", "/v1/models/m/versions/1002:predict"]
+
+
 @pytest.mark.parametrize("way", ["timer", "again"])
 def test_every_crash_while_a_version_is_added_leads_on(place, way):
     start, met = place.state, []
@@ -137,6 +141,33 @@ def test_every_crash_while_a_version_is_added_leads_on(place, way):
             assert [path.name for path in models(place).iterdir()] == ["1002"]
             call(place, state="absent")
         assert is_back(place)
+        assert (place.root / "models/m/1/variables/data").read_text() == "weights"
+        if not died:
+            return
+    pytest.fail("it never came to its end")
+
+
+@pytest.mark.parametrize("situation", ["the first trial with a version", "the end", "a restart without versions"])
+def test_every_crash_around_versions_leads_back(place, situation):
+    start, met = place.state, []
+    for at in range(1, MOST_STEPS):
+        place.change(**start)
+        if situation != "the first trial with a version":
+            call(place, **options(place, 1001))
+        asked = {
+            "the first trial with a version": options(place, 1001),
+            "the end": {"state": "absent"},
+            "a restart without versions": {},
+        }[situation]
+        trying = trial(place, **asked)
+        died = run_until_killed(trying.conduct, at, [(trying.units, "run"), (trying.back, "run")])
+        assert place.state["timers"] or is_back(place), at
+        if died and place.snapshot in met:
+            continue
+        met.append(place.snapshot)
+        place.fire()
+        assert is_back(place), at
+        assert not (place.root / "run/tfserving-trial/ranker").exists()
         assert (place.root / "models/m/1/variables/data").read_text() == "weights"
         if not died:
             return
@@ -175,7 +206,9 @@ def test_versions_that_the_server_would_not_look_for(place):
             " write letters, digits, '.', '_' or '-', at most 64, no path, and not 'models'",
         ),
         ({"real": "/etc"}, "versions[0].real: is not a key of a version of a trial; "
-         "the keys of a version of a trial are model, version, as, files"),
+         "the keys of a version of a trial are model, version, as, files, max_batch_size"),
+        ({"max_batch_size": -1}, "versions[0].max_batch_size: is not the size of a batch; write 1 to 1048576"),
+        ({"max_batch_size": True}, "versions[0].max_batch_size: is not the size of a batch; write 1 to 1048576"),
     ],
 )  # fmt: skip
 def test_versions_that_cannot_be(place, change, sentence):

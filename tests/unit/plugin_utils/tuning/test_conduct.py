@@ -13,7 +13,7 @@ import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial import wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import document
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, on_host, publish
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, publish
 from simulated_team import SimulatedTeam
 from tuning_cases import context
 
@@ -52,7 +52,7 @@ def tune(monkeypatch, tmp_path):
         asked = simulated_team.options.read({"instance": "ranker", **given}, "tune")
         target = simulated_team.target(slo_ms=SLO_MS, plan_digest=digest or place.planned()["digest"])
         monkeypatch.setattr(conduct.team, "Team", lambda crew, place, names: team)
-        monkeypatch.setattr(conduct, "Host", lambda crew, name, instance, owner, expires_s: host)
+        monkeypatch.setattr(conduct, "Host", lambda *given: host)
         tell = (lambda line: None) if told is None else told.append
         return conduct.conduct(conduct.Call(asked, target, place, None, team.names, tell), None, None)
 
@@ -162,41 +162,6 @@ def test_a_budget_that_is_too_small_for_one_comparison_is_refused(tune):
         "budget: is 300 s, too short to compare the plan with one other setting; give at least 500 s"
     )
     assert (host.orders, host.team.specs) == ([], [])
-
-
-class Crew:
-    """A crew whose other member answers at once."""
-
-    def __init__(self, *answers):
-        self.ordered, self._answers = [], list(answers)
-
-    def order(self, orders):
-        self.ordered.append(orders)
-
-    def answers(self, names, within_s):
-        assert within_s > 3600
-        return [self._answers.pop(0) for _ in names]
-
-
-def test_the_measured_host_is_ordered_by_name():
-    crew = Crew({"changed": True}, {}, {"failed": True, "msg": "x"})
-    host = conduct.Host(crew, "gpu-a", "ranker", "tune-1", 900)
-    plan = context().planned()
-    assert host.put(plan) == {"changed": True}
-    host.renew()
-    assert host.restore() is False
-    assert crew.ordered == [
-        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.present(plan, "tune-1", 900)}},
-        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.renewed("ranker", "tune-1", 900)}},
-        {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.absent("ranker", "tune-1")}},
-    ]
-
-
-def test_a_trial_that_has_ended_by_itself_ends_the_tuning():
-    host = conduct.Host(Crew({"failed": True, "msg": "no trial is under way"}), "gpu-a", "ranker", "tune-1", 900)
-    with pytest.raises(WishError) as refused:
-        host.renew()
-    assert str(refused.value) == "gpu-a: no trial is under way"
 
 
 def test_the_measured_host_calls_what_it_is_ordered_to():
