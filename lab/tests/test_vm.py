@@ -20,7 +20,7 @@ from fleet_lab.vm import cli as vm_cli
 from fleet_lab.vm import image as vm_image
 from fleet_lab.vm.config import Files, Image, Shape
 from fleet_lab.vm.machine import Machine, ended
-from fleet_lab.vm.qemu import command, monitor
+from fleet_lab.vm.qemu import command, cpu_threads, monitor
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ["deb http://archive.example/debian bookworm main"]
@@ -68,13 +68,30 @@ def test_ssh_is_open_to_this_machine_alone(files, image):
     assert "hostfwd=tcp:127.0.0.1:2222-:22" in options(command(Shape(), "kvm", image, files, 2222), "-netdev")[0]
 
 
+def test_further_disks_are_never_written_to_and_further_ports_lead_to_the_guests(files, image):
+    shape = Shape(nodes=1, cores=2, threads=1, disks=(Path("/data/disk.img"),), ports=((40001, 8501), (40002, 8601)))
+    words = command(shape, "tcg", image, files, 2222)
+    assert "if=none,id=disk0,format=raw,readonly=on,file=/data/disk.img" in options(words, "-drive")
+    devices = options(words, "-device")
+    # The guest names disks in the order of the bus: its own has to be /dev/vda.
+    assert devices.index("virtio-blk-pci,drive=root,bus=pcie.0") < devices.index(
+        "virtio-blk-pci,drive=disk0,bus=pcie.0"
+    )
+    forwarded = options(words, "-netdev")[0].split(",")
+    assert forwarded[2:] == [
+        "hostfwd=tcp:127.0.0.1:2222-:22",
+        "hostfwd=tcp:127.0.0.1:40001-:8501",
+        "hostfwd=tcp:127.0.0.1:40002-:8601",
+    ]
+
+
 def test_the_monitor_is_named_without_its_folder_because_a_socket_has_a_short_name(files, image):
     assert options(command(Shape(), "tcg", image, files, 2222), "-qmp") == ["unix:monitor.sock,server=on,wait=off"]
 
 
-def test_a_deep_cache_does_not_keep_the_monitor_from_being_asked(tmp_path, monkeypatch):
-    folder = tmp_path / ("deep" * 30)
-    folder.mkdir()
+def asked(folder, monkeypatch, ask, *answers):
+    """What `ask` gives, given a monitor that answers its orders so, and the orders that the monitor heard."""
+    folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
     heard: list[str] = []
 
@@ -83,9 +100,9 @@ def test_a_deep_cache_does_not_keep_the_monitor_from_being_asked(tmp_path, monke
         with connection, connection.makefile("rw") as stream:
             stream.write('{"QMP": {}}\n')
             stream.flush()
-            for line in stream:
+            for line, lines in zip(stream, ('{"return": {}}', *answers)):
                 heard.append(json.loads(line)["execute"])
-                stream.write('{"return": {}}\n')
+                stream.write(f"{lines}\n")
                 stream.flush()
 
     with socket.socket(socket.AF_UNIX) as server:
@@ -93,9 +110,29 @@ def test_a_deep_cache_does_not_keep_the_monitor_from_being_asked(tmp_path, monke
         server.listen()
         thread = threading.Thread(target=answer)
         thread.start()
-        monitor(folder / "monitor.sock", "system_reset")
-        thread.join(5)
+        try:
+            return ask(folder / "monitor.sock"), heard
+        finally:
+            thread.join(5)
+
+
+def test_a_deep_cache_does_not_keep_the_monitor_from_being_asked(tmp_path, monkeypatch):
+    deep, reset = tmp_path / ("deep" * 30), lambda path: monitor(path, "system_reset")
+    _answer, heard = asked(deep, monkeypatch, reset, '{"return": {}}')
     assert heard == ["qmp_capabilities", "system_reset"]
+
+
+def test_the_threads_of_the_cpus_are_told_in_the_order_of_the_cpus_whatever_happens_meanwhile(tmp_path, monkeypatch):
+    told = '{"return": [{"cpu-index": 1, "thread-id": 71}, {"cpu-index": 0, "thread-id": 70}]}'
+    threads, heard = asked(tmp_path, monkeypatch, cpu_threads, '{"event": "RTC_CHANGE"}\n' + told)
+    assert threads == [70, 71]
+    assert heard == ["qmp_capabilities", "query-cpus-fast"]
+
+
+def test_an_order_that_qemu_refuses_is_an_error_with_its_words(tmp_path, monkeypatch):
+    refused = '{"error": {"class": "CommandNotFound", "desc": "no such order"}}'
+    with pytest.raises(OSError, match="QEMU refuses an order: no such order"):
+        asked(tmp_path, monkeypatch, cpu_threads, refused)
 
 
 def test_the_image_changes_with_key_archive_and_suite(lab):

@@ -26,12 +26,16 @@ class Shape:
     """A server with NUMA: `nodes` sockets, each with `cores` cores of `threads` threads and `memory_mb` of its own.
 
     Every node has one display device, a stand-in for a GPU; disk and network card belong to no node in particular.
+    ``disks`` are further ones, raw and never written to; ``ports`` pairs a port of this machine's loopback address with
+    the one of the guest that it leads to.
     """
 
     nodes: int = 2
     cores: int = 3
     threads: int = 2
     memory_mb: int = 1024
+    disks: tuple[Path, ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
 
     @property
     def cpus(self) -> int:

@@ -138,6 +138,11 @@ class Machine:
         return f"{state} (pid {self._pid()}, {record['accelerator']}, ssh -F {self.files.ssh_config} {HOST})"
 
     @property
+    def accelerator(self) -> str:
+        """What it was started with, "kvm" or "tcg"."""
+        return str(self._record()["accelerator"])
+
+    @property
     def log(self) -> Path:
         return self.lab.logs / "vm.log"
 

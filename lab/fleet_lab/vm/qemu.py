@@ -7,10 +7,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from fleet_lab.vm.config import KERNEL_ARGUMENTS, Files, Image, Shape
 
+SSH_PORT = 22
 PROGRAM = "qemu-system-x86_64"
 KVM, TCG = "kvm", "tcg"
 
@@ -40,7 +43,8 @@ def command(shape: Shape, accelerator: str, image: Image, files: Files, port: in
         # Write-back with honoured flushes: what the guest has not flushed is lost in a power cut, the rest is not.
         *("-drive", f"if=none,id=root,format=qcow2,cache=writeback,discard=unmap,file={files.disk.name}"),
         *("-device", "virtio-blk-pci,drive=root,bus=pcie.0"),
-        *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),
+        *_disks(shape),
+        *("-netdev", f"user,id=net,{_forwarded(((port, SSH_PORT), *shape.ports))}"),
         *("-device", "virtio-net-pci,netdev=net,bus=pcie.0,romfile="),
         *("-device", "virtio-rng-pci,bus=pcie.0"),
         *("-kernel", str(image.kernel), "-initrd", str(image.ramdisk), "-append", f"root=/dev/vda {KERNEL_ARGUMENTS}"),
@@ -87,18 +91,49 @@ def _displays(shape: Shape) -> list[str]:
     return words
 
 
-def monitor(path: Path, order: str) -> None:
-    """Give the running machine an order such as `system_reset`; raise OSError if it does not listen."""
+def _disks(shape: Shape) -> list[str]:
+    """Return the options for the further disks, which the guest sees behind its own in this order."""
+    words = []
+    for number, disk in enumerate(shape.disks):
+        words += ["-drive", f"if=none,id=disk{number},format=raw,readonly=on,file={disk}"]
+        words += ["-device", f"virtio-blk-pci,drive=disk{number},bus=pcie.0"]
+    return words
+
+
+def _forwarded(ports: Iterable[tuple[int, int]]) -> str:
+    return ",".join(f"hostfwd=tcp:127.0.0.1:{outside}-:{inside}" for outside, inside in ports)
+
+
+def cpu_threads(path: Path) -> list[int]:
+    """Return the thread ids of the running machine's CPUs, in their order; raise OSError if it does not listen."""
+    cpus = monitor(path, "query-cpus-fast")
+    return [int(cpu["thread-id"]) for cpu in sorted(cpus, key=lambda cpu: int(cpu["cpu-index"]))]
+
+
+def monitor(path: Path, order: str) -> Any:
+    """Give the running machine an order such as `system_reset` and return its answer; OSError if it does not listen."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
             connection.connect(f"/proc/self/fd/{folder}/{path.name}")
             with connection.makefile("rw", encoding="utf-8") as stream:
+                stream.readline()  # the greeting
                 for name in ("qmp_capabilities", order):
-                    stream.readline()  # the greeting, then the answer to the first order
                     stream.write(json.dumps({"execute": name}) + "\n")
                     stream.flush()
-                stream.readline()
+                    answer = _answer(stream)
+                return answer
     finally:
         os.close(folder)
+
+
+def _answer(lines: Iterable[str]) -> Any:
+    """Return what an order gave. Events, such as of a reset, may come in between."""
+    for line in lines:
+        said = json.loads(line)
+        if "return" in said:
+            return said["return"]
+        if "error" in said:
+            raise OSError(f"QEMU refuses an order: {said['error'].get('desc')}")
+    raise OSError("QEMU has ended without an answer")
