@@ -19,6 +19,7 @@ class ActionModule(Action):
     ARGUMENTS = {
         "options": {"type": "dict", "required": True},
         "target": {"type": "dict", "required": True},
+        "other": {"type": "dict"},
         "load_hosts": {"type": "list", "elements": "str", "required": True},
         "generator": {"type": "dict", "required": True},
     }
@@ -30,7 +31,9 @@ class ActionModule(Action):
         with here.crew(self, me, given["load_hosts"]) as crew, here.place(self, me, given["generator"]) as place:
             if not crew.conducts:
                 return here.follow(crew, place)
-            return conduct.conduct(given["options"], given["target"], crew, place, given["load_hosts"], self._tell)
+            return conduct.conduct(
+                given["options"], given["target"], crew, place, given["load_hosts"], self._tell, given["other"]
+            )
 
     def _tell(self, text: str) -> None:
         Display().display(visible_lines(text))

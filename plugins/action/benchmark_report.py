@@ -19,13 +19,14 @@ class ActionModule(Action):
         "output": {"type": "str", "required": True},
         "against": {"type": "str"},
         "despite_differences": {"type": "bool", "default": False},
-        "evidence": {"type": "dict", "required": True},
+        "evidence": {"type": "list", "elements": "dict", "required": True},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the verdict and the files."""
         given = self.options()
-        samples = given["evidence"].get("samples") or []
-        published = publish.publish(given["output"], samples, given["against"], given["despite_differences"])
+        # One for each instance; of a reader that failed there are no samples.
+        samples, of_other = [*(each.get("samples") or [] for each in given["evidence"]), [], []][:2]
+        published = publish.publish(given["output"], samples, given["against"], given["despite_differences"], of_other)
         Display().display(f"\n{published.text}")
         return {"verdict": published.verdict, "files": published.files}

@@ -29,14 +29,18 @@ class ActionModule(Action):
         given = self.options()
         asked = self._asked(given["purpose"])
         serving = self._serving(given["pattern"], task_vars)
-        host = wishes.target_host(asked.instance, asked.host, serving)
-        load = wishes.load_hosts(task_vars["groups"], host)
+        sides = wishes.sides(asked, serving)
+        hosts = list(dict.fromkeys(side["host"] for side in sides))
+        load = wishes.load_hosts(task_vars["groups"], hosts)
         limit = task_vars.get("ansible_limit")
         if limit:
-            wishes.require_within_limit([host, *load], task_vars["ansible_play_hosts_all"], limit)
+            wishes.require_within_limit([*hosts, *load], task_vars["ansible_play_hosts_all"], limit)
         return {
             "options": asdict(asked),
-            "host": host,
+            "earlier": asked.earlier,
+            "host": hosts[0],
+            "hosts": hosts,
+            "sides": sides,
             "load_hosts": load,
             "controller": load == [wishes.CONTROLLER],
             "longest_s": int(asked.longest_s),

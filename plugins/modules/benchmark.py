@@ -22,9 +22,12 @@ options:
     type: dict
     required: true
   target:
-    description: What M(tfserving.fleet.benchmark_target) returned under that name.
+    description: The instance, as M(tfserving.fleet.benchmark_target) describes it in C(targets).
     type: dict
     required: true
+  other:
+    description: Another instance, described in the same way, to be measured in turns with the first one.
+    type: dict
   load_hosts:
     description: The hosts that send the load, which all run this task. The first one conducts.
     type: list
@@ -49,7 +52,7 @@ EXAMPLES = r"""
 - name: Run the benchmark
   tfserving.fleet.benchmark:
     options: "{{ benchmark.options }}"
-    target: "{{ hostvars[benchmark.host].benchmark_target.target }}"
+    target: "{{ hostvars[benchmark.host].benchmark_target.targets.A }}"
     load_hosts: "{{ benchmark.load_hosts }}"
     generator: "{{ load_generator_result }}"
 """

@@ -27,8 +27,9 @@ options:
     type: bool
     default: false
   evidence:
-    description: What M(tfserving.fleet.host_samples) returned.
-    type: dict
+    description: What M(tfserving.fleet.host_samples) returned for each instance that was measured.
+    type: list
+    elements: dict
     required: true
 attributes:
   action:
@@ -45,7 +46,7 @@ EXAMPLES = r"""
 - name: Show the results
   tfserving.fleet.benchmark_report:
     output: benchmark-ranker
-    evidence: "{{ samples }}"
+    evidence: ["{{ samples }}"]
   run_once: true
 """
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: benchmark_target
-short_description: Find the instance of a benchmark in the plan in force
+short_description: Find the instances of a benchmark in the plan in force
 version_added: 0.2.0
 description:
-  - Returns what load hosts need to know of an instance, or refuses one that is not planned or does not serve.
+  - Returns what load hosts need to know of the instances of a host, or refuses one that is not planned or does not
+    serve.
   - Runs on the controller; no host is contacted.
 options:
   options:
@@ -21,14 +22,20 @@ options:
     description: The plan in force, as M(tfserving.fleet.plan_record) returns it.
     type: dict
     required: true
+  sides:
+    description: Those of C(sides) of M(tfserving.fleet.benchmark_wishes) that are on this host.
+    type: list
+    elements: dict
+    required: true
   status:
-    description: The entry of the instance in what M(tfserving.fleet.instance_status) returns.
+    description: The entries of the instances in what M(tfserving.fleet.instance_status) returns.
     type: list
     elements: dict
     required: true
   conditions:
-    description: The conditions that M(tfserving.fleet.host_samples) returns.
-    type: dict
+    description: The conditions that M(tfserving.fleet.host_samples) returns, for each of O(sides) in its order.
+    type: list
+    elements: dict
     required: true
   address:
     description: The address by which callers reach the host.
@@ -44,15 +51,16 @@ EXAMPLES = r"""
   tfserving.fleet.benchmark_target:
     options: "{{ benchmark.options }}"
     plan: "{{ record.plan }}"
+    sides: "{{ benchmark.sides }}"
     status: "{{ status.instances }}"
-    conditions: "{{ samples.conditions }}"
+    conditions: ["{{ samples.conditions }}"]
     address: "{{ tfserving_address | default(inventory_hostname) }}"
   register: benchmark_target
 """
 
 RETURN = r"""
-target:
-  description: The address, ports, model, probe and objective of the instance.
+targets:
+  description: By side (V(A), V(B)), the address, ports, model, probe and objective of the instance.
   type: dict
   returned: success
 """

@@ -14,6 +14,8 @@ description:
     message.
   - The host to measure is the one that is asked for, or the first with the instance. The load comes from the hosts of
     the group C(tfserving_load), or from the controller.
+  - Another instance to measure in turns with it is on the host that is asked for, on the same host, or on the first one
+    that has it.
   - Runs on the controller; no host is contacted.
 options:
   pattern:
@@ -43,9 +45,25 @@ options:
   description: The benchmark as asked for, with its defaults; times in seconds.
   type: dict
   returned: success
+earlier:
+  description: The file of an earlier run to compare with, or null.
+  type: str
+  returned: success
 host:
   description: The host to measure.
   type: str
+  returned: success
+hosts:
+  description: All hosts that are measured, that one first.
+  type: list
+  elements: str
+  returned: success
+sides:
+  description:
+    - What is measured, as C(side), C(instance) and C(host). V(A) is the instance that is asked for, V(B) the one to
+      measure in turns with it, if any.
+  type: list
+  elements: dict
   returned: success
 load_hosts:
   description: The hosts that send the load.

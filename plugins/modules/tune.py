@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   target:
-    description: What M(tfserving.fleet.benchmark_target) returned under that name.
+    description: The instance, as M(tfserving.fleet.benchmark_target) describes it in C(targets).
     type: dict
     required: true
   load_hosts:
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 - name: Run the trials
   tfserving.fleet.tune:
     options: "{{ benchmark.options }}"
-    target: "{{ hostvars[benchmark.host].benchmark_target.target }}"
+    target: "{{ hostvars[benchmark.host].benchmark_target.targets.A }}"
     load_hosts: "{{ benchmark.load_hosts }}"
     generator: "{{ load_generator_result | default(omit) }}"
     planned_with: "{{ hostvars[benchmark.host].tfserving_planned_with }}"

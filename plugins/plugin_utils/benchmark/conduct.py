@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import caller
 from ..report import file
-from . import mix, publish, runner, team
+from . import mix, other, publish, runner, team
 from .course import Course
 from .crew import Crew
 from .load import Load
@@ -28,24 +28,27 @@ def conduct(
     place: runner.Place,
     load_hosts: list[str],
     tell: Tell,
+    rival: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return where the results are. Raises WishError before any load is sent, or for a generator that fails.
 
     :param given: the options, as benchmark_wishes returns them.
-    :param target: the instance, as benchmark_target returns it.
+    :param target: the instance, as benchmark_target returns it; ``rival`` is the other one, to be measured in turns.
     :param tell: prints a line in the terminal.
     """
     asked = options_of(given)
     publish.make_room(asked.output)
-    before = publish.earlier(asked.against) if asked.against else None
+    before = publish.earlier(asked.earlier) if asked.earlier else None
     together = team.Team(crew, place, load_hosts)
     seen = look(together, asked, target)
     requests = mix.requests(asked, target, seen[0]["metadata"])
     tell(f"  {mix.sentence(requests)} from {', '.join(load_hosts)}")
     load = Load(asked, target, requests.bodies, together, [each["cores"] for each in seen], tell)
     document = begun(asked, target, requests, load_hosts)
+    beside = load_beside(load, rival, seen[0]["metadata"]) if rival else None
+    document["other"] = begun_other(target, rival) if rival else None
     kept = keeper(asked.output)
-    course = Course(load, document, kept, before)
+    course = Course(load, document, kept, before, beside)
     document["calibration"] = load.calibrated()
     course.run()
     return {"file": str(kept(document))}
@@ -65,6 +68,16 @@ def look(together: team.Team, asked: Options, target: Mapping[str, Any]) -> list
         if refusal:
             raise refusal
     return seen
+
+
+def load_beside(load: Load, rival: Mapping[str, Any], metadata: Mapping[str, Any]) -> Load:
+    """Return the same load on the other instance; refuse one that is not reached or takes other requests.
+
+    :param metadata: by model, what the first instance's server says of it.
+    """
+    described = look(load.team, load.asked, rival)[0]["metadata"]
+    bodies = other.requests(load.requests, load.target, rival, metadata, described)
+    return Load(load.asked, rival, bodies, load.team, load.cores, load.tell)
 
 
 def begun(asked: Options, target: Mapping[str, Any], requests: mix.Mix, load_hosts: list[str]) -> dict[str, Any]:
@@ -90,8 +103,22 @@ def begun(asked: Options, target: Mapping[str, Any], requests: mix.Mix, load_hos
         "knee": None,
         "shards": None,
         "comparison": None,
+        "other": None,
+        "turns": None,
         "verdict": "valid",
         "remarks": [],
+    }
+
+
+def begun_other(target: Mapping[str, Any], rival: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a document says of the other instance, which is measured in turns with the first one."""
+    return {
+        "instance": rival["instance"],
+        "model": other.model_of(target, rival),
+        "host": rival["name"],
+        "slo_p99_ms": rival["slo_ms"],
+        "conditions": conditions(rival),
+        "host_samples": [],
     }
 
 

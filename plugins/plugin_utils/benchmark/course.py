@@ -1,10 +1,11 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of a benchmark, by what it measures: one rate, the knee, or the shards of a request."""
+"""The stages of a benchmark, by what it measures: one rate, the knee, shards of a request, two instances in turns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..measure import knee
@@ -33,14 +34,18 @@ class Course:
         document: dict[str, Any],
         keep: Callable[[Mapping[str, Any]], Any],
         before: Document | None,
+        other: Load | None = None,
     ) -> None:
         self._load, self._document, self._keep = load, document, keep
+        self._other = other
         self._repeat = repeat(load.asked, before) if before else None
 
     def run(self) -> None:
         """Run the stages of what is asked for."""
         kind = self._load.asked.kind
-        if kind == "fixed" or self._repeat:
+        if self._other:
+            self._turns(self._load, self._other)
+        elif kind == "fixed" or self._repeat:
             self._fixed()
         elif kind == "knee":
             self._document["knee"] = self._knee()
@@ -53,6 +58,17 @@ class Course:
         rate, seconds = self._repeat or (asked.rate or 0.0, asked.duration_s or USUAL_DURATION_S)
         self._document["kind"] = "fixed"
         self._stage("fixed", rate, seconds, lambda: asked.warmup_s + seconds)
+
+    def _turns(self, load: Load, other: Load) -> None:
+        """Measure both instances in blocks, of which the stages tell the side."""
+        asked, left_s = load.asked, load.asked.turns_s
+        for turn in asked.blocks:
+            side = turn.side.upper()
+            loaded = {"A": load, "B": other}[side]
+            name, rate = f"{side} {turn.number}", asked.rate or 0.0
+            block = loaded.stage(name, rate, turn.seconds, partial(float, left_s), is_part=True)
+            self._done({**block.entry, "side": side})
+            left_s -= asked.warmup_s + turn.seconds
 
     def _knee(self) -> dict[str, Any] | None:
         asked = self._load.asked
@@ -75,6 +91,9 @@ class Course:
         requests: Sequence[Request] | None = None,
     ) -> Judged:
         judged = self._load.stage(name, rate, seconds, left_s, requests)
-        self._document["stages"].append(judged.entry)
-        self._keep(self._document)
+        self._done(judged.entry)
         return judged
+
+    def _done(self, entry: dict[str, Any]) -> None:
+        self._document["stages"].append(entry)
+        self._keep(self._document)

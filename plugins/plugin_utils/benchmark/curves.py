@@ -12,6 +12,7 @@ from itertools import groupby
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
 from ..measure.statistics import CLAIM, rank_of
+from . import in_turns
 from .chart import END, LABELS, START, WIDE, Canvas, Drawing, Key, Panel, Picture, picture
 from .document import Document
 from .figures import axis_ms, estimate, ms, number, rate, withheld
@@ -174,8 +175,7 @@ class Curve:
 
 def distribution(document: Document, before: Document | None = None) -> Picture | None:
     """Return the distributions of the most telling stages, or of this run and the one before."""
-    curves = compared(document, before) if before else told(document)
-    curves = [curve for curve in curves if curve.end > FIRST_TAIL]
+    curves = [curve for curve in drawn(document, before) if curve.end > FIRST_TAIL]
     if not curves:
         return None
     halves = "; ".join(f"{curve.name}: half below {ms(curve.at(FIRST_TAIL))}" for curve in curves)
@@ -185,6 +185,24 @@ def distribution(document: Document, before: Document | None = None) -> Picture 
         lambda width: _distribution(document, curves, width),
         [Key(curve.style, curve.name) for curve in curves],
     )
+
+
+def drawn(document: Document, before: Document | None = None) -> list[Curve]:
+    """Return the distributions that are drawn: of two sides or two runs where there are any, else of stages."""
+    if document.get("other"):
+        return _of_sides(document)
+    return compared(document, before) if before else told(document)
+
+
+def _of_sides(document: Document) -> list[Curve]:
+    """Return the distribution of each of two instances in turns, all of its valid blocks together."""
+    sides = {side: in_turns.valid_of(document, side) for side in in_turns.SIDES}
+    names = dict(zip(in_turns.SIDES, in_turns.of_sides(document)))
+    return [
+        Curve(f"{side}: {names[side]}", style, in_turns.latencies(stages), sum(map(missing, stages)))
+        for (side, stages), style in zip(sides.items(), ("curve-0", "curve-1"))
+        if stages
+    ]
 
 
 def compared(document: Document, before: Document) -> list[Curve]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
-from .measured import Difference, Ratio, Stage
+from .measured import Difference, Percentiles, Ratio, Stage
 from .shape import misfit
 
 # The schema of both kinds of documents. Keys may be added to it; those below keep their names and meanings.
@@ -23,7 +23,7 @@ SCHEMA = 1
 LONGEST = 64 * 1024 * 1024
 REMEDY = "give the JSON file of a benchmark"
 
-Kind = Literal["knee", "fixed", "shards"]
+Kind = Literal["knee", "fixed", "shards", "turns"]
 
 
 class Settings(TypedDict):
@@ -157,9 +157,32 @@ class Comparison(_Comparison, total=False):
     errors_difference: Difference | None
 
 
-class Document(TypedDict):
-    """One benchmark of an instance."""
+class Other(TypedDict):
+    """The instance that was measured in turns with the first one."""
 
+    instance: str
+    model: str
+    host: str
+    slo_p99_ms: float | None
+    conditions: Conditions
+    host_samples: list[HostSample]
+
+
+class TurnsRow(TypedDict):
+    """What one of two instances gave in all of its valid blocks."""
+
+    side: Literal["A", "B"]
+    instance: str
+    host: str
+    blocks: int
+    duration_s: float
+    offered: int
+    ok: int
+    errors: int
+    percentiles: Percentiles
+
+
+class _Document(TypedDict):
     schema: int
     kind: Kind
     instance: str
@@ -182,6 +205,13 @@ class Document(TypedDict):
     comparison: Comparison | None
     verdict: Literal["valid", "invalid"]
     remarks: list[str]
+
+
+class Document(_Document, total=False):
+    """One benchmark of an instance."""
+
+    other: Other | None
+    turns: list[TurnsRow] | None
 
 
 class TrialSettings(TypedDict):

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.evidence import events
 
 from ..measure import comparison, conditions, series, validity
+from . import in_turns
 from .document import Document
 from .progress_line import rate
 from .repeat import stages as repeated
@@ -23,21 +24,31 @@ BURST = 0.1
 
 
 def finished(
-    document: dict[str, Any], samples: Sequence[Sample], before: Document | None, against: str, despite: bool
+    document: dict[str, Any],
+    samples: Sequence[Sample],
+    before: Document | None,
+    against: str,
+    despite: bool,
+    of_other: Sequence[Sample] = (),
 ) -> dict[str, Any]:
     """Return a document with all that is known when the load has ended.
 
-    :param samples: those of host_samples.
+    :param samples: those of host_samples; ``of_other`` are those of the other instance, which was measured in turns.
     :param before: the run to compare with; ``against`` is its name.
     :param despite: whether runs under different conditions are compared all the same.
     """
-    stages = [_with_host(stage, samples) for stage in document["stages"]]
+    by_side = {"A": samples, "B": of_other}
+    stages = [_with_host(stage, by_side[stage.get("side", "A")]) for stage in document["stages"]]
     done = {
         **document,
         "stages": stages,
         "host_samples": [dict(sample) for sample in samples],
         "events": [*events.events(samples), *(burst for stage in stages for burst in _bursts(stage))],
     }
+    if document.get("other"):
+        done["other"] = {**document["other"], "host_samples": [dict(sample) for sample in of_other]}
+        done["events"] += [{**event, "text": f"B: {event['text']}"} for event in events.events(of_other)]
+        return in_turns.finished(done, by_side)
     deciding = _deciding(done)
     is_valid = bool(deciding) and all(stage["verdict"] != "invalid" for stage in deciding)
     done["verdict"] = "valid" if is_valid else "invalid"

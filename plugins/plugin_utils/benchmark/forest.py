@@ -38,8 +38,8 @@ class Row:
     emphasis: Emphasis = "plain"
 
 
-def ratios(comparison: Comparison) -> Picture | None:
-    """Return the ratios of this run to the one before, or None where there are none."""
+def ratios(comparison: Comparison, over: str = "after / before") -> Picture | None:
+    """Return the ratios of this run to the one before, or None where there are none; ``over`` says of what they are."""
     found = (
         ("p99", comparison["p99_ratio"]),
         ("p50", comparison.get("p50_ratio")),
@@ -49,12 +49,12 @@ def ratios(comparison: Comparison) -> Picture | None:
     if not rows:
         return None
     room = comparison["smallest_detectable"]
-    keys = [Key("interval chosen", "after / before with its 95 % interval", "dot")]
+    keys = [Key("interval chosen", f"{over} with its 95 % interval", "dot")]
     keys += [Key("noise", "smaller than what this run can tell", "square", stroke=False)] if room else []
     return picture(
-        "After over before",
+        f"Ratios, {over}",
         "; ".join(f"{row.name} {row.said}" for row in rows) + "; 1 is no difference.",
-        lambda width: _ratios(rows, room, width),
+        lambda width: _ratios(rows, room, width, over),
         keys,
     )
 
@@ -63,7 +63,7 @@ def _ratio_row(name: str, given: Ratio) -> Row:
     return Row(name, given["value"], given["low"], given["high"], ratio(given), "chosen")
 
 
-def _ratios(rows: Sequence[Row], room: float | None, width: float) -> Drawing:
+def _ratios(rows: Sequence[Row], room: float | None, width: float, over: str) -> Drawing:
     canvas = Canvas(width, _height(rows, width))
     edges = [edge for row in rows for edge in (row.low, row.high) if edge is not None]
     edges += [1, 1 + (room or 0.02), 1 - (room or 0.02)]
@@ -71,7 +71,7 @@ def _ratios(rows: Sequence[Row], room: float | None, width: float) -> Drawing:
     panel = Panel(canvas, x, Scale(0, 1, canvas.height - BELOW, TOP))
     if room:
         canvas.box("noise", x.at(1 - room), TOP, x.at(1 + room), canvas.height - BELOW)
-    _axis(panel, "after / before")
+    _axis(panel, over)
     canvas.line("reference", x.at(1), TOP, x.at(1), canvas.height - BELOW)
     canvas.text("caption", x.at(1), TOP - 10, "no difference", "middle")
     _rows(panel, rows)

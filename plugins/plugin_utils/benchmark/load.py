@@ -23,6 +23,8 @@ from .team import Team
 # The rate of the first requests, of which a search learns how long one takes.
 FIRST_RATE = 5.0
 FIRST_S = 4.0
+# Remarks that a longer measurement would not have.
+OF_LENGTH = frozenset({"short", "wide"})
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,13 @@ class Load:
         seconds: float,
         left_s: Callable[[], float],
         requests: Sequence[Request] | None = None,
+        *,
+        is_part: bool = False,
     ) -> Judged:
-        """Hold a rate (requests/s) for a time, tell the progress and the verdict, and return both."""
+        """Hold a rate (requests/s) for a time, tell the progress and the verdict, and return both.
+
+        With ``is_part`` nothing is remarked of its length, since it is not the whole measurement.
+        """
         self._stages += 1
         target = {**{name: self.target[name] for name in ("host", "grpc", "rest", "metrics")}, "tls": self._tls}
         wanted = self.requests if requests is None else requests
@@ -97,7 +104,7 @@ class Load:
         whole_s = self.asked.warmup_s + seconds + self.asked.timeout_s
         show = progress_line.Teller(self.tell).of(name, rate, left_s)
         result = stage.of_calls(self.team.run(specs, whole_s, show), wanted[0].get("copies", 1))
-        judged = judge(name, result, self.slo_ms)
+        judged = judge(name, result, self.slo_ms, OF_LENGTH if is_part else frozenset())
         self.tell(progress_line.verdict(judged.entry))
         return judged
 
@@ -120,11 +127,11 @@ def failures(result: Mapping[str, Any]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in ranked) or "it sent none"
 
 
-def judge(name: str, result: stage.Result, slo_ms: float) -> Judged:
-    """Return the entry of a stage in the document and the verdict on it."""
+def judge(name: str, result: stage.Result, slo_ms: float, but: frozenset[str] = frozenset()) -> Judged:
+    """Return the entry of a stage in the document and the verdict on it; ``but`` are kinds of remarks to leave out."""
     errors = sum(result["errors"].values())
     found = statistics.percentiles(Histogram.from_json(result["histogram"]), errors)
-    remarks = validity.judge(result)
+    remarks = [remark for remark in validity.judge(result) if remark.kind not in but]
     outcome = knee.passed(result, found, slo_ms, remarks)
     entry = {
         "name": name,

@@ -15,8 +15,29 @@ from ..phrases import counted
 from ..report.markdown import cell, code
 from .document import Comparison, Document, Tune, checked
 from .figures import percent, ratio
-from .table import MOST_ROWS, NOT_RESTORED, SHARD_COLUMNS, TRIAL_COLUMNS, shard_cells, trial_cells
-from .wording import STAGE_COLUMNS, bounded, finding, headline, invalid, remarks, setup, stage_row, tuned
+from .table import (
+    MOST_ROWS,
+    NOT_RESTORED,
+    SHARD_COLUMNS,
+    TRIAL_COLUMNS,
+    TURNS_COLUMNS,
+    shard_cells,
+    trial_cells,
+    turns_cells,
+)
+from .wording import (
+    STAGE_COLUMNS,
+    bounded,
+    finding,
+    headline,
+    invalid,
+    more_failures,
+    over,
+    remarks,
+    setup,
+    stage_row,
+    tuned,
+)
 
 
 def markdown(data: object) -> str:
@@ -33,6 +54,10 @@ def _benchmark(document: Document) -> Iterator[str]:
         yield from ["", code(finding(document))]
         yield from _comparison(document)
     yield from ["", ", ".join(map(code, setup(document))), ""]
+    rows = document.get("turns")
+    if rows:
+        yield from _table(TURNS_COLUMNS, list(map(turns_cells, rows)))
+        yield ""
     if document["shards"]:
         yield from _table(SHARD_COLUMNS, [shard_cells(row) for row in document["shards"]])
     else:
@@ -44,7 +69,9 @@ def _comparison(document: Document) -> Iterator[str]:
     found = document["comparison"]
     if found:
         yield ""
-        yield from _table(("after / before", "ratio (95 % interval)"), ratio_rows(found))
+        yield from _table((over(document), "ratio (95 % interval)"), ratio_rows(found))
+        failures = more_failures(found)
+        yield from ["", f"{failures}."] if failures else []
         room = found["smallest_detectable"]
         if room is not None:
             yield from ["", f"Differences below {percent(room)} cannot be told."]

@@ -120,9 +120,7 @@ class StageHost(TypedDict):
     foreign_cpu_share: float | None
 
 
-class Stage(TypedDict):
-    """One rate, held for a while, and the verdict on it."""
-
+class _Stage(TypedDict):
     name: str
     rate: float
     verdict: StageVerdict
@@ -131,3 +129,9 @@ class Stage(TypedDict):
     percentiles: Percentiles
     remarks: list[str]
     host: StageHost | None
+
+
+class Stage(_Stage, total=False):
+    """One rate, held for a while, and the verdict on it; ``side`` is that of a block in turns."""
+
+    side: Literal["A", "B"]

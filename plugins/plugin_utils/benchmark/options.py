@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from ..measure import turns
+from ..measure.interleave import LEAST_S
 from . import purposes
 
 Check = Callable[[str, Any], Any]
@@ -21,8 +24,8 @@ PROTOCOLS = ("grpc", "rest")
 ARRIVALS = ("poisson", "constant")
 ENGINES = ("own", "h2load")
 SEARCHES = ("standard", "optuna")
-# The statistics state an interval from 60 s on, and a later comparison takes 120 s: the length of a run where none is
-# named.
+# The statistics state an interval from 60 s on, and a later comparison takes 120 s, as does each side of one in turns:
+# the length of a run where none is named.
 USUAL_DURATION_S = 120.0
 # Caches, pools and the allocator settle within the first requests; steady state is looked for after this.
 USUAL_WARMUP_S = 5.0
@@ -70,6 +73,8 @@ class Options:
     shards: tuple[int, ...] | None
     """Numbers of shards to try; empty for those that the request's size suggests."""
     against: str | None
+    """The file of an earlier run, or the name of another instance; see ``earlier`` and ``other``."""
+    against_host: str | None
     output: str
     tls_ca: str | None
     """A file on the controller with the certificate authority of a server with TLS; the load hosts' own where None."""
@@ -91,14 +96,38 @@ class Options:
     @property
     def longest_s(self) -> float:
         """The longest that the load may last, for whatever watches the host meanwhile."""
+        if self.other:
+            return BESIDES_S + 2 * self.turns_s
         searches = self.kind != "fixed" and not self.against
         measured = self.budget_s if searches else self.duration_s or self.budget_s
         return BESIDES_S + 2 * measured
 
     @property
     def kind(self) -> str:
-        """What is measured: the knee, one rate, or the shards of a request."""
+        """What is measured: the knee, one rate, the shards of a request, or two instances in turns."""
+        if self.other:
+            return "turns"
         return "shards" if self.shards is not None else "fixed" if self.rate is not None else "knee"
+
+    @property
+    def earlier(self) -> str | None:
+        """The file of an earlier run to compare with: a path, or what ends like one."""
+        return self.against if self.against and _is_path(self.against) else None
+
+    @property
+    def other(self) -> str | None:
+        """The name of another instance, which is measured in turns with this one."""
+        return None if self.earlier else self.against
+
+    @property
+    def blocks(self) -> list[turns.Turn]:
+        """The blocks of a comparison with another instance."""
+        return turns.turns(math.ceil(self.duration_s or USUAL_DURATION_S), self.seed)
+
+    @property
+    def turns_s(self) -> float:
+        """The seconds that those blocks take, each with its warm-up."""
+        return sum(self.warmup_s + turn.seconds for turn in self.blocks)
 
 
 def seconds(least: float, most: float = LONGEST_S) -> Check:
@@ -199,6 +228,7 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "shards": (shard_counts, None),
     "utilisation": (number(0, 1), 0.0),
     "against": (text, None),
+    "against_host": (text, None),
     "output": (text, None),
     "tls_ca": (text, None),
     "tls_name": (text, None),
@@ -242,8 +272,31 @@ def read(given: Mapping[str, Any], purpose: str = "benchmark") -> Options:
     found["budget"] = found["budget"] or BUDGETS_S[purpose]
     options = Options(**{RENAMED.get(name, name): value for name, value in found.items()})
     _refuse_contradictions(options, refusals)
+    for problem in _in_turns(options, bool(given.get("budget"))):
+        refusals.add(problem)
     refusals.stop()
     return options
+
+
+def _in_turns(options: Options, has_budget: bool) -> Iterator[WishError]:
+    """Yield what keeps an instance from being measured in turns with another one."""
+    if not options.other:
+        if options.against_host:
+            yield WishError("against_host", "belongs to another instance", "name that instance with -e against=...")
+        return
+    if options.rate is None and options.shards is None:
+        problem = "is missing, and two instances in turns are sent one rate"
+        yield WishError("rate", problem, "give one that both carry, such as 70 % of the lower knee")
+    if options.duration_s is not None and options.duration_s < LEAST_S:
+        problem = f"is {options.duration_s:g} s, and a comparison takes {LEAST_S} s of each side"
+        yield WishError("duration", problem, "give a longer one, or none")
+    elif has_budget and options.budget_s < options.turns_s:
+        problem = f"is {options.budget_s:g} s, and the blocks of both sides take {options.turns_s:g} s"
+        yield WishError("budget", problem, "give a longer one, or a shorter duration")
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(".json") or os.sep in text
 
 
 def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
@@ -268,7 +321,7 @@ def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
             "use engine=own for shards",
         ),
         (
-            options.against is not None and _absolute(options.against) == _absolute(f"{options.output}.json"),
+            options.earlier is not None and _absolute(options.earlier) == _absolute(f"{options.output}.json"),
             "against",
             "is the file that this run writes",
             "give another output",

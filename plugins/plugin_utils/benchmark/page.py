@@ -18,7 +18,15 @@ from .chart import MARKERS
 from .document import Calibrated, Conditions, Document, Requests, ShardRow, Tune, checked
 from .figures import interval, ms, number, percent, rate, ratio, settings
 from .markdown import ratio_rows
-from .table import NOT_RESTORED, SHARD_COLUMNS, TRIAL_COLUMNS, shard_cells, trial_cells
+from .table import (
+    NOT_RESTORED,
+    SHARD_COLUMNS,
+    TRIAL_COLUMNS,
+    TURNS_COLUMNS,
+    shard_cells,
+    trial_cells,
+    turns_cells,
+)
 
 # The percentiles of the table of distributions, as numbers of nines: p50, p90, p99, p99.9.
 TAILS = (curves.FIRST_TAIL, 1, 2, 3)
@@ -68,9 +76,14 @@ def _benchmark(document: Document, before: Document | None) -> dict[str, Any]:
         "tiles": list(_tiles(document)),
         "load": curves.load(document, before),
         "comparison": comparison,
+        "compared": "A and B in turns" if document.get("other") else "Before and after",
+        "over": wording.over(document),
+        "failures": wording.more_failures(comparison) if comparison else "",
         "room": percent(comparison["smallest_detectable"]) if comparison else "",
-        "ratios": forest.ratios(comparison) if comparison else None,
+        "ratios": forest.ratios(comparison, wording.over(document)) if comparison else None,
         "ratio_rows": _ratios(document),
+        "turns_columns": TURNS_COLUMNS,
+        "turns_rows": [turns_cells(row) for row in document.get("turns") or ()],
         "shards": sizes.shards(document["shards"]) if document["shards"] else None,
         "shard_columns": SHARD_COLUMNS,
         "shard_rows": [shard_cells(row) for row in document["shards"] or ()],
@@ -83,6 +96,7 @@ def _benchmark(document: Document, before: Document | None) -> dict[str, Any]:
             (wording.stage_row(stage), wording.error_kinds(stage), _host(stage)) for stage in document["stages"]
         ],
         "conditions": _conditions(document["conditions"]),
+        "other_conditions": _conditions(other["conditions"]) if (other := document.get("other")) else [],
         "requests": _requests(document["requests"]),
         "calibration": _calibration(document),
         "remarks": wording.remarks(document),
@@ -93,6 +107,9 @@ def _tiles(document: Document) -> Iterator[tuple[str, str, str]]:
     """Yield the figures that are shown large: name, value, and what belongs to it."""
     if document["shards"]:
         yield from _shard_tiles(document["shards"])
+    for row in document.get("turns") or ():
+        p99 = row["percentiles"]["p99"]
+        yield f"p99 of {row['side']}", ms(p99["us"]) if p99 else "withheld", row["instance"]
     stage = _telling(document)
     knee = document["knee"]
     if knee:
@@ -135,7 +152,7 @@ def _ratios(document: Document) -> Rows:
 
 def _distribution(document: Document, before: Document | None) -> list[tuple[str, ...]]:
     """Return the percentiles of the curves, as far as the requests support them."""
-    found = curves.compared(document, before) if before else curves.told(document)
+    found = curves.drawn(document, before)
     return [(curve.name, f"{curve.requests:,}", *(_supported(curve, nines) for nines in TAILS)) for curve in found]
 
 

@@ -26,13 +26,19 @@ class Published(NamedTuple):
     text: str
 
 
-def publish(output: str, samples: Sequence[Mapping[str, Any]], against: str | None, despite: bool) -> Published:
-    """Finish the document at ``output``.json and write it, a page and Markdown beside each other.
+def publish(
+    output: str,
+    samples: Sequence[Mapping[str, Any]],
+    against: str | None,
+    despite: bool,
+    of_other: Sequence[Mapping[str, Any]] = (),
+) -> Published:
+    """Finish the document at ``output``.json and write it, a page and Markdown beside each other; see ``finished``.
 
     Raises WishError for files that cannot be read or written.
     """
     before = earlier(against) if against else None
-    document = finished(_so_far(f"{output}.json"), samples, before, Path(against or "").name, despite)
+    document = finished(_so_far(f"{output}.json"), samples, before, Path(against or "").name, despite, of_other)
     files = [
         file.write(f"{output}.json", written(document)),
         file.write(f"{output}.md", markdown.markdown(document)),

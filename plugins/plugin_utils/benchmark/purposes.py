@@ -31,6 +31,10 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "has no meaning for tune.yml, which compares with the plan by itself",
             "remove it, or compare two runs with benchmark.yml",
         ),
+        "against_host": (
+            "has no meaning for tune.yml, which measures one instance",
+            "remove it, or compare two instances with benchmark.yml",
+        ),
         "despite_differences": (
             "has no meaning for tune.yml, which compares with no earlier run",
             "remove it",

@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-from ..measure.interleave import LEAST_PAIRS, SHORTEST
+from ..measure.interleave import LEAST_S, SHORTEST
 from .document import Document
 from .options import Options
-
-# What a comparison takes of each side.
-LEAST_S = LEAST_PAIRS * SHORTEST
 
 
 class Repeat(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
 
 from ..phrases import counted
-from .document import Document, ShardRow, Trial, Tune, checked
-from .figures import ms, percent, rate, settings, times
+from .document import Document, ShardRow, Trial, Tune, TurnsRow, checked
+from .figures import UNKNOWN, WITHHELD, estimate, ms, percent, rate, settings, times
 from .measured import Stage
 from .wording import (
     STAGE_COLUMNS,
@@ -31,6 +31,8 @@ WIDTH = 100
 MOST_ROWS = 13
 MOST_REMARKS = 4
 SHARD_COLUMNS = ("cut", "p50", "p99", "items/s", "won", "lost", "advice")
+TURNS_COLUMNS = ("side", "host", "blocks", "ok/s", "p50", "p99 (95 % interval)", "errors")
+TURNS_NUMBERS = (2, 3, 6)
 # The columns of stages that hold plain numbers.
 STAGE_NUMBERS = (1, 2, 5, 6)
 
@@ -50,6 +52,9 @@ def _benchmark(document: Document) -> Iterator[str]:
     for reason in bounded(invalid(document)[1:], MOST_REMARKS):
         yield from _prose(reason, "  ! ")
     yield from _prose(", ".join(setup(document)[:-1]))
+    rows = document.get("turns")
+    if rows:
+        yield from ["", *_aligned(TURNS_COLUMNS, map(turns_cells, rows), TURNS_NUMBERS)]
     if document["shards"]:
         yield from [
             "",
@@ -84,6 +89,20 @@ def _stages(stages: Sequence[Stage]) -> Iterator[str]:
 def nearest(stages: Sequence[Stage], most: int) -> list[Stage]:
     """Return at most ``most`` stages in their order: the last ones, which a search ends with."""
     return list(stages[-most:])
+
+
+def turns_cells(row: TurnsRow) -> tuple[str, ...]:
+    """Return the cells of one of two instances in turns."""
+    p50, p99 = row["percentiles"]["p50"], row["percentiles"]["p99"]
+    return (
+        f"{row['side']}: {row['instance']}",
+        row["host"],
+        f"{row['blocks']}",
+        rate(row["ok"] / row["duration_s"]) if row["duration_s"] else UNKNOWN,
+        ms(p50["us"]) if p50 else WITHHELD,
+        estimate(p99),
+        f"{row['errors']:,}",
+    )
 
 
 def shard_cells(row: ShardRow) -> tuple[str, ...]:

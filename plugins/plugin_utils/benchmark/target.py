@@ -15,6 +15,35 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 MOST_CERTIFICATES = 1 << 20
 
 
+# The variables that name an instance and its host, by side.
+NAMED: Mapping[str, Mapping[str, str]] = {"A": {}, "B": {"instance": "against", "host": "against_host"}}
+
+
+def by_side(
+    options: Mapping[str, Any],
+    sides: Sequence[Mapping[str, str]],
+    conditions: Sequence[Mapping[str, Any]],
+    **given: Any,
+) -> dict[str, dict[str, Any]]:
+    """Return ``target`` of each instance of a host that is measured, by its side.
+
+    :param sides: the ``side`` and the ``instance`` of each; ``conditions`` are theirs, in the same order.
+    """
+    return {
+        side["side"]: _of_side(side["side"], {**options, "instance": side["instance"]}, conditions=of_it, **given)
+        for side, of_it in zip(sides, conditions)
+    }
+
+
+def _of_side(side: str, options: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+    # The model and the signature are those of A; whether B takes its requests is seen when B has described its own.
+    asked = options if side == "A" else {**options, "model": None, "signature": None}
+    try:
+        return target(asked, **given)
+    except WishError as error:
+        raise WishError(NAMED[side].get(error.path, error.path), error.problem, error.remedy) from error
+
+
 def target(
     options: Mapping[str, Any],
     plan: Mapping[str, Any],
@@ -26,13 +55,15 @@ def target(
     """Return where the instance is called, what may be called there, and its objective.
 
     :param plan: the plan in force on the host; empty where there is none.
-    :param status: what instance_status says of the instance.
+    :param status: what instance_status says of instances of the host.
     :param conditions: what host_samples says of the host, kept with the results.
     :param address: the address by which callers reach the host.
     :raises WishError: the instance is not there, does not serve, or cannot be measured as asked.
     """
     instance = _instance(options["instance"], plan, host)
-    problem = status[0].get("problem") if status else "its state is not known"
+    problem = next(
+        (each.get("problem") for each in status if each["name"] == instance["name"]), "its state is not known"
+    )
     if problem:
         raise WishError("instance", f"{instance['name']} on {host} does not serve: {problem}", "run site.yml first")
     model = _model(options["model"], instance, plan)

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import LONGEST_NAME, WishError, nearest
 
+from .options import Options
+
 GROUP = "tfserving_load"
 # A host of its own in the inventory of the run: the implicit localhost would take the connection of the group all.
 CONTROLLER = "this-controller"
@@ -35,15 +37,55 @@ def target_host(instance: str, wanted: str | None, serving: Mapping[str, Sequenc
     raise WishError("instance", f"{instance} is no instance of {where}", remedy)
 
 
-def load_hosts(groups: Mapping[str, Sequence[str]], target: str) -> list[str]:
-    """Return the hosts of the group, or the controller; refuse the measured host among them."""
+def sides(asked: Options, serving: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Return what is measured: A, the instance that is asked for, and B, another one to be measured in turns with it.
+
+    :param serving: the names of the instances that the inventory gives each host of the fleet.
+    """
+    host = target_host(asked.instance, asked.host, serving)
+    found = [{"side": "A", "instance": asked.instance, "host": host}]
+    if asked.other:
+        other = other_host(asked.other, asked.against_host, (host, asked.instance), serving)
+        found.append({"side": "B", "instance": asked.other, "host": other})
+    return found
+
+
+def other_host(other: str, wanted: str | None, measured: tuple[str, str], serving: Mapping[str, Sequence[str]]) -> str:
+    """Return the host of another instance: the wanted one, the measured one if it has it, or the first that does.
+
+    :param measured: the host and the instance that the other one is compared with.
+    """
+    if wanted is not None and wanted not in serving:
+        problem = f"{wanted} is no host of the fleet"
+        raise WishError("against_host", problem, nearest(wanted, serving) or "name one that is")
+    if not any(other in names for names in serving.values()):
+        raise _neither(other, serving)
+    able = [host for host, names in serving.items() if other in names and wanted in (None, host)]
+    if not able:
+        raise WishError("against", f"{other} is no instance of host {wanted}", "name another one, or no against_host")
+    able = [host for host in able if (host, other) != measured]
+    if not able:
+        problem = f"{other} on {measured[0]} is what is measured"
+        raise WishError("against", problem, "name another instance, or another host that has it with against_host")
+    return measured[0] if measured[0] in able else able[0]
+
+
+def _neither(other: str, serving: Mapping[str, Sequence[str]]) -> WishError:
+    known = sorted({name for names in serving.values() for name in names})
+    remedy = nearest(other, known) or f"use one of: {', '.join(known)}; or a path that ends in .json"
+    return WishError("against", f"{other} is neither an instance of the fleet nor the JSON file of a run", remedy)
+
+
+def load_hosts(groups: Mapping[str, Sequence[str]], targets: Sequence[str]) -> list[str]:
+    """Return the hosts of the group, or the controller; refuse a measured host among them."""
     members = list(groups.get(GROUP) or [CONTROLLER])
-    if target in members:
-        raise WishError(
-            GROUP,
-            f"{target} is the host to be measured, and load made on it would take the CPU from the server",
-            "remove it from the group, or measure another host with -e host=...",
-        )
+    for target in targets:
+        if target in members:
+            raise WishError(
+                GROUP,
+                f"{target} is the host to be measured, and load made on it would take the CPU from the server",
+                "remove it from the group, or measure another host with -e host=...",
+            )
     return members
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..phrases import counted, joined
-from .document import Comparison, Document, Knee, ShardRow, Trial, Tune
+from . import in_turns
+from .document import Comparison, Document, Knee, ShardRow, Trial, Tune, TurnsRow
 from .figures import estimate, ms, number, percent, rate, ratio, withheld
 from .measured import Stage
 
@@ -54,6 +55,9 @@ def finding(document: Document) -> str:
     """Return what this run found by itself, whatever came before it."""
     if document["shards"]:
         return _shards(document, document["shards"])
+    rows = document.get("turns")
+    if rows:
+        return "; ".join(map(_side, rows))
     if document["kind"] == "knee":
         return _knee(document, document["knee"])
     stages = document["stages"]
@@ -82,14 +86,36 @@ def _fixed(document: Document, stage: Stage) -> str:
     return f"{document['instance']} answers {_achieved(stage)} of {rate(stage['rate'])} requests/s with {figures}"
 
 
+def _side(row: TurnsRow) -> str:
+    p50, p99 = row["percentiles"]["p50"], row["percentiles"]["p99"]
+    return f"{row['side']}, {row['instance']}: p50 {estimate(p50)}, p99 {estimate(p99)}"
+
+
 def _compared(document: Document, found: Comparison) -> str:
-    name, against = document["instance"], found["against"]
+    name = in_turns.of_sides(document)[0] if document.get("other") else document["instance"]
+    against = found["against"]
     if found["verdict"] == "not comparable":
         return f"{name} cannot be compared with {against}: {found['reason']}"
     verdict = "does not differ from" if found["verdict"] == "no difference" else f"is {found['verdict']} than"
     figures = [f"p99 times {ratio(found['p99_ratio'])}"] if found["p99_ratio"] else []
     figures += [f"throughput times {ratio(found['throughput_ratio'])}"] if found["throughput_ratio"] else []
+    figures += [failures] if (failures := more_failures(found)) else []
     return f"{name} {verdict} {against}" + (f": {joined(figures)}" if figures else "")
+
+
+def more_failures(found: Comparison) -> str:
+    """Return by how much the share of failed requests differs, where the whole interval tells that it does."""
+    given = found.get("errors_difference")
+    if not given or given["low"] <= 0 <= given["high"]:
+        return ""
+    ends = f"{percent(abs(given['low']))} to {percent(abs(given['high']))}"
+    more = "more" if given["value"] > 0 else "fewer"
+    return f"{percent(abs(given['value']))} ({ends}) {more} of the requests failed"
+
+
+def over(document: Document) -> str:
+    """Return what the ratios of a comparison are of."""
+    return "A / B" if document.get("other") else "after / before"
 
 
 def _shards(document: Document, rows: list[ShardRow]) -> str:
@@ -139,9 +165,11 @@ def setup(document: Document) -> list[str]:
     """Return in a few words what was measured, where and when."""
     loads = counted(len(document["load_hosts"]), "load host")
     engines = sorted({stage["result"]["engine"] for stage in document["stages"] if stage["result"]})
+    other = document.get("other")
+    a = [f"model {document['model']}", f"host {document['host']}"]
+    b = [f"model {other['model']}", f"host {other['host']}"] if other else a
     return [
-        f"model {document['model']}",
-        f"host {document['host']}",
+        *([f"A: {joined(a)}", f"B: {joined(b)}"] if a != b else a),
         f"{document['protocol']}, {document['arrivals']} arrivals",
         f"{counted(len(document['stages']), 'stage')} from {loads}",
         *([f"engine {joined(engines)}"] if engines else []),

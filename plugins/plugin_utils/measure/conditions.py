@@ -16,11 +16,18 @@ from typing import Any
 from .validity import CLOCK_SPREAD, PRESSURE_SHARE, THROTTLED_SHARE
 
 Document = Mapping[str, Any]
+Words = tuple[str, str]
 
 # Characters of a value in a sentence: the longest names of CPUs, and more than enough of a digest.
 LONGEST = 48
 # Sizes of requests that differ by less are the same mix, drawn anew.
 SIZE_SPREAD = 0.01
+
+# What follows the two values of something that differs.
+OF_RUNS: Words = ("before", "now")
+OF_SIDES: Words = ("for B", "for A")
+# Flags that end so are of an instance's own place: port, rest_api_port, model_config_file, model_base_path.
+OWN = ("port", "_file", "_path")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,39 @@ def differences(before: Document, after: Document) -> list[Difference]:
     ]
 
 
+def between(b: Document, a: Document) -> list[str]:
+    """Return what differs between two instances that were measured in turns, as sentences.
+
+    The differences are what they are compared for, so none forbids it. What one run does to both cannot differ.
+    """
+    first, second = b["conditions"], a["conditions"]
+    found = [
+        *_unequal({"slo_p99_ms": _RUN["slo_p99_ms"]}, b, a, words=OF_SIDES),
+        *_unequal(_EQUAL, first, second, words=OF_SIDES),
+        *_unequal(_ASIDE, first, second, words=OF_SIDES),
+        *_settings(first["settings"], second["settings"]),
+        *_clocks(first.get("mhz"), second.get("mhz"), OF_SIDES),
+        *_held_up(b, a, OF_SIDES),
+    ]
+    return [difference.text for difference in found]
+
+
+def _settings(b: Mapping[str, Any], a: Mapping[str, Any]) -> Iterator[Difference]:
+    """Yield the settings that differ, without the ports and files that each instance has of its own."""
+    own = [{name: value for name, value in each["flags"].items() if not name.endswith(OWN)} for each in (b, a)]
+    yield from _set("the flag ", own[0], own[1])
+    first, second = b["batching"], a["batching"]
+    if first is None or second is None:
+        yield from _set("", {"batching": first is not None}, {"batching": second is not None})
+    else:
+        yield from _set("", first, second)
+
+
+def _set(what: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+    unset = dict.fromkeys(sorted({*first, *second}), "not set")
+    return _unequal({name: f"{what}{name}" for name in unset}, {**unset, **first}, {**unset, **second}, words=OF_SIDES)
+
+
 def same_plan(before: Document, after: Document) -> bool:
     """Return whether both runs had one plan."""
     return bool(before["conditions"]["plan_digest"] == after["conditions"]["plan_digest"])
@@ -83,12 +123,16 @@ def refusal(found: list[Difference]) -> str:
 
 
 def _unequal(
-    names: Mapping[str, str], before: Mapping[str, Any], after: Mapping[str, Any], aside: frozenset[str] = frozenset()
+    names: Mapping[str, str],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    aside: frozenset[str] = frozenset(),
+    words: Words = OF_RUNS,
 ) -> Iterator[Difference]:
-    for key, words in names.items():
+    for key, name in names.items():
         old, new = before.get(key), after.get(key)
         if old != new:
-            yield Difference(f"{words}: {_shown(old)} before, {_shown(new)} now", key not in aside)
+            yield Difference(f"{name}: {_shown(old)} {words[0]}, {_shown(new)} {words[1]}", key not in aside)
 
 
 def _shown(value: Any) -> str:
@@ -110,24 +154,25 @@ def _requests(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[D
     yield Difference(text, abs(new - old) > SIZE_SPREAD * max(old, new) or before["source"] != after["source"])
 
 
-def _clocks(before: Any, after: Any) -> Iterator[Difference]:
+def _clocks(before: Any, after: Any, words: Words = OF_RUNS) -> Iterator[Difference]:
     if not before or not after:
         return
     old, new = median(before), median(after)
     if min(old, new) < (1 - CLOCK_SPREAD) * max(old, new):
         yield Difference(
-            f"the CPUs ran at {old:,.0f} MHz and run at {new:,.0f} MHz, more than {CLOCK_SPREAD:.0%} apart"
+            f"the clocks of the CPUs: {old:,.0f} MHz {words[0]}, {new:,.0f} MHz {words[1]}, more than"
+            f" {CLOCK_SPREAD:.0%} apart"
         )
 
 
-def _held_up(before: Document, after: Document) -> Iterator[Difference]:
+def _held_up(before: Document, after: Document, words: Words = OF_RUNS) -> Iterator[Difference]:
     for key, limit, text in (
         ("throttled_us", THROTTLED_SHARE, "a CPU quota held the server up"),
         ("psi_cpu_some_us", PRESSURE_SHARE, "threads of the server waited for a CPU"),
     ):
         old, new = _share(before, key), _share(after, key)
         if max(old, new) > limit and min(old, new) <= limit:
-            yield Difference(f"{text} for {old:.1%} of the time before and for {new:.1%} now")
+            yield Difference(f"{text} for {old:.1%} of the time {words[0]} and for {new:.1%} {words[1]}")
 
 
 def _share(document: Document, key: str) -> float:

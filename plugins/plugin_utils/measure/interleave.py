@@ -23,6 +23,8 @@ SHORTEST = 30
 # With fewer pairs of blocks the interval of a comparison is too wide to be worth the time: Student's t for 95 % is 3.2
 # for four pairs, 4.3 for three, 12.7 for two.
 LEAST_PAIRS = 4
+# What a comparison takes of each side, in seconds.
+LEAST_S = LEAST_PAIRS * SHORTEST
 
 
 @dataclass(frozen=True)

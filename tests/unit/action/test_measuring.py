@@ -63,6 +63,26 @@ def test_the_hosts_that_take_part_are_found(monkeypatch):
     assert len(found["id"]) == 12
 
 
+TWO_HOSTS = {"hostvars": {**VARIABLES["hostvars"], "gpu-b": {"tfserving_instances": [{"name": "next"}]}}}
+
+
+def test_another_instance_and_its_host_take_part(monkeypatch):
+    found = wishes(monkeypatch, {"instance": "ranker", "against": "next", "rate": 5}, **TWO_HOSTS)
+    assert (found["host"], found["hosts"], found["earlier"]) == ("gpu-a", ["gpu-a", "gpu-b"], None)
+    assert [(side["side"], side["host"]) for side in found["sides"]] == [("A", "gpu-a"), ("B", "gpu-b")]
+    found = wishes(monkeypatch, {"instance": "ranker", "against": "next.json"}, **TWO_HOSTS)
+    assert (found["hosts"], found["earlier"]) == (["gpu-a"], "next.json")
+
+
+def test_the_host_of_another_instance_is_none_of_the_load_hosts_and_within_the_limit(monkeypatch):
+    given = {"instance": "ranker", "against": "next", "rate": 5}
+    groups = {**VARIABLES["groups"], "tfserving_load": ["gpu-b"]}
+    with pytest.raises(WishError, match=r"^tfserving_load: gpu-b is the host to be measured"):
+        wishes(monkeypatch, given, **TWO_HOSTS, groups=groups)
+    with pytest.raises(WishError, match=r"^--limit: gpu-a leaves out gpu-b, load-1, which"):
+        wishes(monkeypatch, given, **TWO_HOSTS, ansible_limit="gpu-a")
+
+
 def test_without_load_hosts_the_load_comes_from_the_controller(monkeypatch):
     found = wishes(monkeypatch, {"instance": "ranker"}, groups={"tfserving": ["gpu-a"]})
     assert (found["load_hosts"], found["controller"]) == (["this-controller"], True)
@@ -95,10 +115,11 @@ def test_the_target_is_named_as_in_the_inventory():
         "options": asked(),
         "plan": planned(CPU_HOST, [instance()]),
         "status": [{"name": "ranker", "problem": ""}],
-        "conditions": {"cpu": "x"},
+        "sides": [{"side": "A", "instance": "ranker", "host": "gpu-a"}],
+        "conditions": [{"cpu": "x"}],
         "address": "10.0.0.5",
     }
-    found = action(benchmark_target, **arguments).perform({"inventory_hostname": "gpu-a"})["target"]
+    found = action(benchmark_target, **arguments).perform({"inventory_hostname": "gpu-a"})["targets"]["A"]
     assert (found["name"], found["host"], found["conditions"]) == ("gpu-a", "10.0.0.5", {"cpu": "x"})
 
 
@@ -106,7 +127,7 @@ def test_the_target_is_named_as_in_the_inventory():
 
 
 def test_a_report_without_a_document_is_one_sentence(tmp_path):
-    arguments = {"output": str(tmp_path / "none"), "evidence": {}, "despite_differences": False}
+    arguments = {"output": str(tmp_path / "none"), "evidence": [], "despite_differences": False}
     with pytest.raises(WishError) as refused:
         action(benchmark_report, **arguments).perform({})
     assert str(refused.value) == (

@@ -29,6 +29,8 @@ PARTS = {
     "The knee": document.Knee,
     "A way to cut a request": document.ShardRow,
     "A comparison": document.Comparison,
+    "The other instance": document.Other,
+    "A side": document.TurnsRow,
     "Tuning": document.Tune,
     "Time of a call": document.ServiceTime,
     "A trial": document.Trial,

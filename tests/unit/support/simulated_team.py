@@ -31,15 +31,16 @@ class SimulatedTeam:
         *,
         exponential: bool = False,
         ok: Callable[[int], bool] = lambda number: True,
+        seed: int = 1,
     ) -> None:
         self.fixed_s, self.item_s, self.slots, self.names = fixed_s, item_s, slots, list(names)
         self.exponential, self.ok = exponential, ok
         self.specs: list[Mapping[str, Any]] = []
         """The first load host's spec of each stage."""
         self.batched = False
-        self._clock = BEGAN
+        self.now = BEGAN
         self._number = 0
-        self._draw = random.Random(1)
+        self._draw = random.Random(seed)
 
     def ask(self, subject: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what each load host sees of the server."""
@@ -63,8 +64,8 @@ class SimulatedTeam:
         found = [_Second(t) for t in range(whole_s)]
         self._serve(first, rate, found)
         progress({"t": whole_s, "of": whole_s, "phase": "measure", "offered": 10, "ok": 10, "errors": 0, "p99_us": 900})
-        result = _result(first, rate, self._clock, found, len(specs))
-        self._clock += whole_s + 1
+        result = _result(first, rate, self.now, found, len(specs))
+        self.now += whole_s + 1
         return result
 
     def _serve(self, spec: Mapping[str, Any], rate: float, found: Sequence[_Second]) -> None:
@@ -85,6 +86,38 @@ class SimulatedTeam:
             for second in found[int(now) : min(int(end), len(found))]:
                 second.open += 1
             now += self._draw.expovariate(rate)
+
+
+class Rivals:
+    """The conductor's view of load hosts that reach two servers, by the port of gRPC: A on 8500, B on 8600."""
+
+    def __init__(self, a: SimulatedTeam, b: SimulatedTeam, described: Mapping[str, Any] | None = None) -> None:
+        self.servers = {8500: a, 8600: b}
+        self.names = a.names
+        self.specs: list[Mapping[str, Any]] = []
+        self.described = described
+        """What B's server says of its models, where that is not what A's says."""
+
+    def ask(self, subject: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what each load host sees of a server."""
+        found = self.servers[question["target"]["grpc"]].ask(subject, question)
+        of_b = self.described if question["target"]["grpc"] == 8600 else None
+        return [{**each, "metadata": of_b or each["metadata"]} for each in found]
+
+    def calibrate(self) -> dict[str, Any]:
+        """Return a calibration."""
+        return {"schema": 1, "protocols": PROTOCOLS}
+
+    def run(
+        self, specs: Sequence[Mapping[str, Any]], seconds: float, progress: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Return the result of a stage of one of the servers; their time is one."""
+        self.specs.append(specs[0])
+        server = self.servers[specs[0]["target"]["grpc"]]
+        found = server.run(specs, seconds, progress)
+        for each in self.servers.values():
+            each.now = server.now
+        return found
 
 
 class _Second:
@@ -137,6 +170,24 @@ def target(**more: Any) -> dict[str, Any]:
         "models": ["ranker"], "model": "ranker", "probe": {}, "signature": None, "slots": 1, "batched": False,
         "secured": False, "slo_ms": 50.0, "plan_digest": "d" * 64, "conditions": conditions, **more,
     }  # fmt: skip
+
+
+def other(**more: Any) -> dict[str, Any]:
+    """Return another instance on the same host as benchmark_target describes it."""
+    conditions = {**target()["conditions"], "plan_digest": "e" * 64, "cpus": "6-9"}
+    mine = {"instance": "ranker-next", "grpc": 8600, "rest": 8601, "plan_digest": "e" * 64, "conditions": conditions}
+    return target(**{**mine, **more})
+
+
+def sample(at: float, **more: Any) -> dict[str, Any]:
+    """Return what host_samples says of a quiet host, ``at`` seconds after the first stage began."""
+    quiet = {
+        "at": BEGAN + at, "pid": 7, "started": 1, "unit": "tfserving@ranker.service", "rss_mb": 100.0, "threads": 9,
+        "cpu_throttled_us": 0, "psi_cpu_us": 0, "psi_memory_us": 0, "psi_io_us": 0, "host_psi_cpu_us": 0, "steal": 0.0,
+        "busy_us": int(at * 1e5), "own_us": int(at * 1e5), "total_us": int(at * 1e6), "steal_us": 0, "mhz": 2000.0,
+        "versions": {"ranker": [7]}, "gpu": None,
+    }  # fmt: skip
+    return {**quiet, **more}
 
 
 def asked(**given: Any) -> options.Options:

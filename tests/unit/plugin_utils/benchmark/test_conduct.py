@@ -13,20 +13,21 @@ import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import caller
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import conduct, publish
-from simulated_team import SimulatedTeam
+from benchmark_models import metadata, tensors
+from simulated_team import Rivals, SimulatedTeam
 
 
 @pytest.fixture
 def bench(monkeypatch, tmp_path):
     """Return what conducts a benchmark with a team, and the lines that it told."""
 
-    def run(team, **given):
+    def run(team, rival=None, **given):
         monkeypatch.setattr(conduct.team, "Team", lambda crew, place, names: team)
         asked = simulated_team.asked(**{"output": str(tmp_path / "run"), **given})
         told = []
         # As Ansible hands it on: tuples become lists.
         options = json.loads(json.dumps(dataclasses.asdict(asked)))
-        found = conduct.conduct(options, simulated_team.target(), None, None, team.names, told.append)
+        found = conduct.conduct(options, simulated_team.target(), None, None, team.names, told.append, rival)
         return found, told
 
     return run
@@ -95,6 +96,43 @@ def test_an_earlier_run_that_is_too_short_is_told_before_any_load(bench, tmp_pat
     bench(SimulatedTeam(), rate=20, duration="60s")
     said = refusal(bench, SimulatedTeam(), against=str(tmp_path / "run.json"), output=str(tmp_path / "other"))
     assert said.startswith("against: has 60 s to compare with, and a comparison takes 120 s of each side; ")
+
+
+def test_two_instances_leave_one_document(bench, tmp_path):
+    bench(Rivals(SimulatedTeam(), SimulatedTeam()), simulated_team.other(), against="ranker-next", rate=20)
+    kept = publish.earlier(str(tmp_path / "run.json"))
+    assert (kept["kind"], kept["instance"], kept["other"]["instance"]) == ("turns", "ranker", "ranker-next")
+    assert kept["other"]["conditions"]["collection_version"] == caller.version()
+    assert len(kept["stages"]) == 8
+    published = publish.publish(str(tmp_path / "run"), [], None, False)
+    assert published.verdict == "valid"
+    assert published.text.startswith("ranker ")
+
+
+def test_another_instance_that_is_not_reached_gets_no_load(bench):
+    team = Rivals(SimulatedTeam(), SimulatedTeam())
+    ask = team.servers[8600].ask
+
+    def closed(subject, question):
+        return [
+            {**each, "ports": {**each["ports"], "rest": {"open": False, "why": "refused"}}}
+            for each in ask(subject, question)
+        ]
+
+    team.servers[8600].ask = closed
+    assert refusal(bench, team, rival=simulated_team.other(host="10.0.0.6"), against="ranker-next", rate=20) == (
+        "tfserving_address: 10.0.0.6 refuses connections of load host load-1 to its rest port; set it to the address"
+        " that callers use, or look at status.yml"
+    )
+
+
+def test_another_instance_with_another_signature_gets_no_load(bench):
+    described = {"ranker": metadata(tensors(x=("DT_INT64", [-1, 2])), tensors(y=("DT_FLOAT", [-1])))}
+    team = Rivals(SimulatedTeam(), SimulatedTeam(), described)
+    assert refusal(bench, team, rival=simulated_team.other(), against="ranker-next", rate=20) == (
+        "against: ranker-next on gpu-a has the input x of serving_default of ranker as DT_INT64 [-1, 2], not DT_FLOAT"
+        " [-1, 2]; name an instance whose model has the same signature"
+    )
 
 
 def test_a_place_without_room_for_results_is_told_before_any_load(bench, tmp_path):

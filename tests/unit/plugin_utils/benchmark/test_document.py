@@ -81,7 +81,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(monkeypatch):
     ("text", "problem"),
     [
         (changed("instance", drop=True), "instance is missing"),
-        (changed("kind", value="race"), "kind is not one of knee, fixed, shards"),
+        (changed("kind", value="race"), "kind is not one of knee, fixed, shards, turns"),
         (changed("stages", value={}), "stages is a mapping, not a list"),
         (changed("stages", 0, "rate", value="500"), "stages[0].rate is a string, not a number"),
         (changed("stages", 0, "rate", value=True), "stages[0].rate is a boolean, not a number"),

@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import c
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.course import Course
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.finish import finished
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.load import Load
-from simulated_team import SimulatedTeam
+from simulated_team import SimulatedTeam, sample
 
 
 def run(team=None, **given):
@@ -34,17 +34,6 @@ def done(found, samples=(), before=None, against="before.json", despite=False):
     whole = finished(copy.deepcopy(found), samples, before, against, despite)
     assert document.checked(whole, "document") == whole
     return whole
-
-
-def sample(at, **more):
-    """Return what host_samples says at a moment of a quiet host."""
-    quiet = {
-        "at": BEGAN + at, "pid": 7, "started": 1, "unit": "tfserving@ranker.service", "rss_mb": 100.0, "threads": 9,
-        "cpu_throttled_us": 0, "psi_cpu_us": 0, "psi_memory_us": 0, "psi_io_us": 0, "host_psi_cpu_us": 0, "steal": 0.0,
-        "busy_us": int(at * 1e5), "own_us": int(at * 1e5), "total_us": int(at * 1e6), "steal_us": 0, "mhz": 2000.0,
-        "versions": {"ranker": [7]}, "gpu": None,
-    }  # fmt: skip
-    return {**quiet, **more}
 
 
 QUIET = [sample(at) for at in range(156)]

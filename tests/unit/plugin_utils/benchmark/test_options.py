@@ -80,6 +80,31 @@ def test_shards_are_measured_beside_the_whole_request(value, found):
             "against: is the file that this run writes; give another output",
         ),
         (
+            {"against": "other"},
+            "rate: is missing, and two instances in turns are sent one rate; give one that both carry, such as 70 % of"
+            " the lower knee",
+        ),
+        (
+            {"against": "other", "rate": 5, "duration": "119s"},
+            "duration: is 119 s, and a comparison takes 120 s of each side; give a longer one, or none",
+        ),
+        (
+            {"against": "other", "rate": 5, "budget": "4m"},
+            "budget: is 240 s, and the blocks of both sides take 280 s; give a longer one, or a shorter duration",
+        ),
+        (
+            {"against": "other", "shards": "auto"},
+            "against: compares runs at one rate, and shards have several; remove one of them",
+        ),
+        (
+            {"against_host": "gpu-b"},
+            "against_host: belongs to another instance; name that instance with -e against=...",
+        ),
+        (
+            {"against": "before.json", "against_host": "gpu-b"},
+            "against_host: belongs to another instance; name that instance with -e against=...",
+        ),
+        (
             {"shards": "auto", "engine": "h2load"},
             "engine: is h2load, which sends one body only; use engine=own for shards",
         ),
@@ -104,7 +129,32 @@ def test_all_mistakes_are_told_at_once():
         ({"rate": 5, "duration": "2h"}, 600 + 2 * 7200),
         ({"against": "before.json", "duration": "2h"}, 600 + 2 * 7200),
         ({"shards": "auto", "budget": "30m"}, 600 + 2 * 1800),
+        ({"against": "other", "rate": 5}, 600 + 2 * 280),
+        ({"against": "other", "rate": 5, "duration": "1h"}, 600 + 2 * (7200 + 240 * 5)),
     ],
 )
 def test_the_host_is_watched_as_long_as_the_load_may_last(given, most):
     assert options.read({"instance": "ranker", **given}).longest_s == most
+
+
+@pytest.mark.parametrize(
+    ("against", "earlier", "other"),
+    [
+        (None, None, None),
+        ("before.json", "before.json", None),
+        ("runs/before", "runs/before", None),
+        ("./before", "./before", None),
+        ("ranker-next", None, "ranker-next"),
+        ("v1.2", None, "v1.2"),
+    ],
+)
+def test_against_is_a_path_or_the_name_of_an_instance(against, earlier, other):
+    found = options.read({"instance": "ranker", "rate": 5, "against": against})
+    assert (found.earlier, found.other, found.kind) == (earlier, other, "turns" if other else "fixed")
+
+
+def test_two_instances_have_blocks_in_turns_for_as_long_as_asked():
+    found = options.read({"instance": "ranker", "against": "other", "rate": 5, "duration": "150s"})
+    assert [turn.seconds for turn in found.blocks] == [30] * 10
+    # No budget is given, so none is exceeded.
+    assert options.read({"instance": "ranker", "against": "other", "rate": 5, "duration": "1h"}).turns_s == 8400

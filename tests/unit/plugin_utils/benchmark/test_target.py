@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import target, tls, unreachable
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import by_side, target, tls, unreachable
 from planner_cases import CPU_HOST, instance
 from planner_cases import plan as planned
 
@@ -84,6 +84,65 @@ def test_a_plan_that_records_no_objective_asks_for_one():
 )
 def test_what_cannot_be_measured_is_refused(given, sentence):
     assert refusal(*given) == sentence
+
+
+def both(**more):
+    """Return what is known of a host with two instances that are measured in turns."""
+    names = {"ranker": {"profile": "latency"}, "next": {"profile": "throughput"}}
+    plan = planned(CPU_HOST, [instance(name=name, models=["ranker"], **given) for name, given in names.items()])
+    known = {
+        "sides": [{"side": "A", "instance": "ranker"}, {"side": "B", "instance": "next"}],
+        "conditions": [{"cpus": "2"}, {"cpus": "3"}],
+        "plan": plan,
+        "status": [{"name": "ranker", "problem": ""}, {"name": "next", "problem": ""}],
+        "address": "10.0.0.5",
+        "host": "gpu-a",
+    }
+    return by_side(asked(against="next", rate=5), **{**known, **more})
+
+
+def test_both_sides_are_found_on_one_host():
+    found = both()
+    assert {side: (each["instance"], each["conditions"]) for side, each in found.items()} == {
+        "A": ("ranker", {"cpus": "2"}),
+        "B": ("next", {"cpus": "3"}),
+    }
+    assert found["A"]["grpc"] != found["B"]["grpc"]
+
+
+def test_a_model_that_is_asked_for_need_not_be_that_of_the_other_instance():
+    options_ = asked(against="next", rate=5, model="digits", signature="top")
+    found = by_side(
+        options_, [{"side": "B", "instance": "ranker"}], [{}], plan=plan(), status=HEALTHY, address="h", host="gpu-b"
+    )
+    assert (found["B"]["model"], found["B"]["signature"]) == ("ranker", None)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            {"status": [{"name": "ranker", "problem": ""}, {"name": "next", "problem": "the unit is failed"}]},
+            "against: next on gpu-a does not serve: the unit is failed; run site.yml first",
+        ),
+        (
+            {"sides": [{"side": "B", "instance": "new"}]},
+            "against: new is not in the plan in force on gpu-a; it has: ranker, next; run site.yml if new is new",
+        ),
+        (
+            {"sides": [{"side": "B", "instance": "next"}], "plan": {}},
+            "against_host: gpu-a has no plan in force, so nothing of the fleet serves there; run site.yml first",
+        ),
+        (
+            {"status": [{"name": "ranker", "problem": "the unit is failed"}, {"name": "next", "problem": ""}]},
+            "instance: ranker on gpu-a does not serve: the unit is failed; run site.yml first",
+        ),
+    ],
+)
+def test_the_other_instance_is_refused_by_the_variable_that_names_it(more, sentence):
+    with pytest.raises(WishError) as refused:
+        both(**more)
+    assert str(refused.value) == sentence
 
 
 def seen(**ports):

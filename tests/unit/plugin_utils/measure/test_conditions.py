@@ -8,7 +8,12 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.conditions import differences, refusal, same_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.conditions import (
+    between,
+    differences,
+    refusal,
+    same_plan,
+)
 
 DOCUMENT: dict[str, Any] = {
     "instance": "ranker",
@@ -67,7 +72,7 @@ def test_equal_conditions_have_no_differences():
         ({"arrivals": "constant"}, "the arrivals: poisson before, constant now"),
         (
             {"conditions__mhz": [3000.0, 3087.0, 3300.0]},
-            "the CPUs ran at 3,250 MHz and run at 3,087 MHz, more than 5% apart",
+            "the clocks of the CPUs: 3,250 MHz before, 3,087 MHz now, more than 5% apart",
         ),
         (
             {"requests__digest": "2", "requests__items": {"mean": 8.2, "max": 9}},
@@ -124,3 +129,41 @@ def test_a_server_held_up_in_one_of_the_runs_is_a_difference(host, sentence):
     assert [each.text for each in differences(DOCUMENT, after)] == [sentence]
     assert differences(after, after) == []
     assert differences(DOCUMENT, changed(stages=[{"result": None, "host": None}])) == []
+
+
+SETTINGS = {
+    "flags": {"port": 8500, "grpc_max_threads": 8, "model_config_file": "/a"},
+    "batching": {"max_batch_size": 8},
+}
+
+
+def with_settings(**more: Any) -> dict[str, Any]:
+    return changed(conditions__settings=copy.deepcopy(SETTINGS), **more)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentences"),
+    [
+        ({}, []),
+        # A silent comparison of runs would be refused for this one.
+        ({"conditions__server_version": "2.20.0"}, ["the server's version: 2.20.0 for B, 2.19.1 for A"]),
+        ({"slo_p99_ms": 40}, ["the objective: 40 for B, 50 for A"]),
+        ({"instance": "other", "host": "gpu2", "requests__digest": "2"}, []),
+        (
+            {"conditions__mhz": [2000.0]},
+            ["the clocks of the CPUs: 2,000 MHz for B, 3,250 MHz for A, more than 5% apart"],
+        ),
+        (
+            {"conditions__settings__flags": {"port": 8600, "grpc_max_threads": 4, "model_config_file": "/b"}},
+            ["the flag grpc_max_threads: 4 for B, 8 for A"],
+        ),
+        (
+            {"conditions__settings__flags": {"port": 8600, "new": True}},
+            ["the flag grpc_max_threads: not set for B, 8 for A", "the flag new: on for B, not set for A"],
+        ),
+        ({"conditions__settings__batching": None}, ["batching: off for B, on for A"]),
+        ({"conditions__settings__batching": {"max_batch_size": 16}}, ["max_batch_size: 16 for B, 8 for A"]),
+    ],
+)
+def test_what_differs_between_two_instances_in_turns_is_listed(change, sentences):
+    assert between(with_settings(**change), with_settings()) == sentences
