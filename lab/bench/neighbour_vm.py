@@ -56,6 +56,20 @@ class Block:
     waited: float
     """The share of the time in which a CPU of the guest, the worse one, wanted to run and waited."""
 
+    @property
+    def invalid(self) -> str:
+        """Why the block shows nothing, or an empty text."""
+        if self.waited > SPOILT:
+            return (
+                f"a CPU of the guest waited for one of this machine for {self.waited:.0%} of the time it wanted to run"
+            )
+        return str(self.stage.outcome.why) if self.stage.outcome.verdict == "invalid" else ""
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The stage as a comparison takes it."""
+        return {**self.stage.entry, **({"verdict": "invalid", "why": self.invalid} if self.invalid else {})}
+
 
 Blocks = Sequence[tuple[str, Block]]
 """The side of each block, in the order in which they ran."""
@@ -208,7 +222,7 @@ def rows(title: str, blocks: Blocks) -> str:
 
 def compared(blocks: Blocks) -> str:
     """What the benchmark's own comparison says of default against partitioned."""
-    measured = [("ab"[SIDES.index(side)], block.stage.entry) for side, block in blocks]
+    measured = [("ab"[SIDES.index(side)], block.entry) for side, block in blocks]
     found = part("plugin_utils.measure.turns").compared(measured, SIDES)
     if not found.p99:
         return f"{' / '.join(SIDES)}: {found.verdict}: {found.reason}"
@@ -221,9 +235,8 @@ def compared(blocks: Blocks) -> str:
 
 def doubts(blocks: Blocks) -> list[str]:
     """What speaks against the figures, printed as they are."""
-    stages = [block.stage for _side, block in blocks]
-    why = [stage.outcome.why for stage in stages if stage.outcome.verdict == "invalid"]
-    said = [f"INVALID: {len(why)} of {len(stages)} stages, the first one because {why[0]}"] if why else []
+    why = [block.invalid for _side, block in blocks if block.invalid]
+    said = [f"INVALID: {len(why)} of {len(blocks)} blocks, the first one because {why[0]}"] if why else []
     seconds, backlog = part("plugin_utils.measure.series").seconds, part("plugin_utils.measure.knee").backlog
     for side in SIDES:
         piled = [bool(backlog(seconds(block.stage.entry["result"]))) for name, block in blocks if name == side]
@@ -233,9 +246,8 @@ def doubts(blocks: Blocks) -> list[str]:
                 "a higher p99"
             )
     worst = max(block.waited for _side, block in blocks)
-    if worst > STOLEN:
-        word = "INVALID" if worst > SPOILT else "remark"
-        said.append(f"{word}: a CPU of the guest waited for one of this machine up to {worst:.0%} of a block")
+    if STOLEN < worst <= SPOILT:
+        said.append(f"remark: a CPU of the guest waited for one of this machine up to {worst:.0%} of a block")
     return said
 
 
@@ -254,7 +266,7 @@ def _row(side: str, found: list[Block]) -> tuple[Any, ...]:
     p99 = percentiles.found.get("p99")
     high = f"{p99.high / 1000:.0f}" if p99 and p99.high else "?"
     shown = f"{p99.us / 1000:.0f} ({p99.low / 1000:.0f}-{high})" if p99 else "withheld"
-    bad = sum(block.stage.outcome.verdict == "invalid" for block in found)
+    bad = sum(bool(block.invalid) for block in found)
     cpu = f"{figures.median([block.server_cpu for block in found]):.0%}"
     waited = f"{max(block.waited for block in found):.1%}"
     p50 = f"{histogram.quantile(0.5) / 1000:.0f}"

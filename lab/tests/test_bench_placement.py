@@ -8,11 +8,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 sys.path.append(str(BENCH))
+sys.path.insert(0, str(BENCH.parents[1] / "collections"))
 
 import neighbour_vm  # noqa: E402
 from support import guest, placement  # noqa: E402
@@ -167,3 +169,81 @@ def test_of_the_guests_cpus_the_one_that_waited_more_counts():
 def test_a_guest_that_never_wanted_to_run_has_not_waited():
     same = guest.Waits([10.0, 10.0], [1.0, 1.0])
     assert neighbour_vm.share_waited(same, same) == 0.0
+
+
+def block(verdict, waited):
+    stage = SimpleNamespace(
+        entry={"verdict": verdict, "why": "because"}, outcome=SimpleNamespace(verdict=verdict, why="because")
+    )
+    return neighbour_vm.Block(stage, server_cpu=0.3, waited=waited)
+
+
+def test_a_block_whose_guest_waited_for_the_host_is_not_compared():
+    assert block("fail", 0.1).entry == {"verdict": "fail", "why": "because"}
+    spoilt = block("fail", 0.11)
+    why = "a CPU of the guest waited for one of this machine for 11% of the time it wanted to run"
+    assert spoilt.invalid == why
+    assert spoilt.entry == {"verdict": "invalid", "why": why}
+
+
+def test_a_block_that_the_benchmark_calls_invalid_stays_so():
+    assert block("invalid", 0.0).invalid == "because"
+    assert block("pass", 0.0).invalid == ""
+
+
+def measured(side, p99_ms, *, waited=0.01, piled=0):
+    """A block of 30 s with 16 requests a second, of which the slowest in each takes as long as the argument says."""
+    histogram = neighbour_vm.part("module_utils.load.histogram").Histogram()
+    for us in [20_000] * 15 + [round(p99_ms * 1000)]:
+        histogram.record(us)
+    whole = neighbour_vm.part("module_utils.load.histogram").Histogram()
+    for _ in range(30):
+        whole.add(histogram)
+    row = {"offered": 16, "ok": 16, "histogram": histogram.to_json()}
+    result = {
+        "warmup_s": 3,
+        "duration_s": 30,
+        "seconds": [{**row, "t": second, "open": piled * second} for second in range(33)],
+        "errors": {},
+    }
+    outcome = SimpleNamespace(verdict="fail", why="p99 is over the objective")
+    entry = {"verdict": outcome.verdict, "why": outcome.why, "result": result}
+    stage = SimpleNamespace(entry=entry, outcome=outcome, histogram=whole)
+    return side, neighbour_vm.Block(stage, server_cpu=0.3, waited=waited)
+
+
+def taken_in_turns(default, partitioned):
+    return [block for _ in range(2) for block in (default, partitioned, partitioned, default)]
+
+
+def test_a_neighbour_that_makes_p99_five_times_as_long_without_the_partition_meets_the_target():
+    blocks = taken_in_turns(measured("default", 500), measured("partitioned", 100))
+    said = neighbour_vm.compared(blocks)
+    assert said.startswith("default / partitioned, 95 % interval: p99 ")
+    assert float(said.partition("p99 ")[2].split()[0]) == pytest.approx(5, rel=0.01)
+    assert said.endswith("target for p99 at least 4: met (met at the lower end of the interval)")
+    assert neighbour_vm.doubts(blocks) == []
+    default, partitioned = neighbour_vm.rows("beside 2 busy loops", blocks).splitlines()[-2:]
+    assert default.split()[:2] == ["default", "20"]
+    assert default.split()[-2:] == ["4", "0"]
+    assert partitioned.split()[2] in ("99", "100", "101")
+
+
+def test_three_times_as_long_misses_it_and_is_printed_all_the_same():
+    said = neighbour_vm.compared(taken_in_turns(measured("default", 300), measured("partitioned", 100)))
+    assert float(said.partition("p99 ")[2].split()[0]) == pytest.approx(3, rel=0.01)
+    assert said.endswith("at least 4: missed (missed at the lower end of the interval)")
+
+
+def test_blocks_of_a_busy_machine_are_left_out_and_too_few_others_give_no_ratio():
+    busy = measured("partitioned", 100, waited=0.5)
+    blocks = [*taken_in_turns(measured("default", 500), measured("partitioned", 100))[:6], busy, measured("default", 1)]
+    assert neighbour_vm.compared(blocks).startswith("default / partitioned: not comparable: 3 of the 4 pairs")
+    assert neighbour_vm.doubts(blocks)[0].startswith("INVALID: 1 of 8 blocks, the first one because a CPU of the guest")
+
+
+def test_requests_that_pile_up_make_the_ratio_one_of_this_length_of_block():
+    blocks = taken_in_turns(measured("default", 500, piled=5), measured("partitioned", 100))
+    assert neighbour_vm.doubts(blocks) == [
+        "remark: requests piled up in 4 of 4 blocks (default): longer blocks would give a higher p99"
+    ]

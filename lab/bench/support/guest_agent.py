@@ -56,7 +56,11 @@ def evidence(slices: list[str], units: list[str]) -> dict[str, Any]:
     return {
         "slices": {name: _read(CGROUPS / name / "cpuset.cpus.effective") for name in slices},
         "units": {name: _unit(name) for name in units},
-        "weights": [place.parent.name for place in _controls() if "cpu" in _read(place).split()],
+        "weights": [
+            "/" if place.parent == CGROUPS else place.parent.name
+            for place in _controls()
+            if "cpu" in _read(place).split()
+        ],
         "at": time.monotonic(),
     }
 
