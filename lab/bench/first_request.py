@@ -27,7 +27,8 @@ TARGET = 20  # times faster
 
 def main() -> int:
     lab_models.importable()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("2 minutes"), flush=True)
     measured = {}
     for model, folder in MODELS.items():
         with tempfile.TemporaryDirectory(prefix="fleet-bench-") as scratch:

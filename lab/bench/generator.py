@@ -45,7 +45,8 @@ def main() -> int:
     if options.simulate:
         print(json.dumps(dict(simulated())))
         return 0
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("6 minutes"), flush=True)
     print(capacity())
     print(stages())
     print(errors())

@@ -48,6 +48,7 @@ def main() -> int:
     if options.shares:
         print(json.dumps(list(shares(options.of))))
         return 0
+    print(figures.takes("1 minute"), flush=True)
     after = measure(ROOT)
     before = dict(measure(options.before)) if options.before else {}
     rows = [(name, *(_beside(before.get(name), found, column) for column in range(4))) for name, found in after]

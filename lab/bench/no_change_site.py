@@ -18,7 +18,8 @@ Events = list[dict[str, Any]]
 
 def main() -> int:
     lab_host.ready()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("2 minutes"), flush=True)
     lab_host.ansible("ansible-playbook", "site.yml", "-l", lab_host.HOST)  # what this changes, the rounds need not
     pings, sites, runs = [], [], []
     for number in range(ROUNDS):

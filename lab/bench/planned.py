@@ -3,76 +3,70 @@
 """The throughput within the objective, with the plan's settings and with default ones, by the collection's benchmark.
 
 Both are reference servers with the real TensorFlow runtime on the same single CPU of this machine, one after the other
-in turns; the load generator has the other CPUs. A knee is what benchmark.yml calls the knee of an instance.
+in turns; the load generator has the other CPUs. Each knee is bracketed as a trial of the tuner is.
 """
 
 from __future__ import annotations
 
 import sys
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
-from support import figures, local_load
+from support import figures, knees, local_load
 from support.local_load import part
 
 TARGET = 2.1  # of dense, planned / default; published cases reach 2.06
-# Pairs of searches of each model. Two pairs run as A B B A: the figure with a target should not hang on one search.
-PAIRS = {"dense": 2, "sequence": 1, "simulated_device": 1, "wide_ranker": 1}
+# Pairs of knees of each model, in turns. The figure with a target should not hang on one or two of them.
+PAIRS = {"dense": 4, "sequence": 2, "simulated_device": 2, "wide_ranker": 2}
 SIDES = {"a": "default", "b": "planned"}
-# Three stages of a minute confirm a knee, and two more show that the next rate fails; finding it takes three minutes.
-BUDGET_S = 480
+# Seconds of a stage: first to find roughly where the knee is, then in turns, where p99 takes some thousand requests.
+ROUGH_S, STAGE_S = 5.0, 15.0
+WARMUP_S = 1
 # A search begins at this share of what one request after another would make: every server here carries that.
 BEGIN = 0.4
-
-
-class Found(NamedTuple):
-    """What a search came to. `knee` (measure.knee.Knee) is None where no rate passed for a whole minute; `invalid` says
-    why a stage did not count."""
-
-    knee: Any | None
-    reason: str
-    invalid: list[str]
+TAKES = "11 minutes for dense, 6 for each other model"
 
 
 def main() -> int:
-    parser = local_load.arguments(__doc__, BUDGET_S)
+    parser = local_load.arguments(__doc__)
     parser.add_argument("--protocol", choices=("rest", "grpc"), default="rest")
     options = parser.parse_args()
     local_load.importable()
     print(figures.machine(), flush=True)
+    print(figures.takes(TAKES), flush=True)
     print(settings(), flush=True)
-    rows, ratios, notes = [], [], []
+    found = {}
     with local_load.team() as team:
         for model in options.model or PAIRS:
-            found = compared(team, model, options.protocol, options.budget)
-            rows += [_row(model, *each) for each in found]
-            notes += [note for side, each in found for note in _notes(f"{model}, {side}", each)]
-            ratios.append(_ratio(model, found))
-    print("\n".join([report(options.protocol, rows, ratios), *notes]))
+            found[model] = Compared(team, model, options.protocol).run()
+    print(report(options.protocol, found))
     return 0
 
 
-def compared(team: Any, model: str, protocol: str, budget_s: int) -> list[tuple[str, Found]]:
-    """Each search with its side, in the order in which they ran."""
-    order = part("plugin_utils.measure.interleave").order(PAIRS[model], seed=1)
-    return [(SIDES[side], searched(team, model, protocol, SIDES[side], budget_s)) for side in order]
+class Compared:
+    """The two sides of a model, each with the knees of its turns (tuning.trial.Measured or Failed)."""
 
+    def __init__(self, team: Any, model: str, protocol: str) -> None:
+        self.turns: dict[str, list[Any]] = {side: [] for side in SIDES.values()}
+        self.invalid: list[str] = []
+        self._team, self._model = team, model
+        self._asked = local_load.asked(model, protocol=protocol, warmup=WARMUP_S)
 
-def searched(team: Any, model: str, protocol: str, side: str, budget_s: int) -> Found:
-    """Search the knee of a server that is started for it."""
-    local_load.tell(f"{model} by {protocol}, {side} settings")
-    plan = local_load.context(model).planned() if side == "planned" else None
-    asked = local_load.asked(model, protocol=protocol, budget=budget_s)
-    invalid = []
-    with local_load.serving(model, plan) as server:
-        load = local_load.load(asked, local_load.target(model, server), team)
-        start = BEGIN / load.first_latency_s()
-        search = part("plugin_utils.measure.knee").Search(start, asked.budget_s, asked.warmup_s)
-        while (wanted := search.next()) is not None:
-            judged = load.stage(wanted.name, wanted.rate, wanted.seconds, search.left_s)
-            search.tell(wanted, judged.outcome)
-            invalid += [judged.outcome.why] if judged.outcome.verdict == "invalid" else []
-    return Found(search.knee(), search.reason, invalid)
+    def run(self) -> Compared:
+        order = part("plugin_utils.measure.interleave").order(PAIRS[self._model], seed=1)
+        starts = {side: self._knee(side, None) for side in SIDES.values()}
+        for side in (SIDES[each] for each in order):
+            self.turns[side].append(self._knee(side, getattr(starts[side], "rate", None)))
+        return self
+
+    def _knee(self, side: str, start: float | None) -> Any:
+        """The knee of a server that is started for it, from a rate nearby on, or roughly from far below."""
+        local_load.tell(f"{self._model}, {side} settings, {'a turn' if start else 'roughly'}")
+        plan = local_load.context(self._model).planned() if side == "planned" else None
+        with local_load.serving(self._model, plan) as server:
+            load = local_load.load(self._asked, local_load.target(self._model, server), self._team)
+            if start:
+                return knees.find(load, side, start, STAGE_S, told=self.invalid)
+            return knees.find(load, side, BEGIN / load.first_latency_s(), ROUGH_S, "explore")
 
 
 def settings() -> str:
@@ -89,64 +83,32 @@ def settings() -> str:
     return "\n".join([*lines, f"planned: threads {threads}; batching {batching or 'off'}. Same allocator, same CPU."])
 
 
-def ratio(upper: list[Found], lower: list[Found]) -> tuple[float, float, float | None] | None:
-    """(value, low, high) of the mean knees, from the brackets of all searches.
-
-    None where a side has no knee, or where no rate failed of the lower one: it may then be better than it looks. Where
-    none failed of the upper one, the value is the least it can be, and there is no `high`.
-    """
-    above, below = ([each.knee for each in side if each.knee] for side in (upper, lower))
-    if len(above) < len(upper) or len(below) < len(lower) or not all(each.high for each in below):
-        return None
-    value = mean(each.rate for each in above) / mean(each.rate for each in below)
-    highest = [each.high for each in above]
-    low = min(each.low for each in above) / max(each.high for each in below)
-    return value, low, None if None in highest else max(highest) / min(each.low for each in below)
-
-
-def report(protocol: str, rows: list[tuple[Any, ...]], ratios: list[tuple[Any, ...]]) -> str:
-    knees = ("model", "settings", "requests/s (passed - failed)", "p99 ms", "confirmed", "invalid stages")
+def report(protocol: str, found: dict[str, Compared]) -> str:
     title = (
-        f"Knees by {protocol}, in the order of the searches: the highest rate that keeps the objective, and the next "
-        "that does not"
+        f"Knees by {protocol} in requests/s: the mean of the turns (the lowest rate that passed - the highest that "
+        f"failed in any), p99 within {local_load.SLO_MS:g} ms, stages of {STAGE_S:g} s"
     )
-    ends = "Ratio of the mean knees, with the ends of the brackets: one side at its best, the other one at its worst"
-    return "\n".join(
-        [
-            figures.table(title, knees, rows),
-            figures.table(ends, ("model", "planned / default", "target"), ratios),
-        ]
-    )
+    header = ("model", *SIDES.values(), "turns of each", "planned / default", "of each pair", "target")
+    table = figures.table(title, header, [_row(*each) for each in found.items()])
+    return "\n".join([table, *(note for each in found.items() for note in _notes(*each))])
 
 
-def _row(model: str, side: str, found: Found) -> tuple[Any, ...]:
-    knee, invalid = found.knee, len(found.invalid)
-    if not knee:
-        return (model, side, "none", "", "", invalid)
-    p99 = f"{knee.p99_us / 1000:.1f}" if knee.p99_us else ""
-    rate = f"{knee.rate:.0f} ({knee.low:.0f} - {_or_unknown(knee.high, '.0f')})"
-    return (model, side, rate, p99, f"{knee.confirmed} times", invalid)
-
-
-def _notes(what: str, found: Found) -> list[str]:
-    """Why a search ended, and what speaks against it."""
-    return [f"{what}: {found.reason}", *(f"{what}: INVALID: {why}" for why in found.invalid[:1])]
-
-
-def _ratio(model: str, found: list[tuple[str, Found]]) -> tuple[Any, ...]:
-    upper, lower = ([each for side, each in found if side == wanted] for wanted in ("planned", "default"))
-    of_knees = ratio(upper, lower)
-    has_target = model == "dense"
-    if of_knees is None:
-        return (model, "no ratio: a knee is not known", f"at least {TARGET}: not measured" if has_target else "")
-    value, low, high = of_knees
-    least = "" if high else "at least "
+def _row(model: str, found: Compared) -> tuple[Any, ...]:
+    default, planned = (found.turns[side] for side in SIDES.values())
+    cells = (model, knees.shown(default), knees.shown(planned), len(planned))
+    ratio, has_target = knees.ratio(planned, default), model == "dense"
+    if ratio is None:
+        return (*cells, "no ratio", "", f"at least {TARGET}: not measured" if has_target else "")
+    pairs = figures.paired([each.rate for each in planned], [each.rate for each in default])
+    value, low, high = ratio
     verdict = figures.verdict(value, at_least=TARGET) if has_target else ""
-    return (model, f"{least}{value:.2f} ({low:.2f} - {_or_unknown(high, '.2f')})", verdict)
+    return (*cells, f"{value:.2f} ({low:.2f} - {high:.2f})", figures.compared(pairs), verdict)
 
 
-def _or_unknown(value: float | None, form: str) -> str:
-    return format(value, form) if value else "?"
+def _notes(model: str, found: Compared) -> list[str]:
+    """What speaks against the figures."""
+    count = len(found.invalid)
+    return [f"{model}: INVALID: {count} stages were repeated, the first because {found.invalid[0]}"] if count else []
 
 
 if __name__ == "__main__":

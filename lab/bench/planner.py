@@ -38,7 +38,8 @@ def main() -> int:
     if options.fleet is not None:
         print(json.dumps(plan_fleet(options.fleet, options.keep)))
         return 0
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("4 minutes"), flush=True)
     # A process of its own for each figure: the peak of one would hide those of the next.
     kept = {size: [] for size in SIZES}
     for number in range(ROUNDS):

@@ -60,7 +60,8 @@ def main() -> int:
     parser.add_argument("--before", type=Path, help="a checkout whose reference server is measured beside this one")
     before = parser.parse_args().before
     lab_models.importable()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("2 minutes"), flush=True)
     codes = {"now": local_server.REFERENCE_SERVER}
     if before:
         codes["before"] = before / "lab" / "reference_server"

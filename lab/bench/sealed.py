@@ -33,7 +33,8 @@ LOAD = (Path(__file__).parent / "support" / "rest_load.py").read_text(encoding="
 
 def main() -> int:
     lab_host.ready()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("2 minutes"), flush=True)
     (instance,) = (each for each in lab_host.plan_in_force()["instances"] if each["name"] == INSTANCE)
     ports = {"sealed": instance["ports"]["rest"], "open": OPEN_REST}
     rates: dict[str, list[float]] = {"sealed": [], "open": []}

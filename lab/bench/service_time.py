@@ -37,7 +37,8 @@ def main() -> int:
     if options.model:
         print(json.dumps(measure(options.model, MODELS[options.model])))
         return 0
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("2 minutes"), flush=True)
     found = {model: in_a_process(model) for model in MODELS}
     print(report(found))
     return 0

@@ -29,7 +29,8 @@ TARGET = 1.05  # RSS after all swaps / after the first ones
 
 def main() -> int:
     lab_models.importable()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("6 minutes"), flush=True)
     sides = {"jemalloc": _jemalloc(), "glibc": {}}
     request = _request()
     found: dict[str, list[dict[int, float]]] = {side: [] for side in sides}

@@ -44,7 +44,8 @@ VARIABLES = {"settings": {f"SETTING_{number}": number * 7 for number in range(8)
 
 def main() -> int:
     lab_host.ready()
-    print(figures.machine())
+    print(figures.machine(), flush=True)
+    print(figures.takes("10 minutes"), flush=True)
     measured = {count: measure(count, rounds) for count, rounds in ROUNDS.items()}
     print(report(measured))
     return 0

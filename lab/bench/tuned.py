@@ -3,45 +3,60 @@
 """The throughput within the objective, with settings that the tuner found and with the plan's, for each lab model.
 
 The search is that of tune.yml, run in this process: reference servers with the real TensorFlow runtime on one CPU of
-this machine, started anew for each trial, and the load generator on the others. `--grid` measures every combination of
-a grid besides, which takes hours: what the search missed, and with how many runs.
+this machine, started anew for each trial, and the load generator on the others. `--grid` races every setting of a grid
+besides (support/grid.py): what the search missed, and with how many runs.
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support import figures, local_load
+from support import figures, grid, knees, local_load
 from support.local_load import part
 
 TARGET = 1.0  # tuned / planned
 GRID_TARGET, RUNS_TARGET = 0.95, 0.1  # tuned / the best of the grid; runs of the search / runs of the grid
 PREDICTED_TARGET = 0.15  # how far the predicted knee may be from the measured one
-BUDGET_S = 900
-# Seconds of a stage that sorts settings out, and of one that tells the best apart. p99 takes 459 requests, so that ten
-# seconds find no knee below 46 requests a second.
-STAGE_S, LONG_S = 10.0, 30.0
-RESTART_S = 4.0
+# Of a search, the service times of calls aside, which take one to two minutes more.
+BUDGET_S = 480
+# Seconds of a stage that sorts settings out, of one that tells the best apart, and of the warm-up before each: a server
+# has answered some requests before it counts as started. p99 takes 459 requests, so slow servers get longer stages.
+STAGE_S, LONG_S, WARMUP_S = 5.0, 10.0, 1
+RESTART_S = 2.0
 TRIALS = 12
-# The grid: batch sizes, timeouts as shares of the objective, batch threads, and room in the queue.
-SIZES = tuple(2**power for power in range(1, 9))
-TIMEOUTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
-THREADS = (1, 2)
-ROOM = (0.5, 1.0)
+TAKES = {False: "10 minutes a model", True: "30 minutes a model, 18 to 22 of them for the grid"}
+
+
+class Work(NamedTuple):
+    """What something took: trials of settings, stages of load, seconds."""
+
+    trials: int
+    stages: int
+    seconds: float
+
+
+class Raced(NamedTuple):
+    """What became of a grid; `turns` has the knees of the tuner's choice and of the best two, in their turns."""
+
+    settings: int
+    race: Any
+    turns: dict[Any, list[Any]]
+    work: Work
 
 
 class Tuned(NamedTuple):
-    """What became of one model; `grid` is None unless it was measured."""
+    """What became of one model; `raced` is None unless the grid was measured."""
 
     search: Any
     choice: Any
-    grid: Grid | None
+    work: Work
+    raced: Raced | None
 
 
 class Host:
@@ -68,71 +83,14 @@ class Host:
         return True
 
 
-class Grid:
-    """Every setting of the grid once, then its best and the tuner's choice for longer, in turns; asked like a search
-    (tuning.search.Search) and like a session."""
-
-    left_s = 0.0  # nobody knows; for the progress
-
-    def __init__(self, search: Any, chosen: Any) -> None:
-        physics, site = part("plugin_utils.tuning.physics"), search.site
-        error = part("module_utils.errors").WishError
-        shaped = itertools.starmap(
-            lambda size, share, threads, room: physics.shaped(site, size, int(share * site.load.slo_us), threads, room),
-            itertools.product(SIZES, TIMEOUTS, THREADS, ROOM),
-        )
-        legal = [each for each in map(site.legal, [site.single, *shaped]) if not isinstance(each, error)]
-        self._search, self._chosen = search, chosen
-        self._queue = [(setting, "explore") for setting in dict.fromkeys(legal)]
-        self.runs = len(self._queue)
-        self._found: dict[Any, float] = {}
-        self.confirmed: dict[Any, list[float]] = {}
-
-    def next(self) -> Any:
-        if not self._queue and not self.confirmed:
-            best = sorted(self._found, key=lambda setting: -self._found[setting])[:2]
-            self.confirmed = {setting: [] for setting in dict.fromkeys([self._chosen, *best])}
-            turns = [*self.confirmed, *reversed(self.confirmed)]
-            self._queue = [(setting, "confirm") for setting in turns]
-        return self._trial(*self._queue[0]) if self._queue else None
-
-    def tell(self, trial: Any, outcome: Any) -> None:
-        setting, rung = self._queue.pop(0)
-        rate = getattr(outcome, "rate", 0.0)
-        if rung == "confirm":
-            self.confirmed[setting].append(rate)
-        else:
-            self._found[setting] = rate
-
-    def ratios(self) -> list[float]:
-        """The chosen setting over the best of the grid, in each of the two turns."""
-        others = [rates for setting, rates in self.confirmed.items() if setting != self._chosen]
-        best = max(others, key=sum) if others else self.confirmed[self._chosen]
-        return [ours / theirs for ours, theirs in zip(self.confirmed[self._chosen], best) if theirs]
-
-    def _trial(self, setting: Any, rung: str) -> Any:
-        predicted = self._search.predicted(setting)
-        return part("plugin_utils.tuning.trial").Trial(
-            number=len(self._found) + 1,
-            setting=setting,
-            origin="search",
-            rung=rung,
-            repeat=1,
-            stage_s=self._search.options.stage_s(rung),
-            precision=part("plugin_utils.tuning.search").PRECISION[rung],
-            start_rate=self._found.get(setting) or predicted,
-            must_carry=None,
-            predicted=predicted,
-            why=f"of the grid, {len(self._queue)} left",
-        )
-
-
 def main() -> int:
-    parser = local_load.arguments(__doc__, BUDGET_S)
-    parser.add_argument("--grid", action="store_true", help="measure a whole grid too (hours)")
+    parser = local_load.arguments(__doc__)
+    parser.add_argument("--budget", type=int, default=BUDGET_S, help="seconds of each search (default: %(default)s)")
+    parser.add_argument("--grid", action="store_true", help="measure a whole grid too")
     options = parser.parse_args()
     local_load.importable()
     print(figures.machine(), flush=True)
+    print(figures.takes(TAKES[options.grid]), flush=True)
     found = {}
     with local_load.team() as team:
         for model in options.model or local_load.MODELS:
@@ -145,9 +103,9 @@ def main() -> int:
 def tuned(team: Any, model: str, budget_s: int, with_grid: bool) -> Tuned:
     """Tune a model as tune.yml does, without Ansible between the parts."""
     conduct, context = part("plugin_utils.tuning.conduct"), local_load.context(model)
-    asked = local_load.asked(model, "tune", budget=budget_s, trials=TRIALS, stage=STAGE_S)
+    asked = local_load.asked(model, "tune", budget=budget_s, trials=TRIALS, stage=STAGE_S, warmup=WARMUP_S)
     where = local_load.target(model)
-    host = Host(model, where)
+    host, began, stages = Host(model, where), time.monotonic(), team.stages
     try:
         host.put(context.planned())  # for the first look at its signature
         load = local_load.load(asked, where, team)
@@ -160,12 +118,25 @@ def tuned(team: Any, model: str, budget_s: int, with_grid: bool) -> Tuned:
             search = session.start(tuner.points(), wanted)
             tuner.run(search, session)
         choice = part("plugin_utils.tuning.choice").choose(search)
-        grid = Grid(search, choice.setting) if with_grid and choice.setting else None
-        if grid:
-            tuner.run(grid, grid)
-        return Tuned(search, choice, grid)
+        work = Work(len(search.history), team.stages - stages, time.monotonic() - began)
+        raced = _raced(team, host, context, load, search.site, choice) if with_grid and choice.setting else None
+        return Tuned(search, choice, work, raced)
     finally:
         host.restore()
+
+
+def _raced(team: Any, host: Host, context: Any, load: Any, site: Any, choice: Any) -> Raced:
+    """Every setting of the grid against the tuner's choice; then that and the grid's best two in turns, A B C C B A."""
+    began, stages = time.monotonic(), team.stages
+    servers, entries = grid.Servers(host, context, load), grid.settings(site)
+    known = next(each.rate for each in choice.evidence if each.setting == choice.setting)
+    race = grid.Race(servers, known, local_load.tell)
+    race.run(entries)
+    work = Work(len(entries), team.stages - stages, time.monotonic() - began)
+    turns: dict[Any, list[Any]] = {each: [] for each in (choice.setting, *race.finalists())}
+    for setting in [*turns, *reversed(turns)]:
+        turns[setting].append(servers.turn(setting, race.knees.get(setting, known), LONG_S))
+    return Raced(len(entries), race, turns, work)
 
 
 def _session(path: Path, context: Any, asked: Any) -> Any:
@@ -194,28 +165,21 @@ def reasons(model: str, found: Tuned) -> str:
 
 
 def report(found: Mapping[str, Tuned]) -> str:
-    header = (
-        "model",
-        "without batches",
-        "planned",
-        "chosen",
-        "chosen / planned",
-        "target",
-        "trials",
-        "predicted / measured",
-        "target",
-        "verdict",
-    )
     title = (
         f"Knees in requests/s (lowest - highest bracket), p99 within {local_load.SLO_MS:g} ms, by REST; stages of "
         f"{STAGE_S:g} s and {LONG_S:g} s"
     )
+    header = ("model", "no batches", "planned", "chosen", "chosen / planned", "target", "verdict")
     tables = [figures.table(title, header, [_row(model, each) for model, each in found.items()])]
-    grids = [(model, each) for model, each in found.items() if each.grid]
-    if grids:
-        columns = ("model", "settings of the grid", "tuned / best of the grid", "target", "runs, share", "target")
-        title = "Against every setting of a grid, whose best two were measured again in turns with the tuner's choice"
-        tables.append(figures.table(title, columns, [_grid_row(*each) for each in grids]))
+    title = "The search, and the knees that it predicted before it measured them"
+    header = ("model", "trials", "stages", "minutes", "chosen, predicted / measured", "target", "of all settings")
+    tables.append(figures.table(title, header, [_search_row(model, each) for model, each in found.items()]))
+    raced = [(model, each) for model, each in found.items() if each.raced]
+    if raced:
+        title = "Against a grid, whose best two took turns with the tuner's choice; a trial is one setting put in force"
+        header = ("model", "tuned / best of the grid", "target", "trials, search / grid", "target", "stages", "minutes")
+        tables.append(figures.table(title, header, [_grid_row(*each) for each in raced]))
+        tables += [_grid_notes(model, each.raced) for model, each in raced]
     return "\n".join(tables)
 
 
@@ -223,35 +187,66 @@ def _row(model: str, found: Tuned) -> tuple[Any, ...]:
     choice, site = found.choice, found.search.site
     evidence = {each.setting: each for each in choice.evidence}
     cells = [_knee(evidence.get(setting)) for setting in (site.single, site.planned, choice.setting)]
-    runs = len(found.search.history)
     if not choice.setting or not choice.against_planned:
-        return (model, *cells, "no ratio", f"at least {TARGET:g}: not measured", runs, "", "", choice.verdict)
+        return (model, *cells, "no ratio", f"at least {TARGET:g}: not measured", choice.verdict)
     value, low, high = choice.against_planned
-    share = predicted(found.search, choice.setting) / evidence[choice.setting].rate
-    return (
-        model,
-        *cells,
-        f"{value:.2f} ({low:.2f} - {high:.2f})",
-        figures.verdict(value, at_least=TARGET),
-        runs,
-        f"{share:.2f}",
-        f"within {PREDICTED_TARGET:.0%}: {'met' if abs(share - 1) <= PREDICTED_TARGET else 'missed'}",
-        "the plan was right" if choice.verdict == "plan" else choice.verdict,
-    )
+    verdict = "the plan was right" if choice.verdict == "plan" else choice.verdict
+    ratio = f"{value:.2f} ({low:.2f} - {high:.2f})"
+    return (model, *cells, ratio, figures.verdict(value, at_least=TARGET), verdict)
 
 
-def predicted(search: Any, setting: Any) -> float:
-    """The knee that was expected of a setting when it was first tried."""
-    return next(each.trial.predicted for each in search.history if each.trial.setting == setting)
+def _search_row(model: str, found: Tuned) -> tuple[Any, ...]:
+    work, choice = found.work, found.choice
+    shares = predicted(found.search, choice.evidence)
+    cells = (model, work.trials, work.stages, f"{work.seconds / 60:.0f}")
+    if choice.setting not in shares:
+        return (*cells, "not measured", "", "")
+    share = shares[choice.setting]
+    verdict = f"within {PREDICTED_TARGET:.0%}: {'met' if abs(share - 1) <= PREDICTED_TARGET else 'missed'}"
+    return (*cells, f"{share:.2f}", verdict, figures.compared(list(shares.values())))
+
+
+def predicted(search: Any, evidence: Any) -> dict[Any, float]:
+    """The knee that was expected of each setting when it was first tried, over the one that was measured at last.
+
+    From the second trial on, expectations are scaled to the measured knee without batches.
+    """
+    expected: dict[Any, float] = {}
+    for each in search.history:
+        expected.setdefault(each.trial.setting, each.trial.predicted)
+    return {each.setting: expected[each.setting] / each.rate for each in evidence}
 
 
 def _grid_row(model: str, found: Tuned) -> tuple[Any, ...]:
-    grid = found.grid
-    ratios, share = grid.ratios(), len(found.search.history) / grid.runs
-    shown = figures.compared(ratios) if ratios else "not measured"
-    verdict = figures.verdict(figures.median(ratios), at_least=GRID_TARGET) if ratios else ""
-    runs = f"{len(found.search.history)} of {grid.runs}, {share:.0%}"
-    return (model, grid.runs, shown, verdict, runs, figures.verdict(round(share, 3), at_most=RUNS_TARGET))
+    raced, work = found.raced, found.work
+    share = work.trials / raced.work.trials
+    cells = (
+        f"{work.trials} of {raced.work.trials}, {share:.0%}",
+        figures.verdict(round(share, 3), at_most=RUNS_TARGET),
+        f"{work.stages} / {raced.work.stages}",
+        f"{work.seconds / 60:.0f} / {raced.work.seconds / 60:.0f}",
+    )
+    ours, *others = raced.turns.values()
+    ratio = knees.ratio(ours, max(others, key=_total)) if others else None
+    if ratio is None:
+        return (model, "not measured", f"at least {GRID_TARGET}: not measured", *cells)
+    value, low, high = ratio
+    return (model, f"{value:.2f} ({low:.2f} - {high:.2f})", figures.verdict(value, at_least=GRID_TARGET), *cells)
+
+
+def _grid_notes(model: str, raced: Raced) -> str:
+    """Which settings took turns, and what the race is worth."""
+    race = raced.race
+    lines = [
+        f"{model}: {setting.to_json()['batching']}: {knees.shown(found)}" for setting, found in raced.turns.items()
+    ]
+    survived = f"{len(race.knees)} of {raced.settings} carried {grid.AHEAD:g} times what was known then"
+    lines.append(f"{model}: {survived}; {len(race.unmeasured)} were disturbed and are not measured")
+    return "\n".join(["", *lines])
+
+
+def _total(turns: list[Any]) -> float:
+    return sum(getattr(each, "rate", 0.0) for each in turns)
 
 
 def _knee(found: Any) -> str:

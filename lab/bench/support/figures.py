@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 BUSY = 0.5  # processes for each CPU that want to run: beyond it, what is measured waits behind others
 
-__all__ = ["compared", "machine", "median", "paired", "quantile", "seconds", "table", "verdict"]
+__all__ = ["compared", "machine", "median", "paired", "quantile", "seconds", "table", "takes", "verdict"]
 
 
 def quantile(samples: Sequence[float], share: float) -> float:
@@ -62,6 +63,11 @@ def machine() -> str:
         f"machine: {cpus} CPUs ({names[0] if names else platform.machine()}), {memory / 2**20:.0f} GiB, "
         f"Python {platform.python_version()}; load average before the run: {load:.1f}{busy}"
     )
+
+
+def takes(how_long: str) -> str:
+    """What a program says of its own length at the start, so that nobody waits for it unawares."""
+    return f"takes about {how_long} on a quiet machine, from {time.strftime('%H:%M')} on"
 
 
 def _cells(line: list[str], widths: list[int]) -> list[str]:

@@ -8,11 +8,13 @@ The plan of a server is the planner's, for a made-up host with a single CPU. Cal
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +35,13 @@ MODEL_MB = 128
 ITEMS = {"wide_ranker": 4}
 MODELS = ("dense", "sequence", "simulated_device", "wide_ranker")
 WARMUP_S = 3
+FIRST_REQUESTS = 10
 NAME = "this machine"
 COMMAND_S = 600
+# What the generator takes beside its stage; then it is looked for often. It ends by itself when nobody has looked for
+# 20 s (module_utils/load/keepalive.py).
+PROCESS_S = 0.3
+SHORT_LOOK_S, LONG_LOOK_S = 0.1, 5.0
 # The generator is the stopwatch: what it waits for a CPU would be counted as the server's. Without the right to do so,
 # nice goes on with a warning.
 STOPWATCH = ("nice", "--adjustment=-15")
@@ -61,11 +68,10 @@ def client_cpus() -> set[int]:
     return os.sched_getaffinity(0) - {server_cpu()} or {server_cpu()}
 
 
-def arguments(doc: str | None, budget_s: int) -> argparse.ArgumentParser:
-    """What every benchmark of servers can be asked: the models, and the seconds of each of its searches."""
+def arguments(doc: str | None, models: Iterable[str] = MODELS) -> argparse.ArgumentParser:
+    """What every benchmark of servers can be asked."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--model", action="append", choices=MODELS, help="this model only; may be repeated")
-    parser.add_argument("--budget", type=int, default=budget_s, help="seconds of each search (default: %(default)s)")
+    parser.add_argument("--model", action="append", choices=list(models), help="this model only; may be repeated")
     return parser
 
 
@@ -112,7 +118,18 @@ def serving(model: str, plan: Mapping[str, Any] | None) -> Iterator[local_server
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as folder:
         flags = planned_flags(plan, Path(folder)) if plan else default_flags(model)
         with local_server.running(Path(folder), *flags, cpu=server_cpu()) as server:
+            _warm(model, server)
             yield server
+
+
+def _warm(model: str, server: local_server.LocalServer) -> None:
+    """Send a few requests one after another: the first run of a graph takes longer than many later ones, and would
+    leave a queue to a load that has no CPU to spare."""
+    known = json.loads((lab_models.FOLDER / model / "known_answers.json").read_text(encoding="utf-8"))
+    request = local_server.rest_request(model, json.dumps(known["request"]).encode())
+    connection = local_server.RestConnection(server.rest_port)
+    for _ in range(FIRST_REQUESTS):
+        connection.call(request)
 
 
 def target(model: str, server: local_server.LocalServer | None = None) -> dict[str, Any]:
@@ -158,9 +175,39 @@ def team() -> Iterator[Any]:
         place = runner.Place(NAME, _run, _put, sys.executable, path, folder)
         crew = part("plugin_utils.benchmark.crew").Crew(Path(folder), NAME, [NAME])
         try:
-            yield part("plugin_utils.benchmark.team").Team(crew, place, [NAME])
+            yield _patient(crew, place)
         finally:
             runner.interrupt(place)
+
+
+def _patient(crew: Any, place: Any) -> Any:
+    """A team of this machine alone that looks for the end of a stage when there should be one.
+
+    A user wants progress each second. Here each look would cost the generator's own CPU some milliseconds, and a
+    whole second at the end of a stage of two.
+    """
+    runner = part("plugin_utils.benchmark.runner")
+
+    class Patient(part("plugin_utils.benchmark.team").Team):  # type: ignore[misc]
+        stages = 0
+
+        def run(self, specs: Any, seconds: float, progress: Any) -> Any:
+            self.stages += 1
+            (spec,) = specs
+            found: dict[str, Any] = {}
+            for step in runner.measure(self._place, "run", spec, seconds, sleep=_until_over(spec)):
+                if found:
+                    progress(found)
+                found = step
+            return found
+
+    return Patient(crew, place, [NAME])
+
+
+def _until_over(spec: Mapping[str, Any]) -> Callable[[float], None]:
+    """What sleeps between two looks: long ones until a stage should be over, then short ones."""
+    over = time.monotonic() + PROCESS_S + spec["start_in_s"] + spec["warmup_s"] + spec["duration_s"]
+    return lambda _usual: time.sleep(min(max(over - time.monotonic(), SHORT_LOOK_S), LONG_LOOK_S))
 
 
 def load(options: Any, where: dict[str, Any], together: Any) -> Any:
