@@ -133,6 +133,7 @@ def main() -> int:
     options = parser.parse_args()
     local_load.importable()
     print(figures.machine(), flush=True)
+    print(figures.takes("30 minutes"), flush=True)
     with guest.booted(FOLDER, list(PORTS.values())) as vm, local_load.team() as team:
         print(f"guest: {guest.CPUS} CPUs with {vm.accelerator}, on the CPUs {vm.cpus} of this machine", flush=True)
         plan = planned(vm)
