@@ -3,14 +3,16 @@
 """A host with one instance for trials: systemd with drop-ins that count once it has reread them, and its timers.
 
 All of its state is in files, so that the command which a timer runs meets the same systemd, through a program named
-systemctl: ``python trial_host.py ROOT systemctl ...``.
+systemctl that asks for it. Two FIFOs carry question and answer: a Python for each would be most of the work.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
+import shutil
+import subprocess
+import threading
 from pathlib import Path
 
 OWNER = "tune-1"
@@ -18,6 +20,13 @@ BATCHING = "max_batch_size { value: 64 }\n"
 UNIT = "tfserving@ranker.service"
 PLAN_MARK = "0123456789ab-r1"
 BINARY = "/usr/bin/tensorflow_model_server"
+SYSTEMCTL = """#!/bin/sh
+printf '%s\\n' "$@" >'{root}/asked'
+exec 3<'{root}/told'
+read -r status <&3
+while read -r line <&3; do printf '%s\\n' "$line"; done
+exit "$status"
+"""
 START = {"loaded": "", "pid": 7, "active": "active", "timers": {}, "restarts": 0, "running": []}
 
 
@@ -50,8 +59,10 @@ class TrialHost:
         self.record.write_text(json.dumps({"instances": [instance]}))
         self.planned()
         program = self.root / "bin/systemctl"
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -ISB {__file__} {self.root} systemctl "$@"\n')
+        program.write_text(SYSTEMCTL.format(root=self.root))
         program.chmod(0o755)
+        for name in ("asked", "told"):
+            os.mkfifo(self.root / name)
         self._save(dict(START))
         self._start()
 
@@ -171,12 +182,35 @@ class TrialHost:
 
     def fire(self) -> None:
         """Let the time of every timer come: its command is run as systemd would run it."""
-        import subprocess  # which the program above does without
-
         path = f"{self.root / 'bin'}:{os.environ['PATH']}"
-        for name, timer in self.state["timers"].items():
-            if name in self.state["timers"]:
-                subprocess.run(timer["command"], env={"PATH": path}, check=True)
+        answering = threading.Thread(target=self._answer)
+        answering.start()
+        try:
+            for name, timer in self.state["timers"].items():
+                if name in self.state["timers"]:
+                    subprocess.run(timer["command"], env={"PATH": path}, check=True)
+        finally:
+            (self.root / "asked").write_text("")
+            answering.join()
+
+    def _answer(self) -> None:
+        """Be the systemd that the program asks, until a question is empty."""
+        systemd = TrialHost(self.root)
+        while words := (self.root / "asked").read_text().splitlines():
+            status, out, _err = systemd.run(["systemctl", *words])
+            (self.root / "told").write_text(f"{status}\n{out}")
+
+    def kept(self) -> tuple[str, Path]:
+        """Return the state as it is, for ``restore``: processes are not ended, and their numbers not used again."""
+        aside = self.root / "aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(self.root / "run", aside, symlinks=True)
+        return (self.root / "systemd.json").read_text(), aside
+
+    def restore(self, kept: tuple[str, Path]) -> None:
+        shutil.rmtree(self.root / "run")
+        shutil.copytree(kept[1], self.root / "run", symlinks=True)
+        (self.root / "systemd.json").write_text(kept[0])
 
 
 def arguments(host, *more):
@@ -206,8 +240,3 @@ def is_back(host):
     """Return whether the plan's settings run and nothing of a trial is left, but commands that nothing calls."""
     left = [file for file in host.files if ".back" not in file]
     return (host.mark, left, host.state["timers"]) == (PLAN_MARK, [], {})
-
-
-if __name__ == "__main__":
-    _status, out, _err = TrialHost(Path(sys.argv[1])).run(sys.argv[2:])
-    sys.stdout.write(out)

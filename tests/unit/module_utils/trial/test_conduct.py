@@ -198,9 +198,21 @@ SITUATIONS = {
 }
 
 
-@pytest.mark.parametrize("way", ["timer", "absent", "present"])
+def by_timer(host):
+    host.fire()
+
+
+def by_its_end(host):
+    call(host, state="absent", owner="")
+
+
+def by_another(host):
+    assert call(host, files={"third": "z"})["runs"] == "trial"
+    call(host, state="absent")
+
+
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_every_crash_leads_back(host, situation, way):
+def test_every_crash_leads_back(host, situation):
     before, options = SITUATIONS[situation]
     options = dict(options)
     extra = options.pop("extra", [])
@@ -216,15 +228,12 @@ def test_every_crash_leads_back(host, situation, way):
         if died and host.snapshot in met:
             continue
         met.append(host.snapshot)
-        if way == "timer":
-            host.fire()
-        elif way == "absent":
-            call(host, state="absent", owner="")
-        else:
-            assert call(host, files={"third": "z"})["runs"] == "trial"
-            call(host, state="absent")
-        assert is_back(host), at
-        assert (host.root / "etc/tfserving/plan.json").read_bytes() == record
+        kept = host.kept()
+        for way in (by_timer, by_its_end, by_another):
+            host.restore(kept)
+            way(host)
+            assert is_back(host), (at, way)
+            assert (host.root / "etc/tfserving/plan.json").read_bytes() == record
         if not died:
             return
     pytest.fail("it never came to its end")
