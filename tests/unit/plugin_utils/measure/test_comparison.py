@@ -8,9 +8,11 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import fmean
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure import comparison
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.comparison import (
     Comparison,
     Difference,
@@ -42,17 +44,28 @@ HOSTS: dict[str, Host] = {
 }
 
 
-def blocks(seed: int, slower: float = 1.0, host: Host = EVEN, seconds: int = SIDE_S) -> tuple[list, list]:
+@lru_cache(maxsize=RUNS)
+def queued(seed: int) -> list:
+    """Return the blocks of a server with a queue, on an even host: the same ones for all hosts and settings."""
+    draw, plan = random.Random(f"queue {seed}"), schedule(SIDE_S, seed)
+    return [stage(draw, RATE, plan.seconds, lognormal(draw, 0.4 / RATE)) for _ in plan.order]
+
+
+def blocks(seed: int, slower: float = 1.0, host: Host = EVEN) -> tuple[list, list]:
     """Return the blocks of two settings of a server with a queue, of which the second is slower."""
-    draw = random.Random(seed)
-    plan = schedule(seconds, seed)
-    factor = host(draw, plan.seconds * len(plan.order))
+    plan = schedule(SIDE_S, seed)
+    factor = host(random.Random(seed), plan.seconds * len(plan.order))
     found = []
-    for number, side in enumerate(plan.order):
-        block = stage(draw, RATE, plan.seconds, lognormal(draw, 0.4 / RATE))
+    for number, (side, block) in enumerate(zip(plan.order, queued(seed))):
         gain, begin = slower if side == "b" else 1.0, number * plan.seconds
         found.append(times(block, lambda t, gain=gain, begin=begin: gain * factor(begin + t)))
     return sides(plan.order, found)
+
+
+@pytest.fixture(autouse=True)
+def _resamples(monkeypatch):
+    """Draw a quarter in a sample: the interval's ends are then those of 6 outermost resamples rather than of 25."""
+    monkeypatch.setattr(comparison, "RESAMPLES", comparison.RESAMPLES if AT_LENGTH else comparison.RESAMPLES // 4)
 
 
 def verdicts(slower: float, host: Host = EVEN) -> Counter[str]:
