@@ -266,6 +266,24 @@ class Trial(TypedDict):
     why: str
 
 
+class Turns(TypedDict):
+    """The best of the trials against the planned settings, in turns at one rate; ratios are best / planned."""
+
+    rate: float
+    blocks: int
+    block_s: float
+    planned_p99_us: float | None
+    p99_us: float | None
+    keeps: bool
+    p99_ratio: Ratio | None
+    p50_ratio: Ratio | None
+    throughput_ratio: Ratio | None
+    errors_difference: Difference | None
+    smallest_detectable: float | None
+    verdict: Literal["better", "worse", "no difference", "not comparable"]
+    reason: str
+
+
 class _Choice(TypedDict):
     trial: int | None
     reasons: list[str]
@@ -276,6 +294,7 @@ class Choice(_Choice, total=False):
     """The trial that was chosen, if any, why, and its throughput over that of the planned settings."""
 
     verdict: Literal["tuned", "plan", "no batching", "none"]
+    turns: Turns | None
 
 
 class _Tune(TypedDict):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .chart import NARROW, Canvas, Drawing, Key, Panel, Picture, picture
-from .document import Comparison, Trial, Tune
+from .document import Comparison, Trial, Tune, Turns
 from .figures import number, rate, ratio, settings
 from .measured import Ratio
 from .scale import Scale, fitting
@@ -38,7 +38,7 @@ class Row:
     emphasis: Emphasis = "plain"
 
 
-def ratios(comparison: Comparison, over: str = "after / before") -> Picture | None:
+def ratios(comparison: Comparison | Turns, over: str = "after / before") -> Picture | None:
     """Return the ratios of this run to the one before, or None where there are none; ``over`` says of what they are."""
     found = (
         ("p99", comparison["p99_ratio"]),

@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 from ..phrases import counted
 from ..report.markdown import cell, code
-from .document import Comparison, Document, Tune, checked
+from .document import Comparison, Document, Tune, Turns, checked
 from .figures import percent, ratio
 from .table import (
     MOST_ROWS,
@@ -26,6 +26,7 @@ from .table import (
     turns_cells,
 )
 from .wording import (
+    BEST_OVER_PLANNED,
     STAGE_COLUMNS,
     bounded,
     finding,
@@ -78,7 +79,7 @@ def _comparison(document: Document) -> Iterator[str]:
         yield from _list("differs", bounded(found["differences"]))
 
 
-def ratio_rows(found: Comparison) -> list[tuple[str, str]]:
+def ratio_rows(found: Comparison | Turns) -> list[tuple[str, str]]:
     """Return the ratios of a comparison by what they compare."""
     p50 = {"p50": found["p50_ratio"]} if "p50_ratio" in found else {}
     ratios = {"p99": found["p99_ratio"], **p50, "throughput": found["throughput_ratio"]}
@@ -97,6 +98,10 @@ def _tune(document: Tune) -> Iterator[str]:
     yield f"### {code(tuned(document))}"
     choice = document["choice"]
     yield from _list("", choice["reasons"] if choice else [])
+    turns = choice.get("turns") if choice else None
+    if turns:
+        yield ""
+        yield from _table((f"{BEST_OVER_PLANNED}, in turns", "ratio (95 % interval)"), ratio_rows(turns))
     if document["service_time"]:
         yield from ["", code(document["service_time"]["sentence"])]
     yield ""

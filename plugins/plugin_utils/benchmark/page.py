@@ -221,12 +221,16 @@ def _calibrated(given: Calibrated) -> Iterator[tuple[str, str]]:
 def _tune(document: Tune, inventory: str) -> dict[str, Any]:
     fit = document["service_time"]
     choice, trial = document["choice"], wording.chosen(document)
+    turns = choice.get("turns") if choice else None
     return {
         "title": wording.tuned(document),
         "facts": [f"host {document['host']}", f"{document['began']} to {document['ended']}"],
         "alarm": "" if document["restored"] else NOT_RESTORED,
         "tiles": list(_tune_tiles(document)),
         "reasons": choice["reasons"] if choice else [],
+        "turns": forest.ratios(turns, wording.BEST_OVER_PLANNED) if turns else None,
+        "turn_columns": (wording.BEST_OVER_PLANNED, "ratio (95 % interval)"),
+        "turn_rows": ratio_rows(turns) if turns else [],
         "trials": forest.trials(document),
         "trial_columns": (*TRIAL_COLUMNS, "outcome"),
         "trial_rows": [

@@ -150,6 +150,10 @@ def tuned(document: Tune) -> str:
     return f"{name} serves {rate(trial['rate'])} requests/s within {within} {how}{times}"
 
 
+# The sides of a tuning's turns.
+BEST_OVER_PLANNED = "best of the trials / planned"
+
+
 def chosen(document: Tune) -> Trial | None:
     """Return the trial that was chosen."""
     choice = document["choice"]

@@ -1,44 +1,17 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The choice among measured settings: the least extreme one within the interval of the best, with its reasons."""
+"""The choice: what the trials speak for, if the comparison with the plan in turns bears it out."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .history import Epoch, Told
-from .physics import Site
+from .pick import Evidence, Pick, pick
 from .search import Search
-from .service_time import Curve, per_second, shown
-from .space import POOLS, SIZES, Setting
-from .trial import Failed, Measured
-
-# The rungs from the most thorough measurement to the least.
-THOROUGH = ("final", "confirm", "explore")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was measured of one setting, at its most thorough."""
-
-    setting: Setting
-    trials: tuple[int, ...]
-    rate: float
-    """Mean of the knees, in requests a second."""
-    low: float
-    high: float
-    p99_us: float
-    p99_high_us: float
-    """The highest upper bound of p99 at any of these knees."""
-
-    @property
-    def carries(self) -> str:
-        """The knee with its interval, as a sentence has it."""
-        bounds = per_second(self.low).split()[0], per_second(self.high).split()[0]
-        return f"{per_second(self.rate)} [{bounds[0]} to {bounds[1]}]"
+from .service_time import shown
+from .space import Setting
+from .trial import Compared, Failed, Outcome
 
 
 @dataclass(frozen=True)
@@ -54,6 +27,8 @@ class Choice:
     """Ratio of the knees, chosen over planned: value, low, high."""
     evidence: tuple[Evidence, ...]
     """All settings that keep the objective, the best first."""
+    turns: Compared | None = None
+    """The comparison of what the trials spoke for with the plan, in turns; None where there was none."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice as the tune document has it."""
@@ -64,87 +39,40 @@ class Choice:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "against_planned": against,
+            "turns": self.turns.shown() if self.turns else None,
         }
-
-
-def evidence(epoch: Epoch, slo_us: float) -> list[Evidence]:
-    """Return what the settings that keep the objective have shown, the best first.
-
-    Only settings of the most thorough rungs compete: those that were sorted out on the way have had their chance. The
-    plan and the baseline stay, each with its own most thorough measurement.
-    """
-    told: dict[Setting, list[Told]] = {}
-    for rung in THOROUGH:
-        for setting in dict.fromkeys(each.trial.setting for each in epoch.of(rung)):
-            told.setdefault(setting, [each for each in epoch.of(rung) if each.trial.setting == setting])
-    found = [_summed(each) for each in told.values() if all(one.rate > 0 for one in each)]
-    return sorted((each for each in found if each.p99_high_us <= slo_us), key=lambda each: -each.rate)
-
-
-def _summed(told: Sequence[Told]) -> Evidence:
-    outcomes = [each.outcome for each in told if isinstance(each.outcome, Measured)]
-    return Evidence(
-        told[0].trial.setting,
-        tuple(each.trial.number for each in told),
-        sum(each.rate for each in outcomes) / len(outcomes),
-        min(each.low for each in outcomes),
-        max(each.high for each in outcomes),
-        sum(each.p99_us for each in outcomes) / len(outcomes),
-        max(each.p99_high_us for each in outcomes),
-    )
 
 
 def choose(search: Search) -> Choice:
     """Return the choice after a search, from the trials since the host last drifted."""
-    site, epoch = search.site, search.epoch
-    shown_by = evidence(epoch, site.load.slo_us)
-    if not shown_by:
+    found = pick(search.site, search.epoch)
+    if found is None:
         return Choice(None, None, "none", (_none(search),), None, ())
-    thorough = next(rung for rung in THOROUGH if any(_is_of(each, epoch, rung) for each in shown_by))
-    finalists = [each for each in shown_by if _is_of(each, epoch, thorough)]
-    known = {each.setting: each for each in shown_by}
-    best = finalists[0]
-    planned, single = known.get(site.planned), known.get(site.single)
-    chosen, verdict, reasons = _pick(site, best, finalists, planned, single)
-    against = _ratio(chosen, planned) if planned else None
-    if planned is None:
-        reasons.append("the plan as it is keeps the objective at no rate that was measured")
+    told = next((each.outcome for each in search.epoch.of("turns")), None)
+    chosen, verdict, reasons = found.chosen, found.verdict, found.reasons
+    if found.is_contested and found.planned:
+        borne_out, sentence = _judged(found, told)
+        if borne_out:
+            reasons = (reasons[0], sentence, *reasons[1:])
+        else:
+            chosen, verdict = found.planned, "plan"
+            reasons = (sentence, f"the trials spoke for another setting: {reasons[0]}", *reasons[1:])
     if drift := next((each for each in search.drifts if not each.restarted), None):
-        reasons.append(f"uncertain, since {drift.sentence()}")
-    return Choice(chosen.setting, chosen.trials[-1], verdict, tuple(reasons), against, tuple(shown_by))
+        reasons = (*reasons, f"uncertain, since {drift.sentence()}")
+    against = _ratio(chosen, found.planned) if found.planned else None
+    turns = told if isinstance(told, Compared) else None
+    return Choice(chosen.setting, chosen.trials[-1], verdict, reasons, against, found.evidence, turns)
 
 
-def _pick(
-    site: Site, best: Evidence, finalists: Sequence[Evidence], planned: Evidence | None, single: Evidence | None
-) -> tuple[Evidence, str, list[str]]:
-    """Return the chosen setting, the verdict and the reasons."""
-    size = site.planned.batches.max_batch_size if site.planned.batches else _size(best)
-    within = planned is not None and planned.high >= best.rate
-    # Where batches do not pay, none are simpler than those of a plan that is no better.
-    if single and single.high >= best.rate and (not within or not site.curve.pays(size) or single == planned):
-        return single, "plan" if single == planned else "no batching", _no_batching(site.curve, size, single, best)
-    if planned and within:
-        return planned, "plan", [f"the plan was already right: {planned.carries}, the best of all {best.carries}"]
-    close = [each for each in finalists if each.rate >= best.low]
-    chosen = min(close, key=lambda each: (extremeness(each.setting, site.planned), -each.rate))
-    if chosen == single:
-        return single, "no batching", _no_batching(site.curve, size, single, best)
-    reasons = [f"{chosen.carries} within p99 of {shown(site.load.slo_us)}"]
-    reasons += [f"the plan carries {planned.carries}"] if planned else []
-    reasons += [f"without batching it is {single.carries}"] if single else []
-    if chosen != best:
-        reasons.append(
-            f"the best of all is {best.carries}, which is no more than noise better and farther from the plan"
-        )
-    verdict = "tuned" if chosen.setting.batches or not site.planned.batches else "no batching"
-    return chosen, verdict, [*reasons, site.curve.sentence(_size(chosen) if chosen.setting.batches else size)]
-
-
-def _no_batching(curve: Curve, size: int, single: Evidence, best: Evidence) -> list[str]:
-    reasons = [f"without batching it carries {single.carries}"]
-    if best != single:
-        reasons.append(f"the best of all carries {best.carries}, which is no more than noise better")
-    return [*reasons, curve.sentence(size)]
+def _judged(found: Pick, told: Outcome | None) -> tuple[bool, str]:
+    """Return whether the turns bear out what the trials speak for, and a sentence about them."""
+    if not isinstance(told, Compared):
+        why = told.why if isinstance(told, Failed) else "the budget had no time left for it"
+        return False, f"the plan stays, since it could not be set against the best in turns: {why}"
+    borne_out = told.verdict == "better" and told.keeps
+    if not found.must_win:
+        borne_out = told.verdict in ("better", "no difference")
+    return borne_out, told.sentence() if borne_out else f"the plan stays: {told.sentence()}"
 
 
 def _none(search: Search) -> str:
@@ -159,34 +87,8 @@ def _none(search: Search) -> str:
     )
 
 
-def _is_of(each: Evidence, epoch: Epoch, rung: str) -> bool:
-    return any(told.trial.number == each.trials[0] for told in epoch.of(rung))
-
-
-def _size(each: Evidence) -> int:
-    return each.setting.batches.max_batch_size if each.setting.batches else 1
-
-
 def _ratio(chosen: Evidence, planned: Evidence) -> tuple[float, float, float]:
     """Return the ratio of two knees and its bounds; 1 without doubt for the plan itself."""
     if chosen.setting == planned.setting:
         return 1.0, 1.0, 1.0
     return chosen.rate / planned.rate, chosen.low / planned.high, chosen.high / planned.low
-
-
-def extremeness(setting: Setting, planned: Setting) -> float:
-    """Return how far a setting is from the plan: each factor of two in a figure counts one, as do batches at all."""
-    far = sum(_octaves(getattr(setting, pool), getattr(planned, pool)) for pool in POOLS)
-    if setting.batches is None:
-        return far
-    if planned.batches is None:
-        return far + 1 + math.log2(setting.batches.max_batch_size)
-    figures = zip(
-        (getattr(setting.batches, name) for name in SIZES), (getattr(planned.batches, name) for name in SIZES)
-    )
-    return far + sum(_octaves(*pair) for pair in figures)
-
-
-def _octaves(one: float, other: float) -> float:
-    """Return the distance of two figures in factors of two; a timeout of 0 counts as 1 us."""
-    return abs(math.log2(max(1.0, one) / max(1.0, other)))

@@ -22,9 +22,10 @@ from ..benchmark import mix, progress_line, publish, requests, runner, team
 from ..benchmark.course import IDLE
 from ..benchmark.crew import Crew
 from ..benchmark.document import Tune
-from ..benchmark.load import Load
+from ..benchmark.load import Judged, Load
 from ..benchmark.options import Options as Asked
-from ..measure.knee import LEAST_REQUESTS
+from ..measure import series
+from ..measure.knee import BETWEEN_S, LEAST_REQUESTS
 from ..phrases import counted
 from . import on_host, queueing, result, service_time, space
 from .bracket import Bracket
@@ -33,8 +34,9 @@ from .choice import choose
 from .measured_host import ANSWERED, Host
 from .search import Options, Search
 from .session import Session
-from .space import Context
+from .space import Context, Setting
 from .trial import Failed, Outcome, Trial
+from .turns import Block, Turns
 from .ways import RESTART, phrase
 
 # Requests of a point of the service-time curve: the median of some 200 is known to a few per cent. Those of slow models
@@ -45,6 +47,7 @@ SHORTEST_POINT_S, LONGEST_POINT_S = 4.0, 20.0
 LONGER = 6
 # An instance that needs longer for the requests of a p99 carries five a second, too few to be tuned.
 LONGEST_STAGE_S = 120.0
+OUT_OF_TIME_IN_TURNS = "the time budget ended before all turns were measured"
 OUT_OF_TIME = "the time budget ended before a rate was found that keeps the objective"
 # Of a server's last words in a document.
 LONGEST_WORDS = 500
@@ -68,9 +71,9 @@ class Tuner:
         found: list[service_time.Point] = []
         self._tell("  measuring the service time of calls, without batching")
         single = dataclasses.replace(space.of_plan(self._context.planned()), batches=None)
-        tried = self._host.put(self._context.plan_of(single))
-        if tried.get("failed"):
-            raise WishError("instance", f"does not serve without batching: {tried.get('msg')}", "look at its log")
+        refused = self._put(single)
+        if isinstance(refused, Failed):
+            raise WishError("instance", f"does not serve without batching: {refused.why}", "look at its log")
         while (size := service_time.next_size(found, self._load.slo_ms * 1000)) is not None:
             self._host.renew()
             found.append(service_time.Point(size, self._point_us(size, found)))
@@ -97,27 +100,71 @@ class Tuner:
             session.tell(trial, outcome)
 
     def _measured(self, trial: Trial, search: Search) -> Outcome:
+        return self._compared(trial, search) if trial.rung == "turns" else self._bracketed(trial, search)
+
+    def _bracketed(self, trial: Trial, search: Search) -> Outcome:
+        """Look for the knee of a setting."""
         began = time.monotonic()
-        try:
-            plan = self._context.plan_of(trial.setting)
-        except WishError as error:
-            return Failed("illegal", str(error), 0.0)
-        tried = self._host.put(plan)
+        put = self._put(trial.setting)
         change_s = time.monotonic() - began
-        by = {"tried_by": tried.get("tried_by", RESTART), "change_s": change_s}
-        if tried.get("failed"):
-            return Failed("failed", str(tried.get("msg"))[:LONGEST_WORDS], change_s, **by)
-        self._tell(f"  in force after {progress_line.duration(change_s)}, by {phrase(tried)}")
+        if isinstance(put, Failed):
+            return dataclasses.replace(put, seconds=change_s, change_s=change_s)
+        tried_by = str(put.get("tried_by", RESTART))
+        self._tell(f"  in force after {progress_line.duration(change_s)}, by {phrase(put)}")
         bracket = Bracket(trial, self._load.slo_ms * 1000)
         while (rate := bracket.next()) is not None:
             self._host.renew()
             seconds = stage_s(trial, rate)
-            if time.monotonic() - began + seconds > search.left_s:
+            if time.monotonic() - began + self._takes_s(seconds) > search.left_for(trial.rung):
                 bracket.end(OUT_OF_TIME)
                 break
             judged = self._load.stage(f"trial {trial.number}", rate, seconds, lambda: search.left_s)
             bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
-        return dataclasses.replace(bracket.outcome(time.monotonic() - began), **by)
+        outcome = bracket.outcome(time.monotonic() - began)
+        return dataclasses.replace(outcome, tried_by=tried_by, change_s=change_s)
+
+    def _compared(self, trial: Trial, search: Search) -> Outcome:
+        """Have a setting and the plan take turns."""
+        began, in_force = time.monotonic(), None
+        turns = Turns(trial, search.site.planned, self._load.slo_ms * 1000, search.options.seed)
+        while (setting := turns.next()) is not None:
+            put = self._put(setting) if setting != in_force else None
+            if isinstance(put, Failed):
+                turns.end(put.why)
+                break
+            in_force = setting
+            self._host.renew()
+            left_s = search.left_s - (time.monotonic() - began)
+            if turns.left * self._takes_s(turns.block_s) > left_s:
+                turns.end(OUT_OF_TIME_IN_TURNS)
+                break
+            name = f"turns, {'plan' if setting == search.site.planned else 'tuned'}"
+            turns.tell(block(self._load.stage(name, turns.rate, turns.block_s, lambda: search.left_s)))
+        return turns.outcome(time.monotonic() - began)
+
+    def _put(self, setting: Setting) -> dict[str, Any] | Failed:
+        """Put a setting in force; return what the host says of it, or why it cannot be."""
+        try:
+            tried = self._host.put(self._context.plan_of(setting))
+        except WishError as error:
+            return Failed("illegal", str(error), 0.0)
+        why = str(tried.get("msg"))[:LONGEST_WORDS]
+        by = str(tried.get("tried_by", RESTART))
+        return Failed("failed", why, 0.0, tried_by=by) if tried.get("failed") else tried
+
+    def _takes_s(self, seconds: float) -> float:
+        """Return what a stage takes with what belongs to it."""
+        return seconds + besides_s(self._load.asked)
+
+
+def besides_s(asked: Asked) -> float:
+    """Return what a stage takes besides its own seconds, in s."""
+    return asked.warmup_s + BETWEEN_S
+
+
+def block(judged: Judged) -> Block:
+    """Return a stage as a block of the turns."""
+    return Block(judged.outcome.verdict, judged.outcome.why, series.seconds(judged.entry["result"]))
 
 
 def stage_s(trial: Trial, rate: float) -> float:
@@ -144,7 +191,15 @@ class Call:
     def options(self) -> Options:
         """How long and how far the search goes."""
         asked, long_s = self.asked, LONGER * self.asked.stage_s
-        return Options(asked.budget_s, asked.stage_s, long_s, long_s, most=asked.trials, seed=asked.seed)
+        return Options(
+            asked.budget_s,
+            asked.stage_s,
+            long_s,
+            long_s,
+            besides_s=besides_s(asked),
+            most=asked.trials,
+            seed=asked.seed,
+        )
 
     @property
     def expires_s(self) -> int:

@@ -16,8 +16,9 @@ from ..benchmark.document import Measured as MeasuredSettings
 from ..benchmark.document import Trial as TrialRow
 from ..wishes.instances import INSTANCES, TUNED
 from . import space
-from .choice import Choice, Evidence
+from .choice import Choice
 from .history import Told
+from .pick import Evidence
 from .search import Search
 from .service_time import per_second, shown
 from .space import Context, Setting
@@ -42,9 +43,10 @@ def document(
     site = search.site
     planned = site.planned.batches
     largest = max([planned.max_batch_size if planned else 1, *(point.items for point in site.curve.points)])
-    told: list[TrialRow] = [_row(each) for each in search.history]
+    told: list[TrialRow] = [_row(each) for each in search.history if each.trial.rung != "turns"]
     refused: list[TrialRow] = [
-        _illegal(len(told) + number, setting, why) for number, (setting, why) in enumerate(search.seeds.refused, 1)
+        _illegal(len(search.history) + number, setting, why)
+        for number, (setting, why) in enumerate(search.seeds.refused, 1)
     ]
     return {
         "schema": SCHEMA,

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
 from . import space
+from .service_time import per_second, shown
 from .space import Setting
 from .ways import RESTART
 
@@ -25,7 +27,7 @@ class Trial:
     setting: Setting
     origin: str
     rung: str
-    """explore; again (the baseline, to see drift); confirm; final."""
+    """explore; again (the baseline, to see drift); confirm; final; turns (against the plan, at one rate)."""
     repeat: int
     """From 1."""
     stage_s: float
@@ -84,7 +86,57 @@ class Failed:
         return dict(vars(self))
 
 
-Outcome = Union[Measured, Failed]
+@dataclass(frozen=True)
+class Compared:
+    """The setting of a trial against the plan, in turns at one rate. Times in microseconds."""
+
+    rate: float
+    blocks: int
+    """Of each side."""
+    block_s: float
+    planned_p99_us: float | None
+    p99_us: float | None
+    keeps: bool
+    """Whether the upper bound of the setting's p99, over all its blocks, keeps the objective."""
+    found: Mapping[str, Any]
+    """measure.comparison.Comparison as JSON, the setting over the plan."""
+    seconds: float
+    tried_by: str = "turns"
+    change_s: float = 0.0
+    """The starts of the turns are no change of one trial."""
+
+    @property
+    def verdict(self) -> str:
+        """Return better, worse, no difference or not comparable: the setting's p99 against that of the plan."""
+        return str(self.found["verdict"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return dict(vars(self))
+
+    def shown(self) -> dict[str, Any]:
+        """Return the comparison as the tune document has it."""
+        figures = {name: value for name, value in vars(self).items() if name not in _UNSHOWN}
+        return {**figures, **self.found}
+
+    def sentence(self) -> str:
+        """Return the comparison as a reason."""
+        sides = f"p99 {_time(self.p99_us)} against {_time(self.planned_p99_us)} as planned"
+        over = "" if self.keeps else ", and its upper bound is over the objective"
+        return (
+            f"in turns with the plan at {per_second(self.rate)}: {self.verdict}, {sides}{over}; {self.found['reason']}"
+        )
+
+
+# What the document has elsewhere, or not at all.
+_UNSHOWN = ("found", "seconds", "tried_by", "change_s")
+
+
+def _time(us: float | None) -> str:
+    return "without a value" if us is None else shown(us)
+
+
+Outcome = Union[Measured, Compared, Failed]
 
 
 def trial_from_json(data: Any) -> Trial:
@@ -96,7 +148,7 @@ def trial_from_json(data: Any) -> Trial:
 
 def outcome_from_json(data: Any) -> Outcome:
     """Return the result that ``to_json`` wrote; raise ValueError for anything else."""
-    for kind in (Measured, Failed):
+    for kind in (Measured, Compared, Failed):
         if isinstance(data, dict) and set(data) == {field.name for field in dataclasses.fields(kind)}:
             found: Outcome = kind(**data)
             return found

@@ -35,6 +35,7 @@ PARTS = {
     "Time of a call": document.ServiceTime,
     "A trial": document.Trial,
     "The choice": document.Choice,
+    "The turns": document.Turns,
 }
 
 

@@ -13,12 +13,18 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.series import Second
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.bracket import Bracket, Stage
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.service_time import Point, next_size
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.space import Setting
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Outcome, Trial
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.turns import Block, Turns
 
 ARRIVAL, FINISHED, TIMER = 0, 1, 2
+# Of a block, and the requests that are simulated of it at most: seconds enough for an overload to show.
+SECONDS = 30
+MOST_IN_BLOCK = 20_000
 
 
 @dataclass
@@ -34,6 +40,10 @@ class BatchServer:
     network_us: float = 200.0
     host_noise: float = 0.0
     """Spread of the speed of the host from trial to trial."""
+    start_s: float = 10.0
+    """Seconds until the server has started again."""
+    besides_s: float = 8.0
+    """Seconds of a stage besides its own: its warm-up, the way of its results."""
     speed: dict[int, float] = field(default_factory=dict)
     """The host's speed from a trial on: drift."""
 
@@ -126,7 +136,7 @@ class BatchServer:
             found.append(Point(size, (self.fixed_us + self.item_us * size) * source.lognormvariate(0, noise)))
         return found
 
-    def measure(self, trial: Trial, run: int = 0) -> Outcome:
+    def measure(self, trial: Trial, run: int = 0, left_s: float = math.inf) -> Outcome:
         """Measure a trial as a run would, with noise of its own."""
         seed = 1000 * run + trial.number
         drift = next((self.speed[begun] for begun in sorted(self.speed, reverse=True) if begun <= trial.number), 1.0)
@@ -134,13 +144,46 @@ class BatchServer:
         count = 3000 if trial.stage_s <= 10 else 6000
         bracket, stages = Bracket(trial, self.slo_us), 0
         while (rate := bracket.next()) is not None:
+            if self.start_s + (stages + 1) * (trial.stage_s + self.besides_s) > left_s:
+                bracket.end("out of time")
+                break
             stages += 1
             lasting = max(count, int(min(20_000, 10 * self.slo_us * rate / 1e6)))
             times, refused = self.stage(trial.setting, rate, lasting, seed, slow)
             p99, low, high = (times[_rank(len(times), deviations)] for deviations in (0, -1.96, 1.96))
             verdict = "fail" if refused or high > self.slo_us else "pass"
             bracket.tell(Stage(rate, verdict, f"p99 is {p99 / 1000:.1f} ms", p99, low, high))
-        return bracket.outcome(10 + stages * trial.stage_s)
+        return bracket.outcome(self.start_s + stages * (trial.stage_s + self.besides_s))
+
+    def turns(self, trial: Trial, planned: Setting, run: int = 0) -> Outcome:
+        """Have a setting and the plan take turns, as a run would; a thirtieth of a block's requests are a second."""
+        turns = Turns(trial, planned, self.slo_us, run)
+        spent, in_force, number = 0.0, None, 0
+        while (setting := turns.next()) is not None:
+            number += 1
+            seed = 1000 * run + 500 + number
+            slow = random.Random(seed).lognormvariate(0.0, self.host_noise)
+            count = int(min(MOST_IN_BLOCK, turns.rate * turns.block_s))
+            times, refused = self.stage(setting, turns.rate, count, seed, slow)
+            turns.tell(Block("pass", "", _seconds(times, refused, seed)))
+            spent += turns.block_s + self.besides_s + (self.start_s if setting != in_force else 0)
+            in_force = setting
+        return turns.outcome(spent)
+
+
+def _seconds(times: list[float], refused: int, seed: int) -> list[Second]:
+    """Return times in seconds; which request was in which is drawn by lot."""
+    mixed = [*times, *[None] * refused]
+    random.Random(seed).shuffle(mixed)
+    found = []
+    for t in range(SECONDS):
+        part = mixed[t::SECONDS]
+        histogram = Histogram()
+        for us in part:
+            if us is not None:
+                histogram.record(round(us))
+        found.append(Second(t, len(part), histogram.total, 0, histogram))
+    return found
 
 
 def _rank(count: int, deviations: float) -> int:

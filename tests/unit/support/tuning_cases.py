@@ -15,7 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.physics imp
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Options, Search
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.service_time import Curve, Point
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.space import Context
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Measured, Outcome, Trial
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Compared, Measured, Outcome, Trial
 from batch_server import BatchServer
 
 # One core for the system, four for the instance.
@@ -63,15 +63,35 @@ def searched(place: Site, measure: Callable[[Trial], Outcome], options: Options 
     return run(Search(place, seeds.seeds(place), options, **keys), measure)
 
 
+def searched_on(server: BatchServer, options: Options = LONG, run: int = 0) -> Search:
+    """Return a search on a simulated server that has come to its end."""
+    place = site_of(server)
+    search = Search(place, seeds.seeds(place), options)
+    while (trial := search.next()) is not None:
+        is_last, left_s = trial.rung == "turns", search.left_for(trial.rung)
+        search.tell(trial, server.turns(trial, place.planned, run) if is_last else server.measure(trial, run, left_s))
+    return search
+
+
 def measured(rate: float, slo_us: float = 50_000, seconds: float = 30, spread: float = 0.02) -> Measured:
     """Return a knee."""
     return Measured(rate, rate * (1 - spread), rate * (1 + spread), 0.8 * slo_us, 0.9 * slo_us, seconds)
+
+
+def turned(trial: Trial, verdict: str = "better", keeps: bool = True, seconds: float = 320) -> Compared:
+    """Return a comparison in turns with the plan."""
+    figures = {"p99_ratio": None, "p50_ratio": None, "throughput_ratio": None, "smallest_detectable": 0.05}
+    found = {**figures, "errors_difference": None, "verdict": verdict, "reason": "as the test has it"}
+    return Compared(trial.start_rate, 4, trial.stage_s, 52_000, 40_000, keeps, found, seconds)
 
 
 def as_predicted(place: Site, noise: float = 0.0, speed: Callable[[int], float] = lambda _: 1.0) -> Any:
     """Return a measurement that finds what the model predicts, with noise, on a host of changing speed."""
 
     def measure(trial: Trial) -> Outcome:
+        if trial.rung == "turns":
+            more = place.predicted(trial.setting) / place.predicted(place.planned)
+            return turned(trial, "better" if more > 1.01 else "worse" if more < 0.99 else "no difference")
         error = random.Random(trial.number).uniform(1 - noise, 1 + noise)
         rate = place.predicted(trial.setting) * error * speed(trial.number)
         return measured(rate, place.load.slo_us, 4 * trial.stage_s)

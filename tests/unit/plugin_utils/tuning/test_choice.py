@@ -6,21 +6,25 @@ import dataclasses
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import choice, physics, seeds
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.choice import choose, extremeness
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.choice import choose
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Search
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured
-from tuning_cases import LONG, measured, run, site
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed
+from tuning_cases import LONG, measured, run, site, turned
 
 PLACE = site()
 BIG = physics.shaped(PLACE, 64, 0, 4)
+NONE = "no difference"
 BIGGER = physics.shaped(PLACE, 128, 2500, 4)
 
 
-def chosen(rates, place=PLACE, seconds=30, p99_high=45_000):
+def chosen(rates, place=PLACE, big_s=30, p99_high=45_000, turns=turned):
     """Return the choice where settings have these knees, the plan and the baseline too; others keep nothing."""
 
     def measure(trial):
+        if trial.rung == "turns":
+            return turns(trial)
         rate = rates.get(trial.setting, 0)
+        seconds = big_s if trial.setting == BIG else 30
         return dataclasses.replace(measured(rate, seconds=seconds), p99_high_us=p99_high)
 
     candidates = [seed for seed in seeds.seeds(place).found[:2]]
@@ -34,8 +38,10 @@ def chosen(rates, place=PLACE, seconds=30, p99_high=45_000):
 def test_a_clearly_better_setting_is_chosen_with_its_reasons():
     found = chosen({PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000})
     assert (found.verdict, found.setting) == ("tuned", BIG)
-    assert found.reasons[:3] == (
+    assert found.reasons[:4] == (
         "3,000 requests a second [2,940 to 3,060] within p99 of 50 ms",
+        "in turns with the plan at 2,213 requests a second: better, p99 40 ms against 52 ms as planned; as the test has"
+        " it",
         "the plan carries 2,000 requests a second [1,960 to 2,040]",
         "without batching it is 1,000 requests a second [980 to 1,020]",
     )
@@ -67,6 +73,7 @@ def test_no_batching_where_batches_do_not_pay_though_the_plan_is_as_good():
     found = chosen({place.single: 1970, place.planned: 1980}, place)
     assert (found.verdict, found.setting) == ("no batching", place.single)
     assert found.reasons[0] == "without batching it carries 1,970 requests a second [1,931 to 2,009]"
+    assert found.reasons[1].startswith("in turns with the plan at 1,97")
     assert found.reasons[-1].endswith("so batches do not pay")
 
 
@@ -93,49 +100,66 @@ def test_a_setting_whose_p99_may_break_the_objective_is_never_chosen():
     assert (found.verdict, found.setting, found.trial) == ("none", None, None)
 
 
-def test_one_repeat_over_the_objective_is_enough_to_lose():
-    place = PLACE
-
-    def measure(trial):
-        high = 51_000 if trial.setting == BIG and trial.rung == "final" and trial.repeat == 2 else 45_000
-        rates = {place.single: 1000, place.planned: 2000, BIG: 3000}
-        return dataclasses.replace(measured(rates.get(trial.setting, 0)), p99_high_us=high)
-
-    candidates = (*seeds.seeds(place).found[:2], seeds.Seed(BIG, "physics", "a test", 1))
-    search = Search(place, seeds.Seeds(candidates, ()), LONG, lambda *_: None)
-    assert choose(run(search, measure)).setting == place.planned
-
-
-def test_the_value_is_the_mean_of_the_repeats_and_the_interval_holds_them_all():
-    place = PLACE
-
-    def measure(trial):
-        rate = {1: 2900, 2: 3000, 3: 3100}[trial.repeat] if trial.setting == BIG else 1000
-        return Measured(rate, rate - 10, rate + 10, 40_000, 45_000, 10)
-
-    candidates = (*seeds.seeds(place).found[:2], seeds.Seed(BIG, "physics", "a test", 1))
-    found = choose(run(Search(place, seeds.Seeds(candidates, ()), LONG, lambda *_: None), measure))
-    assert (found.evidence[0].rate, found.evidence[0].low, found.evidence[0].high) == (3000, 2890, 3110)
-    assert len(found.evidence[0].trials) == 3
+def test_without_a_difference_in_turns_the_plan_stays():
+    found = chosen({PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000}, turns=lambda trial: turned(trial, NONE))
+    assert (found.verdict, found.setting) == ("plan", PLACE.planned)
+    assert found.reasons[:2] == (
+        "the plan stays: in turns with the plan at 2,213 requests a second: no difference, p99 40 ms against 52 ms as"
+        " planned; as the test has it",
+        "the trials spoke for another setting: 3,000 requests a second [2,940 to 3,060] within p99 of 50 ms",
+    )
+    assert found.against_planned == (1, 1, 1)
+    assert found.turns.verdict == NONE
 
 
-def test_extremeness_counts_factors_of_two():
-    batches = PLACE.planned.batches
-    assert extremeness(PLACE.planned, PLACE.planned) == 0
-    assert extremeness(PLACE.planned.with_batches(max_batch_size=4 * batches.max_batch_size), PLACE.planned) == 2
-    assert extremeness(BIGGER, PLACE.planned) > extremeness(BIG, PLACE.planned)
-    assert extremeness(PLACE.single, PLACE.planned) == 0
+def test_what_is_better_in_turns_but_over_the_objective_is_not_chosen():
+    found = chosen({PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000}, turns=lambda trial: turned(trial, keeps=False))
+    assert (found.verdict, found.setting) == ("plan", PLACE.planned)
+    assert "and its upper bound is over the objective" in found.reasons[0]
+
+
+def test_turns_that_could_not_be_measured_leave_the_plan():
+    found = chosen(
+        {PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000},
+        turns=lambda trial: Failed("failed", "the load hosts were busy", 20),
+    )
+    assert (found.verdict, found.turns) == ("plan", None)
+    assert found.reasons[0] == (
+        "the plan stays, since it could not be set against the best in turns: the load hosts were busy"
+    )
+
+
+def test_without_time_for_turns_the_plan_stays():
+    found = chosen({PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000}, big_s=7000)
+    assert (found.verdict, found.turns) == ("plan", None)
+    assert found.reasons[0] == (
+        "the plan stays, since it could not be set against the best in turns: the budget had no time left for it"
+    )
+
+
+def test_no_batches_need_only_be_no_worse_where_the_plan_is_no_better():
+    place = site(fixed_us=10, item_us=2000)
+    rates = {place.single: 1970, place.planned: 1980}
+    assert chosen(rates, place, turns=lambda trial: turned(trial, NONE)).verdict == "no batching"
+    assert chosen(rates, place, turns=lambda trial: turned(trial, "worse")).verdict == "plan"
+
+
+def test_no_batches_that_carry_more_must_be_better():
+    rates = {PLACE.single: 3000, PLACE.planned: 2000, BIG: 2500}
+    assert chosen(rates, turns=lambda trial: turned(trial, NONE)).verdict == "plan"
 
 
 def test_the_document_has_the_choice():
     found = chosen({PLACE.single: 1000, PLACE.planned: 2000, BIG: 3000}).to_json()
     assert found["verdict"] == "tuned"
     assert found["against_planned"]["value"] == 1.5
+    assert (found["turns"]["rate"], found["turns"]["verdict"]) == (pytest.approx(2000 * 1.5**0.25), "better")
     assert choice.Choice(None, None, "none", ("x",), None, ()).to_json() == {
         "trial": None,
         "verdict": "none",
         "reasons": ["x"],
         "against_planned": None,
+        "turns": None,
     }
 
 

@@ -144,6 +144,27 @@ def test_a_trial_whose_server_does_not_start_is_a_failed_one(tune):
     assert second["why"].startswith("the server ended; ")
 
 
+def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
+    class WithASlowPlan(Host):
+        def put(self, plan):
+            done = super().put(plan)
+            self.team.slots = 2 if plan["digest"] == context(SLO_MS).planned()["digest"] else 4
+            return done
+
+    team, told = server(), []
+    host = WithASlowPlan(team)
+    found = tune(team, host, told)
+    turns = found["choice"]["turns"]
+    assert turns is not None
+    assert (turns["blocks"], turns["block_s"]) == (4, 30)
+    last = [spec for spec in team.specs if spec["duration_s"] == 30][-8:]
+    assert {spec["rate"] for spec in last} == {turns["rate"]}
+    assert len([line for line in told if "turns, plan" in line]) >= 4
+    assert (turns["verdict"], turns["keeps"]) == ("better", True)
+    assert found["choice"]["verdict"] in ("tuned", "no batching")
+    assert found["inventory"] is not None
+
+
 def test_settings_that_are_not_in_force_are_refused(tune):
     host = Host(server())
     with pytest.raises(WishError) as refused:
@@ -159,7 +180,7 @@ def test_a_budget_that_is_too_small_for_one_comparison_is_refused(tune):
     with pytest.raises(WishError) as refused:
         tune(host.team, host, budget="5m")
     assert str(refused.value) == (
-        "budget: is 300 s, too short to compare the plan with one other setting; give at least 500 s"
+        "budget: is 300 s, too short to compare the plan with one other setting; give at least 564 s"
     )
     assert (host.orders, host.team.specs) == ([], [])
 

@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import p
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import choice, physics, result, seeds, space
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Search
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed
-from tuning_cases import LONG, context, measured, run, site
+from tuning_cases import LONG, context, measured, run, site, turned
 
 CONDITIONS = {
     "plan_digest": "0123",
@@ -34,6 +34,8 @@ def searched(place, rates, refused=()):
     """Return a search in which these settings have these knees."""
 
     def measure(trial):
+        if trial.rung == "turns":
+            return turned(trial)
         if trial.origin == "physics" and trial.setting not in rates:
             return Failed("failed", "the server did not start", 10)
         return measured(rates.get(trial.setting, 0), place.load.slo_us)

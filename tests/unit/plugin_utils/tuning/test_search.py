@@ -19,8 +19,10 @@ from tuning_cases import (
     as_predicted,
     measured,
     searched,
+    searched_on,
     site,
     site_of,
+    turned,
 )
 
 
@@ -165,29 +167,60 @@ def test_a_search_without_any_success_ends_and_says_so():
 
 
 def test_the_least_budget_is_told():
-    options = Options(budget_s=60)
+    options = Options(budget_s=60, besides_s=8)
     with pytest.raises(WishError) as caught:
         search.check(options)
     assert str(caught.value) == (
-        "budget: is 60 s, too short to compare the plan with one other setting; give at least 500 s"
+        "budget: is 60 s, too short to compare the plan with one other setting; give at least 564 s"
     )
-    search.check(Options(budget_s=500))
+    search.check(Options(budget_s=564, besides_s=8))
 
 
-@pytest.mark.parametrize("budget", [500, 900, 1800, 3600])
-def test_a_budget_is_kept_but_for_the_least_comparison(budget):
+@pytest.mark.parametrize("budget", [564, 900, 1800, 3600])
+def test_a_budget_is_kept_and_ends_in_turns(budget):
     place = site()
-    options = Options(budget_s=budget)
+    options = Options(budget_s=budget, besides_s=8)
 
     def measure(trial):
-        return measured(place.predicted(trial.setting), seconds=options.expected_s(trial.rung))
+        expected_s = options.expected_s(trial.rung)
+        if trial.rung == "turns":
+            return turned(trial, seconds=expected_s)
+        return measured(place.predicted(trial.setting), seconds=expected_s)
 
     found = searched(place, measure, options)
-    assert found.spent_s <= budget + options.expected_s("again")
-    confirmed = {told.trial.setting for told in found.history if told.trial.rung == "confirm"}
-    assert place.planned in confirmed
-    assert len(confirmed) >= 2
+    assert found.spent_s <= budget
+    # At the least budget there is time for no other setting than the plan, which is the best of the two.
+    assert ("turns" in rungs(found)) == (budget > 564)
+    assert "turns" not in rungs(found)[:-1]
+    assert {place.single, place.planned} <= explored(found)
     assert choice.choose(found).setting is not None
+
+
+def test_whatever_a_trial_takes_the_turns_are_left():
+    place = site()
+    found = Search(place, seeds.seeds(place), Options(budget_s=1000, besides_s=8))
+    assert (found.left_for("explore"), found.left_for("turns")) == (1000 - 364, 1000)
+    found.tell(found.next(), measured(1000, seconds=700))
+    assert (found.left_for("explore"), found.left_for("turns")) == (0, 300)
+
+
+def test_the_turns_come_last_at_a_rate_between_the_two_knees():
+    place = site()
+    found = searched(place, as_predicted(place))
+    last = found.history[-1].trial
+    assert (last.rung, last.stage_s, rungs(found).count("turns")) == ("turns", 30, 1)
+    best = choice.choose(found).evidence[0]
+    assert (last.setting, last.start_rate) == (
+        best.setting,
+        pytest.approx(best.rate**0.25 * place.predicted(place.planned) ** 0.75),
+    )
+
+
+def test_a_plan_that_was_right_takes_no_turns():
+    place = site()
+    found = searched(place, lambda trial: measured(2000 if trial.setting == place.planned else 1000))
+    assert "turns" not in rungs(found)
+    assert choice.choose(found).verdict == "plan"
 
 
 def grid(place):
@@ -207,14 +240,14 @@ def grid(place):
 @pytest.mark.parametrize("server", [PAYS, DOES_NOT_PAY, FIXED_COST], ids=["pays", "does not pay", "fixed cost"])
 def test_a_search_reaches_the_best_of_a_grid_with_a_tenth_of_its_runs(server: BatchServer):
     place = site_of(server)
-    found = searched(place, server.measure)
+    found = searched_on(server)
     every = grid(place)
     assert len(explored(found)) <= 20
     assert len(found.history) <= len(every) / 10
     _, most = server.best_of(every)
     chosen = choice.choose(found)
     assert server.knee(chosen.setting, start=most) >= 0.95 * most
-    again = searched(place, lambda trial: server.measure(trial, 1))
+    again = searched_on(server, run=1)
     repeated = choice.choose(again)
     assert repeated.verdict == chosen.verdict
     assert server.knee(repeated.setting, start=most) >= 0.95 * most
@@ -223,7 +256,7 @@ def test_a_search_reaches_the_best_of_a_grid_with_a_tenth_of_its_runs(server: Ba
 
 
 def test_no_batching_where_batches_do_not_pay():
-    found = searched(site_of(DOES_NOT_PAY), DOES_NOT_PAY.measure)
+    found = searched_on(DOES_NOT_PAY)
     chosen = choice.choose(found)
     assert chosen.verdict == "no batching"
     assert chosen.setting == found.site.single
