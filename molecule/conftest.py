@@ -145,15 +145,30 @@ class Run:
         return "changed=0" not in self.output
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has begun, and those that these have begun."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    children = [int(word) for word in found.stdout.split()]
+    return [*children, *(each for child in children for each in descendants(child))]
+
+
 @pytest.fixture
 def site(tmp_path):
     """Run site.yml against the scenario's hosts; keyword arguments override the inventory.
 
     ``kill_at`` ends the run the hard way as soon as a line of its output holds that text, ``kill_after`` when it has
-    run for so many seconds.
+    run for so many seconds. ``kill`` is the signal for ansible-playbook, or ``everything``: then its workers, which
+    outlive it, are killed too, as when the controller goes down.
     """
 
-    def run(*options: str, kill_at: str = "", kill_after: float = 0, playbook: str = "site.yml", **variables) -> Run:
+    def run(
+        *options: str,
+        kill_at: str = "",
+        kill_after: float = 0,
+        kill: int | str = signal.SIGKILL,
+        playbook: str = "site.yml",
+        **variables,
+    ) -> Run:
         overrides = tmp_path / f"overrides-{uuid.uuid4().hex}.json"
         overrides.write_text(json.dumps(variables))
         inventory = os.environ["MOLECULE_INVENTORY_FILE"]
@@ -174,18 +189,23 @@ def site(tmp_path):
             start_new_session=True,
         ) as process:
 
-            def kill() -> None:
+            def end() -> None:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                    if kill == "everything":
+                        # Stopped, so that no process is added meanwhile.
+                        os.kill(process.pid, signal.SIGSTOP)
+                        for pid in descendants(process.pid):
+                            os.kill(pid, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL if kill == "everything" else kill)
 
-            clock = threading.Timer(kill_after, kill)
+            clock = threading.Timer(kill_after, end)
             if kill_after:
                 clock.start()
             lines = []
             for line in process.stdout:
                 lines.append(line)
                 if kill_at and kill_at in line:
-                    kill()
+                    end()
             clock.cancel()
         return Run(process.returncode, "".join(lines))
 

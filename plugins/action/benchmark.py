@@ -28,11 +28,12 @@ class ActionModule(Action):
         """Return where the results are, on the first load host."""
         given = self.options()
         me = task_vars["inventory_hostname"]
-        with here.crew(self, me, given["load_hosts"]) as crew, here.place(self, me, given["generator"]) as place:
+        load_hosts = given["load_hosts"]
+        with here.crew(self, me, load_hosts) as crew, here.place(self, me, given["generator"], crew.is_left) as place:
             if not crew.conducts:
                 return here.follow(crew, place)
             return conduct.conduct(
-                given["options"], given["target"], crew, place, given["load_hosts"], self._tell, given["other"]
+                given["options"], given["target"], crew, place, load_hosts, self._tell, given["other"]
             )
 
     def _tell(self, text: str) -> None:

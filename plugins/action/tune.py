@@ -40,7 +40,7 @@ class ActionModule(Action):
             if me == target["name"]:
                 conduct.follow(crew, lambda module, arguments: self.call(module, arguments, task_vars), LONGEST_S)
                 return {}
-            with here.place(self, me, given["generator"]) as place:
+            with here.place(self, me, given["generator"], crew.is_left) as place:
                 return self._conducted(given, crew, place) if crew.conducts else here.follow(crew, place)
 
     def _conducted(self, given: dict[str, Any], crew: Crew, place: Place) -> dict[str, Any]:

@@ -8,6 +8,8 @@ The machine is busy with other tests, so what a tuning finds here is worth nothi
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 
 import pytest
 import yaml
@@ -43,32 +45,90 @@ def test_settings_are_tried_and_the_host_is_as_it_was(tune, host, main, tmp_path
     assert host.check_output(FILES) == files
     assert main.command_line() == command
     assert host.run("ls /run/tfserving-trial /run/systemd/system/tfserving@main.service.d").rc != 0
-    assert host.check_output("systemctl list-timers --all --no-legend 'tfserving-trial-*'") == ""
+    assert host.check_output("systemctl list-timers --all --no-legend 'tfserving-trial.*'") == ""
+
+
+@pytest.fixture
+def trial(host, main):
+    """What the host has of a trial."""
+
+    class Trial:
+        usual = main.command_line()
+
+        @property
+        def timers(self) -> list[str]:
+            listed = host.check_output("systemctl list-timers --all --no-legend 'tfserving-trial.*'")
+            return [word for word in listed.split() if word.endswith(".timer")]
+
+        @property
+        def in_force(self) -> bool:
+            return host.file("/run/systemd/system/tfserving@main.service.d/90-trial.conf").exists
+
+        def settle(self) -> None:
+            """Wait for modules that run on, although nobody waits for them any more: Ansible's shells end in that."""
+            host.check_output("timeout 60 sh -c %s", "while pgrep -f '[&]& sleep 0$' > /dev/null; do sleep 0.1; done")
+
+        def is_over(self) -> bool:
+            """Whether the host is as it was before."""
+            return not self.timers and not self.in_force and main.command_line() == self.usual
+
+    return Trial()
+
+
+@pytest.fixture
+def end_of_workers(tmp_path):
+    """Wait until no process of this test's runs is left: the workers outlive an ansible-playbook that is killed."""
+
+    def wait() -> None:
+        gone = f"for _ in $(seq 600); do pgrep -f '[@]{tmp_path}' > /dev/null || exit 0; sleep 0.1; done; exit 1"
+        assert subprocess.run(["sh", "-c", gone], check=False).returncode == 0
+
+    return wait
 
 
 @pytest.mark.long
-def test_a_killed_run_is_undone_by_the_next_one_which_goes_on(tune, site, host, main, tmp_path):
-    command = main.command_line()
-    killed = tune(kill_at="trial 2 (")
-    assert killed.status != 0
-    assert host.check_output("systemctl list-timers --all --no-legend 'tfserving-trial-*'") != ""
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-C", "kill"])
+def test_the_workers_of_an_interrupted_run_bring_the_plan_back(tune, trial, end_of_workers, kill):
+    # In the middle of its stages.
+    assert tune(kill_at="trial 1: ", kill=kill).status != 0
+    end_of_workers()
+    assert trial.is_over()
+
+
+@pytest.mark.long
+def test_a_run_that_was_killed_with_its_workers_is_undone_by_the_next_one_which_goes_on(tune, trial, tmp_path):
+    assert tune(kill_at="trial 2 (", kill="everything").status != 0
+    trial.settle()
+    assert trial.in_force
+    assert trial.timers
     told = (tmp_path / "tuned/main.journal").read_text().splitlines()
-    assert len([line for line in told if '"trial"' in line]) >= 1
+    assert len([line for line in told if '"trial"' in line]) == 1
     run = tune()
     assert run.status == 0, run.output
-    assert "of an earlier run count" in run.output
-    assert main.command_line() == command
-    assert host.check_output("systemctl list-timers --all --no-legend 'tfserving-trial-*'") == ""
+    assert "1 trial of an earlier run count" in run.message
+    assert [each["number"] for each in json.loads((tmp_path / "tuned/main.json").read_text())["trials"]][:2] == [1, 2]
+    assert trial.is_over()
 
 
 @pytest.mark.long
-def test_site_ends_what_a_killed_run_left(tune, site, host, main):
-    command = main.command_line()
-    assert tune(kill_at="trial 1 (").status != 0
+def test_the_timer_brings_the_plan_back_without_anybody(tune, trial, host):
+    assert tune(kill_at="trial 1: ", kill="everything").status != 0
+    trial.settle()
+    (timer,) = trial.timers
+    # What the timer does, before its time.
+    host.check_output("systemctl start --wait %s", timer.replace(".timer", ".service"))
+    assert trial.is_over()
+
+
+@pytest.mark.long
+def test_site_ends_what_a_killed_run_left(tune, trial, site, main):
+    assert tune(kill_at="trial 1: ", kill="everything").status != 0
+    trial.settle()
+    assert trial.in_force
     run = site()
     assert run.status == 0, run.output
-    assert main.command_line() == command
-    assert host.run("ls /run/systemd/system/tfserving@main.service.d/90-trial.conf").rc != 0
+    assert not trial.in_force
+    assert main.command_line() == trial.usual
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from . import runner, team
 from .crew import Crew, require_forks
 from .options import LONGEST_S
 
+# Ctrl-C, and what Ansible ends workers with that have not ended half a second later.
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def crew(action: Action, me: str, members: Sequence[str]) -> Iterator[Crew]:
@@ -31,12 +35,34 @@ def crew(action: Action, me: str, members: Sequence[str]) -> Iterator[Crew]:
     require_forks(members, context.CLIARGS["forks"])
     folder = Path(C.DEFAULT_LOCAL_TMP) / f"crew-{action._task._uuid}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    together = Crew(folder, me, members, is_left=orphaned())
+    with _heeded() as is_left:
+        together = Crew(folder, me, members, is_left=is_left)
+        try:
+            yield together
+        finally:
+            if together.conducts:
+                together.dismiss()
+            if is_left():
+                # Nobody reads results any more. Ansible would put that of this task into a pipe that this process
+                # itself keeps open, and wait for ever once it is full.
+                os._exit(1)
+
+
+@contextmanager
+def _heeded() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether the run has ended: by a signal, or because ansible-playbook is gone.
+
+    Ansible passes ctrl-C on to its workers, and its own handler there ends them on the spot, without their way back.
+    It waits for them before it ends itself.
+    """
+    came: list[int] = []
+    is_orphaned = orphaned()
+    usual = {each: signal.signal(each, lambda number, _frame: came.append(number)) for each in ENDING}
     try:
-        yield together
+        yield lambda: bool(came) or is_orphaned()
     finally:
-        if together.conducts:
-            together.dismiss()
+        for each, handler in usual.items():
+            signal.signal(each, handler)
 
 
 def orphaned() -> Callable[[], bool]:
@@ -46,15 +72,19 @@ def orphaned() -> Callable[[], bool]:
 
 
 @contextmanager
-def place(action: Action, name: str, generator: Mapping[str, str]) -> Iterator[runner.Place]:
-    """Yield the load host of an action with a directory of its own there, which is removed again with all load."""
+def place(
+    action: Action, name: str, generator: Mapping[str, str], is_left: Callable[[], bool]
+) -> Iterator[runner.Place]:
+    """Yield the load host of an action with a directory of its own there, which is removed again with all load.
+
+    Its first command fails once ``is_left`` says that the run has ended.
+    """
     folder = f"{generator['folder']}/run-{os.getppid()}-{uuid.uuid4().hex[:8]}"
 
-    is_orphaned = orphaned()
     stopped: list[bool] = []
 
     def run(command: str) -> runner.Answer:
-        if is_orphaned() and not stopped:
+        if is_left() and not stopped:
             # Once: what cleans up afterwards runs commands as well.
             stopped.append(True)
             raise WishError("", "the run of ansible-playbook has ended", "")

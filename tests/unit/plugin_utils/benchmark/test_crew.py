@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -82,6 +83,38 @@ def test_a_worker_without_a_conductor_goes_home(tmp_path):
     clock = Clock()
     assert list(Crew(tmp_path, "load-2", ["load-1", "load-2"], clock, clock.sleep).orders(90)) == []
     assert clock.now > 90
+
+
+def test_a_worker_stays_with_its_conductor_after_the_end_of_the_run(tmp_path):
+    members = ["load-1", "gpu-a"]
+    chief = Crew(tmp_path, "load-1", members)
+    orders = Crew(tmp_path, "gpu-a", members, is_left=lambda: True).orders(WITHIN_S)
+    chief.order({"gpu-a": {"do": "measure"}})
+    assert next(orders) == {"do": "measure"}
+    last = threading.Timer(0.2, chief.order, [{"gpu-a": {"do": "put back"}}])
+    last.start()
+    assert next(orders) == {"do": "put back"}
+
+
+def test_a_worker_goes_home_once_the_process_of_its_conductor_is_gone(tmp_path):
+    members = ["load-1", "gpu-a"]
+    conductor = os.fork()
+    if not conductor:
+        Crew(tmp_path, "load-1", members).order({"gpu-a": {"do": "measure"}})
+        os._exit(0)
+    # A zombie until it is waited for, as those of a busy ansible-playbook are.
+    os.waitid(os.P_PID, conductor, os.WEXITED | os.WNOWAIT)
+    clock = Clock()
+    assert list(Crew(tmp_path, "gpu-a", members, clock, clock.sleep).orders(90)) == [{"do": "measure"}]
+    assert clock.now < 1
+    os.waitpid(conductor, 0)
+
+
+def test_a_worker_does_not_wait_for_a_conductor_that_never_came(tmp_path):
+    clock = Clock()
+    members = ["load-1", "gpu-a"]
+    assert list(Crew(tmp_path, "gpu-a", members, clock, clock.sleep, lambda: True).orders(90)) == []
+    assert clock.now == 0
 
 
 def test_load_hosts_must_run_at_the_same_time():

@@ -87,4 +87,4 @@ def test_only_the_conductors_host_is_calibrated(tmp_path):
     first = Generator("load-1", {"protocols": {}})
     together = team.Team(Crew(tmp_path, "load-1", NAMES), first.place, NAMES)
     assert together.calibrate() == {"protocols": {}}
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.order")) == []
