@@ -3,7 +3,8 @@
 """An end for load that nobody watches any more: the controller was interrupted, killed, or cut off.
 
 Whoever watches touches ``OUT/alive`` again and again. Where that file is at the start, its age is watched; who runs the
-program by hand has none, and is left alone.
+program by hand has none, and is left alone. The caller's key, which whoever watches puts beside OUT and removes
+afterwards, does not stay behind either.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 NAME = "alive"
+KEY = "caller-key.pem"
 # The controller asks once a second; a busy one, or one behind a slow network, is late by some seconds.
 PATIENCE_S = 20.0
 LOOK_S = 1.0
@@ -39,6 +42,8 @@ def is_left(file: Path, now: float) -> bool:
 def _until_left(file: Path, end: Callable[[], None], sleep: Callable[[float], None]) -> None:
     while not is_left(file, time.time()):
         sleep(LOOK_S)
+    with suppress(OSError):
+        os.unlink(file.parent.parent / KEY)
     end()
 
 

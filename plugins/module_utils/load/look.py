@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-# A server that is well answers a connection within a round trip.
-TIMEOUT_S = 5.0
+from .handshake import TIMEOUT_S, failure
+
 # Signatures with some thousand inputs take this much.
 MOST_BYTES = 4 << 20
 
@@ -30,11 +30,13 @@ def seen(question: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this host sees of the server: for each port how it answers, and the models' metadata.
 
     ``{"ports": {"grpc": {"open": true, "source": "10.0.0.9"}, "rest": {...}}, "metadata": {"ranker": {...}},
-    "cores": 4, "source": "10.0.0.9"}``; a port that does not answer has ``"why"``, a model without metadata a text.
+    "cores": 4, "source": "10.0.0.9", "tls": null}``; a port that does not answer has ``"why"``, a model without
+    metadata a text. ``tls`` says why a handshake failed (``handshake.failure``), where the target has certificates.
     """
     target = question["target"]
     ports = {name: _port(target["host"], target[name]) for name in ("grpc", "rest")}
     found: dict[str, Any] = {"ports": ports, "metadata": {}, "cores": cores(), "source": source(target["host"])}
+    found["tls"] = failure(target) if target.get("tls") and ports["grpc"]["open"] else None
     if ports["rest"]["open"]:
         for model in question["models"]:
             found["metadata"][model] = _metadata(target["host"], target["rest"], model)

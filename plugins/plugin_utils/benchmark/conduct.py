@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import caller
 from ..report import file
-from . import mix, other, publish, runner, team
+from . import mix, other, publish, runner, team, tls
 from .course import Course
 from .crew import Crew
 from .load import Load
@@ -62,6 +62,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
 def look(together: team.Team, asked: Options, target: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what each load host sees of the server; refuse one whose calls do not arrive."""
     server = {name: target[name] for name in ("host", "grpc", "rest")}
+    server["tls"] = tls.described(asked) if target["secured"] else None
     seen = together.ask("look", {"target": server, "models": target["models"]})
     for name, found in zip(together.names, seen):
         refusal = unreachable(found, target["host"], name, asked.protocol)

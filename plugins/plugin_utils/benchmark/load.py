@@ -13,11 +13,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram imp
 
 from ..measure import knee, statistics, validity
 from ..phrases import counted
-from . import progress_line, stage
+from . import progress_line, stage, tls
 from .bodies import Request
 from .options import Options
 from .requests import carried
-from .target import tls
 from .team import Team
 
 # The rate of the first requests, of which a search learns how long one takes.
@@ -55,9 +54,9 @@ class Load:
     _tls: dict[str, Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Read what proves a server with TLS. Raises WishError."""
+        """Read what proves a server with TLS, and its callers. Raises WishError."""
         if self.target["secured"]:
-            self._tls = tls(self.asked.tls_ca, self.asked.tls_name)
+            self._tls = tls.described(self.asked)
 
     @property
     def slo_ms(self) -> float:

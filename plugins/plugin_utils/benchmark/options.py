@@ -80,6 +80,11 @@ class Options:
     """A file on the controller with the certificate authority of a server with TLS; the load hosts' own where None."""
     tls_name: str | None
     """The name in the server's certificate, where it is not the address that is called."""
+    tls_certificate: str | None
+    """A file on the controller with the certificate that callers show to a server that asks for one."""
+    tls_key: str | None
+    """The file with its key: on the controller, or on every load host with ``tls_key_remote``."""
+    tls_key_remote: bool
     processes: int | None
     connections: int
     timeout_s: float
@@ -232,6 +237,9 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "output": (text, None),
     "tls_ca": (text, None),
     "tls_name": (text, None),
+    "tls_certificate": (text, None),
+    "tls_key": (text, None),
+    "tls_key_remote": (boolean, False),
     "processes": (whole(1, MOST_PROCESSES), None),
     "connections": (whole(1, MOST_CONNECTIONS), 4),
     "timeout": (seconds(0.01, 3600), 10.0),
@@ -321,6 +329,24 @@ def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
             "use engine=own for shards",
         ),
         (
+            bool(options.tls_certificate) != bool(options.tls_key),
+            "tls_certificate" if options.tls_key else "tls_key",
+            f"is missing beside {'tls_key' if options.tls_key else 'tls_certificate'}",
+            "give both, or neither",
+        ),
+        (
+            options.tls_certificate is not None and options.engine == "h2load",
+            "engine",
+            "is h2load, which shows no certificate to a server",
+            "use engine=own",
+        ),
+        (
+            options.tls_key_remote and not _is_remote(options.tls_key),
+            "tls_key",
+            "is not the whole path of a file on the load hosts",
+            "begin it with a slash, or remove tls_key_remote",
+        ),
+        (
             options.earlier is not None and _absolute(options.earlier) == _absolute(f"{options.output}.json"),
             "against",
             "is the file that this run writes",
@@ -335,6 +361,10 @@ def _refuse_contradictions(options: Options, refusals: Refusals) -> None:
     ):
         if contradicts:
             refusals.add(WishError(name, problem, remedy))
+
+
+def _is_remote(path: str | None) -> bool:
+    return path is not None and path.startswith("/")
 
 
 def _absolute(path: str) -> str:

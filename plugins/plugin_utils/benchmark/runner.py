@@ -12,11 +12,15 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.keepalive import KEY
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
+from . import tls
 
 # How often progress is asked for: rare enough to cost a load host nothing, often enough to be followed.
 LOOK_S = 1.0
@@ -58,8 +62,9 @@ class Place:
 def ask(place: Place, subject: str, question: Mapping[str, Any]) -> dict[str, Any]:
     """Have the generator answer at once: ``look`` and ``cores``. Raise WishError with its sentence if it refuses."""
     file = f"{place.folder}/{subject}.json"
-    place.put(file, json.dumps(question))
-    answer = place.run(place.command(subject, file))
+    with _with_key(place, question) as asked:
+        place.put(file, json.dumps(asked))
+        answer = place.run(place.command(subject, file))
     if answer.status != 0:
         raise _refusal(place, answer.err or answer.out)
     return _parsed(place, answer.out)
@@ -78,24 +83,51 @@ def measure(
     :raises WishError: the generator refused or died, or has not ended in time.
     """
     out = f"{place.folder}/out"
-    _start(place, what, spec, out)
-    until = clock() + seconds + OVERTIME_S
-    while True:
-        status, progress = _look(place, out)
-        if status != RUNNING:
-            break
-        if clock() > until:
-            _stop(place, out)
-            raise WishError("tfserving_load", f"the load generator on {place.name} has not ended in time", "run again")
-        if progress:
-            yield progress
-        sleep(LOOK_S)
+    with _with_key(place, spec) as asked:
+        _start(place, what, asked, out)
+        until = clock() + seconds + OVERTIME_S
+        while True:
+            status, progress = _look(place, out)
+            if status != RUNNING:
+                break
+            if clock() > until:
+                _stop(place, out)
+                problem = f"the load generator on {place.name} has not ended in time"
+                raise WishError("tfserving_load", problem, "run again")
+            if progress:
+                yield progress
+            sleep(LOOK_S)
     yield _result(place, what, out, status)
 
 
 def interrupt(place: Place) -> None:
     """End whatever the generator does on this host."""
     _stop(place, f"{place.folder}/out")
+
+
+@contextmanager
+def _with_key(place: Place, question: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what the generator is asked, where a key on the controller is replaced by the file of one on the load host.
+
+    Only its owner can read that file, and it goes with the answer. If the controller goes, the generator removes it.
+    """
+    told_tls = (question.get("target") or {}).get("tls")
+    if not told_tls or "key_source" not in told_tls:
+        yield question
+        return
+    given = {name: value for name, value in told_tls.items() if name != "key_source"}
+    file = f"{place.folder}/{KEY}"
+    if told_tls["key_source"]:
+        given["key_file"] = file
+        place.run(f"umask 077; : > {shlex.quote(file)}")
+        place.put(file, tls.key(told_tls["key_source"]))
+        # Some ways of copying set the mode anew.
+        place.run(f"chmod 0600 {shlex.quote(file)}")
+    try:
+        yield {**question, "target": {**question["target"], "tls": given}}
+    finally:
+        if told_tls["key_source"]:
+            place.run(f"rm -f {shlex.quote(file)}")
 
 
 def _start(place: Place, what: str, spec: Mapping[str, Any], out: str) -> None:

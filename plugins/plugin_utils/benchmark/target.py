@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 
-# The authorities of a whole distribution take some 250 KB.
-MOST_CERTIFICATES = 1 << 20
+from . import tls
 
 
 # The variables that name an instance and its host, by side.
@@ -109,27 +107,6 @@ def _model(name: str | None, instance: Mapping[str, Any], plan: Mapping[str, Any
     return next(each for each in plan["models"] if each["name"] == wanted)
 
 
-def tls(ca: str | None, name: str | None) -> dict[str, Any]:
-    """Return how the load generator proves a server with TLS. Raises WishError for a file that holds no certificate.
-
-    :param ca: a file on the controller; None for the authorities that load hosts trust anyway.
-    :param name: the name in the certificate; None for the address that is called.
-    """
-    return {"ca": _certificates(ca) if ca else None, "name": name, "certificate": None, "key_file": None}
-
-
-def _certificates(path: str) -> str:
-    try:
-        with Path(path).expanduser().open(encoding="ascii") as stream:
-            text = stream.read(MOST_CERTIFICATES + 1)
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise WishError("tls_ca", f"{path} cannot be read ({why})", "give the PEM file of the authority") from error
-    if "-----BEGIN CERTIFICATE-----" not in text or len(text) > MOST_CERTIFICATES:
-        raise WishError("tls_ca", f"{path} holds no certificate", "give the PEM file of the authority")
-    return text
-
-
 def _objective(instance: Mapping[str, Any]) -> float:
     objective = instance.get("objective_p99_ms") or instance["slo_p99_ms"]
     if not objective:  # a plan of release 0.1.0, which did not record the profile's
@@ -146,7 +123,7 @@ def unreachable(seen: Mapping[str, Any], target_host: str, load_host: str, proto
         port = seen["ports"][name]
         if not port["open"]:
             return _closed(name, port["why"], seen.get("source"), target_host, load_host)
-    return None
+    return tls.refusal(seen["tls"], target_host, load_host) if seen.get("tls") else None
 
 
 def _closed(name: str, why: str, source: str | None, target_host: str, load_host: str) -> WishError:

@@ -19,7 +19,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from ..benchmark import conduct as benchmark
 from ..benchmark import mix, progress_line, publish, requests, runner, team
-from ..benchmark.course import IDLE
 from ..benchmark.crew import Crew
 from ..benchmark.document import Tune
 from ..benchmark.load import Judged, Load
@@ -43,6 +42,8 @@ from .ways import RESTART, phrase
 # are fewer, since ten points of some minutes each would be the whole budget, and their times scatter less.
 POINT_REQUESTS = 200
 SHORTEST_POINT_S, LONGEST_POINT_S = 4.0, 20.0
+# The time of a call is that of a server that is mostly idle: a tenth of what one call after another would make.
+IDLE = 0.1
 # Stages of the best settings, over those that find them: 60 s instead of 10 s.
 LONGER = 6
 # An instance that needs longer for the requests of a p99 carries five a second, too few to be tuned.

@@ -32,27 +32,32 @@ def check(certificate: str, key: str, client_ca: str, now: datetime | None = Non
         return
     if not key:
         raise WishError(KEY, f"is empty and {CERTIFICATE} is set", "set both, or leave both out")
-    _check_pair(certificate, key, now or datetime.now(timezone.utc))
+    remedy = f"renew it, as {current().playbook('certificates')} does"
+    check_pair(certificate, key, now or datetime.now(timezone.utc), (CERTIFICATE, KEY), remedy)
     if client_ca:
         _read(CLIENT_CA, _x509().load_pem_x509_certificates, client_ca, "certificates")
 
 
-def _check_pair(certificate: str, key: str, now: datetime) -> None:
+def check_pair(certificate: str, key: str, now: datetime, names: tuple[str, str], remedy: str) -> None:
+    """Raise WishError, without secrets in its text, if a certificate and a key do not belong together or hold today.
+
+    :param names: the variables that they are from.
+    :param remedy: what to do about a certificate that has expired.
+    """
     # Imported here: only fleets with TLS need it.
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-    first = _read(CERTIFICATE, _x509().load_pem_x509_certificates, certificate, "a certificate")[0]
-    private = _read(KEY, lambda text: load_pem_private_key(text, None), key, "a private key without a passphrase")
+    first = _read(names[0], _x509().load_pem_x509_certificates, certificate, "a certificate")[0]
+    private = _read(names[1], lambda text: load_pem_private_key(text, None), key, "a private key without a passphrase")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
-        raise WishError(KEY, f"is not the key of {CERTIFICATE}", "give the two that belong together")
+        raise WishError(names[1], f"is not the key of {names[0]}", "give the two that belong together")
     end = first.not_valid_after_utc
     if end <= now:
-        remedy = f"renew it, as {current().playbook('certificates')} does"
-        raise WishError(CERTIFICATE, f"expired on {end:%Y-%m-%d}", remedy)
+        raise WishError(names[0], f"expired on {end:%Y-%m-%d}", remedy)
     if first.not_valid_before_utc > now:
         begins = f"{first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        raise WishError(CERTIFICATE, f"is valid only from {begins}", "wait, or check the clocks")
+        raise WishError(names[0], f"is valid only from {begins}", "wait, or check the clocks")
 
 
 def _x509() -> Any:

@@ -38,8 +38,8 @@ class Handler(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def serving(answer, *, port=0, pair=None):
-    """Run a server; give its port and its handler."""
+def serving(answer, *, port=0, pair=None, client_ca=None):
+    """Run a server; give its port and its handler. With ``client_ca`` it asks its callers for certificates."""
     handler = Handler(answer)
     server = grpc.server(
         futures.ThreadPoolExecutor(4), handlers=[handler], options=[("grpc.max_send_message_length", -1)]
@@ -47,7 +47,8 @@ def serving(answer, *, port=0, pair=None):
     if pair is None:
         port = server.add_insecure_port(f"127.0.0.1:{port}")
     else:
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        credentials = grpc.ssl_server_credentials([pair], client_ca, client_ca is not None)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     try:
         yield port, handler, server
@@ -114,6 +115,19 @@ def test_tls_checks_the_name_that_is_given(tmp_path):
             "certificate": None,
             "key_file": None,
         }
+        _, found = ran(tmp_path, spec)
+    assert (found["ok"], found["problems"]) == (20, [])
+
+
+def test_a_server_that_asks_for_a_certificate_gets_that_of_the_caller(tmp_path):
+    certificate, key = self_signed("ranker.example")
+    callers, callers_key = self_signed("caller")
+    file = tmp_path / "key.pem"
+    file.write_bytes(callers_key)
+    with serving(small, pair=(key, certificate), client_ca=callers) as (port, _, _):
+        spec = stage(port)
+        known = {"ca": certificate.decode(), "name": "ranker.example"}
+        spec["target"]["tls"] = {**known, "certificate": callers.decode(), "key_file": str(file)}
         _, found = ran(tmp_path, spec)
     assert (found["ok"], found["problems"]) == (20, [])
 

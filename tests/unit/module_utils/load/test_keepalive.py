@@ -39,6 +39,17 @@ def test_the_program_is_ended_once_it_is_left(alive):
     assert ended.wait(LONG_S)
 
 
+def test_the_key_of_the_caller_goes_too(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    alive, key, ended = out / keepalive.NAME, tmp_path / keepalive.KEY, threading.Event()
+    for file in (alive, key):
+        file.touch()
+    keepalive.watch(out, ended.set, lambda _seconds: alive.unlink())
+    assert ended.wait(LONG_S)
+    assert not key.exists()
+
+
 def test_who_runs_the_program_by_hand_is_left_alone(tmp_path):
     before = threading.active_count()
     keepalive.watch(tmp_path, pytest.fail)

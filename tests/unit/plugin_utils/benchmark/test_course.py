@@ -10,7 +10,7 @@ import math
 import pytest
 import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import conduct, document
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import conduct, course, document
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.course import Course
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.load import Load
 from simulated_team import SimulatedTeam
@@ -61,12 +61,27 @@ def test_the_document_is_kept_after_each_stage():
         assert document.checked(kept, "document")["knee"] is None
 
 
-def test_a_search_begins_where_the_server_is_mostly_idle():
+def test_a_search_begins_at_a_rate_that_the_server_bears():
     bench = Bench(busy(), budget="3m")
     first = bench.document["stages"][0]
-    assert first["name"] == "double 1"
-    # A tenth of what one request after another would make; the median of an exponential time is ln(2) of its mean.
-    assert first["rate"] == pytest.approx(0.1 / (MEAN_S * math.log(2)), rel=0.5)
+    assert (first["name"], first["verdict"]) == ("double 1", "pass")
+    # 0.4 of what one request after another would make; the median of an exponential time is ln(2) of its mean.
+    assert first["rate"] == pytest.approx(0.4 / (MEAN_S * math.log(2)), rel=0.5)
+
+
+def test_a_search_doubles_less_often_than_from_a_tenth(monkeypatch):
+    def doubled(begin):
+        monkeypatch.setattr(course, "BEGIN", begin)
+        return sum(name.startswith("double") for name in Bench(busy(), budget="10m").names)
+
+    assert doubled(course.BEGIN) + 2 == doubled(0.1)
+
+
+def test_an_objective_that_breaks_at_the_first_rate_is_looked_for_below_it():
+    # A call of 100 ms: at 0.4 of its capacity a hundredth waits for more than another one.
+    first, second = Bench(SimulatedTeam(0.099, 0.001), budget="15m").document["stages"][:2]
+    assert (first["name"], first["verdict"], second["name"]) == ("double 1", "fail", "halve 1")
+    assert second["rate"] == pytest.approx(first["rate"] / 2)
 
 
 def test_a_search_that_finds_nothing_says_why():

@@ -71,6 +71,17 @@ def test_shards_are_measured_beside_the_whole_request(value, found):
             {"shards": "auto", "against": "before.json"},
             "against: compares runs at one rate, and shards have several; remove one of them",
         ),
+        ({"tls_key": "key.pem"}, "tls_certificate: is missing beside tls_key; give both, or neither"),
+        ({"tls_certificate": "cert.pem"}, "tls_key: is missing beside tls_certificate; give both, or neither"),
+        (
+            {"tls_certificate": "cert.pem", "tls_key": "key.pem", "engine": "h2load"},
+            "engine: is h2load, which shows no certificate to a server; use engine=own",
+        ),
+        (
+            {"tls_certificate": "cert.pem", "tls_key": "key.pem", "tls_key_remote": True},
+            "tls_key: is not the whole path of a file on the load hosts; begin it with a slash, or remove"
+            " tls_key_remote",
+        ),
         (
             {"against": "./old/../run.json", "output": "run"},
             "against: is the file that this run writes; give another output",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ if what == "look":
     print(json.dumps({"seen": do["target"]}))
     sys.exit()
 out = rest[0]
+tls = (do.get("target") or {}).get("tls") or {}
+if tls.get("key_file"):
+    file = tls["key_file"]
+    do["text"] = json.dumps({"key": open(file).read(), "mode": os.stat(file).st_mode & 0o777, **tls})
 print("a line of its log")
 if do.get("die"):
     print("Traceback: out of memory", file=sys.stderr)
@@ -92,7 +97,7 @@ def test_an_interrupted_run_has_a_result(place):
 
 
 def test_a_question_is_answered_at_once(place):
-    assert runner.ask(place, "look", {"target": "gpu-a"}) == {"seen": "gpu-a"}
+    assert runner.ask(place, "look", {"target": {"host": "gpu-a"}}) == {"seen": {"host": "gpu-a"}}
 
 
 def test_a_refusal_is_the_generators_sentence(place):
@@ -135,3 +140,52 @@ def test_asking_for_progress_keeps_the_generator_alive(place, tmp_path):
     assert alive.exists()
     go.touch()
     assert json.loads(json.dumps(list(steps)[-1]))["did"] == "run"
+
+
+def with_key(source, **others):
+    return {"target": {"tls": {"ca": "PEM", "certificate": "PEM", "key_file": None, "key_source": source}}, **others}
+
+
+@pytest.fixture
+def key(tmp_path):
+    file = tmp_path / "caller.pem"
+    file.write_text("the key")
+    return file
+
+
+def test_a_key_of_the_controller_is_on_the_load_host_as_long_as_it_is_used(place, key):
+    *_, last = runner.measure(place, "run", with_key(str(key)), 60)
+    assert (last["key"], last["mode"]) == ("the key", 0o600)
+    assert Path(last["key_file"]).parent == Path(place.folder)
+    assert not Path(last["key_file"]).exists()
+    # What the generator reads has no trace of the controller, and no secret.
+    spec = (Path(place.folder) / "spec.json").read_text()
+    assert "key_source" not in spec
+    assert "the key" not in spec
+
+
+def test_a_question_has_the_key_too_and_it_goes_with_the_answer(place, key):
+    found = runner.ask(place, "look", with_key(str(key)))["seen"]["tls"]
+    assert found["key_file"].startswith(place.folder)
+    assert not Path(found["key_file"]).exists()
+
+
+def test_a_key_goes_with_a_run_that_fails(place, key):
+    refusal(runner.measure(place, "run", with_key(str(key), refuse="no"), 60))
+    assert sorted(each.name for each in Path(place.folder).iterdir()) == ["out", "spec.json"]
+
+
+def test_a_key_on_the_load_host_is_used_where_it_is(place, key):
+    spec = with_key(None)
+    spec["target"]["tls"]["key_file"] = str(key)
+    *_, last = runner.measure(place, "run", spec, 60)
+    assert last["key_file"] == str(key)
+    assert key.exists()
+
+
+def test_no_command_holds_the_key(place, key):
+    commands = []
+    watched = replace(place, run=lambda command: [commands.append(command), shell(command)][1])
+    list(runner.measure(watched, "run", with_key(str(key)), 60))
+    assert commands
+    assert not any("the key" in command for command in commands)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import by_side, target, tls, unreachable
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.target import by_side, target, unreachable
 from planner_cases import CPU_HOST, instance
 from planner_cases import plan as planned
 
@@ -194,27 +194,7 @@ def test_a_server_with_tls_is_called_by_it_over_grpc_alone():
     assert target(asked(), plan(), HEALTHY, {}, "h", "gpu-a")["secured"] is False
 
 
-def test_the_authority_of_a_server_is_a_file_on_the_controller(tmp_path):
-    file = tmp_path / "ca.pem"
-    file.write_text("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")
-    assert tls(str(file), "ranker.example.com") == {
-        "ca": file.read_text(), "name": "ranker.example.com", "certificate": None, "key_file": None,
-    }  # fmt: skip
-    assert tls(None, None) == {"ca": None, "name": None, "certificate": None, "key_file": None}
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (None, "cannot be read (No such file or directory)"),
-        ("a key", "holds no certificate"),
-        ("\u2603", "cannot be read (it is no text)"),
-    ],
-)
-def test_a_file_without_a_certificate_is_refused(tmp_path, content, problem):
-    file = tmp_path / "ca.pem"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
-    with pytest.raises(WishError) as refused:
-        tls(str(file), None)
-    assert str(refused.value) == f"tls_ca: {file} {problem}; give the PEM file of the authority"
+def test_a_handshake_that_failed_is_refused():
+    failed = {**seen(), "tls": {"what": "no certificate", "why": "certificate required"}}
+    assert str(unreachable(failed, "gpu-a", "load-1", "grpc")).startswith("tls_certificate: is missing, and gpu-a on")
+    assert unreachable({**seen(), "tls": None}, "gpu-a", "load-1", "grpc") is None
