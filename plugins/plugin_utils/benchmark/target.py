@@ -12,7 +12,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from . import tls
 
-
 # The variables that name an instance and its host, by side.
 NAMED: Mapping[str, Mapping[str, str]] = {"A": {}, "B": {"instance": "against", "host": "against_host"}}
 
