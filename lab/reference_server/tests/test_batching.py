@@ -229,3 +229,68 @@ def test_per_model_parameters_replace_the_global_ones_and_their_absence_means_no
         assert server.predict("rowsum", {"instances": [[0.0]] * 2})[0] == 400
     finally:
         file.unlink()
+
+
+@pytest.fixture
+def published(models, tmp_path):
+    """published(number, parameters) puts a version of rowsum below a base path of the test's own."""
+    base = tmp_path / "versions"
+
+    def publish(number, parameters):
+        staged = base / ".new"
+        staged.mkdir(parents=True)
+        for entry in (models / "rowsum" / "1").iterdir():
+            (staged / entry.name).symlink_to(entry)
+        (staged / "batching_params.pbtxt").write_text(parameters)
+        staged.rename(base / str(number))
+
+    publish.base = base
+    return publish
+
+
+@pytest.fixture
+def swapping(start, published, monitoring, tmp_path):
+    """A server of rowsum alone, whose versions say how they are batched; one batch thread for all."""
+    published(1, "max_batch_size { value: 2 } num_batch_threads { value: 7 }")
+    (tmp_path / "batching.config").write_text(
+        "max_batch_size { value: 1 } num_batch_threads { value: 1 } thread_pool_name { value: 'lab_batchers' }"
+    )
+    config = harness.write_config(tmp_path / "models.config", harness.model_config("rowsum", published.base))
+    return start(
+        f"--model_config_file={config}",
+        f"--monitoring_config_file={monitoring}",
+        "--enable_batching",
+        f"--batching_parameters_file={tmp_path}/batching.config",
+        "--enable_per_model_batching_parameters",
+        "--file_system_poll_wait_seconds=1",
+        "--max_num_load_retries=0",
+    )
+
+
+def refusal(server, rows):
+    status, answer = server.predict("rowsum", {"instances": [[0.0]] * rows})
+    return status, answer.get("error")
+
+
+def test_a_new_version_brings_its_own_parameters_into_a_running_server(swapping, published):
+    assert refusal(swapping, 3) == (400, "Task size 3 is larger than maximum input batch size 2")
+    published(2, "max_batch_size { value: 5 }")
+    swapping.await_states("rowsum", {1: "END", 2: "AVAILABLE"})
+    assert swapping.predict("rowsum", {"instances": [[0.0]] * 5})[0] == 200
+    assert refusal(swapping, 6) == (400, "Task size 6 is larger than maximum input batch size 5")
+    assert swapping.log().count("Wrapping session to perform batch processing") == 2
+
+
+def test_the_threads_of_all_versions_are_those_of_the_global_file(swapping):
+    assert swapping.threads().count("lab_batchers") == 1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["max_batch_size: 5", "max_batch_size { value: 5 } allowed_batch_sizes: 4", "max_batch_size { value: 0 }"],
+)
+def test_a_version_with_bad_parameters_fails_to_load_and_the_one_before_serves_on(swapping, published, parameters):
+    published(2, parameters)
+    harness.eventually(lambda: swapping.states("rowsum").get(2) == "END", "the end of version 2")
+    assert swapping.states("rowsum") == {1: "AVAILABLE", 2: "END"}
+    assert refusal(swapping, 3) == (400, "Task size 3 is larger than maximum input batch size 2")

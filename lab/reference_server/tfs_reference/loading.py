@@ -65,6 +65,7 @@ class Loader:
             parameters = textproto.read(file, "BatchingParameters") if os.path.exists(file) else None
         if self.scheduler is None or parameters is None:
             return session
+        log.info("Wrapping session to perform batch processing")
         return batching.BatchingSession(session, session.signatures, batching.Options.of(parameters), self.scheduler)
 
     def _warm_up(self, servable: Servable, path: str) -> None:
