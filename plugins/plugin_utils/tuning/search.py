@@ -287,8 +287,18 @@ class Search:
         )
 
     def predicted(self, setting: Setting) -> float:
-        """Return the knee to expect: that of physics, scaled to the measured baseline once there is one."""
+        """Return the knee to expect: that of physics, scaled to a measured one.
+
+        With batches that is the plan's, where it forms batches too: what a server spends on each request of a batch is
+        in no measured time of a call. Otherwise it is the baseline's.
+        """
         physics = self.site.predicted(setting)
-        baseline = self.epoch.baseline(self.site.single)
-        expected = self.site.predicted(self.site.single)
-        return physics * baseline.rate / expected if baseline and expected else physics
+        known = self._of_its_kind(setting)
+        expected = self.site.predicted(known.trial.setting) if known else 0.0
+        return physics * known.rate / expected if known and expected else physics
+
+    def _of_its_kind(self, setting: Setting) -> Told | None:
+        """Return the trial by which predictions are scaled."""
+        plan = self.epoch.measured("explore").get(self.site.planned)
+        both = setting.batches and self.site.planned.batches
+        return plan if plan and both else self.epoch.baseline(self.site.single)

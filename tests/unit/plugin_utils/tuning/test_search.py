@@ -145,6 +145,20 @@ def test_the_knee_to_begin_at_is_the_predicted_one_in_the_host_s_own_measure():
     assert found.next().start_rate == pytest.approx(place.predicted(place.planned) / 2)
 
 
+def test_once_the_plan_is_measured_batches_are_expected_to_miss_their_prediction_as_the_plan_did():
+    """What the server spends on each request of a batch shows in no service time."""
+    place = site()
+    found = Search(place, seeds.seeds(place), LONG)
+    for share in (1.0, 0.4):
+        trial = found.next()
+        found.tell(trial, measured(place.predicted(trial.setting) * share))
+    batched = found.next().setting
+    assert batched.batches
+    assert place.planned.batches
+    assert found.predicted(batched) == pytest.approx(0.4 * place.predicted(batched))
+    assert found.predicted(place.single) == pytest.approx(place.predicted(place.single))
+
+
 def test_failed_trials_are_left_behind():
     place = site()
     ideal = as_predicted(place)
