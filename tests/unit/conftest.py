@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 import patience
-from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
+import repeatable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,26 +19,11 @@ sys.path.append(os.environ.get("LAB_RUNTIME") or str(REPOSITORY / ".cache" / "te
 
 
 def pytest_configure(config):
-    repeatable(config)
-    patience.stretch()
+    """Draw the same examples in every run: one says something of the change under test.
 
-
-def repeatable(config):
-    """Draw the same examples in every run, and let no limit of time end one.
-
-    A run says something of the change under test, and busy machines take many times as long. With
-    `--hypothesis-profile=default` others are drawn.
+    With `--hypothesis-profile=default` others are drawn.
     """
-    settings.register_profile(
-        "repeatable",
-        derandomize=True,
-        deadline=None,
-        max_examples=60,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )
+    repeatable.register()
     if not config.getoption("--hypothesis-profile"):
-        settings.load_profile("repeatable")
-        # Else numbers and words of all the code that happens to be imported would be drawn as well, and so other
-        # examples after a change elsewhere, in another order of tests, or of one file alone.
-        nothing = providers.Constants()
-        providers._get_local_constants = lambda: nothing
+        repeatable.load()
+    patience.stretch()
