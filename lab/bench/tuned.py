@@ -75,8 +75,9 @@ class Host:
         self._where.update(local_load.ports(server))
         return {"changed": True}
 
-    def renew(self) -> None:
-        """Nothing ends by itself here."""
+    def renew(self) -> dict[str, Any]:
+        """Nothing ends by itself here, and nothing is told of memory."""
+        return {}
 
     def restore(self) -> bool:
         self._server.close()

@@ -186,6 +186,10 @@ command:
   returned: always
   type: list
   elements: str
+memory:
+  description: C(rss_mb) of the process and C(available_mb) of the host, in MiB; null where the kernel does not tell.
+  returned: always
+  type: dict
 waited_s:
   description: Seconds until it served.
   returned: where a trial was begun, or a version of it

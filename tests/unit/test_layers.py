@@ -52,7 +52,7 @@ SHIPPED = {
     "host_samples": 30,
     "host_topology": 35,
     "instance_status": 11,
-    "instance_trial": 30,
+    "instance_trial": 31,
     "kernel_settings": 10,
     "load_program": 0,
     "model_repository": 37,

@@ -25,7 +25,7 @@ from ..serving import check as serving_check
 from ..serving import watch as serving_watch
 from ..serving.units import InstanceUnit, Units
 from ..visible_text import told
-from . import drop_in, proof, versions, wish
+from . import drop_in, memory, proof, versions, wish
 from .back import Back
 from .place import Place
 
@@ -259,6 +259,7 @@ class Trial:
             "pid": unit.pid,
             "runs": self._runs(unit),
             "command": self._command(unit.pid),
+            "memory": memory.read(str(self.units.proc), unit.pid),
         }
 
     def _runs(self, unit: InstanceUnit) -> str:

@@ -26,7 +26,7 @@ from ..benchmark.options import Options as Asked
 from ..measure import series
 from ..measure.knee import BETWEEN_S, LEAST_REQUESTS
 from ..phrases import counted
-from . import on_host, queueing, result, service_time, space
+from . import memory_guard, on_host, queueing, result, service_time, space
 from .bracket import Bracket
 from .bracket import judged as judged_stage
 from .choice import choose
@@ -114,7 +114,8 @@ class Tuner:
         self._tell(f"  in force after {progress_line.duration(change_s)}, by {phrase(put)}")
         bracket = Bracket(trial, self._load.slo_ms * 1000)
         while (rate := bracket.next()) is not None:
-            self._host.renew()
+            if too_much := self._too_much_memory():
+                return Failed("failed", too_much, time.monotonic() - began, tried_by, change_s)
             seconds = stage_s(trial, rate)
             if time.monotonic() - began + self._takes_s(seconds) > search.left_for(trial.rung):
                 bracket.end(OUT_OF_TIME)
@@ -134,7 +135,9 @@ class Tuner:
                 turns.end(put.why)
                 break
             in_force = setting
-            self._host.renew()
+            if too_much := self._too_much_memory():
+                turns.end(too_much)
+                break
             left_s = search.left_s - (time.monotonic() - began)
             if turns.left * self._takes_s(turns.block_s) > left_s:
                 turns.end(OUT_OF_TIME_IN_TURNS)
@@ -152,6 +155,14 @@ class Tuner:
         why = str(tried.get("msg"))[:LONGEST_WORDS]
         by = str(tried.get("tried_by", RESTART))
         return Failed("failed", why, 0.0, tried_by=by) if tried.get("failed") else tried
+
+    def _too_much_memory(self) -> str:
+        """Postpone the end of the trial; return why it has to end for its memory, with the plan back, or nothing."""
+        too_much = memory_guard.over(self._host.renew(), self._context.planned()["memory"])
+        if too_much:
+            self._tell(f"  {too_much}: bringing the plan's settings back")
+            self._host.restore()
+        return too_much
 
     def _takes_s(self, seconds: float) -> float:
         """Return what a stage takes with what belongs to it."""

@@ -25,6 +25,8 @@ class Host:
 
     def __init__(self, team, fails=lambda number: False):
         self.team, self.fails, self.orders = team, fails, []
+        # By the number of what was put in force.
+        self.memory = {}
 
     def put(self, plan):
         self.orders.append("put")
@@ -34,6 +36,7 @@ class Host:
 
     def renew(self):
         self.orders.append("renew")
+        return self.memory.get(self.orders.count("put"), {})
 
     def restore(self):
         self.orders.append("restore")
@@ -163,6 +166,20 @@ def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
     assert (turns["verdict"], turns["keeps"]) == ("better", True)
     assert found["choice"]["verdict"] in ("tuned", "no batching")
     assert found["inventory"] is not None
+
+
+def test_a_trial_that_takes_too_much_memory_ends_with_the_plan_back(tune):
+    team = server()
+    host, told = Host(team), []
+    host.memory = {3: {"rss_mb": None, "available_mb": 100.0}}
+    found = tune(team, host, told)
+    second = found["trials"][1]
+    assert second["outcome"] == "failed"
+    assert second["why"].startswith("the host had 100 MB of memory left, less than 256 MB; ")
+    place = [number for number, order in enumerate(host.orders) if order == "put"][2]
+    assert host.orders[place : place + 4] == ["put", "renew", "restore", "put"]
+    said = "  the host had 100 MB of memory left, less than 256 MB: bringing the plan's settings back"
+    assert said in told
 
 
 def test_settings_that_are_not_in_force_are_refused(tune):
