@@ -63,6 +63,9 @@ def target(
     )
     if problem:
         raise WishError("instance", f"{instance['name']} on {host} does not serve: {problem}", "run site.yml first")
+    if conditions.get("plan_digest", "") is None:
+        problem = f"{instance['name']} on {host} runs without the mark of its unit, so its settings are not known"
+        raise WishError("instance", problem, "run site.yml first")
     model = _model(options["model"], instance, plan)
     return {
         "name": host,

@@ -80,6 +80,11 @@ def test_a_plan_that_records_no_objective_asks_for_one():
             [asked(), plan(), [], {}, "h", "gpu-a"],
             "instance: ranker on gpu-a does not serve: its state is not known; run site.yml first",
         ),
+        (
+            [asked(), plan(), HEALTHY, {"plan_digest": None}, "h", "gpu-a"],
+            "instance: ranker on gpu-a runs without the mark of its unit, so its settings are not known; run site.yml"
+            " first",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(given, sentence):
