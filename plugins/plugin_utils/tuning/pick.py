@@ -75,6 +75,8 @@ def pick(site: Site, epoch: Epoch) -> Pick | None:
     known = {each.setting: each for each in shown_by}
     planned = known.get(site.planned)
     chosen, verdict, reasons = _pick(site, finalists[0], finalists, planned, known.get(site.single))
+    # One failed trial, for want of time say, puts the plan out of the choice, but does not spare others the turns.
+    planned = planned or _carried(epoch, site.planned)
     if planned is None:
         reasons.append("the plan as it is keeps the objective at no rate that was measured")
     size = site.planned.batches.max_batch_size if site.planned.batches else 1
@@ -94,6 +96,12 @@ def evidence(epoch: Epoch, slo_us: float) -> list[Evidence]:
             told.setdefault(setting, [each for each in epoch.of(rung) if each.trial.setting == setting])
     found = [_summed(each) for each in told.values() if all(one.rate > 0 for one in each)]
     return sorted((each for each in found if each.p99_high_us <= slo_us), key=lambda each: -each.rate)
+
+
+def _carried(epoch: Epoch, setting: Setting) -> Evidence | None:
+    """Return what a setting has shown wherever it was measured; None where it keeps the objective at no rate."""
+    told = [each for each in epoch.told if each.trial.setting == setting and each.rate > 0]
+    return _summed(told) if told else None
 
 
 def _summed(told: Sequence[Told]) -> Evidence:

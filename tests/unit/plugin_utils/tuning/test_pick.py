@@ -9,7 +9,7 @@ import dataclasses
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import physics, seeds
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.pick import extremeness, pick
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.search import Search
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Measured
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Failed, Measured
 from tuning_cases import LONG, measured, run, site, turned
 
 PLACE = site()
@@ -46,6 +46,21 @@ def test_the_value_is_the_mean_of_the_repeats_and_the_interval_holds_them_all():
     found = pick(place, run(search, measure).epoch)
     assert (found.evidence[0].rate, found.evidence[0].low, found.evidence[0].high) == (3000, 2890, 3110)
     assert len(found.evidence[0].trials) == 3
+
+
+def test_a_plan_that_failed_once_is_still_set_against_the_best():
+    def measure(trial):
+        if trial.rung == "turns":
+            return turned(trial)
+        if trial.setting == PLACE.planned and trial.rung == "final":
+            return Failed("failed", "out of time", 30)
+        return measured({PLACE.planned: 2000, BIG: 3000}.get(trial.setting, 1000))
+
+    candidates = (*seeds.seeds(PLACE).found[:2], seeds.Seed(BIG, "physics", "a test", 1))
+    search = run(Search(PLACE, seeds.Seeds(candidates, ()), LONG, lambda *_: None), measure)
+    found = pick(PLACE, search.epoch)
+    assert (found.chosen.setting, found.planned.rate, found.is_contested) == (BIG, 2000, True)
+    assert [told.trial.rung for told in search.history].count("turns") == 1
 
 
 def test_extremeness_counts_factors_of_two():
