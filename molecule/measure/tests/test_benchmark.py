@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -80,6 +81,50 @@ def test_requests_come_from_a_file_of_samples(benchmark, known, tmp_path):
     assert found.run.status == 0, found.run.output
     assert found.document["requests"]["source"] == "samples"
     assert found.document["requests"]["items"] == {"mean": 1.67, "max": 2}
+
+
+@pytest.fixture
+def load_hosts(tmp_path):
+    """Two load hosts, as options of ansible-playbook: both this machine, each with its own generator."""
+    local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
+    # REST, which needs no packages.
+    hosts = {
+        name: {**local, "load_generator_dir": str(tmp_path / name), "load_generator_grpc": "none"}
+        for name in ("load-1", "load-2")
+    }
+    inventory = tmp_path / "load.json"
+    inventory.write_text(json.dumps({"all": {"children": {"tfserving_load": {"hosts": hosts}}}}))
+    return ("-i", str(inventory))
+
+
+def test_two_load_hosts_share_a_stage(benchmark, load_hosts):
+    found = benchmark(*load_hosts, protocol="rest", rate=40)
+    assert found.run.status == 0, found.run.output
+    assert found.document["load_hosts"] == ["load-1", "load-2"]
+    assert "from 2 load hosts" in found.output.with_suffix(".md").read_text()
+    (stage,) = found.document["stages"]
+    result = stage["result"]
+    # Each sends its half, in a process of its own, and the server has counted both.
+    assert (stage["rate"], result["rate"], len(result["cpu"])) == (40, 40, 2)
+    assert result["ok"] > 120, stage
+    assert result["offered"] == result["ok"] + sum(result["errors"].values())
+    assert sum(second["ok"] for second in result["seconds"]) == result["all"]["ok"]
+    counted = result["counters"]["after"]["OK"] - result["counters"]["before"].get("OK", 0)
+    assert result["all"]["ok"] <= counted <= result["all"]["ok"] + 20
+
+
+def test_a_load_host_that_fails_its_part_ends_the_stage(benchmark, load_hosts, tmp_path):
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(benchmark, *load_hosts, protocol="rest", duration="600s")
+        generator = f"[t]fserving_load run {tmp_path}/load-2/"
+        ends = f"for _ in $(seq 1200); do pkill -KILL -f '{generator}' && exit 0; sleep 0.1; done; exit 1"
+        assert subprocess.run(["sh", "-c", ends], check=False).returncode == 0
+        found = running.result()
+    assert found.run.status != 0
+    assert "load host load-2: " in found.run.message
+    assert not found.document["stages"] if found.document else True
+    # The other one does not go on.
+    assert subprocess.run(["pgrep", "-f", f"[t]fserving_load run {tmp_path}/"], check=False).returncode == 1
 
 
 def test_an_earlier_run_that_bears_no_comparison_is_refused_before_any_load_is_sent(benchmark, tmp_path):

@@ -238,6 +238,7 @@ def _result(spec: Mapping[str, Any], plan: Plan, processes: Sequence[Process]) -
         "all": {"sent": warm.sent + measured.sent, "ok": warm.ok + measured.ok},
         "histogram": measured.histogram.to_json(),
         "seconds": list(series.rows()),
+        "step_s": series.step_s,
         "problems": _problems(processes, read),
     }
 

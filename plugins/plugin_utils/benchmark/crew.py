@@ -66,6 +66,15 @@ class Crew:
         """Return what these workers answer to their last orders; raise WishError if one does not in time."""
         return [self._answer(name, within_s) for name in names]
 
+    def answered(self, names: Iterable[str]) -> list[Any]:
+        """Return the answers to the last orders that have come already."""
+        paths = [self._path(name, "answer") for name in names]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+    def is_overtaken(self) -> bool:
+        """Return whether the conductor has given another order, and waits for no answer to the present one."""
+        return (self.folder / f"{self.members.index(self.me)}.{self._sent[self.me] + 1}.order").exists()
+
     def dismiss(self) -> None:
         """Send the others home."""
         self.order(dict.fromkeys(self.members[1:], END))

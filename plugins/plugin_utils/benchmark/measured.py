@@ -72,9 +72,7 @@ class Everything(TypedDict):
     ok: int
 
 
-class StageResult(TypedDict):
-    """What the load generator measured in one stage, all load hosts together."""
-
+class _StageResult(TypedDict):
     schema: int
     engine: str
     protocol: str
@@ -96,6 +94,12 @@ class StageResult(TypedDict):
     histogram: HistogramData
     seconds: list[Second]
     problems: list[str]
+
+
+class StageResult(_StageResult, total=False):
+    """What the load generator measured in one stage, all load hosts together. ``step_s`` is 1 unless given."""
+
+    step_s: int
 
 
 _Others = TypedDict(

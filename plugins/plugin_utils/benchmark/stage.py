@@ -88,6 +88,7 @@ def merged(results: Sequence[Result]) -> Result:
         "histogram": _histogram([result["histogram"] for result in results]),
         "seconds": _seconds([result["seconds"] for result in results]),
         "problems": [problem for result in results for problem in result["problems"]],
+        "step_s": max(result.get("step_s", 1) for result in results),
     }
 
 

@@ -36,10 +36,18 @@ class Team:
         return [own, *self._answers(PATIENCE_S)]
 
     def run(self, specs: Sequence[Mapping[str, Any]], seconds: float, progress: Progress) -> Result:
-        """Return the merged result of a stage that takes ``seconds``; ``specs`` has one for each load host."""
+        """Return the merged result of a stage that takes ``seconds``; ``specs`` has one for each load host.
+
+        Raises WishError as soon as one of them fails: what the others measure is not the stage that was asked for.
+        """
         orders = [{"do": "run", "spec": spec, "seconds": seconds} for spec in specs[1:]]
         self._crew.order(dict(zip(self._others, orders)))
-        own = _last(runner.measure(self._place, "run", specs[0], seconds), progress)
+
+        def watch(status: dict[str, Any]) -> None:
+            _require_sound(self._crew.answered(self._others))
+            progress(status)
+
+        own = _last(runner.measure(self._place, "run", specs[0], seconds), watch)
         return merged([own, *self._answers(runner.OVERTIME_S + PATIENCE_S)])
 
     def calibrate(self) -> dict[str, Any]:
@@ -48,9 +56,7 @@ class Team:
 
     def _answers(self, within_s: float) -> list[dict[str, Any]]:
         answers = self._crew.answers(self._others, within_s)
-        for answer in answers:
-            if "refusal" in answer:
-                raise WishError("", answer["refusal"], "")
+        _require_sound(answers)
         return [answer["answer"] for answer in answers]
 
 
@@ -58,15 +64,27 @@ def follow(crew: Crew, place: runner.Place, longest_s: float) -> None:
     """Carry out the conductor's orders on this load host until it dismisses its crew, or is not heard of any more."""
     for order in crew.orders(longest_s):
         try:
-            crew.answer({"answer": _carried_out(order, place)})
+            crew.answer({"answer": _carried_out(order, place, crew)})
         except WishError as error:
             crew.answer({"refusal": str(error)})
 
 
-def _carried_out(order: Mapping[str, Any], place: runner.Place) -> dict[str, Any]:
+def _require_sound(answers: Sequence[Mapping[str, Any]]) -> None:
+    for answer in answers:
+        if "refusal" in answer:
+            raise WishError("", answer["refusal"], "")
+
+
+def _carried_out(order: Mapping[str, Any], place: runner.Place, crew: Crew) -> dict[str, Any]:
     if order["do"] == "ask":
         return runner.ask(place, order["subject"], order["question"])
-    return _last(runner.measure(place, "run", order["spec"], order["seconds"]), lambda _progress: None)
+
+    def watch(_status: dict[str, Any]) -> None:
+        if crew.is_overtaken():
+            runner.interrupt(place)
+            raise WishError("", "the stage was given up", "")
+
+    return _last(runner.measure(place, "run", order["spec"], order["seconds"]), watch)
 
 
 def _last(steps: Any, progress: Progress) -> dict[str, Any]:

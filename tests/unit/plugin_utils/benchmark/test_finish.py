@@ -82,7 +82,7 @@ def test_a_second_of_errors_is_an_event():
 
 
 def test_a_knee_rests_on_its_confirmations():
-    found = run(SimulatedTeam(0.01, 0.0, exponential=True), budget="10m")
+    found = run(SimulatedTeam(0.005, 0.0, exponential=True), budget="10m")
     found["stages"][0]["verdict"] = "invalid"
     assert done(found)["verdict"] == "valid"
     next(stage for stage in found["stages"] if stage["name"].startswith("confirm"))["verdict"] = "invalid"

@@ -76,3 +76,22 @@ def test_a_time_that_is_too_short_is_refused():
         "duration: is 60 s, and a comparison takes 120 s of each side; give a longer one, or none for as long as the"
         " earlier run"
     )
+
+
+def test_a_run_with_coarser_steps_than_a_second_is_refused():
+    long = stage("fixed", 5.0, 7_000)
+    long["result"]["step_s"] = 2
+    assert refusal(repeat, simulated_team.asked(), before(long)) == (
+        "against: has steps of 2 s, since it lasted over an hour, and a comparison takes seconds; measure it again for"
+        " less than an hour"
+    )
+
+
+def test_a_run_is_compared_for_as_long_as_it_is_kept_second_by_second():
+    # Three stages of 25 minutes, each of them in seconds; one of their length would not be.
+    earlier = before(*(stage(f"confirm {number}", 100.0, 1_500) for number in (1, 2, 3)), knee=100.0)
+    assert repeat(simulated_team.asked(), earlier) == (100.0, 3_570.0)
+    assert repeat(simulated_team.asked(duration="3570s", rate=100), earlier) == (100.0, 3_570.0)
+    assert refusal(repeat, simulated_team.asked(duration="1h", rate=100), earlier) == (
+        "duration: is 3600 s, and a run is compared second by second, which are kept for an hour; give 3570s or less"
+    )

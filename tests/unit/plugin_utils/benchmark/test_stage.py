@@ -80,3 +80,8 @@ def test_the_servers_counters_count_from_the_first_reading_to_the_last():
 
 def test_a_count_that_one_host_does_not_know_is_not_known():
     assert stage.merged([result(), result(late=None)])["late"] is None
+
+
+def test_the_step_of_the_series_is_kept():
+    assert stage.merged([result(step_s=2), result(step_s=2)])["step_s"] == 2
+    assert stage.merged([result(), result()])["step_s"] == 1

@@ -88,3 +88,34 @@ def test_only_the_conductors_host_is_calibrated(tmp_path):
     together = team.Team(Crew(tmp_path, "load-1", NAMES), first.place, NAMES)
     assert together.calibrate() == {"protocols": {}}
     assert list(tmp_path.glob("*.order")) == []
+
+
+def test_a_load_host_that_fails_ends_the_stage_at_once(tmp_path, monkeypatch):
+    chief, other = Crew(tmp_path, "load-1", NAMES), Crew(tmp_path, "load-2", NAMES)
+
+    def measure(*_arguments):
+        next(other.orders(60))
+        other.answer({"refusal": "load host load-2: out of memory"})
+        yield from ({"t": t} for t in range(600))
+        raise AssertionError("the stage went on to its end")
+
+    monkeypatch.setattr(runner, "measure", measure)
+    together = team.Team(chief, Generator("load-1", {}).place, NAMES)
+    with pytest.raises(WishError, match=r"^load host load-2: out of memory$"):
+        together.run([{}, {}], 600, lambda status: None)
+
+
+def test_a_load_host_gives_up_a_stage_that_its_conductor_has_given_up(tmp_path, monkeypatch):
+    chief, ended = Crew(tmp_path, "load-1", NAMES), []
+    chief.order({"load-2": {"do": "run", "spec": {}, "seconds": 600}})
+    chief.dismiss()
+
+    def measure(*_arguments):
+        yield from ({"t": t} for t in range(600))
+        raise AssertionError("the stage went on to its end")
+
+    monkeypatch.setattr(runner, "measure", measure)
+    monkeypatch.setattr(runner, "interrupt", lambda place: ended.append(place.name))
+    team.follow(Crew(tmp_path, "load-2", NAMES), Generator("load-2", {}).place, 60)
+    assert ended == ["load-2"]
+    assert chief.answered(["load-2"]) == []
