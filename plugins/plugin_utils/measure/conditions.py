@@ -97,7 +97,11 @@ def between(b: Document, a: Document) -> list[str]:
 
 def _settings(b: Mapping[str, Any], a: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield the settings that differ, without the ports and files that each instance has of its own."""
-    own = [{name: value for name, value in each["flags"].items() if not name.endswith(OWN)} for each in (b, a)]
+    own = [
+        # As a command line has them, where the flags of a process that follows no plan come from.
+        {name: str(value).lower() for name, value in each["flags"].items() if not name.endswith(OWN)}
+        for each in (b, a)
+    ]
     yield from _set("the flag ", own[0], own[1])
     first, second = b["batching"], a["batching"]
     if first is None or second is None:

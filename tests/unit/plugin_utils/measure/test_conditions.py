@@ -159,8 +159,9 @@ def with_settings(**more: Any) -> dict[str, Any]:
         ),
         (
             {"conditions__settings__flags": {"port": 8600, "new": True}},
-            ["the flag grpc_max_threads: not set for B, 8 for A", "the flag new: on for B, not set for A"],
+            ["the flag grpc_max_threads: not set for B, 8 for A", "the flag new: true for B, not set for A"],
         ),
+        ({"conditions__settings__flags": {"port": "8600", "grpc_max_threads": "8"}}, []),
         ({"conditions__settings__batching": None}, ["batching: off for B, on for A"]),
         ({"conditions__settings__batching": {"max_batch_size": 16}}, ["max_batch_size: 16 for B, 8 for A"]),
     ],
