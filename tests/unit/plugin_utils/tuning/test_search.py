@@ -269,6 +269,18 @@ def test_a_search_reaches_the_best_of_a_grid_with_a_tenth_of_its_runs(server: Ba
         assert evidence.p99_high_us <= server.slo_us
 
 
+@pytest.mark.parametrize(("budget_s", "share"), [(900, 0.7), (1800, 0.95)])
+def test_a_short_search_keeps_its_budget_and_finds_most_of_what_there_is(budget_s, share):
+    # Of docs/tuning.md: the model of three in which the plan is farthest from the best.
+    found = searched_on(FIXED_COST, Options(budget_s=budget_s, besides_s=8))
+    assert found.spent_s <= budget_s
+    _, most = FIXED_COST.best_of(grid(found.site))
+    chosen = choice.choose(found)
+    assert chosen.verdict == "tuned"
+    assert chosen.turns.verdict == "better"
+    assert FIXED_COST.knee(chosen.setting, start=most) >= share * most
+
+
 def test_no_batching_where_batches_do_not_pay():
     found = searched_on(DOES_NOT_PAY)
     chosen = choice.choose(found)
