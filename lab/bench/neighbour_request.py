@@ -42,7 +42,7 @@ def main() -> int:
     options = parser.parse_args()
     local_load.importable()
     print(figures.machine(), flush=True)
-    print(figures.takes("9 minutes"), flush=True)
+    print(figures.takes("11 minutes"), flush=True)
     plan = local_load.context(MODEL, profile="latency").planned()
     with (
         local_load.serving(MODEL, plan) as server,
