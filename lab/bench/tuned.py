@@ -151,6 +151,7 @@ def _session(path: Path, context: Any, asked: Any) -> Any:
         confirm_s=LONG_S,
         final_s=LONG_S,
         restart_s=RESTART_S,
+        besides_s=part("plugin_utils.tuning.conduct").besides_s(asked),
         most=asked.trials,
         seed=asked.seed,
     )
