@@ -59,7 +59,7 @@ def server(tmp_path_factory, models, monitoring):
         f"--monitoring_config_file={monitoring}",
         "--allow_version_labels_for_unavailable_models",
         "--enable_grpc_healthcheck_service=true",
-        "--rest_api_timeout_in_ms=4000",
+        "--rest_api_timeout_in_ms=240000",
         f"--grpc_socket_path={directory}/grpc.sock",
         "--rest_api_enable_cors_support",
     )

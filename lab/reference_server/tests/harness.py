@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from ports import free_port
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = Path(os.environ.get("TFS_REFERENCE_RUNTIME", ROOT.parents[1] / ".cache" / "tensorflow"))
 LAUNCHER = ROOT / "bin" / "tensorflow_model_server"
-PATIENCE = 40  # seconds until something that should happen counts as not happening
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+# Seconds until something that should happen counts as not happening; a busy machine may stand still for twenty.
+PATIENCE = 240
 
 
 def eventually(condition: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:

@@ -8,6 +8,7 @@ import grpc
 import harness
 import numpy as np
 import pytest
+from ports import free_port
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 from test_grpc import predict_request
 from tfs_reference import tensors
@@ -72,8 +73,6 @@ def test_a_thread_is_free_again_once_its_call_is_answered(start, models, monitor
 
 
 def test_no_thread_at_all_ends_the_server_once_the_models_are_loaded(models):
-    result = harness.run_to_end(
-        f"--port={harness.free_port()}", f"--model_base_path={models}/plus", "--grpc_max_threads=0"
-    )
+    result = harness.run_to_end(f"--port={free_port()}", f"--model_base_path={models}/plus", "--grpc_max_threads=0")
     assert result.returncode == -signal.SIGABRT
     assert "No thread quota available to even create the minimum required polling threads" in result.stderr

@@ -10,6 +10,7 @@ import grpc
 import harness
 import pytest
 from google.protobuf import text_format
+from ports import free_port
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
@@ -236,7 +237,7 @@ def test_warmup_is_replayed_measured_and_can_fail_a_load(start, tmp_path, models
     assert server.metric(":tensorflow:core:graph_build_time_usecs") > 0
     assert server.metric(":tensorflow:core:graph_run_input_tensor_bytes_count") == 4
     (tmp_path / "digits/1/assets.extra/tf_serving_warmup_requests").write_bytes(b"no records at all, really")
-    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    failed = harness.run_to_end(*flags, f"--port={free_port()}")
     assert failed.returncode == 255
     assert "DATA_LOSS" in failed.stdout
     unwarmed = start(*flags, "--enable_model_warmup=false")
@@ -279,7 +280,7 @@ def test_a_broken_graph_fails_its_load_with_a_status_and_no_name_of_pythons(case
     change, code, words = UNLOADABLE[case]
     altered(models, tmp_path / "plus" / "1", change)
     flags = ["--model_name=plus", f"--model_base_path={tmp_path}/plus", "--max_num_load_retries=0"]
-    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    failed = harness.run_to_end(*flags, f"--port={free_port()}")
     assert failed.returncode == 255
     assert f"due to error: {code}: " in failed.stdout
     assert words in failed.stdout
@@ -352,7 +353,7 @@ def test_half_a_checkpoint_fails_the_load(tmp_path, models):
     version = published(tmp_path, models / "plus" / "1")
     (version / "variables" / "variables.data-00000-of-00001").unlink()
     flags = ["--model_name=given", f"--model_base_path={tmp_path}/given", "--max_num_load_retries=0"]
-    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    failed = harness.run_to_end(*flags, f"--port={free_port()}")
     assert failed.returncode == 255
     assert "due to error: " in failed.stdout
 
@@ -363,7 +364,7 @@ def test_a_damaged_text_model_fails_its_load(tmp_path, content):
     version.mkdir(parents=True)
     (version / "saved_model.pbtxt").write_bytes(content)
     flags = ["--model_name=given", f"--model_base_path={tmp_path}/given", "--max_num_load_retries=0"]
-    failed = harness.run_to_end(*flags, f"--port={harness.free_port()}")
+    failed = harness.run_to_end(*flags, f"--port={free_port()}")
     assert failed.returncode == 255
     assert f"due to error: DATA_LOSS: Can't parse {version}/saved_model.pbtxt as text proto" in failed.stdout
 

@@ -205,7 +205,8 @@ def test_other_paths_get_the_http_librarys_page(server):
     assert page.startswith("<HTML>")
 
 
-def test_a_run_beyond_the_time_limit_answers_504(server):
+def test_a_run_beyond_the_time_limit_answers_504(start, models):
+    server = start("--model_name=busy", f"--model_base_path={models}/busy", "--rest_api_timeout_in_ms=1000")
     status, message = error(server.http("/v1/models/busy:predict", {"instances": [10**7]}))
     assert status == 504
     assert message
