@@ -116,7 +116,8 @@ def test_two_load_hosts_share_a_stage(benchmark, load_hosts):
 def test_a_load_host_that_fails_its_part_ends_the_stage(benchmark, load_hosts, tmp_path):
     with ThreadPoolExecutor() as pool:
         running = pool.submit(benchmark, *load_hosts, protocol="rest", duration="600s")
-        generator = f"[t]fserving_load run {tmp_path}/load-2/"
+        # Not the shell around it, which tells how it ended.
+        generator = f"^[^ ]*python[^ ]* -B -m tfserving_load run {tmp_path}/load-2/"
         ends = f"for _ in $(seq 1200); do pkill -KILL -f '{generator}' && exit 0; sleep 0.1; done; exit 1"
         assert subprocess.run(["sh", "-c", ends], check=False).returncode == 0
         found = running.result()
