@@ -32,6 +32,13 @@ options:
       - A file that the module makes when it begins, and whose removal ends it within a second. It must not exist.
       - Wait for it where the samples must have begun.
     type: path
+  lock:
+    description:
+      - Directory of a lock that M(tfserving.fleet.run_lock) has taken, usually C(/run/tfserving-fleet). The samples end
+        within a second of the end of the run that holds it when they begin, so that an interrupted run leaves no
+        sampler behind.
+      - If nobody holds it, they end at once.
+    type: path
   record:
     description: The plan in force on the host.
     type: path
@@ -47,6 +54,7 @@ attributes:
 seealso:
   - module: tfserving.fleet.instance_status
   - module: tfserving.fleet.instance_trial
+  - module: tfserving.fleet.run_lock
 author:
   - tfserving.fleet contributors (@tfserving)
 """
@@ -62,6 +70,7 @@ EXAMPLES = r"""
     instance: ranker
     seconds: 600
     stop_file: /run/tfserving-samples-ranker
+    lock: /run/tfserving-fleet
   async: 660
   poll: 0
   register: sampling
@@ -121,6 +130,7 @@ def main() -> None:
             "instance": {"type": "str", "required": True},
             "seconds": {"type": "int", "default": 0},
             "stop_file": {"type": "path"},
+            "lock": {"type": "path"},
             "record": {"type": "path", "default": "/etc/tfserving/plan.json"},
         },
         supports_check_mode=True,

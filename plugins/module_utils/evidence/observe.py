@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WishError
-from ..host import plan_record
+from ..host import plan_record, run_lock
 from ..host.run import Run
 from ..host.sysfs import Tree
 from ..serving.units import Units
@@ -38,14 +38,37 @@ def observe(
     if not options["seconds"]:
         return found
     sampler = Sampler(tree, instance, unit.pid)
-    stop_file = options["stop_file"]
+    stop_file, has_ended = options["stop_file"], _end_of_run(options["lock"])
     if not stop_file:
-        return {**found, "samples": recorder(sampler.take, options["seconds"], lambda: False)}
+        return {**found, "samples": recorder(sampler.take, options["seconds"], has_ended)}
     _begin(stop_file)
     try:
-        return {**found, "samples": recorder(sampler.take, options["seconds"], lambda: not os.path.exists(stop_file))}
+        return {
+            **found,
+            "samples": recorder(sampler.take, options["seconds"], lambda: not os.path.exists(stop_file) or has_ended()),
+        }
     finally:
         _remove(stop_file)
+
+
+def _end_of_run(folder: str | None) -> Callable[[], bool]:
+    """Return what tells whether the run that holds the lock in ``folder`` has ended; without a lock none is under way.
+
+    An interrupted run removes no file, but its lock is released however it ends.
+    """
+    if not folder:
+        return lambda: False
+    run = _holder(folder)
+    return lambda: not run or _holder(folder) != run
+
+
+def _holder(folder: str) -> str:
+    """Return the id of the run that holds the lock, or an empty text; so too where that cannot be read."""
+    try:
+        found = run_lock.read(folder)
+    except OSError:
+        return ""
+    return str(found["run"]) if found and found["lapses_in_s"] > 0 else ""
 
 
 def _begin(path: str) -> None:

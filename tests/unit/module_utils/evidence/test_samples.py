@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.evidence import samples
 from ansible_collections.tfserving.fleet.plugins.module_utils.evidence.observe import observe
 from ansible_collections.tfserving.fleet.plugins.module_utils.evidence.poll import Poll
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lock
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from serving_double import Clock, FakeServer, Model
 
@@ -196,7 +197,8 @@ def see(place):
 
     def call(**options):
         place(**{"plan.json": json.dumps({"schema": 1, "server": {"version": "2.19.1"}, "instances": [see_entry[0]]})})
-        defaults = {"instance": "ranker", "seconds": 0, "stop_file": None, "record": str(place.root / "plan.json")}
+        defaults = {"instance": "ranker", "seconds": 0, "stop_file": None, "lock": None}
+        defaults["record"] = str(place.root / "plan.json")
         recorder = options.pop("recorder", None)
         more = {"recorder": recorder} if recorder else {}
         return observe({**defaults, **options}, run, place.tree, **more)
@@ -240,6 +242,54 @@ def test_the_stop_file_is_there_while_samples_are_taken(see, place):
     assert see(seconds=60, stop_file=str(stop), recorder=recorder)["samples"] == [{"at": 1}]
     see(seconds=60, stop_file=str(stop), recorder=lambda *_arguments: [])
     assert not stop.exists()
+
+
+def locked_by(place, run):
+    return run_lock.take(str(place.root / "lock"), {"run": run}, "", write=True)
+
+
+@pytest.mark.parametrize("end", ["released", "lapsed", "taken by another run"])
+def test_the_samples_end_with_the_run_that_holds_the_lock(see, place, end):
+    folder = place.root / "lock"
+    assert locked_by(place, "one") == {}
+
+    def recorder(_take, _seconds, stopped):
+        assert not stopped()
+        if end == "released":
+            (folder / run_lock.LOCK).unlink()
+        elif end == "lapsed":
+            os.utime(folder / run_lock.LOCK, (1, 1))
+        else:
+            assert run_lock.take(str(folder), {"run": "two"}, "one", write=True) == {}
+        assert stopped()
+        return []
+
+    stop = place.root / "stop"
+    see(seconds=60, lock=str(folder), stop_file=str(stop), recorder=recorder)
+    assert not stop.exists()
+
+
+def test_a_renewed_lock_ends_no_samples(see, place):
+    folder = place.root / "lock"
+    locked_by(place, "one")
+
+    def recorder(_take, _seconds, stopped):
+        locked_by(place, "one")
+        assert not stopped()
+        return []
+
+    see(seconds=60, lock=str(folder), recorder=recorder)
+
+
+@pytest.mark.parametrize("lock", ["none", "a directory"])
+def test_without_a_lock_the_run_has_ended_already(see, place, lock):
+    (place.root / "a directory" / run_lock.LOCK).mkdir(parents=True)
+
+    def recorder(_take, _seconds, stopped):
+        assert stopped()
+        return []
+
+    see(seconds=60, lock=str(place.root / lock), recorder=recorder)
 
 
 def refusal(see, **options):
