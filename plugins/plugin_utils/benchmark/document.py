@@ -315,10 +315,21 @@ class _Tune(TypedDict):
     remarks: list[str]
 
 
+class Cuts(TypedDict):
+    """A request whole and cut into shards, with the planned or the chosen settings in force."""
+
+    of: Literal["plan", "chosen"]
+    settings: TrialSettings
+    best: int | None
+    sentence: str
+    rows: list[ShardRow]
+
+
 class Tune(_Tune, total=False):
     """The search for the settings of one instance."""
 
     inventory: str | None
+    shards: list[Cuts] | None
 
 
 def read(text: str, where: str = "against") -> Document:

@@ -29,6 +29,7 @@ from .wording import (
     BEST_OVER_PLANNED,
     STAGE_COLUMNS,
     bounded,
+    cut,
     finding,
     headline,
     invalid,
@@ -106,6 +107,9 @@ def _tune(document: Tune) -> Iterator[str]:
         yield from ["", code(document["service_time"]["sentence"])]
     yield ""
     yield from _table(TRIAL_COLUMNS, [trial_cells(document, trial) for trial in document["trials"]])
+    for cuts in document.get("shards") or ():
+        yield from ["", code(cut(cuts)), ""]
+        yield from _table(SHARD_COLUMNS, list(map(shard_cells, cuts["rows"]))) if cuts["rows"] else ()
     yield from _list("", [*([] if document["restored"] else [NOT_RESTORED]), *bounded(document["remarks"])])
 
 

@@ -239,6 +239,11 @@ def _tune(document: Tune, inventory: str) -> dict[str, Any]:
         "service_time": sizes.service_time(fit) if fit else None,
         "fit_sentence": fit["sentence"] if fit else "",
         "fit_rows": [(number(point["items"]), ms(point["us"])) for point in fit["points"]] if fit else [],
+        "cuts": [
+            (wording.cut(each), sizes.shards(each["rows"]), [shard_cells(row) for row in each["rows"]])
+            for each in document.get("shards") or ()
+        ],
+        "shard_columns": SHARD_COLUMNS,
         "inventory": inventory,
         "chosen": settings(trial["settings"]) if trial else [],
         "conditions": _conditions(document["conditions"]),

@@ -19,14 +19,6 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "has no meaning for tune.yml, which measures in stages",
             "give stage for their length, or budget for the whole",
         ),
-        "shards": (
-            "has no meaning for tune.yml, since callers cut their requests and no setting of the server does",
-            "remove it, and measure shards with benchmark.yml",
-        ),
-        "utilisation": (
-            "has no meaning for tune.yml, since it belongs to the advice on shards",
-            "remove it, and measure shards with benchmark.yml",
-        ),
         "against": (
             "has no meaning for tune.yml, which compares with the plan by itself",
             "remove it, or compare two runs with benchmark.yml",
@@ -55,5 +47,12 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
 def misplaced(given: Mapping[str, Any], purpose: str) -> Iterator[WishError]:
     """Yield a refusal of each variable that belongs to the other playbook; an empty text counts as not given."""
     for name, sentence in ELSEWHERE[purpose].items():
-        if given.get(name) not in (None, ""):
+        if _is_given(given, name):
             yield WishError(name, *sentence)
+    if purpose == "tune" and _is_given(given, "utilisation") and not _is_given(given, "shards"):
+        problem = "has no meaning for tune.yml without shards, since it belongs to the advice on them"
+        yield WishError("utilisation", problem, "remove it, or give shards")
+
+
+def _is_given(given: Mapping[str, Any], name: str) -> bool:
+    return given.get(name) not in (None, "")

@@ -11,9 +11,11 @@ from typing import Any, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..measure import shards
+from ..measure.knee import BETWEEN_S
 from ..phrases import counted
 from .bodies import Request
-from .load import FIRST_RATE, Judged, Load, failures
+from .load import FIRST_RATE, FIRST_S, Judged, Load, failures
+from .options import Options
 from .requests import scaled
 
 # Runs a stage: its name, rate (requests/s), seconds, seconds that are left in all, and its requests.
@@ -45,7 +47,12 @@ class Sharding:
 
     def run(self) -> tuple[list[dict[str, Any]], str]:
         """Return the rows of the document, and the advice as a sentence."""
-        counts = self._counts()
+        rows, capacity = self.assessed()
+        return to_json(rows, capacity), shards.conclusion(rows)
+
+    def assessed(self) -> tuple[list[shards.Sharding], float]:
+        """Return what each number of shards wins and costs, and the items a second of whole requests."""
+        counts = counts_of(self._load.asked, self._items)
         rate = max(LEAST_RATE, IDLE / self._load.first_latency_s())
         seconds = min(max(REQUESTS / rate, SHORTEST_S), LONGEST_S)
         measured, calls = {}, {}
@@ -58,14 +65,6 @@ class Sharding:
             calls[size] = measured[1][0] if count == 1 else self._alone_us(size)
         return self._assessed(measured, calls)
 
-    def _counts(self) -> list[int]:
-        asked = self._load.asked.shards or tuple(n for n in (1, *USUAL_COUNTS) if self._items // n >= LEAST_SHARD)
-        found = [count for count in asked if count <= self._items]
-        if len(found) < 2:
-            problem = f"has nothing to cut in requests of {counted(self._items, 'item')}"
-            raise WishError("shards", problem, "send larger requests: give items, or samples")
-        return found
-
     def _alone_us(self, size: int) -> float:
         """Return how long a shard takes alone, in us."""
         name = f"a shard of {size}{ALONE}"
@@ -74,7 +73,7 @@ class Sharding:
 
     def _assessed(
         self, measured: Mapping[int, tuple[float, float | None]], calls: Mapping[int, float]
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[shards.Sharding], float]:
         target, curve = self._load.target, shards.fit(calls)
         rows = shards.assess(
             self._items,
@@ -84,8 +83,29 @@ class Sharding:
             utilisation=self._load.asked.utilisation,
             batching=target["batched"],
         )
-        capacity = target["slots"] * self._items / curve.at(self._items) * 1e6
-        return [shards.to_json(row, round(capacity / row.work, 1)) for row in rows], shards.conclusion(rows)
+        return rows, target["slots"] * self._items / curve.at(self._items) * 1e6
+
+
+def to_json(rows: Sequence[shards.Sharding], capacity: float) -> list[dict[str, Any]]:
+    """Return rows as they stand in a document; ``capacity`` is the items a second of whole requests."""
+    return [shards.to_json(row, round(capacity / row.work, 1)) for row in rows]
+
+
+def counts_of(asked: Options, items: int) -> list[int]:
+    """Return the numbers of shards to try for requests of so many items. Raises WishError without anything to cut."""
+    wanted = asked.shards or tuple(n for n in (1, *USUAL_COUNTS) if items // n >= LEAST_SHARD)
+    found = [count for count in wanted if count <= items]
+    if len(found) < 2:
+        problem = f"has nothing to cut in requests of {counted(items, 'item')}"
+        raise WishError("shards", problem, "send larger requests: give items, or samples")
+    return found
+
+
+def longest_s(asked: Options) -> float:
+    """Return the seconds that it takes at most, as it does with a slow model and requests of many items."""
+    count = len(asked.shards or (1, *USUAL_COUNTS))
+    stages_s = [FIRST_S, *[LONGEST_S] * count, *[ALONE_S] * (count - 1)]
+    return sum(stages_s) + len(stages_s) * (asked.warmup_s + BETWEEN_S)
 
 
 def together(requests: Sequence[Request], items: int, count: int) -> list[Request]:

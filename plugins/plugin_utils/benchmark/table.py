@@ -16,6 +16,7 @@ from .measured import Stage
 from .wording import (
     STAGE_COLUMNS,
     bounded,
+    cut,
     finding,
     headline,
     invalid,
@@ -132,6 +133,9 @@ def _tune(document: Tune) -> Iterator[str]:
     yield from _aligned(TRIAL_COLUMNS, [trial_cells(document, trial) for trial in trials[-MOST_ROWS:]])
     if len(trials) > MOST_ROWS:
         yield f"  and {counted(len(trials) - MOST_ROWS, 'trial')} more on the page"
+    for cuts in document.get("shards") or ():
+        yield from ["", *_prose(cut(cuts))]
+        yield from _aligned(SHARD_COLUMNS, map(shard_cells, cuts["rows"])) if cuts["rows"] else ()
     said = bounded(document["remarks"], MOST_REMARKS)
     yield from ["", *(line for each in said for line in _prose(each, "  ! "))] if said else []
 

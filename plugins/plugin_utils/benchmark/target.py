@@ -78,14 +78,19 @@ def target(
         "model": model["name"],
         "probe": model.get("probe") or {},
         "signature": options["signature"],
-        "slots": min(instance["threads"]["inter_op"], len(cpu_list.parse(instance["cpus"]))),
-        "batched": instance["batching"] is not None,
+        **running(instance),
         # REST has no TLS in this server.
         "secured": options["protocol"] == "grpc" and bool(instance["flags"].get("ssl_config_file")),
         "slo_ms": options["slo_ms"] or _objective(instance),
         "plan_digest": instance["digest"],
         "conditions": dict(conditions),
     }
+
+
+def running(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many calls an instance runs at a time, and whether it forms batches of them."""
+    slots = min(instance["threads"]["inter_op"], len(cpu_list.parse(instance["cpus"])))
+    return {"slots": slots, "batched": instance["batching"] is not None}
 
 
 def _instance(name: str, plan: Mapping[str, Any], host: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..phrases import counted, joined
 from . import in_turns
-from .document import Comparison, Document, Knee, ShardRow, Trial, Tune, TurnsRow
+from .document import Comparison, Cuts, Document, Knee, ShardRow, Trial, Tune, TurnsRow
 from .figures import estimate, ms, number, percent, rate, ratio, withheld
 from .measured import Stage
 
@@ -116,6 +116,16 @@ def more_failures(found: Comparison) -> str:
 def over(document: Document) -> str:
     """Return what the ratios of a comparison are of."""
     return "A / B" if document.get("other") else "after / before"
+
+
+def cut(cuts: Cuts) -> str:
+    """Return what is said of shards with one setting of a tuning."""
+    return f"Requests in shards, with the {settings_of(cuts['of'])}: {cuts['sentence']}"
+
+
+def settings_of(of: str) -> str:
+    """Return what the settings of ``of``, ``plan`` or ``chosen``, are called in sentences."""
+    return "planned settings" if of == "plan" else "chosen settings"
 
 
 def _shards(document: Document, rows: list[ShardRow]) -> str:

@@ -18,18 +18,18 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..benchmark import conduct as benchmark
-from ..benchmark import mix, progress_line, publish, requests, runner, team
+from ..benchmark import mix, progress_line, publish, requests, runner, sharding, team
 from ..benchmark.crew import Crew
-from ..benchmark.document import Tune
+from ..benchmark.document import Cuts, Tune
 from ..benchmark.load import Judged, Load
 from ..benchmark.options import Options as Asked
 from ..measure import series
 from ..measure.knee import BETWEEN_S, LEAST_REQUESTS
 from ..phrases import counted
-from . import memory_guard, on_host, queueing, result, service_time, space
+from . import cuts, memory_guard, on_host, queueing, result, service_time, space
 from .bracket import Bracket
 from .bracket import judged as judged_stage
-from .choice import choose
+from .choice import Choice, choose
 from .measured_host import ANSWERED, Host
 from .search import Options, Search
 from .session import Session
@@ -146,6 +146,20 @@ class Tuner:
             turns.tell(block(self._load.stage(name, turns.rate, turns.block_s, lambda: search.left_s)))
         return turns.outcome(time.monotonic() - began)
 
+    def cuts(self, search: Search, chosen: Setting | None) -> list[Cuts] | None:
+        """Measure a request whole and in shards, with the chosen setting and the plan; None where that is not asked."""
+        if not search.cuts_s:
+            return None
+        began, found = time.monotonic(), []
+        cutting = cuts.Cutting(self._load, self._context, self._put, self._too_much_memory)
+        for of, setting in cuts.wanted(chosen, search.site.planned):
+            left_s = search.left_s - (time.monotonic() - began)
+            if left_s < search.cuts_s:
+                found.append(cuts.out_of_time(of, setting, left_s, search.cuts_s))
+            else:
+                found.append(cutting.measured(of, setting))
+        return found
+
     def _put(self, setting: Setting) -> dict[str, Any] | Failed:
         """Put a setting in force; return what the host says of it, or why it cannot be."""
         try:
@@ -211,6 +225,7 @@ class Call:
             besides_s=besides_s(asked),
             most=asked.trials,
             seed=asked.seed,
+            cuts_s=0.0 if asked.shards is None else sharding.longest_s(asked),
         )
 
     @property
@@ -228,6 +243,8 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     together = team.Team(crew, place, call.load_hosts)
     seen = benchmark.look(together, call.asked, call.target)
     sent = mix.requests(call.asked, call.target, seen[0]["metadata"])
+    if call.asked.shards is not None:
+        sharding.counts_of(call.asked, max(each["items"] for each in sent.bodies))
     load = Load(call.asked, call.target, sent.bodies, together, [each["cores"] for each in seen], call.tell)
     served = call.target["conditions"].get("model_versions") or {}
     host = Host(crew, call.target["name"], call.asked.instance, owner(run.began), call.expires_s, served)
@@ -235,10 +252,12 @@ def conduct(call: Call, crew: Crew, place: runner.Place) -> Tune:
     try:
         search = run.search or run.start(tuner.points(), _wanted(call, sent))
         tuner.run(search, run)
+        found = choose(search)
+        shards = tuner.cuts(search, found.setting)
     finally:
         call.tell("  bringing the plan's settings back")
         restored = host.restore()
-    return _document(call, search, run.began, restored)
+    return _document(call, search, found, shards, run.began, restored)
 
 
 def owner(began: str) -> str:
@@ -268,8 +287,7 @@ def _wanted(call: Call, sent: mix.Mix) -> queueing.Load:
     return queueing.Load(slo_us=call.target["slo_ms"] * 1000, items=sent.described["items"]["mean"])
 
 
-def _document(call: Call, search: Search, began: str, restored: bool) -> Tune:
-    found = choose(search)
+def _document(call: Call, search: Search, found: Choice, shards: list[Cuts] | None, began: str, restored: bool) -> Tune:
     text = result.inventory_text(search, found, call.target["name"], began[:10], call.tuned)
     return result.document(
         search,
@@ -280,4 +298,5 @@ def _document(call: Call, search: Search, began: str, restored: bool) -> Tune:
         conditions=benchmark.conditions(call.target),
         restored=restored,
         inventory=text,
+        shards=shards,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 
-from ..benchmark.document import Conditions, Knee, Tune
+from ..benchmark.document import Conditions, Cuts, Knee, Tune
 from ..benchmark.document import Measured as MeasuredSettings
 from ..benchmark.document import Trial as TrialRow
 from ..wishes.instances import INSTANCES, TUNED
@@ -38,6 +38,7 @@ def document(
     conditions: Conditions,
     restored: bool,
     inventory: str | None,
+    shards: list[Cuts] | None = None,
 ) -> Tune:
     """Return the tune document; docs/benchmark.md explains it."""
     site = search.site
@@ -65,6 +66,7 @@ def document(
         "conditions": conditions,
         "remarks": [*search.remarks, *predictions(search), *hidden(site.context, choice.setting)],
         "inventory": inventory,
+        "shards": shards,
     }
 
 

@@ -65,6 +65,8 @@ class Options:
     most: int = 20
     """Settings to measure at most."""
     seed: int = 1
+    cuts_s: float = 0.0
+    """What the shards of a request take after the search, a start of the server aside; 0 where none are asked for."""
 
     def stage_s(self, rung: str) -> float:
         """Return the seconds of a stage, or of a block of the turns."""
@@ -82,14 +84,16 @@ class Options:
 
     def least_budget_s(self) -> float:
         """Return the seconds of one comparison: two settings, each explored, and both in turns."""
-        return 2 * self.expected_s("explore") + self.expected_s("turns")
+        cuts_s = self.cuts_s + self.restart_s if self.cuts_s else 0.0
+        return 2 * self.expected_s("explore") + self.expected_s("turns") + cuts_s
 
 
 def check(options: Options, variable: str = "budget") -> None:
     """Raise WishError if the budget does not last for one comparison."""
     least = options.least_budget_s()
     if options.budget_s < least:
-        problem = f"is {options.budget_s:g} s, too short to compare the plan with one other setting"
+        and_cuts = " and to measure shards" if options.cuts_s else ""
+        problem = f"is {options.budget_s:g} s, too short to compare the plan with one other setting{and_cuts}"
         raise WishError(variable, problem, f"give at least {math.ceil(least)} s")
 
 
@@ -120,13 +124,21 @@ class Search:
     @property
     def turns_s(self) -> float:
         """The seconds that the turns will take, whose blocks have one length whatever the trials took."""
-        restart_s = costs.measured_s(self.history, RESTART)
-        starts_s = turns.MOST_STARTS * (self.options.restart_s if restart_s is None else restart_s)
-        return starts_s + self.options.stages_s("turns")
+        return turns.MOST_STARTS * self._restart_s + self.options.stages_s("turns")
+
+    @property
+    def cuts_s(self) -> float:
+        """The seconds that the shards of a request will take with one setting, after the search."""
+        return self._restart_s + self.options.cuts_s if self.options.cuts_s else 0.0
+
+    @property
+    def _restart_s(self) -> float:
+        measured_s = costs.measured_s(self.history, RESTART)
+        return self.options.restart_s if measured_s is None else measured_s
 
     def left_for(self, rung: str) -> float:
-        """Return the seconds that a trial of a rung may take at most: whatever is measured, the turns must be left."""
-        return self.left_s if rung == "turns" else max(0.0, self.left_s - self.turns_s)
+        """Return the seconds that a trial of a rung may take at most: what follows the rung must be left."""
+        return max(0.0, self.left_s - self.cuts_s - (0.0 if rung == "turns" else self.turns_s))
 
     @property
     def drifts(self) -> list[Drift]:
@@ -244,7 +256,7 @@ class Search:
     def _turns(self, epoch: Epoch) -> Trial | None:
         """Return the comparison of what the trials speak for with the plan, if that is to be decided."""
         found = None if epoch.of("turns") else pick(self.site, epoch)
-        if found is None or found.planned is None or not found.is_contested or self.turns_s > self.left_s:
+        if found is None or found.planned is None or not found.is_contested or self.turns_s > self.left_for("turns"):
             return None
         rate = found.planned.rate * (found.chosen.rate / found.planned.rate) ** BETWEEN
         setting = found.chosen.setting
@@ -254,14 +266,14 @@ class Search:
     def _affords(self, rung: str, *settings: Setting) -> bool:
         """Return whether trials of settings end within their rung's share of the budget, at the pace so far.
 
-        Whatever is measured before, the turns must be left.
+        Whatever is measured before, the turns must be left, and the shards.
         """
         options = self.options
         planned = [options.stages_s(each.trial.rung) for each in self.history]
         pace = costs.pace(self.history, planned, options.restart_s)
         changes_s = costs.change_s(self.history, settings, options.restart_s)
         needed = len(settings) * pace * options.stages_s(rung) + changes_s
-        return self.spent_s + needed <= UNTIL[rung] * (options.budget_s - self.turns_s)
+        return self.spent_s + needed <= UNTIL[rung] * (options.budget_s - self.turns_s - self.cuts_s)
 
     def _origin(self, setting: Setting) -> str:
         return next(each.trial.origin for each in self.history if each.trial.setting == setting)

@@ -14,7 +14,7 @@ from repository import REPOSITORY
 # Variables that tune.yml alone has.
 OF_TUNING = {"search", "trials", "stage"}
 # Variables of a benchmark that a tuning has no use for.
-OF_BENCHMARKS = {"rate", "duration", "shards", "utilisation", "against", "against_host", "despite_differences"}
+OF_BENCHMARKS = {"rate", "duration", "against", "against_host", "despite_differences"}
 ROW = re.compile(r"^\| `(\w+)` \| (.*?) \| .* \|$", re.MULTILINE)
 
 

@@ -32,6 +32,7 @@ PARTS = {
     "The other instance": document.Other,
     "A side": document.TurnsRow,
     "Tuning": document.Tune,
+    "Shards with some settings": document.Cuts,
     "Time of a call": document.ServiceTime,
     "A trial": document.Trial,
     "The choice": document.Choice,

@@ -130,6 +130,14 @@ def test_tuning_shows_the_reasons_and_what_to_commit_with_its_line_breaks():
     assert "illegal: max_batch_size 512 exceeds what the callers can fill" in source
 
 
+def test_tuning_shows_what_shards_win_by_settings():
+    found = shown("tune_with_shards")
+    assert found.count("<h2>One request, cut into shards</h2>") == 2
+    assert "with the planned settings: not measured: the time was over" in found
+    assert (found.count('id="shards-1-wide-title"'), found.count("shards-2")) == (1, 0)
+    assert "<h2>One request, cut into shards</h2>" not in shown("tune")
+
+
 def test_a_page_without_any_result_is_still_a_page():
     found = documents.fixed()
     found["stages"][0] |= {"result": None, "percentiles": {"p50": None, "p99": None, "withheld": {"p50": "no answer"}}}

@@ -29,14 +29,9 @@ def refusal(purpose, **given):
             " for the whole",
         ),
         (
-            {"shards": "auto"},
-            "shards: has no meaning for tune.yml, since callers cut their requests and no setting of the server does;"
-            " remove it, and measure shards with benchmark.yml",
-        ),
-        (
             {"utilisation": 0},
-            "utilisation: has no meaning for tune.yml, since it belongs to the advice on shards; remove it, and measure"
-            " shards with benchmark.yml",
+            "utilisation: has no meaning for tune.yml without shards, since it belongs to the advice on them; remove"
+            " it, or give shards",
         ),
         (
             {"against": "before.json"},
@@ -77,6 +72,11 @@ def test_a_benchmark_refuses_what_belongs_to_a_tuning(given, sentence):
 
 def test_all_of_them_are_told_at_once():
     assert refusal("tune", rate=5, duration="60s").splitlines()[1] == "and 1 more:"
+
+
+def test_a_tuning_takes_shards_and_what_belongs_to_them():
+    read = options.read({"instance": "ranker", "shards": "1,7", "utilisation": 0.3}, "tune")
+    assert (read.shards, read.utilisation) == ((1, 7), 0.3)
 
 
 def test_what_is_left_empty_is_not_refused():

@@ -138,6 +138,18 @@ def test_the_chosen_trial_is_marked():
     assert "| `3 *` | `physics` | `1,720 (1,651 to 1,789)` |" in markdown.markdown(documents.tune())
 
 
+def test_a_tuning_shows_what_shards_win_by_settings():
+    text = table.text(documents.tune_with_shards())
+    chosen = "Requests in shards, with the chosen settings: cut requests into 4 shards of 175 items"
+    planned = "Requests in shards, with the planned settings: not measured: the time was over"
+    assert [line for line in text.splitlines() if line.startswith("Requests in shards")] == [chosen, planned]
+    assert re.search(r"^  4 x 175 +13\.0 ms +18\.0 ms +10,400 ", text, re.MULTILINE)
+    ticket = markdown.markdown(documents.tune_with_shards())
+    assert f"`{chosen}`\n\n| cut | p50 |" in ticket
+    assert f"`{planned}`" in ticket
+    assert "| `4 x 175` | `13.0 ms` | `18.0 ms` |" in ticket
+
+
 def test_nothing_of_another_machine_reaches_the_terminal_as_it_is():
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", table.text(documents.hostile()))
 

@@ -43,6 +43,15 @@ class Host:
         return True
 
 
+class WithASlowPlan(Host):
+    """One whose plan runs two calls at a time, and every other setting four."""
+
+    def put(self, plan):
+        done = super().put(plan)
+        self.team.slots = 2 if plan["digest"] == context(SLO_MS).planned()["digest"] else 4
+        return done
+
+
 @pytest.fixture
 def tune(monkeypatch, tmp_path):
     """Return what conducts a tuning of a team and a host, and gives the document."""
@@ -148,12 +157,6 @@ def test_a_trial_whose_server_does_not_start_is_a_failed_one(tune):
 
 
 def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
-    class WithASlowPlan(Host):
-        def put(self, plan):
-            done = super().put(plan)
-            self.team.slots = 2 if plan["digest"] == context(SLO_MS).planned()["digest"] else 4
-            return done
-
     team, told = server(), []
     host = WithASlowPlan(team)
     found = tune(team, host, told)
@@ -166,6 +169,113 @@ def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
     assert (turns["verdict"], turns["keeps"]) == ("better", True)
     assert found["choice"]["verdict"] in ("tuned", "no batching")
     assert found["inventory"] is not None
+
+
+def test_shards_are_measured_with_the_chosen_settings_and_with_the_plan(tune):
+    team, told = server(), []
+    found = tune(team, WithASlowPlan(team), told, items=4, shards="1,2,4")
+    assert document.checked(found, "document") == found
+    chosen, planned = found["shards"]
+    assert (chosen["of"], planned["of"]) == ("chosen", "plan")
+    assert chosen["settings"] == next(
+        each["settings"] for each in found["trials"] if each["number"] == found["choice"]["trial"]
+    )
+    # Four calls of one item take 12 ms on four slots, and 24 ms on two; the whole takes 42 ms.
+    assert [row["p50_us"] for row in chosen["rows"]] == pytest.approx([42_000, 22_000, 12_000], rel=0.05)
+    assert [row["p50_us"] for row in planned["rows"]] == pytest.approx([42_000, 22_000, 24_000], rel=0.05)
+    assert told[-1] == "  bringing the plan's settings back"
+    assert "  measuring a request whole and in shards, with the chosen settings" in told
+
+
+def test_without_shards_none_are_measured(tune):
+    team = server()
+    assert tune(team, Host(team), items=4)["shards"] is None
+    assert not [spec for spec in team.specs if "copies" in spec["requests"][0]]
+
+
+def test_requests_that_cannot_be_cut_are_refused_before_anything_is_changed(tune):
+    host = Host(server())
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host, shards="auto")
+    assert str(refused.value) == (
+        "shards: has nothing to cut in requests of 1 item; send larger requests: give items, or samples"
+    )
+    assert (host.orders, host.team.specs) == ([], [])
+
+
+def test_the_budget_has_to_have_time_for_shards(tune):
+    host = Host(server())
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host, budget="14m", items=4, shards="1,2")
+    assert str(refused.value) == (
+        "budget: is 840 s, too short to compare the plan with one other setting and to measure shards; give at least"
+        " 870 s"
+    )
+    assert host.orders == []
+
+
+def test_settings_for_which_no_time_is_left_are_left_out_with_a_sentence(tune, monkeypatch):
+    monkeypatch.setattr(conduct.Search, "left_s", 20.0)
+    team = server()
+    (left_out,) = tune(team, Host(team), items=4, shards="1,2")["shards"]
+    assert (left_out["of"], left_out["best"], left_out["rows"]) == ("plan", None, [])
+    assert left_out["sentence"] == "not measured: 19 s of the budget were left, and it may take 4 min 57 s"
+
+
+def in_shards(team):
+    return bool(team.specs) and "copies" in team.specs[-1]["requests"][0]
+
+
+def test_a_server_that_does_not_answer_shards_leaves_the_rest_of_the_result(tune):
+    team = server(ok=lambda number: not in_shards(team))
+    host = Host(team)
+    found = tune(team, host, items=4, shards="1,2")
+    (told,) = found["shards"]
+    assert told["sentence"].startswith("not measured: shards: 1 shard: none of the requests was answered (")
+    assert (found["choice"]["verdict"], host.orders[-1]) == ("plan", "restore")
+
+
+def test_shards_end_where_the_server_takes_too_much_memory(tune):
+    class Short(Host):
+        def renew(self):
+            super().renew()
+            return {"rss_mb": None, "available_mb": 100.0} if in_shards(self.team) else {}
+
+    team = server()
+    host = Short(team)
+    (told,) = tune(team, host, items=4, shards="1,2")["shards"]
+    assert told["sentence"] == "not measured: the host had 100 MB of memory left, less than 256 MB"
+    # At once, and at the end.
+    assert host.orders[-3:] == ["renew", "restore", "restore"]
+
+
+def test_a_server_that_does_not_start_again_for_the_shards_leaves_the_rest_of_the_result(tune):
+    team, told = server(), []
+    host = Host(team, fails=lambda number: "measuring a request whole" in told[-1])
+    found = tune(team, host, told, items=4, shards="1,2")
+    assert [each["sentence"] for each in found["shards"]] == ["not measured: the server ended"]
+    assert found["choice"]["verdict"] == "plan"
+
+
+def test_an_interruption_in_the_shards_leaves_the_trials_and_a_second_run_repeats_the_shards(tune):
+    team = server()
+    host, run = Host(team), team.run
+
+    def interrupted(*stage):
+        found = run(*stage)
+        if in_shards(team):
+            raise KeyboardInterrupt
+        return found
+
+    team.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        tune(team, host, items=4, shards="1,2")
+    assert host.orders[-1] == "restore"
+    second = server()
+    found = tune(second, Host(second), items=4, shards="1,2")
+    assert [row["shards"] for row in found["shards"][0]["rows"]] == [1, 2]
+    # The first requests, both cuts, and a half of the request alone: no trial and no point of the curve again.
+    assert len(second.specs) == 4 * len(found["shards"])
 
 
 def test_a_trial_that_takes_too_much_memory_ends_with_the_plan_back(tune):

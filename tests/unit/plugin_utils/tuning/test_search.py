@@ -218,6 +218,43 @@ def test_whatever_a_trial_takes_the_turns_are_left():
     assert (found.left_for("explore"), found.left_for("turns")) == (0, 300)
 
 
+def test_whatever_is_searched_the_shards_are_left():
+    place = site()
+    options = Options(budget_s=1000, besides_s=8, cuts_s=200)
+    found = Search(place, seeds.seeds(place), options)
+    assert found.cuts_s == 210
+    assert (found.left_for("explore"), found.left_for("turns")) == (1000 - 364 - 210, 790)
+    # What a restart took is known better once there was one.
+    found.tell(found.next(), dataclasses.replace(measured(1000, seconds=100), change_s=4))
+    assert (found.cuts_s, found.left_for("turns")) == (204, 696)
+
+
+@pytest.mark.parametrize("budget", [774, 1200, 3600])
+def test_a_search_ends_before_the_time_of_the_shards(budget):
+    place = site()
+    options = Options(budget_s=budget, besides_s=8, cuts_s=200)
+
+    def measure(trial):
+        expected_s = options.expected_s(trial.rung)
+        if trial.rung == "turns":
+            return turned(trial, seconds=expected_s)
+        return measured(place.predicted(trial.setting), seconds=expected_s)
+
+    found = searched(place, measure, options)
+    assert found.left_s >= found.cuts_s == 210
+    assert {place.single, place.planned} <= explored(found)
+
+
+def test_the_least_budget_has_time_for_the_shards():
+    with pytest.raises(WishError) as caught:
+        search.check(Options(budget_s=773, besides_s=8, cuts_s=200))
+    assert str(caught.value) == (
+        "budget: is 773 s, too short to compare the plan with one other setting and to measure shards; give at least"
+        " 774 s"
+    )
+    search.check(Options(budget_s=774, besides_s=8, cuts_s=200))
+
+
 def test_the_turns_come_last_at_a_rate_between_the_two_knees():
     place = site()
     found = searched(place, as_predicted(place))
