@@ -79,7 +79,7 @@ class Host:
         return {"changed": True}
 
     def renew(self) -> dict[str, Any]:
-        """Nothing ends by itself here, and nothing is told of memory."""
+        """Nothing ends by itself here, and nothing is told of memory or of the host."""
         return {}
 
     def restore(self) -> bool:

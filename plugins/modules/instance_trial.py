@@ -190,6 +190,10 @@ memory:
   description: C(rss_mb) of the process and C(available_mb) of the host, in MiB; null where the kernel does not tell.
   returned: always
   type: dict
+sample:
+  description: A sample as M(tfserving.fleet.host_samples) takes it, without clocks and GPUs.
+  returned: with O(state=renewed)
+  type: dict
 waited_s:
   description: Seconds until it served.
   returned: where a trial was begun, or a version of it

@@ -52,7 +52,7 @@ SHIPPED = {
     "host_samples": 31,  # with the lock of the run, whose end is theirs
     "host_topology": 35,
     "instance_status": 11,
-    "instance_trial": 31,
+    "instance_trial": 38,  # with a sample of the host for each stage, which would take a second call otherwise
     "kernel_settings": 10,
     "load_program": 0,
     "model_repository": 37,

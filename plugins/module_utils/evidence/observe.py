@@ -14,12 +14,19 @@ from ..host import plan_record, run_lock
 from ..host.run import Run
 from ..host.sysfs import Tree
 from ..serving.units import Units
+from . import gpus as gpu_facts
 from .conditions import conditions
-from .samples import Sampler, record
+from .poll import Poll
+from .samples import Sampler, record, versions
 
 TEMPLATE = "tfserving@{name}.service"
 # A measurement takes minutes, a night of tuning some hours.
 LONGEST_S = 86400
+# A reload shows for as long as the new version serves. Each question counts as a request of the model in the server's
+# own counters, as every call of its REST interface does.
+VERSIONS_PERIOD_S = 5.0
+# A call of nvidia-smi takes 30 to 80 ms of CPU: less than one percent of a core.
+GPUS_PERIOD_S = 10.0
 
 
 def observe(
@@ -37,7 +44,7 @@ def observe(
     found: dict[str, Any] = {"conditions": conditions(tree, plan, instance, unit), "samples": []}
     if not options["seconds"]:
         return found
-    sampler = Sampler(tree, instance, unit.pid)
+    sampler = Sampler(tree, instance, unit.pid, _polls(instance))
     stop_file, has_ended = options["stop_file"], _end_of_run(options["lock"])
     if not stop_file:
         return {**found, "samples": recorder(sampler.take, options["seconds"], has_ended)}
@@ -49,6 +56,15 @@ def observe(
         }
     finally:
         _remove(stop_file)
+
+
+def _polls(instance: Mapping[str, Any]) -> dict[str, Poll]:
+    """Return the questions beside the samples: the versions, and the GPUs of an instance that has some."""
+    asked = instance.get("gpus") or []
+    return {
+        "versions": Poll(lambda: versions(instance), VERSIONS_PERIOD_S),
+        "gpu": Poll(lambda: gpu_facts.read(asked) if asked else None, GPUS_PERIOD_S),
+    }
 
 
 def _end_of_run(folder: str | None) -> Callable[[], bool]:

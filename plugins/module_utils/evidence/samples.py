@@ -17,7 +17,6 @@ from ..host.sysfs import Tree
 from ..kernel.cpusets import granted
 from ..serving.client import AVAILABLE, version_states
 from . import cpus as cpu_facts
-from . import gpus as gpu_facts
 from . import groups
 from . import process as process_facts
 from .poll import Poll
@@ -25,13 +24,8 @@ from .poll import Poll
 PERIOD_S = 1.0
 # An hour of seconds; a longer run keeps every second, fourth, eighth ... of them.
 MOST_SAMPLES = 3600
-# A reload shows for as long as the new version serves. Each question counts as a request of the model in the server's
-# own counters, as every call of its REST interface does.
-VERSIONS_PERIOD_S = 5.0
 # The kernel may interrupt a CPU to read its clock.
 CLOCKS_PERIOD_S = 5.0
-# A call of nvidia-smi takes 30 to 80 ms of CPU: less than one percent of a core.
-GPUS_PERIOD_S = 10.0
 # What not every sample holds.
 ANSWERS = ("mhz", "versions", "gpu")
 
@@ -40,7 +34,7 @@ class Sampler:
     """Takes samples of one instance, an entry of the plan, whose process is ``pid`` (0 without one)."""
 
     def __init__(
-        self, tree: Tree, instance: Mapping[str, Any], pid: int, polls: Mapping[str, Poll] | None = None,
+        self, tree: Tree, instance: Mapping[str, Any], pid: int, polls: Mapping[str, Poll],
         wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.tree = tree
@@ -48,7 +42,7 @@ class Sampler:
         self.wall = wall
         self.groups = groups.of_process(tree, pid)
         self.cpus = cpus_of(tree, instance, pid)
-        self.polls = default_polls(instance) if polls is None else polls
+        self.polls = polls
         self._clocks_read: float | None = None
 
     def take(self, now: float) -> dict[str, Any]:
@@ -90,19 +84,15 @@ class Sampler:
         return cpu_facts.mhz(self.tree, self.cpus)
 
 
+def once(tree: Tree, instance: Mapping[str, Any], pid: int) -> dict[str, Any]:
+    """Return one sample, with the versions; without clocks and GPUs, which tell nothing of a server without load."""
+    return {**Sampler(tree, instance, pid, polls={}).take(0.0), "mhz": None, "versions": versions(instance)}
+
+
 def cpus_of(tree: Tree, instance: Mapping[str, Any], pid: int) -> list[int]:
     """Return the CPUs that the process may use, or those of the plan where none runs."""
     allowed = granted(tree, f"proc/{pid}") if pid else None
     return allowed or cpu_list.parse(instance.get("cpus") or "")
-
-
-def default_polls(instance: Mapping[str, Any]) -> dict[str, Poll]:
-    """Return the questions beside the samples: the versions, and the GPUs of an instance that has some."""
-    asked = instance.get("gpus") or []
-    return {
-        "versions": Poll(lambda: versions(instance), VERSIONS_PERIOD_S),
-        "gpu": Poll(lambda: gpu_facts.read(asked) if asked else None, GPUS_PERIOD_S),
-    }
 
 
 def versions(instance: Mapping[str, Any]) -> dict[str, list[int]] | None:

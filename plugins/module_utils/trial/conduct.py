@@ -16,6 +16,7 @@ from typing import Any
 
 from ..disk import durable, folders
 from ..errors import WishError
+from ..evidence import samples
 from ..host import plan_record
 from ..host import process as process_facts
 from ..host.run import Run
@@ -49,6 +50,7 @@ class Trial:
         host = host or Tree()
         wish.instance(options["instance"])
         self.options = options
+        self.host = host
         self.check_mode = check_mode
         self.name: str = options["instance"]
         self.plan = plan_record.read(options["record"])
@@ -107,7 +109,8 @@ class Trial:
             raise self._refusal(f"no trial of {self.options['owner']} is in force", "begin one with state=present")
         if not self.check_mode:
             self.back.arm(self.options["expires_s"])
-        return self._result(changed=False)
+        found = self._result(changed=False)
+        return {**found, "sample": samples.once(self.host, self.instance, found["pid"])}
 
     def _absent(self) -> dict[str, Any]:
         current = drop_in.read(self.place)

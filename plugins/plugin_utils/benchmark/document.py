@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, cast
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
-from .measured import Difference, Percentiles, Ratio, Stage
+from .measured import Difference, Percentiles, Ratio, Stage, StageHost
 from .shape import misfit
 
 # The schema of both kinds of documents. Keys may be added to it; those below keep their names and meanings.
@@ -250,6 +250,14 @@ class ServiceTime(_ServiceTime, total=False):
     c_interval: list[float] | None
 
 
+class TrialHost(TypedDict):
+    """What the measured host told of one stage of a trial, warm-up included, and what speaks against the stage."""
+
+    rate: float
+    figures: StageHost
+    remarks: list[str]
+
+
 class Trial(TypedDict):
     """One set of settings, and the throughput within the objective that they reached."""
 
@@ -259,6 +267,7 @@ class Trial(TypedDict):
     outcome: Literal["measured", "stopped early", "failed", "illegal"]
     tried_by: Literal["restart", "version", "kept"] | None
     change_s: float | None
+    host: list[TrialHost]
     rate: float | None
     low: float | None
     high: float | None
@@ -275,6 +284,7 @@ class Turns(TypedDict):
     planned_p99_us: float | None
     p99_us: float | None
     keeps: bool
+    host: list[TrialHost]
     p99_ratio: Ratio | None
     p50_ratio: Ratio | None
     throughput_ratio: Ratio | None

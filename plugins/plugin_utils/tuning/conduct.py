@@ -26,10 +26,11 @@ from ..benchmark.options import Options as Asked
 from ..measure import series
 from ..measure.knee import BETWEEN_S, LEAST_REQUESTS
 from ..phrases import counted
-from . import cuts, memory_guard, on_host, queueing, result, service_time, space
+from . import cuts, on_host, queueing, result, service_time, space
 from .bracket import Bracket
 from .bracket import judged as judged_stage
 from .choice import Choice, choose
+from .host_watch import HostWatch
 from .measured_host import ANSWERED, Host
 from .search import Options, Search
 from .session import Session
@@ -66,6 +67,7 @@ class Tuner:
 
     def __init__(self, load: Load, host: Host, context: Context, tell: Callable[[str], None]) -> None:
         self._load, self._host, self._context, self._tell = load, host, context, tell
+        self._watch = HostWatch(host, context.planned()["memory"], tell)
 
     def points(self) -> list[service_time.Point]:
         """Return the time of a call by its number of items, measured without batching."""
@@ -101,7 +103,8 @@ class Tuner:
             session.tell(trial, outcome)
 
     def _measured(self, trial: Trial, search: Search) -> Outcome:
-        return self._compared(trial, search) if trial.rung == "turns" else self._bracketed(trial, search)
+        outcome = self._compared(trial, search) if trial.rung == "turns" else self._bracketed(trial, search)
+        return dataclasses.replace(outcome, host=self._watch.taken())
 
     def _bracketed(self, trial: Trial, search: Search) -> Outcome:
         """Look for the knee of a setting."""
@@ -114,13 +117,13 @@ class Tuner:
         self._tell(f"  in force after {progress_line.duration(change_s)}, by {phrase(put)}")
         bracket = Bracket(trial, self._load.slo_ms * 1000)
         while (rate := bracket.next()) is not None:
-            if too_much := self._too_much_memory():
+            if too_much := self._watch.too_much_memory():
                 return Failed("failed", too_much, time.monotonic() - began, tried_by, change_s)
             seconds = stage_s(trial, rate)
             if time.monotonic() - began + self._takes_s(seconds) > search.left_for(trial.rung):
                 bracket.end(OUT_OF_TIME)
                 break
-            judged = self._load.stage(f"trial {trial.number}", rate, seconds, lambda: search.left_s)
+            judged = self._stage(f"trial {trial.number}", rate, seconds, search)
             bracket.tell(judged_stage(rate, judged.outcome, judged.percentiles))
         outcome = bracket.outcome(time.monotonic() - began)
         return dataclasses.replace(outcome, tried_by=tried_by, change_s=change_s)
@@ -135,7 +138,7 @@ class Tuner:
                 turns.end(put.why)
                 break
             in_force = setting
-            if too_much := self._too_much_memory():
+            if too_much := self._watch.too_much_memory():
                 turns.end(too_much)
                 break
             left_s = search.left_s - (time.monotonic() - began)
@@ -143,15 +146,18 @@ class Tuner:
                 turns.end(OUT_OF_TIME_IN_TURNS)
                 break
             name = f"turns, {'plan' if setting == search.site.planned else 'tuned'}"
-            turns.tell(block(self._load.stage(name, turns.rate, turns.block_s, lambda: search.left_s)))
+            turns.tell(block(self._stage(name, turns.rate, turns.block_s, search)))
         return turns.outcome(time.monotonic() - began)
+
+    def _stage(self, name: str, rate: float, seconds: float, search: Search) -> Judged:
+        return self._watch.stage(lambda: self._load.stage(name, rate, seconds, lambda: search.left_s))
 
     def cuts(self, search: Search, chosen: Setting | None) -> list[Cuts] | None:
         """Measure a request whole and in shards, with the chosen setting and the plan; None where that is not asked."""
         if not search.cuts_s:
             return None
         began, found = time.monotonic(), []
-        cutting = cuts.Cutting(self._load, self._context, self._put, self._too_much_memory)
+        cutting = cuts.Cutting(self._load, self._context, self._put, self._watch)
         for of, setting in cuts.wanted(chosen, search.site.planned):
             left_s = search.left_s - (time.monotonic() - began)
             if left_s < search.cuts_s:
@@ -162,6 +168,7 @@ class Tuner:
 
     def _put(self, setting: Setting) -> dict[str, Any] | Failed:
         """Put a setting in force; return what the host says of it, or why it cannot be."""
+        self._watch.settings_changed()
         try:
             tried = self._host.put(self._context.plan_of(setting))
         except WishError as error:
@@ -169,14 +176,6 @@ class Tuner:
         why = str(tried.get("msg"))[:LONGEST_WORDS]
         by = str(tried.get("tried_by", RESTART))
         return Failed("failed", why, 0.0, tried_by=by) if tried.get("failed") else tried
-
-    def _too_much_memory(self) -> str:
-        """Postpone the end of the trial; return why it has to end for its memory, with the plan back, or nothing."""
-        too_much = memory_guard.over(self._host.renew(), self._context.planned()["memory"])
-        if too_much:
-            self._tell(f"  {too_much}: bringing the plan's settings back")
-            self._host.restore()
-        return too_much
 
     def _takes_s(self, seconds: float) -> float:
         """Return what a stage takes with what belongs to it."""

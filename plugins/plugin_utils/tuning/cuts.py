@@ -20,6 +20,7 @@ from ..benchmark.document import Cuts, ShardRow, TrialSettings
 from ..benchmark.load import Judged, Load
 from ..benchmark.progress_line import duration
 from ..measure import shards
+from .host_watch import HostWatch
 from .service_time import shown
 from .space import Context, Setting
 from .trial import Failed
@@ -38,7 +39,7 @@ class Cutting:
     """Measures a request whole and in shards with any setting.
 
     :param put: puts a setting in force.
-    :param guard: postpones its end, and says why it has to end at once, or nothing.
+    :param watch: judges stages by the host, and says why a setting has to end at once.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class Cutting:
         load: Load,
         context: Context,
         put: Callable[[Setting], Mapping[str, Any] | Failed],
-        guard: Callable[[], str],
+        watch: HostWatch,
     ) -> None:
-        self._load, self._context, self._put, self._guard = load, context, put, guard
+        self._load, self._context, self._put, self._watch = load, context, put, watch
 
     def measured(self, of: Of, setting: Setting) -> Cuts:
         """Return what each cut wins with a setting. What keeps it from being measured is the sentence."""
@@ -73,7 +74,7 @@ class Cutting:
             name: str, rate: float, seconds: float, left_s: Callable[[], float], requests: Sequence[Request]
         ) -> Judged:
             self._refuse_memory()
-            judged = load.stage(name, rate, seconds, left_s, requests)
+            judged = self._watch.stage(lambda: load.stage(name, rate, seconds, left_s, requests))
             # The calls of a shard alone are too few to be judged.
             if judged.outcome.verdict == "invalid" and not name.endswith(sharding.ALONE):
                 invalid.append(f"uncertain, since {name} was invalid: {judged.outcome.why}")
@@ -82,7 +83,7 @@ class Cutting:
         return stage
 
     def _refuse_memory(self) -> None:
-        if too_much := self._guard():
+        if too_much := self._watch.too_much_memory():
             raise WishError("", too_much, "")
 
 

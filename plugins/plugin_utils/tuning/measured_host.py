@@ -19,7 +19,7 @@ from .ways import RESTART, VERSION, Way, obstacle, way
 # The slowest start that a trial waits for is that of the instance; this is for the call itself.
 CALL_S = PATIENCE_S + 3600.0
 # What the conductor needs to know of a module's result.
-ANSWERED = ("failed", "msg", "waited_s", "changed", "pid", "memory")
+ANSWERED = ("failed", "msg", "waited_s", "changed", "pid", "memory", "sample")
 # Of a server's words in a reason.
 LONGEST_WORDS = 300
 
@@ -75,11 +75,14 @@ class Host:
         return {**found, "tried_by": how, "why": planned.why if how == planned.how else "its server was another one"}
 
     def renew(self) -> Mapping[str, Any]:
-        """Postpone the end of the trial; return its memory. Raises WishError if it has ended meanwhile."""
+        """Postpone the end of the trial; return the module's result, with ``memory`` and ``sample``.
+
+        Raises WishError if the trial has ended meanwhile.
+        """
         result = self._call(on_host.renewed(self._instance, self._owner, self._expires_s))
         if result.get("failed"):
             raise WishError("", f"{self.name}: {result.get('msg')}", "")
-        return result.get("memory") or {}
+        return result
 
     def restore(self) -> bool:
         """Bring the plan's settings back; return whether they serve."""

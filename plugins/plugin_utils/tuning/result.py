@@ -15,7 +15,7 @@ from ..benchmark.document import Conditions, Cuts, Knee, Tune
 from ..benchmark.document import Measured as MeasuredSettings
 from ..benchmark.document import Trial as TrialRow
 from ..wishes.instances import INSTANCES, TUNED
-from . import space
+from . import host_watch, space
 from .choice import Choice
 from .history import Told
 from .pick import Evidence
@@ -64,7 +64,12 @@ def document(
         "choice": choice.to_json(),  # type: ignore[typeddict-item]
         "restored": restored,
         "conditions": conditions,
-        "remarks": [*search.remarks, *predictions(search), *hidden(site.context, choice.setting)],
+        "remarks": [
+            *search.remarks,
+            *host_watch.remark(search.history),
+            *predictions(search),
+            *hidden(site.context, choice.setting),
+        ],
         "inventory": inventory,
         "shards": shards,
     }
@@ -87,6 +92,7 @@ def _row(told: Told) -> TrialRow:
         "p99_us": measured.p99_us if measured else None,
         "tried_by": None if is_illegal else outcome.tried_by,  # type: ignore[typeddict-item]
         "change_s": None if is_illegal else round(outcome.change_s, 2),
+        "host": outcome.host,
         "why": f"{stage}{why}; physics expects {per_second(trial.predicted)}",
     }
 
@@ -103,6 +109,7 @@ def _illegal(number: int, setting: Setting, why: str) -> TrialRow:
         "p99_us": None,
         "tried_by": None,
         "change_s": None,
+        "host": [],
         "why": why,
     }
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Union
 
+from ..benchmark.document import TrialHost
 from . import space
 from .service_time import per_second, shown
 from .space import Setting
@@ -64,6 +65,8 @@ class Measured:
     """How the setting was put in force (``ways``)."""
     change_s: float = 0.0
     """What of its seconds that took."""
+    host: list[TrialHost] = field(default_factory=list)
+    """What the measured host told of each stage."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""
@@ -80,6 +83,7 @@ class Failed:
     seconds: float
     tried_by: str = RESTART
     change_s: float = 0.0
+    host: list[TrialHost] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""
@@ -104,6 +108,7 @@ class Compared:
     tried_by: str = "turns"
     change_s: float = 0.0
     """The starts of the turns are no change of one trial."""
+    host: list[TrialHost] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:

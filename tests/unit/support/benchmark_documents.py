@@ -262,7 +262,15 @@ def trial(number: int, rate: float | None, batch: int | None, origin: str, outco
         "p99_us": 46_000 if rate else None,
         "tried_by": None if outcome == "illegal" else "restart",
         "change_s": None if outcome == "illegal" else 8.5,
+        "host": [] if outcome == "illegal" else [trial_stage()],
     }
+
+
+def trial_stage() -> dict[str, Any]:
+    """Return what the host told of a stage of a trial."""
+    figures = {"throttled_us": 0, "psi_cpu_some_us": 1_200, "steal_share": 0.031, "foreign_cpu_share": None}
+    text = "the hypervisor took 3.1% of the CPUs' time for others"
+    return {"rate": 900.0, "figures": figures, "remarks": [text]}
 
 
 def tune() -> dict[str, Any]:
@@ -306,6 +314,7 @@ def tune() -> dict[str, Any]:
                 "planned_p99_us": 61_000,
                 "p99_us": 32_000,
                 "keeps": True,
+                "host": [trial_stage()],
                 "p99_ratio": {"value": 0.525, "low": 0.49, "high": 0.56},
                 "p50_ratio": {"value": 0.81, "low": 0.79, "high": 0.83},
                 "throughput_ratio": {"value": 1.0, "low": 0.999, "high": 1.001},

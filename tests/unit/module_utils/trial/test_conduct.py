@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial import leftover
@@ -80,6 +81,21 @@ def test_a_renewed_trial_only_ends_later(host):
     result = call(host, state="renewed", expires_s=300)
     assert (result["changed"], host.state["restarts"]) == (False, restarts)
     assert [timer["seconds"] for timer in host.state["timers"].values()] == ["300s"]
+
+
+def test_a_renewed_trial_tells_a_sample_of_its_server_and_the_host(host):
+    assert "sample" not in call(host)
+    pid = host.state["pid"]
+    (host.root / f"proc/{pid}/stat").write_text(
+        f"{pid} (a) S {' '.join(['0'] * 10)} 20 1 {' '.join(['0'] * 6)} 500 0\n"
+    )
+    (host.root / f"proc/{pid}/statm").write_text("9 256 1 1 0 1 0\n")
+    (host.root / "proc/pressure").mkdir()
+    (host.root / "proc/pressure/cpu").write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=12345\n")
+    found = call(host, state="renewed", expires_s=300)["sample"]
+    assert (found["pid"], found["started"], found["versions"]) == (pid, 500, {"m": [1]})
+    assert found["own_us"] == 21 * (1_000_000 // os.sysconf("SC_CLK_TCK"))
+    assert (found["host_psi_cpu_us"], found["steal_us"], found["mhz"]) == (12345, None, None)
 
 
 def test_a_query_tells_what_runs_and_touches_nothing(host):

@@ -27,6 +27,7 @@ class Host:
         self.team, self.fails, self.orders = team, fails, []
         # By the number of what was put in force.
         self.memory = {}
+        self.disturbed = {}
 
     def put(self, plan):
         self.orders.append("put")
@@ -36,7 +37,9 @@ class Host:
 
     def renew(self):
         self.orders.append("renew")
-        return self.memory.get(self.orders.count("put"), {})
+        number, at = self.orders.count("put"), float(self.orders.count("renew"))
+        sample = simulated_team.sample(at, **self.disturbed.get(number, lambda _at: {})(at))
+        return {"memory": self.memory.get(number, {}), "sample": sample}
 
     def restore(self):
         self.orders.append("restore")
@@ -95,12 +98,64 @@ def test_a_tuning_from_its_beginning_to_its_files(tune, tmp_path):
     assert not (tmp_path / "tuned" / "ranker.journal").exists()
 
 
-def test_a_trial_is_postponed_before_each_stage(tune):
+def test_a_trial_is_postponed_before_each_stage_and_the_host_read_after_it(tune):
+    team = server()
+    host, run = Host(team), team.run
+
+    def watched(*stage):
+        host.orders.append("stage")
+        return run(*stage)
+
+    team.run = watched
+    tune(team, host)
+    points, trials = halves(host.orders)
+    # Every stage but the first requests, which follow the first order at once.
+    assert points.count("renew") == points.count("stage") - 1
+    places = [at for at, order in enumerate(trials) if order == "stage"]
+    assert len(places) > 10
+    assert {(trials[at - 1], trials[at + 1]) for at in places} == {("renew", "renew")}
+
+
+def halves(orders):
+    """Return the orders while service times are measured, and those of the trials, which begin with another put."""
+    second = orders.index("put", 1)
+    return orders[:second], orders[second:]
+
+
+def stolen(share):
+    """Return counters of a host whose hypervisor takes a share of the CPUs' time."""
+    return lambda at: {"steal_us": int(share * at * 1e6)}
+
+
+def test_a_trial_that_the_host_disturbs_fails_and_the_next_does_not(tune):
+    team, told = server(), []
+    host = Host(team)
+    host.disturbed = {3: stolen(0.25)}
+    found = tune(team, host, told)
+    why = "the hypervisor took 25.0% of the CPUs' time for others"
+    first, second, third = found["trials"][:3]
+    assert (second["outcome"], second["why"].startswith(f"{why}; physics expects ")) == ("failed", True)
+    assert (first["outcome"], third["outcome"]) == ("measured", "stopped early")
+    assert third["why"].startswith("it does not carry ")
+    assert [stage["remarks"] for stage in second["host"]] == [[why]] * 6
+    assert {stage["figures"]["steal_share"] for stage in second["host"]} == {0.25}
+    assert {stage["figures"]["steal_share"] for stage in first["host"]} == {0.0}
+    assert first["host"][0]["remarks"] == []
+    assert told.count(f"  trial 2: invalid, {why}") == 6
+    stages = sum(len(trial["host"]) for trial in found["trials"])
+    turns = found["choice"]["turns"]
+    stages += len(turns["host"]) if turns else 0
+    assert f"the host disturbed 6 of {stages} stages, the first of them in trial 2: {why}" in found["remarks"]
+
+
+def test_what_does_not_spoil_a_trial_is_remarked_on_only(tune):
     team = server()
     host = Host(team)
-    tune(team, host)
-    # Every stage but the first requests, which follow the first order at once.
-    assert host.orders.count("renew") == len(team.specs) - 1
+    host.disturbed = {2: stolen(0.05)}
+    found = tune(team, host)
+    assert found["trials"][0]["outcome"] == "measured"
+    texts = {text for stage in found["trials"][0]["host"] for text in stage["remarks"]}
+    assert texts == {"the hypervisor took 5.0% of the CPUs' time for others"}
 
 
 def test_points_of_a_slow_model_are_measured_briefly(tune):
@@ -222,6 +277,18 @@ def test_settings_for_which_no_time_is_left_are_left_out_with_a_sentence(tune, m
     assert left_out["sentence"] == "not measured: 19 s of the budget were left, and it may take 4 min 57 s"
 
 
+def test_shards_on_a_host_that_disturbs_them_are_uncertain(tune):
+    class Stolen(Host):
+        def renew(self):
+            told = super().renew()
+            at = told["sample"]["at"]
+            return {**told, "sample": {**told["sample"], "steal_us": int(2.5e5 * at) if in_shards(self.team) else 0}}
+
+    team = server()
+    (told,) = tune(team, Stolen(team), items=4, shards="1,2")["shards"]
+    assert "; uncertain, since 1 shard was invalid: the hypervisor took " in told["sentence"]
+
+
 def in_shards(team):
     return bool(team.specs) and "copies" in team.specs[-1]["requests"][0]
 
@@ -238,8 +305,9 @@ def test_a_server_that_does_not_answer_shards_leaves_the_rest_of_the_result(tune
 def test_shards_end_where_the_server_takes_too_much_memory(tune):
     class Short(Host):
         def renew(self):
-            super().renew()
-            return {"rss_mb": None, "available_mb": 100.0} if in_shards(self.team) else {}
+            told = super().renew()
+            little = {"rss_mb": None, "available_mb": 100.0}
+            return {**told, "memory": little} if in_shards(self.team) else told
 
     team = server()
     host = Short(team)
@@ -324,10 +392,10 @@ def test_the_measured_host_calls_what_it_is_ordered_to():
 
     def call(module, arguments):
         assert (module, arguments) == ("m", {"a": 1})
-        return {"failed": True, "msg": "x", "waited_s": 2, "invocation": {"secret": 1}}
+        return {"failed": True, "msg": "x", "waited_s": 2, "sample": {"at": 1}, "invocation": {"secret": 1}}
 
     conduct.follow(Follower(), call, 10)
-    assert Follower.answered == [{"failed": True, "msg": "x", "waited_s": 2}]
+    assert Follower.answered == [{"failed": True, "msg": "x", "waited_s": 2, "sample": {"at": 1}}]
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(500.0, 10.0), (20.0, 27.25), (1.0, 120.0)])

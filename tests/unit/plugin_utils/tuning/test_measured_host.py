@@ -41,12 +41,13 @@ def measured(crew, served=None, now=lambda: float(OWN)):
 
 
 def test_the_measured_host_is_ordered_by_name():
-    crew = Crew({"changed": True}, {}, {"failed": True, "msg": "x"})
+    renewed = {"memory": {"rss_mb": 1.0}, "sample": {"at": 2.0}}
+    crew = Crew({"changed": True}, renewed, {"failed": True, "msg": "x"})
     host = measured(crew)
     plan = context().planned()
     why = "ranker does not serve exactly one version"
     assert host.put(plan) == {"changed": True, "tried_by": "restart", "why": why}
-    host.renew()
+    assert host.renew() == renewed
     assert host.restore() is False
     assert crew.ordered == [
         {"gpu-a": {"module": on_host.MODULE, "arguments": on_host.present(plan, OWNER, 900)}},
