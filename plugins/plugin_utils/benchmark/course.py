@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..measure import knee
+from ..measure import knee, turns
+from ..measure.interleave import Side
 from .bodies import Request
 from .document import Document
 from .load import Judged, Load
@@ -65,14 +66,18 @@ class Course:
 
     def _turns(self, load: Load, other: Load) -> None:
         """Measure both instances in blocks, of which the stages tell the side."""
-        asked, left_s = load.asked, load.asked.turns_s
-        for turn in asked.blocks:
+        asked = load.asked
+        measured: list[tuple[Side, Mapping[str, Any]]] = []
+        left = list(asked.blocks)
+        while left:
+            left_s, turn = sum(asked.warmup_s + each.seconds for each in left), left.pop(0)
             side = turn.side.upper()
             loaded = {"A": load, "B": other}[side]
             name, rate = f"{side} {turn.number}", asked.rate or 0.0
             block = loaded.stage(name, rate, turn.seconds, partial(float, left_s), is_part=True)
             self._done({**block.entry, "side": side})
-            left_s -= asked.warmup_s + turn.seconds
+            measured.append((turn.side, block.entry))
+            left = left or turns.spare(asked.blocks, measured)
 
     def _knee(self) -> dict[str, Any] | None:
         asked = self._load.asked

@@ -280,6 +280,9 @@ def read(given: Mapping[str, Any], purpose: str = "benchmark") -> Options:
     found["budget"] = found["budget"] or BUDGETS_S[purpose]
     options = Options(**{RENAMED.get(name, name): value for name, value in found.items()})
     _refuse_contradictions(options, refusals)
+    earlier, protocol = options.earlier is not None, options.protocol
+    for problem in purposes.idle(given, kind=options.kind, earlier=earlier, engine=options.engine, protocol=protocol):
+        refusals.add(problem)
     for problem in _in_turns(options, bool(given.get("budget"))):
         refusals.add(problem)
     refusals.stop()

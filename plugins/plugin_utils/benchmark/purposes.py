@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Variables of one of the measuring playbooks that mean nothing to the other, where they are refused."""
+"""Variables that would change nothing: those of the other measuring playbook, and those that need another one."""
 
 from __future__ import annotations
 
@@ -49,9 +49,41 @@ def misplaced(given: Mapping[str, Any], purpose: str) -> Iterator[WishError]:
     for name, sentence in ELSEWHERE[purpose].items():
         if _is_given(given, name):
             yield WishError(name, *sentence)
-    if purpose == "tune" and _is_given(given, "utilisation") and not _is_given(given, "shards"):
-        problem = "has no meaning for tune.yml without shards, since it belongs to the advice on them"
-        yield WishError("utilisation", problem, "remove it, or give shards")
+
+
+def idle(given: Mapping[str, Any], *, kind: str, earlier: bool, engine: str, protocol: str) -> Iterator[WishError]:
+    """Yield a refusal of each variable that would change nothing beside the others.
+
+    :param kind: what is measured, as ``Options.kind`` has it; ``earlier``: whether it is compared with an earlier run.
+    """
+    secured = [name for name in given if name.startswith("tls_") and _is_given(given, name)]
+    for changes_nothing, name, problem, remedy in (
+        (
+            kind != "shards",
+            "utilisation",
+            "has no effect without shards, since it belongs to the advice on them",
+            "remove it, or give shards",
+        ),
+        (kind == "fixed", "budget", "has no effect on one rate", "give duration instead"),
+        (
+            not earlier,
+            "despite_differences",
+            "has no effect without an earlier run to compare with",
+            "remove it, or name the file of that run with against",
+        ),
+        (
+            engine == "h2load" and given.get("arrivals") == "poisson",
+            "arrivals",
+            "is poisson, and h2load sends evenly",
+            "use constant, or engine=own",
+        ),
+        *(
+            (protocol == "rest", name, "has no effect by REST, which TensorFlow Serving offers without TLS", "use grpc")
+            for name in secured
+        ),
+    ):
+        if changes_nothing and _is_given(given, name):
+            yield WishError(name, problem, remedy)
 
 
 def _is_given(given: Mapping[str, Any], name: str) -> bool:

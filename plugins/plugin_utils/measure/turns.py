@@ -20,6 +20,10 @@ Stage = Mapping[str, Any]
 """A stage of a document: its ``verdict``, ``why`` and ``result``."""
 
 
+# So many pairs are measured for those with an invalid block: what disturbs more of them will disturb these too.
+SPARE_PAIRS = 2
+
+
 class Turn(NamedTuple):
     """One block: its side, which block of that side it is (from 1), and its length in seconds without warm-up.
 
@@ -39,6 +43,16 @@ def turns(seconds_a_side: int, seed: int) -> list[Turn]:
         count[side] += 1
         found.append(Turn(side, count[side], plan.seconds))
     return found
+
+
+def spare(plan: Sequence[Turn], measured: Sequence[tuple[Side, Stage]]) -> list[Turn]:
+    """Return a pair of blocks to measure besides, where all of the plan are measured and some are invalid."""
+    planned, so_far = len(plan) // 2, len(measured) // 2
+    if len(pairs(measured)) >= planned or so_far >= planned + SPARE_PAIRS:
+        return []
+    # The other way round than the pair before, as in A B B A.
+    sides = (measured[-1][0], measured[-2][0])
+    return [Turn(side, so_far + 1, plan[-1].seconds) for side in sides]
 
 
 def pairs(measured: Sequence[tuple[Side, Stage]]) -> list[tuple[Stage, Stage]]:

@@ -151,6 +151,23 @@ def test_an_invalid_block_is_left_out_with_its_neighbour():
     assert [row["blocks"] for row in whole["turns"]] == [10, 9]
 
 
+class BusyOnce(SimulatedTeam):
+    """A load host whose generator lacks CPU in its second block."""
+
+    def run(self, specs, seconds, progress):
+        found = super().run(specs, seconds, progress)
+        return {**found, "cpu": [0.9]} if len(self.specs) == 2 else found
+
+
+def test_a_pair_more_is_measured_for_an_invalid_block():
+    found = run(a=BusyOnce(MEAN_S, 0.0, exponential=True))
+    assert [stage["name"] for stage in found["stages"] if stage["verdict"] == "invalid"] == ["A 2"]
+    assert sorted(stage["name"] for stage in found["stages"][8:]) == ["A 5", "B 5"]
+    whole = done(found)
+    assert (whole["verdict"], whole["comparison"]["verdict"]) == ("valid", "no difference")
+    assert whole["remarks"][0] == "invalid and left out with its neighbour: A 2; 4 pairs were compared"
+
+
 def test_with_too_few_valid_pairs_the_run_is_invalid():
     found = copy.deepcopy(SAME)
     for stage in found["stages"][:2]:

@@ -30,8 +30,8 @@ def refusal(purpose, **given):
         ),
         (
             {"utilisation": 0},
-            "utilisation: has no meaning for tune.yml without shards, since it belongs to the advice on them; remove"
-            " it, or give shards",
+            "utilisation: has no effect without shards, since it belongs to the advice on them; remove it, or give"
+            " shards",
         ),
         (
             {"against": "before.json"},
@@ -68,6 +68,38 @@ def test_a_tuning_refuses_what_belongs_to_a_benchmark(given, sentence):
 )
 def test_a_benchmark_refuses_what_belongs_to_a_tuning(given, sentence):
     assert refusal("benchmark", **given) == sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"utilisation": 0.3},
+            "utilisation: has no effect without shards, since it belongs to the advice on them; remove it, or give"
+            " shards",
+        ),
+        ({"rate": 5, "budget": "60s"}, "budget: has no effect on one rate; give duration instead"),
+        (
+            {"rate": 5, "against": "other", "despite_differences": True},
+            "despite_differences: has no effect without an earlier run to compare with; remove it, or name the file of"
+            " that run with against",
+        ),
+        (
+            {"engine": "h2load", "arrivals": "poisson"},
+            "arrivals: is poisson, and h2load sends evenly; use constant, or engine=own",
+        ),
+        (
+            {"protocol": "rest", "tls_name": "gpu-a01.example.com"},
+            "tls_name: has no effect by REST, which TensorFlow Serving offers without TLS; use grpc",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(given, sentence):
+    assert refusal("benchmark", **given) == sentence
+
+
+def test_a_comparison_in_turns_may_be_limited():
+    assert options.read({"instance": "ranker", "rate": 5, "against": "other", "budget": "1h"}).budget_s == 3600
 
 
 def test_all_of_them_are_told_at_once():

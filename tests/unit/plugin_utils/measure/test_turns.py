@@ -66,6 +66,19 @@ def test_too_few_valid_pairs_are_not_compared():
     assert (found.verdict, found.reason) == ("not comparable", turns.too_few(few))
 
 
+def test_a_pair_is_measured_besides_for_one_that_is_invalid_and_twice_at_most():
+    plan, found = turns.turns(120, 1), measured(900, 1000, b3=INVALID)
+    assert turns.spare(plan, measured(900, 1000)) == []
+    besides = turns.spare(plan, found)
+    assert besides == [turns.Turn(found[-1][0], 5, 30), turns.Turn(found[-2][0], 5, 30)]
+    bad = [(turn.side, stage(900, **INVALID)) for turn in besides]
+    good = [(turn.side, stage(900)) for turn in besides]
+    assert turns.spare(plan, found + good) == []
+    assert [turn.number for turn in turns.spare(plan, found + bad)] == [6, 6]
+    assert turns.spare(plan, found + bad + bad) == []
+    assert turns.too_few(found + good) == ""
+
+
 def test_an_interrupted_comparison_has_the_pairs_that_were_measured():
     assert turns.too_few(measured(1, 1)[:5]) == "2 of the 4 pairs of valid blocks that it takes were measured"
     assert turns.too_few(measured(1, 1)) == ""
