@@ -66,10 +66,6 @@ def way(running: Setting | None, wanted: Setting, obstacle: str = "") -> Way:
     return Way(VERSION, f"{joined(different)} alone {'differs' if len(different) == 1 else 'differ'}")
 
 
-def _different(one: object, other: object, names: Sequence[str]) -> list[str]:
-    return [name for name in names if getattr(one, name) != getattr(other, name)]
-
-
 def obstacle(plan: InstancePlan, served: Mapping[str, Sequence[int]]) -> str:
     """Return why no setting of an instance can be tried as a version of its models; empty if it can.
 
