@@ -247,7 +247,7 @@ def _grid_notes(model: str, raced: Raced) -> str:
         f"{model}: {setting.to_json()['batching']}: {knees.shown(found)}" for setting, found in raced.turns.items()
     ]
     survived = f"{len(race.knees)} of {raced.settings} carried {grid.AHEAD:g} times what was known then"
-    lines.append(f"{model}: {survived}; {len(race.unmeasured)} were disturbed and are not measured")
+    lines.append(f"{model}: {survived}; {len(race.unmeasured)} were disturbed or did not start, and are not measured")
     return "\n".join(["", *lines])
 
 

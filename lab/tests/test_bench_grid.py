@@ -81,6 +81,14 @@ def test_a_setting_that_the_machine_disturbed_is_said_to_be_unmeasured():
     assert "disturbed" not in race.finalists()
 
 
+def test_a_setting_with_which_no_server_starts_does_not_end_the_race():
+    host = SimpleNamespace(put=lambda _plan: {"failed": True, "msg": "no batch holds the request"})
+    context, load = SimpleNamespace(plan_of=lambda setting: setting), SimpleNamespace(slo_ms=SLO_US / 1000)
+    race = grid.Race(grid.Servers(host, context, load), 100.0, lambda _line: None)
+    race.run(["too small"])
+    assert race.unmeasured == ["too small"]
+
+
 def test_finalists_are_the_best_and_where_too_few_carried_more_those_that_came_closest():
     assert raced(KnownServers({"a": 110.0, "b": 130.0, "c": 160.0})).finalists() == ["c", "b"]
     assert raced(KnownServers({"far": 20.0, "near": 99.0, "middle": 60.0})).finalists() == ["near", "middle"]

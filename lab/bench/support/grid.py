@@ -46,6 +46,10 @@ class Try(NamedTuple):
         return bool(self.stage.verdict != "invalid")
 
 
+class NotStarted(SystemExit):
+    """A server that does not start with its setting; ends the program where there is nothing to go on with."""
+
+
 class Bench(Protocol):
     """What loads settings."""
 
@@ -124,12 +128,16 @@ class Servers:
         self._in_force: Any = None
 
     def attempt(self, setting: Any, rate: float, seconds: float) -> Try:
-        self.put(setting)
+        try:
+            self.put(setting)
+        except NotStarted as error:  # no reason to lose what the race knows of the others
+            return Try(part("plugin_utils.tuning.bracket").Stage(rate, "invalid", str(error)), False, False)
         for _ in range(1 + REPEATS):
             judged = self._load.stage("grid", rate, seconds, lambda: 0.0)
-            if judged.outcome.verdict != "invalid":
+            found = tried(rate, judged, self._load.slo_ms * 1000)
+            if found.is_valid:
                 break
-        return tried(rate, judged, self._load.slo_ms * 1000)
+        return found
 
     def knee(self, setting: Any, carries: Any) -> float:
         self.put(setting)
@@ -146,7 +154,8 @@ class Servers:
             return
         answer = self._host.put(self._context.plan_of(setting))
         if answer.get("failed"):
-            raise SystemExit(f"a server of the grid did not start: {answer.get('msg')}")
+            self._in_force = None
+            raise NotStarted(f"a server of the grid did not start: {answer.get('msg')}")
         self._in_force = setting
 
 

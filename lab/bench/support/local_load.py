@@ -132,7 +132,9 @@ def _warm(model: str, server: local_server.LocalServer) -> None:
     """Send a few requests one after another: the first run of a graph takes longer than many later ones, and would
     leave a queue to a load that has no CPU to spare."""
     known = json.loads((lab_models.FOLDER / model / "known_answers.json").read_text(encoding="utf-8"))
-    request = local_server.rest_request(model, json.dumps(known["request"]).encode())
+    # No more items than the load sends: a grid has settings whose batches hold no more.
+    items = known["request"]["instances"][: ITEMS.get(model, 1)]
+    request = local_server.rest_request(model, json.dumps({**known["request"], "instances": items}).encode())
     connection = local_server.RestConnection(server.rest_port)
     for _ in range(FIRST_REQUESTS):
         connection.call(request)

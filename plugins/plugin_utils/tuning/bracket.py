@@ -48,11 +48,11 @@ class Stage:
 
 
 def judged(rate: float, outcome: knee.Outcome, found: Percentiles) -> Stage:
-    """Return a stage as the measurement judges it (measure.knee.passed)."""
-    p99 = found.found.get("p99")
+    """Return a stage as the measurement judges it (measure.knee.passed); one that is overloaded has failed."""
+    verdict, p99 = "fail" if outcome.overloaded else outcome.verdict, found.found.get("p99")
     if p99 is None:
-        return Stage(rate, outcome.verdict, outcome.why, outcome.p99_us)
-    return Stage(rate, outcome.verdict, outcome.why, p99.us, p99.low, p99.high)
+        return Stage(rate, verdict, outcome.why, outcome.p99_us)
+    return Stage(rate, verdict, outcome.why, p99.us, p99.low, p99.high)
 
 
 class Bracket:
@@ -64,6 +64,7 @@ class Bracket:
         self.passed: Stage | None = None
         self.failed: Stage | None = None
         self.stopped = ""
+        self._is_over = False
         self._stages = 0
         self._invalid = 0
         self._ceiling = math.inf
@@ -71,7 +72,7 @@ class Bracket:
 
     def next(self) -> float | None:
         """Return the rate of the next stage in requests a second, or None when the trial is over."""
-        if self.stopped or self._stages >= MOST_STAGES or self._is_known():
+        if self._is_over or self._stages >= MOST_STAGES or self._is_known():
             return None
         if self.trial.must_carry and not self._stages:
             return self.trial.must_carry
@@ -102,7 +103,7 @@ class Bracket:
             if self._invalid % MOST_INVALID_AT_ONCE == 0:
                 self._ceiling = min(self._ceiling, stage.rate)
             if self._invalid >= MOST_INVALID:
-                self.stopped = stage.why
+                self.end(stage.why)
             return
         if stage.verdict == "pass":
             self.passed = stage
@@ -112,10 +113,11 @@ class Bracket:
             self._step = min(LONGEST_STEP, 2 * self._step)
         over = stage.p99_low_us is not None and stage.p99_low_us > self.slo_us
         if first and stage.verdict == "fail" and over:
-            self.stopped = "early"
+            self._is_over, self.stopped = True, "early"
 
     def end(self, why: str) -> None:
         """End the trial before its knee is known; without a rate that passed it has failed, for this reason."""
+        self._is_over = True
         if self.passed is None:
             self.stopped = why
 

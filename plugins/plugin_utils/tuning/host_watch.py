@@ -109,7 +109,7 @@ def judged(stage: Judged, before: object, after: object) -> tuple[Judged, TrialH
     }
     if not invalid:
         return stage, told
-    outcome = dataclasses.replace(stage.outcome, verdict="invalid", why=invalid, generator=False)
+    outcome = dataclasses.replace(stage.outcome, verdict="invalid", why=invalid, generator=False, overloaded=False)
     return dataclasses.replace(stage, outcome=outcome), told
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram, bounds, index
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure import series
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.series import Second
 
 Service = Callable[[], float]
@@ -108,6 +109,7 @@ def result(seconds: Sequence[Second], **others: Any) -> dict[str, Any]:
         "duration_s": len(seconds),
         "counters": None,
         "all": {"sent": offered, "ok": ok},
+        "histogram": series.whole(seconds).to_json(),
         "seconds": [as_json(each, t) for t, each in enumerate(seconds)],
         **others,
     }

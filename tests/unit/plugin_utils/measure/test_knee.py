@@ -326,6 +326,46 @@ def test_what_invalidates_is_neither_passed_nor_failed():
         assert (found.verdict, found.generator) == ("invalid", True)
 
 
+def test_late_requests_do_not_hide_an_overload():
+    """A client of an overloaded server has more to do, and sends some late: the rate is too high all the same."""
+    found = outcome(slo_ms=0.5, late=240, remarks=judge(result(SECONDS, late=240)))
+    assert (found.verdict, found.generator, found.overloaded, found.is_void) == ("invalid", True, True, False)
+    assert found.why == (
+        "240 of 12,000 requests were sent more than 1 ms late, more than 1%: the load was not the one that is stated;"
+        " p99 breaks the objective without them too"
+    )
+
+
+def test_late_requests_do_not_hide_failed_ones():
+    refused = [Second(t, 200, 100, 3, from_counts({1_000: 100})) for t in range(60)]
+    found = outcome(refused, 10_000, late=240, remarks=judge(result(refused, late=240)))
+    assert (found.verdict, found.overloaded) == ("invalid", True)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "slo_ms"),
+    [
+        ({"late": 240}, 50.0),  # keeps the objective
+        ({"late": 5_400}, 0.5),  # too many were late to tell
+        ({"late": 240, "cpu": [0.9]}, 0.5),  # a busy client is in all latencies
+    ],
+)
+def test_what_late_requests_may_explain_tells_nothing(spoilt, slo_ms):
+    found = outcome(slo_ms=slo_ms, remarks=judge(result(SECONDS, **spoilt)), **spoilt)
+    assert (found.verdict, found.overloaded, found.is_void) == ("invalid", False, True)
+
+
+def test_an_overload_is_no_limit_of_the_generator():
+    """It halves on from there, as after any failure, instead of blaming the load hosts."""
+    search = Search(100, 3_600)
+    late = Outcome("invalid", "late", 2_000_000, generator=True, overloaded=True)
+    told = run(search, lambda stage: up_to(500)(stage) if stage.rate < 550 else late)
+    knee = search.knee()
+    assert any(stage.kind == "bisect" for stage, _ in told)
+    assert 450 <= knee.rate <= 500 < knee.high
+    assert "generator" not in knee.reason
+
+
 # Simulated queues. A search that is right in 95 of 100 is so in less than 5 of 6 once in 30 samples; these seeds stay.
 
 SEARCHES, LEAST_RIGHT = (100, 95) if AT_LENGTH else (6, 5)

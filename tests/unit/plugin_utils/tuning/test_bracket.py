@@ -91,6 +91,7 @@ def test_a_stage_is_taken_as_the_measurement_judges_it():
     found = Percentiles({"p99": Percentile(65_000, 60_000, 70_000)})
     assert judged(812, outcome, found) == Stage(812, "fail", "p99 may be as high as 70 ms", 65_000, 60_000, 70_000)
     assert judged(812, knee.Outcome("invalid", "x"), Percentiles()) == Stage(812, "invalid", "x")
+    assert judged(812, knee.Outcome("invalid", "x", overloaded=True), Percentiles()) == Stage(812, "fail", "x")
 
 
 def test_a_start_of_nothing_is_no_start():
@@ -125,6 +126,14 @@ def test_a_setting_faster_than_the_generator_carries_what_was_sent():
         bracket.tell(Stage(rate, "invalid", "late") if rate > 5_000 else stage(rate, 1e9))
     found = bracket.outcome(20)
     assert 4_000 <= found.rate <= 5_000
+
+
+def test_a_trial_that_meets_too_many_invalid_stages_keeps_what_passed():
+    bracket = Bracket(trial(start=4_000.0), SLO)
+    while (rate := bracket.next()) is not None:
+        bracket.tell(Stage(rate, "invalid", "late") if rate > 1_100 else stage(rate, 1e9))
+    found = bracket.outcome(20)
+    assert (found.rate, found.low) == (1_000, 1_000)
 
 
 def test_a_trial_that_is_ended_has_found_what_passed_or_has_failed():

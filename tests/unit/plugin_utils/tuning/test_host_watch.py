@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -82,6 +83,14 @@ def test_what_spoils_a_stage_makes_it_invalid(name, verdict):
     found, told = host_watch.judged(stage(verdict), BEFORE, {**AFTER, **changes})
     assert (found.outcome.verdict, found.outcome.why, found.outcome.generator) == ("invalid", text, False)
     assert told["remarks"] == [text]
+
+
+def test_an_overload_on_a_host_that_spoilt_the_stage_is_no_failure():
+    changes, text = SPOILT["steal"]
+    given = stage("invalid")
+    given = dataclasses.replace(given, outcome=dataclasses.replace(given.outcome, generator=True, overloaded=True))
+    found, _ = host_watch.judged(given, BEFORE, {**AFTER, **changes})
+    assert (found.outcome.why, found.outcome.is_void) == (text, True)
 
 
 def test_a_host_whose_clock_was_set_back_is_judged_all_the_same():
