@@ -22,6 +22,10 @@ BATCHES_TO_WAIT_FOR = 2
 LARGEST_BATCH = 4096
 # The longest queue that is of any use, as in planner/batching.py.
 LONGEST_QUEUE = 1000
+# What a prediction is good for. A knee that misses its own by more shows something that the curve does not know.
+GOOD = 0.15
+# How often the curve is brought nearer to a measured knee: each round leaves a fraction of what was missing.
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,47 @@ def survey(context: Context, curve: Curve, load: Load) -> Site:
     return Site(context, space.machine(plan), curve, load, planned, single)
 
 
+def calibrated(site: Site, single: float, planned: float) -> Site:
+    """Return the site with the curve of a server at work, whose knees without batches and as planned are known.
+
+    Calls are timed one by one on a server that is mostly idle. At work it may be faster, since its caches are warm: that
+    is what the knee without batches tells. One that is slower than timed waits for something, and is left to be scaled.
+    And what a server does for each request, such as reading it, is part of the fixed cost of a call of one request, but
+    no batch shares it; of this the plan's knee tells. Where a prediction was good, nothing changes.
+
+    :param single: requests a second; 0 where it is not known, as ``planned``.
+    """
+    site = _at_work(site, single)
+    expected = site.predicted(site.single)
+    return _with_own_cost(site, planned * expected / single if single else planned)
+
+
+def _at_work(site: Site, single: float) -> Site:
+    for _ in range(ROUNDS):
+        expected = site.predicted(site.single)
+        if not expected or single <= expected * (1 + GOOD):
+            break
+        share = expected / single
+        site = _with_curve(site, site.curve.a * share, site.curve.c * share)
+    return site
+
+
+def _with_own_cost(site: Site, planned: float) -> Site:
+    requests = int(site.planned.batches.max_batch_size / site.load.items) if site.planned.batches else 1
+    for _ in range(ROUNDS):
+        expected = site.predicted(site.planned)
+        if not planned or requests < 2 or expected <= planned * (1 + GOOD):
+            break
+        missing = site.curve.us(requests * site.load.items) * (expected / planned - 1)
+        own = min(missing / (requests - 1), site.curve.a)
+        site = _with_curve(site, site.curve.a - own, site.curve.c + own / site.load.items)
+    return site
+
+
+def _with_curve(site: Site, a: float, c: float) -> Site:
+    return dataclasses.replace(site, curve=dataclasses.replace(site.curve, a=a, c=c))
+
+
 def fits(site: Site, size: int, timeout_us: float, runs: int = 1) -> bool:
     """Return whether the objective has room for a wait and for full batches of a size, one after another.
 
@@ -81,16 +126,18 @@ def shaped(site: Site, size: int, timeout_us: int, threads: int, room: float = 1
     """Return a setting with these batches, and the queue and the request threads that they need.
 
     The queue holds what the objective has time for: waiting batches * S(size) / threads within what the timeout and
-    the batch's own run leave of it; ``room`` takes more or less. A request thread blocks while its batch forms, so
+    the batch's own run leave of it; ``room`` takes more or less. It is rounded up, since a refusal is an error, and a
+    late answer only one of the hundredth that p99 leaves out. A request thread blocks while its batch forms, so
     fewer threads than two batches (and than the batches that run) would cap the batch.
     """
     batches = Batches(size, timeout_us, threads, 1)
     running = site.machine.servers(dataclasses.replace(site.planned, batches=batches), site.load.busy_cpus)
     run = site.curve.us(size)
     left = max(0.0, site.load.slo_us - site.load.overhead_us - timeout_us - run)
-    waiting = max(1, min(LONGEST_QUEUE, int(room * left * running / run)))
+    # One batch waits while the next one forms, which counts as waiting too.
+    waiting = max(2.0, min(LONGEST_QUEUE / 2, room * left * running / run))
     # A power of two: the estimate is no finer than that, and equal settings are measured once.
-    queue = 2 ** int(math.log2(waiting))
+    queue = 2 ** math.ceil(math.log2(waiting))
     full = math.ceil(size / site.load.items)
     callers = min(MOST_REQUEST_THREADS, max(2, threads + 1) * full) + 1
     return dataclasses.replace(

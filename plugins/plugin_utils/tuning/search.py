@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..phrases import counted
-from . import climb, costs, turns
+from . import climb, costs, physics, turns
 from .history import Drift, Epoch, Told, best_half, epochs, is_doubted
 from .physics import Site
 from .pick import pick
 from .seeds import Seeds
+from .service_time import shown
 from .space import Setting
 from .trial import Outcome, Trial
 from .ways import RESTART
@@ -156,7 +157,20 @@ class Search:
         refused = len(self.seeds.refused)
         refusals = [f"the planner refused {counted(refused, 'starting point')}"] if refused else []
         drifts = [drift.sentence() for drift in self.drifts]
-        return [*self._remarks, *refusals, *drifts, *costs.remark(self.history)]
+        return [*self._remarks, *refusals, *drifts, *self._calibration(), *costs.remark(self.history)]
+
+    @property
+    def known(self) -> Site:
+        """The site as the knees of the baseline and of the plan have shown it."""
+        baseline, plan = self.epoch.baseline(self.site.single), self.epoch.measured("explore").get(self.site.planned)
+        return physics.calibrated(self.site, baseline.rate if baseline else 0.0, plan.rate if plan else 0.0)
+
+    def _calibration(self) -> list[str]:
+        if self.known is self.site:
+            return []
+        curve = self.known.curve
+        times = f"{shown(curve.a)} and {shown(curve.c)} for each item"
+        return [f"predictions go by calls of {times}, as the knees without batches and of the plan show them"]
 
     def next(self) -> Trial | None:
         """Return the trial to measure, the same until it is told, or None when the search is over."""
@@ -204,7 +218,7 @@ class Search:
         if len(tried) >= self.options.most or self._is_stuck(epoch):
             return None
         measured = [(setting, told.rate) for setting, told in epoch.measured("explore", "again").items()]
-        proposed = self._propose(self.site, measured, tried, self.options.seed + len(self.history))
+        proposed = self._propose(self.known, measured, tried, self.options.seed + len(self.history))
         if proposed is None or not self._affords("explore", proposed):
             return None
         return self._trial(proposed, "search", "explore", "a step from the best so far")
@@ -301,13 +315,12 @@ class Search:
     def predicted(self, setting: Setting) -> float:
         """Return the knee to expect: that of physics, scaled to a measured one.
 
-        With batches that is the plan's, where it forms batches too: what a server spends on each request of a batch is
-        in no measured time of a call. Otherwise it is the baseline's.
+        With batches that is the plan's, where it forms batches too, otherwise the baseline's.
         """
-        physics = self.site.predicted(setting)
-        known = self._of_its_kind(setting)
-        expected = self.site.predicted(known.trial.setting) if known else 0.0
-        return physics * known.rate / expected if known and expected else physics
+        site, measured = self.known, self._of_its_kind(setting)
+        scale = site.predicted(measured.trial.setting) if measured else 0.0
+        expected = site.predicted(setting)
+        return expected * measured.rate / scale if measured and scale else expected
 
     def _of_its_kind(self, setting: Setting) -> Told | None:
         """Return the trial by which predictions are scaled."""
