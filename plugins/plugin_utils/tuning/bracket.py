@@ -74,7 +74,7 @@ class Bracket:
         """Return the rate of the next stage in requests a second, or None when the trial is over."""
         if self._is_over or self._stages >= MOST_STAGES or self._is_known():
             return None
-        if self.trial.must_carry and not self._stages:
+        if self.trial.must_carry and self._stages == self._invalid < MOST_INVALID_AT_ONCE:
             return self.trial.must_carry
         wanted = self._wanted(*self._bounds())
         return wanted if wanted < self._ceiling else self._below_ceiling(self._bounds()[0])
@@ -97,7 +97,7 @@ class Bracket:
     def tell(self, stage: Stage) -> None:
         """Take the outcome of a stage."""
         self._stages += 1
-        first, bound = self._stages == 1 and self.trial.must_carry, self._bounds()
+        first, bound = self._is_first(stage), self._bounds()
         if stage.verdict == "invalid":
             self._invalid += 1
             if self._invalid % MOST_INVALID_AT_ONCE == 0:
@@ -114,6 +114,10 @@ class Bracket:
         over = stage.p99_low_us is not None and stage.p99_low_us > self.slo_us
         if first and stage.verdict == "fail" and over:
             self._is_over, self.stopped = True, "early"
+
+    def _is_first(self, stage: Stage) -> bool:
+        """Return whether a stage is the one that shows whether the setting is of interest."""
+        return stage.rate == self.trial.must_carry and not self.passed and not self.failed
 
     def end(self, why: str) -> None:
         """End the trial before its knee is known; without a rate that passed it has failed, for this reason."""

@@ -47,6 +47,10 @@ UNTIL = {"explore": 0.8, "confirm": 0.9, "final": 1.0, "again": 1.0}
 # one was more often over the objective itself.
 BETWEEN = 0.25
 
+# A search doubles a rate at most. A model that knows no other limit than the calls of a model may be far off beyond what
+# was measured, and a server is not to be flooded for it.
+LEAP = 2.0
+
 Propose = Callable[[Site, Sequence[tuple[Setting, float]], Collection[Setting], int], "Setting | None"]
 
 
@@ -306,7 +310,7 @@ class Search:
             repeat=1 + sum(told.trial.setting == setting for told in epoch.of(rung)),
             stage_s=self.options.stage_s(rung),
             precision=PRECISION["again" if setting == self.site.single else rung],
-            start_rate=known[setting].rate if setting in known else predicted,
+            start_rate=known[setting].rate if setting in known else min(predicted, self._within_reach(setting)),
             must_carry=EARLY_STOP * best if hopeful else None,
             predicted=predicted,
             why=why,
@@ -321,6 +325,12 @@ class Search:
         scale = site.predicted(measured.trial.setting) if measured else 0.0
         expected = site.predicted(setting)
         return expected * measured.rate / scale if measured and scale else expected
+
+    def _within_reach(self, setting: Setting) -> float:
+        """Return the highest rate to begin with: of batches, a multiple of the best that any batches carried."""
+        found = self.epoch.measured("explore").items()
+        batched = max((told.rate for other, told in found if other.batches), default=0.0)
+        return LEAP * batched if setting.batches and batched else math.inf
 
     def _of_its_kind(self, setting: Setting) -> Told | None:
         """Return the trial by which predictions are scaled."""

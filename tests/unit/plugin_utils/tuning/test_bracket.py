@@ -61,6 +61,22 @@ def test_what_it_must_carry_comes_first_and_ends_a_trial_that_does_not():
     )
 
 
+def test_what_it_must_carry_is_asked_again_where_the_stage_was_invalid():
+    bracket = Bracket(trial(must_carry=1600), SLO)
+    bracket.tell(Stage(bracket.next(), "invalid", "late"))
+    assert bracket.next() == 1600
+    bracket.tell(stage(1600, 900))
+    assert bracket.next() is None
+    assert bracket.outcome(77).outcome == "stopped early"
+
+
+def test_what_it_must_carry_is_not_asked_for_ever():
+    bracket = Bracket(trial(must_carry=1600), SLO)
+    for _ in range(2):
+        bracket.tell(Stage(bracket.next(), "invalid", "late"))
+    assert bracket.next() == 1000
+
+
 def test_a_doubtful_failure_does_not_stop_a_trial():
     bracket = Bracket(trial(must_carry=1600), SLO)
     bracket.tell(Stage(bracket.next(), "fail", "p99 may be as high as 55 ms", 49_000, 45_000, 55_000))

@@ -145,6 +145,19 @@ def test_the_knee_to_begin_at_is_the_predicted_one_in_the_host_s_own_measure():
     assert found.next().start_rate == pytest.approx(place.predicted(place.planned) / 2)
 
 
+def test_no_batches_begin_far_beyond_what_any_have_carried():
+    """Where something else than calls is the limit, physics knows nothing of it."""
+    place = site(fixed_us=9000, item_us=20)
+    found = Search(place, seeds.seeds(place), LONG)
+    for _ in range(2):
+        trial = found.next()
+        assert trial.start_rate == trial.predicted
+        found.tell(trial, measured(trial.predicted))
+    batched = found.next()
+    assert batched.predicted > 3 * found.history[1].rate
+    assert batched.start_rate == 2 * found.history[1].rate
+
+
 def test_once_the_plan_is_measured_batches_are_expected_to_cost_what_they_did_there():
     """What the server spends on each request of a batch shows in no service time."""
     place, truth = site(), site(fixed_us=1600, item_us=500)
