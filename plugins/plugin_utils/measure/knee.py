@@ -147,7 +147,7 @@ def _is_overloaded(result: Mapping[str, Any], slo_p99_ms: float) -> bool:
     """Return whether p99 breaks the objective, whatever part late requests have in it."""
     answered = Histogram.from_json(result["histogram"])
     kept = answered.total * (1 - answered.share_over(slo_p99_ms * 1000))
-    return result["offered"] - kept - HELD_UP * result["late"] > OVERLOADED * result["offered"]
+    return bool(result["offered"] - kept - HELD_UP * result["late"] > OVERLOADED * result["offered"])
 
 
 def _broken(result: Mapping[str, Any], found: Percentiles) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -61,19 +62,22 @@ def survey(context: Context, curve: Curve, load: Load) -> Site:
     return Site(context, space.machine(plan), curve, load, planned, single)
 
 
-def calibrated(site: Site, single: float, planned: float) -> Site:
-    """Return the site with the curve of a server at work, whose knees without batches and as planned are known.
+def calibrated(site: Site, single: float, batched: Mapping[Setting, float]) -> Site:
+    """Return the site with the curve of a server at work, of which knees without batches and with some are known.
 
-    Calls are timed one by one on a server that is mostly idle. At work it may be faster, since its caches are warm: that
-    is what the knee without batches tells. One that is slower than timed waits for something, and is left to be scaled.
-    And what a server does for each request, such as reading it, is part of the fixed cost of a call of one request, but
-    no batch shares it; of this the plan's knee tells. Where a prediction was good, nothing changes.
+    Calls are timed one by one on a server that is mostly idle. At work it may be faster, since its caches are warm:
+    that is what the knee without batches tells. One that is slower than timed waits for something, and is left to be
+    scaled. And what a server does for each request, such as reading it, is part of the fixed cost of a call of one
+    request, but no batch shares it; of this the knees of batches tell. Where a prediction was good or too low, nothing
+    changes.
 
-    :param single: requests a second; 0 where it is not known, as ``planned``.
+    :param single: requests a second; 0 where it is not known.
     """
     site = _at_work(site, single)
-    expected = site.predicted(site.single)
-    return _with_own_cost(site, planned * expected / single if single else planned)
+    scale = site.predicted(site.single) / single if single else 1.0
+    for setting, rate in batched.items():
+        site = _with_own_cost(site, setting, rate * scale)
+    return site
 
 
 def _at_work(site: Site, single: float) -> Site:
@@ -86,13 +90,13 @@ def _at_work(site: Site, single: float) -> Site:
     return site
 
 
-def _with_own_cost(site: Site, planned: float) -> Site:
-    requests = int(site.planned.batches.max_batch_size / site.load.items) if site.planned.batches else 1
+def _with_own_cost(site: Site, setting: Setting, rate: float) -> Site:
+    requests = int(setting.batches.max_batch_size / site.load.items) if setting.batches else 1
     for _ in range(ROUNDS):
-        expected = site.predicted(site.planned)
-        if not planned or requests < 2 or expected <= planned * (1 + GOOD):
+        expected = site.predicted(setting)
+        if not rate or requests < 2 or expected <= rate * (1 + GOOD):
             break
-        missing = site.curve.us(requests * site.load.items) * (expected / planned - 1)
+        missing = site.curve.us(requests * site.load.items) * (expected / rate - 1)
         own = min(missing / (requests - 1), site.curve.a)
         site = _with_curve(site, site.curve.a - own, site.curve.c + own / site.load.items)
     return site

@@ -47,8 +47,8 @@ UNTIL = {"explore": 0.8, "confirm": 0.9, "final": 1.0, "again": 1.0}
 # one was more often over the objective itself.
 BETWEEN = 0.25
 
-# A search doubles a rate at most. A model that knows no other limit than the calls of a model may be far off beyond what
-# was measured, and a server is not to be flooded for it.
+# A search doubles a rate at most. Physics knows no other limit than calls, so that it may be far off beyond what was
+# measured, and a server is not to be flooded for it.
 LEAP = 2.0
 
 Propose = Callable[[Site, Sequence[tuple[Setting, float]], Collection[Setting], int], "Setting | None"]
@@ -165,16 +165,17 @@ class Search:
 
     @property
     def known(self) -> Site:
-        """The site as the knees of the baseline and of the plan have shown it."""
-        baseline, plan = self.epoch.baseline(self.site.single), self.epoch.measured("explore").get(self.site.planned)
-        return physics.calibrated(self.site, baseline.rate if baseline else 0.0, plan.rate if plan else 0.0)
+        """The site as the measured knees have shown it."""
+        baseline = self.epoch.baseline(self.site.single)
+        batched = {each.trial.setting: each.rate for each in self.epoch.of("explore") if each.trial.setting.batches}
+        return physics.calibrated(self.site, baseline.rate if baseline else 0.0, batched)
 
     def _calibration(self) -> list[str]:
         if self.known is self.site:
             return []
         curve = self.known.curve
         times = f"{shown(curve.a)} and {shown(curve.c)} for each item"
-        return [f"predictions go by calls of {times}, as the knees without batches and of the plan show them"]
+        return [f"predictions go by calls of {times}, as the measured knees show them"]
 
     def next(self) -> Trial | None:
         """Return the trial to measure, the same until it is told, or None when the search is over."""

@@ -17,7 +17,11 @@ AT_WORK = {
 
 
 def known(truth):
-    return physics.calibrated(TOLD, truth.predicted(truth.single), truth.predicted(truth.planned))
+    return calibrated(TOLD, truth.predicted(truth.single), truth.predicted(truth.planned))
+
+
+def calibrated(place, single, planned):
+    return physics.calibrated(place, single, {place.planned: planned})
 
 
 @pytest.mark.parametrize("name", AT_WORK)
@@ -36,26 +40,35 @@ def test_the_knees_are_those_that_it_was_calibrated_by():
 
 def test_a_good_prediction_changes_nothing():
     single, planned = TOLD.predicted(TOLD.single), TOLD.predicted(TOLD.planned)
-    assert physics.calibrated(TOLD, 0.9 * single, 0.9 * planned) is TOLD
-    assert physics.calibrated(TOLD, 0.0, 0.0) is TOLD
+    assert calibrated(TOLD, 0.9 * single, 0.9 * planned) is TOLD
+    assert calibrated(TOLD, 0.0, 0.0) is TOLD
 
 
 def test_a_server_that_is_slower_at_work_is_left_to_be_scaled():
     """Longer calls might not fit in the objective at all, and no prediction would be left."""
-    assert physics.calibrated(TOLD, 0.5 * TOLD.predicted(TOLD.single), 0.5 * TOLD.predicted(TOLD.planned)) is TOLD
+    assert calibrated(TOLD, 0.5 * TOLD.predicted(TOLD.single), 0.5 * TOLD.predicted(TOLD.planned)) is TOLD
     place = site(fixed_us=2000, item_us=40_000)
-    assert physics.calibrated(place, 0.5 * place.predicted(place.single), 0.0) is place
+    assert calibrated(place, 0.5 * place.predicted(place.single), 0.0) is place
+
+
+def test_the_knee_of_any_batches_tells_of_the_own_cost():
+    """That of small ones may hide it, for example where requests are read while a device works."""
+    truth = AT_WORK["own cost"]
+    large = physics.shaped(TOLD, 64, 0, 4)
+    knees = {TOLD.planned: TOLD.predicted(TOLD.planned), large: truth.predicted(large)}
+    found = physics.calibrated(TOLD, TOLD.predicted(TOLD.single), knees)
+    assert found.predicted(large) == pytest.approx(truth.predicted(large), rel=physics.GOOD)
 
 
 def test_no_request_costs_more_of_its_own_than_a_call_of_one():
-    found = physics.calibrated(TOLD, TOLD.predicted(TOLD.single), 1.0)
+    found = calibrated(TOLD, TOLD.predicted(TOLD.single), 1.0)
     assert found.curve.a == 0
     assert found.curve.us(1) == pytest.approx(TOLD.curve.us(1))
 
 
 def test_a_plan_without_batches_tells_nothing_of_them():
     place = site(batching={"enabled": False})
-    assert physics.calibrated(place, place.predicted(place.single), 1.0) is place
+    assert calibrated(place, place.predicted(place.single), 1.0) is place
 
 
 def test_the_queue_is_rounded_up_and_holds_a_batch_beside_the_one_that_forms():
