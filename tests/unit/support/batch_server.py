@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.space impor
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Outcome, Trial
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.turns import Block, Turns
 
-ARRIVAL, FINISHED, TIMER = 0, 1, 2
+ARRIVAL, FINISHED, TIMER, READ = 0, 1, 2, 3
 # Of a block, and the requests that are simulated of it at most: seconds enough for an overload to show.
 SECONDS = 30
 MOST_IN_BLOCK = 20_000
@@ -44,6 +44,8 @@ class BatchServer:
     """Seconds until the server has started again."""
     besides_s: float = 8.0
     """Seconds of a stage besides its own: its warm-up, the way of its results."""
+    reading_us: float = 0.0
+    """What one thread takes to read each request, beside the calls, as where a device runs the model."""
     speed: dict[int, float] = field(default_factory=dict)
     """The host's speed from a trial on: drift."""
 
@@ -58,6 +60,7 @@ class BatchServer:
         queue: deque[float] = deque()
         inside = refused = 0
         times: list[float] = []
+        read = 0.0
         events: list[tuple[float, int, list[float]]] = []
         arrival, left = source.expovariate(rate / 1e6), count
         heapq.heappush(events, (arrival, ARRIVAL, []))
@@ -67,13 +70,16 @@ class BatchServer:
                 if len(queue) >= places or inside >= setting.grpc - 1:
                     refused += 1
                 else:
-                    queue.append(now)
                     inside += 1
-                    if len(queue) == 1 and timeout:
-                        heapq.heappush(events, (now + timeout, TIMER, []))
+                    read = max(read, now) + self.reading_us * slow
+                    heapq.heappush(events, (read, READ, [now]))
                 left -= 1
                 if left:
                     heapq.heappush(events, (now + source.expovariate(rate / 1e6), ARRIVAL, []))
+            elif kind == READ:
+                queue += batch
+                if len(queue) == 1 and timeout:
+                    heapq.heappush(events, (now + timeout, TIMER, []))
             elif kind == FINISHED:
                 free += 1
                 inside -= len(batch)

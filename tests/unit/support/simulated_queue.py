@@ -109,7 +109,7 @@ def result(seconds: Sequence[Second], **others: Any) -> dict[str, Any]:
         "duration_s": len(seconds),
         "counters": None,
         "all": {"sent": offered, "ok": ok},
-        "histogram": series.whole(seconds).to_json(),
+        "histogram": _recorded(series.whole(seconds)).to_json(),
         "seconds": [as_json(each, t) for t, each in enumerate(seconds)],
         **others,
     }
@@ -117,9 +117,6 @@ def result(seconds: Sequence[Second], **others: Any) -> dict[str, Any]:
 
 def as_json(second: Second, t: int) -> dict[str, Any]:
     """Return a second as the load generator writes it, with the least and the greatest that its buckets allow."""
-    whole = Histogram()
-    for bucket, count in second.histogram.counts.items():
-        whole.record(_middle(bucket), count)
     return {
         "t": t,
         "offered": second.offered,
@@ -127,8 +124,16 @@ def as_json(second: Second, t: int) -> dict[str, Any]:
         "errors": second.offered - second.ok,
         "late": 0,
         "open": second.open,
-        "histogram": whole.to_json(),
+        "histogram": _recorded(second.histogram).to_json(),
     }
+
+
+def _recorded(counts: Histogram) -> Histogram:
+    """Return a histogram of counts alone with the least and the greatest latency, too."""
+    whole = Histogram()
+    for bucket, count in counts.counts.items():
+        whole.record(_middle(bucket), count)
+    return whole
 
 
 def _middle(bucket: int) -> int:

@@ -21,10 +21,12 @@ from batch_server import BatchServer
 # One core for the system, four for the instance.
 HOST = machines.topology(sockets=1, cores=5, smt=1)
 
-# Batches pay, up to a point; batches do not pay; a high fixed cost, as of a GPU.
+# Batches pay, up to a point; batches do not pay; a high fixed cost, as of a GPU; the same where requests are read by a
+# thread beside it, which no time of a call shows.
 PAYS = BatchServer(4000, 400, 100_000, host_noise=0.01)
 DOES_NOT_PAY = BatchServer(50, 2500, 50_000, host_noise=0.01)
 FIXED_COST = BatchServer(20_000, 250, 150_000, host_noise=0.01)
+READING = BatchServer(9000, 20, 50_000, host_noise=0.01, reading_us=400)
 
 LONG = Options(budget_s=7200)
 

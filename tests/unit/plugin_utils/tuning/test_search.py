@@ -16,6 +16,7 @@ from tuning_cases import (
     FIXED_COST,
     LONG,
     PAYS,
+    READING,
     as_predicted,
     measured,
     searched,
@@ -300,7 +301,10 @@ def grid(place):
     return list(dict.fromkeys([place.single, *settings]))
 
 
-@pytest.mark.parametrize("server", [PAYS, DOES_NOT_PAY, FIXED_COST], ids=["pays", "does not pay", "fixed cost"])
+SERVERS = {"pays": PAYS, "does not pay": DOES_NOT_PAY, "fixed cost": FIXED_COST, "reading": READING}
+
+
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 def test_a_search_reaches_the_best_of_a_grid_with_a_tenth_of_its_runs(server: BatchServer):
     place = site_of(server)
     found = searched_on(server)
