@@ -215,7 +215,7 @@ def _search_row(model: str, found: Tuned) -> tuple[Any, ...]:
 def predicted(search: Any, evidence: Any) -> dict[Any, float]:
     """The knee that was expected of each setting when it was first tried, over the one that was measured at last.
 
-    From the second trial on, expectations are scaled to the measured knee without batches.
+    From the second trial on, expectations go by the knees that were measured before.
     """
     expected: dict[Any, float] = {}
     for each in search.history:

@@ -65,11 +65,11 @@ def survey(context: Context, curve: Curve, load: Load) -> Site:
 def calibrated(site: Site, single: float, batched: Mapping[Setting, float]) -> Site:
     """Return the site with the curve of a server at work, of which knees without batches and with some are known.
 
-    Calls are timed one by one on a server that is mostly idle. At work it may be faster, since its caches are warm:
-    that is what the knee without batches tells. One that is slower than timed waits for something, and is left to be
-    scaled. And what a server does for each request, such as reading it, is part of the fixed cost of a call of one
-    request, but no batch shares it; of this the knees of batches tell. Where a prediction was good or too low, nothing
-    changes.
+    Calls are timed one by one on a server that is mostly idle. At work it may be faster (in the lab a call of `dense`
+    took half as long): that is what the knee without batches tells. One that is slower than timed is left to be scaled,
+    because longer calls might not fit in the objective at all. And what a server does for each request, such as reading
+    it, is part of the fixed cost of a call of one request, but no batch shares it; of this the knees of batches tell.
+    Where a prediction was good or too low, nothing changes.
 
     :param single: requests a second; 0 where it is not known.
     """
@@ -91,13 +91,12 @@ def _at_work(site: Site, single: float) -> Site:
 
 
 def _with_own_cost(site: Site, setting: Setting, rate: float) -> Site:
-    requests = int(setting.batches.max_batch_size / site.load.items) if setting.batches else 1
     for _ in range(ROUNDS):
-        expected = site.predicted(setting)
-        if not rate or requests < 2 or expected <= rate * (1 + GOOD):
+        model, expected = queueing.server(setting, site.machine, site.curve, site.load), site.predicted(setting)
+        if not rate or model.batch < 2 or expected <= rate * (1 + GOOD):
             break
-        missing = site.curve.us(requests * site.load.items) * (expected / rate - 1)
-        own = min(missing / (requests - 1), site.curve.a)
+        missing = model.us(model.batch) * (expected / rate - 1)
+        own = min(missing / (model.batch - 1), site.curve.a)
         site = _with_curve(site, site.curve.a - own, site.curve.c + own / site.load.items)
     return site
 

@@ -164,17 +164,17 @@ class Search:
         return [*self._remarks, *refusals, *drifts, *self._calibration(), *costs.remark(self.history)]
 
     @property
-    def known(self) -> Site:
+    def calibrated(self) -> Site:
         """The site as the measured knees have shown it."""
         baseline = self.epoch.baseline(self.site.single)
         batched = {each.trial.setting: each.rate for each in self.epoch.of("explore") if each.trial.setting.batches}
         return physics.calibrated(self.site, baseline.rate if baseline else 0.0, batched)
 
     def _calibration(self) -> list[str]:
-        if self.known is self.site:
+        site = self.calibrated
+        if site is self.site:
             return []
-        curve = self.known.curve
-        times = f"{shown(curve.a)} and {shown(curve.c)} for each item"
+        times = f"{shown(site.curve.a)} and {shown(site.curve.c)} for each item"
         return [f"predictions go by calls of {times}, as the measured knees show them"]
 
     def next(self) -> Trial | None:
@@ -223,7 +223,7 @@ class Search:
         if len(tried) >= self.options.most or self._is_stuck(epoch):
             return None
         measured = [(setting, told.rate) for setting, told in epoch.measured("explore", "again").items()]
-        proposed = self._propose(self.known, measured, tried, self.options.seed + len(self.history))
+        proposed = self._propose(self.calibrated, measured, tried, self.options.seed + len(self.history))
         if proposed is None or not self._affords("explore", proposed):
             return None
         return self._trial(proposed, "search", "explore", "a step from the best so far")
@@ -322,16 +322,17 @@ class Search:
 
         With batches that is the plan's, where it forms batches too, otherwise the baseline's.
         """
-        site, measured = self.known, self._of_its_kind(setting)
+        site, measured = self.calibrated, self._of_its_kind(setting)
         scale = site.predicted(measured.trial.setting) if measured else 0.0
         expected = site.predicted(setting)
         return expected * measured.rate / scale if measured and scale else expected
 
     def _within_reach(self, setting: Setting) -> float:
         """Return the highest rate to begin with: of batches, a multiple of the best that any batches carried."""
-        found = self.epoch.measured("explore").items()
-        batched = max((told.rate for other, told in found if other.batches), default=0.0)
-        return LEAP * batched if setting.batches and batched else math.inf
+        if not setting.batches:
+            return math.inf
+        best_first = self.epoch.measured("explore").items()
+        return LEAP * next((told.rate for other, told in best_first if other.batches), math.inf)
 
     def _of_its_kind(self, setting: Setting) -> Told | None:
         """Return the trial by which predictions are scaled."""
