@@ -23,7 +23,7 @@ ROUGH_S, STAGE_S = 5.0, 15.0
 WARMUP_S = 1
 # A search begins at this share of what one request after another would make: every server here carries that.
 BEGIN = 0.4
-TAKES = "14 minutes for dense, 6 for each other model"
+TAKES = "14 minutes for dense, 11 for each other model"
 
 
 def main() -> int:
