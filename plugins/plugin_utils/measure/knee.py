@@ -25,6 +25,7 @@ from .steady import backlog
 from .validity import ANSWERED, GENERATOR, SHORTEST_S, Remark
 
 Kind = Literal["double", "halve", "bisect", "confirm"]
+Verdict = Literal["pass", "fail", "invalid"]
 
 # Where halving ends: the knee is to be known to 5 %, and short stages do not tell rates apart that lie closer.
 BRACKET = 0.05
@@ -90,7 +91,7 @@ class Outcome:
     it.
     """
 
-    verdict: Literal["pass", "fail", "invalid"]
+    verdict: Verdict
     why: str
     p99_us: int | None = None
     generator: bool = False
@@ -98,9 +99,14 @@ class Outcome:
     close: bool = False
 
     @property
+    def of_server(self) -> Verdict:
+        """The verdict on the server: one that is overloaded has failed, whatever the load on it was exactly."""
+        return "fail" if self.overloaded else self.verdict
+
+    @property
     def is_void(self) -> bool:
         """Return whether the stage tells nothing of the server."""
-        return self.verdict == "invalid" and not self.overloaded
+        return self.of_server == "invalid"
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class Stage:
 
 
 def judged(rate: float, outcome: knee.Outcome, found: Percentiles) -> Stage:
-    """Return a stage as the measurement judges it (measure.knee.passed); one that is overloaded has failed."""
-    verdict, p99 = "fail" if outcome.overloaded else outcome.verdict, found.found.get("p99")
+    """Return a stage as the measurement judges the server in it (measure.knee.passed)."""
+    verdict, p99 = outcome.of_server, found.found.get("p99")
     if p99 is None:
         return Stage(rate, verdict, outcome.why, outcome.p99_us)
     return Stage(rate, verdict, outcome.why, p99.us, p99.low, p99.high)

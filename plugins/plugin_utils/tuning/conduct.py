@@ -188,8 +188,8 @@ def besides_s(asked: Asked) -> float:
 
 
 def block(judged: Judged) -> Block:
-    """Return a stage as a block of the turns."""
-    return Block(judged.outcome.verdict, judged.outcome.why, series.seconds(judged.entry["result"]))
+    """Return a stage as a block of the turns. A side that is overloaded at their rate has lost, not spoilt them."""
+    return Block(judged.outcome.of_server, judged.outcome.why, series.seconds(judged.entry["result"]))
 
 
 def stage_s(trial: Trial, rate: float) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 
 from ..measure import comparison, interleave, statistics
-from ..measure.knee import LEAST_REQUESTS
+from ..measure.knee import LEAST_REQUESTS, Verdict
 from ..measure.series import Second, whole
 from .space import Setting
 from .trial import Compared, Failed, Outcome, Trial
@@ -34,7 +34,7 @@ REPEATS = 2
 class Block:
     """What a block gave: pass, fail or invalid, why, and its seconds without the warm-up."""
 
-    verdict: str
+    verdict: Verdict
     why: str
     seconds: Sequence[Second] = field(default=())
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import simulated_team
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial import wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import document
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, publish
@@ -53,6 +54,15 @@ class WithASlowPlan(Host):
         done = super().put(plan)
         self.team.slots = 2 if plan["digest"] == context(SLO_MS).planned()["digest"] else 4
         return done
+
+
+class LateUnderOverload(SimulatedTeam):
+    """One that sends some requests late where the server does not keep up, as small load hosts do."""
+
+    def run(self, specs, seconds, progress):
+        result = super().run(specs, seconds, progress)
+        over = Histogram.from_json(result["histogram"]).share_over(SLO_MS * 1000)
+        return {**result, "late": result["offered"] // 50 if over > 0.2 else 0}
 
 
 @pytest.fixture
@@ -224,6 +234,14 @@ def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
     assert (turns["verdict"], turns["keeps"]) == ("better", True)
     assert found["choice"]["verdict"] in ("tuned", "no batching")
     assert found["inventory"] is not None
+
+
+def test_a_plan_that_is_overloaded_loses_the_turns_instead_of_spoiling_them(tune):
+    team, told = LateUnderOverload(0.001, 0.004, 4), []
+    found = tune(team, WithASlowPlan(team), told)
+    assert [line for line in told if "turns, plan" in line and "invalid" in line]
+    assert (found["choice"]["turns"]["verdict"], found["choice"]["turns"]["keeps"]) == ("better", True)
+    assert found["choice"]["verdict"] in ("tuned", "no batching")
 
 
 def test_shards_are_measured_with_the_chosen_settings_and_with_the_plan(tune):
