@@ -24,6 +24,8 @@ OK = "OK"
 # Rendering the page takes milliseconds; one that needs longer belongs to a server that is not well.
 TIMEOUT_S = 5.0
 DEADLINE_S = 15.0
+# A server that still answers requests of callers who have given up answers one in this time.
+PAUSE_S = 0.5
 CHUNK_BYTES = 64 * 1024
 # Names of models come from callers, so pages grow without limit; this is some 100,000 series.
 MOST_BYTES = 32 * 1024 * 1024
@@ -59,6 +61,21 @@ def read(target: Mapping[str, Any], models: Collection[str]) -> dict[str, int]:
     except (OSError, http.client.HTTPException) as error:
         words = shown(str(error) or type(error).__name__)
         raise CountersError(f"the page of metrics at port {port} cannot be read ({words})") from None
+
+
+def settled(target: Mapping[str, Any], models: Collection[str], longest_s: float) -> dict[str, int]:
+    """Return the counts as soon as they no longer grow, after ``longest_s`` at the latest.
+
+    Requests that nobody waits for any more stay in the server's queues: they would count in the next stage, and slow it
+    down. Raises CountersError.
+    """
+    until, found = time.monotonic() + longest_s, read(target, models)
+    while time.monotonic() < until:
+        time.sleep(PAUSE_S)
+        last, found = found, read(target, models)
+        if found == last:
+            break
+    return found
 
 
 def _lines(answer: http.client.HTTPResponse) -> Iterator[str]:

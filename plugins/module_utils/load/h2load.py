@@ -70,8 +70,9 @@ def measure(
     models = [str(request["model"])]
     before, missing = _counters(spec, models)
     processes = _run(commands, folder, plan, tell, stopped)
-    after, missing_after = _counters(spec, models) if before is not None else (None, "")
     found = _result(spec, plan, processes)
+    wait_s = float(spec["timeout_s"]) if found["sent"] > found["answered"] and not stopped() else 0.0
+    after, missing_after = _counters(spec, models, wait_s) if before is not None else (None, "")
     found["counters"] = {"before": before, "after": after} if before is not None and after is not None else None
     found["problems"] = [*_limits(spec, number), *found["problems"], *filter(None, (missing, missing_after))]
     if spec["protocol"] == "grpc":
@@ -82,11 +83,11 @@ def measure(
     return found
 
 
-def _counters(spec: Mapping[str, Any], models: Sequence[str]) -> tuple[dict[str, int] | None, str]:
+def _counters(spec: Mapping[str, Any], models: Sequence[str], wait_s: float = 0.0) -> tuple[dict[str, int] | None, str]:
     if not spec["target"].get("metrics"):
         return None, "the server has no page of metrics, so its counts are not compared"
     try:
-        return counters.read(spec["target"], models), ""
+        return counters.settled(spec["target"], models, wait_s), ""
     except counters.CountersError as error:
         return None, str(error)
 

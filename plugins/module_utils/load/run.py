@@ -64,7 +64,8 @@ class Stage:
             code = self._load()
         finally:
             self._crew.end()
-        after = self._counters() if before is not None else None
+        wait_s = self._spec["timeout_s"] if code == DONE and self._is_given_up() else 0.0
+        after = self._counters(wait_s) if before is not None else None
         both = {"before": before, "after": after} if before is not None and after is not None else None
         write_result(self._out, self._result(both), self._series.rows())
         for sentence in self._problems if code == FAILED else ():
@@ -76,12 +77,16 @@ class Stage:
         if processes > cpus:
             self._problems.append(f"{processes} processes of the load generator share {cpus} CPUs")
 
-    def _counters(self) -> dict[str, int] | None:
+    def _is_given_up(self) -> bool:
+        """Return whether the server may still hold requests for which nobody waits."""
+        return any(count.sent > count.answered for count in (self._measured, self._warmup))
+
+    def _counters(self, wait_s: float = 0.0) -> dict[str, int] | None:
         if not self._spec["target"]["metrics"]:
             return None
         models = sorted({request["model"] for request in self._spec["requests"]})
         try:
-            return counters.read(self._spec["target"], models)
+            return counters.settled(self._spec["target"], models, wait_s)
         except ValueError as error:
             self._problems.append(f"the server's counters cannot be compared: {error}")
             return None

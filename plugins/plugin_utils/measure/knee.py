@@ -61,10 +61,10 @@ HIGHEST = 10_000_000.0
 REPEATS = 2
 # A server that does not keep up fills its clients with open requests, and a small load host then sends some late. A
 # generator that was held up at a send was held up as often at a reply, so each late request stands for one more. If
-# those that failed or were over the objective are still a tenth of all, ten times what p99 leaves out, the server alone
-# broke it.
+# those that failed or were over the objective are still as many as were late, and 2 % of all (twice what p99 leaves
+# out), the server alone broke it.
 HELD_UP = 2
-OVERLOADED = 0.1
+OVERLOADED = 0.02
 # Seconds from one stage to the next, warm-up aside: connections, samples of the host, the way of the results.
 BETWEEN_S = 3.0
 LIMIT = (
@@ -153,7 +153,8 @@ def _is_overloaded(result: Mapping[str, Any], slo_p99_ms: float) -> bool:
     """Return whether p99 breaks the objective, whatever part late requests have in it."""
     answered = Histogram.from_json(result["histogram"])
     kept = answered.total * (1 - answered.share_over(slo_p99_ms * 1000))
-    return bool(result["offered"] - kept - HELD_UP * result["late"] > OVERLOADED * result["offered"])
+    over = result["offered"] - kept - HELD_UP * result["late"]
+    return bool(over > max(OVERLOADED * result["offered"], result["late"]))
 
 
 def _broken(result: Mapping[str, Any], found: Percentiles) -> str:

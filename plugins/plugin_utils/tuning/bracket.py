@@ -9,6 +9,7 @@ it brackets the knee with some five; what is close is measured again by the sear
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from ..measure import knee
@@ -25,6 +26,10 @@ LONGEST_STEP = 1.0
 LEAST_SHARE = 1 / 64
 # The stages that a trial may take.
 MOST_STAGES = 14
+# Stages at a rate whose failure would end a trial, although p99 itself kept the objective. The few hundred requests of
+# a slow instance have an interval that goes up to their slowest, and one unlucky stage would put its knee a quarter too
+# low.
+LOOKS = 2
 # Invalid stages (a busy generator, a disturbed host) at one rate until a lower one is tried: a prediction may be beyond
 # what the generator sends. And in all, until a trial is given up.
 MOST_INVALID_AT_ONCE = 2
@@ -45,6 +50,8 @@ class Stage:
     p99_us: float | None = None
     p99_low_us: float | None = None
     p99_high_us: float | None = None
+    close: bool = False
+    """Whether it failed by the interval of p99 alone."""
 
 
 def judged(rate: float, outcome: knee.Outcome, found: Percentiles) -> Stage:
@@ -52,7 +59,7 @@ def judged(rate: float, outcome: knee.Outcome, found: Percentiles) -> Stage:
     verdict, p99 = outcome.of_server, found.found.get("p99")
     if p99 is None:
         return Stage(rate, verdict, outcome.why, outcome.p99_us)
-    return Stage(rate, verdict, outcome.why, p99.us, p99.low, p99.high)
+    return Stage(rate, verdict, outcome.why, p99.us, p99.low, p99.high, outcome.close)
 
 
 class Bracket:
@@ -62,18 +69,26 @@ class Bracket:
         self.trial = trial
         self.slo_us = slo_us
         self.passed: Stage | None = None
-        self.failed: Stage | None = None
         self.stopped = ""
+        self._failures: list[Stage] = []
+        self._looks: Counter[float] = Counter()
         self._is_over = False
         self._stages = 0
         self._invalid = 0
         self._ceiling = math.inf
         self._step = FIRST_STEP[trial.rung] * trial.precision
 
+    @property
+    def failed(self) -> Stage | None:
+        """The lowest rate that failed, of those above what passed."""
+        return min(self._failures, key=lambda each: each.rate, default=None)
+
     def next(self) -> float | None:
         """Return the rate of the next stage in requests a second, or None when the trial is over."""
-        if self._is_over or self._stages >= MOST_STAGES or self._is_known():
+        if self._is_over or self._stages >= MOST_STAGES:
             return None
+        if self._is_known():
+            return self._doubted()
         if self.trial.must_carry and self._stages == self._invalid < MOST_INVALID_AT_ONCE:
             return self.trial.must_carry
         wanted = self._wanted(*self._bounds())
@@ -97,6 +112,7 @@ class Bracket:
     def tell(self, stage: Stage) -> None:
         """Take the outcome of a stage."""
         self._stages += 1
+        self._looks[stage.rate] += 1
         first, bound = self._is_first(stage), self._bounds()
         if stage.verdict == "invalid":
             self._invalid += 1
@@ -107,8 +123,9 @@ class Bracket:
             return
         if stage.verdict == "pass":
             self.passed = stage
+            self._failures = [each for each in self._failures if each.rate > stage.rate]
         else:
-            self.failed = stage
+            self._failures.append(stage)
         if not first and (bound[0] > 0) != (bound[1] < math.inf):
             self._step = min(LONGEST_STEP, 2 * self._step)
         over = stage.p99_low_us is not None and stage.p99_low_us > self.slo_us
@@ -142,6 +159,13 @@ class Bracket:
     def _bounds(self) -> tuple[float, float]:
         """Return the highest rate that passed and the lowest that failed."""
         return (self.passed.rate if self.passed else 0.0), (self.failed.rate if self.failed else math.inf)
+
+    def _doubted(self) -> float | None:
+        """Return the rate that ends the trial by its failure, if that is to be seen again."""
+        failed = self.failed
+        if not self.passed or not failed or not failed.close or self._looks[failed.rate] >= LOOKS:
+            return None
+        return failed.rate
 
     def _is_known(self) -> bool:
         low, high = self._bounds()

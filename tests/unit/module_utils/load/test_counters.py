@@ -77,6 +77,24 @@ def test_a_page_in_chunks_is_read_whole():
 
 
 @pytest.mark.parametrize(
+    ("longest_s", "pages", "counts"),
+    [
+        (0, [5], 5),  # nothing is to be waited for
+        (9, [5, 5], 5),
+        (9, [5, 8, 13, 13], 13),
+        (2, [5, 6, 7], 7),  # other callers go on
+    ],
+)
+def test_counters_are_read_until_they_no_longer_grow(monkeypatch, longest_s, pages, counts):
+    now, left = [0.0], [{"OK": each} for each in pages]
+    monkeypatch.setattr(counters.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(counters.time, "sleep", lambda _s: now.__setitem__(0, now[0] + 1))
+    monkeypatch.setattr(counters, "read", lambda _target, _models: left.pop(0))
+    assert counters.settled({}, ["ranker"], longest_s) == {"OK": counts}
+    assert not left
+
+
+@pytest.mark.parametrize(
     ("raw", "words"),
     [
         (http(b"no", "404 Not Found"), "answers with status 404"),

@@ -166,6 +166,18 @@ def test_the_servers_counters_are_read_before_and_after(tmp_path, monkeypatch):
     assert asked == [["calibration"]] * 2
 
 
+def test_a_server_ends_what_nobody_waits_for_before_its_counters_are_read(tmp_path, monkeypatch):
+    read = iter([{"OK": 5}, {"OK": 10}, {"OK": 45}, {"OK": 45}])
+    monkeypatch.setattr(run_module.counters, "read", lambda target, models: next(read))
+    monkeypatch.setattr(run_module.counters, "PAUSE_S", 0.0)
+    with Stub(script("silent")) as stub:
+        spec = stage(stub, "rest", timeout_s=0.5)
+        spec["target"]["metrics"] = "/metrics"
+        _, found = ran(tmp_path, spec)
+    assert found["errors"] == {"timeout": 40}
+    assert found["counters"] == {"before": {"OK": 5}, "after": {"OK": 45}}
+
+
 def test_counters_that_cannot_be_read_are_a_problem_and_no_failure(tmp_path, monkeypatch):
     def read(target, models):
         raise CountersError("the page is gone")

@@ -343,11 +343,17 @@ def test_late_requests_do_not_hide_failed_ones():
     assert (found.verdict, found.overloaded) == ("invalid", True)
 
 
+@pytest.mark.parametrize(("over", "overloaded"), [(14, True), (10, False)])
+def test_late_requests_explain_twice_as_many_over_the_objective_and_no_more(over, overloaded):
+    mostly = [Second(t, 200, 200, 3, from_counts({1_000: 200 - over, 2_000: over})) for t in range(60)]
+    assert outcome(mostly, late=240, remarks=judge(result(mostly, late=240))).overloaded is overloaded
+
+
 @pytest.mark.parametrize(
     ("spoilt", "slo_ms"),
     [
         ({"late": 240}, 50.0),  # keeps the objective
-        ({"late": 5_400}, 0.5),  # too many were late to tell
+        ({"late": 4_000}, 0.5),  # too many were late to tell
         ({"late": 240, "cpu": [0.9]}, 0.5),  # a busy client is in all latencies
     ],
 )

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure import knee
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.measure.statistics import Percentile, Percentiles
@@ -102,10 +104,54 @@ def test_a_server_without_end_is_left_at_what_it_carried():
     assert found.rate == max(rates)
 
 
+def close(rate):
+    """Return a stage whose p99 keeps the objective, and whose interval does not."""
+    return Stage(rate, "fail", "p99 may be as high as 64 ms", 49_500, 40_000, 64_000, close=True)
+
+
+def unlucky(knee, rate, times):
+    """Return the rates and the outcome of a trial that failed at a rate below its knee, so many times."""
+    bracket, rates = Bracket(trial(start=49.2), SLO), []
+    while (asked := bracket.next()) is not None:
+        rates.append(asked)
+        bracket.tell(close(asked) if asked == rate and rates.count(rate) <= times else stage(asked, knee))
+    return rates, bracket.outcome(77)
+
+
+def test_an_unlucky_stage_does_not_end_a_trial_far_below_its_knee():
+    rates, found = unlucky(62.0, 49.2, 1)
+    assert rates[0] == 49.2
+    assert rates.count(49.2) == 2
+    assert found.low <= 62.0 < found.high
+    assert found.high <= found.low * 1.05
+
+
+def test_a_rate_that_fails_twice_ends_a_trial():
+    rates, found = unlucky(62.0, 49.2, 2)
+    assert rates.count(49.2) == 2
+    assert found.low < 49.2 == found.high
+
+
+def test_a_clear_failure_is_not_looked_at_again():
+    rates, _ = bracketed(trial(start=49.2), 48.0)
+    assert len(set(rates)) == len(rates)
+
+
+def test_a_second_look_that_is_disturbed_is_none():
+    bracket, told = Bracket(trial(start=49.2), SLO), []
+    while (rate := bracket.next()) is not None:
+        told.append(rate)
+        again = told.count(rate) > 1
+        bracket.tell(Stage(rate, "invalid", "late") if again else close(rate) if rate == 49.2 else stage(rate, 62.0))
+    assert told.count(49.2) == 2
+    assert bracket.outcome(77).high == 49.2
+
+
 def test_a_stage_is_taken_as_the_measurement_judges_it():
     outcome = knee.Outcome("fail", "p99 may be as high as 70 ms", 65_000)
     found = Percentiles({"p99": Percentile(65_000, 60_000, 70_000)})
     assert judged(812, outcome, found) == Stage(812, "fail", "p99 may be as high as 70 ms", 65_000, 60_000, 70_000)
+    assert judged(812, dataclasses.replace(outcome, close=True), found).close
     assert judged(812, knee.Outcome("invalid", "x"), Percentiles()) == Stage(812, "invalid", "x")
     assert judged(812, knee.Outcome("invalid", "x", overloaded=True), Percentiles()) == Stage(812, "fail", "x")
 
