@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The standard search: from the best setting so far to its neighbours, in the order of their predicted knees."""
+"""The standard search: what physics makes of the knees so far, and the neighbours of the best setting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-from . import neighbours
+from . import neighbours, seeds
 from .physics import Site
 from .space import Setting
 
@@ -21,15 +21,16 @@ QUEUE_MATTERS = 1.01
 def propose(
     site: Site, measured: Sequence[tuple[Setting, float]], tried: Collection[Setting], _seed: int
 ) -> Setting | None:
-    """Return the next setting, or None when all neighbours of the best are tried.
+    """Return the next setting by its predicted knee, or None when all that promise something are tried.
 
+    :param site: as the measured knees have shown it, so that physics may propose other batches than it did at first.
     :param measured: the settings and their knees, the best first.
     """
     if not measured:
         return None
     best = measured[0][0]
     found: dict[Setting, float] = {}
-    for each in neighbours.around(site, best):
+    for each in (*seeds.by_physics(site), *neighbours.around(site, best)):
         legal = site.legal(each)
         if not isinstance(legal, WishError) and legal not in tried:
             found.setdefault(legal, site.predicted(legal))

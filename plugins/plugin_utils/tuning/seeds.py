@@ -64,6 +64,11 @@ def seeds(site: Site, load: float | None = None) -> Seeds:
     return Seeds(tuple(found.values()), tuple(refused))
 
 
+def by_physics(site: Site) -> list[Setting]:
+    """Return the settings that physics begins with on a site."""
+    return [setting for setting, _why in _physics(site, None)]
+
+
 def _physics(site: Site, load: float | None) -> list[tuple[Setting, str]]:
     fitting = physics.sizes(site)
     # With these S(b) batches cannot win. One trial of a batch stands against an error of the curve.

@@ -158,7 +158,8 @@ class BatchServer:
             times, refused = self.stage(trial.setting, rate, lasting, seed, slow)
             p99, low, high = (times[_rank(len(times), deviations)] for deviations in (0, -1.96, 1.96))
             verdict = "fail" if refused or high > self.slo_us else "pass"
-            bracket.tell(Stage(rate, verdict, f"p99 is {p99 / 1000:.1f} ms", p99, low, high))
+            close = verdict == "fail" and not refused and p99 <= self.slo_us
+            bracket.tell(Stage(rate, verdict, f"p99 is {p99 / 1000:.1f} ms", p99, low, high, close))
         return bracket.outcome(self.start_s + stages * (trial.stage_s + self.besides_s))
 
     def turns(self, trial: Trial, planned: Setting, run: int = 0) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import neighbours, physics, seeds
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import climb, neighbours, physics, seeds
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.queueing import Load
 from tuning_cases import site
 
@@ -101,3 +101,16 @@ def test_neighbours_are_near_and_new(batches):
     assert splits == {(2, 2), (3, 1), (1, 3)}
     sizes = {each.batches.max_batch_size for each in found if each.batches}
     assert sizes == ({16, 32, 64} if batches else {128})
+
+
+def test_a_step_goes_to_what_physics_makes_of_the_knees_so_far():
+    """What each request turns out to cost makes another size the largest that fits, far from the best so far."""
+    place = site(fixed_us=10_400, item_us=8)
+    large = physics.shaped(place, 1024, 0, 1)
+    assert {seed.setting.batches.max_batch_size for seed in seeds.seeds(place).found[2:]} == {512, 1024}
+    known = physics.calibrated(place, place.predicted(place.single), {large: 2_400.0})
+    proposed, tried = [], {large}
+    while (step := climb.propose(known, [(large, 2_400.0)], tried, 1)) is not None:
+        proposed.append(step.batches.max_batch_size)
+        tried.add(step)
+    assert 64 in proposed
