@@ -339,6 +339,14 @@ def test_over_rest_the_status_tells_failures(place):
     assert (found["errors"], found["ok"]) == ({"HTTP 503": 2}, 398)
 
 
+def test_the_server_ends_what_nobody_waits_for_before_it_is_asked_for_its_counts(place, monkeypatch):
+    monkeypatch.setattr(counters, "PAUSE_S", 0.0)
+    place[1][1:] = [{"OK": 400}, {"OK": 510}, {"OK": 510}]
+    found, _ = result(place, statuses={"200": -1})
+    assert (found["errors"], found["sent"] - found["answered"]) == ({"connection": 1}, 1)
+    assert found["counters"] == {"before": {"OK": 10}, "after": {"OK": 510}}
+
+
 def test_counts_that_cannot_be_read_are_told(place, monkeypatch):
     def unreadable(_target, _models):
         raise counters.CountersError("the page of metrics at port 8501 cannot be read (timed out)")
