@@ -142,11 +142,12 @@ class Tuner:
                 turns.end(too_much)
                 break
             left_s = search.left_s - (time.monotonic() - began)
-            if turns.left * self._takes_s(turns.block_s) > left_s:
+            if sum(self._takes_s(each) for each in turns.seconds) > left_s:
                 turns.end(OUT_OF_TIME_IN_TURNS)
                 break
             name = f"turns, {'plan' if setting == search.site.planned else 'tuned'}"
-            turns.tell(block(self._stage(name, turns.rate, turns.block_s, search)))
+            name = "rate of the turns, plan" if turns.is_looking else name
+            turns.tell(block(self._stage(name, turns.rate, turns.seconds[0], search)))
         return turns.outcome(time.monotonic() - began)
 
     def _stage(self, name: str, rate: float, seconds: float, search: Search) -> Judged:

@@ -41,10 +41,10 @@ STAGES = {"explore": 5, "again": 3, "confirm": 3, "final": 2}
 PRECISION = {"explore": 0.05, "again": 0.02, "confirm": 0.02, "final": 0.02, "turns": 0.0}
 # Shares of the time before the turns at which exploring and confirming end.
 UNTIL = {"explore": 0.8, "confirm": 0.9, "final": 1.0, "again": 1.0}
-# Where the turns are held, from the plan's knee (0) to the other one (1), in logarithms: so far beyond the plan's knee
-# that its p99 leaves the objective, and so far below the other that it has room. At 0, 6 of 20 simulated comparisons of
-# settings that carry at least a tenth more found no difference, at a quarter and at a half none; at a half the better
-# one was more often over the objective itself.
+# Where the turns are held at the least, from the plan's knee (0) to the other one (1), in logarithms: so far beyond the
+# plan's knee that its p99 leaves the objective, and so far below the other that it has room. At 0, 6 of 20 simulated
+# comparisons of settings that carry at least a tenth more found no difference, at a quarter and at a half none; at a
+# half the better one was more often over the objective itself.
 BETWEEN = 0.25
 
 # A search doubles a rate at most. Physics knows no other limit than calls, so that it may be far off beyond what was
@@ -81,7 +81,8 @@ class Options:
     def stages_s(self, rung: str) -> float:
         """Return the seconds of all stages of a trial, or of all blocks of the turns."""
         stages = 2 * turns.PAIRS if rung == "turns" else STAGES[rung]
-        return stages * (self.stage_s(rung) + self.besides_s)
+        looks_s = turns.LOOKS * (self.explore_s + self.besides_s) if rung == "turns" else 0.0
+        return looks_s + stages * (self.stage_s(rung) + self.besides_s)
 
     def expected_s(self, rung: str) -> float:
         """Return the seconds of a trial that takes a restart, or of the turns, whose settings change places."""
@@ -280,7 +281,8 @@ class Search:
         rate = found.planned.rate * (found.chosen.rate / found.planned.rate) ** BETWEEN
         setting = found.chosen.setting
         why = "what the trials speak for against the plan, in turns"
-        return dataclasses.replace(self._trial(setting, self._origin(setting), "turns", why), start_rate=rate)
+        trial = self._trial(setting, self._origin(setting), "turns", why)
+        return dataclasses.replace(trial, start_rate=rate, below=found.chosen.rate)
 
     def _affords(self, rung: str, *settings: Setting) -> bool:
         """Return whether trials of settings end within their rung's share of the budget, at the pace so far.

@@ -43,6 +43,8 @@ class Trial:
     predicted: float
     """The knee that physics predicts."""
     why: str
+    below: float | None = None
+    """Of the turns: the setting's knee, below which their rate is looked for."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as plain data."""

@@ -170,10 +170,11 @@ class BatchServer:
             number += 1
             seed = 1000 * run + 500 + number
             slow = random.Random(seed).lognormvariate(0.0, self.host_noise)
-            count = int(min(MOST_IN_BLOCK, turns.rate * turns.block_s))
-            times, refused = self.stage(setting, turns.rate, count, seed, slow)
-            turns.tell(Block("pass", "", _seconds(times, refused, seed)))
-            spent += turns.block_s + self.besides_s + (self.start_s if setting != in_force else 0)
+            seconds = turns.seconds[0]
+            times, refused = self.stage(setting, turns.rate, int(min(MOST_IN_BLOCK, turns.rate * seconds)), seed, slow)
+            keeps = not refused and times[_rank(len(times), 1.96)] <= self.slo_us
+            turns.tell(Block("pass" if keeps else "fail", "", _seconds(times, refused, seed)))
+            spent += seconds + self.besides_s + (self.start_s if setting != in_force else 0)
             in_force = setting
         return turns.outcome(spent)
 

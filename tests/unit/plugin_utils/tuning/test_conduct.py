@@ -282,7 +282,7 @@ def test_the_budget_has_to_have_time_for_shards(tune):
         tune(host.team, host, budget="14m", items=4, shards="1,2")
     assert str(refused.value) == (
         "budget: is 840 s, too short to compare the plan with one other setting and to measure shards; give at least"
-        " 870 s"
+        " 916 s"
     )
     assert host.orders == []
 
@@ -393,7 +393,7 @@ def test_a_budget_that_is_too_small_for_one_comparison_is_refused(tune):
     with pytest.raises(WishError) as refused:
         tune(host.team, host, budget="5m")
     assert str(refused.value) == (
-        "budget: is 300 s, too short to compare the plan with one other setting; give at least 564 s"
+        "budget: is 300 s, too short to compare the plan with one other setting; give at least 610 s"
     )
     assert (host.orders, host.team.specs) == ([], [])
 

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 import simulated_queue
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.trial import Compared, Failed, outcome_from_json
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.turns import Block, Turns, block_s
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning.turns import Block, Turns, block_s, look_s
 
 PLANNED, TUNED = "planned", "tuned"
 
 
-def turns(seed=1, slo_us=50_000, rate=100.0):
-    return Turns(SimpleNamespace(setting=TUNED, start_rate=rate, stage_s=30.0), PLANNED, slo_us, seed)
+def turns(seed=1, slo_us=50_000, rate=100.0, below=None):
+    return Turns(SimpleNamespace(setting=TUNED, start_rate=rate, stage_s=30.0, below=below), PLANNED, slo_us, seed)
 
 
 def held(means_s, found=None, rate=100.0):
@@ -33,7 +33,7 @@ def test_each_side_has_four_blocks_in_turns():
     while (setting := found.next()) is not None:
         order.append(setting)
         found.tell(Block("pass", ""))
-    assert (order.count(PLANNED), order.count(TUNED), found.left) == (4, 4, 0)
+    assert (order.count(PLANNED), order.count(TUNED), found.seconds) == (4, 4, [])
     first, second = order[:4], order[4:]
     for four in (first, second):
         assert four == four[::-1]
@@ -64,10 +64,44 @@ def test_an_invalid_block_is_repeated_until_there_are_too_many():
     first = found.next()
     for _ in range(2):
         found.tell(Block("invalid", "the load hosts were busy"))
-        assert (found.next(), found.left) == (first, 8)
+        assert (found.next(), found.seconds) == (first, [30.0] * 8)
     found.tell(Block("invalid", "the load hosts were busy"))
     assert found.next() is None
     assert found.outcome(90) == Failed("failed", "the load hosts were busy", 90)
+
+
+@pytest.mark.parametrize(
+    ("carries", "rate"), [(90, 100), (110, 200), (210, 400), (900, 400)], ids=["below", "first", "second", "all"]
+)
+def test_the_turns_are_held_where_the_plan_no_longer_keeps_the_objective(carries, rate):
+    found, looked = turns(below=800.0), []
+    while found.is_looking:
+        assert (found.next(), found.seconds[0]) == (PLANNED, 10.0)
+        looked.append(found.rate)
+        found.tell(Block("pass" if found.rate <= carries else "fail", ""))
+    assert looked == pytest.approx([100, 200][: len(looked)])
+    assert found.rate == pytest.approx(rate)
+    assert found.seconds == [30.0] * 8
+
+
+def test_a_look_that_is_invalid_is_repeated_and_decides_nothing():
+    found = turns(below=800.0)
+    found.tell(Block("invalid", "the load hosts were busy"))
+    assert (found.is_looking, found.rate) == (True, 100)
+    for _ in range(2):
+        found.tell(Block("invalid", "the load hosts were busy"))
+    assert found.outcome(90) == Failed("failed", "the load hosts were busy", 90)
+
+
+@pytest.mark.parametrize("below", [90.0, 104.0])
+def test_a_setting_without_room_above_the_plan_is_compared_without_a_look(below):
+    assert not turns(below=below).is_looking
+
+
+def test_the_turns_are_held_where_the_setting_has_room():
+    found = turns(below=112.0)
+    found.tell(Block("pass", ""))
+    assert (found.is_looking, found.rate) == (False, pytest.approx(103.85, abs=0.01))
 
 
 def test_turns_that_end_before_all_blocks_are_measured_say_nothing():
@@ -76,6 +110,11 @@ def test_turns_that_end_before_all_blocks_are_measured_say_nothing():
     found.end("out of time")
     assert found.next() is None
     assert found.outcome(40) == Failed("failed", "out of time", 40)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(100.0, 10.0), (20.0, 27.25), (5.0, 30.0)])
+def test_a_look_gets_the_requests_that_p99_takes_but_no_more_time_than_a_block(rate, seconds):
+    assert look_s(rate, 30.0) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(100.0, 30.0), (2.0, 68.125)])
