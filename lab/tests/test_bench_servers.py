@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,12 @@ def test_a_rate_that_passed_already_is_not_measured_again():
 def test_the_ends_of_a_ratio_have_one_side_at_its_best_and_the_other_at_its_worst():
     upper, lower = [knee(200, 190, 210), knee(220, 215, 230)], [knee(100, 95, 105), knee(110, 105, 120)]
     assert knees.ratio(upper, lower) == (2.0, 190 / 120, 230 / 95)
+
+
+def test_one_lucky_turn_of_three_does_not_move_the_middle():
+    lucky = [knee(2025), knee(1425), knee(1453)]
+    assert knees.ratio(lucky, [knee(1479)], median)[0] == 1453 / 1479
+    assert knees.shown(lucky, median).startswith("1453 (")
 
 
 @pytest.mark.parametrize("missing", [knee(0.0), failed()])

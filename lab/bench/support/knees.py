@@ -8,6 +8,7 @@ turns differ by.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
@@ -59,18 +60,20 @@ def _trial(start: float, stage_s: float, rung: str) -> Any:
     )
 
 
-def ratio(upper: list[Any], lower: list[Any]) -> tuple[float, float, float] | None:
-    """(value, low, high) of the mean knees of two sides: each end has one side at its best in any turn, the other one
-    at its worst. None where a turn found no knee."""
+def ratio(
+    upper: list[Any], lower: list[Any], middle: Callable[[list[float]], float] = mean
+) -> tuple[float, float, float] | None:
+    """(value, low, high) of the knees of two sides, of each their mean or another middle: each end has one side at its
+    best in any turn, the other one at its worst. None where a turn found no knee."""
     if not upper or not lower or not all(getattr(each, "rate", 0.0) for each in (*upper, *lower)):
         return None
-    value = mean(each.rate for each in upper) / mean(each.rate for each in lower)
+    value = middle([each.rate for each in upper]) / middle([each.rate for each in lower])
     low = min(each.low for each in upper) / max(each.high for each in lower)
     return value, low, max(each.high for each in upper) / min(each.low for each in lower)
 
 
-def shown(knees: list[Any]) -> str:
-    """The knees of all turns as a table has them: their mean, the lowest rate that passed and the highest that failed.
+def shown(knees: list[Any], middle: Callable[[list[float]], float] = mean) -> str:
+    """The knees of all turns as in a table: their middle, the lowest rate that passed and the highest that failed.
 
     What has none says why.
     """
@@ -79,4 +82,4 @@ def shown(knees: list[Any]) -> str:
         missing = next((each for each in knees if each not in known), None)
         return f"none ({getattr(missing, 'why', 'the objective is kept at no rate')})"
     low, high = min(each.low for each in known), max(each.high for each in known)
-    return f"{mean(each.rate for each in known):.0f} ({low:.0f} - {high:.0f})"
+    return f"{middle([each.rate for each in known]):.0f} ({low:.0f} - {high:.0f})"
