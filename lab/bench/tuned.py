@@ -34,7 +34,7 @@ STAGE_S, LONG_S, WARMUP_S = 5.0, 10.0, 1
 GRID_WARMUP_S = 0.5
 RESTART_S = 2.0
 TRIALS = 20
-TAKES = {False: "18 minutes a model", True: "55 minutes a model, 24 of them for the grid"}
+TAKES = {False: "18 minutes a model", True: "an hour a model, half of it for the grid"}
 
 
 class Work(NamedTuple):

@@ -145,8 +145,8 @@ class Tuner:
             if sum(self._takes_s(each) for each in turns.seconds) > left_s:
                 turns.end(OUT_OF_TIME_IN_TURNS)
                 break
-            name = f"turns, {'plan' if setting == search.site.planned else 'tuned'}"
-            name = "rate of the turns, plan" if turns.is_looking else name
+            side = "plan" if setting == search.site.planned else "tuned"
+            name = f"{'rate of the turns' if turns.is_looking else 'turns'}, {side}"
             turns.tell(block(self._stage(name, turns.rate, turns.seconds[0], search)))
         return turns.outcome(time.monotonic() - began)
 

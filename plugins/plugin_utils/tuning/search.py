@@ -79,10 +79,11 @@ class Options:
         return longer.get(rung, self.explore_s)
 
     def stages_s(self, rung: str) -> float:
-        """Return the seconds of all stages of a trial, or of all blocks of the turns."""
-        stages = 2 * turns.PAIRS if rung == "turns" else STAGES[rung]
-        looks_s = turns.LOOKS * (self.explore_s + self.besides_s) if rung == "turns" else 0.0
-        return looks_s + stages * (self.stage_s(rung) + self.besides_s)
+        """Return the seconds of all stages of a trial, or of all looks and blocks of the turns."""
+        if rung != "turns":
+            return STAGES[rung] * (self.stage_s(rung) + self.besides_s)
+        blocks = 2 * turns.PAIRS
+        return turns.LOOKS * self.explore_s + blocks * self.stage_s(rung) + (turns.LOOKS + blocks) * self.besides_s
 
     def expected_s(self, rung: str) -> float:
         """Return the seconds of a trial that takes a restart, or of the turns, whose settings change places."""

@@ -24,8 +24,8 @@ from .trial import Compared, Failed, Outcome, Trial
 PAIRS = interleave.LEAST_PAIRS
 # A block is this many stages of a trial: the 30 s of a comparison, where a stage takes the usual 10 s.
 STAGES = 3
-# Rates that the turns may be held at; the last needs no look. A plan on two CPUs carried a seventh more in the turns
-# than in its trial, and at the first of these rates both sides had the same p99.
+# Rates that the turns may be held at; the last needs no look. A plan on two CPUs carried 18 % more in the turns than in
+# its trial, and at the first of these rates both sides had the same p99.
 RATES = 3
 LOOKS = RATES - 1
 # Of the candidate's knee, which is known to some per cent. Nearer to it, its p99 is a matter of luck: one simulated

@@ -230,7 +230,10 @@ def test_the_best_of_the_trials_and_the_plan_take_turns_at_the_end(tune):
     assert (turns["blocks"], turns["block_s"]) == (4, 30)
     last = [spec for spec in team.specs if spec["duration_s"] == 30][-8:]
     assert {spec["rate"] for spec in last} == {turns["rate"]}
-    assert len([line for line in told if "turns, plan" in line]) >= 4
+    # The plan is looked at for a stage, and the turns follow.
+    looks, blocks = ("  rate of the turns, plan: ", "  turns, plan: ")
+    assert [len([line for line in told if line.startswith(name)]) for name in (looks, blocks)] == [1, 4]
+    assert team.specs[-9]["duration_s"] == 10
     assert (turns["verdict"], turns["keeps"]) == ("better", True)
     assert found["choice"]["verdict"] in ("tuned", "no batching")
     assert found["inventory"] is not None

@@ -349,10 +349,10 @@ def test_a_plan_that_was_measured_too_low_does_not_spoil_the_turns(server: Batch
         lower = {name: getattr(outcome, name) * seen for name in ("rate", "low", "high")}
         return dataclasses.replace(outcome, **lower)
 
+    # Both sides keep the objective where the turns would begin, and the plan has the lower p99 there.
     chosen = choice.choose(run(found, measure))
     assert chosen.verdict == "tuned"
     assert chosen.turns.verdict == "better"
-    # Both sides keep the objective where the turns would begin, and the slower one has the lower p99 there.
     assert server.knee(chosen.setting) > server.knee(place.planned)
 
 
