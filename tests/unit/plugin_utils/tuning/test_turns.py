@@ -71,17 +71,36 @@ def test_an_invalid_block_is_repeated_until_there_are_too_many():
 
 
 @pytest.mark.parametrize(
-    ("carries", "rate"), [(90, 100), (110, 200), (210, 400), (900, 400)], ids=["below", "first", "second", "all"]
+    ("carries", "rate", "looks"),
+    [(90, 100, [100, 100]), (110, 200, [100, 200, 200]), (210, 400, [100, 200]), (900, 400, [100, 200])],
+    ids=["below", "first", "second", "all"],
 )
-def test_the_turns_are_held_where_the_plan_no_longer_keeps_the_objective(carries, rate):
+def test_the_turns_are_held_where_the_plan_no_longer_keeps_the_objective(carries, rate, looks):
     found, looked = turns(below=800.0), []
     while found.is_looking:
         assert (found.next(), found.seconds[0]) == (PLANNED, 10.0)
         looked.append(found.rate)
         found.tell(Block("pass" if found.rate <= carries else "fail", ""))
-    assert looked == pytest.approx([100, 200][: len(looked)])
+    assert looked == pytest.approx(looks)
     assert found.rate == pytest.approx(rate)
     assert found.seconds == [30.0] * 8
+
+
+@pytest.mark.parametrize(("last", "rate"), [("pass", 400), ("fail", 200)])
+def test_one_look_that_fails_decides_nothing(last, rate):
+    found = turns(below=800.0)
+    for verdict in ("fail", "pass", "fail", last):
+        assert (found.is_looking, found.next()) == (True, PLANNED)
+        found.tell(Block(verdict, ""))
+    assert (found.is_looking, found.rate) == (False, pytest.approx(rate))
+
+
+def test_the_looks_that_are_left_are_told_at_their_most():
+    found, left = turns(below=800.0), []
+    for verdict in ("fail", "pass", "fail", "pass"):
+        left.append(found.seconds.count(10.0))
+        found.tell(Block(verdict, ""))
+    assert (left, found.seconds) == ([4, 3, 2, 1], [30.0] * 8)
 
 
 def test_a_look_that_is_invalid_is_repeated_and_decides_nothing():
