@@ -28,7 +28,7 @@ STAGES = 3
 # its trial, and at the first of these rates both sides had the same p99.
 RATES = 3
 # Looks that must fail before the turns are held at a rate: one says little on a busy host. A plan that failed its only
-# look, at 58 ms, kept 50 ms in three of its four blocks, and a setting that carried nearly twice as much was turned down.
+# look, at 58 ms, kept 50 ms in three of its four blocks: a setting that carries more was turned down at that rate.
 FAILURES = 2
 # At the most: at each rate but the last, one that fails and one that decides.
 LOOKS = FAILURES * (RATES - 1)
@@ -92,8 +92,9 @@ class Turns:
     @property
     def seconds(self) -> list[float]:
         """The lengths of what is left to measure, at most, in s."""
+        failed = self._failures
         looks = [look_s(rate, self._stage_s) for rate in self._rates[:-1] for _ in range(FAILURES)]
-        return looks[self._failures :] + [self._block_s] * (len(self._order) - len(self._blocks))
+        return looks[failed:] + [self._block_s] * (len(self._order) - len(self._blocks))
 
     @property
     def _block_s(self) -> float:
