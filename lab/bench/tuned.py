@@ -164,7 +164,9 @@ def _session(path: Path, context: Any, asked: Any) -> Any:
 
 
 def reasons(model: str, found: Tuned) -> str:
-    lines = [f"{model}: {found.choice.verdict}", *found.choice.reasons, *found.search.remarks]
+    setting = found.choice.setting
+    chosen = [f"the setting: {setting.to_json()}"] if setting else []
+    lines = [f"{model}: {found.choice.verdict}", *chosen, *found.choice.reasons, *found.search.remarks]
     failed = [each.outcome for each in found.search.history if not hasattr(each.outcome, "rate")]
     stopped = [each for each in failed if each.outcome != "stopped early"]
     if stopped:
