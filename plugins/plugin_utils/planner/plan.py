@@ -19,6 +19,7 @@ from ..wishes import read as wishes
 from ..wishes import secrets as plan_secrets
 from ..wishes.read import InstanceWish, ModelWish
 from . import cpu_mask, gpu_memory, gpus, housekeeping, instance, jemalloc, machine, memory, placement, sandbox, swaps
+from . import gate as serving_gate
 from . import kernel as kernel_settings
 from . import partition as cpu_partition
 from . import runtimes as server_runtimes
@@ -87,8 +88,10 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
             *_unfiltered(topology, planned, settings["address_rules"]),
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
             *_idle(places, halves),
+            *serving_gate.warnings(settings["gate"]),
         ],
         "partition": partition,
+        "gate": serving_gate.gate(settings["gate"], planned),
         "kernel": kernel_settings.settings(topology, settings["kernel"], bool(system["cpus"]), ports),
     }
 

@@ -252,6 +252,16 @@ class ModelPlan(TypedDict):
     memory_mb: int | None
 
 
+class Gate(TypedDict):
+    """The gate of a host's instances."""
+
+    port: int
+    drain_timeout_s: int
+    longest_call_s: int
+    gateways: list[dict[str, str]]
+    reason: str
+
+
 class Plan(TypedDict):
     """The plan of one host."""
 
@@ -263,6 +273,7 @@ class Plan(TypedDict):
     serving: Half
     partition: Partition
     kernel: Kernel
+    gate: Gate | None
     instances: list[InstancePlan]
     models: list[ModelPlan]
     warnings: list[str]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import gate
 from .inventory import Values, value
 
 KEYRING = "/etc/apt/keyrings/tfserving.gpg"
@@ -23,8 +24,11 @@ _SWITCHES = ("kernel_tuning_state", "kernel_tuning_require_live")
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
-def policy(values: Values) -> dict[str, Any]:
-    """Return the planner's policy: its input besides the host, the models and the instances."""
+def policy(values: Values, gateways: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+    """Return the planner's policy: its input besides the host, the models and the instances.
+
+    :param gateways: what ``gate.gateways`` returned.
+    """
     return {
         "version": value(values, "tfserving_version"),
         "install_method": value(values, "tfserving_install_method"),
@@ -45,6 +49,13 @@ def policy(values: Values) -> dict[str, Any]:
         },
         "extra_slices": value(values, "cpu_partition_extra_slices"),
         "tuned": value(values, "tfserving_tuned"),
+        "gate": {
+            "when": value(values, "tfserving_gate"),
+            "port": value(values, "tfserving_gate_port"),
+            "drain_timeout_s": value(values, gate.TIMEOUT),
+            "longest_call_s": value(values, gate.LONGEST),
+            "gateways": [dict(each) for each in gateways],
+        },
         "jemalloc": {
             "enabled": value(values, "tfserving_allocator") == "jemalloc",
             "preset": value(values, "tfserving_allocator_preset"),

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
-from . import addresses, logins, roles, tls, variables
+from . import addresses, gate, logins, roles, tls, variables
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
@@ -129,4 +129,5 @@ TOGETHER: Sequence[tuple[tuple[str, ...], Callable[..., Any]]] = (
     ),
     (("tfserving_tls_certificate", "tfserving_tls_key", "tfserving_tls_client_ca"), tls.check),
     (("tfserving_registry_credentials",), logins.auths),
+    ((gate.TIMEOUT, gate.LONGEST), gate.check),
 )

@@ -21,7 +21,7 @@ from ..server import sandbox_paths
 from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
-from . import tuned
+from . import gate, tuned
 
 ROOT = "host_plan_policy"
 # The key of the policy for what users set in ROOT.
@@ -45,6 +45,11 @@ PATHS = {
     "extra_slices": "cpu_partition_extra_slices",
     "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
     "tuned": "tfserving_tuned",
+    "gate.when": "tfserving_gate",
+    "gate.port": "tfserving_gate_port",
+    "gate.drain_timeout_s": gate.TIMEOUT,
+    "gate.longest_call_s": gate.LONGEST,
+    "gate.gateways": gate.GROUP,
 }
 
 DEFAULTS: dict[str, Any] = {
@@ -133,6 +138,8 @@ DEFAULTS: dict[str, Any] = {
     "extra_slices": [],
     # Settings of instances that a measurement has found, by the instance's name.
     "tuned": {},
+    # The gate of the instances; see planner/gate.py.
+    "gate": {"when": "auto", "port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []},
     # The server re-reads its models file at this interval and logs two lines each time, changed or not; 10 s is quick
     # enough for people and keeps the journal readable.
     "poll_seconds": 10,
@@ -233,6 +240,13 @@ CHECKS: dict[str, Any] = {
     "kernel": fields.mapping,
     "extra_slices": _names,
     "tuned": tuned.check,
+    "gate": {
+        "when": fields.one_of("auto", "always", "never"),
+        "port": fields.whole(1, 65535, "a port"),
+        "drain_timeout_s": fields.whole(1, 3600, "a number of seconds"),
+        "longest_call_s": fields.whole(1, 3600, "a number of seconds"),
+        "gateways": gate.listed,
+    },
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
     "profiler": scalars.boolean,
