@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet_lab.errors import Stop
@@ -69,6 +69,10 @@ class Lab:
     @property
     def host_python(self) -> tuple[int, int]:
         return SUITES[self.suite]
+
+    def other_release(self) -> Lab:
+        """Return the same lab with hosts of the other release of Debian."""
+        return replace(self, suite=next(suite for suite in SUITES if suite != self.suite))
 
     @property
     def host_runtime(self) -> Path:

@@ -27,6 +27,7 @@ def lab_platform(lab: Lab) -> dict[str, str]:
     cgroup = hosts.cgroup_options(hosts.cgroup_version())
     return {
         "LAB_IMAGE": image.current_tag(lab),
+        "LAB_OTHER_IMAGE": image.current_tag(lab.other_release()),
         "LAB_NETWORK": NETWORK,
         "LAB_RUNTIME": str(lab.host_runtime),
         "LAB_SUITE": lab.suite,

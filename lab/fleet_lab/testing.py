@@ -7,14 +7,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fleet_lab import environment
 from fleet_lab.build import debian, judge_packages
 from fleet_lab.build.image import image
 from fleet_lab.build.python_packages import host_runtime
-from fleet_lab.config import SUITES, Lab
+from fleet_lab.config import Lab
 from fleet_lab.errors import Stop
 from fleet_lab.shell import openly
 from fleet_lab.stages import Shown
@@ -34,6 +33,9 @@ FIRST = ("default", *SAMPLED)
 
 # Scenarios whose hosts run the other release of Debian when all are run: one with servers, one with a driver.
 ON_THE_OTHER_RELEASE = ("alternative", "nvidia_driver")
+
+# Scenarios with a host of each release at once.
+ON_BOTH_RELEASES = ("gateway",)
 
 # An emulated machine keeps one CPU busy and wants more at times, and its services have time limits: one at a time, and
 # beside it one stage that is a single process.
@@ -149,7 +151,7 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
             raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
         return [_scenario(lab, scenario)]
     names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE]
-    return [_scenario(_other_release(lab) if name in ON_THE_OTHER_RELEASE else lab, name, lab.suite) for name in names]
+    return [_scenario(lab.other_release() if name in ON_THE_OTHER_RELEASE else lab, name, lab.suite) for name in names]
 
 
 def driver(lab: Lab) -> list[Shown]:
@@ -205,10 +207,6 @@ def _pytest(lab: Lab, paths: list[Path], *options: str, **extra: str) -> Callabl
     return _command(lab, ["python", "-m", "pytest", *HANGING_TEST, *options, *map(str, present)], env)
 
 
-def _other_release(lab: Lab) -> Lab:
-    return replace(lab, suite=next(suite for suite in SUITES if suite != lab.suite))
-
-
 def _scenario(lab: Lab, name: str, prepared: str = "", **extra: str) -> Shown:
     """Return a scenario on `lab`'s release of Debian, which the stage prepares unless it is the prepared one."""
     run = _command(lab, ["molecule", "test", "--scenario-name", name], {**environment.lab_platform(lab), **extra})
@@ -220,6 +218,8 @@ def _scenario(lab: Lab, name: str, prepared: str = "", **extra: str) -> Shown:
             if not is_prepared:
                 host_runtime(lab)
                 image(lab)
+            if name in ON_BOTH_RELEASES:
+                image(lab.other_release())
         run(label)
 
     return f"molecule: {name}" if is_prepared else f"molecule: {name} ({lab.suite})", prepare_and_run

@@ -40,7 +40,7 @@ class ActionModule(Action):
         found = {
             "policy": policy,
             "servers": derived.servers(values),
-            "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", []))),
+            "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", [])), gateways),
         }
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)

@@ -18,6 +18,8 @@ description:
     changed or has had its time. What a restart would not survive, because a fresh process could not read it, is a
     failure.
   - A trial of other settings (M(tfserving.fleet.instance_trial)) that is still in force is ended.
+  - Where instances have a gate (M(tfserving.fleet.gate)), one that is to be stopped leaves the traffic first, and comes
+    back when it is proven. A gateway that has stopped asking for the gates is refused before anything is stopped.
   - One whose ports others take goes first; where ports change places, one is stopped for as long as it takes.
   - Works on one instance at a time and waits until it serves, as M(tfserving.fleet.model_status) does, before it
     goes on. Every instance is proven, also those which needed nothing.
@@ -131,6 +133,17 @@ watched:
   returned: always
   type: list
   elements: str
+gate:
+  description: What was done to the service that answers for the gates.
+  returned: always
+  type: list
+  elements: str
+  sample: [restarted]
+remarks:
+  description: What could not be proven while instances left the traffic, in sentences; shown as warnings.
+  returned: always
+  type: list
+  elements: str
 instances:
   description: What each instance serves, as returned by M(tfserving.fleet.model_status).
   returned: always
@@ -166,7 +179,10 @@ log:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.door import Door
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.passage import Passage
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lock
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial import leftover
 
@@ -195,13 +211,16 @@ def main() -> None:
     run = process_facts.runner(module)
     if not module.check_mode:
         leftover.clear(run)
-    conductor = Conductor(module.params, run, module.check_mode)
+    passage = Passage(Door(run), run_lock.read(run_lock.FOLDER), forced=module.params["state"] == "restored")
+    conductor = Conductor(module.params, run, module.check_mode, passage)
     try:
         result = conductor.conduct()
     except UnprovenError as error:
         module.fail_json(**error.result)
     except (RuntimeError, WishError) as error:
         module.fail_json(**conductor.failure(msg=str(error)))
+    for remark in result["remarks"]:
+        module.warn(remark)
     module.exit_json(**result)
 
 

@@ -21,9 +21,10 @@ from . import sight as unit_sight
 from . import watch as serving_watch
 from .client import AVAILABLE, answers
 from .inspector import Inspector
+from .traffic import Traffic
 from .units import InstanceUnit, Units, planned_mark
 
-ACTS = ("started", "restarted", "enabled", "stopped", "watched")
+ACTS = ("started", "restarted", "enabled", "stopped", "watched", "gate")
 
 # The clocks of process starts and of file times differ by less than this.
 CLOCKS_DIFFER_S = 2
@@ -44,15 +45,18 @@ class UnprovenError(Exception):
 class Conductor:
     """Carries out one call of the module `serving_instances`, with its parameters."""
 
-    def __init__(self, wishes: Mapping[str, Any], run: Run, check_mode: bool) -> None:
+    def __init__(
+        self, wishes: Mapping[str, Any], run: Run, check_mode: bool, traffic: Traffic | None = None
+    ) -> None:
         self.wishes = wishes
+        self.traffic = traffic or Traffic()
         self.check_mode = check_mode
         self.units = Units(run, self.wishes["unit_template"])
         self.health = Units(self.units.run, self.wishes["health_template"])
         tree = self.wishes["tree"]
         self.store = Store(os.path.join(self.wishes["state_path"], tree)) if tree else None
         self.idle: Collection[str] = ()
-        self.done: dict[str, list[Any]] = {act: [] for act in (*ACTS, "instances")}
+        self.done: dict[str, list[Any]] = {act: [] for act in (*ACTS, "instances", "remarks")}
 
     @property
     def changed(self) -> bool:
@@ -67,6 +71,7 @@ class Conductor:
         names = [instance["name"] for instance in self.wishes["instances"]] or self._described()
         if not self.check_mode and any(units.reload_needed(names) for units in (self.units, self.health)):
             self.units.reload()
+        self._settle_gate()
         more = self._restore() if self.wishes["state"] == "restored" else self._bring_about()
         return {"changed": self.changed, **self.done, **more}
 
@@ -75,6 +80,11 @@ class Conductor:
         proven = [entry["name"] for entry in self.done["instances"] if not entry["problem"]]
         better = [name for name in proven if name in self.idle]
         return {"changed": self.changed, "better": better, **result, **self.done}
+
+    def _settle_gate(self) -> None:
+        done = "" if self.check_mode else self.traffic.settle()
+        if done:
+            self.done["gate"].append(done)
 
     def _bring_about(self) -> dict[str, Any]:
         """Stop surplus instances, then bring up the wanted ones one after another."""
@@ -87,6 +97,7 @@ class Conductor:
             if not self.check_mode:
                 self._prove(instance)
                 self._watch(instance["name"])
+                self._return(instance["name"])
         if not self.wishes["final"] or self.check_mode:
             return {}
         if self.store:
@@ -115,8 +126,14 @@ class Conductor:
     def _remove_surplus(self, wanted: Collection[str]) -> list[str]:
         surplus = [name for name in self.units.instances() if name not in wanted]
         for name in surplus:
-            self._act("stopped", name, self.units.remove)
+            self._act("stopped", name, self._remove)
         return surplus
+
+    def _remove(self, name: str) -> None:
+        self._leave(name)
+        self.units.remove(name)
+        # Nothing is left that could be closed, and another instance may get its ports.
+        self.traffic.back(name)
 
     def _in_order(
         self, instances: Mapping[str, Mapping[str, Any]], due: Collection[str]
@@ -133,6 +150,7 @@ class Conductor:
             if deed == port_order.SERVE:
                 yield instances[name]
             elif not self.check_mode:
+                self._leave(name)
                 self.units.stop(name)
 
     def _mark(self, instance: Mapping[str, Any], unit: InstanceUnit) -> str:
@@ -145,9 +163,9 @@ class Conductor:
         if not unit.enabled:
             self._act("enabled", name, self.units.enable)
         if not unit.active:
-            self._act("started", name, self.units.start)
+            self._act("started", name, self._start)
         elif unit.running_mark != self._mark(instance, unit) or self._stuck(unit, instance):
-            self._act("restarted", name, self.units.restart)
+            self._act("restarted", name, self._restart)
 
     def _stuck(self, unit: InstanceUnit, instance: Mapping[str, Any]) -> bool:
         """Return whether an instance is stuck: its ports are closed until all of its first models are loaded.
@@ -173,6 +191,24 @@ class Conductor:
         # Not awaited: it is active once the models are, and that has just been proven.
         self.health.command("restart", "--no-block", self.health.unit(name))
 
+    def _start(self, name: str) -> None:
+        # Nobody sends it requests yet, and nobody shall before it is proven.
+        self._leave(name)
+        self.units.start(name)
+
+    def _restart(self, name: str) -> None:
+        self._leave(name)
+        self.units.restart(name)
+
+    def _leave(self, name: str) -> None:
+        self.done["remarks"] += [f"instance {name}: {sentence}" for sentence in self.traffic.leave(name)]
+
+    def _return(self, name: str) -> None:
+        problem = self.traffic.back(name)
+        if problem:
+            self.done["instances"][-1]["problem"] = problem
+            raise UnprovenError(self.failure(msg=f"instance {name} serves, but gets no traffic: {problem}"))
+
     def _act(self, act: str, name: str, deed: Any) -> None:
         self.done[act].append(name)
         if not self.check_mode:
@@ -194,7 +230,7 @@ class Conductor:
         watch = self._watch_of(instance, self.wishes["models"], self.wishes["probe"])
         given_up = serving_watch.wait([watch], {watch.name: timeout})
         if given_up and self._may_help(watch):
-            self._act("restarted", watch.name, self.units.restart)
+            self._act("restarted", watch.name, self._restart)
             watch = self._watch_of(instance, self.wishes["models"], self.wishes["probe"])
             given_up = serving_watch.wait([watch], {watch.name: timeout})
         self.done["instances"].append(watch.report())
@@ -271,6 +307,7 @@ class Conductor:
             problem = self._waited_for(described, before)
             if not problem:
                 self._watch(name)
+                problem = self.traffic.back(name)
         except RuntimeError as error:
             return str(error)
         return problem

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..phrases import counted
-from ..wishes.gate import GROUP
+from ..wishes.gate import GROUP, wanted
 from .schema import Gate, InstancePlan
 
 PORT = "tfserving_gate_port"
@@ -23,7 +23,7 @@ def gate(wished: Mapping[str, Any], instances: Sequence[InstancePlan]) -> Gate |
     :raises WishError: an instance has the gate's port.
     """
     gateways = wished["gateways"]
-    if wished["when"] == "never" or (wished["when"] == "auto" and not gateways):
+    if not wanted(wished["when"], gateways):
         return None
     for each in instances:
         if wished["port"] in each["ports"].values():

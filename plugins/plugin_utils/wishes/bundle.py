@@ -87,7 +87,7 @@ def _of_host(wish: Mapping[str, Any]) -> dict[str, list[Any]]:
 def package_names(wish: Mapping[str, Any]) -> list[str]:
     """Return the distribution's packages that the roles install for these wishes."""
     jemalloc = [wish["jemalloc_package"]] if wish["allocator"] == "jemalloc" else []
-    filters = ["nftables"] if wish["address_rules"] == "nftables" else []
+    filters = ["nftables"] if wish["packet_filter"] else []
     images = IMAGE_TOOLS if wish["method"] == "image" else ()
     return list(dict.fromkeys([*BASE, *jemalloc, *filters, *images, *wish["more_packages"]]))
 

@@ -65,6 +65,10 @@ def policy(values: Values, gateways: Sequence[Mapping[str, str]] = ()) -> dict[s
     }
 
 
+def _gated(values: Values, gateways: Sequence[Mapping[str, str]]) -> bool:
+    return gate.wanted(value(values, "tfserving_gate"), gateways)
+
+
 def servers(values: Values) -> dict[str, Any]:
     """Return the servers' group, the names of the instances, and the apt repository if they come from one."""
     # Without instances, the plan makes one that serves all models.
@@ -91,10 +95,12 @@ def _uses_gpus(values: Values) -> bool:
     return any(each.get("gpus", 0) not in (0, []) for each in instances if isinstance(each, Mapping))
 
 
-def bundle(values: Values, more_packages: Sequence[str] = ()) -> dict[str, Any]:
+def bundle(
+    values: Values, more_packages: Sequence[str] = (), gateways: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
     """Return the wishes that decide which artifacts a host needs, in the form that ``bundle.needs`` takes.
 
-    ``more_packages`` is the playbook's own ``bundle_packages``.
+    ``more_packages`` is the playbook's own ``bundle_packages``, ``gateways`` is what ``gate.gateways`` returned.
     """
     return {
         "lacks_driver": value(values, "nvidia_driver_state") == "present" and _uses_gpus(values),
@@ -108,7 +114,7 @@ def bundle(values: Values, more_packages: Sequence[str] = ()) -> dict[str, Any]:
         "release_root": value(values, "tfserving_release_root"),
         "allocator": value(values, "tfserving_allocator"),
         "jemalloc_package": value(values, "jemalloc_package"),
-        "address_rules": value(values, "tfserving_address_rules"),
+        "packet_filter": value(values, "tfserving_address_rules") == "nftables" or _gated(values, gateways),
         "apt": {
             "package": value(values, "tfserving_apt_package"),
             "uri": value(values, "tfserving_apt_repository_uri"),

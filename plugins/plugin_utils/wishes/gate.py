@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
@@ -16,7 +16,7 @@ from . import checks as fields
 # The hosts that send the traffic, as a group of the inventory.
 GROUP = "tfserving_gateways"
 # The variables that may name the address from which a gateway connects, the first that is set counts.
-ADDRESSES = ("gateway_address", "tfserving_address", "ansible_host")
+ADDRESSES = ("gateway_source_address", "tfserving_address", "ansible_host")
 
 TIMEOUT, LONGEST = "tfserving_drain_timeout_s", "tfserving_longest_call_s"
 # Beyond the longest call, leaving takes two polls of every gateway, half a second of quiet and a second look.
@@ -42,6 +42,14 @@ def _gateway(name: str, variables: Mapping[str, Any]) -> dict[str, str]:
         problem = f"is {described(given)} for the gateway {name}, which is no IP address, and filters know no names"
         remedy = "set it, for that host, to the address from which it connects to the servers"
         raise WishError(ADDRESSES[0], problem, remedy) from None
+
+
+def wanted(when: str, gateways: Sequence[Any]) -> bool:
+    """Return whether instances have a gate.
+
+    :param when: ``tfserving_gate``.
+    """
+    return when == "always" or (when == "auto" and bool(gateways))
 
 
 def check(timeout: Any, longest: Any) -> None:

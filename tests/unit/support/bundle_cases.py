@@ -42,7 +42,7 @@ def wish(**changes: Any) -> dict[str, Any]:
         "release_root": "/opt/tfserving/releases",
         "allocator": "jemalloc",
         "jemalloc_package": "libjemalloc2",
-        "address_rules": "systemd",
+        "packet_filter": False,
         "more_packages": [],
         "apt": apt,
         **changes,

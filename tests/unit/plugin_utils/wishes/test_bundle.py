@@ -52,7 +52,7 @@ def test_an_allocator_that_is_not_wished_needs_no_package():
 
 
 def test_rules_of_nftables_need_its_package():
-    assert ["nftables"] in bundle.needs({"a": wish(address_rules="nftables")})["packages"]
+    assert ["nftables"] in bundle.needs({"a": wish(packet_filter=True)})["packages"]
 
 
 def named_packages() -> set[str]:
@@ -66,7 +66,7 @@ def named_packages() -> set[str]:
 
 
 def test_every_package_that_a_role_names_is_in_the_bundle():
-    wished = [wish(address_rules="nftables"), image_wish(address_rules="nftables")]
+    wished = [wish(packet_filter=True), image_wish(packet_filter=True)]
     assert named_packages()
     assert named_packages() <= {name for each in wished for name in bundle.package_names(each)}
 

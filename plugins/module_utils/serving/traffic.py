@@ -1,0 +1,27 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The traffic of instances that are about to be disturbed, on a host without gates: nobody can be told, nobody waits.
+
+``gate/passage.py`` has the one of hosts with gates.
+"""
+
+from __future__ import annotations
+
+
+class Traffic:
+    """What a conductor tells those who send requests."""
+
+    def settle(self) -> str:
+        """Let whoever answers for the gates answer as its files say; return what was done to it, or an empty text."""
+        return ""
+
+    def leave(self, name: str) -> list[str]:
+        """Send an instance's traffic elsewhere before it is stopped; return what could not be proven, in sentences.
+
+        Raises RuntimeError, in one sentence, if nothing may be disturbed now.
+        """
+        return []
+
+    def back(self, name: str) -> str:
+        """Let the traffic of a proven instance come back; return why it does not, or an empty text."""
+        return ""
