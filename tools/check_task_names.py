@@ -22,12 +22,12 @@ FOLDERS = ("roles/*/tasks", "roles/*/handlers", "playbooks", "molecule")
 NESTED = ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks", "handlers")
 
 KNOWN = """
-    Add Apply Bind Boot Break Build Change Check Collect Compare Complete Configure Copy Create Cut Deploy Destroy
-    Determine Disable Discard Download Enable Fail Fetch Find Finish Fix Gather Generate Group Hold Install Kill Load
-    Lock Look Mark Measure Move Partition Plan Prepare Print Publish Push Query Read Reboot Rebuild Record Refresh
-    Refuse Release Reload Remember Remove Render Repair Repeat Replace Report Request Resolve Restart Restore Restrict
-    Roll Run Select Set Share Show Simulate Skip Start Stop Store Synchronize Test Trust Tune Unload Update Validate
-    Verify Wait Write
+    Add Apply Bind Boot Break Build Change Check Close Collect Compare Complete Configure Copy Create Cut Deploy
+    Destroy Determine Disable Discard Download Drain Enable Fail Fetch Find Finish Fix Gather Generate Group Hold
+    Install Kill Load Lock Look Mark Measure Move Open Partition Plan Prepare Print Publish Push Query Read Reboot
+    Rebuild Record Refresh Refuse Release Reload Remember Remove Render Repair Repeat Replace Report Request Resolve
+    Restart Restore Restrict Return Roll Run Select Set Share Show Simulate Skip Start Stop Store Synchronize Test
+    Trust Tune Unload Update Validate Verify Wait Write
 """
 VERBS = frozenset(KNOWN.split())
 CLAUSES = re.compile(

@@ -58,6 +58,9 @@ instances:
     state: {description: The unit's state and sub-state as systemd names them., type: str, sample: active (running)}
     restarts: {description: How often systemd started it again by itself., type: int}
     ports: {description: The ports of the plan., type: dict, sample: {grpc: 8500, rest: 8501}}
+    gate:
+      description: Why the instance gets no traffic; empty where its gate is open. Left out where it has none.
+      type: str
     pid: {description: The main process; 0 without one., type: int}
     started_at: {description: When the process started (ISO 8601 in UTC)., type: str, sample: "2026-01-31T12:00:00Z"}
     version: {description: The version that the unit's binary reports., type: str, sample: 2.19.1}
@@ -81,6 +84,8 @@ instances:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.door import Door
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.passage import Passage
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.inspector import Inspector
 
@@ -97,13 +102,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wishes = module.params
+    wishes, run = module.params, process_facts.runner(module)
     inspector = Inspector(
-        process_facts.runner(module),
+        run,
         wishes["unit_template"],
         wishes["model_root"],
         max(wishes["probe_count"], 0),
         wishes["models"],
+        Passage(Door(run), {}).gates(),
     )
     module.exit_json(changed=False, instances=[inspector.inspect(entry) for entry in wishes["instances"]])
 

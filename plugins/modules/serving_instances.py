@@ -82,6 +82,12 @@ options:
     description: Whether each model must answer a prediction.
     type: bool
     default: true
+  may_stop:
+    description:
+      - Whether running instances may be stopped or restarted. Otherwise, if one has to be, nothing is done at all and
+        the instances are returned as RV(waiting), so that somebody can first make sure that others carry their traffic.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - tfserving.fleet.serving_plan
 attributes:
@@ -131,6 +137,11 @@ stopped:
 watched:
   description: Instances whose health unit was started again.
   returned: always
+  type: list
+  elements: str
+waiting:
+  description: Instances that have to be stopped or restarted, while O(may_stop) forbids it; nothing was done.
+  returned: with O(may_stop=false), where there are any
   type: list
   elements: str
 gate:
@@ -205,6 +216,7 @@ def main() -> None:
             "touched": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": True},
+            "may_stop": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -50,6 +50,10 @@ class Passage(Traffic):
             return "restarted"
         return ""
 
+    def gates(self) -> dict[str, str]:
+        """Return the gates as the companion answers for them."""
+        return {seen.name: "" if seen.open else seen.words for seen in self.door.seen()} if self.door.present else {}
+
     def leave(self, name: str) -> list[str]:
         """Close the gate on behalf of this run and carry out the order of leaving."""
         if not self.door.present:

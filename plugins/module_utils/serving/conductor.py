@@ -45,9 +45,7 @@ class UnprovenError(Exception):
 class Conductor:
     """Carries out one call of the module `serving_instances`, with its parameters."""
 
-    def __init__(
-        self, wishes: Mapping[str, Any], run: Run, check_mode: bool, traffic: Traffic | None = None
-    ) -> None:
+    def __init__(self, wishes: Mapping[str, Any], run: Run, check_mode: bool, traffic: Traffic | None = None) -> None:
         self.wishes = wishes
         self.traffic = traffic or Traffic()
         self.check_mode = check_mode
@@ -90,6 +88,9 @@ class Conductor:
         """Stop surplus instances, then bring up the wanted ones one after another."""
         wanted = {instance["name"]: instance for instance in self.wishes["instances"]}
         if not self.check_mode:
+            waiting = [] if self.wishes["may_stop"] else self._due(wanted)
+            if waiting:
+                return {"waiting": waiting}
             self._note_who_is_idle()
         self._remove_surplus(wanted)
         for instance in self._in_order(wanted, wanted):
@@ -104,11 +105,27 @@ class Conductor:
             atomic_tree_point.close(self.store)
         return {"status": self._status()}
 
+    def _due(self, wanted: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Return the running instances that have to be stopped, be it for a moment."""
+        running = [unit for unit in map(self.units.show, self.units.instances()) if unit.active]
+        return [unit.name for unit in running if unit.name not in wanted or self._is_due(unit, wanted[unit.name])]
+
+    def _is_due(self, unit: InstanceUnit, instance: Mapping[str, Any]) -> bool:
+        """Return whether a running instance has to be restarted."""
+        return unit.running_mark != self._mark(instance, unit) or self._stuck(unit, instance)
+
     def _status(self) -> dict[str, Any]:
         """Return the actual state of the proven instances, which may be imperfect without being a failure."""
         wishes = self.wishes
         probes = STATUS_PROBES if wishes["probe"] else 0
-        inspector = Inspector(self.units.run, wishes["unit_template"], wishes["model_root"], probes, wishes["models"])
+        inspector = Inspector(
+            self.units.run,
+            wishes["unit_template"],
+            wishes["model_root"],
+            probes,
+            wishes["models"],
+            self.traffic.gates(),
+        )
         return {"instances": [inspector.inspect(instance) for instance in wishes["instances"]]}
 
     def _note_who_is_idle(self) -> None:
@@ -164,7 +181,7 @@ class Conductor:
             self._act("enabled", name, self.units.enable)
         if not unit.active:
             self._act("started", name, self._start)
-        elif unit.running_mark != self._mark(instance, unit) or self._stuck(unit, instance):
+        elif self._is_due(unit, instance):
             self._act("restarted", name, self._restart)
 
     def _stuck(self, unit: InstanceUnit, instance: Mapping[str, Any]) -> bool:

@@ -20,13 +20,15 @@ class Inspector:
 
     def __init__(
         self, run: run.Run, unit_template: str, model_root: str, probe_count: int,
-        models: Sequence[Mapping[str, Any]] = (), proc: Path = process_facts.PROC,
+        models: Sequence[Mapping[str, Any]] = (), gates: Mapping[str, str] | None = None,
+        proc: Path = process_facts.PROC,
     ) -> None:  # fmt: skip
         self.run = run
         self.unit_template = unit_template
         self.model_root = model_root
         self.probe_count = probe_count
         self.models = models
+        self.gates = gates or {}
         self.proc = proc
         self._versions: dict[tuple[str, str], str] = {}
 
@@ -39,6 +41,8 @@ class Inspector:
             "state": "unknown",
             "models": [],
         }
+        if instance["name"] in self.gates:
+            facts["gate"] = self.gates[instance["name"]]
         try:
             unit = process_facts.unit(self.run, facts["unit"])
         except RuntimeError as error:

@@ -26,6 +26,8 @@ def status_table(hosts: Mapping[str, Mapping[str, Any]], missing: Sequence[str],
     rows += [_empty_row(host) for host in missing]
     problems = [line for host, result in hosts.items() for line in _problems(host, result, caller)]
     blocks = ["\n".join(_aligned([COLUMNS, *rows]))]
+    closed = [line for host, result in hosts.items() for line in _closed(host, result)]
+    blocks += ["No traffic:\n" + "\n".join(f"  {visible(line)}" for line in closed)] if closed else []
     blocks += ["Problems:\n" + "\n".join(f"  {visible(line)}" for line in problems)] if problems else []
     blocks += [f"No answer, see the messages above:\n  {visible(', '.join(missing))}"] if missing else []
     return "\n\n".join([*blocks, "\n".join(["Next:", *_next_steps(caller)])])
@@ -87,6 +89,12 @@ def _answer(probe: Mapping[str, Any]) -> str:
         return "FAILED"
     answer: str = probe.get("answer", "")
     return answer if len(answer) <= ANSWER_CHARS else answer[: ANSWER_CHARS - 1] + "…"
+
+
+def _closed(host: str, result: Mapping[str, Any]) -> Iterator[str]:
+    for instance in result.get("instances", []):
+        if instance.get("gate"):
+            yield f"{host} {instance['name']}: {instance['gate']}"
 
 
 def _problems(host: str, result: Mapping[str, Any], caller: Caller) -> Iterator[str]:

@@ -6,42 +6,13 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 
-import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving import watch as serving_watch
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import Conductor, UnprovenError
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import UnprovenError
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Rendered, Rules, plan_tree
+from conducted_host import conductor
 from ports import free_port
-from serving_double import Clock, publish
 from template_tree_place import Place
-from units_double import Host
-
-
-def conductor(host, **params):
-    """Make what the module makes of its parameters, for a host of the test."""
-    defaults = {
-        "instances": [], "state": "present", "models": [], "model_root": "/nowhere", "revision": "",
-        "config_root": str(host.root / "etc"), "unit_template": "tfserving@{name}.service",
-        "health_template": "tfserving-health@{name}.service", "tree": "t", "state_path": str(host.root / "state"),
-        "final": True, "touched": [], "keep": [], "probe": False,
-    }  # fmt: skip
-    return Conductor({**defaults, **params}, host.run, check_mode=False)
-
-
-@pytest.fixture
-def host(tmp_path, monkeypatch):
-    publish(tmp_path / "models", 1)
-    # The stand-ins for servers listen in this very process.
-    monkeypatch.setattr(process_facts, "stranger_on_port", lambda *_arguments: "")
-    # Of those that never come to serve, the whole of their time is waited for.
-    clock = Clock()
-    monkeypatch.setattr(serving_watch, "wait", partial(serving_watch.wait, now=clock.now, sleep=clock.sleep))
-    host = Host(tmp_path)
-    yield host
-    host.close()
 
 
 def call(host, **params):

@@ -1,0 +1,113 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that never stop: the collection's load generator beside a test, over both protocols, until the test ends."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+CACHE = Path(os.environ["FLEET_CACHE"])
+sys.path.insert(0, str(ROOT / "collections"))
+
+MODEL = "digits"
+# One row is 3 kB over gRPC and 7 kB over REST, 32 rows 100 and 230 kB: more than a gateway keeps to send again.
+ROWS = (1, 32)
+# Far more than a test takes; it is ended with a signal.
+LONGEST_S = 3600
+PATIENCE_S = 60
+
+
+def part(name: str):
+    return importlib.import_module(f"ansible_collections.tfserving.fleet.plugins.{name}")
+
+
+def metadata(address: str, port: int) -> dict:
+    with urllib.request.urlopen(f"http://{address}:{port}/v1/models/{MODEL}/metadata", timeout=30) as answer:
+        return json.load(answer)
+
+
+@dataclass
+class Sent:
+    """What came of the requests over one protocol through one gateway."""
+
+    name: str
+    answered: int
+    lost: dict[str, int]
+    problems: list[str]
+
+
+class Traffic:
+    """The requests through some gateways; ``sent`` once they have been stopped."""
+
+    def __init__(self, folder: Path, probe: dict) -> None:
+        self.folder = folder
+        self.probe = probe
+        self.sent: list[Sent] = []
+        self.program = folder / "load.zip"
+        self.program.write_bytes(part("plugin_utils.benchmark.program").archive())
+
+    @property
+    def lost(self) -> dict[str, dict[str, int]]:
+        return {each.name: each.lost for each in self.sent if each.lost}
+
+    @property
+    def answered(self) -> int:
+        return sum(each.answered for each in self.sent)
+
+    @contextmanager
+    def flowing(self, gateways: dict[str, tuple[str, int, int]], rate: float = 10.0):
+        """Send ``rate`` requests a second over each protocol through each gateway (address, REST and gRPC port)."""
+        with ExitStack() as running:
+            for name, (address, rest, grpc) in gateways.items():
+                bodies = self._bodies(metadata(address, rest))
+                for protocol in ("rest", "grpc"):
+                    target = {"host": address, "rest": rest, "grpc": grpc, "tls": None, "metrics": None}
+                    running.enter_context(self._one(f"{name}-{protocol}", protocol, target, bodies, rate))
+            yield self
+
+    def _bodies(self, described: dict) -> list[dict]:
+        requests, signature = part("plugin_utils.benchmark.requests"), part("plugin_utils.benchmark.signature")
+        (one,) = [requests.of_probe("probe", self.probe, MODEL, signature.known({MODEL: described}))]
+        large = [{**each, "expect": None, "weight": 0.3} for each in requests.scaled([one], ROWS[1])]
+        return [{**one, "weight": 0.7}, *large]
+
+    @contextmanager
+    def _one(self, name: str, protocol: str, target: dict, bodies: list[dict], rate: float):
+        spec, out = self.folder / f"{name}.json", self.folder / name
+        spec.write_text(json.dumps({
+            "schema": 1, "engine": "own", "protocol": protocol, "target": target, "requests": bodies, "rate": rate,
+            "arrivals": "constant", "seed": 1, "warmup_s": 0, "duration_s": LONGEST_S, "processes": 1, "connections": 1,
+            "timeout_s": 20.0, "start_in_s": 0,
+        }))  # fmt: skip
+        path = f"{self.program}{os.pathsep}{CACHE / 'tensorflow'}"  # grpc comes from the lab's runtime
+        command = ["python3", "-m", "tfserving_load", "run", str(spec), str(out)]
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True)
+        try:
+            self._await(process, out)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE_S)
+        result = json.loads((out / "result.json").read_text())
+        self.sent.append(Sent(name, result["ok"], result["errors"], result["problems"]))
+
+    def _await(self, process: subprocess.Popen, out: Path) -> None:
+        """Wait for the first answers."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until and process.poll() is None:
+            status = out / "status.json"
+            if status.exists() and json.loads(status.read_text())["ok"]:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"no request of {out.name} was answered within {PATIENCE_S} s")
