@@ -22,7 +22,9 @@ sys.path.insert(0, str(ROOT / "collections"))
 
 MODEL = "digits"
 # One row is 3 kB over gRPC and 7 kB over REST, 32 rows 100 and 230 kB: more than a gateway keeps to send again.
-ROWS = (1, 32)
+ROWS = 32
+# REST and gRPC on a gateway, the defaults of the role.
+PORTS = (8080, 9500)
 # Far more than a test takes; it is ended with a signal.
 LONGEST_S = 3600
 PATIENCE_S = 60
@@ -65,22 +67,30 @@ class Traffic:
     def answered(self) -> int:
         return sum(each.answered for each in self.sent)
 
+    def failures(self) -> int:
+        """Return how many requests have failed so far."""
+        return sum(json.loads(file.read_text())["errors"] for file in self.folder.glob("*/status.json"))
+
     @contextmanager
-    def flowing(self, gateways: dict[str, tuple[str, int, int]], rate: float = 10.0):
-        """Send ``rate`` requests a second over each protocol through each gateway (address, REST and gRPC port)."""
+    def flowing(
+        self, gateways: dict[str, str], rate: float = 10.0, protocols: tuple[str, ...] = ("rest", "grpc"), large=0.3
+    ):
+        """Send ``rate`` requests a second over each protocol through each gateway, a share of them ``large``."""
+        rest, grpc = PORTS
         with ExitStack() as running:
-            for name, (address, rest, grpc) in gateways.items():
-                bodies = self._bodies(metadata(address, rest))
-                for protocol in ("rest", "grpc"):
+            for name, address in gateways.items():
+                bodies = self._bodies(metadata(address, rest), large)
+                for protocol in protocols:
                     target = {"host": address, "rest": rest, "grpc": grpc, "tls": None, "metrics": None}
                     running.enter_context(self._one(f"{name}-{protocol}", protocol, target, bodies, rate))
             yield self
 
-    def _bodies(self, described: dict) -> list[dict]:
+    def _bodies(self, described: dict, large: float) -> list[dict]:
         requests, signature = part("plugin_utils.benchmark.requests"), part("plugin_utils.benchmark.signature")
         (one,) = [requests.of_probe("probe", self.probe, MODEL, signature.known({MODEL: described}))]
-        large = [{**each, "expect": None, "weight": 0.3} for each in requests.scaled([one], ROWS[1])]
-        return [{**one, "weight": 0.7}, *large]
+        (more,) = requests.scaled([one], ROWS)
+        shares = ((one, 1 - large), ({**more, "expect": None}, large))
+        return [{**each, "weight": weight} for each, weight in shares if weight]
 
     @contextmanager
     def _one(self, name: str, protocol: str, target: dict, bodies: list[dict], rate: float):

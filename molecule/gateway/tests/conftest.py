@@ -1,0 +1,34 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The hosts of this scenario, and traffic through its gateways."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import testinfra
+from traffic import Traffic
+
+SERVING = ("molecule-gateway-a", "molecule-gateway-b")
+GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
+
+
+@pytest.fixture(scope="session")
+def on():
+    """A host of the scenario by its name."""
+    return lambda name: testinfra.get_host(f"docker://{name}")
+
+
+@pytest.fixture(scope="session")
+def gateways():
+    """The address of each gateway."""
+    inspect = ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"]
+    return {name: subprocess.check_output([*inspect, name], text=True).strip() for name in GATEWAYS}
+
+
+@pytest.fixture
+def traffic(tmp_path, known):
+    """Requests that flow while a test does something else."""
+    wanted = known("digits")
+    return Traffic(tmp_path, {**wanted["request"], "expect": wanted["answers"]["1"]["predictions"]})
