@@ -10,14 +10,16 @@ admit NAME    let the process of an instance that has just come to serve into th
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 
 from ..visible_text import visible
-from . import companion, notify
+from . import companion, marks, notify
 from . import config as configs
+from . import record as records
+from .door import Door
 from .gates import Gates
-from .marks import Marks
 
 # A new companion has looked at each server before it answers, unless one of them takes longer.
 _FIRST_LOOKS_S = 1.0
@@ -36,11 +38,13 @@ def main(given: list[str]) -> int:
 
 
 def serve() -> int:
-    """Answer until this process is ended."""
+    """Answer until this process is ended, or the plan has another port for its successor."""
     try:
-        watched = configs.Watched(os.environ.get("TFSERVING_GATE_CONFIG", configs.PATH))
-        gates = Gates(watched, Marks(), memory=os.environ.get("RUNTIME_DIRECTORY", ""))
-        wire = companion.listener(watched.now().port)
+        watched = configs.Watched(configs.PATH)
+        known = marks.Marks(marks.FOLDER, marks.UNITS)
+        gates = Gates(watched, known, records.FOLDER, os.environ.get("RUNTIME_DIRECTORY", ""))
+        port = watched.now().port
+        wire = companion.listener(port)
     except (configs.ConfigError, OSError) as error:
         print(f"tfserving-gate: {visible(str(error))}", file=sys.stderr)
         return 1
@@ -49,7 +53,7 @@ def serve() -> int:
     while not gates.looked and time.monotonic() < end:
         time.sleep(0.01)
     notify.tell("READY=1")
-    companion.Companion(gates, wire, lambda: notify.tell("WATCHDOG=1")).serve()
+    companion.Companion(gates, wire, lambda: notify.tell("WATCHDOG=1")).serve(port)
     return 0
 
 
@@ -57,7 +61,8 @@ def leave(name: str) -> int:
     """Let an instance leave, and say what was proven and what was not."""
     try:
         for one in _door().leave([name], None):
-            _say(f"{one.name} left the traffic after {one.waited_s:g} s: {'; '.join(one.proven) or 'nothing was proven'}")
+            proven = "; ".join(one.proven) or "nothing was proven"
+            _say(f"{one.name} left the traffic after {one.waited_s:g} s: {proven}")
             for words in one.unproven:
                 _say(f"{one.name}: not proven: {words}")
             if one.direct_callers:
@@ -78,17 +83,15 @@ def admit(name: str) -> int:
     return 0
 
 
-def _door():  # type: ignore[no-untyped-def]
-    from .door import Door
-
-    return Door(_run, os.environ.get("TFSERVING_GATE_CONFIG", configs.PATH))
+def _door() -> Door:
+    return Door(_run, configs.PATH, records.FOLDER, marks.Marks(marks.FOLDER, marks.UNITS))
 
 
 def _run(arguments: list[str]) -> tuple[int, str, str]:
-    import subprocess
-
     try:
-        done = subprocess.run(arguments, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_S, check=False)
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, done.stdout, done.stderr

@@ -72,7 +72,8 @@ def _asked(target: str) -> Poll | Page | None:
     path = unquote(address.path)
     if not path.startswith("/gate/"):
         return Page(path)
-    return Poll(path[len("/gate/") :], *(_named(given, key) for key in ("gateway", "backend", "server", "generation")))
+    names = {key: _named(given, key) for key in ("gateway", "backend", "server", "generation")}
+    return Poll(path[len("/gate/") :], names["gateway"], names["backend"], names["server"], names["generation"])
 
 
 def _named(given: Mapping[str, list[str]], key: str) -> str:

@@ -67,9 +67,9 @@ class Companion:
         self.calls: dict[int, Call] = {}
         self.next_tick = 0.0
 
-    def serve(self) -> None:
-        """Answer for ever."""
-        while True:
+    def serve(self, port: int) -> None:
+        """Answer as long as the plan has the gates on this port."""
+        while self.gates.config.port == port:
             self.step()
 
     def step(self) -> None:

@@ -31,7 +31,10 @@ def _is_version(value: Any) -> bool:
     return plain_files.fits(value, int) or (isinstance(value, str) and value.isdecimal() and len(value) < 20)
 
 
-_POLICY = {"specific?": {"versions": [_is_version]}}
+def _is_policy(value: Any) -> bool:
+    return not value or plain_files.fits(value, {"specific?": {"versions": [_is_version]}})
+
+
 _SHAPE = {
     "schema": lambda value: value == SCHEMA,
     "port": _is_port,
@@ -41,7 +44,7 @@ _SHAPE = {
     "instances": {
         str: {
             "ports": {"rest": _is_port, "grpc": _is_port},
-            "models": [{"name": str, "model_version_policy?": lambda value: not value or plain_files.fits(value, _POLICY)}],
+            "models": [{"name": str, "model_version_policy?": _is_policy}],
         }
     },
 }
@@ -89,6 +92,11 @@ def read(path: str = PATH) -> Config:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); run the playbook site.yml again") from error
     except ValueError as error:
         raise ConfigError(f"{path}: is no JSON ({error}); run the playbook site.yml again") from error
+    return of(found, path)
+
+
+def of(found: Any, path: str) -> Config:
+    """Return what the value of a file says. Raises ConfigError."""
     if not plain_files.fits(found, _SHAPE):
         raise ConfigError(f"{path}: does not describe the gates of a host; run the playbook site.yml again")
     instances = {name: _instance(name, entry) for name, entry in found["instances"].items()}

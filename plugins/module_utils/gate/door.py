@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..disk import plain_files
 from ..host.run import Run
 from ..serving import bounded_http
 from ..visible_text import visible_data
@@ -101,15 +102,28 @@ class Door:
         host = _ThisHost(self, config, record)
         return leaving.leave([one for one in going if one], config, host, refuse)
 
-    def set(self, name: str, record: Record) -> bool:
-        """Put a record in force, unless one of somebody further up is; return whether it is now. Raises OSError."""
+    def would_set(self, name: str, record: Record) -> bool:
+        """Return whether a record is another than the one in force, and may replace it."""
         present = records.read(name, time.time(), self.folder)
-        if present and not present.yields_to(record.kind):
-            return False
-        records.write(name, record, self.folder)
-        return True
+        return present is None or (present.yields_to(record.kind) and not present.says(record))
 
-    def back(self, names: Sequence[str], kind: str = records.RUN, wait: bool = True, timeout_s: float = 60.0) -> list[Seen]:
+    def set(self, name: str, record: Record) -> None:
+        """Put a record in force, unless one of somebody further up is, or one that says the same. Raises OSError."""
+        if self.would_set(name, record):
+            records.write(name, record, self.folder)
+
+    def holds(self, name: str, kind: str) -> bool:
+        """Return whether anything holds an instance back that ``kind`` may lift."""
+        present = records.read(name, time.time(), self.folder)
+        invocation, marks = self.marks.invocation(name), self.marks
+        refused = bool(marks.of(name, marks_of.REFUSED))
+        leaving = marks.of(name, marks_of.LEAVING) == invocation
+        lifted = present is not None and present.yields_to(kind)
+        return lifted or refused or bool(invocation and (leaving or marks.of(name, marks_of.ADMITTED) != invocation))
+
+    def back(
+        self, names: Sequence[str], kind: str = records.RUN, wait: bool = True, timeout_s: float = 60.0
+    ) -> list[Seen]:
         """Let proven instances back: lift the refusal, admit the present process, take away what ``kind`` may lift.
 
         With ``wait`` until each is open and every gateway has seen it so, at most ``timeout_s``; what was waited for
@@ -182,15 +196,15 @@ class Door:
         return page if code == 200 and pollers.is_page(page) else None
 
     def _seen(self, names: Sequence[str], page: Mapping[str, Any] | None) -> list[Seen]:
-        instances = page.get("instances") if page else None
-        known = instances if pollers.plain_files.fits(instances, _INSTANCES) else {}
+        found = page.get("instances") if page else None
+        known: dict[str, Any] = found if isinstance(found, dict) and plain_files.fits(found, _INSTANCES) else {}
         unanswered = {"open": False, "state": "unknown", "words": "unknown: the companion does not answer for it"}
-        found = []
-        for name in names:
-            told = known.get(name, unanswered)
-            record = records.read(name, time.time(), self.folder)
-            found.append(Seen(name, told["open"], told["state"], told["words"], record))
-        return found
+        told = ((name, known.get(name, unanswered)) for name in names)
+        now = time.time()
+        return [
+            Seen(name, one["open"], one["state"], one["words"], records.read(name, now, self.folder))
+            for name, one in told
+        ]
 
     def _awaited(self, names: Sequence[str], config: Config, timeout_s: float, wait: bool) -> list[Seen]:
         end = time.monotonic() + timeout_s

@@ -72,7 +72,7 @@ class Gates:
     def _page_of(self, instance: Instance) -> dict[str, Any]:
         facts, known = self._facts(instance), self.healths.get(instance.name, Health())
         judgement = judge(facts)
-        states = {model: {str(one): state for one, state in known.states.get(model, {}).items()} for model in instance.models}
+        states = {model: dict(known.states.get(model, {})) for model in instance.models}
         return {
             "open": judgement.open,
             "state": judgement.state,
@@ -107,9 +107,12 @@ class Gates:
 
     def look(self, instance: Instance, now: float) -> None:
         """Look at a server once."""
-        # The id comes first: what a server says afterwards is said by this process, or by a later one, which begins anew.
+        # Asked before and after: what was said in between was said by this process.
         invocation = self.marks.invocation(instance.name)
-        found = self.ask(instance.rest, list(instance.models), now) if invocation else Look(now, "the server does not run")
+        if not invocation:
+            self.healths[instance.name] = Health()
+            return
+        found = self.ask(instance.rest, list(instance.models), now)
         if self.marks.invocation(instance.name) != invocation:
             return
         before = self.healths.get(instance.name) or self._remembered(instance)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a server has proven itself since its start, and serves now: the states of its models' versions, remembered."""
+"""Whether a server has proven itself since its start, and serves now, by the states of its models' versions."""
 
 from __future__ import annotations
 

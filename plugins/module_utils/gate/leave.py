@@ -157,7 +157,9 @@ def _tell(
     if page is None:
         host.sleep(max(0.0, min(UNANSWERED_CHECKS_S, end - host.now())))
         for one in going:
-            one.unproven.append("the companion does not answer, so nobody knows which gateways have seen the closed gate")
+            one.unproven.append(
+                "nobody knows which gateways have seen the closed gate, as its companion does not answer"
+            )
         return
     host.sleep(max(0.0, min(SETTLING_S, end - host.now())))
     unknown = pollers.unknown(page, config.gateways)

@@ -29,7 +29,8 @@ MOST_GATEWAYS = 64
 MOST_PAIRS = 256
 
 _AGE = (int, float, type(None))
-_PAIR = {"instance": str, "address": str, "agent_s": _AGE, "agent_open": bool, "http_s": _AGE, "opens": int, "closes": int}
+_ASKED = {"agent_s": _AGE, "agent_open": bool, "http_s": _AGE, "opens": int, "closes": int}
+_PAIR = {"instance": str, "address": str, **_ASKED}
 PAGE = {
     "gateways": {str: {"generation": str, "pairs": {str: _PAIR}}},
     "others": {str: {str: _PAIR}},

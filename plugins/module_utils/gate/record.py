@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..disk import durable, folders, plain_files
@@ -59,6 +59,10 @@ class Record:
     def yields_to(self, kind: str) -> bool:
         """Return whether one of this kind may overwrite or lift it."""
         return KINDS.index(self.kind) <= KINDS.index(kind)
+
+    def says(self, other: Record) -> bool:
+        """Return whether it says the same as another, whenever that was said."""
+        return self.until == other.until and replace(self, since=0) == replace(other, since=0)
 
     def words(self) -> str:
         """Return who closed the gate, why and since when."""

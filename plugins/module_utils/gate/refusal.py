@@ -34,15 +34,10 @@ def refuse(run: Run, ports: Sequence[int]) -> None:
 
 def lift(run: Run, ports: Sequence[int]) -> None:
     """Take connections to these ports again. Raises RuntimeError."""
-    if refused(run):
+    if run(["nft", "list", "set", *TABLE.split(), "ports"])[0] == 0:
         # Adding first makes sure that there is something to take away, which nft would refuse otherwise.
         elements = f"element {TABLE} ports {{ {_listed(ports)} }}\n"
         _load(run, f"add {elements}delete {elements}")
-
-
-def refused(run: Run) -> bool:
-    """Return whether this host refuses anything."""
-    return run(["nft", "list", "set", *TABLE.split(), "ports"])[0] == 0
 
 
 def _load(run: Run, script: str) -> None:

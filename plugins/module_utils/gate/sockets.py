@@ -59,14 +59,12 @@ def parsed(text: str) -> list[Socket]:
     A time of 0 ms is left out, and the second line is missing if the connection ended meanwhile: both count as 0.
     """
     found = []
-    lines = text.splitlines()
-    for number, line in enumerate(lines):
-        ends = _ENDS.match(line)
-        if not ends or line.startswith("\t"):
+    for entry in text.replace("\n\t", "\t").splitlines():
+        ends = _ENDS.match(entry)
+        if not ends:
             continue
-        told = line + (lines[number + 1] if lines[number + 1 : number + 2] and lines[number + 1].startswith("\t") else "")
         received, sent, _here, port, peer, _port = ends.groups()
-        times = {name: int(value) for name, value in _QUIET.findall(told)}
+        times = {name: int(value) for name, value in _QUIET.findall(entry)}
         quiet = min(times.get("lastsnd", 0), times.get("lastrcv", 0)) / 1000
         found.append(Socket(int(port), address(peer), quiet, waiting=received != "0" or sent != "0"))
     return found
