@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
+    *("saved_model", "serving", "gate", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
@@ -46,6 +46,7 @@ SHIPPED = {
     "driver_plan": 0,
     "fleet_answers": 0,
     "fleet_hosts": 0,
+    "gate": 19,
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,

@@ -7,26 +7,37 @@ This package stands behind `serving`, whose client it uses, so a conductor is ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..disk import plain_files
 from ..host.run import Run
+from ..serving import bounded_http
+from ..visible_text import visible_data
+from . import config as configs
+from . import leave as leaving
+from . import marks as marks_of
+from . import pollers, refusal, running, sockets
+from . import record as records
+from .config import Config, Instance
+from .leave import Left
+from .marks import Marks
 from .record import Record
+from .sockets import Socket
 
-CONFIG = "/etc/tfserving/gate.json"
+__all__ = ["Door", "Left", "Record", "Seen"]
 
-
-@dataclass(frozen=True)
-class Left:
-    """How an instance left the traffic: what was proven on the way, and what was not, each in words."""
-
-    name: str
-    proven: tuple[str, ...] = ()
-    unproven: tuple[str, ...] = ()
-    direct_callers: tuple[str, ...] = ()
-    """Addresses that have connections to the server and never asked for its gate."""
-    waited_s: float = 0.0
+# The companion answers within milliseconds.
+PAGE_S = 2.0
+PAUSE_S = 0.2
+_CONNECT_S = 2.0
+# Some thousand pairs of gateways and servers.
+_MOST_PAGE_BYTES = 4 << 20
+_INSTANCES = {str: {"open": bool, "state": str, "words": str}}
 
 
 @dataclass(frozen=True)
@@ -39,51 +50,224 @@ class Seen:
     words: str
     record: Record | None = None
     problem: str = ""
-    callers: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
 class Door:
     """The gates of this host. ``run`` starts programs (ss, nft), as AnsibleModule.run_command does."""
 
-    def __init__(self, run: Run, config: str = CONFIG) -> None:
-        self.run = run
-        self.config = config
+    run: Run
+    config: str = configs.PATH
+    folder: str = records.FOLDER
+    marks: Marks = field(default_factory=Marks)
 
     @property
     def present(self) -> bool:
         """Return whether this host has gates at all: hosts of 0.1.0, and those before their first run, have none."""
-        raise NotImplementedError
+        return os.path.exists(self.config)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the instances of the host. Raises RuntimeError, in one sentence."""
+        return sorted(self._config().instances)
 
     def check(self) -> None:
         """Raise RuntimeError, in one sentence, if an expected gateway does not ask for the gates: it may not see them.
 
         Nothing is expected where the plan knows no gateways.
         """
-        raise NotImplementedError
+        config = self._config()
+        if not config.gateways:
+            return
+        page = self._page(config)
+        if page is None:
+            problem = f"nobody answers on port {config.port} for the gates of this host"
+            raise RuntimeError(f"{problem}; look at tfserving-gate.service")
+        unknown = pollers.unknown(page, config.gateways)
+        if unknown:
+            remedy = "let them reach port {0}, take those that are gone out of the inventory, or force the change"
+            problem = f"gateways do not ask for the gates of this host: {', '.join(unknown)}"
+            raise RuntimeError(f"{problem}; {remedy.format(config.port)}")
 
     def leave(self, names: Sequence[str], record: Record | None, refuse: bool = True) -> list[Left]:
         """Put ``record`` in force for the instances and carry out the order of leaving, all of them side by side.
 
         Without a record the gates are closed for the present processes alone: their successors come back by
-        themselves once they are admitted. A record of kind `run` leaves those of others in force, and leaves with them.
+        themselves once they are admitted. A record of those who stand further up than ``record`` stays in force.
         Bounded by drain_timeout_s. ``refuse``: whether new connections are refused in the end, which a server that is
-        about to stop needs. Raises RuntimeError, in one sentence, if the host cannot note the record.
+        about to stop needs. Raises RuntimeError, in one sentence, if the plan cannot be read.
         """
-        raise NotImplementedError
+        config = self._config()
+        going = [running.instance(self.run, name, config.instances.get(name)) for name in names]
+        host = _ThisHost(self, config, record)
+        return leaving.leave([one for one in going if one], config, host, refuse)
 
-    def back(self, names: Sequence[str], run: str = "", wait: bool = True, timeout_s: float = 60.0) -> list[Seen]:
-        """Let proven instances back: lift the refusal, admit the present process, take away records of kind `run`.
+    def would_set(self, name: str, record: Record) -> bool:
+        """Return whether a record is another than the one in force, and may replace it."""
+        present = records.read(name, time.time(), self.folder)
+        return present is None or (present.yields_to(record.kind) and not present.says(record))
+
+    def set(self, name: str, record: Record) -> None:
+        """Put a record in force, unless one of somebody further up is, or one that says the same. Raises OSError."""
+        if self.would_set(name, record):
+            records.write(name, record, self.folder)
+
+    def holds(self, name: str, kind: str) -> bool:
+        """Return whether anything holds an instance back that ``kind`` may lift."""
+        present = records.read(name, time.time(), self.folder)
+        invocation, marks = self.marks.invocation(name), self.marks
+        refused = bool(marks.of(name, marks_of.REFUSED))
+        leaving = marks.of(name, marks_of.LEAVING) == invocation
+        lifted = present is not None and present.yields_to(kind)
+        return lifted or refused or bool(invocation and (leaving or marks.of(name, marks_of.ADMITTED) != invocation))
+
+    def back(
+        self, names: Sequence[str], kind: str = records.RUN, wait: bool = True, timeout_s: float = 60.0
+    ) -> list[Seen]:
+        """Let proven instances back: lift the refusal, admit the present process, take away what ``kind`` may lift.
 
         With ``wait`` until each is open and every gateway has seen it so, at most ``timeout_s``; what was waited for
-        in vain stands in ``problem``. Records of persons and roll-outs stay, and with them the gate stays closed,
-        which is no problem. Raises RuntimeError, in one sentence, if the host cannot change the records.
+        in vain stands in ``problem``. Records of those who stand further up stay, and with them the gate stays closed,
+        which is no problem. Raises RuntimeError, in one sentence, if the host cannot change what holds the gates.
         """
-        raise NotImplementedError
+        config = self._config()
+        try:
+            for name in names:
+                self.lift(name, config)
+                self.marks.drop(name, marks_of.LEAVING)
+                self.marks.put(name, marks_of.ADMITTED)
+                present = records.read(name, time.time(), self.folder)
+                if present is None or present.yields_to(kind):
+                    records.remove(name, self.folder)
+        except OSError as error:
+            raise RuntimeError(f"{error.filename}: cannot be changed ({error.strerror})") from error
+        return self._awaited(names, config, timeout_s if wait else 0.0, wait)
+
+    def admit(self, name: str) -> bool:
+        """Admit the present process of an instance, once; return whether this call did. Raises OSError, RuntimeError.
+
+        What has been admitted may be on its way out again, with new connections refused, so it is left alone.
+        """
+        invocation = self.marks.invocation(name)
+        if not invocation or invocation in {self.marks.of(name, one) for one in (marks_of.ADMITTED, marks_of.LEAVING)}:
+            return False
+        self.lift(name, self._config())
+        self.marks.put(name, marks_of.ADMITTED)
+        return True
+
+    def lift(self, name: str, config: Config) -> None:
+        """Take connections to an instance's ports again. Raises OSError, RuntimeError."""
+        refused = [int(port) for port in self.marks.of(name, marks_of.REFUSED).split() if port.isdecimal()]
+        planned = config.instances.get(name)
+        ports = sorted({*refused, *(planned.ports if planned else ())})
+        if ports:
+            refusal.lift(self.run, ports)
+        self.marks.drop(name, marks_of.REFUSED)
 
     def seen(self, names: Sequence[str] = ()) -> list[Seen]:
-        """Return the gates as the companion answers for them now; of all instances without ``names``."""
-        raise NotImplementedError
+        """Return the gates as the companion answers for them now; of all instances without ``names``.
+
+        Raises RuntimeError, in one sentence, if the plan cannot be read.
+        """
+        config = self._config()
+        return self._seen(names or sorted(config.instances), self._page(config))
 
     def gateways(self) -> dict[str, Any]:
-        """Return who asks for the gates: each gateway with its pairs of backend and server, and their ages."""
-        raise NotImplementedError
+        """Return who asks for the gates: each gateway with its pairs of backend and server, and their ages.
+
+        Raises RuntimeError, in one sentence, if the plan cannot be read.
+        """
+        page = self._page(self._config())
+        return {} if page is None else dict(page["gateways"])
+
+    def _config(self) -> Config:
+        try:
+            return configs.read(self.config)
+        except configs.ConfigError as error:
+            raise RuntimeError(str(error)) from error
+
+    def _page(self, config: Config) -> Mapping[str, Any] | None:
+        """Return the companion's page, all text in it made visible; None without one."""
+        try:
+            code, raw = bounded_http.exchange(config.port, "GET", "/gate", {}, PAGE_S, _MOST_PAGE_BYTES)
+            page = visible_data(bounded_http.parsed(raw))
+        except (bounded_http.ExchangeError, ValueError):
+            return None
+        return page if code == 200 and pollers.is_page(page) else None
+
+    def _seen(self, names: Sequence[str], page: Mapping[str, Any] | None) -> list[Seen]:
+        found = page.get("instances") if page else None
+        known: dict[str, Any] = found if isinstance(found, dict) and plain_files.fits(found, _INSTANCES) else {}
+        unanswered = {"open": False, "state": "unknown", "words": "unknown: the companion does not answer for it"}
+        told = ((name, known.get(name, unanswered)) for name in names)
+        now = time.time()
+        return [
+            Seen(name, one["open"], one["state"], one["words"], records.read(name, now, self.folder))
+            for name, one in told
+        ]
+
+    def _awaited(self, names: Sequence[str], config: Config, timeout_s: float, wait: bool) -> list[Seen]:
+        end = time.monotonic() + timeout_s
+        while True:
+            page = self._page(config)
+            found = self._seen(names, page)
+            problems = [_problem(one, page) for one in found] if wait else [""] * len(found)
+            if not any(problems) or time.monotonic() >= end:
+                return [
+                    Seen(one.name, one.open, one.state, one.words, one.record, problem)
+                    for one, problem in zip(found, problems)
+                ]
+            time.sleep(PAUSE_S)
+
+
+def _problem(seen: Seen, page: Mapping[str, Any] | None) -> str:
+    """Return what an instance that is let back still lacks."""
+    if seen.record:
+        return ""
+    if not seen.open:
+        return seen.words
+    late = pollers.not_back(page, seen.name) if page else []
+    return f"it is open, but {', '.join(late[:8])} have not seen that yet" if late else ""
+
+
+class _ThisHost:
+    """The effects of leaving, on the host that this process runs on."""
+
+    def __init__(self, door: Door, config: Config, record: Record | None) -> None:
+        self.door = door
+        self.config = config
+        self.record = record
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def close(self, name: str) -> float:
+        present = records.read(name, time.time(), self.door.folder)
+        # Who waits for a gate that has been closed for long need not wait for the gateways to ask again.
+        before = marks_of.age_s(records.path_of(name, self.door.folder)) if present else 0.0
+        if self.record is None:
+            return max(before, self.door.marks.put(name, marks_of.LEAVING))
+        self.door.set(name, self.record)
+        return before
+
+    def page(self) -> Mapping[str, Any] | None:
+        return self.door._page(self.config)
+
+    def listens(self, port: int) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_S).close()
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # it does not say so
+        return True
+
+    def established(self, ports: Sequence[int]) -> list[Socket]:
+        return sockets.established(self.door.run, ports)
+
+    def refuse(self, instance: Instance) -> None:
+        refusal.refuse(self.door.run, instance.ports)
+        self.door.marks.write(instance.name, marks_of.REFUSED, " ".join(map(str, instance.ports)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..disk import durable, folders, plain_files
@@ -20,8 +20,8 @@ FOLDER = "/var/lib/tfserving-fleet/gate"
 SCHEMA = 1
 OPEN, DRAINING, CLOSED = "open", "draining", "closed"
 PERSON, RUN, ROLLOUT = "person", "run", "rollout"
-# The kinds whose records a run neither overwrites nor lifts.
-OTHERS = (PERSON, ROLLOUT)
+# Nobody overwrites or lifts a record of those who stand further up: a run knows least of why somebody closed a gate.
+KINDS = (RUN, ROLLOUT, PERSON)
 
 _MOST_BYTES = 16 * 1024
 # A reason is one line of a page; the gateway's page shows no more either.
@@ -37,7 +37,7 @@ _SHAPE = {
     "state": lambda value: value in (DRAINING, CLOSED),
     "reason": str,
     "by": str,
-    "kind": lambda value: value in (PERSON, RUN, ROLLOUT),
+    "kind": lambda value: value in KINDS,
     "run": str,
     "since": _is_moment,
     "until": lambda value: value is None or _is_moment(value),
@@ -55,6 +55,14 @@ class Record:
     run: str = ""
     since: float = 0
     until: float | None = None
+
+    def yields_to(self, kind: str) -> bool:
+        """Return whether one of this kind may overwrite or lift it."""
+        return KINDS.index(self.kind) <= KINDS.index(kind)
+
+    def says(self, other: Record) -> bool:
+        """Return whether it says the same as another, whenever that was said."""
+        return self.until == other.until and replace(self, since=0) == replace(other, since=0)
 
     def words(self) -> str:
         """Return who closed the gate, why and since when."""

@@ -18,6 +18,8 @@ BOUNDS = {
     "tfserving@ranker.service": 17,
     "tfserving-health@ranker.service": 11,
     "tfserving-addresses.service": 13,
+    # Listens, for those addresses that may.
+    "tfserving-gate.service": 12,
     "tfserving-fleet-kernel.service": 15,
     "tfserving-fleet-interrupts.service": 15,
     # Loads a module, creates device nodes and asks the driver for what is an administrator's.

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import config as gate_config
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import setting_wishes as gpu_setting_wishes
 from ansible_collections.tfserving.fleet.plugins.module_utils.gpus import settings as gpu_settings
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import records as instance_records
@@ -28,7 +29,7 @@ KEYRING = "/etc/apt/keyrings/tfserving.gpg"
 # What a role takes in place of a plan's partition when cpu_partition_state is absent.
 NO_PARTITION: dict[str, Any] = {"mode": "none", "slices": [], "irqs": None, "boot": [], "housekeeping": ""}
 # Programs that are the same on every host; tests of their own run them.
-PROGRAMS = ("usr/local/lib/tfserving-fleet/tfserving-health",)
+PROGRAMS = tuple(f"usr/local/lib/tfserving-fleet/{name}" for name in ("tfserving-health", "tfserving-gate", "lib/"))
 # The only files that may hold what is secret; all of them are 0600.
 SECRET_FILES = ("/environment", "/plan.key", "/ssl.config")
 
@@ -276,6 +277,12 @@ def _instance_json(_name: str, text: str, host: Host, instance: dict[str, Any] |
         raise ViolationError("instance.json does not count as a description")
 
 
+def _gate_json(name: str, text: str, host: Host, _instance: dict[str, Any] | None) -> None:
+    found = gate_config.of(json.loads(text), name)
+    wanted = {each["name"]: (each["ports"]["grpc"], each["ports"]["rest"]) for each in host.plan["instances"]}
+    _equal(name, {each: one.ports for each, one in found.instances.items()}, wanted)
+
+
 def _proto(name: str, text: str, host: Host, instance: dict[str, Any] | None) -> None:
     from google.protobuf import json_format, text_format
     from real_protos import message_class
@@ -442,6 +449,7 @@ READERS: tuple[tuple[str, Reader], ...] = (
     (r"/systemd/", _unit),
     (r"/environment$", _environment),
     (r"/instance\.json$", _instance_json),
+    (r"/gate\.json$", _gate_json),
     (r"/(models|batching|monitoring|ssl)\.config$", _proto),
     (r"/plan\.key$", _key),
     (r"\.nft$", _nft),
