@@ -74,7 +74,7 @@ def _grpc(port: int, instance: str, model: str, mode: str) -> Frontend:
 
 
 def _refuse_mixing(ports: Mapping[str, int], found: Sequence[Serving], sharing: Mapping[int, Sequence[str]]) -> None:
-    """Refuse what only the bodies of calls could tell apart: nobody reads them where connections are passed on whole."""
+    """Refuse what only the bodies of calls could tell apart, which nobody reads where connections are passed on."""
     for port, names in sharing.items():
         if len(names) > 1:
             problem = f"gives {joined(names)} the port {port}, and with gateway_grpc_mode tcp nothing tells them apart"

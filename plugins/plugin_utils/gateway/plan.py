@@ -87,7 +87,7 @@ def gateway_plan(
         "access": callers,
         "frontends": entrances,
         "backends": targets,
-        "fallbacks": routes.fallbacks(groups, protocols),
+        "arms": routes.arms(groups, protocols),
         "maps": routes.maps(groups, moving),
         "errors": answers.errors(),
         "methods": answers.methods(settings["gateway_grpc_methods"]),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..phrases import joined
 from .backends import Group
-from .schema import Fallback, Maps, Rollout
+from .schema import Arm, Maps, Rollout
 
 # Both arms get the same share, so the canary's neighbours keep the rest only up to here.
 HALF = 500
@@ -33,27 +33,33 @@ def _value(group: Group) -> str:
     return group.end.removeprefix("_v" if group.arm == "version" else "_label_")
 
 
-def fallbacks(groups: Mapping[str, Sequence[Group]], protocols: Sequence[str]) -> list[Fallback]:
-    """Return where calls go while an arm has no server: no roll-out may make a caller see an error for that."""
-    found: list[Fallback] = []
-    for protocol in protocols:
-        for model, some in groups.items():
-            base = f"{protocol}_{model}"
-            for arm in (group.arm for group in some if group.arm in ("canary", "control")):
-                found.append({"model": model, "arm": arm, "backend": f"{base}_{arm}", "instead": base})
-    return found
+def arms(groups: Mapping[str, Sequence[Group]], protocols: Sequence[str]) -> list[Arm]:
+    """Return the arms of all roll-outs. While one has no server, its calls go to the others: none may fail for it."""
+    return [
+        {
+            "protocol": protocol,
+            "model": model,
+            "arm": group.arm,
+            "backend": f"{protocol}_{model}{group.end}",
+            "others": f"{protocol}_{model}",
+        }
+        for protocol in protocols
+        for model, some in groups.items()
+        for group in some
+        if group.arm in ("canary", "control")
+    ]
 
 
 def warnings(groups: Mapping[str, Sequence[Group]], rollouts: Mapping[str, Rollout], mode: str) -> list[str]:
     """Return what a roll-out cannot do here."""
     said = []
     for model, rollout in rollouts.items():
-        arms = {group.arm for group in groups[model]}
+        there = {group.arm for group in groups[model]}
         path = f"rollouts.{model}"
         if rollout["canary"] and rollout["control"] and rollout["permille"] > HALF:
             left = 1000 - rollout["permille"]
             said.append(f"{path}: the control arm gets {left} of 1000 calls, as the canary gets {rollout['permille']}")
-        if "canary" in arms and "control" not in arms:
+        if "canary" in there and "control" not in there:
             said.append(f"{path}: no host is left for a control arm, so the canary is compared with all other hosts")
         if mode == "tcp":
             said.append(f"{path}: gRPC calls are not divided, as gateway_grpc_mode tcp passes connections on whole")

@@ -79,13 +79,14 @@ class Frontend(TypedDict):
     default_backend: str
 
 
-class Fallback(TypedDict):
-    """A backend that a roll-out's arm leaves for another one while it has no server."""
+class Arm(TypedDict):
+    """The backend of one arm of a roll-out, and that of all calls in neither arm."""
 
+    protocol: str
     model: str
     arm: str
     backend: str
-    instead: str
+    others: str
 
 
 class Maps(TypedDict):
@@ -132,7 +133,7 @@ class GatewayPlan(TypedDict):
     access: Access
     frontends: list[Frontend]
     backends: list[Backend]
-    fallbacks: list[Fallback]
+    arms: list[Arm]
     maps: Maps
     errors: list[Error]
     methods: list[str]
