@@ -1,0 +1,188 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a gateway, from the plans of all serving hosts; each figure with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
+
+from . import access, answers, backends, frontends, limits, routes, servers, version
+from . import settings as gateway_settings
+from .schema import Backend, FleetHost, GatewayPlan, Rollout
+
+SCHEMA = 1
+FOLDER = "etc/haproxy/tfserving"
+DIGITS = 12
+
+_GATEWAY = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def gateway_plan(
+    fleet: Mapping[str, FleetHost],
+    given: Mapping[str, Any],
+    package: str,
+    gateway: str,
+    gateways: int = 1,
+    rollouts: Mapping[str, Rollout] | None = None,
+    local_ports: Collection[int] = (),
+) -> GatewayPlan:
+    """Return the plan of one gateway as plain data.
+
+    :param fleet: the serving hosts by name.
+    :param given: variables of the role gateway that differ from their defaults.
+    :param package: the installed package's version, such as ``2.6.12-1+deb12u4``.
+    :param gateway: the gateway's name, by which the gates know it.
+    :param gateways: how many gateways share the servers.
+    :param rollouts: the roll-outs under way, by model.
+    :param local_ports: ports that servers of this host use.
+    :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
+    """
+    if not _GATEWAY.fullmatch(gateway):
+        raise WishError(
+            "groups['tfserving_gateways']", f"names {described(gateway)}, which HAProxy cannot hold", "rename it"
+        )
+    settings = gateway_settings.complete(given)
+    release = version.read(package)
+    features, warnings = version.features(release, settings["gateway_grpc_mode"])
+    mode = features["grpc_mode"]
+    callers = access.access(settings, features, package)
+    found = servers.read(fleet)
+    encrypted = access.check_encryption(found, settings)
+    moving = dict(rollouts or {})
+    models = backends.by_model(found)
+    backends.check_rollouts(moving, models)
+
+    ports = frontends.grpc_ports(found, settings["gateway_grpc_ports"])
+    entrances = [frontends.rest(settings), *frontends.grpc(ports, found, mode)]
+    frontends.check_ports(entrances, settings["gateway_status_port"], local_ports)
+
+    site = backends.Site(settings, max(1, gateways), moving)
+    groups = {model: backends.groups(model, members, moving.get(model)) for model, members in models.items()}
+    protocols = ["rest"] if mode == "tcp" else ["rest", "grpc"]
+    targets = [
+        backends.backend(site, protocol, model, group)
+        for protocol in protocols
+        for model, some in groups.items()
+        for group in some
+    ]
+    targets += _of_instances(site, found) if mode == "tcp" else []
+    backends.check_names(targets)
+    longest_s = max(each.fleet["longest_call_s"] for each in found)
+    plan: GatewayPlan = {
+        "schema": SCHEMA,
+        "gateway": gateway,
+        "generation": "",
+        "version": package,
+        "features": features,
+        "tune": version.tuning(features),
+        "bind": _bind(settings),
+        "timeouts": _timeouts(settings, longest_s),
+        "servers": _servers(settings, encrypted),
+        "access": callers,
+        "frontends": entrances,
+        "backends": targets,
+        "arms": routes.arms(groups, protocols),
+        "maps": routes.maps(groups, moving),
+        "errors": answers.errors(),
+        "methods": answers.methods(settings["gateway_grpc_methods"]),
+        "sticky_header": settings["gateway_sticky_header"],
+        "log": {"target": settings["gateway_log"], "calls": settings["gateway_log_calls"]},
+        "exclude": _unneeded(settings),
+        "reasons": _REASONS,
+        "warnings": [
+            *warnings,
+            *access.warnings(callers, mode),
+            *routes.warnings(groups, moving, mode),
+            *routes.unserved(_held(fleet), models),
+        ],
+    }
+    plan["generation"] = _generation(plan)
+    return plan
+
+
+_REASONS = {
+    "timeouts.stop_s": "an old process ends after a reload when its calls have, and a call may take that long",
+    "servers.balance": "random(2) keeps to the weights and to who is idle; leastconn forgets weights when few call",
+    "servers.retries": "a prediction changes nothing, so another server may answer it; not more often, since a request"
+    " that kills its server kills the next one too",
+    "servers.slowstart_s": "caches of a server that comes back are cold",
+}
+
+
+def _of_instances(site: backends.Site, found: Sequence[servers.Serving]) -> list[Backend]:
+    members: dict[str, list[servers.Serving]] = {}
+    for serving in found:
+        members.setdefault(serving.instance["name"], []).append(serving)
+    return [backends.of_instance(site, name, some) for name, some in sorted(members.items())]
+
+
+def _bind(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "address": _bracketed(settings["gateway_address"]) or "*",
+        "status_address": _bracketed(settings["gateway_status_address"]) or "*",
+        "status_port": settings["gateway_status_port"],
+        "max_connections": settings["gateway_max_connections"],
+        "threads": settings["gateway_threads"],
+    }
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _timeouts(settings: Mapping[str, Any], longest_s: float) -> dict[str, int]:
+    wait_ms = limits.server_ms(longest_s, settings["gateway_margin_s"])[0]
+    idle_ms = settings["gateway_idle_timeout_s"] * 1000
+    return {
+        "connect_ms": settings["gateway_connect_timeout_ms"],
+        "client_ms": max(idle_ms, wait_ms),
+        "idle_ms": idle_ms,
+        "stop_s": limits.stop_s(longest_s, settings["gateway_margin_s"]),
+    }
+
+
+def _servers(settings: Mapping[str, Any], encrypted: bool) -> dict[str, Any]:
+    return {
+        "balance": settings["gateway_balance"],
+        "retries": settings["gateway_retries"],
+        "slowstart_s": settings["gateway_slowstart_s"],
+        "source": settings["gateway_source_address"],
+        "tls": encrypted,
+        "certificate": bool(settings["gateway_server_certificate"]),
+    }
+
+
+# Files that only some gateways need, by the variable that they are made from.
+_OPTIONAL = {
+    "tls.pem": "gateway_tls_certificate",
+    "client-ca.pem": "gateway_tls_client_ca",
+    "client-names.lst": "gateway_tls_client_names",
+    "tokens.map": "gateway_tokens",
+    "jwt.pem": "gateway_jwt",
+    "server-ca.pem": "gateway_server_ca",
+    "server.pem": "gateway_server_certificate",
+}
+
+
+def _unneeded(settings: Mapping[str, Any]) -> list[str]:
+    return [f"{FOLDER}/{file}" for file, name in _OPTIONAL.items() if not settings[name]]
+
+
+def _held(fleet: Mapping[str, FleetHost]) -> dict[str, list[str]]:
+    held: dict[str, list[str]] = {}
+    for host, entry in sorted(fleet.items()):
+        for model in entry["models"]:
+            held.setdefault(model["name"], []).append(host)
+    return held
+
+
+def _generation(plan: GatewayPlan) -> str:
+    """Return a digest of the plan that stays the same while only shares change, as those need no new process."""
+    lasting = {**plan, "maps": {**plan["maps"], "shares": {}}, "warnings": []}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,105 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The servers of each model, out of the plans of all hosts."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, quoted
+
+from . import limits
+from .schema import FleetHost, Server
+
+HOSTS = "groups['tfserving']"
+
+# HAProxy's names hold a colon as well, which its runtime commands print between others.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An instance on a host."""
+
+    host: str
+    fleet: FleetHost
+    instance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return the server's name: no instance has a dot in its name, so what stands behind the last one is it."""
+        return f"{self.host}.{self.instance['name']}"
+
+    def versions(self, model: str) -> set[int]:
+        """Return the versions of a model that this instance should serve."""
+        policy = self._config(model).get("model_version_policy") or {}
+        if "specific" in policy:
+            return set(policy["specific"]["versions"])
+        there = sorted(next((each["versions"] for each in self.fleet["models"] if each["name"] == model), []))
+        return set(there if "all" in policy else there[-(policy.get("latest") or {}).get("num_versions", 1) :])
+
+    def labels(self, model: str) -> set[str]:
+        """Return the labels of a model that this instance knows."""
+        return set(self._config(model).get("version_labels") or {})
+
+    def encrypts(self) -> bool:
+        """Return whether its gRPC port takes only TLS."""
+        return bool((self.instance.get("flags") or {}).get("ssl_config_file"))
+
+    def _config(self, model: str) -> Mapping[str, Any]:
+        listed = self.instance.get("model_config", {}).get("model_config_list", {}).get("config", [])
+        return next((each for each in listed if each["name"] == model), {})
+
+
+def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
+    """Return every instance of the fleet in order, or raise WishError."""
+    found = []
+    for host, entry in sorted(fleet.items()):
+        if not _NAME.fullmatch(host):
+            raise WishError(HOSTS, f"names a host {described(host)}, which HAProxy cannot hold", "rename it")
+        for instance in sorted(entry["instances"], key=lambda each: str(each["name"])):
+            _check_address(host, entry["address"])
+            found.append(Serving(host, entry, instance))
+    if not found:
+        raise WishError(HOSTS, "has no host with an instance", "add serving hosts, or run site.yml on them first")
+    gates = sorted({each.fleet["gate_port"] for each in found})
+    if len(gates) > 1:
+        shown = " and ".join(map(str, gates))
+        raise WishError("tfserving_gate_port", f"is {shown} on different hosts", "use one port on all hosts")
+    return found
+
+
+def _check_address(host: str, address: Any) -> None:
+    """Refuse what is no address of the host: its gate refuses callers at the last moment, but never those of loopback.
+
+    A name would be looked up only once, at HAProxy's start.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        problem = f"of {host} is {quoted(address)}, which is no IP address"
+        raise WishError("address", problem, "give the address that gateways reach it at") from None
+    if found.is_loopback or found.is_unspecified:
+        problem = f"of {host} is {found}, where its gate cannot refuse calls"
+        raise WishError("address", problem, "give the address that other hosts reach it at")
+
+
+def server(serving: Serving, protocol: str, wished: Mapping[str, int], gateways: int) -> Server:
+    """Return an instance as a server of a backend."""
+    most, reason = limits.calls(serving.instance, wished, gateways)
+    ports = serving.instance["ports"]
+    address = ipaddress.ip_address(serving.fleet["address"])
+    shown = f"[{address}]" if address.version == 6 else str(address)
+    return {
+        "name": serving.name,
+        "host": serving.host,
+        "instance": serving.instance["name"],
+        "endpoint": f"{shown}:{ports['rest' if protocol == 'rest' else 'grpc']}",
+        "rest_port": ports["rest"],
+        "maxconn": most,
+        "reason": reason,
+    }

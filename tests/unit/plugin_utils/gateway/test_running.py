@@ -1,0 +1,183 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Gateways that run: HAProxy of Debian 12 and 13 with the files of a plan, in front of hosts on loopback."""
+
+from __future__ import annotations
+
+import gateway_cases as cases
+import pytest
+from gateway_hosts import field, gateway, message, model_spec, predict
+from haproxies import BOOKWORM, TRIXIE
+
+MODELS = ("dense", "ranker")
+GRPC_CODES = {code: b"grpc-status" + bytes([len(str(code))]) + str(code).encode() for code in range(17)}
+
+
+@pytest.fixture(scope="module", params=[BOOKWORM, TRIXIE])
+def shared(request, tmp_path_factory):
+    """Two hosts with two models on one port; gpu-3 has version 9 and the label canary of them as well."""
+    some = [
+        [cases.instance(models=MODELS, versions=[7])],
+        [cases.instance(models=MODELS, versions=[7, 9], labels={"canary": 9})],
+    ]
+    keys = {
+        "rollouts": {"ranker": {"canary": ["gpu-3"], "control": [], "permille": 0}},
+        "gateway_tokens": {"alice": "a" * 20},
+        "gateway_body_limit_mb": 1,
+    }
+    with gateway(tmp_path_factory.mktemp("gateway"), request.param, some, **keys) as running:
+        running.settled()
+        yield running
+
+
+@pytest.fixture
+def token():
+    return {"authorization": f"Bearer {'a' * 20}"}
+
+
+def hosts(running, token, count=40):
+    """Return the hosts that answer REST calls for ranker."""
+    return {running.rest("/v1/models/ranker:predict", **token)[1]["host"] for _ in range(count)}
+
+
+def test_rest_calls_find_their_model_by_the_path(shared, token):
+    for model in MODELS:
+        status, answer = shared.rest(f"/v1/models/{model}:predict", **token)
+        assert (status, answer["path"]) == (200, f"/v1/models/{model}:predict")
+    status, answer = shared.rest("/v1/models/ranker/versions/7/metadata", None, **token)
+    assert (status, answer["path"]) == (200, "/v1/models/ranker/versions/7/metadata")
+
+
+def test_an_unknown_model_gets_the_servers_own_answer(shared, token):
+    answer = shared.rest("/v1/models/unheard:predict", **token)
+    assert answer == (404, {"error": "Servable not found for request: Latest(unheard)"})
+
+
+@pytest.mark.parametrize("path", ["/monitoring/prometheus/metrics", "/v1/models/ranker:reload", "/v1/models/a/../b"])
+def test_other_paths_end_at_the_gateway(shared, token, path):
+    assert shared.rest(path, None, **token) == (404, {"error": "there is no such path"})
+
+
+def test_calls_need_a_known_token(shared, token):
+    refused = (401, {"error": "a valid bearer token is needed"})
+    assert shared.rest("/v1/models/ranker:predict") == refused
+    assert shared.rest("/v1/models/ranker:predict", authorization="Bearer " + "b" * 20) == refused
+    assert GRPC_CODES[16] in shared.grpc(predict("ranker"))
+    assert GRPC_CODES[0] in shared.grpc(predict("ranker"), **token)
+
+
+def test_requests_beyond_the_limit_are_refused(shared, token):
+    status, answer = shared.rest("/v1/models/ranker:predict", b"x" * 1_100_000, **token)
+    assert (status, answer["error"]) == (413, "the request is larger than 1048576 bytes")
+    assert GRPC_CODES[8] in shared.grpc(predict("ranker", size=1_100_000)[:2000], **token)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_versions_and_labels_that_one_host_has_are_read_out_of_grpc_bodies(shared, token, size):
+    for body in (predict("ranker", 9, size=size), predict("dense", label="canary", size=size)):
+        assert all(b"gpu-3" in shared.grpc(body, **token) for _ in range(8))
+    nested = message(field(1, field(1, model_spec("dense", 9)) + field(2, b"classify")))
+    inference = "/tensorflow.serving.PredictionService/MultiInference"
+    assert all(b"gpu-3" in shared.grpc(nested, inference, **token) for _ in range(8))
+
+
+def test_versions_and_labels_that_one_host_has_are_read_out_of_rest_paths(shared, token):
+    for path in ("/v1/models/ranker/versions/9:predict", "/v1/models/dense/labels/canary:predict"):
+        assert {shared.rest(path, **token)[1]["host"] for _ in range(8)} == {"gpu-3"}
+
+
+def test_what_cannot_be_read_goes_to_the_first_model_of_the_port(shared, token):
+    for body in (message(b"\x1f\x8b garbage", compressed=True), predict("unheard"), message(b"")):
+        assert b"gpu-" in shared.grpc(body, **token)
+
+
+def test_management_is_closed(shared, token):
+    for method in (
+        "/tensorflow.serving.ModelService/HandleReloadConfigRequest",
+        "/tensorflow.ProfilerService/Profile",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ):
+        assert GRPC_CODES[7] in shared.grpc(predict("ranker"), method, **token)
+    assert GRPC_CODES[12] in shared.grpc(predict("ranker"), "/tensorflow.serving.SessionService/SessionRun", **token)
+
+
+def test_a_share_takes_effect_while_it_runs(shared, token):
+    file = f"{shared.place}/etc/haproxy/tfserving/maps/shares.map"
+    try:
+        assert hosts(shared, token) == {"gpu-2"}
+        shared.command(f"set map {file} ranker 1000")
+        assert hosts(shared, token) == {"gpu-3"}
+        assert b"gpu-3" in shared.grpc(predict("ranker"), **token)
+        shared.command(f"set map {file} ranker 500")
+        assert hosts(shared, token, 60) == {"gpu-2", "gpu-3"}
+    finally:
+        shared.command(f"set map {file} ranker 0")
+
+
+def test_a_gate_that_closes_takes_its_host_out_and_an_arm_without_hosts_gives_its_share_back(shared, token):
+    file = f"{shared.place}/etc/haproxy/tfserving/maps/shares.map"
+    shared.command(f"set map {file} ranker 1000")
+    shared.hosts["gpu-3"].closed = "draining by alice: driver"
+    try:
+        shared.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-3" in name))
+        assert hosts(shared, token) == {"gpu-2"}
+        assert "alice" in shared.command("show stat")
+        # A label that only this host has is answered by nobody.
+        assert shared.rest("/v1/models/dense/labels/canary:predict", **token) == (
+            503,
+            {"error": "no server is ready for this model"},
+        )
+        assert GRPC_CODES[14] in shared.grpc(predict("dense", label="canary"), **token)
+    finally:
+        shared.hosts["gpu-3"].closed = ""
+        shared.command(f"set map {file} ranker 0")
+        shared.wait(lambda states: set(states.values()) == {"UP"})
+
+
+def test_a_model_that_is_loading_takes_its_host_out(shared, token):
+    shared.hosts["gpu-2"].state = "LOADING"
+    try:
+        shared.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-2" in name))
+    finally:
+        shared.hosts["gpu-2"].state = "AVAILABLE"
+        shared.wait(lambda states: set(states.values()) == {"UP"})
+
+
+def test_gates_hear_who_asks(shared, token):
+    generation = shared.plan["generation"]
+    asked = shared.hosts["gpu-2"].asked
+    assert f"gate ranker edge-1 rest_ranker/gpu-2.ranker {generation}" in asked
+    assert any(
+        line.startswith(f"GET /gate/ranker?gateway=edge-1&backend=grpc_dense&generation={generation} ")
+        for line in asked
+    )
+
+
+def test_the_status_port_has_health_and_metrics(shared):
+    port = shared.plan["bind"]["status_port"]
+    assert shared.rest("/health", None, port)[0] == 200
+    assert b"haproxy_server_status" in shared.rest("/metrics", None, port)[1]
+
+
+def test_a_limit_of_calls_is_no_reason_to_send_them_again(tmp_path):
+    limit = {"requests": 3, "period_s": 60}
+    with gateway(tmp_path, BOOKWORM, [[cases.instance()]], gateway_rate_limit=limit) as running:
+        running.settled()
+        statuses = [running.rest("/v1/models/ranker:predict")[0] for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        assert GRPC_CODES[8] in running.grpc(predict("ranker"))
+
+
+@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
+def test_connections_are_passed_on_whole_where_the_user_says_so(tmp_path, package):
+    with gateway(tmp_path, package, [[cases.instance()]], gateway_grpc_mode="tcp") as running:
+        running.settled()
+        assert b"gpu-2" in running.grpc(predict("ranker"))
+
+
+def test_hosts_with_two_instances_of_a_model_ask_the_gate_of_each(tmp_path):
+    some = [[cases.instance("left")], [cases.instance("right")]]
+    with gateway(tmp_path, TRIXIE, some) as running:
+        running.settled()
+        asked = {line.split("?")[0] for host in running.hosts.values() for line in host.asked if line[:4] == "GET "}
+        assert asked == {"GET /gate/left", "GET /gate/right"}

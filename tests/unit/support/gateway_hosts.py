@@ -1,0 +1,286 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Serving hosts on loopback, each at an address of its own: a gate, REST and gRPC that answer with the host's name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gateway_cases as cases
+import haproxies
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.stub_grpc import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    GrpcStub,
+    frame,
+    literal,
+)
+from ports import free_port
+
+# How long a condition may take to come true on the slowest machine.
+PATIENCE_S = 60
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+class Host:
+    """A host: its gate is open until ``closed`` has words, and its models are AVAILABLE unless ``state`` says else."""
+
+    def __init__(self, number: int, ports: dict[str, int]) -> None:
+        self.name, self.address, self.ports = f"gpu-{number}", f"127.0.0.{number}", ports
+        self.closed = ""
+        self.state = "AVAILABLE"
+        self.asked: set[str] = set()
+        self.calls: list[str] = []
+        self.script = SimpleNamespace(grpc_reply=self.name.encode(), rest_reply=b"")
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        for port, protocol in ((self.ports["gate"], self._gate), (self.ports["rest"], self._rest)):
+            await asyncio.start_server(protocol, self.address, port)
+        await loop.create_server(lambda: GrpcStub(self), self.address, self.ports["grpc"])
+
+    def perform(self, play: Any) -> None:
+        """Answer a gRPC call."""
+        play("reply")
+
+    async def _gate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readline()).decode()
+        self.asked.add(line.strip())
+        if line.startswith("GET "):
+            status = "503 Service Unavailable" if self.closed else "200 OK"
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        else:
+            writer.write(f"down #{self.closed}\n".encode() if self.closed else b"up 100%\n")
+        await _end(writer)
+
+    async def _rest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = next((line for line in head.lower().splitlines() if line.startswith("content-length:")), ":0")
+            await reader.readexactly(int(length.split(":")[1]))
+            method, path, _ = head.split(" ", 2)
+            if method == "POST":
+                self.calls.append(path)
+            versions = [{"version": "7", "state": self.state, "status": {"error_code": "OK"}}]
+            body = json.dumps({"host": self.name, "path": path, "model_version_status": versions}, indent=1).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + body)
+        await _end(writer)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await writer.drain()
+        writer.close()
+
+
+class Gateway:
+    """A running HAProxy in front of hosts."""
+
+    def __init__(self, place: Path, plan: Any, hosts: dict[str, Host]) -> None:
+        self.place, self.plan, self.hosts = place, plan, hosts
+        self.grpc_port = next((each["port"] for each in plan["frontends"] if each["protocol"] != "rest"), 0)
+        self.rest_port = plan["frontends"][0]["port"]
+
+    def rest(self, path: str, body: bytes | None = b"{}", port: int = 0, **headers: str) -> tuple[int, Any]:
+        """Return status and body of a REST call."""
+        url = f"http://127.0.0.1:{port or self.rest_port}{path}"
+        request = urllib.request.Request(url, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+                return answer.status, _parsed(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, _parsed(error.read())
+
+    def grpc(self, body: bytes, method: str = PREDICT, port: int = 0, **headers: str) -> bytes:
+        """Return what comes back of a gRPC call: headers, message and trailers as bytes, names and values as they are.
+
+        HAProxy writes headers without Huffman's code.
+        """
+        return grpc_call(port or self.grpc_port, method, body, headers)
+
+    def command(self, text: str) -> str:
+        """Return the answer of HAProxy's socket."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.place / "admin.sock"))
+            line.sendall(f"{text}\n".encode())
+            return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each server, as ``backend/server``."""
+        rows = [line.split(",") for line in self.command("show stat").splitlines() if line and line[0] != "#"]
+        return {f"{row[0]}/{row[1]}": row[17] for row in rows if row[1] not in ("FRONTEND", "BACKEND")}
+
+    def wait(self, condition: Any) -> None:
+        """Wait until the servers' states meet a condition."""
+        end = time.monotonic() + PATIENCE_S
+        while not condition(self.states()):
+            assert time.monotonic() < end, self.states()
+            time.sleep(0.02)
+
+    def settled(self) -> None:
+        """Wait until every server has passed its checks: before the first one HAProxy counts it as up."""
+        checked = {f"{each['name']}/{server['name']}" for each in self.plan["backends"] for server in each["servers"]}
+        asked = set()
+        end = time.monotonic() + PATIENCE_S
+        while asked < checked:
+            asked = {line.split(" ")[3] for host in self.hosts.values() for line in host.asked if line[:5] == "gate "}
+            assert time.monotonic() < end, checked - asked
+            time.sleep(0.02)
+        self.wait(lambda states: all(state == "UP" for state in states.values()))
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
+
+
+@contextlib.contextmanager
+def gateway(place: Path, package: str, instances: Any, **keys: Any) -> Iterator[Gateway]:
+    """Run a gateway of a version in front of hosts; ``instances`` gives those of each host."""
+    ports = {"rest": free_port(), "grpc": free_port(), "gate": free_port()}
+    served = {"grpc": ports["grpc"], "rest": ports["rest"]}
+    numbers = range(2, 2 + len(instances))
+    fleet = {
+        f"gpu-{number}": cases.host(number, *[{**each, "ports": served} for each in some], gate_port=ports["gate"])
+        for number, some in zip(numbers, instances)
+    }
+    names = {each["name"] for some in instances for each in some}
+    one = free_port()
+    settings = {
+        "gateway_rest_port": free_port(),
+        "gateway_status_port": free_port(),
+        "gateway_address": "127.0.0.1",
+        "gateway_log": "",
+        "gateway_slowstart_s": 0,
+        "gateway_max_connections": 1000,
+        "gateway_threads": 2,
+        "gateway_grpc_ports": dict.fromkeys(names, one),
+        # Objectives are of no concern here.
+        "gateway_queue_share": 10,
+        **keys,
+    }
+    plan = cases.planned(fleet, package, **settings)
+    secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")], **secrets)
+    hosts = {f"gpu-{number}": Host(number, ports) for number in numbers}
+    with _loop() as loop, _running(package, config):
+        for host in hosts.values():
+            asyncio.run_coroutine_threadsafe(host.open(), loop).result(PATIENCE_S)
+        yield Gateway(place, plan, hosts)
+
+
+@contextlib.contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(PATIENCE_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _running(package: str, config: Path) -> Iterator[None]:
+    with (config.parent / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [*haproxies.command(package), "-db", "-f", str(config)], stdout=output, stderr=output
+        )
+    try:
+        end = time.monotonic() + PATIENCE_S
+        while not (config.parents[2] / "admin.sock").exists():
+            assert process.poll() is None, (config.parent / "output").read_text()
+            assert time.monotonic() < end, (config.parent / "output").read_text()
+            time.sleep(0.02)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """Return a field of a protobuf message."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    head, rest = value & 0x7F, value >> 7
+    return bytes([head | 0x80]) + _varint(rest) if rest else bytes([head])
+
+
+def model_spec(name: str, version: int = 0, label: str = "") -> bytes:
+    """Return a ModelSpec, with a signature's name before the label, as clients write it."""
+    number = field(2, field(1, version)) if version else b""
+    return (
+        field(1, name.encode()) + number + field(3, b"serving_default") + (field(4, label.encode()) if label else b"")
+    )
+
+
+def message(body: bytes, compressed: bool = False) -> bytes:
+    """Return a message as gRPC frames it."""
+    return struct.pack(">BI", compressed, len(body)) + body
+
+
+def predict(name: str, version: int = 0, label: str = "", size: int = 10) -> bytes:
+    """Return a PredictRequest with an input of ``size`` bytes."""
+    return message(field(1, model_spec(name, version, label)) + field(2, b"x" * size))
+
+
+def grpc_call(port: int, method: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """Send one call over a connection of its own, and return the payloads of all frames of its answer."""
+    names = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "gateway"}
+    names |= {"content-type": "application/grpc", "te": "trailers", **headers}
+    block = b"".join(literal(name.encode(), value.encode()) for name, value in names.items())
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as line:
+        # A window for everything: this client gives none back.
+        line.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)))
+        line.sendall(frame(HEADERS, END_HEADERS, 1, block))
+        for start in range(0, len(body), 16384):
+            part = body[start : start + 16384]
+            line.sendall(frame(DATA, END_STREAM * (start + len(part) == len(body)), 1, part))
+        return _answer(line)
+
+
+def _answer(line: socket.socket) -> bytes:
+    stream = line.makefile("rb")
+    found = b""
+    while head := stream.read(9):
+        size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+        payload = stream.read(size)
+        if int.from_bytes(head[5:], "big") == 1:
+            found += payload
+            if (kind in (DATA, HEADERS) and flags & END_STREAM) or kind == 3:
+                break
+    return found
