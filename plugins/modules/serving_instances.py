@@ -223,7 +223,8 @@ def main() -> None:
     run = process_facts.runner(module)
     if not module.check_mode:
         leftover.clear(run)
-    passage = Passage(Door(run), run_lock.read(run_lock.FOLDER), forced=module.params["state"] == "restored")
+    door = Door(run, f"{module.params['config_root']}/gate.json")
+    passage = Passage(door, run_lock.read(run_lock.FOLDER), forced=module.params["state"] == "restored")
     conductor = Conductor(module.params, run, module.check_mode, passage)
     try:
         result = conductor.conduct()

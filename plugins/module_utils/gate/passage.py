@@ -68,8 +68,13 @@ class Passage(Traffic):
         """Open the gate that this run, or one before it that died, has closed."""
         if not self.door.present:
             return ""
-        (seen,) = self.door.back([name], self.holder.get("run", ""))
+        (seen,) = self.door.back([name])
         return seen.problem
+
+    def forget(self, name: str) -> None:
+        """Take away what held an instance that is gone."""
+        if self.door.present:
+            self.door.back([name], wait=False)
 
     def _record(self) -> Record:
         by = self.holder.get("who") or "somebody"

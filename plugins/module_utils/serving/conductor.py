@@ -149,8 +149,7 @@ class Conductor:
     def _remove(self, name: str) -> None:
         self._leave(name)
         self.units.remove(name)
-        # Nothing is left that could be closed, and another instance may get its ports.
-        self.traffic.back(name)
+        self.traffic.forget(name)
 
     def _in_order(
         self, instances: Mapping[str, Mapping[str, Any]], due: Collection[str]

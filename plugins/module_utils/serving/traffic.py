@@ -29,3 +29,6 @@ class Traffic:
     def back(self, name: str) -> str:
         """Let the traffic of a proven instance come back; return why it does not, or an empty text."""
         return ""
+
+    def forget(self, name: str) -> None:
+        """Forget an instance that is gone: nothing is left that could be closed, and another one may get its ports."""

@@ -17,6 +17,7 @@ from typing import Any
 from ..disk import durable, folders
 from ..errors import WishError
 from ..evidence import samples
+from ..gate.door import Door
 from ..host import plan_record
 from ..host import process as process_facts
 from ..host.run import Run
@@ -62,6 +63,7 @@ class Trial:
         place = Place(self.name, self.units.unit(self.name))
         self.place = Place(place.instance, place.unit, *map(host.path, (place.units, place.root, place.proc)))
         self.back = Back(run, self.place)
+        self.door = Door(run, host.path("etc/tfserving/gate.json"))
         self.versions: Sequence[versions.Version] = []
 
     def conduct(self) -> dict[str, Any]:
@@ -167,6 +169,7 @@ class Trial:
             given_up = serving_watch.wait([watch], {self.name: self._patience()})
             if not given_up:
                 self._require_in_force(watch)
+                self._admit()
         except (OSError, RuntimeError) as error:
             raise self._failed({"msg": f"instance {self.name}: {error}", "log": []}) from error
         if given_up:
@@ -237,6 +240,12 @@ class Trial:
             failure = serving_watch.failure(*given_up)
             words = f"{failure['msg']}, with the settings of its plan; run site.yml"
             raise TrialError({**failure, **self._result(changed=True), "msg": words})
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let callers connect at once: the unit that watches the server would do so only after its next look."""
+        if self.door.present:
+            self.door.admit(self.name)
 
     def _watch(self, probe: bool, own: Sequence[versions.Version] = ()) -> serving_watch.Watch:
         """Return a watch of what the plan serves, or of the trial's ``own`` versions in place of it."""

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ..phrases import counted, joined
 
-# The rows of ``show stat`` that are no servers.
-_SUMS = ("FRONTEND", "BACKEND")
 PREFIXES = ("rest_", "grpc_")
 
-# What one gateway shows: a row for each server, by the names of HAProxy's columns.
-Rows = Sequence[Mapping[str, Any]]
+# What the module gateway_state says of a gateway: its backends by name, each with its servers by name.
+Backends = Mapping[str, Mapping[str, Any]]
 
 
 class Limits(TypedDict):
@@ -27,61 +25,60 @@ class Limits(TypedDict):
 LIMITS: Limits = {"least_servers": 1, "most_load": 0.8}
 
 
-def may_leave(gateways: Mapping[str, Rows], leaving: Collection[str], limits: Limits = LIMITS) -> list[str]:
-    """Return why servers may not leave now, one sentence for each reason; an empty list if they may.
+def may_leave(
+    gateways: Mapping[str, Backends], hosts: Collection[str], instances: Sequence[str] = (), limits: Limits = LIMITS
+) -> list[str]:
+    """Return why instances may not leave now, one sentence for each reason; an empty list if they may.
 
     Load is what the servers of a backend hold and what waits for them, as each gateway counts it for itself: every
     gateway has its own part of a server's places. A server that takes no calls already is no loss.
 
-    :param gateways: the rows of ``show stat`` by gateway (pxname, svname, status, scur, qcur, slim).
-    :param leaving: names of servers, the same in all backends.
+    :param gateways: what each gateway says of its backends.
+    :param hosts: those whose instances leave.
+    :param instances: the instances that leave one after another, on all of these hosts at a time; empty for all that
+        the hosts have, at once.
     """
-    refusals = []
-    for gateway, rows in gateways.items():
-        for backend, members in _servers(rows).items():
-            refusals += _backend(f"{backend} on {gateway}", members, set(leaving), _waiting(rows, backend), limits)
-    return list(dict.fromkeys(refusals))
+    reasons = []
+    for leaving in [[name] for name in instances] or [[]]:
+        for gateway, backends in gateways.items():
+            for name, backend in backends.items():
+                if name.startswith(PREFIXES):
+                    reasons += _backend(f"{name} on {gateway}", backend, set(hosts), leaving, limits)
+    return list(dict.fromkeys(reasons))
 
 
-def _servers(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["svname"] not in _SUMS and str(row["pxname"]).startswith(PREFIXES):
-            found.setdefault(row["pxname"], []).append(row)
-    return found
-
-
-def _waiting(rows: Rows, backend: str) -> int:
-    """Return the calls that wait for any server of a backend."""
-    return sum(_count(row, "qcur") for row in rows if row["pxname"] == backend and row["svname"] == "BACKEND")
-
-
-def _backend(where: str, members: Rows, leaving: Collection[str], waiting: int, limits: Limits) -> list[str]:
-    up = [row for row in members if _takes_calls(row)]
-    going = [row for row in up if row["svname"] in leaving]
-    left = [row for row in up if row["svname"] not in leaving]
+def _backend(
+    where: str, backend: Mapping[str, Any], hosts: Collection[str], instances: Collection[str], limits: Limits
+) -> Iterator[str]:
+    up = {name: server for name, server in backend["servers"].items() if _takes_calls(server)}
+    going = sorted(name for name in up if _leaves(name, hosts, instances))
+    left = [server for name, server in up.items() if name not in going]
     if not going:
-        return []
-    names = joined(sorted(row["svname"] for row in going))
+        return
     if len(left) < limits["least_servers"]:
-        there = counted(len(left), "server")
-        return [f"{where}: {there} would be left without {names}, and at least {limits['least_servers']} must be"]
-    load = waiting + sum(_count(row, "scur") + _count(row, "qcur") for row in up)
-    places = [_count(row, "slim") for row in left]
+        yield f"{where} would have {counted(len(left), 'server')} left without {joined(going)}"
+        return
+    load = _count(backend, "qcur") + sum(_count(server, "scur") + _count(server, "qcur") for server in up.values())
+    places = [_count(server, "slim") for server in left]
     # A server without a limit takes any number of calls.
     if all(places) and load > sum(places) * limits["most_load"]:
-        return [
-            f"{where}: {counted(load, 'call')} would meet {counted(sum(places), 'place')} of {len(left)} servers"
-            f" without {names}, and at most {limits['most_load']:.0%} of them may be taken"
-        ]
-    return []
+        yield (
+            f"{where} would have {counted(sum(places), 'place')} left without {joined(going)}, and"
+            f" {counted(load, 'call')} would take more than {limits['most_load']:.0%} of them"
+        )
 
 
-def _takes_calls(row: Mapping[str, Any]) -> bool:
+def _leaves(server: str, hosts: Collection[str], instances: Collection[str]) -> bool:
+    """Return whether a server leaves; its name ends in that of the instance, which has no dot."""
+    host, _dot, instance = server.rpartition(".")
+    return host in hosts and (not instances or instance in instances)
+
+
+def _takes_calls(server: Mapping[str, Any]) -> bool:
     """Return whether a server takes new calls: ``UP``, ``UP 1/2`` and ``no check`` do."""
-    return str(row["status"]).startswith(("UP", "no check"))
+    return str(server.get("status")).startswith(("UP", "no check"))
 
 
-def _count(row: Mapping[str, Any], column: str) -> int:
-    text = str(row.get(column) or "0")
-    return int(text) if text.isdecimal() and text.isascii() else 0
+def _count(figures: Mapping[str, Any], name: str) -> int:
+    value = figures.get(name)
+    return value if isinstance(value, int) else 0

@@ -33,6 +33,9 @@ class Told(Traffic):
         self.deeds.append(f"back {name}")
         return self.problem
 
+    def forget(self, name):
+        self.deeds.append(f"forget {name}")
+
 
 def running(host, **ports):
     instances = [host.lay_down(name, f"{name}-1", port, port + 1) for name, port in ports.items()]
@@ -66,7 +69,7 @@ def test_a_removed_instance_leaves_before_it_goes(host):
     instances = running(host, a=free_port(), b=free_port())
     host.remove_files("b")
     conductor(host, Told(host.deeds), instances=instances[:1]).conduct()
-    assert host.deeds == ["leave b", "disable b", "back b", "back a"]
+    assert host.deeds == ["leave b", "disable b", "forget b", "back a"]
 
 
 def test_instances_that_swap_their_ports_leave_before_one_is_stopped(host):

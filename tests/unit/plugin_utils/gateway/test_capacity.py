@@ -1,0 +1,82 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Who may leave while others carry the load."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.capacity import may_leave
+
+
+def server(status="UP", scur=1, qcur=0, slim=10):
+    return {"status": status, "scur": scur, "qcur": qcur, "slim": slim}
+
+
+def backend(qcur=0, **servers):
+    return {"qcur": qcur, "servers": {name.replace("_", "."): each for name, each in servers.items()}}
+
+
+def gateway(**servers):
+    return {"edge": {"rest_ranker": backend(**servers), "gate": backend(a_ranker=server())}}
+
+
+def test_one_of_two_may_leave():
+    assert may_leave(gateway(a_ranker=server(), b_ranker=server()), ["a"]) == []
+
+
+def test_the_last_one_may_not():
+    found = may_leave(gateway(a_ranker=server(), b_ranker=server("DOWN (agent)")), ["a"])
+    assert found == ["rest_ranker on edge would have 0 servers left without a.ranker"]
+
+
+def test_hosts_of_one_batch_leave_together():
+    found = may_leave(gateway(a_ranker=server(), b_ranker=server()), ["a", "b"], ["ranker"])
+    assert found == ["rest_ranker on edge would have 0 servers left without a.ranker and b.ranker"]
+
+
+def test_instances_of_one_host_leave_one_after_another():
+    two = gateway(**{"a_first": server(), "a_second": server()})
+    assert may_leave(two, ["a"], ["first", "second"]) == []
+    assert may_leave(two, ["a"]) != []
+
+
+def test_a_server_that_takes_no_calls_is_no_loss():
+    assert may_leave(gateway(a_ranker=server("DOWN (agent)")), ["a"]) == []
+    assert may_leave(gateway(a_ranker=server("MAINT")), ["a"]) == []
+
+
+def test_a_host_that_no_gateway_knows_may_leave():
+    assert may_leave(gateway(a_ranker=server()), ["c"]) == []
+
+
+def test_a_host_with_dots_in_its_name_is_told_from_another():
+    servers = {"gpu-1.example.com.ranker": server(), "gpu-2.example.com.ranker": server()}
+    seen = {"edge": {"grpc_ranker": {"qcur": 0, "servers": servers}}}
+    assert may_leave(seen, ["gpu-1.example.com"], ["ranker"]) == []
+    assert may_leave(seen, ["gpu-1.example"], ["ranker"]) == []
+
+
+@pytest.mark.parametrize(("scur", "qcur", "waiting"), [(5, 0, 0), (1, 4, 0), (1, 0, 8)])
+def test_the_others_need_room_for_what_is_in_progress_and_for_what_waits(scur, qcur, waiting):
+    busy = server(scur=scur, qcur=qcur)
+    seen = gateway(qcur=waiting, a_ranker=busy, b_ranker=server(scur=4, slim=10))
+    load = scur + qcur + waiting + 4
+    assert may_leave(seen, ["a"]) == [
+        f"rest_ranker on edge would have 10 places left without a.ranker, and {load} calls would take more than 80% of them"
+    ]
+
+
+def test_a_server_without_a_limit_has_room_for_all():
+    assert may_leave(gateway(a_ranker=server(scur=900), b_ranker=server(slim=0)), ["a"]) == []
+
+
+def test_every_gateway_is_judged_for_itself():
+    seen = {
+        "edge-1": {"rest_ranker": backend(a_ranker=server(), b_ranker=server())},
+        "edge-2": {"rest_ranker": backend(a_ranker=server(), b_ranker=server("DOWN"))},
+    }
+    assert may_leave(seen, ["a"]) == ["rest_ranker on edge-2 would have 0 servers left without a.ranker"]
+
+
+def test_a_backend_without_servers_hinders_nobody():
+    assert may_leave({"edge": {"rest_ranker": {"servers": {}}}}, ["a"]) == []
