@@ -11,6 +11,7 @@ from ansible import context
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import run_holder
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import gates
 
 MODULE = "tfserving.fleet.gate"
 # A closing that should last longer is one without an end.
@@ -30,4 +31,7 @@ class ActionModule(Action):
         if until:
             given["until_s"] = _until("until", until)
         holder = run_holder.this_run(os.getppid(), context.CLIARGS.get("args") or [])
-        return self.call(MODULE, {"by": holder["who"], **given}, task_vars)
+        result = self.call(MODULE, {"by": holder["who"], "run": holder["run"], **given}, task_vars)
+        if "instances" in result:
+            result["text"] = gates.text(task_vars["inventory_hostname"], result)
+        return result

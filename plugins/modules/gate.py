@@ -35,7 +35,7 @@ options:
     type: str
     default: ""
   by:
-    description: Who closes it.
+    description: Who closes it; whoever runs the playbook by default.
     type: str
     default: ansible
   kind:
@@ -49,8 +49,11 @@ options:
     description: The id of the run that closes.
     type: str
     default: ""
+  until:
+    description: Such as V(2h), the time after which the gate counts as open again; never by default.
+    type: str
   until_s:
-    description: Seconds after which the gate counts as open again; 0 for never.
+    description: The same in seconds; O(until) is read on the controller.
     type: float
     default: 0
   wait:
@@ -119,6 +122,10 @@ instances:
       type: list
       elements: str
       returned: always
+text:
+  description: The same for people, a line for each instance and more below it.
+  returned: success
+  type: str
 gateways:
   description: Who asks for the gates; each gateway with its pairs of backend and server, and seconds since they asked.
   returned: success
@@ -141,6 +148,7 @@ def main() -> None:
             "by": {"type": "str", "default": "ansible"},
             "kind": {"type": "str", "choices": ["person", "run", "rollout"], "default": "person"},
             "run": {"type": "str", "default": ""},
+            "until": {"type": "str"},
             "until_s": {"type": "float", "default": 0},
             "wait": {"type": "bool", "default": True},
             "timeout_s": {"type": "float", "default": 60},

@@ -22,7 +22,8 @@ def carry_out(door: Door, wishes: Mapping[str, Any], check_mode: bool = False) -
     keep a record.
     """
     if not door.present:
-        if wishes["state"] == QUERY:
+        # A run does as it did before there were gates.
+        if wishes["state"] == QUERY or wishes["kind"] == records.RUN:
             return {"changed": False, "instances": [], "gateways": {}}
         raise RuntimeError(f"{door.config}: is missing, so this host has no gates; run the playbook site.yml first")
     names = _names(door, wishes["instances"])

@@ -35,7 +35,7 @@ def test_hosts_of_one_batch_leave_together():
 
 
 def test_instances_of_one_host_leave_one_after_another():
-    two = gateway(**{"a_first": server(), "a_second": server()})
+    two = gateway(a_first=server(), a_second=server())
     assert may_leave(two, ["a"], ["first", "second"]) == []
     assert may_leave(two, ["a"]) != []
 
@@ -62,7 +62,8 @@ def test_the_others_need_room_for_what_is_in_progress_and_for_what_waits(scur, q
     seen = gateway(qcur=waiting, a_ranker=busy, b_ranker=server(scur=4, slim=10))
     load = scur + qcur + waiting + 4
     assert may_leave(seen, ["a"]) == [
-        f"rest_ranker on edge would have 10 places left without a.ranker, and {load} calls would take more than 80% of them"
+        f"rest_ranker on edge would have 10 places left without a.ranker, and {load} calls would take more than 80% of"
+        " them"
     ]
 
 
