@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -136,7 +137,8 @@ class Gates:
     def _remember(self, name: str, known: Health) -> None:
         if self.memory:
             content: Mapping[str, Any] = {"invocation": known.invocation, "models": sorted(known.proven)}
-            durable.write(self._memory_of(name), json.dumps(content).encode())
+            with suppress(OSError):  # a successor would have to see for itself
+                durable.write(self._memory_of(name), json.dumps(content).encode())
 
     def _memory_of(self, name: str) -> str:
         return os.path.join(self.memory, f"{name}.json")

@@ -50,7 +50,7 @@ class Folder:
         ]
         instances = {name: {"ports": {"rest": rest, "grpc": grpc}, "models": listed} for name in names}
         times = {"drain_timeout_s": 60, "longest_call_s": 2}
-        found = {"schema": 1, "port": port, "gateways": list(gateways), "instances": instances, **times, **more}
+        found = {"schema": 1, "port": port, "gateways": gateways, "instances": instances, **times, **more}
         # As a template_tree does: the file is another one each time.
         Path(f"{self.path}.new").write_text(json.dumps(found))
         Path(f"{self.path}.new").rename(self.path)
