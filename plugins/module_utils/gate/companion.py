@@ -59,7 +59,7 @@ class Companion:
 
     def __init__(self, gates: Gates, wire: socket.socket, alive: Callable[[], None] = lambda: None) -> None:
         self.gates = gates
-        self.pollers = Pollers()
+        self.pollers = Pollers(time.monotonic())
         self.wire = wire
         self.alive = alive
         self.selector = selectors.DefaultSelector()

@@ -72,22 +72,31 @@ class Door:
         return sorted(self._config().instances)
 
     def check(self) -> None:
-        """Raise RuntimeError, in one sentence, if an expected gateway does not ask for the gates: it may not see them.
+        """Raise RuntimeError, in one sentence, if a gateway has stopped to ask for the gates: it may not see them closed.
 
-        Nothing is expected where the plan knows no gateways.
+        A companion that has just been started gives the gateways the time to ask. Nothing is expected where the plan
+        knows no gateways.
         """
         config = self._config()
         if not config.gateways:
             return
-        page = self._page(config)
+        page = self._settled_page(config)
         if page is None:
             problem = f"nobody answers on port {config.port} for the gates of this host"
             raise RuntimeError(f"{problem}; look at tfserving-gate.service")
-        unknown = pollers.unknown(page, config.gateways)
-        if unknown:
-            remedy = "let them reach port {0}, take those that are gone out of the inventory, or force the change"
-            problem = f"gateways do not ask for the gates of this host: {', '.join(unknown)}"
-            raise RuntimeError(f"{problem}; {remedy.format(config.port)}")
+        silenced = pollers.silenced(page, config.gateways)
+        if silenced:
+            problem = f"gateways have stopped to ask for the gates of this host: {', '.join(silenced)}"
+            raise RuntimeError(f"{problem}; repair them, or take those that are gone out of the inventory")
+
+    def _settled_page(self, config: Config) -> Mapping[str, Any] | None:
+        end = time.monotonic() + pollers.SILENT_S + PAGE_S
+        while True:
+            page = self._page(config)
+            settled = page and (page["up_s"] > pollers.SILENT_S or not pollers.missing(page, config.gateways))
+            if settled or time.monotonic() >= end:
+                return page
+            time.sleep(PAUSE_S)
 
     def leave(self, names: Sequence[str], record: Record | None, refuse: bool = True) -> list[Left]:
         """Put ``record`` in force for the instances and carry out the order of leaving, all of them side by side.

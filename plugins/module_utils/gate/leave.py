@@ -162,9 +162,9 @@ def _tell(
             )
         return
     host.sleep(max(0.0, min(SETTLING_S, end - host.now())))
-    unknown = pollers.unknown(page, config.gateways)
+    silenced = pollers.silenced(page, config.gateways)
     for one in going:
-        gone = [*unknown, *pollers.silent(page, one.instance.name)]
+        gone = [*silenced, *pollers.silent(page, one.instance.name)]
         late = [] if done else pollers.untold(page, one.instance.name, host.now() - one.closed_at)
         for names, words in ((gone, "do not ask for the gate"), (late, "have not seen the closed gate in time")):
             if names:

@@ -32,6 +32,7 @@ _AGE = (int, float, type(None))
 _ASKED = {"agent_s": _AGE, "agent_open": bool, "http_s": _AGE, "opens": int, "closes": int}
 _PAIR = {"instance": str, "address": str, **_ASKED}
 PAGE = {
+    "up_s": (int, float),
     "gateways": {str: {"generation": str, "pairs": {str: _PAIR}}},
     "others": {str: {str: _PAIR}},
 }
@@ -94,7 +95,8 @@ class Gateway:
 class Pollers:
     """Everybody who asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float = 0.0) -> None:
+        self.began = began
         self.gateways: dict[str, Gateway] = {}
         self.others: dict[str, dict[str, Pair]] = {}
 
@@ -148,7 +150,7 @@ class Pollers:
         others = {
             address: {name: pair.plain(now) for name, pair in pairs.items()} for address, pairs in self.others.items()
         }
-        return {"gateways": gateways, "others": others}
+        return {"up_s": round(now - self.began, 3), "gateways": gateways, "others": others}
 
 
 def _last_of(pairs: Mapping[str, Pair]) -> float:
@@ -166,17 +168,23 @@ def is_page(value: Any) -> bool:
     return plain_files.fits(value, PAGE)
 
 
-def unknown(page: Mapping[str, Any], expected: Sequence[str]) -> list[str]:
-    """Return which expected gateways do not ask, in words."""
-    found = []
-    for name in expected:
-        pairs = page["gateways"].get(name, {}).get("pairs", {})
-        silent = min(map(_silence, pairs.values()), default=None)
-        if silent is None:
-            found.append(f"{name} (never asked)")
-        elif silent > SILENT_S:
-            found.append(f"{name} (silent for {silent:.0f} s)")
-    return found
+def silenced(page: Mapping[str, Any], expected: Sequence[str]) -> list[str]:
+    """Return which expected gateways have asked and do so no more, in words: nobody knows what they do."""
+    ages = {name: _silence_of(page, name) for name in expected}
+    return [f"{name} (silent for {age:.0f} s)" for name, age in ages.items() if age is not None and age > SILENT_S]
+
+
+def missing(page: Mapping[str, Any], expected: Sequence[str]) -> list[str]:
+    """Return which expected gateways have never asked.
+
+    A gateway that runs asks twice a second, and one that gets no answer sends no traffic. So a companion that has been
+    up for longer than SILENT_S knows that these are new, or down.
+    """
+    return [name for name in expected if _silence_of(page, name) is None]
+
+
+def _silence_of(page: Mapping[str, Any], gateway: str) -> float | None:
+    return min(map(_silence, page["gateways"].get(gateway, {}).get("pairs", {}).values()), default=None)
 
 
 def _silence(pair: Mapping[str, Any]) -> float:

@@ -34,13 +34,11 @@ def http(**more):
     return poll(**{"server": "", "by_agent": False, **more})
 
 
-def test_a_gateway_that_never_asked_or_went_silent_is_unknown():
+def test_a_gateway_that_went_silent_is_told_from_one_that_never_asked():
     known = told((poll(), 10.0, True))
-    assert pollers.unknown(page(known, 12.9), ["edge-1"]) == []
-    assert pollers.unknown(page(known, 13.2), ["edge-1", "edge-2"]) == [
-        "edge-1 (silent for 3 s)",
-        "edge-2 (never asked)",
-    ]
+    assert pollers.silenced(page(known, 12.9), ["edge-1", "edge-2"]) == []
+    assert pollers.silenced(page(known, 13.2), ["edge-1", "edge-2"]) == ["edge-1 (silent for 3 s)"]
+    assert pollers.missing(page(known, 13.2), ["edge-1", "edge-2"]) == ["edge-2"]
 
 
 def test_an_http_check_and_an_agent_check_of_a_server_are_one_pair():
@@ -150,7 +148,7 @@ def test_an_expected_gateway_is_not_forgotten_and_a_strange_one_is():
     known = told((poll(), 10.0, True), (poll(gateway="strange"), 10.0, True))
     known.forget(["edge-1"], 60.0)
     assert list(known.gateways) == ["edge-1"]
-    assert pollers.unknown(page(known, 60.0), ["edge-1"]) == ["edge-1 (silent for 50 s)"]
+    assert pollers.silenced(page(known, 60.0), ["edge-1"]) == ["edge-1 (silent for 50 s)"]
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"gateways": {}, "others": []}, {"gateways": {"a": {}}, "others": {}}])
