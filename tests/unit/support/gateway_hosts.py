@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import socket
 import struct
@@ -108,6 +109,17 @@ class Gateway:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, _parsed(error.read())
+
+    def announced(self, path: str, length: int, **headers: str) -> tuple[int, Any]:
+        """Return status and body of a REST call that says how long its body is, and waits before it sends one."""
+        line = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=PATIENCE_S)
+        with contextlib.closing(line):
+            line.putrequest("POST", path)
+            for name, value in {"content-length": str(length), **headers}.items():
+                line.putheader(name, value)
+            line.endheaders()
+            answer = line.getresponse()
+            return answer.status, _parsed(answer.read())
 
     def grpc(self, body: bytes, method: str = PREDICT, port: int = 0, **headers: str) -> bytes:
         """Return what comes back of a gRPC call: headers, message and trailers as bytes, names and values as they are.

@@ -67,7 +67,7 @@ def test_calls_need_a_known_token(shared, token):
 
 
 def test_requests_beyond_the_limit_are_refused(shared, token):
-    status, answer = shared.rest("/v1/models/ranker:predict", b"x" * 1_100_000, **token)
+    status, answer = shared.announced("/v1/models/ranker:predict", 1_100_000, **token)
     assert (status, answer["error"]) == (413, "the request is larger than 1048576 bytes")
     assert GRPC_CODES[8] in shared.grpc(predict("ranker", size=1_100_000)[:2000], **token)
 
