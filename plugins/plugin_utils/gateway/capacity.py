@@ -70,10 +70,9 @@ def _backend(where: str, members: Rows, leaving: Collection[str], waiting: int, 
     places = [_count(row, "slim") for row in left]
     # A server without a limit takes any number of calls.
     if all(places) and load > sum(places) * limits["most_load"]:
-        return [
-            f"{where}: {counted(load, 'call')} would meet {counted(sum(places), 'place')} of {counted(len(left), 'server')}"
-            f" without {names}, and at most {limits['most_load']:.0%} of them may be taken"
-        ]
+        room = f"{counted(sum(places), 'place')} of {counted(len(left), 'server')}"
+        most = f"at most {limits['most_load']:.0%} of them may be taken"
+        return [f"{where}: {counted(load, 'call')} would meet {room} without {names}, and {most}"]
     return []
 
 

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -99,13 +100,17 @@ class Gateway:
         self.place, self.plan, self.hosts = place, plan, hosts
         self.grpc_port = next((each["port"] for each in plan["frontends"] if each["protocol"] != "rest"), 0)
         self.rest_port = plan["frontends"][0]["port"]
+        # Whose certificate it is, is of no concern here.
+        self.context = ssl.create_default_context()
+        self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
 
     def rest(self, path: str, body: bytes | None = b"{}", port: int = 0, **headers: str) -> tuple[int, Any]:
         """Return status and body of a REST call."""
-        url = f"http://127.0.0.1:{port or self.rest_port}{path}"
+        tls = self.plan["access"]["tls"] and not port
+        url = f"http{'s' * tls}://127.0.0.1:{port or self.rest_port}{path}"
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S, context=self.context) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, _parsed(error.read())
@@ -134,6 +139,10 @@ class Gateway:
             line.connect(str(self.place / "admin.sock"))
             line.sendall(f"{text}\n".encode())
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+
+    def said(self) -> str:
+        """Return what the process has written."""
+        return (self.place / "etc/haproxy/output").read_text(errors="replace")
 
     def states(self) -> dict[str, str]:
         """Return the state of each server, as ``backend/server``."""

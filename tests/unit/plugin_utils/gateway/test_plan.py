@@ -304,6 +304,13 @@ REFUSED = {
     "gateway_log: is a string that HAProxy cannot hold; give a socket's path, HOST:PORT, stdout, stderr or nothing": {
         "gateway_log": "/dev/log local7",
     },
+    "plan of gpu-1.instances[0].name: is a string, which cannot be a name; use letters, digits, '-' and '_', beginning"
+    " with a letter or digit": {"hosts": fleet(1, {**instance(), "name": "a\n    stats enable"})},
+    "plan of gpu-1.instances[0].batching.max_batch_size: is nothing; give a whole number from 1 to 1000000": {
+        "hosts": fleet(1, instance(batching={"num_batch_threads": 1})),
+    },
+    "plan of gpu-1.instances: is a mapping; run site.yml on this host again": {"hosts": fleet(1, instances={})},
+    "plan of a: is nothing; give a mapping of names to values": {"hosts": {"a": None}},
     "gateway.gateway_unknown: is not a key of the gateway": {"gateway_unknown": 1},
 }
 
