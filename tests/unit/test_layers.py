@@ -26,7 +26,8 @@ HOSTS = [
     *("saved_model", "serving", "gate", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
-    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "gateway", "templates"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "gateway"),
+    "templates",
     *("bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
 ]
 

@@ -39,7 +39,7 @@ def access(settings: Mapping[str, Any], features: Features, version: str) -> Acc
 
 def check_encryption(found: list[Serving], settings: Mapping[str, Any]) -> bool:
     """Return whether the servers' gRPC takes only TLS, or refuse a fleet where some do, or nothing proves them."""
-    encrypting = [each.name for each in found if each.encrypts()]
+    encrypting = [each.name for each in found if each.instance["encrypts"]]
     if not encrypting:
         return False
     if len(encrypting) < len(found):

@@ -83,8 +83,8 @@ def _refuse_mixing(ports: Mapping[str, int], found: Sequence[Serving], sharing: 
     for serving in found:
         for model in serving.instance["models"]:
             where.setdefault(model, set()).add(serving.instance["name"])
-    for model, names in where.items():
-        used = sorted({(ports[name], name) for name in names})
+    for model, having in where.items():
+        used = sorted({(ports[name], name) for name in having})
         if len(used) > 1:
             shown = joined([f"{name} (port {port})" for port, name in used])
             problem = f"leads to {model} by {shown}, and with gateway_grpc_mode tcp each reaches only its own hosts"

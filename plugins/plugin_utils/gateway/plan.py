@@ -24,7 +24,7 @@ _GATEWAY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 def gateway_plan(
-    fleet: Mapping[str, FleetHost],
+    fleet: Mapping[str, Any],
     given: Mapping[str, Any],
     package: str,
     gateway: str,
@@ -34,7 +34,7 @@ def gateway_plan(
 ) -> GatewayPlan:
     """Return the plan of one gateway as plain data.
 
-    :param fleet: the serving hosts by name.
+    :param fleet: the serving hosts by name, each as FleetHost says; plans may hold more than that.
     :param given: variables of the role gateway that differ from their defaults.
     :param package: the installed package's version, such as ``2.6.12-1+deb12u4``.
     :param gateway: the gateway's name, by which the gates know it.
@@ -52,7 +52,8 @@ def gateway_plan(
     features, warnings = version.features(release, settings["gateway_grpc_mode"])
     mode = features["grpc_mode"]
     callers = access.access(settings, features, package)
-    found = servers.read(fleet)
+    hosts = servers.checked(fleet)
+    found = servers.read(hosts)
     encrypted = access.check_encryption(found, settings)
     moving = dict(rollouts or {})
     models = backends.by_model(found)
@@ -99,7 +100,7 @@ def gateway_plan(
             *warnings,
             *access.warnings(callers, mode),
             *routes.warnings(groups, moving, mode),
-            *routes.unserved(_held(fleet), models),
+            *routes.unserved(_held(hosts), models),
         ],
     }
     plan["generation"] = _generation(plan)
@@ -176,7 +177,7 @@ def _unneeded(settings: Mapping[str, Any]) -> list[str]:
 
 def _held(fleet: Mapping[str, FleetHost]) -> dict[str, list[str]]:
     held: dict[str, list[str]] = {}
-    for host, entry in sorted(fleet.items()):
+    for host, entry in fleet.items():
         for model in entry["models"]:
             held.setdefault(model["name"], []).append(host)
     return held

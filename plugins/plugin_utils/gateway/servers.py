@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, quoted
 
-from . import limits
+from . import limits, records
 from .schema import FleetHost, Server
 
 HOSTS = "groups['tfserving']"
@@ -36,31 +36,33 @@ class Serving:
 
     def versions(self, model: str) -> set[int]:
         """Return the versions of a model that this instance should serve."""
-        policy = self._config(model).get("model_version_policy") or {}
-        if "specific" in policy:
-            return set(policy["specific"]["versions"])
-        there = sorted(next((each["versions"] for each in self.fleet["models"] if each["name"] == model), []))
-        return set(there if "all" in policy else there[-(policy.get("latest") or {}).get("num_versions", 1) :])
+        policy = self._served(model)
+        if policy["versions"] is not None:
+            return set(policy["versions"])
+        held = {each["name"]: each["versions"] for each in self.fleet["models"]}
+        return set(held.get(model, [])[-policy["newest"] :])
 
     def labels(self, model: str) -> set[str]:
         """Return the labels of a model that this instance knows."""
-        return set(self._config(model).get("version_labels") or {})
+        return set(self._served(model)["labels"])
 
-    def encrypts(self) -> bool:
-        """Return whether its gRPC port takes only TLS."""
-        return bool((self.instance.get("flags") or {}).get("ssl_config_file"))
+    def _served(self, model: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.instance["served"].get(model, {"versions": None, "newest": 1, "labels": []})
+        return found
 
-    def _config(self, model: str) -> Mapping[str, Any]:
-        listed = self.instance.get("model_config", {}).get("model_config_list", {}).get("config", [])
-        return next((each for each in listed if each["name"] == model), {})
+
+def checked(given: Mapping[str, Any]) -> dict[str, FleetHost]:
+    """Return the hosts in order, or raise WishError."""
+    for name in given:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise WishError(HOSTS, f"names a host {described(name)}, which HAProxy cannot hold", "rename it")
+    return {name: records.host(name, entry) for name, entry in sorted(given.items())}
 
 
 def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
     """Return every instance of the fleet in order, or raise WishError."""
     found = []
-    for host, entry in sorted(fleet.items()):
-        if not _NAME.fullmatch(host):
-            raise WishError(HOSTS, f"names a host {described(host)}, which HAProxy cannot hold", "rename it")
+    for host, entry in fleet.items():
         for instance in sorted(entry["instances"], key=lambda each: str(each["name"])):
             _check_address(host, entry["address"])
             found.append(Serving(host, entry, instance))

@@ -121,7 +121,8 @@ def _pem(path: str, value: Any) -> str:
 
 
 def _ports(path: str, value: Any) -> dict[str, int]:
-    return _by_instance(checks.PORT_FIELDS["grpc"])(path, value)
+    found: dict[str, int] = _by_instance(checks.PORT_FIELDS["grpc"])(path, value)
+    return found
 
 
 def _by_instance(check: checks.Check) -> checks.Check:

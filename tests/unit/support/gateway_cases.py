@@ -13,13 +13,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.settings import DEFAULTS
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.templates.destinations import expansions, sources
-from haproxies import BOOKWORM, TRIXIE
+from haproxies import TRIXIE
 from repository import REPOSITORY
 
 TEMPLATES = REPOSITORY / "roles/gateway/templates/host"
 ETC = "/etc/haproxy/tfserving"
-
-__all__ = ["BOOKWORM", "TRIXIE"]
 
 
 def instance(name: str = "ranker", models: Any = ("ranker",), **keys: Any) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -98,16 +100,31 @@ class Gateway:
         self.place, self.plan, self.hosts = place, plan, hosts
         self.grpc_port = next((each["port"] for each in plan["frontends"] if each["protocol"] != "rest"), 0)
         self.rest_port = plan["frontends"][0]["port"]
+        # Whose certificate it is, is of no concern here.
+        self.context = ssl.create_default_context()
+        self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
 
     def rest(self, path: str, body: bytes | None = b"{}", port: int = 0, **headers: str) -> tuple[int, Any]:
         """Return status and body of a REST call."""
-        url = f"http://127.0.0.1:{port or self.rest_port}{path}"
+        tls = self.plan["access"]["tls"] and not port
+        url = f"http{'s' * tls}://127.0.0.1:{port or self.rest_port}{path}"
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S, context=self.context) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, _parsed(error.read())
+
+    def announced(self, path: str, length: int, **headers: str) -> tuple[int, Any]:
+        """Return status and body of a REST call that says how long its body is, and waits before it sends one."""
+        line = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=PATIENCE_S)
+        with contextlib.closing(line):
+            line.putrequest("POST", path)
+            for name, value in {"content-length": str(length), **headers}.items():
+                line.putheader(name, value)
+            line.endheaders()
+            answer = line.getresponse()
+            return answer.status, _parsed(answer.read())
 
     def grpc(self, body: bytes, method: str = PREDICT, port: int = 0, **headers: str) -> bytes:
         """Return what comes back of a gRPC call: headers, message and trailers as bytes, names and values as they are.
@@ -122,6 +139,10 @@ class Gateway:
             line.connect(str(self.place / "admin.sock"))
             line.sendall(f"{text}\n".encode())
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+
+    def said(self) -> str:
+        """Return what the process has written."""
+        return (self.place / "etc/haproxy/output").read_text(errors="replace")
 
     def states(self) -> dict[str, str]:
         """Return the state of each server, as ``backend/server``."""

@@ -130,10 +130,12 @@ class Host:
 
 @cache
 def templates() -> dict[str, Path]:
-    """Return every template of every role by the name of its file below the root."""
+    """Return every template of a serving host's roles by the name of its file below the root."""
     found = {}
     for path in sorted(ROLES.glob("*/templates/**/*.j2")):
-        parts = path.relative_to(ROLES).parts[2:]
+        role, _, *parts = path.relative_to(ROLES).parts
+        if role == "gateway":
+            continue
         parts = parts if parts[0] in ("etc", "usr") else parts[1:]
         found["/".join(parts).removesuffix(".j2")] = path
     return found

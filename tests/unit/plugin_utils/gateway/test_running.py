@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
+
 import gateway_cases as cases
 import pytest
 from gateway_hosts import field, gateway, message, model_spec, predict
 from haproxies import BOOKWORM, TRIXIE
+from tls_pairs import pair
 
 MODELS = ("dense", "ranker")
 GRPC_CODES = {code: b"grpc-status" + bytes([len(str(code))]) + str(code).encode() for code in range(17)}
@@ -67,7 +72,7 @@ def test_calls_need_a_known_token(shared, token):
 
 
 def test_requests_beyond_the_limit_are_refused(shared, token):
-    status, answer = shared.rest("/v1/models/ranker:predict", b"x" * 1_100_000, **token)
+    status, answer = shared.announced("/v1/models/ranker:predict", 1_100_000, **token)
     assert (status, answer["error"]) == (413, "the request is larger than 1048576 bytes")
     assert GRPC_CODES[8] in shared.grpc(predict("ranker", size=1_100_000)[:2000], **token)
 
@@ -173,6 +178,77 @@ def test_connections_are_passed_on_whole_where_the_user_says_so(tmp_path, packag
     with gateway(tmp_path, package, [[cases.instance()]], gateway_grpc_mode="tcp") as running:
         running.settled()
         assert b"gpu-2" in running.grpc(predict("ranker"))
+
+
+def web_token(key, **claims):
+    """Return a JSON web token signed by an elliptic key."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    def encoded(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    signed = b".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "ES256"}, claims))
+    r, s = utils.decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
+    return (signed + b"." + encoded(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()
+
+
+@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
+def test_web_tokens_and_client_certificates_are_proven(tmp_path, package):
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    certificate, private = pair()
+    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    settings = {
+        "gateway_jwt": {"algorithm": "ES256", "key": public, "issuer": "https://issuer.example/", "audience": "fleet"},
+        "gateway_tls_certificate": certificate,
+        "gateway_tls_key": private,
+        "gateway_tls_client_ca": certificate,
+        "gateway_tls_client_names": ["gpu-1"],
+        "gateway_log": "stdout",
+    }
+    good = {"iss": "https://issuer.example/", "aud": "fleet", "sub": "alice b", "exp": int(time.time()) + 9999}
+    with gateway(tmp_path, package, [[cases.instance()]], **settings) as running:
+        running.settled()
+        (tmp_path / "own.pem").write_text(certificate + private)
+
+        def status(signer=key, **claims):
+            bearer = {"authorization": f"Bearer {web_token(signer, **{**good, **claims})}"}
+            return running.rest("/v1/models/ranker:predict", **bearer)[0]
+
+        with pytest.raises(OSError, match=r"(?i)certificate.required|reset|broken pipe|eof"):
+            status()
+        running.context.load_cert_chain(tmp_path / "own.pem")
+        assert status() == 200
+        assert status(other) == 401
+        assert [status(**{name: value}) for name, value in (("iss", "me"), ("aud", "you"), ("exp", 1))] == [401] * 3
+        assert running.rest("/v1/models/ranker:predict")[0] == 401
+        assert "caller=alice%20b model=ranker" in running.said()
+
+
+def test_calls_of_one_user_meet_one_version_and_the_log_names_the_arm(tmp_path):
+    some = [[cases.instance()], [cases.instance()]]
+    rollouts = {"ranker": {"canary": ["gpu-2"], "control": ["gpu-3"], "permille": 500}}
+    keys = {"rollouts": rollouts, "gateway_sticky_header": "x-user", "gateway_log": "stdout"}
+    with gateway(tmp_path, TRIXIE, some, **keys) as running:
+        running.settled()
+        met = {
+            user: {running.rest("/v1/models/ranker:predict", **{"x-user": user})[1]["host"] for _ in range(4)}
+            for user in map(str, range(20))
+        }
+        assert {len(each) for each in met.values()} == {1}
+        assert set.union(*met.values()) == {"gpu-2", "gpu-3"}
+        running.grpc(predict("ranker", 7), **{"x-user": "1"})
+        running.grpc(predict("ranker"), "/tensorflow.ProfilerService/Profile")
+        for part in (
+            "protocol=rest from=127.0.0.1 caller=- model=ranker version=- label=- call=predict arm=canary",
+            "arm=control backend=rest_ranker_control server=gpu-3.ranker status=200",
+            "model=ranker version=7 label=- call=Predict arm=named backend=grpc_ranker server=gpu-3.ranker",
+            "status=200 grpc=7 end=",
+        ):
+            assert part in running.said()
 
 
 def test_hosts_with_two_instances_of_a_model_ask_the_gate_of_each(tmp_path):
