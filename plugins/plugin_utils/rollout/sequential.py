@@ -108,9 +108,9 @@ def weight(canary: Arm, control: Arm, rho: float) -> float:
 def from_json(data: Any) -> Compared:
     """Return the state that ``to_json`` gave; raise ValueError for what it cannot have given."""
     try:
-        arms = [Arm(*map(_count, data[arm])) for arm in ("canary", "control")]
-        score = data["score"]
-    except (KeyError, TypeError):
+        pairs, score = [data["canary"], data["control"]], data["score"]
+        arms = [Arm(_count(pair[0]), _count(pair[1])) for pair in pairs]
+    except (KeyError, TypeError, IndexError):
         raise ValueError("the state of a test is not complete") from None
     if isinstance(score, bool) or not isinstance(score, (int, float)) or not math.isfinite(score):
         raise ValueError("the score of a test is not a finite number")
