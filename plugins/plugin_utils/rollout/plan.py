@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+from ..measure.statistics import binomial
 from . import dead, steps, tail
 from .sequential import Arm
 from .verdict import Rules
@@ -65,9 +66,13 @@ def _estimate(percent: int, rules: Rules, rate: float) -> Estimate:
         return Estimate(percent, calls, None, f"{percent} %: {calls:,} calls; without traffic it never passes")
     mine = rate * percent / 100
     seconds = max(calls / mine + rules.min_healthy_s, least)
-    told = f"{percent} %: {calls:,} calls at {mine:.3g} a second, {minutes(seconds)} at least"
+    pace = f"{mine:,.0f}" if mine >= 10 else f"{mine:.2g}"
+    told = f"{percent} %: {calls:,} calls at {pace} a second, {minutes(seconds)} at least"
     if seconds > rules.deadline_s:
-        told += f", longer than progress_deadline ({minutes(rules.deadline_s)}): it would end without a verdict"
+        told += (
+            f", longer than progress_deadline ({minutes(rules.deadline_s)}), so it would end without a verdict; raise"
+            " that, or begin with a larger step"
+        )
     return Estimate(percent, calls, seconds, told)
 
 
@@ -95,6 +100,20 @@ def limits(wish: Mapping[str, Any], rules: Rules) -> list[str]:
 def _has_equal_arms(wish: Mapping[str, Any]) -> bool:
     shared = [steps.shares(each) for each in wish["steps"] if each < 100]
     return all(each.canary == each.control for each in shared)
+
+
+def share_bounds(calls: int, permille: int, risk: float = 0.001) -> tuple[int, int]:
+    """Return the least and the most calls that a share of the traffic gets but for a small risk, half on each side.
+
+    A share is drawn call by call: of 1,000 calls 250 permille get 206 to 296, and 10 permille get 2 to 22.
+    """
+    if permille in (0, steps.WHOLE):
+        exact = calls * permille // steps.WHOLE
+        return exact, exact
+    first, below = binomial(calls, permille / steps.WHOLE)
+    least = first + sum(1 for part in below if part <= risk / 2)
+    most = first + next(place for place, part in enumerate(below) if part >= 1 - risk / 2)
+    return least, most
 
 
 def minutes(seconds: float) -> str:

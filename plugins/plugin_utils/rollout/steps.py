@@ -3,9 +3,9 @@
 """Who serves what in a step of a roll-out: canary, control and stable hosts, and the shares of the traffic.
 
 A version is split by host, since only that treats REST and gRPC alike. The canary hosts of a step are the first ones in
-order, the control's the last ones: both sets only grow with the steps, and no host is both. The control gets as much
-traffic as the canary on as many hosts, so that caches and batches fill alike; the hosts between them serve the rest.
-Where no hosts are left between, or too few for the rest, the control serves the rest as well.
+order, the control's the last ones: the canary's only become more with the steps, and no host is both. The control gets
+as much traffic as the canary on as many hosts, so that caches and batches fill alike; the hosts between them serve the
+rest. Where no hosts are left between, or too few for the rest, the control serves the rest as well.
 
 One host splits by instance if several of its instances serve the model; else it cannot.
 """

@@ -66,7 +66,7 @@ def duration(least_s: float, most_s: float) -> fields.Check:
 
 
 def _written(seconds: float) -> str:
-    unit = next((unit for unit in ("h", "m", "s") if seconds >= _SECONDS[unit]), "ms")
+    unit = next((unit for unit in ("h", "m", "s") if seconds >= _SECONDS[unit]), "ms" if seconds else "s")
     return f"{seconds / _SECONDS[unit]:.12g}{unit}"
 
 

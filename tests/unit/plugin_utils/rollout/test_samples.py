@@ -139,8 +139,10 @@ def test_an_error_counted_before_its_call_is_no_nonsense():
 
 nonsense = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["gateways", "servers", "edge-1", "canary", "control", *COUNTERS]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["gateways", "servers", "edge-1", "canary", "control", *COUNTERS]), inner)
+    ),
 )
 
 
@@ -165,5 +167,7 @@ def test_all_calls_are_counted_over_any_polls_but_those_lost_at_a_reload(polls):
         calls, errors = calls + more, errors + wrong
         expected += Counts(more, wrong)
         process = str(polls) if not reloads else f"{calls} {errors} {expected}"
-        delta, known = between(known, reading({"edge-1": gateway(counters(calls, errors), process=process)}), ["edge-1"])
+        delta, known = between(
+            known, reading({"edge-1": gateway(counters(calls, errors), process=process)}), ["edge-1"]
+        )
         assert delta.canary.errors <= delta.canary.calls

@@ -89,7 +89,10 @@ def test_a_test_goes_on_from_its_stored_state(canary, control, score):
         ({}, "the state of a test is not complete"),
         ({"canary": [1], "control": [1, 0], "score": 0}, "the state of a test is not complete"),
         ({"canary": 1, "control": [1, 0], "score": 0}, "the state of a test is not complete"),
-        ({"canary": [-1, 0], "control": [1, 0], "score": 0}, "the state of a test has a count that is not a whole number"),
+        (
+            {"canary": [-1, 0], "control": [1, 0], "score": 0},
+            "the state of a test has a count that is not a whole number",
+        ),
         ({"canary": [1, 0], "control": [1, 2**70], "score": 0}, "the state of a test has a count that is not a whole"),
         ({"canary": [1, 2], "control": [1, 0], "score": 0}, "the state of a test has more events than calls"),
         ({"canary": [1, 0], "control": [1, 0], "score": math.nan}, "the score of a test is not a finite number"),

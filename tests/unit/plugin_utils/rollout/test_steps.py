@@ -67,8 +67,8 @@ def test_one_host_splits_by_instance():
 def test_one_host_with_one_instance_takes_a_single_step():
     assert assign("rollout", fleet(1), 100).canary == (("gpu-001", "ranker"),)
     assert refusal(assign, "rollout", fleet(1), 25) == (
-        "rollout.steps: has a step of 25 %, and only gpu-001 serves the model, with one instance; add a host or a second"
-        " instance, or set it to [100]"
+        "rollout.steps: has a step of 25 %, and only gpu-001 serves the model, with one instance; add a host or a"
+        " second instance, or set it to [100]"
     )
 
 
@@ -132,12 +132,13 @@ def test_a_limited_run_takes_its_canary_within_the_limit_and_its_control_anywher
         ),
         (
             {"percent": 100, "limit": ["gpu-001"]},
-            "rollout.steps: has a step of 100 %, which takes 3 hosts, and this run's limit holds 1; run without --limit",
+            "rollout.steps: has a step of 100 %, which takes 3 hosts, and this run's limit holds 1; run without"
+            " --limit",
         ),
         (
             {"down": ["gpu-001", "gpu-002", "gpu-003"]},
-            "rollout: has no host to begin with: all that serve the model are down; bring one up, or name the model in an"
-            " instance",
+            "rollout: has no host to begin with: all that serve the model are down; bring one up, or name the model in"
+            " an instance",
         ),
     ],
 )
