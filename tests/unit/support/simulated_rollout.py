@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes.rollout imp
 from simulated_queue import AT_LENGTH
 
 # `make test-long` makes all runs of the issue's figures, else a sample is made, of the same seeds.
-RUNS = 1000 if AT_LENGTH else 100
+RUNS = 1000 if AT_LENGTH else 60
 POLL_S = 5.0
 
 
@@ -60,10 +60,10 @@ def step(
 ) -> Iterator[tuple[verdict.Evidence, verdict.Verdict]]:
     """Yield the evidence and the verdict of each poll.
 
-    It ends when the canary has got so many calls, and twice the least time of a step is over.
+    It ends when the canary has got so many calls and the deadline is over.
     """
     now = begin = evidence.since
-    while evidence.of("errors").canary.calls < most_calls or now < begin + 2 * (rules.min_healthy_s + rules.interval_s):
+    while evidence.of("errors").canary.calls < most_calls or now < begin + rules.deadline_s:
         now += POLL_S
         # Which call reaches which arm is by chance, so that the counts of both vary.
         calls = {arm: max(round(draw.gauss(rate[arm] * POLL_S, math.sqrt(rate[arm] * POLL_S))), 0) for arm in arms}
@@ -76,7 +76,7 @@ def whole(seed: str, wished: Mapping[str, Any], rate: float, arms: Mapping[str, 
     """Return how a whole roll-out ends: ``pass``, or the step, the outcome and the sentence of where it did not.
 
     :param rate: calls a second of the whole model.
-    :param most_calls: of the canary in one step, after which a person would have gone home.
+    :param most_calls: of the canary in one step; where traffic is little, its progress_deadline is that much longer.
     """
     draw, rules = random.Random(seed), verdict.rules(wished)
     evidence = verdict.Evidence(0.0)

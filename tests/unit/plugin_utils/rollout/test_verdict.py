@@ -26,10 +26,21 @@ def rules(**changes):
 RULES = rules(slow_share_over="100ms")
 
 
-def seen(canary=(), control=(), given=RULES, evidence=None, **delta):
-    """Return the evidence after one poll, late enough in the step."""
-    begun = evidence or Evidence(0.0)
-    return verdict.look(begun, Delta(Counts(*canary), Counts(*control), **delta), given, 600.0)
+POLLS = 100
+
+
+def part(counts, poll):
+    """Return what of the counts comes with one of the polls, as evenly as whole numbers allow."""
+    return Counts(*(count * (poll + 1) // POLLS - count * poll // POLLS for count in counts))
+
+
+def seen(canary=(), control=(), given=RULES, evidence=None, **last):
+    """Return the evidence after many polls, late enough in the step; the last one brings whatever else is given."""
+    evidence = evidence or Evidence(0.0)
+    for poll in range(POLLS):
+        delta = Delta(part(canary, poll), part(control, poll), **(last if poll == POLLS - 1 else {}))
+        evidence = verdict.look(evidence, delta, given, 500.0 + poll)
+    return evidence
 
 
 def judged(*counts, given=RULES, now=LATE, **others):
