@@ -130,7 +130,7 @@ def ranks(q: float, requests: int, confidence: float = INTERVAL) -> tuple[int, i
     """
     if requests > MOST_SUMMED:
         return _scaled(q, requests, confidence)
-    first, below = _binomial(requests, q)
+    first, below = binomial(requests, q)
     tail = (1 - confidence) / 2
     # The number of requests below the percentile is binomial: it lies above the rank r - 1 with the probability of
     # fewer than r requests below it.
@@ -144,7 +144,7 @@ def _scaled(q: float, requests: int, confidence: float) -> tuple[int, int | None
     return low * requests // MOST_SUMMED, None if high is None else -(-high * requests // MOST_SUMMED)
 
 
-def _binomial(n: int, p: float) -> tuple[int, list[float]]:
+def binomial(n: int, p: float) -> tuple[int, list[float]]:
     """Return the probabilities that at most k of n happen, as the first k with any and their list from there on.
 
     The terms are worked out from the largest one outward, as multiples of it, so that nothing under- or overflows.
