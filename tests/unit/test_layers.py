@@ -47,6 +47,7 @@ SHIPPED = {
     "fleet_answers": 0,
     "fleet_hosts": 0,
     "gate": 19,
+    "gateway_capacity": 0,
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,

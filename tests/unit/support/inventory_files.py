@@ -75,10 +75,15 @@ class Host:
         return [
             {
                 "ports": sorted(each["ports"][kind] for each in self.plan["instances"]),
-                "networks": address_rules.networks(["localhost", *addresses]),
+                "networks": address_rules.networks([*self.own_addresses, *addresses]),
             }
             for kind, addresses in (("grpc", everybody), ("rest", rest))
         ]
+
+    @property
+    def own_addresses(self) -> list[str]:
+        """Who may connect without being named in the inventory."""
+        return ["localhost", *(each["address"] for each in (self.plan["gate"] or {}).get("gateways", []))]
 
     def variables(self) -> dict[str, Any]:
         """Return what the templates read, as the roles' vars/main.yml make it."""
@@ -94,6 +99,8 @@ class Host:
             "tfserving_plan_secrets": self.known,
             "__tfserving_tls": bool(self.value("tfserving_tls_certificate")),
             "__tfserving_ssl": self.ssl,
+            "__tfserving_own_addresses": self.own_addresses,
+            "__tfserving_gate_revision": "0123456789ab",
             "__tfserving_address_rules": rules,
             "__tfserving_ports": sorted(port for rule in rules for port in rule["ports"]),
             "__tfserving_apt_keyring": KEYRING,
@@ -123,6 +130,8 @@ class Host:
             "grub.d": [each for each in self.partition["boot"] if each["name"] in self.value("cpu_partition_boot")],
             "ssl.config": self.value("tfserving_tls_certificate"),
             "nvidia-mig-manager": self.value("nvidia_driver_mig"),
+            "/gate.json": self.plan["gate"],
+            "tfserving-gate": self.plan["gate"],
             "addresses.nft": self.value("tfserving_address_rules") == "nftables",
         }
         return any(part in name and not needed for part, needed in needs.items()) or name.startswith(PROGRAMS)

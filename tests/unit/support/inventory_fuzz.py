@@ -112,6 +112,7 @@ def base() -> dict[str, Any]:
     base["tfserving_registry_credentials"] = {"docker.io": {"username": "me", "password": CANARY}}
     base["kernel_tuning_sysctl"] = {"net.core.somaxconn": 4096, "vm.swappiness": None}
     base["host_plan_policy"] = {"poll_seconds": 5, "metrics_path": "/metrics", "memory": {"process_mb": 300}}
+    base["tfserving_gate"] = "always"
     base["tfserving_tuned"] = {
         "rich": {
             "batching": {"num_batch_threads": 1},
