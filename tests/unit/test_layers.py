@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
+    *("load", "saved_model", "golden", "serving", "models", "releases", "bundle", "evidence", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
-from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
-from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
-from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown_shape
+from ..errors import WishError, described
+from ..load import messages
+from ..load.messages import Tensor
+from ..saved_model.signatures import shown_shape
 
 # Types that the server's JSON reader takes (json_tensor.cc, AddValueToTensor); the others go by gRPC alone.
 OF_REST = frozenset(
