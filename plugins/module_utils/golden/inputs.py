@@ -60,9 +60,14 @@ def read(place: Place, held: Mapping[str, Any], wanted: Asked) -> dict[str, Tens
     return dict(_of_rows(place, held[ROWS], wanted) if by_rows else _of_columns(place, held[COLUMNS], wanted))
 
 
+def _is_named(held: Any, names: Mapping[str, Any]) -> bool:
+    """Return whether inputs stand with their names: as a mapping that is not the bytes of a lone one."""
+    return isinstance(held, dict) and (set(held) != {"b64"} or "b64" in names)
+
+
 def _of_columns(place: Place, held: Any, wanted: Asked) -> Iterator[tuple[str, Tensor]]:
     inputs = wanted.signature.inputs
-    lone = len(inputs) == 1 and not (isinstance(held, dict) and next(iter(inputs)) in held)
+    lone = len(inputs) == 1 and not _is_named(held, inputs)
     columns = {next(iter(inputs)): held} if lone else _mapping(place.of("inputs"), held, wanted)
     for name, value in columns.items():
         base = place.of("inputs") if lone else f"{place.of('inputs')}.{shown(name)}"
@@ -74,7 +79,7 @@ def _of_rows(place: Place, held: Any, wanted: Asked) -> Iterator[tuple[str, Tens
         words = "is empty" if held == [] else f"is {described(held)}"
         raise WishError(place.of("instances"), words, "give a list of at least one row")
     inputs = wanted.signature.inputs
-    lone = len(inputs) == 1 and not (isinstance(held[0], dict) and next(iter(inputs)) in held[0])
+    lone = len(inputs) == 1 and not _is_named(held[0], inputs)
     if lone:
         name = next(iter(inputs))
         yield name, _tensor(below(place.of("instances")), wanted, name, held)

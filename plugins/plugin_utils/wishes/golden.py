@@ -122,14 +122,12 @@ def requests(name: str, content: bytes) -> list[dict[str, Any]]:
 def _of_line(where: str, number: int, line: bytes) -> dict[str, Any]:
     if len(line) > MOST_LINE_BYTES:
         raise WishError(where, f"is longer than {MOST_LINE_BYTES >> 20} MiB", "give a smaller request")
-    given = _object(where, line)
+    given = {key: value for key, value in _object(where, line).items() if value is not None}
     refusals = Refusals()
     for key in given:
         if key not in FIELDS:
             refusals.add(_of_field(where, unknown_key("", key, "a golden request", FIELDS)))
-    found = {
-        key: _checked(where, refusals, key, given[key]) for key in FIELDS if key in given and given[key] is not None
-    }
+    found = {key: _checked(where, refusals, key, given[key]) for key in FIELDS if key in given}
     refusals.check(_together, where, given, found)
     refusals.stop()
     return {"name": f"line {number}", "line": number, "rtol": RTOL, "atol": ATOL, **found}
