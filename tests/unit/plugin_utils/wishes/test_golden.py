@@ -38,8 +38,14 @@ def test_a_request_is_completed_with_a_name_its_line_and_tolerances():
 
 def test_every_key_is_taken_over_as_written():
     given = {
-        **{"name": "first", "instances": [{"x": [1, 2]}], "signature_name": "wide", "expect": {"score": [[1], [2]]}},
-        **{"shape": {"score": [-1, 1]}, "dtype": {"score": "DT_FLOAT"}, "rtol": 0.0, "atol": 0.5},
+        "name": "first",
+        "instances": [{"x": [1, 2]}],
+        "signature_name": "wide",
+        "expect": {"score": [[1], [2]]},
+        "shape": {"score": [-1, 1]},
+        "dtype": {"score": "DT_FLOAT"},
+        "rtol": 0.0,
+        "atol": 0.5,
         "max_latency_ms": 20,
     }
     assert read(b"", given) == [{"line": 2, **given}]
@@ -65,8 +71,14 @@ def test_bytes_and_texts_may_stand_side_by_side():
     ("more", "sentence"),
     [
         ({"expect": {"score": [1, 2, "x"]}}, "expect.score[2] is text; the first value of its output is a number"),
-        ({"expect": {"score": [True, 1]}}, "expect.score[1] is a number; the first value of its output is a truth value"),
-        ({"expect": {"score": [1, None]}}, 'expect.score[1] is nothing; give a number, true, false, a text or {"b64": ...}'),
+        (
+            {"expect": {"score": [True, 1]}},
+            "expect.score[1] is a number; the first value of its output is a truth value",
+        ),
+        (
+            {"expect": {"score": [1, None]}},
+            'expect.score[1] is nothing; give a number, true, false, a text or {"b64": ...}',
+        ),
         (
             {"expect": {"score": [[1, 2], [3]]}},
             "expect.score[1] has 1 entries where the first of its kind has 2; make the lists equally long",
@@ -75,8 +87,14 @@ def test_bytes_and_texts_may_stand_side_by_side():
         ({"expect": [0.5]}, "expect is a list; give a mapping of output names to values"),
         ({"expect": {"y": [{"b64": "?"}]}}, "expect.y[0].b64 is no base64; write the bytes as base64 prints them"),
         ({"dtype": {"score": "DT_STRING"}}, "expect.score[0] is a number; its dtype is DT_STRING"),
-        ({"dtype": {"score": "float32"}}, "dtype.score is the string 'float32', which is not a tensor type; write DT_FLOAT"),
-        ({"shape": {"score": 3}}, "shape.score is the number 3; give a list of sizes, with -1 for what is free: [-1, 16]"),
+        (
+            {"dtype": {"score": "float32"}},
+            "dtype.score is the string 'float32', which is not a tensor type; write DT_FLOAT",
+        ),
+        (
+            {"shape": {"score": 3}},
+            "shape.score is the number 3; give a list of sizes, with -1 for what is free: [-1, 16]",
+        ),
         ({"rtol": -1}, "rtol is the number -1; give a number, 0 or more"),
         ({"atol": float("nan")}, "atol is the fraction nan; give a number, 0 or more"),
         ({"max_latency_ms": 0}, "max_latency_ms is the number 0; give milliseconds from 0.001 to 86400000"),
@@ -86,7 +104,10 @@ def test_bytes_and_texts_may_stand_side_by_side():
         ({"instances": [1]}, "has both instances and inputs; give one of them"),
         ({"inputs": None}, "has neither instances nor inputs; give one of them"),
         ({"inputs": {"x": [float("inf")]}}, "inputs.x[0] is no finite number; give a number that JSON knows"),
-        ({"inputs": {"x": [1, None]}}, "inputs.x[1] is null; give a value, or leave the input out where it has a default"),
+        (
+            {"inputs": {"x": [1, None]}},
+            "inputs.x[1] is null; give a value, or leave the input out where it has a default",
+        ),
         ({"inputs": {"x": [2**70]}}, "inputs.x[0] is a number beyond 64 bits; give one that a tensor can hold"),
         ({"name": ""}, "name is the string ''; give a text of 1 to 128 printable characters"),
     ],
