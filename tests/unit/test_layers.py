@@ -68,7 +68,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
-    "serving_instances": 36,  # with the status that a run ends with, it needs no further call
+    "serving_instances": 37,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "tune": 0,
