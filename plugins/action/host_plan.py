@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils import planner
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import golden, secrets
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import secrets
 
 _NEEDED = frozenset({"topology", "instances", "models"})
 
@@ -28,6 +29,7 @@ class ActionModule(Action):
         given = self._task.args
         settings = plan_policy.complete(given.get("policy"))
         asked = wishes.read(given["instances"], given["models"], settings)
+        golden.fill(asked.models, partial(self.beside_inventory, task_vars))
         key = given.get("key") or ""
         plan = planner.of_wishes(given["topology"], asked, settings, key)
         return private({"plan": plan, "secrets": secrets.secrets(asked, key, settings)})

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, inventory, read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, golden, inventory, read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 
@@ -36,7 +37,8 @@ class ActionModule(Action):
         policy = derived.policy(values, gateways)
         # The planner reads them too, but a driver may have been changed by then.
         instances, models = (inventory.value(values, name) for name in (read.INSTANCES, read.MODELS))
-        read.read(instances, models, plan_policy.complete(policy))
+        asked = read.read(instances, models, plan_policy.complete(policy))
+        golden.fill(asked.models, partial(self.beside_inventory, task_vars))
         found = {
             "policy": policy,
             "servers": derived.servers(values),

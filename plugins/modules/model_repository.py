@@ -99,6 +99,21 @@ options:
           - The signature that callers rely on, as C(tfserving_models[].contract) has it. A version that departs from it
             is not published, and one that is on the host and about to be served is refused.
         type: dict
+      probe:
+        description: The request that proves the model, as C(tfserving_models[].probe) has it, or false.
+        type: raw
+      golden:
+        description: The plan's entry for the golden requests of the model, with C(file), C(sha256) and C(requests).
+        type: dict
+      warmup:
+        description:
+          - Whether a version that brings none gets warm-up records, which the server replays before it serves it.
+          - V(auto) makes them of O(models[].golden), else of O(models[].probe), where there is one; V(false) never.
+          - There is one record for each batch size of O(instances[].batching), encoded by the signature in
+            C(saved_model.pb) and decoded again. A version whose signature does not take the request is refused.
+          - A published version never changes, so other requests take effect with the next version.
+        type: raw
+        default: auto
       path:
         description: Place of this model in the user's variables, for messages; by default
           C(tfserving_models[N]).
@@ -142,6 +157,10 @@ options:
           served in batches is refused where C(enable_batching) is set.
         type: dict
         default: {}
+      batching:
+        description: Its batching, of which C(allowed_batch_sizes) and C(max_batch_size) are read where
+          C(enable_batching) is set.
+        type: dict
   owner:
     description: Owner of everything published. Not the server's user, so that the server can read its models and
       never write them.
@@ -234,7 +253,7 @@ EXAMPLES = r"""
 RETURN = r"""
 published:
   description: Versions published by this run; sha256 is that of the archive, or of the listing of a directory, and is
-    null in check mode where it is not wished.
+    null in check mode where it is not wished. warmup is the number of warm-up records that were made for it, if any.
   returned: success
   type: list
   elements: dict
@@ -293,6 +312,9 @@ MODEL = {
     "source": {"type": "dict", "options": SOURCE, "required": True},
     "serve": {"type": "dict", "default": {"latest": 1}},
     "contract": {"type": "dict"},
+    "probe": {"type": "raw"},
+    "golden": {"type": "dict"},
+    "warmup": {"type": "raw", "default": "auto"},
     "keep": {"type": "int"},
     "path": {"type": "str"},
 }
@@ -301,6 +323,7 @@ INSTANCE = {
     "models": {"type": "list", "elements": "str", "default": []},
     "ports": {"type": "dict", "default": {}},
     "flags": {"type": "dict", "default": {}},
+    "batching": {"type": "dict"},
 }
 ARGUMENTS = {
     "root": {"type": "path", "default": defaults.MODELS},

@@ -29,7 +29,9 @@ options:
     type: int
   probe:
     description:
-      - Whether each model must answer a prediction, its own C(probe) or else zeros in the shape of its signature.
+      - Whether each model must answer predictions, its C(golden) requests, its own C(probe), or else zeros in the shape
+        of its signature.
+      - Every golden request has to be right. None is sent again because its answer was wrong.
       - A model for which no request can be generated, or which refuses zeros as invalid, is not proven, and that is a
         failure. Give such a model a C(probe), or C(probe=false) to serve it without proof.
     type: bool
@@ -81,7 +83,8 @@ instances:
         - name: ranker
           versions: [{version: 7, state: AVAILABLE, error: ""}]
           labels: {stable: 7}
-          probe: {ok: true, latency_ms: 1.8, median_ms: 1.8, answer: "[[0.5]]"}
+          probe: {ok: true, latency_ms: 1.8, median_ms: 1.8, answer: "[[0.5]]",
+                  golden: 3 of 3 requests of golden/ranker.jsonl}
     problem:
       description: What is not as it should be; empty for a ready instance.
       type: str

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,11 @@ class Action(ActionBase):
         """Refuse a task that lacks an argument."""
         for name in sorted(set(names) - set(self._task.args)):
             raise WishError(name, "is missing", "give it to the task")
+
+    def beside_inventory(self, task_vars: Variables, name: str) -> str:
+        """Return the path on the controller of a file that an inventory names."""
+        path, inventory = os.path.expanduser(name), task_vars.get("inventory_dir")
+        return os.path.join(inventory, path) if isinstance(inventory, str) else str(self._loader.path_dwim(path))
 
     def hosts_of(self, pattern: Any, task_vars: dict[str, Any]) -> list[str]:
         """Return the hosts of the inventory that a pattern matches, whatever the limit."""

@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "gate", "models", "releases", "bundle", "load", "evidence", "trial"),
+    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "gateway"),
@@ -53,12 +53,12 @@ SHIPPED = {
     "host_plan": 0,
     "host_samples": 31,  # with the lock of the run, whose end is theirs
     "host_topology": 35,
-    "instance_status": 11,
-    "instance_trial": 38,  # with a sample of the host for each stage, which would take a second call otherwise
+    "instance_status": 19,  # with golden requests, whose answers are read by type
+    "instance_trial": 45,  # with a sample of the host for each stage, which would take a second call otherwise
     "kernel_settings": 10,
     "load_program": 0,
-    "model_repository": 37,
-    "model_status": 11,
+    "model_repository": 48,  # with warm-up records, which are encoded by the signature on the host
+    "model_status": 18,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
@@ -70,7 +70,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
-    "serving_instances": 29,  # with the status that a run ends with, it needs no further call
+    "serving_instances": 37,  # with the status that a run ends with, it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "tune": 0,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[2] / "collections")]
 RUNTIME = os.environ.get("TFS_REFERENCE_RUNTIME", str(HERE.parents[2] / ".cache" / "tensorflow"))
 sys.path.append(RUNTIME)  # last: pytest's own dependencies come from the environment that runs it
 

@@ -92,12 +92,12 @@ def encode_request(
     """Return a PredictRequest. Raises ValueError if a tensor's values do not fit its type or shape."""
     if version is not None and label is not None:
         raise ValueError("a request names a version or a label, not both")
-    spec = _delimited(1, model.encode())
+    spec = delimited(1, model.encode())
     if version is not None:
-        spec += _delimited(2, _tagged(1, version))
-    spec += _delimited(3, signature.encode()) if signature else b""
-    spec += _delimited(4, label.encode()) if label is not None else b""
-    return _delimited(1, spec) + _tensors(2, inputs)
+        spec += delimited(2, _tagged(1, version))
+    spec += delimited(3, signature.encode()) if signature else b""
+    spec += delimited(4, label.encode()) if label is not None else b""
+    return delimited(1, spec) + _tensors(2, inputs)
 
 
 def encode_response(outputs: Mapping[str, Tensor]) -> bytes:
@@ -106,8 +106,8 @@ def encode_response(outputs: Mapping[str, Tensor]) -> bytes:
 
 
 def _tensors(field: int, tensors: Mapping[str, Tensor]) -> bytes:
-    entries = (_delimited(1, name.encode()) + _delimited(2, encode_tensor(each)) for name, each in tensors.items())
-    return b"".join(_delimited(field, entry) for entry in entries)
+    entries = (delimited(1, name.encode()) + delimited(2, encode_tensor(each)) for name, each in tensors.items())
+    return b"".join(delimited(field, entry) for entry in entries)
 
 
 def encode_tensor(tensor: Tensor) -> bytes:
@@ -117,19 +117,19 @@ def encode_tensor(tensor: Tensor) -> bytes:
         raise ValueError(f"a request cannot hold the type {tensor.dtype}")
     if len(tensor.values) != prod(tensor.shape):
         raise ValueError(f"a tensor of the shape {list(tensor.shape)} has {len(tensor.values)} values")
-    shape = b"".join(_delimited(2, _tagged(1, size) if size else b"") for size in tensor.shape)
-    return _tagged(1, kind.number) + _delimited(2, shape) + _encoded_values(tensor, kind)
+    shape = b"".join(delimited(2, _tagged(1, size) if size else b"") for size in tensor.shape)
+    return _tagged(1, kind.number) + delimited(2, shape) + _encoded_values(tensor, kind)
 
 
 def _encoded_values(tensor: Tensor, kind: _Kind) -> bytes:
     try:
         if tensor.dtype == _STRING:
-            return b"".join(_delimited(kind.field, bytes(value)) for value in map(_as_bytes, tensor.values))
+            return b"".join(delimited(kind.field, bytes(value)) for value in map(_as_bytes, tensor.values))
         numbers = _numbers(tensor)
         content = struct.pack(f"<{len(numbers)}{kind.code}", *numbers)
     except (struct.error, OverflowError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"a value does not fit the type {tensor.dtype} ({error})") from None
-    return _delimited(_CONTENT, content) if content else b""
+    return delimited(_CONTENT, content) if content else b""
 
 
 def _as_bytes(value: Any) -> bytes:
@@ -154,7 +154,8 @@ def _upper_half(value: float) -> int:
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
 
 
-def _delimited(field: int, content: bytes) -> bytes:
+def delimited(field: int, content: bytes) -> bytes:
+    """Return a field of bytes, a text or a message."""
     return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
 
 
@@ -187,6 +188,14 @@ def parts(data: bytes) -> dict[str, Part]:
 def decode_request(data: bytes) -> dict[str, Tensor]:
     """Return the inputs of a PredictRequest by name. Raises ValueError for bytes that are not one."""
     return {name: Tensor(part.dtype, part.shape, values(part)) for name, part in _parts(data, 2).items()}
+
+
+def only(data: bytes, wanted: int) -> bytes:
+    """Return the content of a message's only field, of the number ``wanted``. Raises ValueError for other fields."""
+    found = list(_fields(memoryview(data)))
+    if len(found) != 1 or found[0][0] != wanted:
+        raise ValueError(f"it has other fields than {wanted}")
+    return bytes(_message(*found[0][1:]))
 
 
 def _parts(data: bytes, wanted: int) -> dict[str, Part]:

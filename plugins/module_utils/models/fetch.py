@@ -16,6 +16,7 @@ from ..disk import archives
 from ..disk.digests import compare, file_digest
 from ..disk.space import FULL
 from ..errors import RefusalError, WishError
+from ..golden import warmup
 from ..saved_model import check as model_check
 from ..web.address import shown
 from ..web.download import download
@@ -82,13 +83,14 @@ class Bench:
 class Staged:
     """A version made ready: its sealed tree and what its marker will say.
 
-    ``unchecked`` is true for a download without a checksum to compare.
+    ``unchecked`` is true for a download without a checksum to compare. ``notes`` are on its warm-up records.
     """
 
     request: Request
     tree: str
     record: dict[str, Any]
     unchecked: bool
+    notes: list[str]
 
 
 def inspect(bench: Bench) -> None:
@@ -133,9 +135,25 @@ def _stage(bench: Bench) -> Staged:
     if found.ours:
         os.unlink(found.path)  # the next version needs the room
     model_check.check(tree, inner.files, request.model.demands)
+    warming, notes = _warm_up(tree, inner.files, request)
     store.seal(tree)
-    record = {"sha256": found.sha256, "tree": digest, "uri": shown(request.uri), "published": now()}
-    return Staged(request, tree, record, unchecked=found.ours and not found.wished)
+    record = {"sha256": found.sha256, "tree": digest, "uri": shown(request.uri), "published": now(), **warming}
+    return Staged(request, tree, record, found.ours and not found.wished, notes)
+
+
+def _warm_up(tree: str, files: Mapping[str, int], request: Request) -> tuple[dict[str, Any], list[str]]:
+    """Add warm-up records to an unpacked version that brings none; return what its marker says of them, and notes."""
+    wish, name = request.model.warmup, f"{request.model.name}: version {request.version}"
+    if not wish.requests:
+        return {}, []
+    if model_check.GRAPH not in files:
+        return {}, [f"{name} has no {model_check.GRAPH}, which warm-up records are made by, so it gets none"]
+    found = warmup.add(tree, wish, request.model.name, model_check.signatures_of(tree, request.model.demands))
+    if found is None:
+        return {}, []
+    sizes = ", ".join(str(size) for size in found.left_out if size)
+    left_out = [f"{name} has no warm-up records for batches of {sizes}, which would be too large"] if sizes else []
+    return {"warmup": {"of": wish.digest, "records": found.records, "sizes": found.sizes}}, left_out
 
 
 @contextmanager

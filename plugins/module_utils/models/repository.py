@@ -208,7 +208,10 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
                     store.remove(model, version)
                 store.publish(model, version, one.tree, one.record)
             sha256 = one.record["sha256"] or one.record["tree"]
-            report.published.append({"model": model, "version": version, "sha256": sha256})
+            entry = {"model": model, "version": version, "sha256": sha256}
+            records = (one.record.get("warmup") or {}).get("records")
+            report.published.append({**entry, "warmup": records} if records else entry)
+            report.notes += one.notes
             if one.unchecked:
                 report.notes.append(f"{model}: version {version} was fetched unchecked, its sha256 is {sha256}")
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,10 +14,12 @@ from typing import Any
 
 from ..disk.archives import check_saved_model
 from ..errors import RefusalError, WishError
+from ..golden import warmup
 from ..refusals import Refusals
 from ..saved_model import check as model_check
 from ..saved_model.check import Demands
 from ..saved_model.version_names import MAX_VERSION
+from ..scalars import truth
 from .names import MODEL_NAME
 from .sources import table as sources
 from .store import Store, listing
@@ -36,6 +40,7 @@ class Wanted:
     keep: int | None
     ports: tuple[int | None, ...]
     demands: Demands = field(default_factory=Demands)
+    warmup: warmup.Wish = field(default_factory=warmup.Wish)
 
     def checksum(self, version: int) -> str | None:
         """Return the checksum that is wished for a version, if there is one."""
@@ -120,7 +125,8 @@ def _read_one(
         provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
     _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
-    return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands)
+    ports, warming = _ports(name, instances), _warmup(model, instances)
+    return Wanted(where, name, versions, provides, source, serve, keep, ports, demands, warming)
 
 
 def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Demands:
@@ -130,6 +136,20 @@ def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -
     # The server splits the flag at commas alone (main.cc, str_util::Split).
     tags = {frozenset(str(flags.get("saved_model_tags") or "serve").split(",")) for _name, flags in servers}
     return Demands(model.get("contract"), batching, tuple(sorted(tags, key=sorted)))
+
+
+def _warmup(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> warmup.Wish:
+    """Return what warm-up records are made of: the golden requests, else the probe, unless they are not wished."""
+    golden, probe = model.get("golden") or {}, model.get("probe")
+    if truth(model.get("warmup")) is False:
+        return warmup.Wish()
+    sizes = warmup.batch_sizes(one for one in instances if model["name"] in one.get("models", ()))
+    if golden.get("requests"):
+        return warmup.Wish(tuple(golden["requests"]), sizes, golden["file"], "golden", golden["sha256"])
+    if not isinstance(probe, Mapping) or not {"instances", "inputs"} & set(probe):
+        return warmup.Wish()
+    digest = hashlib.sha256(json.dumps(probe, sort_keys=True).encode()).hexdigest()
+    return warmup.Wish((probe,), sizes, "probe", "probe", digest)
 
 
 def _numbers(path: str, values: Iterable[object]) -> tuple[int, ...]:
@@ -181,8 +201,20 @@ def missing_versions(
         f"{wanted.name}: version {request.version} has never served and its source has other content; it is replaced"
         for request in replaced
     ]
+    notes += [note for version in there for note in _other_warmup(wanted, version, store)]
     _refuse_to_serve_another(wanted, on_disk)
     return [*replaced, *missing], [*notes, *_files_like_versions(wanted, store)]
+
+
+def _other_warmup(wanted: Wanted, version: int, store: Store) -> list[str]:
+    """Return a note on a version whose warm-up records are of other requests than those of today."""
+    before = (store.marker(wanted.name, version).get("warmup") or {}).get("of")
+    if not before or not wanted.warmup.requests or before == wanted.warmup.digest:
+        return []
+    return [
+        f"{wanted.name}: version {version} keeps its warm-up records, which are of earlier requests than "
+        f"{wanted.warmup.origin} has now; a published version never changes"
+    ]
 
 
 def _refuse_to_serve_another(wanted: Wanted, on_disk: Sequence[int]) -> None:

@@ -63,6 +63,11 @@ def _served(model: SavedModel, demands: Demands) -> list[MetaGraph]:
     return [model.served(tags) for tags in demands.tags or (frozenset({saved_model.SERVE}),)]
 
 
+def signatures_of(directory: str, demands: Demands) -> Mapping[str, signatures.Signature]:
+    """Return the signatures that a server of a version will have, by its saved_model.pb."""
+    return _served(saved_model.read(os.path.join(directory, GRAPH), graphs=False), demands)[0].signatures
+
+
 def _check_parts(graph: MetaGraph, files: Mapping[str, int]) -> None:
     """Refuse a graph without the files that were exported with it."""
     if graph.needs_variables and INDEX not in files:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..golden import requests
 from ..saved_model import signatures, version_names
 from ..visible_text import shortened
+from . import golden
 from .client import (
     AVAILABLE,
     END,
@@ -27,11 +29,6 @@ from .client import (
     zero_requests,
 )
 
-# Long enough to recognise an answer, short enough for a line of a report.
-ANSWER_CHARS = 200
-
-# "Not now": the queue is full or the label table is not there yet. Any other error is final.
-_PASSING = (429, 503)
 _REFUSED = 400
 _PROBE_REMEDY = "give it a probe, or probe: false to serve it without proof"
 
@@ -46,8 +43,9 @@ class Expectation:
     labels: Mapping[str, int] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     contract: Mapping[str, Any] = field(default_factory=dict)
+    golden: Mapping[str, Any] = field(default_factory=dict)
     asked: bool = True
-    """Whether a prediction must prove it; `probe: false` declines."""
+    """Whether a prediction must prove it; `probe: false` declines, unless there are golden requests."""
     batched: bool = False
 
 
@@ -55,7 +53,8 @@ class Expectation:
 class Probe:
     """A model's answer: ``ok`` is None if no fitting request could be made up; ``note`` says why, or what failed.
 
-    ``passing`` marks a refusal that may be temporary. Latencies are in milliseconds.
+    ``passing`` marks a refusal that may be temporary. Latencies are in milliseconds. ``golden`` says how many golden
+    requests were answered rightly.
     """
 
     ok: bool | None
@@ -64,6 +63,7 @@ class Probe:
     median_ms: float | None = None
     answer: str = ""
     passing: bool = False
+    golden: str = ""
 
     def report(self) -> dict[str, Any]:
         """Return the fields for users."""
@@ -88,6 +88,9 @@ def _configs(instance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root: str, batched: bool) -> Expectation:
     base_path = config.get("base_path") or f"{model_root}/{config['name']}"
+    # A plan that was made without the file, as the filter host_plan makes it, has no requests in it.
+    proving: Mapping[str, Any] = wish.get("golden") or {}
+    proving = proving if proving.get("requests") else {}
     return Expectation(
         model=config["name"],
         base_path=base_path,
@@ -95,7 +98,8 @@ def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root:
         labels={label: int(version) for label, version in (config.get("version_labels") or {}).items()},
         probe=wish.get("probe") or {},
         contract=wish.get("contract") or {},
-        asked=wish.get("probe") is not False,
+        golden=proving,
+        asked=wish.get("probe") is not False or bool(proving),
         batched=batched,
     )
 
@@ -189,8 +193,35 @@ def _misfit(expected: Expectation, found: Mapping[str, signatures.Signature]) ->
 def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     """Request a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
 
-    Several are preceded by one that does not count: the first request after a pause suffers from cold caches.
+    Several are preceded by one that does not count: the first request after a pause suffers from cold caches. A model
+    with golden requests is proven by a round of them, and by its own probe as well if it has one.
     """
+    proven = _golden(client, expected) if expected.golden else None
+    if proven and not (proven.ok and expected.probe):
+        return proven
+    found = _predicted(client, expected, repeats)
+    return replace(found, golden=proven.golden) if proven else found
+
+
+def _golden(client: Client, expected: Expectation) -> Probe:
+    try:
+        found = golden.ask(client, expected.model, expected.golden)
+    except ServerError as error:
+        return _refusal(error, made_up=False)
+    wanted = [each for each in expected.golden["requests"] if not each.get("must_fail")]
+    note = found.note or (_label_refusal(client, expected, requests.rest_body(wanted[0])) if wanted else "")
+    return Probe(
+        ok=not note,
+        note=shortened(note, 1024),
+        latency_ms=round(min(found.latencies), 2) if found.latencies else None,
+        median_ms=round(statistics.median(found.latencies), 2) if found.latencies else None,
+        answer=found.answer,
+        passing=bool(found.failures) and found.passing,
+        golden=found.words,
+    )
+
+
+def _predicted(client: Client, expected: Expectation, repeats: int) -> Probe:
     given = given_request(expected.probe)
     made_up = not {"instances", "inputs"} & set(given)
     try:
@@ -207,7 +238,7 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
         note=note,
         latency_ms=round(min(latencies), 2),
         median_ms=round(statistics.median(latencies), 2),
-        answer=shortened(json.dumps(answer), ANSWER_CHARS),
+        answer=shortened(json.dumps(answer), golden.ANSWER_CHARS),
     )
 
 
@@ -243,7 +274,7 @@ def _refusal(error: ServerError, made_up: bool) -> Probe:
     if made_up and error.code == _REFUSED:
         # Not every model accepts zeros (an empty text is no image): this refusal proves nothing against it.
         return Probe(ok=None, note=f"the model does not accept zeros ({shortened(str(error), 300)}); {_PROBE_REMEDY}")
-    return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in _PASSING)
+    return Probe(ok=False, note=shortened(str(error), 1024), passing=error.code in golden.PASSING)
 
 
 def survey(client: Client, expected: Expectation) -> tuple[list[Version], list[str]]:

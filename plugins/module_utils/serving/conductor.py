@@ -14,8 +14,8 @@ from ..host import process as process_facts
 from ..host.run import Run
 from ..tree import point as atomic_tree_point
 from ..tree.state import Store
+from . import blessing, port_order, take_back
 from . import check as serving_check
-from . import port_order, take_back
 from . import records as instance_records
 from . import sight as unit_sight
 from . import watch as serving_watch
@@ -250,10 +250,24 @@ class Conductor:
             watch = self._watch_of(instance, self.wishes["models"], self.wishes["probe"])
             given_up = serving_watch.wait([watch], {watch.name: timeout})
         self.done["instances"].append(watch.report())
+        self._bless(instance, watch)
         if given_up:
             raise UnprovenError(self.failure(**serving_watch.failure(*given_up)))
         self._prove_allocator(instance)
         self._prove_restart(instance, watch.expected)
+
+    def _bless(self, instance: Mapping[str, Any], watch: serving_watch.Watch) -> None:
+        """Record what golden requests have proven or not. It is no change of the host: it says what was seen."""
+        folder = os.path.join(os.path.dirname(self.wishes["state_path"]), blessing.FOLDER)
+        server = str((instance.get("server") or {}).get("version") or "")
+        for expected in watch.expected:
+            if expected.model in watch.probes:
+                try:
+                    blessing.keep(folder, expected, server, watch.probes[expected.model])
+                except OSError as error:
+                    raise RuntimeError(
+                        f"{error.filename or folder}: {error.strerror}; check that host's files"
+                    ) from None
 
     def _may_help(self, watch: serving_watch.Watch) -> bool:
         """Return whether a restart is worth a try: this call has made none, nothing is served or missing."""

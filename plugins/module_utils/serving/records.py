@@ -57,6 +57,17 @@ _CONFIG = {
     "version_labels?": _or_nothing({str: _is_whole}),
 }
 _FLAGS = {"model_config_file_poll_wait_seconds?": _is_seconds, "file_system_poll_wait_seconds?": _is_seconds}
+_GOLDEN = {
+    "name": str,
+    "line?": int,
+    "signature_name?": _or_nothing(str),
+    "expect?": _or_nothing({}),
+    "shape?": _or_nothing({str: [int]}),
+    "dtype?": _or_nothing({str: str}),
+    "rtol": (int, float),
+    "atol": (int, float),
+    "max_latency_ms?": (int, float),
+}
 _SHAPE = {
     "instance": {
         "name": str,
@@ -67,7 +78,12 @@ _SHAPE = {
         "start_timeout_s?": _is_seconds,
     },
     "models": [
-        {"name": str, "probe?": _or_nothing({"signature_name?": _or_nothing(str)}), "contract?": _or_nothing({})}
+        {
+            "name": str,
+            "probe?": _or_nothing({"signature_name?": _or_nothing(str)}),
+            "golden?": _or_nothing({"file": str, "requests?": _or_nothing([_GOLDEN])}),
+            "contract?": _or_nothing({}),
+        }
     ],
 }
 

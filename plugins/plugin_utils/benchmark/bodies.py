@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 from urllib.parse import quote
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import COLUMNS, ROWS, Asked
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
-
-from . import tensors
-from .signature import Asked
-
-ROWS, COLUMNS = "instances", "inputs"
 
 
 class _Request(TypedDict):

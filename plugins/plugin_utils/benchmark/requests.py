@@ -14,6 +14,8 @@ from math import prod
 from typing import Any, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import COLUMNS, ROWS, Place
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import signatures
@@ -21,10 +23,9 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signat
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import TOLERANCE
 
 from ..phrases import counted
-from . import tensors
-from .bodies import COLUMNS, ROWS, Request, bodied, form_of, inputs_of, request
+from .bodies import Request, bodied, form_of, inputs_of, request
 from .samples import of_file, of_probe
-from .signature import Known, Place, asked, expectation
+from .signature import Known, asked, expectation
 
 __all__ = [
     "Request",

@@ -8,26 +8,25 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import (
     WishError,
     described,
-    key_path,
-    nearest,
     unknown_key,
 )
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import inputs as request_inputs
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import tensors
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import ROWS, Asked, Place
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import replies
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import TOLERANCE
 
-from ..phrases import joined
-from . import tensors
-from .bodies import COLUMNS, ROWS, Request, request
-from .signature import Asked, Known, Place, asked, expectation
+from .bodies import Request, request
+from .signature import Known, asked, expectation
 
 # A benchmark holds all bodies in memory, on the controller and in every process of a load host, which has 150 MB.
 MOST_BYTES = 64 * 1024 * 1024
@@ -144,87 +143,10 @@ def _positive(place: Place, sample: Mapping[str, Any], key: str, default: float,
     return float(value)
 
 
-# --- inputs --------------------------------------------------------------------------------------------------
-
-
 def _request(place: Place, sample: Mapping[str, Any], wanted: Asked, weight: float, tolerance: float) -> Request:
-    forms = [form for form in (ROWS, COLUMNS) if form in sample]
-    if len(forms) != 1:
-        words = "has both instances and inputs" if forms else "has neither instances nor inputs"
-        raise WishError(place.path, words, "give one of them")
-    inputs = dict(
-        _of_rows(place, sample[ROWS], wanted) if forms == [ROWS] else _of_columns(place, sample[COLUMNS], wanted)
-    )
-    expect = _expect(place, sample, wanted, forms[0], inputs, tolerance)
-    return request(wanted, inputs, forms[0], weight, expect)
-
-
-def _of_columns(place: Place, held: Any, wanted: Asked) -> Iterator[tuple[str, Tensor]]:
-    inputs = wanted.signature.inputs
-    lone = len(inputs) == 1 and not (isinstance(held, dict) and next(iter(inputs)) in held)
-    columns = {next(iter(inputs)): held} if lone else _mapping(place.of("inputs"), held, wanted)
-    for name, value in columns.items():
-        base = place.of("inputs") if lone else f"{place.of('inputs')}.{shown(name)}"
-        yield name, _tensor(_below(base), wanted, name, value)
-
-
-def _of_rows(place: Place, held: Any, wanted: Asked) -> Iterator[tuple[str, Tensor]]:
-    if not isinstance(held, list) or not held:
-        words = "is empty" if held == [] else f"is {described(held)}"
-        raise WishError(place.of("instances"), words, "give a list of at least one row")
-    inputs = wanted.signature.inputs
-    lone = len(inputs) == 1 and not (isinstance(held[0], dict) and next(iter(inputs)) in held[0])
-    if lone:
-        name = next(iter(inputs))
-        yield name, _tensor(_below(place.of("instances")), wanted, name, held)
-        return
-    rows = [_mapping(f"{place.of('instances')}[{number}]", row, wanted) for number, row in enumerate(held)]
-    for number, row in enumerate(rows):
-        if set(row) != set(rows[0]):
-            raise WishError(
-                f"{place.of('instances')}[{number}]",
-                f"has the inputs {_listed(row)} where the first row has {_listed(rows[0])}",
-                "give every row the same inputs",
-            )
-    for name in rows[0]:
-
-        def at(indexes: Sequence[int], name: str = name) -> str:
-            return f"{place.of('instances')}{_indexed(indexes[:1])}.{shown(name)}{_indexed(indexes[1:])}"
-
-        yield name, _tensor(at, wanted, name, [row[name] for row in rows])
-
-
-def _below(path: str) -> tensors.At:
-    return lambda indexes: path + _indexed(indexes)
-
-
-def _indexed(indexes: Sequence[int]) -> str:
-    return "".join(f"[{index}]" for index in indexes)
-
-
-def _tensor(at: tensors.At, wanted: Asked, name: str, held: Any) -> Tensor:
-    of = wanted.signature.inputs[name]
-    return tensors.tensor(at, of.dtype, of.shape, held)
-
-
-def _mapping(path: str, held: Any, wanted: Asked) -> dict[str, Any]:
-    """Check that a mapping names the inputs of a signature: no other, and all that have no default."""
-    inputs = wanted.signature.inputs
-    if not isinstance(held, dict):
-        raise WishError(path, f"is {described(held)}", f"give a mapping of the inputs {_listed(inputs)}")
-    for name in held:
-        if name not in inputs:
-            remedy = nearest(name, inputs) or f"the inputs of {shown(wanted.name)} are {_listed(inputs)}"
-            raise WishError(key_path(path, name), f"is no input of {shown(wanted.model)}", remedy)
-    missing = sorted(set(inputs) - set(held) - wanted.signature.optional)
-    if missing:
-        of = inputs[missing[0]]
-        raise WishError(path, f"lacks the input {shown(missing[0])}", f"give it, {of}")
-    return held
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    return joined([shown(name) for name in sorted(names)][:8])
+    form, inputs = request_inputs.form(place, sample), request_inputs.read(place, sample, wanted)
+    expect = _expect(place, sample, wanted, form, inputs, tolerance)
+    return request(wanted, inputs, form, weight, expect)
 
 
 # --- what must come back -------------------------------------------------------------------------------------
@@ -259,10 +181,12 @@ def _expect(
 
 
 def _no_answer(place: Place, words: str, outputs: Mapping[str, Any]) -> WishError:
-    return WishError(place.of("expect"), words, f"give the predictions or outputs as REST does, of {_listed(outputs)}")
+    return WishError(
+        place.of("expect"), words, f"give the predictions or outputs as REST does, of {request_inputs.listed(outputs)}"
+    )
 
 
 def _valued(path: str, name: str, output: Mapping[str, Any], held: Any) -> dict[str, Any]:
     """Return the shape and the values that an output must have."""
-    read = tensors.tensor(_below(f"{path}.{shown(name)}"), output["dtype"], output["shape"], held)
+    read = tensors.tensor(request_inputs.below(f"{path}.{shown(name)}"), output["dtype"], output["shape"], held)
     return {"shape": list(read.shape), "values": [tensors.expected(read.dtype, value) for value in read.values]}

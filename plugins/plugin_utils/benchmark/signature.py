@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import Asked, Place
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model import signatures
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import Signature, shown
@@ -19,32 +19,6 @@ from ..phrases import joined
 Known = Mapping[str, Mapping[str, Signature]]
 # Names in a remedy; the first ones are enough.
 MOST_NAMED = 8
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a request is described, for messages: ``samples.jsonl line 3`` and then ``, inputs.age[0]``."""
-
-    path: str
-    joint: str = "."
-
-    def of(self, field: str) -> str:
-        """Return the path of a field."""
-        return f"{self.path}{self.joint}{field}"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The signature that a request is for."""
-
-    model: str
-    name: str
-    signature: Signature
-
-    @property
-    def in_rows(self) -> bool:
-        """Whether the first dimension of every input and output counts items, as the server's batching demands."""
-        return not signatures.unbatchable({self.name: self.signature}, self.name)
 
 
 def known(metadata: Mapping[str, Mapping[str, Any]]) -> Known:

@@ -10,8 +10,10 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 # The keys of the plan's models and instances for which the module has options.
-MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "contract", "keep", "path")
-INSTANCE_KEYS = ("name", "models", "ports", "flags")
+MODEL_KEYS = (
+    *("name", "versions", "provided", "source", "serve", "contract", "probe", "golden", "warmup", "keep", "path"),
+)
+INSTANCE_KEYS = ("name", "models", "ports", "flags", "batching")
 
 
 def module_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

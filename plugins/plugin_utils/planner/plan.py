@@ -247,5 +247,7 @@ def _model(model: ModelWish, key: str) -> ModelPlan:
         "keep": model.keep,
         "contract": model.contract,
         "probe": model.probe,
+        "golden": model.golden,
+        "warmup": model.warmup,
         "memory_mb": model.memory_mb,
     }

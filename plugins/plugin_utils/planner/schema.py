@@ -249,6 +249,8 @@ class ModelPlan(TypedDict):
     keep: int
     contract: dict[str, Any] | None
     probe: dict[str, Any] | bool | None
+    golden: dict[str, Any] | None
+    warmup: str | bool
     memory_mb: int | None
 
 

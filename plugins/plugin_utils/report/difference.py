@@ -24,11 +24,11 @@ EFFECTS = {
 # Reported elsewhere or by other keys.
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Keys of a model that are too long or too private to show; it is enough that they differ.
-_NOT_SHOWN = ("source", "probe", "contract")
+_NOT_SHOWN = ("source", "probe", "golden", "contract")
 # Keys of kernel settings and of the partition that only explain a value, or follow from the others.
 _EXPLAINS = ("reason", "source", "override", "exclude", "warnings")
 _NAMES = ("name", "path")
-_MODEL_KEYS = ("versions", "keep", "memory_mb", *_NOT_SHOWN)
+_MODEL_KEYS = ("versions", "keep", "warmup", "memory_mb", *_NOT_SHOWN)
 
 
 def difference(plan: Data, previous: Data) -> Difference:

@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Re
 
 from . import checks as fields
 from . import contract as wish_contract
+from . import golden as wish_golden
 from . import lists as wish_lists
 from . import source as model_source
 
@@ -38,6 +39,9 @@ class ModelWish:
     keep: int
     contract: dict[str, Any] | None = None
     probe: dict[str, Any] | bool | None = None
+    golden: dict[str, Any] | None = None
+    """The file of golden requests; ``wishes.golden.fill`` adds what stands in it."""
+    warmup: str | bool = wish_golden.AUTO
     memory_mb: int | None = None
     chosen: bool = True
     """Whether the user sets which versions to serve; by default, the newest wished version is served."""
@@ -60,6 +64,8 @@ FIELDS: dict[str, fields.Check] = {
     "keep": fields.whole(1, fields.MOST_ENTRIES, "a count of versions"),
     "contract": wish_contract.contract,
     "probe": wish_contract.probe,
+    "golden": wish_golden.file,
+    "warmup": wish_golden.warmup,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
 }
 

@@ -88,3 +88,39 @@ def test_a_refusal_is_the_tasks_message_with_nothing_around_it(tmp_path):
     ]
     assert "filter" not in output
     assert "Traceback" not in output
+
+
+def planned(folder, content: bytes) -> tuple[int, str]:
+    """Plan a host of an inventory beside which golden/ranker.jsonl stands; the playbook is elsewhere."""
+    place = Place(folder)
+    place.inventory({"tfserving": {"a": {}}})
+    (folder / "golden").mkdir()
+    (folder / "golden" / "ranker.jsonl").write_bytes(content)
+    wished = {**model(), "golden": "golden/ranker.jsonl"}
+    arguments = {"topology": box(0), "instances": [instance()], "models": [wished]}
+    place.playbook(
+        {"name": "Plan the host", "tfserving.fleet.host_plan": arguments, "register": "planned"},
+        {"name": "Show the file", "ansible.builtin.debug": {"var": "planned.plan.models[0].golden"}},
+    )
+    (folder / "play.yml").rename(folder / "elsewhere.yml")
+    (folder / "playbooks").mkdir()
+    (folder / "elsewhere.yml").rename(folder / "playbooks" / "play.yml")
+    return place.run("playbooks/play.yml")
+
+
+def test_golden_files_are_read_beside_the_inventory(tmp_path):
+    line = b'{"name": "{{ lookup(\'env\', \'HOME\') }}", "inputs": {"x": [1]}, "expect": {"y": [NaN]}}\n'
+    code, output = planned(tmp_path, line)
+    assert code == 0, output
+    assert '"total": 1' in output
+    # What a file holds is data: it is no template, whatever it looks like.
+    assert "lookup('env', 'HOME')" in output
+    assert '"NaN"' in output
+
+
+def test_a_golden_file_with_a_mistake_is_refused_by_line_and_field(tmp_path):
+    code, output = planned(tmp_path, b'\n{"inputs": {"x": [1]}, "expect": {"y": [1, "x"]}}\n')
+    assert code != 0
+    sentence = "golden/ranker.jsonl:2: expect.y[1] is text; the first value of its output is a number"
+    assert sentence in output
+    assert "Traceback" not in output

@@ -411,6 +411,7 @@ def _policy(value: Any, topology: dict[str, Any]) -> dict[str, Any]:
         "extra_slices": value("cpu_partition_extra_slices"),
         "tuned": value("tfserving_tuned"),
         "jemalloc": allocator,
+        "gate": {"when": value("tfserving_gate"), "port": value("tfserving_gate_port")},
         "overrides": value("host_plan_policy"),
     }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import blessing
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.conductor import UnprovenError
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree import point as atomic_tree_point
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.change import Rendered, Rules, plan_tree
@@ -212,3 +213,29 @@ def test_of_one_whose_port_nothing_tells_it_is_not_said_that_it_serves(host):
         "The previous configuration is back in place but not wholly in force:"
         " a has its previous files but does not serve: nothing is known of its port."
     )
+
+
+def golden_wish(expected):
+    request = {
+        "name": "first",
+        "line": 1,
+        "rtol": 0.0,
+        "atol": 0.0,
+        "inputs": {"x": [[0.0]]},
+        "expect": {"y": expected},
+    }
+    return {"name": "m", "golden": {"file": "golden/m.jsonl", "sha256": "g", "total": 1, "requests": [request]}}
+
+
+def test_what_golden_requests_have_proven_is_recorded_without_being_a_change(host):
+    port = free_port()
+    instances = [host.lay_down("a", "a-1", port)]
+    options = {"instances": instances, "model_root": str(host.root / "models"), "probe": True}
+    call(host, **options)
+    result = call(host, **options, models=[golden_wish([[2.0]])])
+    assert not result.get("failed"), result
+    assert result["changed"] is False
+    assert blessing.entry(str(host.root / "blessings"), "m", 1)["proven"] is True
+    result = call(host, **options, models=[golden_wish([[3.0]])])
+    assert "y[0][0] is 2, expected 3" in result["msg"]
+    assert blessing.entry(str(host.root / "blessings"), "m", 1)["proven"] is False

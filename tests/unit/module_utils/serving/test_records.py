@@ -12,6 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.serving import rec
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import render
 
 DESCRIBED = {"instance": {"name": "main", "ports": {"grpc": 8500, "rest": 8501}}, "models": []}
+GOLDEN = {"name": "first", "line": 1, "rtol": 0.0, "atol": 0.0, "inputs": {"x": [1]}, "expect": {"y": [1]}}
+ODD = ({"name": 5}, {"rtol": "x"}, {"expect": [1]}, {"shape": {"y": "x"}}, {"dtype": {"y": 5}}, {"max_latency_ms": "x"})
 HEALTH = (
     "ExecStart={ path=/usr/bin/python3 ; argv[]=/usr/bin/python3 -I tfserving-health --rest-port=8501 --models=a,b ; }"
 )
@@ -56,11 +58,19 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
     ]
     + [
         json.dumps({**DESCRIBED, "models": [model]})
-        for model in (5, {}, {"name": "a", "probe": 5}, {"name": "a", "contract": 5})
+        for model in (
+            *(5, {}, {"name": "a", "probe": 5}, {"name": "a", "contract": 5}, {"name": "a", "golden": 5}),
+            *({"name": "a", "golden": {"file": "g", "requests": [{**GOLDEN, **odd}]}} for odd in ODD),
+        )
     ],
 )
 def test_a_damaged_description_counts_as_none(tmp_path, content):
     assert described(tmp_path, content) is None
+
+
+def test_golden_requests_are_part_of_a_description(tmp_path):
+    models = [{"name": "a", "probe": None, "golden": {"file": "golden/a.jsonl", "total": 1, "requests": [GOLDEN]}}]
+    assert described(tmp_path, json.dumps({**DESCRIBED, "models": models}))["models"] == models
 
 
 @pytest.mark.parametrize("name", ["instance.json", "models.config"])

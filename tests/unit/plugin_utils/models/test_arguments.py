@@ -17,7 +17,7 @@ def test_the_action_passes_on_what_the_module_has_options_for():
 
 def test_the_action_leaves_out_what_the_plan_says_for_itself():
     plan = [
-        {"name": "a", "source": {"uri": "u", "uri_digest": "hmac:0"}, "probe": {}},
+        {"name": "a", "source": {"uri": "u", "uri_digest": "hmac:0"}, "memory_mb": 1},
         {"name": "b", "source": {"uri": "v"}},
     ]
     assert arguments.module_arguments({"models": plan, "sources": "{}"}) == {

@@ -35,6 +35,8 @@ MODEL = {
     "keep": ({"keep": 3}, {"keep": 4}),
     "contract": ({}, {"contract": TENSOR}),
     "probe": ({}, {"probe": {"instances": [1]}}),
+    "golden": ({}, {"golden": "golden/ranker.jsonl"}),
+    "warmup": ({}, {"warmup": False}),
     "memory_mb": ({}, {"memory_mb": 100}),
     "source.type": ({"source": {**HTTP, "type": "http"}}, {"source": {**PATH, "uri": "/x/{version}"}}),
     "source.uri": ({"source": HTTP}, {"source": {**HTTP, "uri": "https://h/{version}?sig=1"}}),

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
-from ansible_collections.tfserving.fleet.plugins.module_utils.load import messages
-from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import Tensor
-from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown_shape
+from ..errors import WishError, described
+from ..load import messages
+from ..load.messages import Tensor
+from ..saved_model.signatures import shown_shape
 
 # Types that the server's JSON reader takes (json_tensor.cc, AddValueToTensor); the others go by gRPC alone.
 OF_REST = frozenset(
@@ -55,7 +55,7 @@ def tensor(at: At, dtype: str, wanted: Sequence[int] | None, held: Any) -> Tenso
         try:
             values.append(read(value))
         except (ValueError, OverflowError):
-            raise WishError(at(_unravelled(place, shape)), f"is {described(value)}", f"give {_wanted(dtype)}") from None
+            raise WishError(at(unravelled(place, shape)), f"is {described(value)}", f"give {_wanted(dtype)}") from None
     return Tensor(dtype, tuple(shape), values)
 
 
@@ -72,10 +72,10 @@ def _nested(at: At, wanted: Sequence[int] | None, held: Any) -> tuple[list[int],
         size = len(layer[0]) if isinstance(layer[0], list) else 0
         for place, each in enumerate(layer):
             if not isinstance(each, list):
-                raise _flat(at, _unravelled(place, shape), each, wanted)
+                raise _flat(at, unravelled(place, shape), each, wanted)
             if len(each) != size:
                 words = f"has {len(each)} entries where the first of its kind has {size}"
-                raise WishError(at(_unravelled(place, shape)), words, "make the lists equally long")
+                raise WishError(at(unravelled(place, shape)), words, "make the lists equally long")
         shape.append(size)
         layer = [inner for each in layer for inner in each]
         if len(shape) > messages.MOST_DIMENSIONS:
@@ -90,7 +90,7 @@ def _flat(at: At, indexes: Sequence[int], value: Any, wanted: Sequence[int] | No
     return WishError(at(indexes), f"is {described(value)} and not a list", remedy)
 
 
-def _unravelled(place: int, shape: Sequence[int]) -> list[int]:
+def unravelled(place: int, shape: Sequence[int]) -> list[int]:
     """Return the indexes of a flat place."""
     found = []
     for size in reversed(shape):

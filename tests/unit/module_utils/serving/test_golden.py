@@ -1,0 +1,188 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A round of golden requests: every one has to be right, and none gets a second chance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check, golden
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import Client, ServerError
+from serving_double import HALF_PLUS_TWO, Clock, FakeServer, Model
+
+ORIGIN = "golden/ranker.jsonl"
+
+
+def request(line: int = 1, **more: Any) -> dict[str, Any]:
+    given = {"name": f"line {line}", "line": line, "inputs": {"x": [[0.0]]}, "rtol": 1e-3, "atol": 1e-5}
+    return {**given, **({"expect": {"y": [[2.0]]}} if not more.get("must_fail") else {}), **more}
+
+
+def entry(*requests: dict[str, Any]) -> dict[str, Any]:
+    return {"file": ORIGIN, "sha256": "a" * 64, "total": len(requests), "requests": list(requests)}
+
+
+class Scripted:
+    """A client that gives the answers it is told, one after another: (answer, latency) or an error."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[Any] = []
+
+    def metadata(self, model: str, label: str | None = None, version: int | None = None) -> dict[str, Any]:
+        self.asked.append(("metadata", label, version))
+        return {"metadata": {"signature_def": {"signature_def": HALF_PLUS_TWO}}}
+
+    def predict(self, model: str, body: Any, label: str | None = None, version: int | None = None) -> Any:
+        self.asked.append((body, label, version))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+RIGHT, WRONG = ([[2.0]], 1.0), ([[3.0]], 1.0)
+BUSY = ServerError(503, "The batch scheduling queue is full")
+REFUSED = ServerError(400, "bad shape")
+
+
+def ask(client: Scripted, *requests: dict[str, Any]) -> golden.Round:
+    return golden.ask(client, "ranker", entry(*requests))  # type: ignore[arg-type]
+
+
+def test_a_round_of_right_answers_proves_the_model():
+    client = Scripted(RIGHT, ([[2.001]], 3.0), REFUSED)
+    found = ask(client, request(1), request(2), request(3, must_fail=True))
+    assert (found.note, found.words) == ("", f"3 of 3 requests of {ORIGIN}")
+    assert found.latencies == [1.0, 3.0]
+    assert found.answer == "[[2.0]]"
+    assert [body for body, _label, _version in client.asked[1:]] == [{"inputs": {"x": [[0.0]]}}] * 3
+
+
+def test_one_wrong_answer_fails_the_round_and_is_not_asked_again():
+    client = Scripted(RIGHT, WRONG, RIGHT)
+    found = ask(client, request(1), request(2, name="second"), request(3))
+    assert found.note == (
+        f"golden request 'second' ({ORIGIN}:2): y[0][0] is 3, expected 2 "
+        "(1 apart, 0.00201 allowed; 1 of 1 values differs)"
+    )
+    assert (found.asked, found.passing, client.answers) == (3, False, [])
+
+
+def test_many_failures_are_counted_and_the_first_ones_told():
+    found = ask(Scripted(*[REFUSED] * 5), *(request(line) for line in range(1, 6)))
+    assert found.note.count("golden request 'line") == 3
+    assert found.note.endswith("bad shape; and 2 more of 5 golden requests fail")
+
+
+@pytest.mark.parametrize(
+    ("answers", "passing"), [((RIGHT, BUSY), True), ((WRONG, BUSY), False), ((REFUSED,) * 2, False)]
+)
+def test_only_a_full_queue_may_pass(answers, passing):
+    assert ask(Scripted(*answers), request(1), request(2)).passing is passing
+
+
+def test_a_full_queue_is_not_the_failure_that_is_wanted():
+    found = ask(Scripted(BUSY), request(must_fail=True))
+    assert "it must fail for what it asks, and the server says" in found.note
+
+
+def test_the_first_answer_has_no_latency_to_keep_and_must_be_right_all_the_same():
+    wanted = [request(1, max_latency_ms=5), request(2, max_latency_ms=5)]
+    slow, fast = ([[2.0]], 900.0), ([[2.0]], 4.0)
+    assert ask(Scripted(slow, fast, fast), *wanted).note == ""
+    assert ask(Scripted(fast, fast, slow), *wanted).note == (
+        f"golden request 'line 2' ({ORIGIN}:2): it took 900.0 ms, more than 5 ms"
+    )
+    client = Scripted(([[3.0]], 900.0), fast, fast)
+    assert "expected 2" in ask(client, *wanted).note
+    assert len(client.answers) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"z": 1}, "its answer is none of its signature: y is a mapping and not a list"),
+        ("\x1b[2J", r"its answer is none of its signature: y is a string and not a list"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_and_harmless(answer, words):
+    assert words in ask(Scripted((answer, 1.0)), request()).note
+
+
+def test_a_signature_that_the_server_does_not_have_is_told():
+    found = ask(Scripted(RIGHT), request(signature_name="wide"))
+    assert "its signature is not in the metadata" in found.note
+
+
+def test_a_round_that_takes_too_long_ends():
+    clock = Clock()
+
+    class Slow(Scripted):
+        def predict(self, *given: Any) -> Any:
+            clock.sleep(50.0)
+            return super().predict(*given)
+
+    client = Slow(*[RIGHT] * 5)
+    found = golden.ask(client, "ranker", entry(*(request(line) for line in range(1, 6))), clock.now)
+    assert found.note == "only 3 of 5 golden requests were answered within 120 s"
+    assert found.passing is False
+
+
+def test_a_version_can_be_asked_for():
+    client = Scripted(RIGHT)
+    (found,) = golden.each(client, "ranker", [request()], version=7)
+    assert client.asked == [("metadata", None, 7), ({"inputs": {"x": [[0.0]]}}, None, 7)]
+    assert list(found.outputs["y"].values) == [2.0]
+
+
+# --- as a part of the proof ----------------------------------------------------------------------------------
+
+
+def prove(model: Model, wish: dict[str, Any], labels: dict[str, int] | None = None) -> tuple[check.Probe, list[Any]]:
+    with FakeServer(ranker=model) as server:
+        config = {"name": "ranker", "base_path": "/none", "version_labels": labels or {}}
+        instance = {"name": "a", "model_config": {"model_config_list": {"config": [config]}}}
+        (expected,) = check.expectations(instance, [{"name": "ranker", **wish}], "/none")
+        assert expected.asked
+        return check.probe(Client(server.port), expected, repeats=5), server.calls
+
+
+def test_a_model_is_proven_by_its_golden_requests_also_where_its_probe_is_declined():
+    found, calls = prove(Model({7: "AVAILABLE"}), {"golden": entry(request(1), request(2)), "probe": False})
+    assert (found.ok, found.golden, found.answer) == (True, f"2 of 2 requests of {ORIGIN}", "[[2.0]]")
+    assert sum(path.endswith(":predict") for _verb, path, _body in calls) == 2
+    assert found.report()["golden"] == found.golden
+
+
+def test_a_wrong_answer_fails_the_proof_for_good():
+    found, _calls = prove(Model({7: "AVAILABLE"}, answer=[[9.0]]), {"golden": entry(request())})
+    assert (found.ok, found.passing) == (False, False)
+    assert "y[0][0] is 9, expected 2" in found.note
+
+
+def test_a_server_that_is_busy_is_asked_again_later():
+    model = Model({7: "AVAILABLE"}, refusal=(503, "The batch scheduling queue is full"))
+    found, _calls = prove(model, {"golden": entry(request())})
+    assert (found.ok, found.passing) == (False, True)
+
+
+def test_a_label_has_to_answer_a_golden_request_too():
+    model = Model({7: "AVAILABLE"}, labels={"stable": 7})
+    wish = {"golden": entry(request())}
+    assert prove(model, wish, {"stable": 7})[0].ok is True
+    assert prove(model, wish, {"old": 6})[0].note.startswith("label old: ")
+
+
+def test_a_probe_of_its_own_is_asked_as_well():
+    wish = {"golden": entry(request()), "probe": {"inputs": {"x": [[1.0]]}, "expect": [[7.0]]}}
+    found, _calls = prove(Model({7: "AVAILABLE"}), wish)
+    assert found.ok is False
+    assert "expected 7.0" in found.note
+    assert found.golden == f"1 of 1 requests of {ORIGIN}"
+
+
+def test_a_plan_without_the_requests_of_the_file_leaves_the_proof_to_the_probe():
+    found, _calls = prove(Model({7: "AVAILABLE"}), {"golden": {"file": ORIGIN}})
+    assert (found.ok, found.golden) == (True, "")
