@@ -26,7 +26,7 @@ HOSTS = [
     *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
-    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner", "templates"),
     *("bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
 ]
 
