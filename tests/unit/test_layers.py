@@ -26,7 +26,20 @@ HOSTS = [
     *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
-    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner", "templates"),
+    *(
+        "action",
+        "caller",
+        "turn",
+        "phrases",
+        "tables",
+        "server",
+        "driver",
+        "sources",
+        "models",
+        "wishes",
+        "planner",
+        "templates",
+    ),
     *("bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
 ]
 
@@ -55,7 +68,7 @@ SHIPPED = {
     "instance_trial": 38,  # with a sample of the host for each stage, which would take a second call otherwise
     "kernel_settings": 10,
     "load_program": 0,
-    "model_repository": 37,
+    "model_repository": 40,  # with the checks of sources that the controller fetches, which the table has for hosts too
     "model_status": 11,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,

@@ -71,7 +71,7 @@ class Answer:
         # The length of a chunked body is told by its chunks alone (RFC 9112, 6.3).
         declared = "" if getattr(response, "chunked", False) else response.headers.get("Content-Length") or ""
         self.length = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
-        self.status = response.getcode()
+        self.status = int(response.status)
         self._response = response
 
     def header(self, name: str) -> str:
