@@ -92,11 +92,11 @@ options:
             type: dict
             default: {}
           model:
-            description: Name of the registered model at an MLflow server. Its versions go by the registry's own numbers.
+            description: Name of the registered model at an MLflow server; its versions are the registry's own.
             type: str
           alias:
-            description: An alias of the registered model. Where a version has to be fetched, the alias must point to it.
-              The controller asks once a run.
+            description: An alias of the registered model. Where a version has to be fetched, the alias must point to
+              it. The controller asks once a run.
             type: str
           endpoint:
             description: Address of the object store. By default that of S3 in O(models[].source.region).
@@ -110,9 +110,9 @@ options:
             type: bool
           credentials:
             description:
-              - For V(mlflow) C(token), or C(username) and C(password); for V(s3) C(access_key), C(secret_key) and perhaps
-                C(session_token).
-              - Each is the value itself, or C({environment: NAME}) for a variable of the controller's environment.
+              - For V(mlflow) C(token), or C(username) and C(password); for V(s3) C(access_key), C(secret_key) and
+                perhaps C(session_token).
+              - "Each is the value itself, or C({environment: NAME}) for a variable of the controller's environment."
               - They are used by the controller alone and are not sent to hosts.
             type: dict
             default: {}

@@ -85,7 +85,7 @@ def denied(refusal: fetching.StatusError) -> RefusalError:
 def require_plain(path: str) -> None:
     """Refuse a listed path that does not lead to one place below a directory: `..`, `//`, control characters."""
     try:
-        is_plain = archives.safe_path(path) == path
+        is_plain = path != "" and archives.safe_path(path) == path
     except RefusalError:
         is_plain = False
     if not is_plain:

@@ -151,6 +151,8 @@ def _of_model(registry: Registry, path: str) -> str:
 def _below(path: str) -> str:
     """Return a path of the artifact store, which must not lead out of it."""
     found = path.strip("/")
+    if not found:
+        raise _odd("an empty path of artifacts")
     require_plain(found)
     return found
 

@@ -57,5 +57,5 @@ def folder(files: Collection[str], text: bytes | None) -> str:
         problem = f"{shown(keras[0])} is a file of Keras, which TensorFlow Serving cannot load"
         raise RefusalError(problem, REMEDY, "source.model")
     others = ", ".join(told(name, _MOST_NAMED) for name in sorted(known)[:5] if name != "python_function")
-    kind = f"; it is a model of {others}" if others else ""
-    raise RefusalError(f"it holds no {GRAPH}{kind}".replace("; ", " and ", 1), REMEDY, "source.model")
+    kind = f" and is a model of {others}" if others else ""
+    raise RefusalError(f"it holds no {GRAPH}{kind}", REMEDY, "source.model")
