@@ -14,9 +14,15 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import module_arguments
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import beside, module_arguments
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.origins import Origins
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources.imports import Desk
 
 MODULE = "tfserving.fleet.model_repository"
+
+# Where the task leaves these options out.
+TIMEOUT_S = 60
+IMPORTS = "~/.ansible/tfserving-fleet-imports"
 
 
 class ActionModule(Action):
@@ -32,26 +38,37 @@ class ActionModule(Action):
         if not needs:
             return result
         check_mode = self._task.check_mode
-        found = parcels.of_needs(needs, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, pack=not check_mode)
+        origins = self._origins(fetch=not check_mode)
+        found = parcels.of_needs(needs, origins, C.DEFAULT_LOCAL_TMP, pack=not check_mode)
         same = {key: {"same": True} for key, parcel in found.items() if parcel is None}
         if check_mode:
             # Asked again where sources turned out to be what is published.
             result = self.call(MODULE, {**arguments, "staged": same}, task_vars) if same else result
             result.pop("needs", None)
-            return result
+            return self._noted(result, origins)
         parcels.require_room(needs, found, result["room"])
         sent: dict[str, dict[str, Any]] = {}
         try:
             for key, parcel in found.items():
                 if parcel is not None:
                     sent[key] = self._send(parcel, arguments.get("staging"))
-            return self.call(MODULE, {**arguments, "staged": {**same, **sent}}, task_vars)
+            return self._noted(self.call(MODULE, {**arguments, "staged": {**same, **sent}}, task_vars), origins)
         finally:
             self._clean(sent)
 
     def refusal(self, error: WishError) -> dict[str, Any]:
         """Return what the module says of a refusal."""
         return {**super().refusal(error), "problems": sentences(error)}
+
+    def _origins(self, fetch: bool) -> Origins:
+        given = self._task.args
+        timeout = float(given.get("download_timeout") or TIMEOUT_S)
+        pins = self._loader.path_dwim(os.path.expanduser(given.get("imports") or IMPORTS))
+        desk = Desk(C.DEFAULT_LOCAL_TMP, pins, os.environ, timeout, fetch)
+        return Origins(given["models"], beside(given.get("sources")) or {}, self._loader.path_dwim, desk)
+
+    def _noted(self, result: dict[str, Any], origins: Origins) -> dict[str, Any]:
+        return {**result, "notes": [*origins.notes, *result.get("notes", [])]} if not result.get("failed") else result
 
     def _send(self, parcel: parcels.Parcel, staging: str | None) -> dict[str, Any]:
         shell, name = self._connection._shell, f"tfserving-model-{uuid.uuid4().hex}"

@@ -60,13 +60,16 @@ options:
         required: true
         suboptions:
           type:
-            description: V(http) for an archive on an HTTP or HTTPS server, V(path) for an archive or a directory; an
+            description: V(http) for an archive on an HTTP or HTTPS server, V(path) for an archive or a directory,
+              V(mlflow) for a registered model of an MLflow server, V(s3) for an archive or a folder in a bucket; an
               unknown one is refused.
             type: str
             required: true
           uri:
             description:
               - Address or path; C({version}) in it stands for the version.
+              - Of an MLflow server its address, in a bucket C(s3://BUCKET/KEY) for an archive and C(s3://BUCKET/FOLDER/)
+                for a folder.
               - An archive is a tar (plain, gzip, bzip2, xz) or a zip, recognised by its content. It holds one
                 SavedModel, at its top or in a directory; links, special files and names that lead out of it are
                 refused, modes and owners are not taken over.
@@ -86,6 +89,31 @@ options:
             default: false
           headers:
             description: Request headers for this source, over those of O(headers).
+            type: dict
+            default: {}
+          model:
+            description: Name of the registered model at an MLflow server; its versions are the registry's own.
+            type: str
+          alias:
+            description: An alias of the registered model. Where a version has to be fetched, the alias must point to
+              it. The controller asks once a run.
+            type: str
+          endpoint:
+            description: Address of the object store. By default that of S3 in O(models[].source.region).
+            type: str
+          region:
+            description: Region of the bucket, by default C(us-east-1).
+            type: str
+          path_style:
+            description: Whether the bucket stands in the path of an address and not in the name of its host. By default
+              where there is an O(models[].source.endpoint).
+            type: bool
+          credentials:
+            description:
+              - For V(mlflow) C(token), or C(username) and C(password); for V(s3) C(access_key), C(secret_key) and
+                perhaps C(session_token).
+              - "Each is the value itself, or C({environment: NAME}) for a variable of the controller's environment."
+              - They are used by the controller alone and are not sent to hosts.
             type: dict
             default: {}
       serve:
@@ -127,7 +155,8 @@ options:
         type: int
   sources:
     description:
-      - JSON text with what may be secret of a source, C(uri) and C(headers), by the name of a model. It precedes what
+      - JSON text with what may be secret of a source, C(uri), C(headers) and C(credentials), by the name of a model. It
+        precedes what
         O(models[].source) says.
       - What of an address may be secret, such as a user or a query, belongs here, as O(models[].source.uri) is shown.
     type: str
@@ -199,6 +228,11 @@ options:
       must be able to write to it. By default Ansible's own temporary directory, which for large models may be too
       small.
     type: path
+  imports:
+    description: Directory on the controller that remembers the SHA-256 of each file of the versions that it has fetched
+      from an MLflow server or a bucket, so that a version that has been imported once stays what it was. By default
+      C(~/.ansible/tfserving-fleet-imports).
+    type: path
   prune:
     description: Whether versions that O(models[].keep) no longer covers are removed. Publish with V(false), bring the
       servers in line, then call again, and what the servers have let go of is removed by the same run.
@@ -239,6 +273,18 @@ EXAMPLES = r"""
             6: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
             7: fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9
         keep: 3
+
+- name: Publish a version of a registered model, whose alias must point to it
+  tfserving.fleet.model_repository:
+    models:
+      - name: ranker
+        versions: [8]
+        source:
+          type: mlflow
+          uri: https://mlflow.example.com
+          model: ranker
+          alias: champion
+          credentials: {token: {environment: MLFLOW_TRACKING_TOKEN}}
 
 - name: Publish a directory of the controller
   tfserving.fleet.model_repository:
@@ -339,6 +385,8 @@ ARGUMENTS = {
     "download_timeout": {"type": "int", "default": 60},
     "min_free_mb": {"type": "int", "default": 1024},
     "staging": {"type": "path"},
+    # Read by the action on the controller.
+    "imports": {"type": "path"},
     "prune": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present"], "default": "present"},
     "staged": {"type": "dict", "default": {}},

@@ -26,8 +26,8 @@ HOSTS = [
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence", "trial"),
 ]
 CONTROLLER = [
-    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "gateway"),
-    *("templates", "bundle", "fleet", "report", "measure", "rollout", "benchmark", "tuning", "progress"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
+    *("gateway", "templates", "bundle", "fleet", "report", "measure", "rollout", "benchmark", "tuning", "progress"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
@@ -202,6 +202,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "driver_plan",
         "fleet_answers",
         "fleet_hosts",
+        "gateway_capacity",
         "host_check",
         "host_plan",
         "load_program",

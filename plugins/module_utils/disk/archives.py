@@ -253,7 +253,7 @@ def _checked(source: str) -> Iterator[tuple[str, Entry]]:
         for count, entry in enumerate(members, 1):
             if count > MAX_MEMBERS:
                 raise RefusalError(f"it holds more than {MAX_MEMBERS} members", "pack the SavedModel alone")
-            path = _safe_path(entry.name)
+            path = safe_path(entry.name)
             if entry.kind not in ("file", "directory"):
                 raise RefusalError(f"it holds a {entry.kind}, {shown(entry.name)}", _cure(entry.kind))
             if entry.size < 0 or (not path and entry.kind == "file"):
@@ -268,7 +268,7 @@ def _cure(kind: str) -> str:
     return "a SavedModel has files and directories only"
 
 
-def _safe_path(name: str) -> str:
+def safe_path(name: str) -> str:
     """Return a member's name as a plain relative path; empty for the top directory."""
     if name.startswith("/"):
         raise RefusalError(f"it holds the absolute name {shown(name)}", "pack with names relative to the model")

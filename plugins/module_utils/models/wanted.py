@@ -117,12 +117,12 @@ def _read_one(
         raise WishError(f"{where}.name", f"{name!r} cannot be a directory", "use letters, digits, '_', '-' and '.'")
     if keep is not None and keep < 1:
         raise WishError(f"{where}.keep", f"{keep} would leave no version", "keep at least 1")
-    sources.check(f"{where}.source", source)
+    row = sources.check(f"{where}.source", source)
     versions = _numbers(f"{where}.versions", model["versions"])
     if model.get("provided") is not None:
         provides = _numbers(f"{where}.provided", model["provided"])
     else:
-        provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
+        provides = versions if row.several(source) or len(versions) == 1 else ()
     _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
     ports, warming = _ports(name, instances), _warmup(model, instances)
@@ -306,10 +306,11 @@ def _request(wanted: Wanted, version: int) -> Request:
         return Request(wanted, version)
     named = version in map(int, wanted.serve.get("versions") or ())
     provided = f"only version {', '.join(map(str, wanted.provides))}" if wanted.provides else "one unnamed version"
+    key, _problem, remedy = sources.of(wanted.source).one_alone
     raise WishError(
         f"{wanted.where}.serve.versions" if named else f"{wanted.where}.versions",
         f"version {version} is not on this host and the source provides {provided}",
-        f"write the source's uri with {{version}}, or publish {version} first",
+        f"{remedy} (source.{key}), or publish {version} first",
     )
 
 

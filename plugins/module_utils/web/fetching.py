@@ -36,8 +36,23 @@ GRACE_S = 60
 TICK_S = 1.0
 # Enough of an error's text to be of help.
 MOST_CHARACTERS = 200
+# Enough of the body of a refused request: the JSON or XML of an error takes some hundred bytes.
+MOST_SAID = 16 * 1024
 
 _BROKEN = (URLError, http.client.HTTPException, AnsibleConnectionError, OSError, ValueError)
+
+
+class StatusError(RefusalError):
+    """A request that the server refuses: its status, and the beginning of what it says."""
+
+    def __init__(self, problem: str, remedy: str, status: int, said: bytes) -> None:
+        super().__init__(problem, remedy, "source.uri")
+        self.status = status
+        self.said = said
+
+
+class BrokenOffError(RefusalError):
+    """A transfer that ended early, or that cannot be begun; asking once more may help."""
 
 
 class Answer:
@@ -46,6 +61,7 @@ class Answer:
     def __init__(self, place: str) -> None:
         self.place = place
         self.length: int | None = None
+        self.status = 0
         self.received = 0
         self._response: Any = None
         self._since = time.monotonic()
@@ -55,7 +71,12 @@ class Answer:
         # The length of a chunked body is told by its chunks alone (RFC 9112, 6.3).
         declared = "" if getattr(response, "chunked", False) else response.headers.get("Content-Length") or ""
         self.length = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
+        self.status = int(response.status)
         self._response = response
+
+    def header(self, name: str) -> str:
+        """Return a header of the answer, empty if there is none."""
+        return str(self._response.headers.get(name) or "")
 
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self._read():
@@ -64,7 +85,7 @@ class Answer:
             yield chunk
         if self.length is not None and self.received != self.length:
             problem = f"{self.place} broke off after {self.received} of {self.length} bytes"
-            raise RefusalError(problem, "run again, or check that server", "source.uri")
+            raise BrokenOffError(problem, "run again, or check that server", "source.uri")
 
     def _read(self) -> bytes:
         # Separate from writing, so that a full disk is never taken for a broken connection. Reads only what has
@@ -84,13 +105,15 @@ class Answer:
 
 
 @contextmanager
-def answered(url: str, *, timeout: float, headers: Mapping[str, Any] | None = None) -> Iterator[Answer]:
+def answered(
+    url: str, *, timeout: float, headers: Mapping[str, Any] | None = None, most_redirects: int = MOST_REDIRECTS
+) -> Iterator[Answer]:
     """Request ``url`` (http or https). Raises RefusalError with one sentence.
 
     ``timeout`` is the seconds of silence after which the attempt fails; the transfer as a whole has to keep its pace.
     """
     answer = Answer(web_address.public(url))
-    with _ticking(answer), _opened(url, answer.place, headers or {}, timeout) as response:
+    with _ticking(answer), _opened(url, answer.place, headers or {}, timeout, most_redirects) as response:
         answer.begin(response)
         yield answer
 
@@ -107,22 +130,33 @@ def _ticking(answer: Answer) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _opened(url: str, place: str, headers: Mapping[str, Any], timeout: float) -> Any:
-    for _redirect in range(MOST_REDIRECTS + 1):
+def _opened(url: str, place: str, headers: Mapping[str, Any], timeout: float, most_redirects: int) -> Any:
+    for _redirect in range(most_redirects + 1):
         _require_web(url, place)
         try:
             return _ask(url, headers, timeout)
         except HTTPError as error:
             with error:
                 location = error.headers.get("Location") if error.code in REDIRECTS else None
+                said = b"" if location else _said(error)
             if not location:
                 told = f"{place} answers {error.code} {shortened(str(error.reason), MOST_CHARACTERS)}"
-                raise RefusalError(told, _cure(error.code), "source.uri") from error
+                raise StatusError(told, _cure(error.code), error.code, said) from error
         except _BROKEN as error:
             raise _unreachable(place, error) from error
         # Headers often carry credentials for this server, not for one that it redirects to.
         url, headers = _redirected(url, location, place), {}
-    raise RefusalError(f"{place} redirects more than {MOST_REDIRECTS} times", "check the address", "source.uri")
+    if not most_redirects:
+        problem, remedy = f"{place} redirects to another address", "give the final address itself if you trust it"
+        raise RefusalError(problem, remedy, "source.uri")
+    raise RefusalError(f"{place} redirects more than {most_redirects} times", "check the address", "source.uri")
+
+
+def _said(error: HTTPError) -> bytes:
+    try:
+        return error.read(MOST_SAID)
+    except _BROKEN:
+        return b""
 
 
 def _ask(url: str, headers: Mapping[str, Any], timeout: float) -> Any:
@@ -157,9 +191,9 @@ def _redirected(url: str, location: str, place: str) -> str:
     return target
 
 
-def _unreachable(place: str, error: Exception) -> RefusalError:
+def _unreachable(place: str, error: Exception) -> BrokenOffError:
     problem = f"{place} cannot be fetched ({shortened(_words(error), MOST_CHARACTERS)})"
-    return RefusalError(problem, "check the address from this host", "source.uri")
+    return BrokenOffError(problem, "check the address from this host", "source.uri")
 
 
 def _words(error: BaseException) -> str:

@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import compare, file_digest
@@ -37,14 +37,24 @@ class Parcel(TypedDict):
     directory: bool
 
 
-def of_needs(needs: Sequence[Need], locate: Callable[[str], str], cache: str, pack: bool) -> dict[str, Parcel | None]:
+class Origins(Protocol):
+    """Where the versions are."""
+
+    def told(self, need: Need) -> str:
+        """Return what a version is called in messages."""
+
+    def path(self, need: Need) -> str:
+        """Return its path on the controller, empty for one that is not fetched in check mode; raise RefusalError."""
+
+
+def of_needs(needs: Sequence[Need], origins: Origins, cache: str, pack: bool) -> dict[str, Parcel | None]:
     """Return by key what to send a host, or raise WishErrors with everything that cannot be sent.
 
     None stands for a version that the host has published already, from the same content or from a source that is gone.
-    ``locate`` finds a path as Ansible does. Unless ``pack``, directories are checked but not packed.
+    Unless ``pack``, directories are checked but not packed.
     """
     refusals = Refusals()
-    parcels = {need["key"]: refusals.check(_of_need, need, locate(need["uri"]), cache, pack) for need in needs}
+    parcels = {need["key"]: refusals.check(_of_need, need, origins, cache, pack) for need in needs}
     refusals.stop()
     return parcels
 
@@ -60,18 +70,21 @@ def require_room(needs: Sequence[Need], parcels: Mapping[str, Parcel | None], ro
         room -= size
 
 
-def _of_need(need: Need, path: str, cache: str, pack: bool) -> Parcel | None:
-    if need["published"] and not _has_other_content(path, cache, need["published"]):
-        return None
+def _of_need(need: Need, origins: Origins, cache: str, pack: bool) -> Parcel | None:
     try:
+        path = origins.path(need)
+        if not path:
+            return {"file": "", "sha256": need["sha256"] or "", "directory": True}
+        if need["published"] and not _has_other_content(path, cache, need["published"]):
+            return None
         parcel = prepare(path, cache, pack, Demands.of_plain(need["demands"]))
         if need["sha256"]:
             compare(need["sha256"], parcel["sha256"])
     except RefusalError as refusal:
-        problem = f"{path} on the controller cannot be sent: {refusal.problem}"
+        problem = f"{origins.told(need)} cannot be sent: {refusal.problem}"
         raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal
     except OSError as error:
-        problem = f"{path} on the controller cannot be sent: {error.strerror or error}"
+        problem = f"{origins.told(need)} cannot be sent: {error.strerror or error}"
         raise WishError(f"{need['where']}.source.uri", problem, _cure(error, cache)) from error
     return parcel
 

@@ -142,6 +142,11 @@ def _archive(wish: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _models(wish: Mapping[str, Any]) -> list[dict[str, Any]]:
+    models = _read_models(wish)
+    refusals = Refusals()
+    for model in models:
+        refusals.check(_refuse_imported, model)
+    refusals.stop()
     return [
         {
             "where": f"{model.path}.source.uri",
@@ -150,10 +155,21 @@ def _models(wish: Mapping[str, Any]) -> list[dict[str, Any]]:
             "sha256": _digest_of(model, version),
             "headers": {**wish.get("headers", {}), **(model.source.get("headers") or {})},
         }
-        for model in _read_models(wish)
+        for model in models
         if sources.of(model.source).bundled
         for version in model.provided
     ]
+
+
+def _refuse_imported(model: wish_models.ModelWish) -> None:
+    """Refuse a source that the bundle could only hold if its content had a digest in the wish."""
+    row = sources.of(model.source)
+    if row.imported:
+        raise WishError(
+            f"{model.path}.source.type",
+            f"is {row.type}, and a bundle holds no models of that type",
+            "fetch them where there is a network, and give their directory or archive with type path",
+        )
 
 
 def _read_models(wish: Mapping[str, Any]) -> list[wish_models.ModelWish]:

@@ -56,15 +56,13 @@ def source(path: str, value: Any) -> dict[str, Any]:
 def provided(path: str, wish: Mapping[str, Any], asked: list[int], versions: list[int]) -> list[int]:
     """Return those of ``versions`` that the source can provide; ``asked`` are the ones named in the wish itself.
 
-    A uri without {version} stands for exactly one version.
+    A uri without {version} stands for exactly one version, and so does an alias.
     """
-    if "{version}" not in wish["uri"]:
+    row = sources.of(wish)
+    if not row.several(wish):
         if len(asked) > 1:
-            raise WishError(
-                f"{path}.uri",
-                f"is one address for {len(asked)} versions ({fields.listed(asked)})",
-                "put {version} where the version stands in it",
-            )
+            key, problem, remedy = row.one_alone
+            raise WishError(f"{path}.{key}", f"{problem} {len(asked)} versions ({fields.listed(asked)})", remedy)
         versions = asked
     digests = wish.get("sha256")
     if digests is not None:

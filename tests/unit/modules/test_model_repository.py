@@ -258,7 +258,7 @@ def test_what_travels_beside_the_plan_is_refused_in_any_other_shape_and_not_show
         ('{"uri": "http://u:hush"}', ".uri: is not a web address; begin it with https://HOST/ or http://HOST/"),
         ('{"headers": "hush"}', ".headers: is a string; give a mapping of names to values"),
         ('{"headers": {"X": ["hush"]}}', ".headers.X: is a list; give a text on one line"),
-        ('{"type": "hush://"}', ".type: is a string; choose one of path, http"),
+        ('{"type": "hush://"}', ".type: is a string; choose one of path, http, mlflow, s3"),
     ],
 )
 def test_what_travels_beside_the_plan_is_checked_like_the_plan(host, beside, sentence):

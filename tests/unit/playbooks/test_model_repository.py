@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from archive_files import read_tree, tar_of, write_tree
+from http_double import Server
+from model_servers import Bucket, Registry
 from repository import REPOSITORY
 from running import run_playbook
 from saved_models import MODEL, model_pb
@@ -28,7 +30,9 @@ class Controller:
         """Return a model as the plan holds it, with keys that are of no concern to the role."""
         return {"name": name, "versions": [7], "source": {"type": "path", "uri": uri, **source}, "probe": None}
 
-    def run(self, *models: dict[str, object], options: tuple[str, ...] = (), **variables: object) -> dict[str, object]:
+    def run(
+        self, *models: dict[str, object], options: tuple[str, ...] = (), hosts: str = "host,", **variables: object
+    ) -> dict[str, object]:
         """Run the role once; returns `rc`, `output` and, with -vvv among the options, `calls` of its module."""
         plan = {"paths": {"models": str(self.root)}, "models": models, "instances": variables.pop("instances", [])}
         mine = {"model_repository_owner": str(os.geteuid()), "model_repository_group": str(os.getegid())}
@@ -39,7 +43,8 @@ class Controller:
             json.dumps({"tfserving_plan": plan, "model_repository_min_free_mb": 0, **mine, **variables})
         )
         settings = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-        command = ("-i", "host,", "-c", "local", "-e", "@vars.json", *options, "site.yml")
+        settings["FLEET_TEST_SECRET"] = "of-the-environment"
+        command = ("-i", hosts, "-c", "local", "-e", "@vars.json", *options, "site.yml")
         done = run_playbook(self.place, *command, **settings)
         calls = done.stdout.count("Using module file")
         return {"rc": done.returncode, "output": done.stdout + done.stderr, "calls": calls}
@@ -134,3 +139,63 @@ def test_headers_and_what_is_secret_in_an_address_are_shown_nowhere(controller):
     assert "http://127.0.0.1:9/x cannot be fetched" in result["output"]
     for secret in ("of-one", "of-all-of-them", "of-its-user", "of-its-query"):
         assert secret not in result["output"]
+
+
+def test_models_of_a_registry_and_a_bucket_are_fetched_once_a_run_and_credentials_stay_on_the_controller(controller):
+    with Server() as mlflow, Server() as s3:
+        registry = Registry(mlflow)
+        bucket = Bucket(s3, {f"ranker/8/{name}": content for name, content in MODEL.items()})
+        ranker = {"name": "ranker", "versions": [8], "source": registry.wish(alias="champion")}
+        stored = {"name": "stored", "versions": [8], "source": bucket.wish()}
+        keys = {"access_key": "of-the-wish", "secret_key": {"environment": "FLEET_TEST_SECRET"}}
+        secrets = {
+            "ranker": {"uri": mlflow.url, "credentials": {"token": {"environment": "FLEET_TEST_SECRET"}}},
+            "stored": {"uri": bucket.wish()["uri"], "credentials": keys},
+        }
+        variables = {
+            "tfserving_plan_secrets": {"sources": secrets},
+            "model_repository_imports": str(controller.place / "pins"),
+            "tfserving_plan": {
+                "paths": {"models": str(controller.root) + "/{{ inventory_hostname }}"},
+                "models": [ranker, stored],
+                "instances": [],
+            },
+        }
+        would = controller.run(options=("--check",), hosts="a,b", **variables)
+        assert "changed=1" in would["output"], would["output"]
+        assert not controller.root.exists()
+        assert not (controller.place / "pins").exists()
+
+        before = registry.asked("mlflow/registered-models/alias")
+        done = controller.run(options=("-vvv",), hosts="a,b", **variables)
+        assert done["rc"] == 0, done["output"]
+        for host in ("a", "b"):
+            assert read_tree(controller.root / host / "ranker" / "8") == MODEL
+            assert read_tree(controller.root / host / "stored" / "8") == MODEL
+        assert "champion of ranker is version 8" in done["output"]
+        assert registry.asked("mlflow/registered-models/alias") == before + 1
+        assert mlflow.requests[-1][1]["Authorization"] == "Bearer of-the-environment"
+        for secret in ("of-the-environment", "of-the-wish", "X-Amz"):
+            assert secret not in done["output"]
+
+        asked = len(mlflow.requests) + len(s3.requests)
+        again = controller.run(hosts="a,b", **variables)
+        assert (again["rc"], again["output"].count("changed=0")) == (0, 2), again["output"]
+        assert len(mlflow.requests) + len(s3.requests) == asked
+
+        bucket.objects["ranker/8/saved_model.pb"] = MODEL["saved_model.pb"][::-1]
+        changed = controller.run(hosts="c,", **variables)
+        assert (
+            f"tfserving_models[1].source: version 8 in s3://models/ranker/8/ at {s3.url} cannot be sent: "
+            "it is not what was imported at "
+        ) in changed["output"]
+        assert "saved_model.pb has other content; publish it under a new number" in changed["output"]
+
+        registry.aliases["champion"] = "9"
+        moved = controller.run(hosts="c,", **variables)
+        assert (
+            f"tfserving_models[0].source.alias: version 8 of ranker at {mlflow.url} cannot be sent: champion is "
+            "version 9 of ranker now, and the wish is for 8; write version: 9, or leave out alias to take 8"
+        ) in moved["output"]
+        assert not (controller.root / "c").exists()
+    assert leftovers(controller) == []

@@ -84,9 +84,32 @@ PATH_MODEL = {
     "version": "2",
     "serve": {"latest": 1},
 }
+REGISTRY_MODEL = {
+    "name": "registered",
+    "source": {
+        "type": "mlflow",
+        "uri": "https://mlflow.example.com",
+        "model": "ranker",
+        "alias": "champion",
+        "credentials": {"token": CANARY},
+    },
+    "version": 8,
+}
+BUCKET_MODEL = {
+    "name": "bucket",
+    "source": {
+        "type": "s3",
+        "uri": "s3://models/ranker/{version}/",
+        "endpoint": "https://minio.example.com:9000",
+        "region": "eu-1",
+        "path_style": True,
+        "credentials": {"access_key": CANARY, "secret_key": {"environment": "SECRET"}},
+    },
+    "versions": [1, 2],
+}
 RICH_INSTANCE = {
     "name": "rich",
-    "models": ["rich", "plain"],
+    "models": ["rich", "plain", "registered", "bucket"],
     "profile": "balanced",
     "slo_p99_ms": 80,
     "gpus": 0,
@@ -106,7 +129,7 @@ def base() -> dict[str, Any]:
         variables |= yaml.safe_load((REPOSITORY / f"inventories/example/group_vars/{name}.yml").read_text())
     variables.pop("fleet_serial")
     base = {**copy.deepcopy(_documented()), **variables}
-    base["tfserving_models"] = [*base["tfserving_models"], RICH_MODEL, PATH_MODEL]
+    base["tfserving_models"] = [*base["tfserving_models"], RICH_MODEL, PATH_MODEL, REGISTRY_MODEL, BUCKET_MODEL]
     base["tfserving_instances"] = [*base["tfserving_instances"], RICH_INSTANCE]
     base["tfserving_archives"] = {"2.19.1": {"uri": f"https://{CANARY}@h/s.tar.gz?t={CANARY}", "sha256": DIGEST}}
     base["tfserving_registry_credentials"] = {"docker.io": {"username": "me", "password": CANARY}}

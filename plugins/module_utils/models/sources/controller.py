@@ -22,7 +22,8 @@ def _meant(source: Mapping[str, Any]) -> bool:
     return not source.get("remote")
 
 
-def _obtain(bench: Bench) -> Obtained:
+def obtain(bench: Bench) -> Obtained:
+    """Return the file that the controller has sent."""
     if "path" not in bench.sent:
         raise RefusalError("it is gone since the run began", "run again")
     path = bench.sent["path"]
@@ -40,6 +41,6 @@ CONTROLLER = Source(
     keys=paths.KEYS,
     check=paths.check,
     sent=True,
-    obtain=_obtain,
+    obtain=obtain,
     has_other_content=_has_other_content,
 )

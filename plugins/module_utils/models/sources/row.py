@@ -71,6 +71,10 @@ def _always(_source: Mapping[str, Any]) -> bool:
     return True
 
 
+def _by_placeholder(source: Mapping[str, Any]) -> bool:
+    return "{version}" in source["uri"]
+
+
 def _nothing(_path: str, _source: Mapping[str, Any]) -> None:
     pass
 
@@ -94,7 +98,15 @@ class Source:
     bundled: bool = False
     """Whether the offline bundle contains it; its ``uri`` is a web address."""
     sent: bool = False
-    """Whether the controller sends it; its ``uri`` is a path there."""
+    """Whether the controller sends it; its ``uri`` is a path there, unless it is imported."""
+    imported: bool = False
+    """Whether the controller fetches it first, from the server that ``uri`` names."""
+    kept: tuple[str, ...] = ()
+    """Those of the secret keys that never leave the controller."""
+    several: Callable[[Mapping[str, Any]], bool] = _by_placeholder
+    """Return whether a source stands for several versions, by their numbers."""
+    one_alone: tuple[str, str, str] = ("uri", "is one address for", "put {version} where the version stands in it")
+    """Key, problem and remedy where a source that stands for one version is wished for several."""
     inspect: Callable[[Bench], None] | None = None
     """Refuse a version in check mode if it cannot be published; None if that would need a download."""
     has_other_content: Callable[[Bench], bool] | None = None

@@ -14,11 +14,13 @@ from ...web import address
 from .controller import CONTROLLER
 from .host import HOST
 from .http import HTTP
+from .mlflow import MLFLOW
 from .row import Key, Source
+from .s3 import S3
 
-SOURCES: tuple[Source, ...] = (CONTROLLER, HOST, HTTP)
-# Planned types, which are not misspellings.
-PLANNED = ("mlflow", "s3", "s3-compatible")
+SOURCES: tuple[Source, ...] = (CONTROLLER, HOST, HTTP, MLFLOW, S3)
+# What people call a type, too far from its name for a guess.
+CALLED = {"s3-compatible": "s3", "minio": "s3", "https": "http", "file": "path", "local": "path"}
 
 
 def of(source: Mapping[str, Any], path: str = "source") -> Source:
@@ -36,9 +38,9 @@ def known_type(path: str, value: Any) -> str:
     """Return the name of a type, or refuse an unknown one."""
     if isinstance(value, str) and any(row.type == value for row in SOURCES):
         return str(value)
-    if isinstance(value, str) and value in PLANNED:
-        raise WishError(path, f"is '{value}', which is not yet supported", f"use {' or '.join(types())}")
-    remedy = nearest(value, types()) or f"choose one of {', '.join(types())}"
+    called = CALLED.get(value, "") if isinstance(value, str) else ""
+    guess = f"did you mean '{called}'?" if called else nearest(value, types())
+    remedy = guess or f"choose one of {', '.join(types())}"
     raise WishError(path, f"is {described(value)}", remedy)
 
 
@@ -82,6 +84,11 @@ def hidden(source: Mapping[str, Any]) -> set[str]:
     """Return the keys with possibly secret values, which are passed beside the plan."""
     secret = {*of(source).secret, *(["uri"] if address.is_meant(source["uri"]) else [])}
     return secret & source.keys()
+
+
+def kept() -> set[str]:
+    """Return the keys with values that never leave the controller."""
+    return {name for row in SOURCES for name in row.kept}
 
 
 def whole(shown: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -256,7 +256,7 @@ def test_a_transfer_that_keeps_pace_may_take_as_long_as_it_takes(monkeypatch):
     def received(each_minute, minutes):
         chunks = iter([bytes(each_minute)] * minutes)
         answer = fetching.Answer("http://store/7.tar")
-        answer.begin(SimpleNamespace(headers={}, read1=lambda _size: clock.sleep(60) or next(chunks, b"")))
+        answer.begin(SimpleNamespace(headers={}, status=200, read1=lambda _size: clock.sleep(60) or next(chunks, b"")))
         return sum(map(len, answer))
 
     least = fetching.LEAST_BYTES_S * 60

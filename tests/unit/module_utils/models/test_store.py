@@ -358,12 +358,12 @@ def test_versions_on_disk_need_no_source(store):
         (
             {"provided": [7], "serve": {"versions": [6, 7]}},
             "tfserving_models[0].serve.versions: version 6 is not on this host and the source provides only version 7; "
-            "write the source's uri with {version}, or publish 6 first",
+            "put {version} where the version stands in it (source.uri), or publish 6 first",
         ),
         (
             {},
             "tfserving_models[0].versions: version 6 is not on this host and the source provides one unnamed version; "
-            "write the source's uri with {version}, or publish 6 first",
+            "put {version} where the version stands in it (source.uri), or publish 6 first",
         ),
     ],
 )

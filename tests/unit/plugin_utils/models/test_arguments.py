@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
@@ -24,6 +26,22 @@ def test_the_action_leaves_out_what_the_plan_says_for_itself():
         "models": [{"name": "a", "source": {"uri": "u"}}, {"name": "b", "source": {"uri": "v"}}],
         "sources": "{}",
     }
+
+
+def test_credentials_that_the_controller_keeps_are_sent_to_no_host():
+    source = {"type": "s3", "uri": "s3://models/x/", "credentials": {"access_key": "hush"}}
+    beside = {"a": {"uri": "s3://models/x/", "credentials": {"access_key": "hush"}}}
+    sent = arguments.module_arguments({"models": [{"name": "a", "source": source}], "sources": json.dumps(beside)})
+    assert sent == {
+        "models": [{"name": "a", "source": {"type": "s3", "uri": "s3://models/x/"}}],
+        "sources": json.dumps({"a": {"uri": "s3://models/x/"}}),
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}'])
+def test_the_module_itself_refuses_what_travels_beside_in_another_shape(text):
+    assert arguments.module_arguments({"models": [], "sources": text})["sources"] == text
+    assert arguments.beside(text) is None
 
 
 @pytest.mark.parametrize("models", [None, 5, "ranker", ["ranker"], [{"source": "/srv"}]])

@@ -35,8 +35,18 @@ def need(uri: object, key: str = "ranker/7", **changes: object) -> dict[str, obj
     return {**plain, "demands": Demands().plain(), **changes}
 
 
+class Here:
+    """Versions that are where their needs say."""
+
+    def told(self, need):
+        return f"{need['uri']} on the controller"
+
+    def path(self, need):
+        return need["uri"]
+
+
 def of_needs(*needs: dict[str, object], cache: str, pack: bool = True):
-    return parcels.of_needs(needs, str, cache, pack)
+    return parcels.of_needs(needs, Here(), cache, pack)
 
 
 def refused(*needs: dict[str, object], cache: str) -> list[str]:

@@ -39,6 +39,26 @@ def test_an_inventory_of_packages_needs_them_their_repository_and_its_models():
     assert found["images"] == []
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "mlflow", "uri": "https://mlflow.example.com", "model": "digits"},
+        {"type": "s3", "uri": "s3://models/digits/"},
+    ],
+    ids=lambda source: source["type"],
+)
+def test_a_source_that_a_bundle_does_not_hold_is_refused_in_words(source):
+    asked = wish(models=[{**model(), "source": source}])
+    sentence = (
+        f"tfserving_models[0].source.type: is {source['type']}, and a bundle holds no models of that type; "
+        "fetch them where there is a network, and give their directory or archive with type path"
+    )
+    with refused(sentence):
+        bundle.needs({"a": asked})
+    with refused(sentence):
+        bundle.overrides(asked, artifacts(artifact("packages/bookworm/x.deb")), "/srv/bundle", "bookworm")
+
+
 def test_two_versions_of_the_server_are_resolved_apart():
     found = bundle.needs({"a": wish(), "b": wish(version="2.20.0")})
     assert [names for names in found["packages"] if "=" in names[0]] == [

@@ -23,6 +23,8 @@ from repository import REPOSITORY
 DOCS = (REPOSITORY / "docs" / "wishes.md").read_text(encoding="utf-8")
 HTTP = {"type": "http", "uri": "https://h/{version}", "sha256": {"7": "a" * 64, "8": "b" * 64}}
 PATH = {"type": "path", "uri": "/srv/{version}"}
+MLFLOW = {"type": "mlflow", "uri": "https://mlflow.example.com", "model": "ranker"}
+S3 = {"type": "s3", "uri": "s3://models/ranker/{version}/"}
 TENSOR = {"outputs": {"y": {"dtype": "DT_FLOAT"}}}
 
 # Two wishes that differ in the key alone.
@@ -43,6 +45,12 @@ MODEL = {
     "source.sha256": ({"source": HTTP}, {"source": {**HTTP, "sha256": {"7": "c" * 64, "8": "b" * 64}}}),
     "source.remote": ({"source": PATH}, {"source": {**PATH, "remote": True}}),
     "source.headers": ({"source": HTTP}, {"source": {**HTTP, "headers": {"X": "1"}}}),
+    "source.model": ({"source": MLFLOW}, {"source": {**MLFLOW, "model": "other"}}),
+    "source.alias": ({"source": MLFLOW}, {"source": {**MLFLOW, "alias": "champion"}}),
+    "source.endpoint": ({"source": S3}, {"source": {**S3, "endpoint": "https://minio.example.com"}}),
+    "source.region": ({"source": S3}, {"source": {**S3, "region": "eu-central-1"}}),
+    "source.path_style": ({"source": S3}, {"source": {**S3, "path_style": True}}),
+    "source.credentials": ({"source": MLFLOW}, {"source": {**MLFLOW, "credentials": {"token": "x"}}}),
     "serve.latest": ({"serve": {"latest": 1}}, {"serve": {"latest": 2}}),
     "serve.all": ({}, {"serve": {"all": True}}),
     "serve.versions": ({"serve": {"versions": [7]}}, {"serve": {"versions": [7, 8]}}),

@@ -81,8 +81,7 @@ MODELS = [
     ({"source": "/srv/x"}, "tfserving_models[0].source: is a string; give a source as a mapping"),
     ({"source": {"type": "path"}}, "tfserving_models[0].source.uri: is missing"),
     ({"source": {"uri": "/srv"}}, "tfserving_models[0].source.type: is missing"),
-    ({"source": {**FIXED, "type": "mlflow"}}, "source.type: is 'mlflow', which is not yet supported; use path or http"),
-    ({"source": {**FIXED, "type": "s3-compatible"}}, "which is not yet supported"),
+    ({"source": {**FIXED, "type": "s3-compatible"}}, "source.type: is the string 's3-compatible'; did you mean 's3'?"),
     (
         {"source": {**FIXED, "type": "htp"}},
         "tfserving_models[0].source.type: is the string 'htp'; did you mean 'http'?",

@@ -88,7 +88,10 @@ def test_a_wish_for_it_is_read_and_wrong_ones_are_refused():
         ({"remote": True}, ".remote: means nothing for the type shelf; leave it out or use type path"),
         ({"type": "path", "uri": "/srv/x"}, ".token: means nothing for the type path; leave it out or use type shelf"),
         ({"type": "shelv"}, ".type: is the string 'shelv'; did you mean 'shelf'?"),
-        ({"type": None}, ".type: is missing; give a source its type (path or http or shelf) and its uri"),
+        (
+            {"type": None},
+            ".type: is missing; give a source its type (path or http or mlflow or s3 or shelf) and its uri",
+        ),
     ):
         assert read.problems([instance()], [shelved(**changes)]) == [f"tfserving_models[0].source{sentence}"]
 
@@ -142,7 +145,7 @@ def test_what_it_refuses_on_the_host_is_told_with_the_place_of_the_wish(register
 
 # --- no row ----------------------------------------------------------------------------------------------------
 
-UNKNOWN = "tfserving_models[0].source.type: is the string 'shelf'; choose one of path, http"
+UNKNOWN = "tfserving_models[0].source.type: is the string 'shelf'; choose one of path, http, mlflow, s3"
 
 
 def host_of(given: dict[str, Any]) -> None:
@@ -166,15 +169,15 @@ def test_an_unknown_type_is_refused_by_all_that_meet_it(meets):
     assert str(refusal.value) == UNKNOWN
 
 
-def test_a_type_that_is_meant_to_come_is_told_apart():
+def test_what_people_call_a_type_is_understood():
     with pytest.raises(WishError) as refusal:
-        table.of({"type": "mlflow"})
-    assert str(refusal.value) == "source.type: is 'mlflow', which is not yet supported; use path or http"
+        table.of({"type": "minio"})
+    assert str(refusal.value) == "source.type: is the string 'minio'; did you mean 's3'?"
 
 
 @pytest.mark.parametrize("value", [None, 5, ["http"], {"http": 1}, True])
 def test_a_type_that_is_no_text_is_refused(value):
-    with pytest.raises(WishError, match=r"; choose one of path, http$"):
+    with pytest.raises(WishError, match=r"; choose one of path, http, mlflow, s3$"):
         table.of({"type": value})
 
 
@@ -189,6 +192,8 @@ def test_a_type_that_is_no_text_is_refused(value):
         ({"type": "path", "uri": "/srv/x", "remote": True}, False, False, set()),
         ({"type": "http", "uri": "https://h/x"}, False, True, {"uri"}),
         ({"type": "http", "uri": "https://h/x", "headers": {"A": "1"}}, False, True, {"uri", "headers"}),
+        ({"type": "mlflow", "uri": "https://h", "credentials": {"token": "x"}}, True, False, {"uri", "credentials"}),
+        ({"type": "s3", "uri": "s3://models/x/"}, True, False, {"uri"}),
     ],
 )
 def test_what_is_done_with_a_source_is_read_off_its_row(source, sent, bundled, hidden):
