@@ -48,8 +48,13 @@ class GateHost:
         self.stack.callback(wire.close)
         self.stack.callback(thread.join)
         # Another port ends the companion, and no instances those that look at them.
-        self.stack.callback(lambda: self.folder.write(port=1, names=[]))
+        self.stack.callback(self._end)
         return self
+
+    def _end(self):
+        self.folder.write(port=1, names=[])
+        # It looks at the plan when somebody comes.
+        socket.create_connection(("127.0.0.1", self.port)).close()
 
     def __exit__(self, *error):
         self.stack.close()

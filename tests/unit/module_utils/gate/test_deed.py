@@ -94,7 +94,9 @@ def test_check_mode_says_what_would_change_and_changes_nothing(host):
 
 def test_a_gate_can_be_closed_for_a_while(host):
     with host.gateway():
-        instance = one(call(host, state="draining", until_s=100, wait=False))
+        instance = one(call(host, state="closed", until_s=100))
+    # Nobody would take the refusal back when the time is over.
+    assert host.refused == []
     assert 99 < instance["until"] - instance["since"] < 101
 
 

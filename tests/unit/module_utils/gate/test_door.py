@@ -123,9 +123,7 @@ def test_back_leaves_the_records_of_those_further_up(host, kind, opens):
 def test_back_says_what_it_waited_for_in_vain(tmp_path):
     with GateHost(tmp_path, models={"m": {"specific": {"versions": [8]}}}) as host:
         (seen,) = host.door.back(["ranker"], timeout_s=0.1)
-        assert seen.problem == "starting: model m version 8 is not known to the server" or seen.problem.startswith(
-            "unwell"
-        )
+        assert seen.problem == "unwell: model m version 8 is not known to the server"
         assert host.door.back(["ranker"], wait=False)[0].problem == ""
 
 
@@ -172,3 +170,21 @@ def test_what_is_no_page_of_a_companion_is_none(host):
     host.folder.write(port=host.server.port, rest=host.server.port)
     assert host.door.seen()[0].state == "unknown"
     host.folder.write(port=host.port, **host.more)
+
+
+def test_what_a_person_closed_stays_refused_over_restarts_and_what_a_run_closed_does_not(host):
+    with host.gateway():
+        host.door.leave(["ranker"], record(state="closed"))
+        host.folder.runs("b")
+        assert host.door.admit("ranker")
+        assert host.folder.marks.of("ranker", REFUSED) != ""
+        host.door.back(["ranker"], wait=False)
+        assert host.folder.marks.of("ranker", REFUSED) != ""
+        host.door.back(["ranker"], "person", wait=False)
+        assert host.folder.marks.of("ranker", REFUSED) == ""
+
+
+def test_a_server_whose_callers_are_refused_is_not_open(host):
+    host.folder.marks.write("ranker", REFUSED, "8500 8501")
+    (seen,) = host.door.seen()
+    assert seen.words == "leaving: new connections are refused until somebody opens the gate"
