@@ -25,7 +25,7 @@ options:
     description:
       - V(open) takes back what holds the instances, as far as O(kind) may. They get traffic once they serve.
       - V(draining) sends no new traffic from gateways. Callers that use no gateway are still served.
-      - V(closed) also refuses new connections from outside the host.
+      - V(closed) also refuses new connections from outside the host, unless O(until_s) ends it.
       - V(query) changes nothing.
     type: str
     choices: [open, draining, closed, query]

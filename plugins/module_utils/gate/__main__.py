@@ -45,9 +45,10 @@ def serve() -> int:
         gates = Gates(watched, known, records.FOLDER, os.environ.get("RUNTIME_DIRECTORY", ""))
         port = watched.now().port
         wire = companion.listener(port)
-    except (configs.ConfigError, OSError) as error:
-        print(f"tfserving-gate: {visible(str(error))}", file=sys.stderr)
-        return 1
+    except configs.ConfigError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"port {port} cannot be listened on ({os.strerror(error.errno or 0)}); set tfserving_gate_port")
     gates.watch()
     end = time.monotonic() + _FIRST_LOOKS_S
     while not gates.looked and time.monotonic() < end:
@@ -62,7 +63,7 @@ def leave(name: str) -> int:
     try:
         for one in _door().leave([name], None):
             proven = "; ".join(one.proven) or "nothing was proven"
-            _say(f"{one.name} left the traffic after {one.waited_s:g} s: {proven}")
+            _say(f"{one.name} left the traffic after {one.waited_s:.1f} s: {proven}")
             for words in one.unproven:
                 _say(f"{one.name}: not proven: {words}")
             if one.direct_callers:
@@ -95,6 +96,11 @@ def _run(arguments: list[str]) -> tuple[int, str, str]:
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, done.stdout, done.stderr
+
+
+def _fail(text: str) -> int:
+    print(f"tfserving-gate: {visible(text)}", file=sys.stderr)
+    return 1
 
 
 def _say(text: str) -> None:

@@ -70,7 +70,7 @@ def _close(door: Door, names: Sequence[str], wishes: Mapping[str, Any], check_mo
         return changed, []
     if wishes["wait"]:
         # What is drained still serves those who call it directly; only what is closed refuses them.
-        return changed, door.leave(names, record, refuse=wishes["state"] == records.CLOSED)
+        return changed, door.leave(names, record, refuse=record.refuses())
     for name in names:
         door.set(name, record)
     return changed, []

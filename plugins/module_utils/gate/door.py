@@ -125,10 +125,14 @@ class Door:
         """Return whether anything holds an instance back that ``kind`` may lift."""
         present = records.read(name, time.time(), self.folder)
         invocation, marks = self.marks.invocation(name), self.marks
-        refused = bool(marks.of(name, marks_of.REFUSED))
+        stays = present is not None and not present.yields_to(kind)
+        refused = bool(marks.of(name, marks_of.REFUSED)) and not (stays and present and present.refuses())
         leaving = marks.of(name, marks_of.LEAVING) == invocation
-        lifted = present is not None and present.yields_to(kind)
-        return lifted or refused or bool(invocation and (leaving or marks.of(name, marks_of.ADMITTED) != invocation))
+        return (
+            (present is not None and not stays)
+            or refused
+            or bool(invocation and (leaving or marks.of(name, marks_of.ADMITTED) != invocation))
+        )
 
     def back(
         self, names: Sequence[str], kind: str = records.RUN, wait: bool = True, timeout_s: float = 60.0
@@ -142,12 +146,12 @@ class Door:
         config = self._config()
         try:
             for name in names:
-                self.lift(name, config)
-                self.marks.drop(name, marks_of.LEAVING)
-                self.marks.put(name, marks_of.ADMITTED)
                 present = records.read(name, time.time(), self.folder)
                 if present is None or present.yields_to(kind):
                     records.remove(name, self.folder)
+                self.lift(name, config)
+                self.marks.drop(name, marks_of.LEAVING)
+                self.marks.put(name, marks_of.ADMITTED)
         except OSError as error:
             raise RuntimeError(f"{error.filename}: cannot be changed ({error.strerror})") from error
         return self._awaited(names, config, timeout_s if wait else 0.0, wait)
@@ -165,7 +169,10 @@ class Door:
         return True
 
     def lift(self, name: str, config: Config) -> None:
-        """Take connections to an instance's ports again. Raises OSError, RuntimeError."""
+        """Take connections to an instance's ports again, unless somebody closed it. Raises OSError, RuntimeError."""
+        present = records.read(name, time.time(), self.folder)
+        if present and present.refuses():
+            return
         refused = [int(port) for port in self.marks.of(name, marks_of.REFUSED).split() if port.isdecimal()]
         planned = config.instances.get(name)
         ports = sorted({*refused, *(planned.ports if planned else ())})

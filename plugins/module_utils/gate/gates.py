@@ -63,6 +63,7 @@ class Gates:
             invocation=invocation,
             leaving=marks.of(name, marks_of.LEAVING),
             admitted=marks.of(name, marks_of.ADMITTED),
+            refused=bool(marks.of(name, marks_of.REFUSED)),
             problem=healths.problem(known, invocation, instance.models, time.monotonic()),
         )
 

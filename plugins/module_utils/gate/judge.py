@@ -20,6 +20,8 @@ class Facts:
     invocation: str
     leaving: str
     admitted: str
+    refused: bool
+    """Whether new connections to it are refused, so that an open gate would be a lie."""
     problem: str
     """Why its models are not served now; empty if they are."""
 
@@ -47,6 +49,8 @@ def judge(facts: Facts) -> Judgement:
         return Judgement(LEAVING, "leaving: the server is about to stop")
     if facts.admitted != facts.invocation:
         return Judgement(STARTING, f"starting: {facts.problem or 'not admitted yet'}")
+    if facts.refused:
+        return Judgement(LEAVING, "leaving: new connections are refused until somebody opens the gate")
     if facts.problem:
         return Judgement(UNWELL, f"unwell: {facts.problem}")
     return Judgement(records.OPEN)

@@ -94,8 +94,8 @@ def leave(instances: Sequence[Instance], config: Config, host: Host, refuse: boo
         _tell(going, page, config, host, end)
         _await_idle(going, config, host, end, "no call was in flight")
         if refuse:
-            _refuse(going, host)
-            _await_idle(going, config, host, end, "no call was in flight after new connections were refused")
+            refused = [one for one in going if _refused(one, host)]
+            _await_idle(refused, config, host, end, "no call was in flight after new connections were refused")
     return [one.left(host.now() - begun) for one in everybody]
 
 
@@ -174,6 +174,8 @@ def _tell(
 
 
 def _await_idle(going: Sequence[_Leaving], config: Config, host: Host, end: float, words: str) -> None:
+    if not going:
+        return
     busy: dict[str, list[Socket]] = {}
 
     def idle() -> bool:
@@ -195,13 +197,14 @@ def _await_idle(going: Sequence[_Leaving], config: Config, host: Host, end: floa
             one.proven.append(words)
 
 
-def _refuse(going: Sequence[_Leaving], host: Host) -> None:
-    for one in going:
-        try:
-            host.refuse(one.instance)
-            one.proven.append("new connections are refused")
-        except (RuntimeError, OSError) as error:
-            one.unproven.append(str(error))
+def _refused(one: _Leaving, host: Host) -> bool:
+    try:
+        host.refuse(one.instance)
+    except (RuntimeError, OSError) as error:
+        one.unproven.append(str(error))
+        return False
+    one.proven.append("new connections are refused")
+    return True
 
 
 def _awaited(done: Callable[[], bool], host: Host, end: float) -> bool:

@@ -60,6 +60,10 @@ class Record:
         """Return whether one of this kind may overwrite or lift it."""
         return KINDS.index(self.kind) <= KINDS.index(kind)
 
+    def refuses(self) -> bool:
+        """Return whether new connections stay refused for it: a passing end could not take that back."""
+        return self.state == CLOSED and self.until is None
+
     def says(self, other: Record) -> bool:
         """Return whether it says the same as another, whenever that was said."""
         return self.until == other.until and replace(self, since=0) == replace(other, since=0)

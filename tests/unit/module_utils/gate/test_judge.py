@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.judge import Facts, judge
 from gate_cases import record
 
-OPEN = Facts(record=None, invocation="b", leaving="", admitted="b", problem="")
+OPEN = Facts(record=None, invocation="b", leaving="", admitted="b", refused=False, problem="")
 
 
 def test_open_is_what_is_left():
@@ -30,6 +30,7 @@ def test_open_is_what_is_left():
             "starting",
             "starting: model m version 7 is LOADING",
         ),
+        ({"refused": True}, "leaving", "leaving: new connections are refused until somebody opens the gate"),
         ({"problem": "model m has no available version"}, "unwell", "unwell: model m has no available version"),
     ],
 )

@@ -152,6 +152,7 @@ def test_a_refusal_that_fails_is_said():
     host.refuse = refuse
     (found,) = left(host)
     assert found.unproven == ("nft is missing",)
+    assert found.proven[-1] == "no call was in flight"
 
 
 def test_a_gate_that_cannot_be_closed_is_said():
