@@ -84,8 +84,7 @@ instances:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
-from ansible_collections.tfserving.fleet.plugins.module_utils.gate.door import Door
-from ansible_collections.tfserving.fleet.plugins.module_utils.gate.passage import Passage
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import told
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.inspector import Inspector
 
@@ -109,9 +108,17 @@ def main() -> None:
         wishes["model_root"],
         max(wishes["probe_count"], 0),
         wishes["models"],
-        Passage(Door(run), {}).gates(),
+        _gates(module),
     )
     module.exit_json(changed=False, instances=[inspector.inspect(entry) for entry in wishes["instances"]])
+
+
+def _gates(module: AnsibleModule) -> dict[str, str]:
+    try:
+        return told.words()
+    except RuntimeError as error:
+        module.warn(str(error))
+        return {}
 
 
 if __name__ == "__main__":

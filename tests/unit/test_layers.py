@@ -53,8 +53,8 @@ SHIPPED = {
     "host_plan": 0,
     "host_samples": 31,  # with the lock of the run, whose end is theirs
     "host_topology": 35,
-    "instance_status": 19,  # with golden requests, whose answers are read by type
-    "instance_trial": 45,  # with a sample of the host for each stage, which would take a second call otherwise
+    "instance_status": 22,  # with golden requests, whose answers are read by type, and what the gates say
+    "instance_trial": 56,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "kernel_settings": 10,
     "load_program": 0,
     "model_repository": 48,  # with warm-up records, which are encoded by the signature on the host
@@ -70,7 +70,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
-    "serving_instances": 37,  # with the status that a run ends with, it needs no further call
+    "serving_instances": 52,  # with the gates, and the status that a run ends with: it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "tune": 0,

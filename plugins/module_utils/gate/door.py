@@ -72,7 +72,7 @@ class Door:
         return sorted(self._config().instances)
 
     def check(self) -> None:
-        """Raise RuntimeError, in one sentence, if a gateway has stopped to ask for the gates: it may not see them closed.
+        """Raise RuntimeError, in one sentence, if a gateway has stopped asking for the gates: it may not see them closed.
 
         A companion that has just been started gives the gateways the time to ask. Nothing is expected where the plan
         knows no gateways.
@@ -86,7 +86,7 @@ class Door:
             raise RuntimeError(f"{problem}; look at tfserving-gate.service")
         silenced = pollers.silenced(page, config.gateways)
         if silenced:
-            problem = f"gateways have stopped to ask for the gates of this host: {', '.join(silenced)}"
+            problem = f"gateways have stopped asking for the gates of this host: {', '.join(silenced)}"
             raise RuntimeError(f"{problem}; repair them, or take those that are gone out of the inventory")
 
     def _settled_page(self, config: Config) -> Mapping[str, Any] | None:

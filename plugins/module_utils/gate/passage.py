@@ -10,6 +10,7 @@ from typing import Any
 
 from ..serving.traffic import Traffic
 from ..serving.units import Units
+from . import told
 from .door import Door
 from .record import CLOSED, RUN, Record
 
@@ -52,7 +53,7 @@ class Passage(Traffic):
 
     def gates(self) -> dict[str, str]:
         """Return the gates as the companion answers for them."""
-        return {seen.name: "" if seen.open else seen.words for seen in self.door.seen()} if self.door.present else {}
+        return told.words(self.door.config)
 
     def leave(self, name: str) -> list[str]:
         """Close the gate on behalf of this run and carry out the order of leaving."""

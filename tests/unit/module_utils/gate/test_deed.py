@@ -74,8 +74,12 @@ def test_the_same_again_changes_nothing(host):
         assert not call(host, state="open")["changed"]
 
 
-def test_nothing_begins_while_a_gateway_is_unknown_unless_forced(host):
-    with pytest.raises(RuntimeError, match=r"edge-1 \(never asked\)"):
+def test_nothing_begins_while_a_gateway_is_silent_unless_forced(host):
+    with host.gateway():
+        pass
+    for pair in host.companion.pollers.gateways["edge-1"].pairs.values():
+        pair.agent = pair.http = pair.last - 9
+    with pytest.raises(RuntimeError, match=r"edge-1 \(silent for"):
         call(host, state="draining")
     assert records.read("ranker", 0, host.folder.records) is None
     assert call(host, state="draining", force=True, wait=False)["changed"]

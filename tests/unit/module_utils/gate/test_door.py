@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import door as doors
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import ADMITTED, LEAVING, REFUSED
 from gate_cases import Folder, record
@@ -37,15 +41,34 @@ def test_nothing_is_expected_where_the_plan_has_no_gateways(tmp_path):
         host.door.check()
 
 
-def test_a_change_does_not_begin_while_a_gateway_is_unknown(host):
-    with pytest.raises(RuntimeError) as refused:
-        host.door.check()
-    assert str(refused.value) == (
-        "gateways do not ask for the gates of this host: edge-1 (never asked); "
-        f"let them reach port {host.port}, take those that are gone out of the inventory, or force the change"
-    )
+def test_a_change_does_not_begin_while_a_gateway_is_silent(host):
     with host.gateway():
         host.door.check()
+    # It has asked, and does so no more.
+    for pair in host.companion.pollers.gateways["edge-1"].pairs.values():
+        pair.agent = pair.http = pair.last - 9
+    with pytest.raises(RuntimeError) as refused:
+        host.door.check()
+    assert re.fullmatch(
+        r"gateways have stopped asking for the gates of this host: edge-1 \(silent for \d+ s\);"
+        r" repair them, or take those that are gone out of the inventory",
+        str(refused.value),
+    )
+
+
+def test_a_gateway_that_has_never_asked_is_waited_for_only_while_the_companion_is_young(host, monkeypatch):
+    pauses = []
+
+    def grow_old(seconds):
+        pauses.append(seconds)
+        host.companion.pollers.began -= 60
+
+    monkeypatch.setattr(doors.time, "sleep", grow_old)
+    host.companion.pollers.began = time.monotonic()
+    host.door.check()
+    assert len(pauses) == 1
+    host.door.check()
+    assert len(pauses) == 1
 
 
 def test_a_change_does_not_begin_without_a_companion(tmp_path):
