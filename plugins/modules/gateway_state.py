@@ -151,11 +151,11 @@ def main() -> None:
     place = state.Place(wish["socket"], wish["master_socket"], wish["unit"])
     run = runner(module)
     try:
-        changed = maps.put(wish["maps"], partial(runtime.ask, wish["socket"]), module.check_mode)
         if wish["generation"]:
             found = state.await_generation(run, place, wish["generation"], wish["ports"], wish["seconds"])
         else:
             found = state.read(run, place, wish["ports"])
+        changed = maps.put(wish["maps"], partial(runtime.ask, wish["socket"]), module.check_mode)
     except (RuntimeError, ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

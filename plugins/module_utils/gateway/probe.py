@@ -111,7 +111,7 @@ def version(binary: str) -> str:
         ended = subprocess.run([binary, "-v"], capture_output=True, timeout=START_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProbeError(f"{binary} -v does not answer ({_reason(error)})") from error
-    found = re.match(rb"HAProxy version ([0-9A-Za-z.+~:-]{1,60})", ended.stdout)
+    found = re.match(rb"HA-?Proxy version ([0-9A-Za-z.+~:-]{1,60})", ended.stdout)
     if not found:
         raise ProbeError(f"{binary} -v names no version ({_said(ended.stderr or ended.stdout)})")
     return found[1].decode()
@@ -203,7 +203,7 @@ def _connected(path: str) -> socket.socket:
 
 
 def _said(output: bytes) -> str:
-    return " ".join(visible(output[:_WORDS].decode(errors="replace")).split()) or "without a word"
+    return visible(" ".join(output[:_WORDS].decode(errors="replace").split())) or "without a word"
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ import csv
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..visible_text import told
@@ -22,14 +22,15 @@ MOST_BYTES = 32 << 20
 # HAProxy answers in a few milliseconds even under load; a stopped one never does.
 SECONDS = 10.0
 _WORDS = 200
+# The master starts itself anew at each reload, and its socket refuses or breaks connections meanwhile.
+_AWAY_S = 3.0
+_PAUSE_S = 0.05
 
 # What is kept of a server, a backend or a frontend: texts as they are, all others as numbers, absent where empty.
-TEXTS = ("status", "check_status", "last_chk", "last_agt", "addr", "mode", "algo")
+TEXTS = ("status", "last_chk", "last_agt")
 NUMBERS = (
-    *("scur", "smax", "slim", "stot", "qcur", "qmax", "rate", "rate_max", "weight", "act", "bck"),
-    *("econ", "eresp", "wretr", "wredis", "dreq", "dresp", "ereq", "cli_abrt", "srv_abrt"),
-    *("hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other", "req_tot"),
-    *("chkfail", "chkdown", "lastchg", "downtime", "qtime", "ctime", "rtime", "ttime"),
+    *("scur", "slim", "stot", "qcur", "rate", "weight", "act", "econ", "eresp", "wretr", "wredis", "dreq", "ereq"),
+    *("hrsp_2xx", "hrsp_4xx", "hrsp_5xx", "cli_abrt", "srv_abrt", "chkfail", "lastchg", "qtime", "rtime"),
 )
 _GENERATION = re.compile(r"\bgeneration[ =]([0-9A-Za-z._-]{1,64})")
 _MAP_LINE = re.compile(r"0x[0-9a-f]+ (\S+) ?(.*)")
@@ -44,16 +45,25 @@ def ask(path: str, command: str, seconds: float = SECONDS) -> str:
     """Return HAProxy's answer to one command on the socket at ``path``. Raises SocketError."""
     if "\n" in command:
         raise ValueError("a command is one line")
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(seconds)
-            connection.connect(path)
-            connection.sendall(f"{command}\n".encode())
-            # The master's socket stays open after its answer until the other side has said that it has no more to ask.
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(_parts(connection, path, time.monotonic() + seconds)).decode(errors="replace")
-    except OSError as error:
-        raise SocketError(f"{path}: HAProxy does not answer ({error.strerror or error})") from error
+    began = time.monotonic()
+    while True:
+        try:
+            return _ask(path, command, seconds)
+        except OSError as error:
+            away = isinstance(error, ConnectionError) and time.monotonic() - began < _AWAY_S
+            if not away:
+                raise SocketError(f"{path}: HAProxy does not answer ({error.strerror or error})") from error
+        time.sleep(_PAUSE_S)
+
+
+def _ask(path: str, command: str, seconds: float) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(seconds)
+        connection.connect(path)
+        connection.sendall(f"{command}\n".encode())
+        # The master's socket stays open after its answer until the other side has said that it has no more to ask.
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(_parts(connection, path, time.monotonic() + seconds)).decode(errors="replace")
 
 
 def _parts(connection: socket.socket, path: str, deadline: float) -> Iterator[bytes]:
@@ -99,6 +109,19 @@ def stat(answer: str) -> dict[str, dict[str, Any]]:
         elif row.get("type") == "2":
             found["backends"].setdefault(proxy, {"servers": {}})["servers"][name] = _entry(row)
     return found
+
+
+def rows(backends: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the backends of ``stat`` as rows again, one for each server and one for the backend itself."""
+    return [
+        {"pxname": name, "svname": server, **entry}
+        for name, backend in backends.items()
+        for server, entry in (*backend["servers"].items(), ("BACKEND", _without_servers(backend)))
+    ]
+
+
+def _without_servers(backend: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in backend.items() if key != "servers"}
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
