@@ -38,6 +38,13 @@ options:
     description: Entries to be set, by the path of the map's file, each a mapping of keys to values. Others stay.
     type: dict
     default: {}
+  fleet:
+    description: What the gateway is to remember of the serving hosts, for runs that cannot reach them.
+    type: dict
+  fleet_record:
+    description: Where it remembers that.
+    type: path
+    default: /var/lib/tfserving-fleet/gateway/fleet.json
   socket:
     description: The socket of the worker (C(stats socket), level C(admin)).
     type: path
@@ -53,7 +60,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says which entries of maps it would change.
+    description: Says which entries of maps and which records it would change.
   diff_mode:
     support: none
     description: The entries that differ are in RV(changed_maps).
@@ -78,6 +85,10 @@ EXAMPLES = r"""
 RETURN = r"""
 packages:
   description: The C(installed) version and apt's C(candidate) of each of O(packages), empty where there is none.
+  type: dict
+  returned: success
+fleet:
+  description: What the gateway remembers of the serving hosts, by host.
   type: dict
   returned: success
 running:
@@ -127,7 +138,7 @@ changed_maps:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import maps, runtime, state
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import fleet, maps, runtime, state
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.process import runner
 
 
@@ -140,6 +151,8 @@ def main() -> None:
             "generation": {"type": "str", "default": ""},
             "seconds": {"type": "int", "default": 30},
             "maps": {"type": "dict", "default": {}},
+            "fleet": {"type": "dict"},
+            "fleet_record": {"type": "path", "default": fleet.PATH},
             "socket": {"type": "path", "default": state.Place.socket},
             "master_socket": {"type": "path", "default": state.Place.master_socket},
             "unit": {"type": "str", "default": state.Place.unit},
@@ -156,10 +169,15 @@ def main() -> None:
         else:
             found = state.read(run, place, wish["ports"])
         changed = maps.put(wish["maps"], partial(runtime.ask, wish["socket"]), module.check_mode)
+        known, learned = fleet.remember(wish["fleet_record"], wish["fleet"], module.check_mode)
     except (RuntimeError, ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(changed), changed_maps=changed, packages=state.packages(run, wish["packages"]), **found
+        changed=learned or bool(changed),
+        changed_maps=changed,
+        fleet=known,
+        packages=state.packages(run, wish["packages"]),
+        **found,
     )
 
 

@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
+    *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "gateway", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "models", "wishes", "planner", "templates"),
@@ -46,6 +46,9 @@ SHIPPED = {
     "driver_plan": 0,
     "fleet_answers": 0,
     "fleet_hosts": 0,
+    "gateway_plan": 0,
+    "gateway_probe": 0,
+    "gateway_state": 0,
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,
@@ -200,6 +203,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "driver_plan",
         "fleet_answers",
         "fleet_hosts",
+        "gateway_plan",
         "host_check",
         "host_plan",
         "load_program",

@@ -102,7 +102,7 @@ def await_generation(run: Run, place: Place, wanted: str, ports: Sequence[int], 
             if right and not found["problems"]:
                 return found
             words = "; ".join(found["problems"]) or f"its worker runs {found['generation'] or 'no generation'}"
-            hopeless = right or found["processes"]["master"].get("failed", 0) > 0
+            hopeless = right or not found["running"] or found["processes"]["master"].get("failed", 0) > 0
         except RuntimeError as error:
             words = str(error)
         past = time.monotonic() - began

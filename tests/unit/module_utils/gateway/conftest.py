@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from haproxies import Gateway
+from running_gateway import Gateway
 from ports import free_port
 
 CONFIG = """\

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import probe, proof
 from ansible_collections.tfserving.fleet.plugins.modules import gateway_probe
-from haproxies import program
+from running_gateway import program
 from running import run_module
 
 REMEDY = "tune.h2.max-concurrent-streams 1"
