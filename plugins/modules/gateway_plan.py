@@ -29,7 +29,7 @@ options:
     type: raw
     default: tfserving_gateways
   records:
-    description: Plans that were read from hosts outside of this run, by host; those of hosts that serve nothing are empty.
+    description: Plans that were read from hosts outside this run, by host; those of hosts that serve nothing are empty.
     type: dict
     default: {}
   known:
