@@ -29,7 +29,7 @@ options:
     type: raw
     default: tfserving_gateways
   records:
-    description: Plans that were read from hosts outside this run, by host; those of hosts that serve nothing are empty.
+    description: Plans read from hosts outside this run, by host; those of hosts that serve nothing are empty.
     type: dict
     default: {}
   known:
@@ -37,7 +37,7 @@ options:
     type: dict
     default: {}
   rollouts:
-    description: The roll-outs under way, by model, with the hosts of C(canary) and C(control) and the share C(permille).
+    description: The roll-outs under way by model, with the hosts of C(canary) and C(control) and their C(permille).
     type: dict
     default: {}
 extends_documentation_fragment: tfserving.fleet.on_controller

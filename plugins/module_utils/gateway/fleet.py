@@ -19,7 +19,7 @@ _MOST = 64 << 20
 
 
 def remember(path: str, wanted: Mapping[str, Any] | None, check_mode: bool = False) -> tuple[dict[str, Any], bool]:
-    """Return what is remembered by host, and whether ``wanted`` changed that; None changes nothing. Raises WishError."""
+    """Return what is remembered by host, and whether ``wanted`` changes that; None does not. Raises WishError."""
     # It tells who serves what.
     record = Record(path, _SHAPE, schema=_SCHEMA, most=_MOST, mode=0o600)
     known: dict[str, Any] = (record.load() or {"hosts": {}})["hosts"]

@@ -36,7 +36,9 @@ def check(wanted: Mapping[str, Any]) -> None:
         for key, value in pairs.items():
             if not all(_WORD.fullmatch(str(word)) for word in (key, value)):
                 raise WishError(
-                    f"maps.{path}", "holds an entry that HAProxy would not take as two words", "use A-Z a-z 0-9 ._:/@+=-"
+                    f"maps.{path}",
+                    "holds an entry that HAProxy would not take as two words",
+                    "use A-Z a-z 0-9 ._:/@+=-",
                 )
 
 
@@ -106,4 +108,6 @@ def _read(path: str) -> str:
         return plain_files.read(path, MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise WishError(path, f"the map cannot be read ({reason})", "apply the gateway with playbooks/gateway.yml") from None
+        raise WishError(
+            path, f"the map cannot be read ({reason})", "apply the gateway with playbooks/gateway.yml"
+        ) from None

@@ -31,8 +31,10 @@ def _of_port(port: int, owners: set[int], master: int, proc: Path) -> Iterator[s
     ours = {pid for pid in owners if master in (pid, _parent(pid, proc))}
     for pid in sorted(owners - ours):
         who = f"process {pid} ({told(_text(proc / str(pid) / 'comm').strip(), _LONGEST_NAME)})"
-        yield f"port {port}: {who} listens there as well and takes a share of the connections; stop it" if ours else (
-            f"port {port}: {who} listens there instead of HAProxy; stop it, or give the gateway another port"
+        yield (
+            f"port {port}: {who} listens there as well and takes a share of the connections; stop it"
+            if ours
+            else (f"port {port}: {who} listens there instead of HAProxy; stop it, or give the gateway another port")
         )
     if not owners:
         yield f"port {port}: HAProxy does not listen there; see journalctl -u haproxy"

@@ -47,8 +47,8 @@ except ImportError:
     HAS_H2 = False
 
 PARALLEL = 16
-# HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: of replies
-# of one size none may be lost, and a larger buffer only moves the sizes that are.
+# HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: replies of
+# one size may all arrive, and a larger buffer only moves the sizes that are lost.
 BUFFER = 16384
 _STEPS = 131
 # A HAProxy that answers nothing at all is found sooner than one that is only slow.

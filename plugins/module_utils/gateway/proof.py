@@ -43,7 +43,9 @@ def verdict(found: dict[str, Any]) -> str:
     """Return the sentence of a probe that lost calls, with what may help by what is known of the defect."""
     has_remedy = re.match(r"2\.[0-6]\.", found["version"])
     remedy = (
-        "set gateway_grpc_mode to serial_streams, or to tcp" if has_remedy else "set gateway_grpc_mode to tcp, or update"
+        "set gateway_grpc_mode to serial_streams, or to tcp"
+        if has_remedy
+        else "set gateway_grpc_mode to tcp, or update"
     )
     return (
         f"HAProxy {found['version']} lost {found['lost']} of {found['calls']} gRPC calls between {probe.PARALLEL} at a "

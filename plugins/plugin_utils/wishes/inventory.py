@@ -25,7 +25,6 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 FACTS = frozenset((
     "cpu_partition_reboot_required",
     "cpu_partition_result",
-    "gateway_record",
     "gateway_result",
     "kernel_tuning_result",
     "load_generator_result",

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from running_gateway import Gateway
 from ports import free_port
+from running_gateway import Gateway
 
 CONFIG = """\
 global

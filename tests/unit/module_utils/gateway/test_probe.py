@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import probe, proof
 from ansible_collections.tfserving.fleet.plugins.modules import gateway_probe
-from running_gateway import program
 from running import run_module
+from running_gateway import program
 
 REMEDY = "tune.h2.max-concurrent-streams 1"
 CALLS = 800

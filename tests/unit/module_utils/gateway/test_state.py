@@ -77,9 +77,7 @@ def test_somebody_who_has_the_port_instead_is_named(gateway):
 
 def test_a_port_on_which_nobody_listens_is_named(gateway):
     port = free_port()
-    assert read(gateway, port)["problems"] == [
-        f"port {port}: HAProxy does not listen there; see journalctl -u haproxy"
-    ]
+    assert read(gateway, port)["problems"] == [f"port {port}: HAProxy does not listen there; see journalctl -u haproxy"]
 
 
 def test_a_process_that_is_gone_while_it_is_looked_at_is_passed_over(tmp_path):
@@ -123,7 +121,7 @@ def test_a_configuration_that_does_not_come_up_is_told_in_haproxys_words(gateway
 
 def test_somebody_on_the_port_keeps_a_reload_from_counting(gateway, place, second, monkeypatch):
     monkeypatch.setattr(state, "_GRACE_S", 0.0)
-    with pytest.raises(RuntimeError, match="HAProxy does not run generation abc: port .* listens there as well"):
+    with pytest.raises(RuntimeError, match=r"HAProxy does not run generation abc: port .* listens there as well"):
         state.await_generation(gateway.run, place_of(gateway), "abc", [place.port], SECONDS)
 
 
