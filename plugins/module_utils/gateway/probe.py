@@ -47,7 +47,7 @@ except ImportError:
     HAS_H2 = False
 
 PARALLEL = 16
-# HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: replies of
+# HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: those of
 # one size may all arrive, and a larger buffer only moves the sizes that are lost.
 BUFFER = 16384
 _STEPS = 131
