@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence", "trial"),
+    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence", "gateway", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
@@ -48,6 +48,9 @@ SHIPPED = {
     "fleet_hosts": 0,
     "gate": 19,
     "gateway_capacity": 0,
+    "gateway_plan": 0,
+    "gateway_probe": 8,
+    "gateway_state": 13,
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,
@@ -203,6 +206,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "fleet_answers",
         "fleet_hosts",
         "gateway_capacity",
+        "gateway_plan",
         "host_check",
         "host_plan",
         "load_program",

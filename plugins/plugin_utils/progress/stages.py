@@ -23,6 +23,7 @@ TITLES = {
     "tfserving.fleet.kernel_tuning": "Tune the kernel",
     "tfserving.fleet.cpu_partition": "Partition the CPUs",
     "tfserving.fleet.tfserving": "Install the server, restart and prove its instances",
+    "tfserving.fleet.gateway": "Apply the gateways",
 }
 
 

@@ -25,6 +25,7 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 FACTS = frozenset((
     "cpu_partition_reboot_required",
     "cpu_partition_result",
+    "gateway_result",
     "kernel_tuning_result",
     "load_generator_result",
     "nvidia_driver_due",

@@ -16,6 +16,7 @@ HANDED_OVER = "roles hand it to each other; no inventory sets it"
 UNIQUE = "there is but one value that works in the lab"
 DRIVER = "changes a driver, which wants a GPU: the scenarios nvidia_driver*, and tests/unit/test_driver_*.py"
 RUN = "says how a run goes over the fleet, before any host's own variables: test_fleet_hosts.py, test_run_lock.py"
+GATEWAY = "belongs to gateways, which this scenario has not: scenario gateway"
 LOAD = "belongs to benchmark.yml, which the scenario does not run"
 ELSEWHERE = "excludes what this scenario is about"
 
@@ -58,7 +59,7 @@ def set_by_the_scenario() -> dict:
 
 
 def exception(name: str) -> str:
-    reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD}
+    reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD, "gateway_": GATEWAY}
     return next((reasons[start] for start in reasons if name.startswith(start)), EXCEPTIONS.get(name, ""))
 
 

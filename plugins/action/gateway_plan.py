@@ -1,0 +1,72 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans a gateway from the plans of all serving hosts, or refuses with everything that cannot be granted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, settings, vrrp
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
+
+SHARES = "/etc/haproxy/tfserving/maps/shares.map"
+# What a host's variables say of its gate, and what holds where neither they nor the role do.
+_GATE = {"gate_port": ("tfserving_gate_port", 8490), "longest_call_s": ("tfserving_longest_call_s", 30)}
+
+
+class ActionModule(Action):
+    """Gathers what the run knows of the serving hosts, and the role's variables, which need not be handed over."""
+
+    _requires_connection = False
+    ARGUMENTS = {
+        "version": {"type": "str", "required": True},
+        "pattern": {"type": "raw", "default": "tfserving"},
+        "gateways": {"type": "raw", "default": "tfserving_gateways"},
+        "records": {"type": "dict", "default": {}},
+        "known": {"type": "dict", "default": {}},
+        "rollouts": {"type": "dict", "default": {}},
+    }
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan, and what the role's tasks need of it."""
+        options = self.options()
+        gateway = task_vars["inventory_hostname"]
+        hosts = self.hosts_of(options["pattern"], task_vars)
+        names = self.hosts_of(options["gateways"], task_vars) or [gateway]
+        hostvars = task_vars["hostvars"]
+        planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
+        sites = {name: _site(hostvars[name]) for name in hosts}
+        serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
+        given = {name: self._templar.template(task_vars[name]) for name in settings.DEFAULTS if name in task_vars}
+        own = _ports(serving.get(gateway, {}).get("instances", []))
+        plan = gateway_plan(serving, given, options["version"], gateway, len(names), options["rollouts"], own)
+        vips = self._templar.template(task_vars.get("gateway_vips") or [])
+        return {
+            "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
+            "fleet": serving,
+            "vrrp": vrrp.instances(vips, gateway, {name: _address(hostvars[name]) for name in names}),
+            "tune": [f"{each['name']} {each['value']}" for each in plan["tune"]],
+            "ports": [plan["bind"]["status_port"], *(each["port"] for each in plan["frontends"])],
+            "shares": {SHARES: plan["maps"]["shares"]} if plan["maps"]["shares"] else {},
+        }
+
+
+def _site(variables: Mapping[str, Any]) -> dict[str, Any]:
+    roles = inventory.role_options()
+    found = {"address": _address(variables)}
+    for key, (name, usual) in _GATE.items():
+        found[key] = variables[name] if name in variables else roles.get(name, {}).get("default", usual)
+    return found
+
+
+def _address(variables: Mapping[str, Any]) -> str:
+    """Return where other hosts reach a host."""
+    given = (variables.get(name) for name in ("tfserving_address", "ansible_host", "inventory_hostname"))
+    return str(next(filter(None, given)))
+
+
+def _ports(instances: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [port for each in instances for port in each["ports"].values()]

@@ -1,0 +1,68 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The serving hosts that a gateway is planned for, whether a run reaches them or not.
+
+A host that is left out would lose its calls, so a gateway is never planned without one that may serve: the plan of this
+run counts first, then what the host itself records, then what the gateway last knew of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+HOSTS = "groups['tfserving']"
+# What a gateway reads of a plan. The rest is none of its business, and some of it nobody else's.
+_OF_INSTANCE = ("name", "models", "ports", "threads", "batching", "objective_p99_ms", "model_config")
+_OF_MODEL = ("name", "versions")
+_FLAG = "ssl_config_file"
+
+Plan = Mapping[str, Any]
+
+
+def gathered(
+    hosts: Sequence[str],
+    plans: Mapping[str, Plan],
+    known: Mapping[str, Plan],
+    sites: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the hosts that serve, as gateway_plan takes them, and sentences about those that could not be asked.
+
+    :param hosts: the serving hosts of the inventory.
+    :param plans: the plans of this run and those read from hosts; empty for a host that serves nothing.
+    :param known: what the gateway itself recorded of hosts when it was last applied.
+    :param sites: the ``address``, ``gate_port`` and ``longest_call_s`` of each host.
+    :raises WishError: nothing is known of a host.
+    """
+    found, warnings = {}, []
+    for name in hosts:
+        if name in plans:
+            if plans[name].get("instances"):
+                found[name] = {**sites[name], **_extract(plans[name])}
+        elif name in known:
+            warnings.append(f"{name} cannot be reached, so this gateway keeps what it knew of it")
+            found[name] = dict(known[name])
+        else:
+            raise WishError(
+                HOSTS,
+                f"{name} cannot be reached, and this gateway has no record of it",
+                "run again when it can be, or take it out of the inventory",
+            )
+    return found, warnings
+
+
+def _extract(plan: Plan) -> dict[str, Any]:
+    return {
+        "instances": [_instance(each) for each in plan["instances"]],
+        "models": [_some(each, _OF_MODEL) for each in plan.get("models", [])],
+    }
+
+
+def _instance(given: Plan) -> dict[str, Any]:
+    return {**_some(given, _OF_INSTANCE), "flags": _some(given.get("flags") or {}, (_FLAG,))}
+
+
+def _some(given: Plan, keys: Sequence[str]) -> dict[str, Any]:
+    return {key: given[key] for key in keys if key in given}

@@ -1,0 +1,83 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The action gathers plans of this run, of records and of the gateway's memory, and the variables of the role."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playbook_place import Place
+
+INSTANCE = {
+    "name": "ranker",
+    "models": ["ranker"],
+    "ports": {"grpc": 8500, "rest": 8501},
+    "threads": {"grpc": 9, "rest": 9},
+    "batching": None,
+    "objective_p99_ms": 50,
+    "model_config": {"model_config_list": {"config": [{"name": "ranker"}]}},
+    "flags": {},
+}
+PLAN = {"instances": [INSTANCE], "models": [{"name": "ranker", "versions": [7]}]}
+KNOWN = {"gate_port": 8490, "longest_call_s": 30, "address": "10.0.0.3", **PLAN}
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    place.inventory(
+        {
+            "tfserving": {
+                "gpu-1": {"tfserving_plan": PLAN, "tfserving_address": "10.0.0.1"},
+                "gpu-2": {"tfserving_address": "10.0.0.2", "tfserving_longest_call_s": 45},
+                "gpu-3": {"tfserving_address": "10.0.0.9"},
+            },
+            "tfserving_gateways": {
+                "edge-1": {"gateway_rest_port": "{{ 8000 + 88 }}", "tfserving_address": "10.0.0.5"},
+                "edge-2": {"tfserving_address": "10.0.0.6"},
+            },
+        }
+    )
+    return place
+
+
+def planned(place, **arguments):
+    arguments = {"version": "2.6.12-1+deb12u4", "records": {"gpu-2": PLAN}, "known": {"gpu-3": KNOWN}, **arguments}
+    out = place.folder / "planned.json"
+    place.playbook(
+        {"tfserving.fleet.gateway_plan": arguments, "register": "planned"},
+        {"ansible.builtin.copy": {"content": "{{ planned | to_json }}", "dest": str(out)}},
+        hosts="edge-1",
+    )
+    code, output = place.run("play.yml")
+    return json.loads(out.read_text()) if code == 0 else output
+
+
+def test_a_gateway_is_planned_from_all_hosts_and_its_own_variables(place):
+    found = planned(place)
+    servers = {each["name"]: each for backend in found["plan"]["backends"] for each in backend["servers"]}
+    assert sorted(servers) == ["gpu-1.ranker", "gpu-2.ranker", "gpu-3.ranker"]
+    assert {name: each["address"] for name, each in found["fleet"].items()} == {
+        "gpu-1": "10.0.0.1",
+        "gpu-2": "10.0.0.2",
+        "gpu-3": "10.0.0.3",
+    }
+    assert found["fleet"]["gpu-2"]["longest_call_s"] == 45
+    assert sorted(found["ports"]) == [8088, 8404, 9500]
+    assert "tune.h2.max-concurrent-streams 1" in found["tune"]
+    assert found["plan"]["gateway"] == "edge-1"
+    assert found["plan"]["warnings"][0].startswith("gpu-3 cannot be reached")
+    assert found["vrrp"] == []
+
+
+def test_a_roll_out_has_its_shares_in_the_map(place):
+    rollouts = {"ranker": {"canary": ["gpu-1"], "control": ["gpu-2"], "permille": 50}}
+    found = planned(place, rollouts=rollouts)
+    assert found["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 50}}
+
+
+def test_a_host_of_which_nothing_is_known_ends_the_run_with_a_sentence(place):
+    output = planned(place, known={})
+    assert "groups['tfserving']: gpu-3 cannot be reached, and this gateway has no record of it; run again" in output
+    assert "Traceback" not in output
