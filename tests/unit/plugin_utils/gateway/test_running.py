@@ -10,6 +10,7 @@ import time
 
 import gateway_cases as cases
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import backends
 from gateway_hosts import field, gateway, message, model_spec, predict
 from haproxies import BOOKWORM, TRIXIE
 from tls_pairs import pair
@@ -249,6 +250,21 @@ def test_calls_of_one_user_meet_one_version_and_the_log_names_the_arm(tmp_path):
             "status=200 grpc=7 end=",
         ):
             assert part in running.said()
+
+
+@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
+def test_servers_that_follow_another_close_and_open_with_it(tmp_path, package, monkeypatch):
+    monkeypatch.setattr(backends, "MOST_CHECKS", 0)
+    some = [[cases.instance(models=MODELS)], [cases.instance(models=MODELS)]]
+    with gateway(tmp_path, package, some) as running:
+        running.settled()
+        running.hosts["gpu-2"].closed = "for a test"
+        running.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-2" in name))
+        assert all(b"gpu-3" in running.grpc(predict("ranker")) for _ in range(8))
+        running.hosts["gpu-2"].closed = ""
+        running.wait(lambda states: set(states.values()) == {"UP"})
+        polls = [line for line in running.hosts["gpu-2"].asked if line.startswith("gate ")]
+        assert [line.split(" ")[3] for line in polls] == ["rest_dense/gpu-2.ranker"]
 
 
 def test_hosts_with_two_instances_of_a_model_ask_the_gate_of_each(tmp_path):
