@@ -74,6 +74,7 @@ def gateway_plan(
     ]
     targets += _of_instances(site, found) if mode == "tcp" else []
     backends.check_names(targets)
+    following = backends.follow(targets)
     longest_s = max(each.fleet["longest_call_s"] for each in found)
     plan: GatewayPlan = {
         "schema": SCHEMA,
@@ -95,7 +96,7 @@ def gateway_plan(
         "sticky_header": settings["gateway_sticky_header"],
         "log": {"target": settings["gateway_log"], "calls": settings["gateway_log_calls"]},
         "exclude": _unneeded(settings),
-        "reasons": _REASONS,
+        "reasons": {**_REASONS, **({"servers.track": following} if following else {})},
         "warnings": [
             *warnings,
             *access.warnings(callers, mode),

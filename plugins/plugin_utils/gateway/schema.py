@@ -43,7 +43,7 @@ class Setting(TypedDict):
 
 
 class Server(TypedDict):
-    """A server of a backend. ``maxconn`` counts calls of this gateway."""
+    """A server of a backend. ``maxconn`` counts calls of this gateway; ``track`` is who is checked in its place."""
 
     name: str
     host: str
@@ -51,6 +51,7 @@ class Server(TypedDict):
     endpoint: str
     rest_port: int
     maxconn: int
+    track: str
     reason: str
 
 

@@ -103,5 +103,6 @@ def server(serving: Serving, protocol: str, wished: Mapping[str, int], gateways:
         "endpoint": f"{shown}:{ports['rest' if protocol == 'rest' else 'grpc']}",
         "rest_port": ports["rest"],
         "maxconn": most,
+        "track": "",
         "reason": reason,
     }

@@ -83,6 +83,27 @@ def test_all_models_of_an_instance_are_asked_for_until_they_are_too_many():
     assert found["reasons"]["checks"] == "the gate answers for every model of the instance, and for m8 alone"
 
 
+def test_an_instance_is_checked_once_where_checks_would_be_too_many():
+    def followed(count):
+        plan = planned(fleet(count, instance(models=["dense", "ranker"])))
+        tracks = {each["name"]: {server["track"] for server in each["servers"]} for each in plan["backends"]}
+        return tracks, plan["reasons"].get("servers.track")
+
+    tracks, reason = followed(100)
+    assert (set.union(*tracks.values()), reason) == ({""}, None)
+    tracks, reason = followed(101)
+    assert tracks["rest_dense"] == {""}
+    assert tracks["grpc_ranker"] == {f"rest_dense/gpu-{number}.ranker" for number in range(1, 102)}
+    assert reason.startswith("checks of 404 servers")
+
+
+def test_a_version_is_checked_by_itself_in_any_case():
+    hosts = {**fleet(250), "odd": host(251, instance(versions=[7, 8]))}
+    plan = planned(hosts)
+    assert backend(plan, "grpc_ranker_v8")["servers"][0]["track"] == ""
+    assert backend(plan, "grpc_ranker")["servers"][0]["track"] == "rest_ranker/gpu-1.ranker"
+
+
 def test_a_roll_out_divides_the_hosts_into_arms():
     plan = planned(fleet(4), rollouts={"ranker": ROLLOUT})
     for protocol in ("rest", "grpc"):

@@ -52,6 +52,7 @@ PLANS = {
         "hosts": {"a": cases.host(1), "b": cases.host(2, cases.instance(versions=[7, 8], labels={"new": 8}))}
     },
     "servers with TLS": {"hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})), **SERVER_TLS},
+    "followers": {"hosts": cases.fleet(102, cases.instance(models=["dense", "ranker"]))},
     "twelve models": {"hosts": cases.fleet(1, cases.instance(models=[f"m{number}" for number in range(12)]))},
 }
 

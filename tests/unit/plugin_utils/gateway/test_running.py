@@ -10,6 +10,7 @@ import time
 
 import gateway_cases as cases
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import backends
 from gateway_hosts import field, gateway, message, model_spec, predict
 from haproxies import BOOKWORM, TRIXIE
 from tls_pairs import pair
@@ -119,32 +120,28 @@ def test_a_share_takes_effect_while_it_runs(shared, token):
         shared.command(f"set map {file} ranker 0")
 
 
-def test_a_gate_that_closes_takes_its_host_out_and_an_arm_without_hosts_gives_its_share_back(shared, token):
+def test_hosts_leave_whose_gate_closes_or_whose_model_loads(shared, token):
+    def is_down(host):
+        return lambda states: all(state.startswith("DOWN") for name, state in states.items() if host in name)
+
     file = f"{shared.place}/etc/haproxy/tfserving/maps/shares.map"
     shared.command(f"set map {file} ranker 1000")
     shared.hosts["gpu-3"].closed = "draining by alice: driver"
     try:
-        shared.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-3" in name))
+        shared.wait(is_down("gpu-3"))
+        # An arm without a server gives its share back.
         assert hosts(shared, token) == {"gpu-2"}
         assert "alice" in shared.command("show stat")
         # A label that only this host has is answered by nobody.
-        assert shared.rest("/v1/models/dense/labels/canary:predict", **token) == (
-            503,
-            {"error": "no server is ready for this model"},
-        )
+        nobody = (503, {"error": "no server is ready for this model"})
+        assert shared.rest("/v1/models/dense/labels/canary:predict", **token) == nobody
         assert GRPC_CODES[14] in shared.grpc(predict("dense", label="canary"), **token)
+        shared.hosts["gpu-2"].state = "LOADING"
+        shared.wait(is_down("gpu-2"))
+        assert shared.rest("/v1/models/ranker:predict", **token) == nobody
     finally:
-        shared.hosts["gpu-3"].closed = ""
+        shared.hosts["gpu-3"].closed, shared.hosts["gpu-2"].state = "", "AVAILABLE"
         shared.command(f"set map {file} ranker 0")
-        shared.wait(lambda states: set(states.values()) == {"UP"})
-
-
-def test_a_model_that_is_loading_takes_its_host_out(shared, token):
-    shared.hosts["gpu-2"].state = "LOADING"
-    try:
-        shared.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-2" in name))
-    finally:
-        shared.hosts["gpu-2"].state = "AVAILABLE"
         shared.wait(lambda states: set(states.values()) == {"UP"})
 
 
@@ -164,6 +161,10 @@ def test_the_status_port_has_health_and_metrics(shared):
     assert b"haproxy_server_status" in shared.rest("/metrics", None, port)[1]
 
 
+def test_the_process_tells_its_generation(shared):
+    assert f"description: generation {shared.plan['generation']}\n" in shared.command("show info")
+
+
 def test_a_limit_of_calls_is_no_reason_to_send_them_again(tmp_path):
     limit = {"requests": 3, "period_s": 60}
     with gateway(tmp_path, BOOKWORM, [[cases.instance()]], gateway_rate_limit=limit) as running:
@@ -173,9 +174,8 @@ def test_a_limit_of_calls_is_no_reason_to_send_them_again(tmp_path):
         assert GRPC_CODES[8] in running.grpc(predict("ranker"))
 
 
-@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
-def test_connections_are_passed_on_whole_where_the_user_says_so(tmp_path, package):
-    with gateway(tmp_path, package, [[cases.instance()]], gateway_grpc_mode="tcp") as running:
+def test_connections_are_passed_on_whole_where_the_user_says_so(tmp_path):
+    with gateway(tmp_path, BOOKWORM, [[cases.instance()]], gateway_grpc_mode="tcp") as running:
         running.settled()
         assert b"gpu-2" in running.grpc(predict("ranker"))
 
@@ -251,9 +251,19 @@ def test_calls_of_one_user_meet_one_version_and_the_log_names_the_arm(tmp_path):
             assert part in running.said()
 
 
-def test_hosts_with_two_instances_of_a_model_ask_the_gate_of_each(tmp_path):
-    some = [[cases.instance("left")], [cases.instance("right")]]
-    with gateway(tmp_path, TRIXIE, some) as running:
+@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
+def test_servers_that_follow_another_close_and_open_with_it(tmp_path, package, monkeypatch):
+    monkeypatch.setattr(backends, "MOST_CHECKS", 0)
+    some = [[cases.instance("left", MODELS)], [cases.instance("right", MODELS)]]
+    with gateway(tmp_path, package, some) as running:
         running.settled()
-        asked = {line.split("?")[0] for host in running.hosts.values() for line in host.asked if line[:4] == "GET "}
-        assert asked == {"GET /gate/left", "GET /gate/right"}
+        running.hosts["gpu-2"].closed = "for a test"
+        running.wait(lambda states: all(s.startswith("DOWN") for name, s in states.items() if "gpu-2" in name))
+        assert all(b"gpu-3" in running.grpc(predict("ranker")) for _ in range(8))
+        running.hosts["gpu-2"].closed = ""
+        running.wait(lambda states: set(states.values()) == {"UP"})
+        pairs = {line.split(" ")[3] for host in running.hosts.values() for line in host.asked if line[:5] == "gate "}
+        assert pairs == {"rest_dense/gpu-2.left", "rest_dense/gpu-3.right"}
+        # Each server asks for the gate of its own instance.
+        gates = {line.split("?")[0] for host in running.hosts.values() for line in host.asked if line[:4] == "GET "}
+        assert gates == {"GET /gate/left", "GET /gate/right"}
