@@ -10,8 +10,8 @@ module: gateway_probe
 short_description: Prove by real calls that the installed HAProxy loses no gRPC reply
 version_added: 0.2.0
 description:
-  - HAProxy before the end of 2023, Debian 12's among them, loses up to a quarter of concurrent gRPC calls whose replies
-    do not fit into its buffer. Version numbers do not tell, since distributions patch them; calls do.
+  - HAProxy before the end of 2023, as in Debian 12 and Ubuntu 24.04, loses up to a third of concurrent gRPC calls whose
+    replies do not fit into its buffer. Version numbers do not tell, since distributions patch them; calls do.
   - Starts a throw-away HAProxy of the installed binary between a client and a server of its own, on UNIX sockets in a
     private directory. What serves is not touched.
   - Makes 16 calls at a time on one channel, with replies of all sizes around that of HAProxy's buffer. It takes about
@@ -106,7 +106,7 @@ def main() -> None:
     except (WishError, probe.ProbeError) as error:
         module.fail_json(msg=str(error))
     if found["lost"]:
-        module.fail_json(msg=proof.verdict(found), **{**found, "changed": False})
+        module.fail_json(msg=proof.verdict(found, wish["tune"]), **{**found, "changed": False})
     module.exit_json(**found)
 
 

@@ -53,7 +53,7 @@ def _instance(number: int, vip: Mapping[str, Any], gateway: str, gateways: Mappi
         raise WishError(f"{path}.interface", f"is {described(interface)}", "name a network interface, such as eth0")
     rank = (names.index(gateway) - names.index(owner)) % len(names)
     return {
-        "address": _with_prefix(f"{path}.address", vip.get("address")),
+        "address": _with_prefix(f"{path}.address", vip.get("address"), gateways[gateway]),
         "interface": interface,
         "router_id": router,
         "priority": _OWNER if rank == 0 else max(1, _OTHER - rank),
@@ -62,13 +62,16 @@ def _instance(number: int, vip: Mapping[str, Any], gateway: str, gateways: Mappi
     }
 
 
-def _with_prefix(path: str, value: Any) -> str:
+def _with_prefix(path: str, value: Any, own: str) -> str:
     try:
         found = ipaddress.ip_interface(value)
     except ValueError:
         found = None
     if found is None or "/" not in str(value):
         raise WishError(path, f"is {described(value)}", "give an address and its network's size, such as 10.0.0.9/24")
+    if found.version != ipaddress.ip_address(own).version:
+        remedy = f"give an address of IPv{ipaddress.ip_address(own).version}, which keepalived cannot mix"
+        raise WishError(path, f"is {found}, and this gateway is known as {own}", remedy)
     return str(found)
 
 

@@ -169,6 +169,12 @@ def test_the_module_fails_with_figures_and_the_remedy(faulty, tmp_path):
     assert not record.exists()
 
 
+def test_where_the_remedy_does_not_help_another_is_told():
+    found = {"version": "9.9", "lost": 1, "calls": 40, "words": "RST_STREAM with error 7"}
+    sentence = proof.verdict(found, ["tune.h2.be.max-concurrent-streams 1"])
+    assert sentence.endswith("(first: RST_STREAM with error 7); set gateway_grpc_mode to tcp, or update HAProxy")
+
+
 def test_the_module_fails_with_a_sentence():
     found = run_module(gateway_probe, binary="/nonexistent", tune=["no"])
     assert found["msg"] == "tune[0]: is not a setting of HAProxy; write it as 'tune.NAME VALUE'"

@@ -63,6 +63,13 @@ def test_what_cannot_be_used_is_refused(change, sentence):
     assert refusal({**VIPS[0], **change}) == sentence
 
 
+def test_an_address_of_the_other_protocol_is_refused():
+    assert refusal({**VIPS[0], "address": "fd00::9/64"}) == (
+        "gateway_vips[0].address: is fd00::9/64, and this gateway is known as 10.0.0.1; "
+        "give an address of IPv4, which keepalived cannot mix"
+    )
+
+
 def test_two_entries_have_nothing_in_common():
     assert refusal(VIPS[0], VIPS[0]) == (
         "gateway_vips[1].address: is 10.0.0.8/24 like that of another entry; give it its own"
