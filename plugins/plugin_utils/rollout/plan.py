@@ -16,7 +16,7 @@ from typing import Any
 
 from ..measure.statistics import binomial
 from . import dead, steps, tail
-from .sequential import Arm
+from .sequential import Arm, weight
 from .verdict import Rules
 
 # What the tables of docs/rollout-statistics.md are for.
@@ -76,6 +76,12 @@ def _estimate(percent: int, rules: Rules, rate: float) -> Estimate:
     return Estimate(percent, calls, seconds, told)
 
 
+def fewest_looks(rules: Rules, percent: int) -> int:
+    """Return after how many looks a version is found of which every call fails, while the control has no error."""
+    given, test = steps.shares(percent), rules.tests["errors"]
+    return math.ceil(test.worse_at / weight(Arm(given.canary, 1), Arm(given.control, 0), test))
+
+
 def limits(wish: Mapping[str, Any], rules: Rules) -> list[str]:
     """Return in words what the verdict of a step can and cannot show with the calls that it takes at least."""
     calls = clean_calls(rules)
@@ -85,6 +91,9 @@ def limits(wish: Mapping[str, Any], rules: Rules) -> list[str]:
         f"{ratio:g} times as many errors as {USUAL:.1%} show with {fixed_size(USUAL, min(USUAL * ratio, 0.99)):,} calls"
         f" of each arm, twice as many only with {fixed_size(USUAL, 2 * USUAL):,}: a doubling is not promised",
     ]
+    if wish["steps"][0] < 100:
+        looks = fewest_looks(rules, wish["steps"][0])
+        found.append(f"a version of which every call fails is found after {looks} looks in which the canary was called")
     if rules.edge_s:
         found.append(
             f"{tail.threshold(calls)} of {calls:,} calls beyond a p99 are more than chance; a doubled share of slow"

@@ -7,7 +7,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import plan, verdict
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import plan, steps, verdict
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.samples import Counts, Delta
 from simulated_rollout import RUNS, happens, wish
 
 
@@ -57,6 +58,7 @@ def test_what_cannot_be_promised_is_told():
         "no error in 509 calls shows no more than a rate below 0.59%",
         "4 times as many errors as 0.1% show with 7,212 calls of each arm, twice as many only with 38,990: a doubling"
         " is not promised",
+        "a version of which every call fails is found after 16 looks in which the canary was called",
         "12 of 509 calls beyond a p99 are more than chance; a doubled share of slow calls is seen in 32% of such steps,"
         " a tripled one in 84%",
     ]
@@ -101,3 +103,15 @@ def test_a_thousand_calls_drawn_by_chance_keep_within_the_bounds(permille):
     least, most = plan.share_bounds(1000, permille)
     outside = sum(not least <= happens(draw, 1000, permille / 1000) <= most for _ in range(RUNS))
     assert outside <= RUNS * 0.005 + 1
+
+
+@pytest.mark.parametrize("percent", [1, 50, 75])
+def test_a_version_of_which_every_call_fails_is_found_after_the_looks_that_were_told(percent):
+    rules, given = verdict.rules(wish()), steps.shares(percent)
+    looks, evidence = plan.fewest_looks(rules, percent), verdict.Evidence(0.0)
+    outcomes = []
+    for look in range(looks):
+        delta = Delta(Counts(given.canary, given.canary), Counts(given.control))
+        evidence = verdict.look(evidence, delta, rules, 60.0 + look)
+        outcomes.append(verdict.judge(evidence, rules, 60.0 + look).outcome)
+    assert outcomes == ["inconclusive"] * (looks - 1) + ["fail"]
