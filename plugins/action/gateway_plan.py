@@ -22,7 +22,8 @@ class ActionModule(Action):
 
     _requires_connection = False
     ARGUMENTS = {
-        "version": {"type": "str", "required": True},
+        "version": {"type": "str", "default": ""},
+        "only_check": {"type": "bool", "default": False},
         "pattern": {"type": "raw", "default": "tfserving"},
         "gateways": {"type": "raw", "default": "tfserving_gateways"},
         "records": {"type": "dict", "default": {}},
@@ -33,6 +34,10 @@ class ActionModule(Action):
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the plan, and what the role's tasks need of it."""
         options = self.options()
+        given = {name: self._templar.template(task_vars[name]) for name in settings.DEFAULTS if name in task_vars}
+        if options["only_check"]:
+            settings.complete(given)
+            return {}
         gateway = task_vars["inventory_hostname"]
         hosts = self.hosts_of(options["pattern"], task_vars)
         names = self.hosts_of(options["gateways"], task_vars) or [gateway]
@@ -40,7 +45,6 @@ class ActionModule(Action):
         planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
         sites = {name: _site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
-        given = {name: self._templar.template(task_vars[name]) for name in settings.DEFAULTS if name in task_vars}
         own = _ports(serving.get(gateway, {}).get("instances", []))
         plan = gateway_plan(serving, given, options["version"], gateway, len(names), options["rollouts"], own)
         vips = self._templar.template(task_vars.get("gateway_vips") or [])

@@ -19,7 +19,11 @@ options:
   version:
     description: The version of the package haproxy that is installed, or is going to be.
     type: str
-    required: true
+    default: ""
+  only_check:
+    description: Check the variables, and plan nothing.
+    type: bool
+    default: false
   pattern:
     description: The serving hosts.
     type: raw
