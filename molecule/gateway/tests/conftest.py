@@ -8,10 +8,7 @@ import subprocess
 
 import pytest
 import testinfra
-from traffic import Traffic
-
-SERVING = ("molecule-gateway-a", "molecule-gateway-b")
-GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
+from traffic import GATEWAYS, Traffic
 
 
 @pytest.fixture(scope="session")

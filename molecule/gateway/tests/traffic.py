@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ["FLEET_CACHE"])
 sys.path.insert(0, str(ROOT / "collections"))
 
+SERVING = ("molecule-gateway-a", "molecule-gateway-b")
+GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
 MODEL = "digits"
 # One row is 3 kB over gRPC and 7 kB over REST, 32 rows 100 and 230 kB: more than a gateway keeps to send again.
 ROWS = 32
