@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ansible_collections.tfserving.fleet.plugins.module_utils.web import fetching
 
 from . import sigv4
-from .found import MOST_FILES, File, Found, Server, checked, denied
+from .found import MOST_FILES, File, Found, Server, checked, denied, saved_model
 
 REGION = "us-east-1"
 PAGE = 500
@@ -80,7 +80,7 @@ def look(source: Mapping[str, Any], version: int, credentials: Mapping[str, str]
     bucket = _bucket(source, place["bucket"], credentials)
     try:
         if place["key"].endswith("/"):
-            return Found(_folder(bucket, place["key"], Server(timeout)))
+            return Found(saved_model(_folder(bucket, place["key"], Server(timeout))))
         return Found((_archive(bucket, place["key"], timeout),), archive=True)
     except fetching.StatusError as refusal:
         _refuse(refusal)
