@@ -116,4 +116,4 @@ def saved_model(files: tuple[File, ...]) -> tuple[File, ...]:
     listing = archives.Survey({file.path: file.size for file in files})
     prefix = archives.model_root(listing)
     archives.check_saved_model(listing.below(prefix))
-    return tuple(replace(file, path=file.path[len(prefix) :]) for file in files if file.path.startswith(prefix))
+    return tuple(replace(file, path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix))

@@ -76,7 +76,7 @@ def look(source: Mapping[str, Any], version: int, credentials: Mapping[str, str]
     text = registry.server.ask(*registry.artifact(f"{root}/{mlmodel.NAME}")) if mlmodel.NAME in listed else None
     folder = mlmodel.folder(listed, text)
     files = checked(
-        File(path[len(folder) :], size, lambda path=path: registry.artifact(f"{root}/{path}"))  # type: ignore[misc]
+        File(path.removeprefix(folder), size, lambda path=path: registry.artifact(f"{root}/{path}"))  # type: ignore[misc]
         for path, size in listed.items()
         if path.startswith(folder)
     )

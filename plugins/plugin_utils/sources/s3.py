@@ -160,7 +160,7 @@ def _entry(entry: ElementTree.Element, prefix: str, escaped: bool) -> tuple[str,
     if not key.startswith(prefix) or not re.fullmatch(r"[0-9]{1,15}", size):
         problem = f"it lists {told(key, _MOST_SAID)!r}, which is not what was asked for"
         raise RefusalError(problem, "check that server", "source.uri")
-    return key[len(prefix) :], int(size), _text(entry, "ETag")
+    return key.removeprefix(prefix), int(size), _text(entry, "ETag")
 
 
 def _text(element: ElementTree.Element, name: str) -> str:
