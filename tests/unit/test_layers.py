@@ -26,21 +26,8 @@ HOSTS = [
     *("saved_model", "serving", "models", "releases", "bundle", "load", "evidence", "trial"),
 ]
 CONTROLLER = [
-    *(
-        "action",
-        "caller",
-        "turn",
-        "phrases",
-        "tables",
-        "server",
-        "driver",
-        "sources",
-        "models",
-        "wishes",
-        "planner",
-        "templates",
-    ),
-    *("bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
+    *("templates", "bundle", "fleet", "report", "measure", "benchmark", "tuning", "progress"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
