@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor sanity ee reference molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor sanity ee reference sources molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ clean-lab: ## Removes all that the lab made: containers, network, images, genera
 distclean: ## Removes that, .venv and the TensorFlow runtime
 	@$(LAB) distclean
 
-test: ## Runs all tests: lint, unit, reference server, Molecule scenarios
+test: ## Runs all tests: lint, unit, reference server, sources, Molecule scenarios
 	@$(LAB) test
 
 lint: ## Runs the linters
@@ -42,6 +42,9 @@ ee: ## Builds an execution environment, and runs plan and site --check in it as 
 
 reference: ## Runs the reference server's tests
 	@$(LAB) test reference
+
+sources: ## Runs the tests of sources against a real MLflow server and moto's S3
+	@$(LAB) test sources
 
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))

@@ -41,6 +41,11 @@ PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
     "engine": ((), engine, "a container engine that answers"),
     "runtime": (("venv",), runtime, "TensorFlow for the reference server, in the cache"),
     "judges": (("venv",), judge_packages.judges, "the tools that judge a collection, in the cache"),
+    "model-servers": (
+        ("venv",),
+        judge_packages.model_servers,
+        "MLflow and moto for the tests of sources, in the cache",
+    ),
     "cores": ((), judge_packages.cores, "the newer ansible-cores that a Python here runs, in the cache"),
     "floor": (("venv",), floor, "the oldest ansible-core that the collection runs with, in the cache"),
     "image": (("engine",), image, "the image of a lab host"),
@@ -151,6 +156,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "sample": (("venv",), lambda: sanity.sample(lab)),
         "sanity": (("venv", "judges", "cores"), lambda: sanity.sanity(lab, options.core)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
+        "sources": (("venv", "model-servers"), lambda: testing.sources(lab)),
         "molecule": (("services", "images", "bench-models"), lambda: testing.molecule(lab, options.scenario)),
         "ee": (("venv", "judges", "up"), lambda: ee.ee(lab, current_tag(lab))),
         "driver": (("services",), lambda: testing.driver(lab)),
@@ -221,8 +227,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("lock", help="pins the Python requirements, after a change of requirements/*.in").set_defaults(
         command=_lock
     )
-    test = commands.add_parser("test", help="lint, unit tests, reference server tests, Molecule scenarios")
-    test.add_argument("suites", nargs="*", metavar="SUITE", help="lint, unit, reference, molecule (default: all)")
+    test = commands.add_parser(
+        "test", help="lint, unit tests, tests of the reference server and of sources, Molecule scenarios"
+    )
+    test.add_argument(
+        "suites", nargs="*", metavar="SUITE", help="lint, unit, reference, sources, molecule (default: all)"
+    )
     test.add_argument("--scenario", metavar="NAME", help="only this Molecule scenario")
     test.add_argument("--core", metavar="RELEASE", help="only this ansible-core, for floor and sanity")
     test.set_defaults(command=_test)

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""`make test`, taken apart: lint, unit tests, the reference server's tests, Molecule scenarios."""
+"""`make test`, taken apart: lint, unit tests, tests of the reference server and of sources, Molecule scenarios."""
 
 from __future__ import annotations
 
@@ -141,6 +141,12 @@ def _on_core(lab: Lab, core: str, skipped: Sequence[str] = ()) -> list[Shown]:
 
 def reference(lab: Lab) -> list[Shown]:
     return [("reference server tests", _pytest(lab, [lab.root / "lab" / "reference_server" / "tests"]))]
+
+
+def sources(lab: Lab) -> list[Shown]:
+    """Return the stage of the tests against real servers of models."""
+    servers = judge_packages.folder(lab, "sources")
+    return [("sources of models", _pytest(lab, [lab.root / "lab" / "sources" / "tests"], LAB_SOURCES=str(servers)))]
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:

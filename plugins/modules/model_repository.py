@@ -251,7 +251,8 @@ author:
   - tfserving.fleet contributors (@tfserving)
 attributes:
   check_mode:
-    description: Says what would be published and removed, and downloads nothing. Sources given by path are checked.
+    description: Says what would be published and removed, and downloads nothing. Sources given by path are checked, and
+      MLflow servers and buckets are asked for what they list.
     support: full
   diff_mode:
     description: Shows the versions on disk, before and after, by model.

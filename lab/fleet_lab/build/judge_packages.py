@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments for the ecosystem's tools, and for ansible-cores that need a newer Python."""
+"""Virtual environments: the ecosystem's tools, servers of models, and ansible-cores that need a newer Python."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ HOST_PYTHONS = tuple(f"3.{minor}" for minor in range(9, 15))
 def judges(lab: Lab) -> str:
     """Install the pins of requirements/judges.txt: the tools that Galaxy, the docs site and AWX run."""
     return _environment(lab, "judges", lab.python)
+
+
+def model_servers(lab: Lab) -> str:
+    """Install the pins of requirements/sources.txt: MLflow's server and moto's S3, for the tests of sources."""
+    return _environment(lab, "sources", lab.python)
 
 
 def cores(lab: Lab) -> str:

@@ -32,14 +32,14 @@ class Origins:
             return imports.told_of(source, version)
         return f"{self.locate(need['uri'])} on the controller"
 
-    def path(self, need: Mapping[str, Any]) -> str:
-        """Return the path of a version, fetched if it has to be; empty where it would have to be and is not to."""
+    def place(self, need: Mapping[str, Any]) -> tuple[str, str]:
+        """Return path and known checksum of a version, fetched if it has to be; a path is empty if it is not to be."""
         source, version = self._of(need)
         if not sources.of(source).imported:
-            return self.locate(need["uri"])
+            return self.locate(need["uri"]), ""
         found = imports.bring(source, version, need["sha256"], self.desk)
         self.notes += [note for note in found.notes if note not in self.notes]
-        return found.path
+        return found.path, found.sha256
 
     def _of(self, need: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         name, _, version = need["key"].rpartition("/")

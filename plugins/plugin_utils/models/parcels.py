@@ -43,8 +43,11 @@ class Origins(Protocol):
     def told(self, need: Need) -> str:
         """Return what a version is called in messages."""
 
-    def path(self, need: Need) -> str:
-        """Return its path on the controller, empty for one that is not fetched in check mode; raise RefusalError."""
+    def place(self, need: Need) -> tuple[str, str]:
+        """Return its path on the controller and its checksum if that is known; raise RefusalError.
+
+        The path is empty for a version that is not fetched because nothing is to be changed.
+        """
 
 
 def of_needs(needs: Sequence[Need], origins: Origins, cache: str, pack: bool) -> dict[str, Parcel | None]:
@@ -72,14 +75,14 @@ def require_room(needs: Sequence[Need], parcels: Mapping[str, Parcel | None], ro
 
 def _of_need(need: Need, origins: Origins, cache: str, pack: bool) -> Parcel | None:
     try:
-        path = origins.path(need)
+        path, known = origins.place(need)
         if not path:
             return {"file": "", "sha256": need["sha256"] or "", "directory": True}
         if need["published"] and not _has_other_content(path, cache, need["published"]):
             return None
         parcel = prepare(path, cache, pack, Demands.of_plain(need["demands"]))
-        if need["sha256"]:
-            compare(need["sha256"], parcel["sha256"])
+        for wished in filter(None, (need["sha256"], known)):
+            compare(wished, parcel["sha256"])
     except RefusalError as refusal:
         problem = f"{origins.told(need)} cannot be sent: {refusal.problem}"
         raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal

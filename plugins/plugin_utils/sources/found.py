@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archive_entries import shown
@@ -109,3 +109,11 @@ def checked(files: Iterable[File]) -> tuple[File, ...]:
         problem = f"it lists {shown(both[0])} as a file and as a folder"
         raise RefusalError(problem, "rename one of them", "source.uri")
     return tuple(found.values())
+
+
+def saved_model(files: tuple[File, ...]) -> tuple[File, ...]:
+    """Return the files of the only SavedModel among these, by paths within it; refuse one that is not whole."""
+    listing = archives.Survey({file.path: file.size for file in files})
+    prefix = archives.model_root(listing)
+    archives.check_saved_model(listing.below(prefix))
+    return tuple(replace(file, path=file.path.removeprefix(prefix)) for file in files if file.path.startswith(prefix))

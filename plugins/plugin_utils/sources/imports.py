@@ -50,9 +50,10 @@ class Desk:
 
 @dataclass(frozen=True)
 class Import:
-    """A version on the controller; ``path`` is empty where nothing was fetched."""
+    """A version on the controller, with the checksum of its manifest; both are empty where nothing was fetched."""
 
     path: str
+    sha256: str
     notes: list[str]
 
 
@@ -78,9 +79,10 @@ def bring(source: Mapping[str, Any], version: int, wished: str | None, desk: Des
             found = json.load(file)
     if "refused" in found:
         raise RefusalError(*found["refused"])
-    if desk.fetch:
-        pins.settle(desk.pins, found["manifest"], wished)
-    return Import(found["path"], found["notes"])
+    if not desk.fetch:
+        return Import("", "", found["notes"])
+    pins.settle(desk.pins, found["manifest"], wished)
+    return Import(found["path"], found["manifest"]["sha256"], found["notes"])
 
 
 def _referred(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def _brought(source: Mapping[str, Any], version: int, place: str, desk: Desk) ->
     try:
         found = TYPES[source["type"]][0](source, version, credentials.resolved(source, desk.environ), desk.timeout)
         if not desk.fetch:
-            return {"path": "", "notes": list(found.notes)}
+            return {"notes": list(found.notes)}
         _require_room(found, desk.cache)
         return _fetched(found, told_of(source, version), place, desk.timeout)
     except RefusalError as refusal:

@@ -22,7 +22,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.web import address
 
 from . import credentials as logins
 from . import mlmodel
-from .found import MOST_FILES, File, Found, Server, checked, denied, require_plain
+from .found import MOST_FILES, File, Found, Server, checked, denied, require_plain, saved_model
 
 API = "api/2.0"
 # A copy of a version names another one, which may be a copy as well.
@@ -76,11 +76,11 @@ def look(source: Mapping[str, Any], version: int, credentials: Mapping[str, str]
     text = registry.server.ask(*registry.artifact(f"{root}/{mlmodel.NAME}")) if mlmodel.NAME in listed else None
     folder = mlmodel.folder(listed, text)
     files = checked(
-        File(path[len(folder) :], size, lambda path=path: registry.artifact(f"{root}/{path}"))  # type: ignore[misc]
+        File(path.removeprefix(folder), size, lambda path=path: registry.artifact(f"{root}/{path}"))  # type: ignore[misc]
         for path, size in listed.items()
         if path.startswith(folder)
     )
-    return Found(files, notes=notes)
+    return Found(saved_model(files), notes=notes)
 
 
 def _check_alias(registry: Registry, model: str, alias: str | None, version: int) -> tuple[str, ...]:

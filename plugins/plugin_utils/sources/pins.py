@@ -45,8 +45,11 @@ def path_of(folder: str, source: str) -> str:
 def settle(folder: str, manifest: Manifest, wished: str | None) -> None:
     """Remember a version, or refuse one that is not what was imported before under its number.
 
-    ``wished`` is the checksum in the wish, which is the users' own pin and takes the place of the one here.
+    ``wished`` is the checksum in the wish, which is the users' own pin and takes the place of the one here. A version
+    with another one is not remembered; whoever sends it compares them.
     """
+    if wished and wished != manifest["sha256"]:
+        return
     path = path_of(folder, manifest["source"])
     try:
         os.makedirs(folder, 0o700, exist_ok=True)

@@ -21,7 +21,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ansible_collections.tfserving.fleet.plugins.module_utils.web import fetching
 
 from . import sigv4
-from .found import MOST_FILES, File, Found, Server, checked, denied
+from .found import MOST_FILES, File, Found, Server, checked, denied, saved_model
 
 REGION = "us-east-1"
 PAGE = 500
@@ -80,7 +80,7 @@ def look(source: Mapping[str, Any], version: int, credentials: Mapping[str, str]
     bucket = _bucket(source, place["bucket"], credentials)
     try:
         if place["key"].endswith("/"):
-            return Found(_folder(bucket, place["key"], Server(timeout)))
+            return Found(saved_model(_folder(bucket, place["key"], Server(timeout))))
         return Found((_archive(bucket, place["key"], timeout),), archive=True)
     except fetching.StatusError as refusal:
         _refuse(refusal)
@@ -160,7 +160,7 @@ def _entry(entry: ElementTree.Element, prefix: str, escaped: bool) -> tuple[str,
     if not key.startswith(prefix) or not re.fullmatch(r"[0-9]{1,15}", size):
         problem = f"it lists {told(key, _MOST_SAID)!r}, which is not what was asked for"
         raise RefusalError(problem, "check that server", "source.uri")
-    return key[len(prefix) :], int(size), _text(entry, "ETag")
+    return key.removeprefix(prefix), int(size), _text(entry, "ETag")
 
 
 def _text(element: ElementTree.Element, name: str) -> str:

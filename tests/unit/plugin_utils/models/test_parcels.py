@@ -41,8 +41,8 @@ class Here:
     def told(self, need):
         return f"{need['uri']} on the controller"
 
-    def path(self, need):
-        return need["uri"]
+    def place(self, need):
+        return need["uri"], need.get("known", "")
 
 
 def of_needs(*needs: dict[str, object], cache: str, pack: bool = True):
@@ -88,6 +88,18 @@ def test_what_the_host_has_published_is_not_sent_again(export, cache):
 
 def test_a_source_that_is_gone_leaves_what_was_published_from_it_alone(tmp_path, cache):
     assert of_needs(need(tmp_path / "gone", published=["0" * 64]), cache=cache) == {"ranker/7": None}
+
+
+def test_what_is_not_what_its_manifest_says_is_not_sent(export, cache):
+    digest = archives.directory_digest(str(export))
+    (sentence,) = refused(need(export, known="0" * 64), cache=cache)
+    assert f"its checksum is {digest}, not the wished {'0' * 64}" in sentence
+    assert of_needs(need(export, known=digest), cache=cache)["ranker/7"]["sha256"] == digest
+
+
+def test_what_is_not_fetched_in_check_mode_counts_as_sent(cache):
+    (parcel,) = of_needs(need(""), cache=cache, pack=False).values()
+    assert parcel == {"file": "", "sha256": "", "directory": True}
 
 
 def test_all_that_cannot_be_sent_is_told_at_once(tmp_path, export, cache):

@@ -58,6 +58,8 @@ def test_the_checksum_in_the_wish_takes_the_place_of_what_was_remembered(tmp_pat
     pins.settle(str(tmp_path), manifest(), None)
     pins.settle(str(tmp_path), manifest(B), B)
     pins.settle(str(tmp_path), manifest(B), None)
+    pins.settle(str(tmp_path), manifest(A), B)
+    pins.settle(str(tmp_path), manifest(B), None)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ OBJECTS = {
     **{f"ranker/8/{name}": content for name, content in MODEL.items()},
     "ranker/8/assets/a b+é&<.txt": b"x",
     "ranker/8/variables/": b"",
+    **{f"deep/er/{name}": content for name, content in MODEL.items()},
+    "deep/README": b"x",
     "ranker/80/saved_model.pb": b"another",
     "ranker/8.tar.gz": b"archive",
 }
@@ -45,6 +47,14 @@ def test_a_folder_is_listed_to_its_end_and_only_what_is_in_it(bucket):
     }
     assert len(bucket.server.requests) == 3
     assert all("X-Amz-Signature=" in path and "hush" not in path for path, _headers in bucket.server.requests)
+
+
+def test_of_a_folder_the_saved_model_alone_is_taken_and_a_part_of_one_is_refused(bucket):
+    assert {file.path for file in look(bucket, uri="s3://models/deep/").files} == set(MODEL)
+    del bucket.objects["deep/er/variables/variables.index"]
+    assert refused(bucket, uri="s3://models/deep/") == (
+        "source: variables/variables.index is missing or empty; export the model again"
+    )
 
 
 def test_an_archive_is_looked_at_without_permission_to_list(bucket):
