@@ -269,7 +269,9 @@ def test_other_words_get_the_usage(program):
 
 
 def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
-    planned = unit_cases.plan(unit_cases.box(), [unit_cases.instance(name="a"), unit_cases.instance(name="b")])
+    gateways = [{"name": "edge-1", "address": "10.0.0.7"}]
+    wished = [unit_cases.instance(name="a"), unit_cases.instance(name="b")]
+    planned = unit_cases.plan(unit_cases.box(), wished, gate={"gateways": gateways})
     path = tmp_path / "gate.json"
     path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
     found = configs.read(str(path))
@@ -281,7 +283,7 @@ def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
 
 def test_a_host_without_instances_has_a_file_as_well(tmp_path):
     path = tmp_path / "gate.json"
-    planned = {"instances": []}
+    planned = {"instances": [], **unit_cases.VARIABLES["tfserving_plan"]}
     path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
     assert configs.read(str(path)).instances == {}
 
@@ -292,9 +294,9 @@ def unit(**variables):
 
 
 def test_those_who_may_call_the_servers_and_gateways_may_ask_and_nobody_else():
-    text = unit(tfserving_allow_from=["10.20.0.0/16", "localhost"], tfserving_gateway_addresses=["10.0.0.7"])
+    text = unit(tfserving_allow_from=["10.20.0.0/16", "localhost"], __tfserving_own_addresses=["localhost", "10.0.0.7"])
     assert "IPAddressDeny=any" in text
-    assert re.findall(r"^IPAddressAllow=(.*)$", text, re.M) == ["localhost", "10.20.0.0/16", "10.0.0.7"]
+    assert re.findall(r"^IPAddressAllow=(.*)$", text, re.M) == ["localhost", "10.0.0.7", "10.20.0.0/16"]
     text = unit(tfserving_address_rules="nftables")
     assert "IPAddress" not in text
     assert "Requires=tfserving-addresses.service" in text

@@ -23,6 +23,8 @@ PROMPT = re.compile(r"^ *\$ ")
 CLI = {"playbook": "PlaybookCLI", "galaxy": "GalaxyCLI", "vault": "VaultCLI", "doc": "DocCLI"}
 # The playbooks whose variables have names of one word, and their table of them.
 MEASURING = {"benchmark", "tune"}
+# The same of others, which are few.
+WORDS = {"drain": {"instance", "reason", "until"}, "undrain": {"instance"}}
 # In the comments and values of playbooks, every variable that they read of whoever runs them.
 WORD = re.compile(r"[a-z][a-z0-9_]+")
 
@@ -78,8 +80,10 @@ def _variables(given: list[str]) -> Iterator[str]:
 
 def _known(playbooks: list[str]) -> set[str]:
     documented = {name for variables in inventory.role_specs().values() for name in variables}
-    if MEASURING & {Path(name).name.removesuffix(".yml").rpartition(".")[2] for name in playbooks}:
+    names = {Path(name).name.removesuffix(".yml").rpartition(".")[2] for name in playbooks}
+    if MEASURING & names:
         documented |= set(options.FIELDS)
+    documented |= {word for name in names for word in WORDS.get(name, ())}
     for playbook in (REPOSITORY / "playbooks").glob("*.yml"):
         documented |= {word for word in WORD.findall(playbook.read_text(encoding="utf-8")) if "_" in word}
     return documented
