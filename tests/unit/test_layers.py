@@ -23,7 +23,8 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence", "gateway", "trial"),
+    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
+    *("gateway", "trial"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),

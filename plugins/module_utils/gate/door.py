@@ -72,7 +72,7 @@ class Door:
         return sorted(self._config().instances)
 
     def check(self) -> None:
-        """Raise RuntimeError, in one sentence, if a gateway has stopped asking for the gates: it may not see them closed.
+        """Raise RuntimeError, in one sentence, if a gateway has stopped asking: it may not see the closed gate.
 
         A companion that has just been started gives the gateways the time to ask. Nothing is expected where the plan
         knows no gateways.
