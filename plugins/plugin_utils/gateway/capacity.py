@@ -38,7 +38,7 @@ def may_leave(
     :param instances: the instances that leave one after another, on all of these hosts at a time; empty for all that
         the hosts have, at once.
     """
-    reasons = []
+    reasons: list[str] = []
     for leaving in [[name] for name in instances] or [[]]:
         for gateway, backends in gateways.items():
             for name, backend in backends.items():
