@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import gate
 MODULE = "tfserving.fleet.gate"
 # A closing that should last longer is one without an end.
 LONGEST_S = 30 * 24 * 3600.0
-_until = options.seconds(1, LONGEST_S)
+_expiry = options.seconds(1, LONGEST_S)
 
 
 class ActionModule(Action):
@@ -26,10 +26,9 @@ class ActionModule(Action):
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the module's result."""
-        given = {name: value for name, value in self._task.args.items() if name != "until"}
-        until = self._task.args.get("until")
-        if until:
-            given["until_s"] = _until("until", until)
+        given = {name: value for name, value in self._task.args.items() if name != "expires"}
+        if self._task.args.get("expires"):
+            given["until_s"] = _expiry("until", self._task.args["expires"])
         holder = run_holder.this_run(os.getppid(), context.CLIARGS.get("args") or [])
         result = self.call(MODULE, {"by": holder["who"], "run": holder["run"], **given}, task_vars)
         if "instances" in result:

@@ -49,11 +49,11 @@ options:
     description: The id of the run that closes.
     type: str
     default: ""
-  until:
+  expires:
     description: Such as V(2h), the time after which the gate counts as open again; never by default.
     type: str
   until_s:
-    description: The same in seconds; O(until) is read on the controller.
+    description: The same in seconds; O(expires) is read on the controller.
     type: float
     default: 0
   wait:
@@ -148,7 +148,7 @@ def main() -> None:
             "by": {"type": "str", "default": "ansible"},
             "kind": {"type": "str", "choices": ["person", "run", "rollout"], "default": "person"},
             "run": {"type": "str", "default": ""},
-            "until": {"type": "str"},
+            "expires": {"type": "str"},
             "until_s": {"type": "float", "default": 0},
             "wait": {"type": "bool", "default": True},
             "timeout_s": {"type": "float", "default": 60},
