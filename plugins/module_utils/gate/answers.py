@@ -73,7 +73,7 @@ def _asked(target: str) -> Poll | Page | None:
     if not path.startswith("/gate/"):
         return Page(path)
     names = {key: _named(given, key) for key in ("gateway", "backend", "server", "generation")}
-    return Poll(path[len("/gate/") :], names["gateway"], names["backend"], names["server"], names["generation"])
+    return Poll(path.removeprefix("/gate/"), names["gateway"], names["backend"], names["server"], names["generation"])
 
 
 def _named(given: Mapping[str, list[str]], key: str) -> str:

@@ -103,7 +103,7 @@ class Companion:
             self._end(next(iter(self.calls.values())))
         address = str(peer[0])
         mapped = address.startswith("::ffff:") and "." in address
-        call = Call(wire, address[len("::ffff:") :] if mapped else address, time.monotonic() + CALL_S)
+        call = Call(wire, address.removeprefix("::ffff:") if mapped else address, time.monotonic() + CALL_S)
         self.calls[wire.fileno()] = call
         self.selector.register(wire, selectors.EVENT_READ)
         self._go_on(call)
@@ -133,7 +133,8 @@ class Companion:
 
     def _say(self, call: Call) -> None:
         assert call.answer is not None
-        call.answer = call.answer[call.wire.send(call.answer) :]
+        sent = call.wire.send(call.answer)
+        call.answer = call.answer[sent:]
         if call.answer:
             self.selector.modify(call.wire, selectors.EVENT_WRITE)
         else:

@@ -128,11 +128,9 @@ class Door:
         stays = present is not None and not present.yields_to(kind)
         refused = bool(marks.of(name, marks_of.REFUSED)) and not (stays and present and present.refuses())
         leaving = marks.of(name, marks_of.LEAVING) == invocation
-        return (
-            (present is not None and not stays)
-            or refused
-            or bool(invocation and (leaving or marks.of(name, marks_of.ADMITTED) != invocation))
-        )
+        admitted = marks.of(name, marks_of.ADMITTED) == invocation
+        held = bool(invocation) and (leaving or not admitted)
+        return (present is not None and not stays) or refused or held
 
     def back(
         self, names: Sequence[str], kind: str = records.RUN, wait: bool = True, timeout_s: float = 60.0

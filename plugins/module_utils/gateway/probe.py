@@ -265,7 +265,8 @@ class _Wire:
         self.outgoing += self.http.data_to_send()
         try:
             while self.outgoing:
-                self.outgoing = self.outgoing[self.socket.send(self.outgoing) :]
+                sent = self.socket.send(self.outgoing)
+                self.outgoing = self.outgoing[sent:]
         except BlockingIOError:
             pass
         except OSError:

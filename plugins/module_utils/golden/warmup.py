@@ -10,6 +10,7 @@ PredictionLog.predict_log is field 6, PredictLog.request field 1 (apis/predictio
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ MOST_BYTES = 20 * 1024 * 1024
 
 _PREDICT_LOG, _REQUEST = 6, 1
 _HEAD = struct.Struct("<Q")
+_SUM_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,12 @@ def record(content: bytes) -> bytes:
 
 def records(file: bytes) -> Iterator[bytes]:
     """Yield the contents of the records of a TFRecord file. Raises ValueError for bytes that are none."""
-    at = 0
-    while at < len(file):
-        head, summed = file[at : at + 8], file[at + 8 : at + 12]
-        if len(summed) != 4 or masked_sum(head) != summed:
+    stream = io.BytesIO(file)
+    while head := stream.read(_HEAD.size):
+        if len(head) != _HEAD.size or stream.read(_SUM_BYTES) != masked_sum(head):
             raise ValueError("the length of a record is not what its checksum is of")
-        begin, at = at + 12, at + 12 + _HEAD.unpack(head)[0]
-        content, summed = file[begin:at], file[at : at + 4]
-        at += 4
-        if len(summed) != 4 or masked_sum(content) != summed:
+        content = stream.read(min(_HEAD.unpack(head)[0], len(file)))
+        if stream.read(_SUM_BYTES) != masked_sum(content):
             raise ValueError("a record is not what its checksum is of")
         yield content
 

@@ -40,7 +40,8 @@ class Serving:
         if policy["versions"] is not None:
             return set(policy["versions"])
         held = {each["name"]: each["versions"] for each in self.fleet["models"]}
-        return set(held.get(model, [])[-policy["newest"] :])
+        newest = policy["newest"]
+        return set(held.get(model, [])[-newest:])
 
     def labels(self, model: str) -> set[str]:
         """Return the labels of a model that this instance knows."""

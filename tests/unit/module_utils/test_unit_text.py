@@ -55,6 +55,8 @@ OWN = (
     "instance.digest",
     "arguments | join",
     "__tfserving_unit_revision",
+    "__tfserving_gate_revision",
+    "tfserving_plan.gate.drain_timeout_s",
     "tfserving_plan.partition",
     "slice.section",
 )
