@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import answers, frontends, settings, version
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import answers, frontends, settings, version, vrrp
 from repository import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "traffic.md").read_text(encoding="utf-8")
@@ -79,6 +80,19 @@ def test_examples_of_access_are_taken():
         "gateway_body_limit_mb": 16,
     }
     assert complete["gateway_rate_limit"]["by"] == "caller"
+
+
+def test_gateways_of_the_example_inventory_are_accepted():
+    example = REPOSITORY / "inventories/example"
+    given = yaml.safe_load((example / "group_vars/tfserving_gateways.yml").read_text(encoding="utf-8"))
+    hosts = yaml.safe_load((example / "hosts.yml").read_text(encoding="utf-8"))
+    gateways = {name: each["ansible_host"] for name, each in hosts["tfserving_gateways"]["hosts"].items()}
+    first, second = (vrrp.instances(given["gateway_vips"], name, gateways) for name in gateways)
+    assert [each["priority"] > 100 for each in first] == [True, False]
+    assert [each["priority"] > 100 for each in second] == [False, True]
+    assert settings.complete({name: value for name, value in given.items() if name != "gateway_vips"})
+    serving = [each for rack in hosts["tfserving"]["children"].values() for each in rack["hosts"].values()]
+    assert len({str(ipaddress.ip_address(each["ansible_host"])) for each in serving}) == 8
 
 
 def test_fields_of_the_log_line_are_those_that_are_written():
