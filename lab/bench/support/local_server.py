@@ -25,6 +25,17 @@ PAUSE_S = 0.02  # between two looks whether something has happened
 ONE_THREAD = ("--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=1")
 
 
+def rss_mib(pid: int) -> float:
+    """The memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of all threads so far, by the kernel's clock of that process (see clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 class LocalServer:
     """A running server. `code` is the folder of the reference server: another one compares two of its releases."""
 
@@ -71,12 +82,10 @@ class LocalServer:
     # -- what it has used --------------------------------------------------------------------------------------------
 
     def rss_mib(self) -> float:
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
+        return rss_mib(self.pid)
 
     def cpu_seconds(self) -> float:
-        """CPU time of all threads so far, by the kernel's clock of that process (see clock_getcpuclockid(3))."""
-        return time.clock_gettime(~self.pid << 3 | 2)
+        return cpu_seconds(self.pid)
 
     def sums(self, *names: str) -> dict[str, float]:
         """The sums of histograms and counters of the Prometheus page, over all labels, by the ends of their names."""
