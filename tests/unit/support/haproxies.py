@@ -67,7 +67,9 @@ def _had(version: str) -> tuple[str, str]:
                 _unpack(version, root)
         except AwayError as error:
             return "", f"HAProxy {version} cannot be fetched: {error}"
-    return str(root / "haproxy"), ""
+    path = str(root / "haproxy")
+    said = subprocess.run([path, "-v"], capture_output=True, text=True, check=False)
+    return path, f"HAProxy {version} does not run here ({said.stderr.strip()})" if said.returncode else ""
 
 
 def _unpack(version: str, root: Path) -> None:
