@@ -8,8 +8,10 @@ import contextlib
 import socket
 import threading
 import time
+from unittest import mock
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import companion as companions
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import health, pollers
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.config import Watched
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import ADMITTED
 from gate_cases import Folder
@@ -32,14 +34,16 @@ class GateHost:
 
     def __enter__(self):
         self.stack.enter_context(self.server)
+        # No machine reaches these, however long it stands still.
+        for owner, limit in ((companions, "CALL_S"), (health, "OLDEST_S"), (pollers, "SILENT_S")):
+            self.stack.enter_context(mock.patch.object(owner, limit, LONG_S))
+        if not self.has_companion:
+            self.port = free_port()
+            self._laid_down()
+            return self
         wire = companions.listener(0)
         self.port = wire.getsockname()[1]
-        self.folder.write(port=self.port, **self.more)
-        self.folder.runs("a")
-        self.folder.marks.put("ranker", ADMITTED)
-        if not self.has_companion:
-            wire.close()
-            return self
+        self._laid_down()
         self.gates = self.folder.gates(Watched(self.folder.path))
         self.gates.look(self.gates.config.instances["ranker"], time.monotonic())
         self.companion = companions.Companion(self.gates, wire)
@@ -50,6 +54,11 @@ class GateHost:
         # Another port ends the companion, and no instances those that look at them.
         self.stack.callback(self._end)
         return self
+
+    def _laid_down(self):
+        self.folder.write(port=self.port, **self.more)
+        self.folder.runs("a")
+        self.folder.marks.put("ranker", ADMITTED)
 
     def _end(self):
         self.folder.write(port=1, names=[])

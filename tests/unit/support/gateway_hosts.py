@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,11 +34,23 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.load.stub_grpc imp
     frame,
     literal,
 )
+from patience import LONG_S
 from ports import free_port
 
-# How long a condition may take to come true on the slowest machine.
-PATIENCE_S = 60
+# In place of the template's: servers change their state sooner, and a machine that stands still fails no check.
+CHECKS = [
+    ("timeout check 1s", f"timeout check {LONG_S:.0f}s"),
+    ("inter 1s fall 2 rise 2 agent-inter 500ms", "inter 300ms fall 2 rise 2 agent-inter 200ms"),
+]
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+def awaited(condition: Callable[[], bool], shown: Callable[[], object]) -> None:
+    """Wait until a condition holds; ``shown`` is what a failure shows."""
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end, shown()
+        time.sleep(0.02)
 
 
 class Host:
@@ -110,14 +122,14 @@ class Gateway:
         url = f"http{'s' * tls}://127.0.0.1:{port or self.rest_port}{path}"
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S, context=self.context) as answer:
+            with urllib.request.urlopen(request, timeout=LONG_S, context=self.context) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, _parsed(error.read())
 
     def announced(self, path: str, length: int, **headers: str) -> tuple[int, Any]:
         """Return status and body of a REST call that says how long its body is, and waits before it sends one."""
-        line = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=PATIENCE_S)
+        line = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=LONG_S)
         with contextlib.closing(line):
             line.putrequest("POST", path)
             for name, value in {"content-length": str(length), **headers}.items():
@@ -140,6 +152,13 @@ class Gateway:
             line.sendall(f"{text}\n".encode())
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
 
+    def answers(self) -> bool:
+        """Return whether HAProxy's socket answers by now: it is there before anybody listens on it."""
+        try:
+            return bool(self.command("show info"))
+        except OSError:
+            return False
+
     def said(self) -> str:
         """Return what the process has written."""
         return (self.place / "etc/haproxy/output").read_text(errors="replace")
@@ -149,12 +168,22 @@ class Gateway:
         rows = [line.split(",") for line in self.command("show stat").splitlines() if line and line[0] != "#"]
         return {f"{row[0]}/{row[1]}": row[17] for row in rows if row[1] not in ("FRONTEND", "BACKEND")}
 
+    def says(self, part: str) -> None:
+        """Wait until the process has written a text: a call is answered before it is logged."""
+        awaited(lambda: part in self.said(), lambda: f"{part}\n{self.said()}")
+
     def wait(self, condition: Any) -> None:
         """Wait until the servers' states meet a condition."""
-        end = time.monotonic() + PATIENCE_S
-        while not condition(self.states()):
-            assert time.monotonic() < end, self.states()
-            time.sleep(0.02)
+        awaited(lambda: condition(self.states()), self.states)
+
+    def asked(self, kind: str) -> set[str]:
+        """Return the lines of one kind that the gates have been asked until now."""
+        # Another thread adds to the sets meanwhile; a copy is made in one go.
+        return {line for host in self.hosts.values() for line in host.asked.copy() if line.startswith(f"{kind} ")}
+
+    def pairs(self) -> set[str]:
+        """Return each backend's server that has asked for its gate as agents are asked."""
+        return {line.split(" ")[3] for line in self.asked("gate")}
 
     def settled(self) -> None:
         """Wait until every server has passed its checks: before the first one HAProxy counts it as up."""
@@ -164,12 +193,7 @@ class Gateway:
             for server in each["servers"]
             if not server["track"]
         }
-        asked = set()
-        end = time.monotonic() + PATIENCE_S
-        while asked < checked:
-            asked = {line.split(" ")[3] for host in self.hosts.values() for line in host.asked if line[:5] == "gate "}
-            assert time.monotonic() < end, checked - asked
-            time.sleep(0.02)
+        awaited(lambda: self.pairs() >= checked, lambda: checked - self.pairs())
         self.wait(lambda states: set(states.values()) == {"UP"})
 
 
@@ -207,12 +231,14 @@ def gateway(place: Path, package: str, instances: Any, **keys: Any) -> Iterator[
     }
     plan = cases.planned(fleet, package, **settings)
     secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
-    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")], **secrets)
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0."), *CHECKS], **secrets)
     hosts = {f"gpu-{number}": Host(number, ports) for number in numbers}
-    with _loop() as loop, _running(package, config):
+    running = Gateway(place, plan, hosts)
+    with _loop() as loop:
         for host in hosts.values():
-            asyncio.run_coroutine_threadsafe(host.open(), loop).result(PATIENCE_S)
-        yield Gateway(place, plan, hosts)
+            asyncio.run_coroutine_threadsafe(host.open(), loop).result(LONG_S)
+        with _running(package, config, running):
+            yield running
 
 
 @contextlib.contextmanager
@@ -223,7 +249,7 @@ def _loop() -> Iterator[asyncio.AbstractEventLoop]:
     try:
         yield loop
     finally:
-        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(PATIENCE_S)
+        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(LONG_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -237,17 +263,12 @@ async def _cancel_others() -> None:
 
 
 @contextlib.contextmanager
-def _running(package: str, config: Path) -> Iterator[None]:
+def _running(package: str, config: Path, running: Gateway) -> Iterator[None]:
     with (config.parent / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [*haproxies.command(package), "-db", "-f", str(config)], stdout=output, stderr=output
-        )
+        process = subprocess.Popen([haproxies.program(package), "-db", "-f", str(config)], stdout=output, stderr=output)
     try:
-        end = time.monotonic() + PATIENCE_S
-        while not (config.parents[2] / "admin.sock").exists():
-            assert process.poll() is None, (config.parent / "output").read_text()
-            assert time.monotonic() < end, (config.parent / "output").read_text()
-            time.sleep(0.02)
+        awaited(lambda: process.poll() is not None or running.answers(), running.said)
+        assert process.poll() is None, running.said()
         yield
     finally:
         process.kill()
@@ -289,7 +310,7 @@ def grpc_call(port: int, method: str, body: bytes, headers: dict[str, str]) -> b
     names = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "gateway"}
     names |= {"content-type": "application/grpc", "te": "trailers", **headers}
     block = b"".join(literal(name.encode(), value.encode()) for name, value in names.items())
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as line:
+    with socket.create_connection(("127.0.0.1", port), LONG_S) as line:
         # A window for everything: this client gives none back.
         line.sendall(PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)))
         line.sendall(frame(HEADERS, END_HEADERS, 1, block))

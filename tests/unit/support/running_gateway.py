@@ -1,61 +1,22 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The HAProxy of this machine's distribution, unpacked beside it and run in master-worker mode as its unit does."""
+"""HAProxy of Debian 12, run in master-worker mode as its unit does."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
-import pytest
+import haproxies
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import runtime
-from repository import REPOSITORY
-
-CACHE = REPOSITORY / ".cache" / "haproxy"
-# With what it links to and a machine without it lacks.
-PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
 
 
-@cache
 def program() -> str:
-    """Return the path of HAProxy, fetched once; skips the test where the distribution's package cannot be had."""
-    found = CACHE / "haproxy"
-    if not found.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            _fetch(Path(folder))
-    said = subprocess.run([str(found), "-v"], capture_output=True, text=True, check=False)
-    if said.returncode:
-        pytest.skip(f"the distribution's HAProxy does not run here ({said.stderr.strip()})")
-    return str(found)
-
-
-def _fetch(folder: Path) -> None:
-    """Unpack the packages for good, and leave a program that finds their libraries."""
-    if not shutil.which("apt-get"):
-        pytest.skip("there is no apt-get on this machine to fetch HAProxy with")
-    download = ["apt-get", "download", *PACKAGES]
-    done = subprocess.run(download, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        # A machine that was never asked has no index of packages.
-        subprocess.run(["apt-get", "update"], capture_output=True, check=False)
-        done = subprocess.run(download, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"apt-get cannot fetch HAProxy ({done.stderr.strip()})")
-    for package in folder.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "root")], check=True)
-    shutil.copytree(folder / "root", CACHE / "root", dirs_exist_ok=True)
-    libraries = ":".join(sorted({str(path.parent) for path in (CACHE / "root").rglob("*.so.*")}))
-    script = CACHE / f".haproxy.{os.getpid()}"
-    script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {CACHE}/root/usr/sbin/haproxy "$@"\n')
-    script.chmod(0o755)
-    script.rename(CACHE / "haproxy")
+    """Return the path of HAProxy; skips the test where it cannot be had."""
+    return haproxies.program(haproxies.BOOKWORM)
 
 
 class Gateway:

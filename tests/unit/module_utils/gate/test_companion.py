@@ -11,11 +11,13 @@ import time
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import companion as companions
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import health
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.config import Watched
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.health import Look
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import ADMITTED
 from gate_cases import Folder, record
+from patience import LONG_S
 
 
 def well(_port, _models, now):
@@ -72,7 +74,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
+    # No machine reaches these, however long it stands still.
+    monkeypatch.setattr(companions, "CALL_S", LONG_S)
+    monkeypatch.setattr(health, "OLDEST_S", LONG_S)
     place = Place(tmp_path)
     yield place
     place.close()

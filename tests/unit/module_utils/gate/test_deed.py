@@ -9,6 +9,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.gate import deed
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
 from gate_cases import Folder, record
 from gate_host import GateHost
+from patience import LONG_S
 
 WISHES = {
     "instances": [], "state": "query", "reason": "driver 570", "by": "alice", "kind": "person", "run": "", "until_s": 0,
@@ -78,7 +79,7 @@ def test_nothing_begins_while_a_gateway_is_silent_unless_forced(host):
     with host.gateway():
         pass
     for pair in host.companion.pollers.gateways["edge-1"].pairs.values():
-        pair.agent = pair.http = pair.last - 9
+        pair.agent = pair.http = pair.last - 2 * LONG_S
     with pytest.raises(RuntimeError, match=r"edge-1 \(silent for"):
         call(host, state="draining")
     assert records.read("ranker", 0, host.folder.records) is None

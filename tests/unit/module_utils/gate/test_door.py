@@ -9,10 +9,12 @@ import time
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import door as doors
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import pollers
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import ADMITTED, LEAVING, REFUSED
 from gate_cases import Folder, record
 from gate_host import GateHost
+from patience import LONG_S
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_change_does_not_begin_while_a_gateway_is_silent(host):
         host.door.check()
     # It has asked, and does so no more.
     for pair in host.companion.pollers.gateways["edge-1"].pairs.values():
-        pair.agent = pair.http = pair.last - 9
+        pair.agent = pair.http = pair.last - 2 * LONG_S
     with pytest.raises(RuntimeError) as refused:
         host.door.check()
     assert re.fullmatch(
@@ -62,7 +64,7 @@ def test_a_gateway_that_has_never_asked_is_waited_for_only_while_the_companion_i
     def grow_old(seconds):
         if seconds == doors.PAUSE_S:  # others pause as well
             pauses.append(seconds)
-            host.companion.pollers.began -= 60
+            host.companion.pollers.began -= 2 * LONG_S
 
     monkeypatch.setattr(doors.time, "sleep", grow_old)
     host.companion.pollers.began = time.monotonic()
@@ -72,8 +74,10 @@ def test_a_gateway_that_has_never_asked_is_waited_for_only_while_the_companion_i
     assert len(pauses) == 1
 
 
-def test_a_change_does_not_begin_without_a_companion(tmp_path):
-    with GateHost(tmp_path, companion=False) as host:
+def test_a_change_does_not_begin_without_a_companion(tmp_path, monkeypatch):
+    with GateHost(tmp_path, companion=False) as host, monkeypatch.context() as hurried:
+        hurried.setattr(doors, "PAGE_S", 0.0)
+        hurried.setattr(pollers, "SILENT_S", 0.0)
         with pytest.raises(RuntimeError) as refused:
             host.door.check()
         sentence = f"nobody answers on port {host.port} for the gates of this host; look at tfserving-gate.service"

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import runtime
+from patience import LONG_S
 from ports import free_port
 from running_gateway import Gateway
 
@@ -49,7 +51,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path_factory) -> Iterator[Place]:
+def place(tmp_path_factory, monkeypatch) -> Iterator[Place]:
+    # A master that reloads is away for as long as the machine takes.
+    monkeypatch.setattr(runtime, "_AWAY_S", LONG_S)
     # The path of a UNIX socket has at most 107 characters.
     place = Place(tmp_path_factory.mktemp("gw"))
     yield place

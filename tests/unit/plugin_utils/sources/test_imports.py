@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources import imp
 from archive_files import read_tree
 from http_double import Server
 from model_servers import API, Bucket, Registry, asked_for
+from patience import LONG_S
 from saved_models import MODEL
 
 
@@ -26,7 +27,7 @@ def server(monkeypatch):
 
 def desk(tmp_path, run="run", fetch=True, **environ):
     (tmp_path / run).mkdir(exist_ok=True)
-    return imports.Desk(str(tmp_path / run), str(tmp_path / "pins"), environ, 0.5, fetch)
+    return imports.Desk(str(tmp_path / run), str(tmp_path / "pins"), environ, LONG_S, fetch)
 
 
 def refused(*arguments):

@@ -11,9 +11,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Refu
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources import found, mlflow
 from http_double import Server
 from model_servers import API, LOGGED, ROOT, RUN, Registry
+from patience import LONG_S
 from saved_models import MODEL
-
-SILENCE = 0.5
 
 
 @pytest.fixture
@@ -22,8 +21,8 @@ def registry():
         yield Registry(server)
 
 
-def look(registry, version=8, credentials=None, **changes):
-    return mlflow.look(registry.wish(**changes), version, credentials or {}, SILENCE)
+def look(registry, version=8, credentials=None, silence_s=LONG_S, **changes):
+    return mlflow.look(registry.wish(**changes), version, credentials or {}, silence_s)
 
 
 def refused(registry, *arguments, **changes):
@@ -203,7 +202,7 @@ def test_a_registry_that_answers_wrongly_is_refused_in_one_sentence(registry, ca
 
 def test_a_registry_that_keeps_silent_is_given_up(registry):
     registry.server.answers[f"{API}/{GET}"] = lambda handler: handler.rfile.read(1)
-    sentence = refused(registry)
+    sentence = refused(registry, silence_s=0.2)
     assert sentence.startswith(f"source.uri: URL{API}/{GET} cannot be fetched (")
     assert sentence.endswith("; check the address from this host")
 

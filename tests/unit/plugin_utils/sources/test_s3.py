@@ -9,10 +9,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Refu
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources import s3
 from http_double import Server
 from model_servers import Bucket, answer, etag
+from patience import LONG_S
 from saved_models import MODEL
 
 KEYS = {"access_key": "reader", "secret_key": "hush"}
-SILENCE = 0.5
 OBJECTS = {
     **{f"ranker/8/{name}": content for name, content in MODEL.items()},
     "ranker/8/assets/a b+é&<.txt": b"x",
@@ -30,8 +30,8 @@ def bucket():
         yield Bucket(server, OBJECTS)
 
 
-def look(bucket, version=8, **changes):
-    return s3.look(bucket.wish(**changes), version, KEYS, SILENCE)
+def look(bucket, version=8, silence_s=LONG_S, **changes):
+    return s3.look(bucket.wish(**changes), version, KEYS, silence_s)
 
 
 def refused(bucket, **changes):
@@ -64,7 +64,7 @@ def test_an_archive_is_looked_at_without_permission_to_list(bucket):
 
 
 def test_a_store_without_keys_is_asked_without_a_signature(bucket):
-    s3.look(bucket.wish(), 8, {}, SILENCE)
+    s3.look(bucket.wish(), 8, {}, LONG_S)
     assert not [path for path, _headers in bucket.server.requests if "X-Amz" in path]
 
 
@@ -189,7 +189,7 @@ def test_a_listing_that_repeats_itself_ends(bucket):
 
 def test_a_store_that_keeps_silent_is_given_up(bucket):
     bucket.server.answers["/models/"] = lambda handler: handler.rfile.read(1)
-    assert refused(bucket).startswith("source.uri: URL/models/ cannot be fetched (")
+    assert refused(bucket, silence_s=0.2).startswith("source.uri: URL/models/ cannot be fetched (")
 
 
 def test_what_a_version_is_called_tells_it_from_others():
