@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, settings, vrrp
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, servers, settings, vrrp
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 
@@ -35,13 +35,14 @@ class ActionModule(Action):
         """Return the plan, and what the role's tasks need of it."""
         options = self.options()
         given = {name: self._templar.template(task_vars[name]) for name in settings.DEFAULTS if name in task_vars}
+        hosts, hostvars = self.hosts_of(options["pattern"], task_vars), task_vars["hostvars"]
         if options["only_check"]:
             settings.complete(given)
+            for name in hosts:
+                servers.check_address(name, _address(hostvars[name]))
             return {}
         gateway = task_vars["inventory_hostname"]
-        hosts = self.hosts_of(options["pattern"], task_vars)
         names = self.hosts_of(options["gateways"], task_vars) or [gateway]
-        hostvars = task_vars["hostvars"]
         planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
         sites = {name: _site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)

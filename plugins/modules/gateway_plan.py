@@ -21,7 +21,7 @@ options:
     type: str
     default: ""
   only_check:
-    description: Check the variables, and plan nothing.
+    description: Check the variables, and the addresses of the serving hosts, and plan nothing.
     type: bool
     default: false
   pattern:

@@ -16,6 +16,8 @@ from . import limits, records
 from .schema import FleetHost, Server
 
 HOSTS = "groups['tfserving']"
+# The variable that names the address of a serving host.
+ADDRESS = "tfserving_address"
 
 # HAProxy's names hold a colon as well, which its runtime commands print between others.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -65,7 +67,7 @@ def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
     found = []
     for host, entry in fleet.items():
         for instance in sorted(entry["instances"], key=lambda each: str(each["name"])):
-            _check_address(host, entry["address"])
+            check_address(host, entry["address"])
             found.append(Serving(host, entry, instance))
     if not found:
         raise WishError(HOSTS, "has no host with an instance", "add serving hosts, or run site.yml on them first")
@@ -76,19 +78,19 @@ def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
     return found
 
 
-def _check_address(host: str, address: Any) -> None:
+def check_address(host: str, address: Any) -> None:
     """Refuse what is no address of the host: its gate refuses callers at the last moment, but never those of loopback.
 
     A name would be looked up only once, at HAProxy's start.
     """
+    remedy = "set it, for that host, to the address that gateways reach it at"
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        problem = f"of {host} is {quoted(address)}, which is no IP address"
-        raise WishError("address", problem, "give the address that gateways reach it at") from None
+        problem = f"is {quoted(address)} for the host {host}, which is no IP address"
+        raise WishError(ADDRESS, problem, remedy) from None
     if found.is_loopback or found.is_unspecified:
-        problem = f"of {host} is {found}, where its gate cannot refuse calls"
-        raise WishError("address", problem, "give the address that other hosts reach it at")
+        raise WishError(ADDRESS, f"is {found} for the host {host}, where its gate cannot refuse calls", remedy)
 
 
 def server(serving: Serving, protocol: str, wished: Mapping[str, int], gateways: int) -> Server:

@@ -81,3 +81,39 @@ def test_a_host_of_which_nothing_is_known_ends_the_run_with_a_sentence(place):
     output = planned(place, known={})
     assert "groups['tfserving']: gpu-3 cannot be reached, and this gateway has no record of it; run again" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("host", "variables", "sentence"),
+    [
+        (
+            "gpu-3",
+            {"tfserving_address": "gpu-3.example.com"},
+            "tfserving_address: is 'gpu-3.example.com' for the host gpu-3, which is no IP address;"
+            " set it, for that host, to the address that gateways reach it at",
+        ),
+        (
+            "gpu-3",
+            {"tfserving_address": "127.0.0.1"},
+            "tfserving_address: is 127.0.0.1 for the host gpu-3, where its gate cannot refuse calls;"
+            " set it, for that host, to the address that gateways reach it at",
+        ),
+    ],
+)
+def test_an_address_that_gateways_cannot_use_is_refused_before_anything_is_planned(place, host, variables, sentence):
+    place.inventory({"tfserving": {host: variables}, "tfserving_gateways": {"edge-1": {}}})
+    place.playbook({"tfserving.fleet.gateway_plan": {"only_check": True}}, hosts="edge-1")
+    code, output = place.run("play.yml")
+    assert code != 0
+    assert sentence in output
+
+
+def test_a_variable_of_the_gateway_is_refused_before_anything_is_planned(place):
+    wrong = {"gateway_rest_port": 0}
+    place.inventory(
+        {"tfserving": {"gpu-1": {"tfserving_address": "10.0.0.1"}}, "tfserving_gateways": {"edge-1": wrong}}
+    )
+    place.playbook({"tfserving.fleet.gateway_plan": {"only_check": True}}, hosts="edge-1")
+    code, output = place.run("play.yml")
+    assert code != 0
+    assert "gateway_rest_port: is the number 0" in output

@@ -240,11 +240,10 @@ REFUSED = {
         "hosts": {"gpu 1, left": host(1)}
     },
     "groups['tfserving_gateways']: names the string '', which HAProxy cannot hold; rename it": {"gateway": ""},
-    "address: of gpu-1 is 127.0.0.1, where its gate cannot refuse calls; give the address that other hosts reach it"
-    " at": {"hosts": fleet(1, address="127.0.0.1")},
-    "address: of gpu-1 is 'gpu-1', which is no IP address; give the address that gateways reach it at": {
-        "hosts": fleet(1, address="gpu-1"),
-    },
+    "tfserving_address: is 127.0.0.1 for the host gpu-1, where its gate cannot refuse calls; set it, for that host, to"
+    " the address that gateways reach it at": {"hosts": fleet(1, address="127.0.0.1")},
+    "tfserving_address: is 'gpu-1' for the host gpu-1, which is no IP address; set it, for that host, to the address"
+    " that gateways reach it at": {"hosts": fleet(1, address="gpu-1")},
     "tfserving_gate_port: is 8490 and 8491 on different hosts; use one port on all hosts": {
         "hosts": {"a": host(1), "b": host(2, gate_port=8491)},
     },
