@@ -110,7 +110,7 @@ def running(
     }
     plan = cases.planned(fleet, package, gateway=gateway, **own, **settings)
     config = cases.laid_down(plan, folder, [("10.0.0.", "127.0.0.")])
-    command = ["taskset", "--cpu-list", str(cpu), *haproxies.command(package), "-db", "-f", str(config)]
+    command = ["taskset", "--cpu-list", str(cpu), haproxies.program(package), "-db", "-f", str(config)]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
