@@ -53,7 +53,7 @@ class Length(NamedTuple):
     takes: str
 
 
-FULL = Length(3, 2.0, 0.3, 3, 30.0, 10.0, "7 minutes")
+FULL = Length(3, 2.0, 0.3, 3, 30.0, 10.0, "6 minutes")
 QUICK = Length(1, 0.6, 0.3, 1, 4.0, 1.0, "1 minute; its figures only show that everything runs")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -92,6 +93,8 @@ def running(
     folder: Path, package: str, fleet: Mapping[str, Any], log: Path, cpu: int, gateway: str, **settings: Any
 ) -> Iterator[Gateway]:
     """A gateway of a package's version on a CPU, whose servers are up, until the block ends."""
+    if platform.machine() != "x86_64":
+        raise SystemExit("HAProxy is fetched for x86_64 only")
     import gateway_cases as cases
     import haproxies
     from ports import free_port
