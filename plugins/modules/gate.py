@@ -113,7 +113,7 @@ instances:
       returned: always
     words: {description: Who or what holds the gate; empty if it is open., type: str, returned: always}
     by: {description: Who closed it; empty if nobody did., type: str, returned: always}
-    since: {description: When, in seconds since 1970., type: float, returned: always}
+    since: {description: "When, in seconds since 1970.", type: float, returned: always}
     until: {description: Until when; null for no end., type: float, returned: always}
     proven: {description: What was proven while it left., type: list, elements: str, returned: always}
     unproven: {description: What was not proven in time., type: list, elements: str, returned: always}
