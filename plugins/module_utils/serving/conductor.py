@@ -208,8 +208,7 @@ class Conductor:
         self.health.command("restart", "--no-block", self.health.unit(name))
 
     def _start(self, name: str) -> None:
-        # Nobody sends it requests yet, and nobody shall before it is proven.
-        self._leave(name)
+        self.traffic.hold(name)
         self.units.start(name)
 
     def _restart(self, name: str) -> None:

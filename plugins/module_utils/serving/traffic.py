@@ -19,6 +19,9 @@ class Traffic:
         """Return the gate of each instance that has one: an empty text where it is open, else why it is not."""
         return {}
 
+    def hold(self, name: str) -> None:
+        """Keep traffic away from an instance that is about to be started, until it is proven."""
+
     def leave(self, name: str) -> list[str]:
         """Send an instance's traffic elsewhere before it is stopped; return what could not be proven, in sentences.
 

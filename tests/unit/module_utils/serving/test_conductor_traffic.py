@@ -23,6 +23,9 @@ class Told(Traffic):
     def gates(self):
         return {"a": "closed by alice"}
 
+    def hold(self, name):
+        self.deeds.append(f"hold {name}")
+
     def leave(self, name):
         if self.refusal:
             raise RuntimeError(self.refusal)
@@ -47,7 +50,7 @@ def running(host, **ports):
 def test_a_new_instance_gets_no_traffic_before_it_is_proven(host):
     instance = host.lay_down("a", "a-1", free_port())
     conductor(host, Told(host.deeds), instances=[instance]).conduct()
-    assert host.deeds == ["enable a", "leave a", "start a", "back a"]
+    assert host.deeds == ["enable a", "hold a", "start a", "back a"]
 
 
 def test_a_restarted_instance_leaves_first_and_the_next_one_waits_until_it_is_back(host):
@@ -87,6 +90,12 @@ def test_nothing_is_stopped_where_nothing_may_be_disturbed(host):
     with pytest.raises(RuntimeError, match="edge-1 has not asked for 9 s"):
         conductor(host, Told(host.deeds, refusal="edge-1 has not asked for 9 s"), instances=changed).conduct()
     assert host.deeds == []
+
+
+def test_one_that_does_not_run_is_started_whatever_the_gateways_do(host):
+    instance = host.lay_down("a", "a-1", free_port())
+    conductor(host, Told(host.deeds, refusal="edge-1 has not asked for 9 s"), instances=[instance]).conduct()
+    assert host.deeds == ["enable a", "hold a", "start a", "back a"]
 
 
 def test_one_that_serves_and_gets_no_traffic_ends_the_run(host):
@@ -131,4 +140,4 @@ def test_what_only_has_to_be_started_does_not_wait(host):
     instance = host.lay_down("a", "a-1", free_port())
     result = conductor(host, Told(host.deeds), instances=[instance], may_stop=False).conduct()
     assert "waiting" not in result
-    assert host.deeds == ["enable a", "leave a", "start a", "back a"]
+    assert host.deeds == ["enable a", "hold a", "start a", "back a"]
