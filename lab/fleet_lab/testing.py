@@ -26,7 +26,7 @@ VM_ASIDE = ("vm_boots",)
 SAMPLED = ("failures", "runtime", "changes", "measure")
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
-SIMULATIONS = "tests/unit/plugin_utils/measure"
+SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
 
 # The most telling first, then the longest, so that nothing long is left over when the others are done.
 FIRST = ("default", *SAMPLED)
@@ -168,7 +168,7 @@ def driver(lab: Lab) -> list[Shown]:
 
 def long(lab: Lab) -> list[Shown]:
     """Return full runs of the scenarios and simulations of which `make test` runs a sample."""
-    simulations = _pytest(lab, [lab.root / SIMULATIONS], *LONG_TEST, LAB_LONG="1")
+    simulations = _pytest(lab, [lab.root / name for name in SIMULATIONS], *LONG_TEST, LAB_LONG="1")
     return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED), ("simulations", simulations)]
 
 
