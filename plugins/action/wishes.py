@@ -35,9 +35,10 @@ class ActionModule(Action):
         policy = derived.policy(values)
         # The planner reads them too, but a driver may have been changed by then.
         instances, models = (inventory.value(values, name) for name in (read.INSTANCES, read.MODELS))
-        read.read(instances, models, plan_policy.complete(policy))
+        asked = read.read(instances, models, plan_policy.complete(policy))
         found = {
             "policy": policy,
+            "rollouts": [model.name for model in asked.models.values() if model.rollout is not None],
             "servers": derived.servers(values),
             "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", []))),
         }

@@ -110,6 +110,11 @@ options:
           - Where one of these servers cannot be asked, nothing of the model is removed. Without this option
             nothing is removed at all.
         type: int
+      protected:
+        description: Versions that stay, whatever O(models[].keep) says, but need not be there.
+        type: list
+        elements: raw
+        default: []
   sources:
     description:
       - JSON text with what may be secret of a source, C(uri) and C(headers), by the name of a model. It precedes what
@@ -294,6 +299,7 @@ MODEL = {
     "serve": {"type": "dict", "default": {"latest": 1}},
     "contract": {"type": "dict"},
     "keep": {"type": "int"},
+    "protected": {"type": "list", "elements": "raw", "default": []},
     "path": {"type": "str"},
 }
 INSTANCE = {

@@ -50,7 +50,7 @@ SHIPPED = {
     "host_check": 0,
     "host_plan": 0,
     "host_samples": 31,  # with the lock of the run, whose end is theirs
-    "host_topology": 35,
+    "host_topology": 40,
     "instance_status": 11,
     "instance_trial": 38,  # with a sample of the host for each stage, which would take a second call otherwise
     "kernel_settings": 10,

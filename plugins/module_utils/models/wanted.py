@@ -36,6 +36,7 @@ class Wanted:
     keep: int | None
     ports: tuple[int | None, ...]
     demands: Demands = field(default_factory=Demands)
+    protected: tuple[int, ...] = ()
 
     def checksum(self, version: int) -> str | None:
         """Return the checksum that is wished for a version, if there is one."""
@@ -120,7 +121,8 @@ def _read_one(
         provides = versions if "{version}" in source["uri"] or len(versions) == 1 else ()
     _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
-    return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands)
+    protected = _numbers(f"{where}.protected", model.get("protected") or ())
+    return Wanted(where, name, versions, provides, source, serve, keep, _ports(name, instances), demands, protected)
 
 
 def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Demands:

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 # The keys of the plan's models and instances for which the module has options.
-MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "contract", "keep", "path")
+MODEL_KEYS = ("name", "versions", "provided", "source", "serve", "contract", "keep", "protected", "path")
 INSTANCE_KEYS = ("name", "models", "ports", "flags")
 
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults, errors, scalars
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, key_path, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 from ..server import sandbox_paths
 from ..tables import surveyed
@@ -45,7 +46,14 @@ PATHS = {
     "extra_slices": "cpu_partition_extra_slices",
     "driver_waits_for_boot": "nvidia_driver_reboot_reasons",
     "tuned": "tfserving_tuned",
+    "rollout": "host_plan_rollout",
 }
+# What the hosts' records say. Set by a user, it would let a version pass that nobody has looked at.
+RECORDED = ("in_force", "reverted", "unseen")
+
+STAGES = ("hold", "both", "new", "old")
+# A reason that a record gives is told in one sentence.
+LONGEST_REASON = 1000
 
 DEFAULTS: dict[str, Any] = {
     "version": defaults.VERSION,
@@ -133,6 +141,16 @@ DEFAULTS: dict[str, Any] = {
     "extra_slices": [],
     # Settings of instances that a measurement has found, by the instance's name.
     "tuned": {},
+    # The stage of each model in a roll-out: hold serves what is in force, both the versions in force and the wished ones,
+    # new the wished ones, old those before.
+    "rollout": {},
+    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, what was
+    # served before the last roll-out (previous), and whether the others say so (by_fleet), by the model's name.
+    "in_force": {},
+    # Versions that a roll-out has reverted: the reason by version, by the model's name.
+    "reverted": {},
+    # Hosts of the fleet whose records nobody has read, where no record says what the fleet serves.
+    "unseen": [],
     # The server re-reads its models file at this interval and logs two lines each time, changed or not; 10 s is quick
     # enough for people and keeps the journal readable.
     "poll_seconds": 10,
@@ -180,6 +198,35 @@ def _metrics_path(path: str, value: Any) -> str:
     if isinstance(value, str) and _METRICS_PATH.fullmatch(value):
         return str(value)
     raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
+
+
+_SERVED: dict[str, fields.Check] = {"versions": fields.versions, "labels": fields.labels}
+
+
+def _of_models(check: fields.Check) -> fields.Check:
+    """Return a check of a mapping from models to what ``check`` takes."""
+
+    def checked(path: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise WishError(path, f"is {kind(value)}", "give a mapping with the name of a model as each key")
+        return {fields.model_name(path, name): check(key_path(path, name), each) for name, each in value.items()}
+
+    return checked
+
+
+def _before(path: str, value: Any) -> dict[str, Any]:
+    return fields.fields(path, value, "served versions", _SERVED)
+
+
+def _in_force(path: str, value: Any) -> dict[str, Any]:
+    known = {**_SERVED, "previous": _before, "by_fleet": scalars.boolean}
+    return {"labels": {}, **fields.fields(path, value, "served versions", known)}
+
+
+def _reasons(path: str, value: Any) -> dict[int, str]:
+    """Check the reasons of reverted versions; JSON makes the numbers text."""
+    given = fields.mapping(path, value)
+    return {fields.version(path, number): told(str(reason), LONGEST_REASON) for number, reason in given.items()}
 
 
 _PROFILE = {
@@ -233,6 +280,10 @@ CHECKS: dict[str, Any] = {
     "kernel": fields.mapping,
     "extra_slices": _names,
     "tuned": tuned.check,
+    "rollout": _of_models(fields.one_of(*STAGES)),
+    "in_force": _of_models(_in_force),
+    "reverted": _of_models(_reasons),
+    "unseen": _names,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
     "profiler": scalars.boolean,
@@ -264,6 +315,9 @@ def _refuse_second_names(overrides: Any, refusals: Refusals) -> None:
             found = found.get(key) if isinstance(found, Mapping) else None
         if found is not None:
             refusals.add(WishError(f"{ROOT}.{place}", "has a variable of its own", f"set {variable} instead"))
+    for place in RECORDED:
+        if isinstance(overrides, Mapping) and place in overrides:
+            refusals.add(WishError(f"{ROOT}.{place}", "is read from the hosts", "remove it"))
 
 
 def _refuse_one_in_the_other(policy: Mapping[str, Any], refusals: Refusals) -> None:
