@@ -35,7 +35,7 @@ options:
 EXAMPLES = r"""
 - name: Find the versions that the fleet serves
   ansible.builtin.set_fact:
-    fleet_versions: "{{ ansible_play_hosts | map('extract', hostvars, 'hardware') | tfserving.fleet.versions_in_force }}"
+    versions: "{{ ansible_play_hosts | map('extract', hostvars, 'hardware') | tfserving.fleet.versions_in_force }}"
   run_once: true
 """
 

@@ -123,8 +123,8 @@ recorded:
   type: bool
 rollouts:
   description:
-    - What the host remembers of the roll-outs of each model in O(rollouts) that has a record. C(previous) is empty, or
-      holds the C(versions) and C(labels) before the last one; C(reverted) holds the reason for each reverted version.
+    - What the host remembers of the roll-outs of each model in O(rollouts) that has a record. C(age) grows with every
+      write, C(old) is the version before the last roll-out, C(reverted) holds the reason for each reverted version.
     - A record that is damaged fails the module, since it may name a version that must not come back.
   returned: when O(rollout_path) is given
   type: dict

@@ -64,7 +64,7 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
     known = settings["in_force"].get(model.name) or {}
     wished = _served(model.serve)
     now = _served(known) if known else wished
-    before = _served(known["previous"]) if known.get("previous") else now.without(wished.versions)
+    before = _before(known["previous"], now) if known.get("previous") else now.without(wished.versions)
     _refuse_unseen(model, stage, bool(known), settings["unseen"])
     if stage != "old" and not (known and now == wished):
         _refuse_reverted(model, settings["reverted"].get(model.name) or {})
@@ -84,11 +84,19 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
         coming=coming if moves else max(1, coming),
         waits=_waits(now, wished, bool(known.get("by_fleet"))) if moves and stage == "hold" else None,
         protected=sorted({*now.versions, *before.versions} - set(versions)),
+        **_proof(model, set(served.versions), set(wished.versions), known),
     )
 
 
 def _served(found: Mapping[str, Any]) -> Served:
     return Served(sorted(found["versions"]), found.get("labels") or {})
+
+
+def _before(previous: Mapping[str, Any], now: Served) -> Served:
+    """Return what was served before; where that does not say its labels, those of now, none of which may be lost."""
+    versions = sorted(previous["versions"])
+    carried = {label: version if version in versions else versions[-1] for label, version in now.labels.items()}
+    return Served(versions, previous.get("labels", carried))
 
 
 def _of_stage(model: ModelWish, stage: str, now: Served, wished: Served, before: Served) -> Served:
@@ -101,6 +109,22 @@ def _of_stage(model: ModelWish, stage: str, now: Served, wished: Served, before:
     # Labels move with the last stage: callers by label are moved by no share.
     both = Served(sorted({*now.versions, *wished.versions}), now.labels)
     return {"hold": now, "both": both, "new": wished, "old": before}[stage]
+
+
+def _proof(model: ModelWish, served: set[int], wished: set[int], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contract, the probe and the size of the served versions: the wish's are those of the wished ones."""
+    if served == wished:
+        return {}
+    contract, probe = known.get("contract"), known.get("probe")
+    if wished < served and isinstance(probe, Mapping):
+        # Callers get either version, so both keep the contract and take the request; the answers differ.
+        probe = {key: value for key, value in probe.items() if key != "expect"}
+    if not served <= {*known["versions"], *wished}:
+        # Nobody knows the proof of these any more. They have served before, so a request of zeros has to do.
+        contract, probe = None, False if model.probe is False else None
+    sizes = (model.memory_mb, known.get("memory_mb"))
+    size = max(filter(None, sizes)) if all(sizes) else model.memory_mb
+    return {"contract": contract, "probe": probe, "memory_mb": size}
 
 
 def _waits(now: Served, wished: Served, by_fleet: bool) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from ..wishes.checks import MOST_ENTRIES
 Record = Mapping[str, Any]
 
 _LABELS = {str: int}
+# What belongs to the versions that are served, and not to the wished ones.
+_OF_VERSIONS = ("contract", "probe", "memory_mb")
 # What this module reads of a model; the record itself is checked where it is read, but not as deep.
 _MODEL = {
     "name": str,
@@ -32,7 +34,10 @@ _MODEL = {
 
 
 def of_plan(plan: Record) -> dict[str, dict[str, Any]]:
-    """Return the versions and labels of each model that an instance of a recorded plan serves. Raises WishError."""
+    """Return what a recorded plan serves of each model that one of its instances serves. Raises WishError.
+
+    That is its versions and labels, and what proves these versions.
+    """
     in_use = {name for instance in plan.get("instances") or () for name in instance.get("models") or ()}
     return {model["name"]: _served(model) for model in plan.get("models") or () if model["name"] in in_use}
 
@@ -41,53 +46,57 @@ def _served(model: Record) -> dict[str, Any]:
     if not fits(model, _MODEL) or not model["versions"]:
         raise WishError(f"{defaults.CONFIG}/plan.json", "does not say which versions of a model are in force", REMEDY)
     serve = model.get("serve") or {}
-    return {"versions": sorted(served(serve, model["versions"])), "labels": dict(serve.get("labels") or {})}
+    known = {key: model[key] for key in _OF_VERSIONS if model.get(key) is not None}
+    return {"versions": sorted(served(serve, model["versions"])), "labels": dict(serve.get("labels") or {}), **known}
 
 
 def of_fleet(records: Sequence[Record], absent: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what most hosts of a run serve, and everything that any of them has reverted.
+    """Return what most hosts of a run serve, and what the newest record of each roll-out says.
 
     ``absent`` are the hosts of the fleet that take no part. They are returned as ``unseen`` where no host of the run
     has a record, and are at least as many: then those records are not to be guessed.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    before: dict[str, list[dict[str, Any]]] = {}
-    reverted: dict[str, dict[str, str]] = {}
+    newest: dict[str, Record] = {}
     for record in records:
-        for name, served_here in of_plan(record.get("plan") or {}).items():
-            found.setdefault(name, []).append(served_here)
+        for name, here in of_plan(record.get("plan") or {}).items():
+            found.setdefault(name, []).append(here)
+        # A host that a roll-out did not reach any more has an older one.
         for name, known in (record.get("rollouts") or {}).items():
-            reverted[name] = {**known.get("reverted", {}), **reverted.get(name, {})}
-            if known.get("previous"):
-                before.setdefault(name, []).append(known["previous"])
-    in_force = {name: _most(each) for name, each in found.items()}
-    for name, each in before.items():
-        if name in in_force:
-            in_force[name]["previous"] = _most(each)
+            newest[name] = max(newest.get(name, known), known, key=lambda each: each["age"])
     others = sorted(absent)
-    known_here = any(record.get("plan") for record in records)
-    unseen = [] if known_here or len(others) < len(records) else others[:MOST_ENTRIES]
-    return {"in_force": in_force, "reverted": reverted, "unseen": unseen}
+    is_known = any(record.get("plan") for record in records)
+    return {
+        "in_force": {name: _most(each) for name, each in found.items()},
+        "previous": {name: {"versions": [known["old"]]} for name, known in newest.items()},
+        "reverted": {name: known["reverted"] for name, known in newest.items()},
+        "unseen": [] if is_known or len(others) < len(records) else others[:MOST_ENTRIES],
+    }
 
 
 def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a host serves by its own record; for models that it does not serve yet, what the fleet serves."""
-    own = of_fleet([record])
-    shared = fleet.get("in_force") or {}
-    mine = {name: {**_before(shared.get(name)), **each} for name, each in own["in_force"].items()}
-    joining = {name: {**each, "by_fleet": True} for name, each in shared.items() if name not in mine}
-    reverted = dict(fleet.get("reverted") or {})
-    for name, each in own["reverted"].items():
-        reverted[name] = {**reverted.get(name, {}), **each}
-    return {"in_force": {**joining, **mine}, "reverted": reverted, "unseen": list(fleet.get("unseen") or ())}
+    """Return what a host serves by its own record; for models that it does not serve yet, what the fleet serves.
 
-
-def _before(known: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"previous": known["previous"]} if known and "previous" in known else {}
+    ``fleet`` is the result of ``of_fleet`` for records of which this is one.
+    """
+    joining = {name: {**each, "by_fleet": True} for name, each in fleet["in_force"].items()}
+    in_force = {**joining, **of_plan(record.get("plan") or {})}
+    before = fleet["previous"]
+    return {
+        "in_force": {
+            name: {**each, "previous": before[name]} if name in before else each for name, each in in_force.items()
+        },
+        "reverted": fleet["reverted"],
+        "unseen": fleet["unseen"],
+    }
 
 
 def _most(each: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the entry that most have; among equals, the one with the older versions, which has stood longer."""
-    votes = Counter((tuple(one["versions"]), tuple(sorted(one["labels"].items()))) for one in each)
-    (versions, labels), _count = min(votes.items(), key=lambda vote: (-vote[1], vote[0]))
-    return {"versions": list(versions), "labels": dict(labels)}
+    votes = Counter(map(_vote, each))
+    most = min(votes, key=lambda vote: (-votes[vote], vote))
+    return next(one for one in each if _vote(one) == most)
+
+
+def _vote(one: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[tuple[str, int], ...]]:
+    return tuple(one["versions"]), tuple(sorted(one["labels"].items()))

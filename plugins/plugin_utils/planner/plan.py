@@ -18,7 +18,20 @@ from ..wishes import policy as plan_policy
 from ..wishes import read as wishes
 from ..wishes import secrets as plan_secrets
 from ..wishes.read import InstanceWish, ModelWish
-from . import cpu_mask, gpu_memory, gpus, held, housekeeping, instance, jemalloc, machine, memory, placement, sandbox, swaps
+from . import (
+    cpu_mask,
+    gpu_memory,
+    gpus,
+    held,
+    housekeeping,
+    instance,
+    jemalloc,
+    machine,
+    memory,
+    placement,
+    sandbox,
+    swaps,
+)
 from . import kernel as kernel_settings
 from . import partition as cpu_partition
 from . import runtimes as server_runtimes

@@ -27,7 +27,9 @@ def _sentence(model: Data) -> str:
 
 
 def _listed(served: Any) -> Any:
-    return [f"{label} {version}" for label, version in sorted(served.items())] if isinstance(served, Mapping) else served
+    return (
+        [f"{label} {version}" for label, version in sorted(served.items())] if isinstance(served, Mapping) else served
+    )
 
 
 def summary(plans: Mapping[str, Data], command: Callable[[str], str]) -> str:
@@ -40,6 +42,4 @@ def summary(plans: Mapping[str, Data], command: Callable[[str], str]) -> str:
         for model in plan.get("models") or ():
             if model.get("waits"):
                 hosts.setdefault((_sentence(model), model["name"]), []).append(host)
-    return "\n".join(
-        f"{sentence} ({folded(names)}):\n  {command(model)}" for (sentence, model), names in hosts.items()
-    )
+    return "\n".join(f"{sentence} ({folded(names)}):\n  {command(model)}" for (sentence, model), names in hosts.items())

@@ -22,6 +22,7 @@ from ..server import sandbox_paths
 from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
+from . import contract as wish_contract
 from . import tuned
 
 ROOT = "host_plan_policy"
@@ -141,11 +142,12 @@ DEFAULTS: dict[str, Any] = {
     "extra_slices": [],
     # Settings of instances that a measurement has found, by the instance's name.
     "tuned": {},
-    # The stage of each model in a roll-out: hold serves what is in force, both the versions in force and the wished ones,
-    # new the wished ones, old those before.
+    # The stage of each model in a roll-out: hold serves what is in force, both this and what is wished, new what is
+    # wished, old what was served before.
     "rollout": {},
-    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, what was
-    # served before the last roll-out (previous), and whether the others say so (by_fleet), by the model's name.
+    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, contract,
+    # probe and size of these versions, what was served before the last roll-out (previous), and whether the others say
+    # so (by_fleet), by the model's name.
     "in_force": {},
     # Versions that a roll-out has reverted: the reason by version, by the model's name.
     "reverted": {},
@@ -218,9 +220,18 @@ def _before(path: str, value: Any) -> dict[str, Any]:
     return fields.fields(path, value, "served versions", _SERVED)
 
 
+_IN_FORCE: dict[str, fields.Check] = {
+    **_SERVED,
+    "contract": wish_contract.contract,
+    "probe": wish_contract.probe,
+    "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
+    "previous": _before,
+    "by_fleet": scalars.boolean,
+}
+
+
 def _in_force(path: str, value: Any) -> dict[str, Any]:
-    known = {**_SERVED, "previous": _before, "by_fleet": scalars.boolean}
-    return {"labels": {}, **fields.fields(path, value, "served versions", known)}
+    return {"labels": {}, **fields.fields(path, value, "served versions", _IN_FORCE)}
 
 
 def _reasons(path: str, value: Any) -> dict[int, str]:
