@@ -82,7 +82,7 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
         versions=versions,
         provided=_provided(model, versions),
         coming=coming if moves else max(1, coming),
-        waits=_waits(now, wished, bool(known.get("by_fleet"))) if moves and stage == "hold" else None,
+        waits=_waits(now, wished) if moves and stage == "hold" else None,
         protected=sorted({*now.versions, *before.versions} - set(versions)),
         **_proof(model, set(served.versions), set(wished.versions), known),
     )
@@ -127,10 +127,11 @@ def _proof(model: ModelWish, served: set[int], wished: set[int], known: Mapping[
     return {"contract": contract, "probe": probe, "memory_mb": size}
 
 
-def _waits(now: Served, wished: Served, by_fleet: bool) -> dict[str, Any]:
+def _waits(now: Served, wished: Served) -> dict[str, Any]:
     moved = {"labels": {"from": dict(now.labels), "to": dict(wished.labels)}} if now.labels != wished.labels else {}
-    where = "is what most hosts of the fleet serve" if by_fleet else "is in force here"
-    reason = f"{joined(list(map(str, now.versions)))} {where}, and rollout.yml alone moves a model with a roll-out"
+    verb = "is" if len(now.versions) == 1 else "are"
+    held = f"{joined(list(map(str, now.versions)))} {verb} in force"
+    reason = f"{held}, and rollout.yml alone moves a model with a roll-out"
     return {"from": list(now.versions), "to": list(wished.versions), **moved, "reason": reason}
 
 

@@ -79,8 +79,7 @@ def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
 
     ``fleet`` is the result of ``of_fleet`` for records of which this is one.
     """
-    joining = {name: {**each, "by_fleet": True} for name, each in fleet["in_force"].items()}
-    in_force = {**joining, **of_plan(record.get("plan") or {})}
+    in_force = {**fleet["in_force"], **of_plan(record.get("plan") or {})}
     before = fleet["previous"]
     return {
         "in_force": {

@@ -146,8 +146,7 @@ DEFAULTS: dict[str, Any] = {
     # wished, old what was served before.
     "rollout": {},
     # What serves now, from the records of this host and, where it has none, of the others: versions, labels, contract,
-    # probe and size of these versions, what was served before the last roll-out (previous), and whether the others say
-    # so (by_fleet), by the model's name.
+    # probe and size of these versions, and what was served before the last roll-out (previous), by the model's name.
     "in_force": {},
     # Versions that a roll-out has reverted: the reason by version, by the model's name.
     "reverted": {},
@@ -226,7 +225,6 @@ _IN_FORCE: dict[str, fields.Check] = {
     "probe": wish_contract.probe,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
     "previous": _before,
-    "by_fleet": scalars.boolean,
 }
 
 

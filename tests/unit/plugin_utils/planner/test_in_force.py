@@ -77,7 +77,7 @@ def test_a_record_of_an_older_release_without_the_policy_serves_its_newest_versi
 def test_a_host_that_joins_serves_what_most_hosts_serve():
     fleet = of_fleet([recorded(7), recorded(8), recorded(7), NONE])
     joined = of_host(NONE, fleet)
-    assert joined["in_force"] == {"ranker": {"versions": [7], "labels": {}, "by_fleet": True}}
+    assert joined["in_force"] == of_host(recorded(7), fleet)["in_force"] == {"ranker": {"versions": [7], "labels": {}}}
 
 
 def test_among_equals_the_older_versions_win_in_whatever_order_hosts_stand():
@@ -117,7 +117,7 @@ def test_the_newest_record_of_a_rollout_counts_wherever_it_is():
 
 def test_the_way_back_is_known_to_a_host_that_has_joined():
     fleet = of_fleet([rolled([1, 2], 7), recorded(8)])
-    joined = {"versions": [8], "labels": {}, "by_fleet": True, "previous": {"versions": [7]}}
+    joined = {"versions": [8], "labels": {}, "previous": {"versions": [7]}}
     assert of_host(NONE, fleet)["in_force"] == {"ranker": joined}
     assert of_host(recorded(9), fleet)["in_force"]["ranker"] == {
         "versions": [9],
