@@ -41,6 +41,7 @@ class ActionModule(Action):
         golden.fill(asked.models, partial(self.beside_inventory, task_vars))
         found = {
             "policy": policy,
+            "rollouts": [model.name for model in asked.models.values() if model.rollout is not None],
             "servers": derived.servers(values),
             "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", [])), gateways),
         }

@@ -55,6 +55,14 @@ options:
   plan_path:
     description: The record of the plan in force, for RV(plan). Left out, none is read.
     type: path
+  rollouts:
+    description: Names of models whose roll-outs are read, for RV(rollouts).
+    type: list
+    elements: str
+    default: []
+  rollout_path:
+    description: The directory with the records of roll-outs, for RV(rollouts). Left out, none is read.
+    type: path
   key_path:
     description: The host's key for the plan's digests, for RV(key). Left out, none is read.
     type: path
@@ -113,6 +121,13 @@ recorded:
   description: Whether the record is as this release writes it, and need not be written again for the same plan.
   returned: when O(plan_path) is given
   type: bool
+rollouts:
+  description:
+    - What the host remembers of the roll-outs of each model in O(rollouts) that has a record. C(age) grows with every
+      write, C(old) is the version before the last roll-out, C(reverted) holds the reason for each reverted version.
+    - A record that is damaged fails the module, since it may name a version that must not come back.
+  returned: when O(rollout_path) is given
+  type: dict
 service_manager:
   description: V(systemd), or the name of the process that runs the host in its place.
   returned: success
@@ -313,6 +328,7 @@ topology:
       elements: str
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -328,6 +344,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host import (
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.service_manager import service_manager
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
 from ansible_collections.tfserving.fleet.plugins.module_utils.topology import nvidia as topology_nvidia
@@ -341,10 +358,12 @@ def accounts(group: str, instances: list[str]) -> dict[str, Any]:
     return {"group": asdict(found) if found else None, "accounts": [asdict(each) for each in known]}
 
 
-def recorded(plan_path: str | None, key_path: str | None) -> dict[str, Any]:
-    """Return what of the plan in force is asked for."""
-    plan = plan_record.in_force(plan_path) if plan_path else {}
-    return {**plan, **({"key": plan_key.read_key(key_path)} if key_path else {})}
+def recorded(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the plan in force and of roll-outs is asked for."""
+    plan = plan_record.in_force(wanted["plan_path"]) if wanted["plan_path"] else {}
+    key = {"key": plan_key.read_key(wanted["key_path"])} if wanted["key_path"] else {}
+    folder = wanted["rollout_path"]
+    return {**plan, **key, **({"rollouts": rollout_record.read(wanted["rollouts"], folder)} if folder else {})}
 
 
 def main() -> None:
@@ -357,13 +376,15 @@ def main() -> None:
             "group": {"type": "str", "default": "tfserving"},
             "instances": {"type": "list", "elements": "str", "default": []},
             "plan_path": {"type": "path"},
+            "rollouts": {"type": "list", "elements": "str", "default": []},
+            "rollout_path": {"type": "path"},
             "key_path": {"type": "path", "no_log": False},
         },
         supports_check_mode=True,
     )
     tree = Tree(module.params["sysroot"])
     try:
-        record = recorded(module.params["plan_path"], module.params["key_path"])
+        record = recorded(module.params)
         ignored = driver_gpus.checked(module.params["gpu_ignore"])
         found = topology.read(tree, module.params["gpu_pci_vendors"], ignored)
     except WishError as error:

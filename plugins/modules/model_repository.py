@@ -153,6 +153,11 @@ options:
           - Where one of these servers cannot be asked, nothing of the model is removed. Without this option
             nothing is removed at all.
         type: int
+      protected:
+        description: Versions that stay, whatever O(models[].keep) says, but need not be there.
+        type: list
+        elements: raw
+        default: []
   sources:
     description:
       - JSON text with what may be secret of a source, C(uri), C(headers) and C(credentials), by the name of a model. It
@@ -363,6 +368,7 @@ MODEL = {
     "golden": {"type": "dict"},
     "warmup": {"type": "raw", "default": "auto"},
     "keep": {"type": "int"},
+    "protected": {"type": "list", "elements": "raw", "default": []},
     "path": {"type": "str"},
 }
 INSTANCE = {

@@ -40,6 +40,11 @@ policy:
   description: What the planner knows beside the host, models and instances; for M(tfserving.fleet.host_plan).
   type: dict
   returned: without O(options)
+rollouts:
+  description: Names of the models that C(rollout.yml) moves; for M(tfserving.fleet.host_topology).
+  type: list
+  elements: str
+  returned: without O(options)
 servers:
   description: Names that the servers take on the host, and their repository; for M(tfserving.fleet.host_check).
   type: dict

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,20 @@ class Caller:
         file = f"{name}.yml"
         return file if (self.root / file).exists() else f"playbooks/{file}"
 
+    def command(self, name: str, *arguments: str) -> str:
+        """Return the command that runs a playbook on the inventories of this run."""
+        sources = [part for source in context.CLIARGS.get("inventory") or () for part in ("-i", _near(source))]
+        return shlex.join(["ansible-playbook", *sources, self.playbook(name), *arguments])
+
     def page(self, name: str) -> str:
         """Return the location of a documentation page."""
         return f"docs/{name}.md" if self.root else f"{PAGES}/{name}.md"
+
+
+def _near(source: str) -> str:
+    """Return the shorter path of an inventory: from the working directory, for one below it."""
+    inner = os.path.relpath(source) if os.path.isabs(source) else source
+    return source if inner.startswith(os.pardir) else inner
 
 
 def version(root: Path = ROOT) -> str:

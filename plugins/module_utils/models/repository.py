@@ -224,7 +224,7 @@ def _unsettled(model: Wanted, keep: int | None, on_disk: list[int], store: Store
 
 
 def _needed(model: Wanted, on_disk: list[int]) -> set[int]:
-    return {*model.versions, *wanted_models.served(model.serve, on_disk)}
+    return {*model.versions, *model.protected, *wanted_models.served(model.serve, on_disk)}
 
 
 def _removable(model: Wanted, on_disk: list[int], report: Report) -> list[int]:

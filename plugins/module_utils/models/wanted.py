@@ -41,6 +41,7 @@ class Wanted:
     ports: tuple[int | None, ...]
     demands: Demands = field(default_factory=Demands)
     warmup: warmup.Wish = field(default_factory=warmup.Wish)
+    protected: tuple[int, ...] = ()
 
     def checksum(self, version: int) -> str | None:
         """Return the checksum that is wished for a version, if there is one."""
@@ -126,7 +127,8 @@ def _read_one(
     _refuse_shared_checksum(f"{where}.source", source, provides)
     serve, demands = model.get("serve") or {}, _demands(model, instances)
     ports, warming = _ports(name, instances), _warmup(model, instances)
-    return Wanted(where, name, versions, provides, source, serve, keep, ports, demands, warming)
+    protected = _numbers(f"{where}.protected", model.get("protected") or ())
+    return Wanted(where, name, versions, provides, source, serve, keep, ports, demands, warming, protected)
 
 
 def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Demands:

@@ -13,7 +13,20 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources imp
 
 # The keys of the plan's models and instances for which the module has options.
 MODEL_KEYS = (
-    *("name", "versions", "provided", "source", "serve", "contract", "probe", "golden", "warmup", "keep", "path"),
+    *(
+        "name",
+        "versions",
+        "provided",
+        "source",
+        "serve",
+        "contract",
+        "probe",
+        "golden",
+        "warmup",
+        "keep",
+        "protected",
+        "path",
+    ),
 )
 INSTANCE_KEYS = ("name", "models", "ports", "flags", "batching")
 

@@ -36,6 +36,9 @@ class Tenant:
     at_once: int
     """The number of models that may be swapped at the same time: one for each load thread."""
     on_gpu: bool
+    coming: dict[str, int] = field(default_factory=dict)
+    """The versions that a change loads beside the resident ones, by model: usually one, none while a roll-out has both
+    in memory."""
     drained: set[str] = field(default_factory=set)
     """The models that are unloaded before their next version is loaded."""
     high_mb: int | None = None
@@ -45,7 +48,8 @@ class Tenant:
 
     def swap_mb(self) -> int:
         """Return the temporary need of the largest swaps, which hold new versions beside old ones."""
-        return sum([size for size, name in self.swaps if name not in self.drained][: self.at_once])
+        hot = [size * self.coming.get(name, 1) for size, name in self.swaps if name not in self.drained]
+        return sum(sorted(hot, reverse=True)[: self.at_once])
 
     def host_mb(self, limits: Mapping[str, Any]) -> int | None:
         """Return the peak of host memory that the instance is expected to use."""
@@ -64,7 +68,9 @@ def tenant(wish: InstanceWish, sheet: Sheet, models: list[ModelWish], load_threa
     if len(sizes) < len(models):
         return Tenant(wish, sheet, None, [], load_threads, on_gpu)
     swaps = sorted(((size, model.name) for size, model in sizes), key=lambda swap: (-swap[0], swap[1]))
-    return Tenant(wish, sheet, sum(size * model.resident() for size, model in sizes), swaps, load_threads, on_gpu)
+    coming = {model.name: model.coming for model in models}
+    resident_mb = sum(size * model.resident() for size, model in sizes)
+    return Tenant(wish, sheet, resident_mb, swaps, load_threads, on_gpu, coming)
 
 
 def serving_memory_mb(machine: Machine, limits: Mapping[str, Any]) -> int | None:

@@ -18,7 +18,20 @@ from ..wishes import policy as plan_policy
 from ..wishes import read as wishes
 from ..wishes import secrets as plan_secrets
 from ..wishes.read import InstanceWish, ModelWish
-from . import cpu_mask, gpu_memory, gpus, housekeeping, instance, jemalloc, machine, memory, placement, sandbox, swaps
+from . import (
+    cpu_mask,
+    gpu_memory,
+    gpus,
+    held,
+    housekeeping,
+    instance,
+    jemalloc,
+    machine,
+    memory,
+    placement,
+    sandbox,
+    swaps,
+)
 from . import gate as serving_gate
 from . import kernel as kernel_settings
 from . import partition as cpu_partition
@@ -61,7 +74,8 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
     serving_mb = memory.serving_memory_mb(host, settings["memory"])
     allocator = _allocator(host, settings)
     release = release_ids.release(settings["version"], settings["install_method"], **settings["releases"])
-    site = instance.Site(host, bool(devices), asked.models, settings, allocator, serving_mb, release, key)
+    models = held.settle(asked.models, settings)
+    site = instance.Site(host, bool(devices), models, settings, allocator, serving_mb, release, key)
     drafts = [instance.draft(site, *each) for each in zip(places, assigned, shares)]
     crowded = _settle_memory(site, drafts)
     planned = [instance.finish(site, drafted, crowded) for drafted in drafts]
@@ -79,7 +93,7 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
         "housekeeping": system,
         "serving": serving,
         "instances": planned,
-        "models": [_model(model, key) for model in asked.models.values()],
+        "models": [_model(model, key) for model in models.values()],
         "warnings": [
             *(f"topology: {problem}" for problem in topology.get("problems") or ()),
             *_unsurveyed(settings["version"]),
@@ -237,7 +251,7 @@ def _idle(places: list[Place], halves: housekeeping.Split) -> list[str]:
 
 def _model(model: ModelWish, key: str) -> ModelPlan:
     """Return a model's entry in the plan, without possible secrets."""
-    return {
+    entry: ModelPlan = {
         "name": model.name,
         "path": model.path,
         "versions": list(model.versions),
@@ -251,3 +265,8 @@ def _model(model: ModelWish, key: str) -> ModelPlan:
         "warmup": model.warmup,
         "memory_mb": model.memory_mb,
     }
+    if model.waits:
+        entry["waits"] = model.waits
+    if model.protected:
+        entry["protected"] = list(model.protected)
+    return entry

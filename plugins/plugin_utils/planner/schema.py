@@ -237,7 +237,14 @@ class InstancePlan(Figures):
     unit: dict[str, str | list[str]]
 
 
-class ModelPlan(TypedDict):
+class RolledModel(TypedDict, total=False):
+    """The keys that only models with a roll-out have."""
+
+    waits: dict[str, Any]
+    protected: list[int]
+
+
+class ModelPlan(RolledModel):
     """The plan of one model."""
 
     name: str

@@ -53,8 +53,11 @@ def _settle(tenants: list[Tenant], needed: Callable[[], int], capacity_mb: int, 
             (size, -place, name)
             for place, tenant in enumerate(tenants)
             for size, name in tenant.swaps
-            if name not in tenant.drained
+            if name not in tenant.drained and tenant.coming.get(name, 1)
         ]
+        rolling = [(tenant, name) for tenant in tenants for name, coming in tenant.coming.items() if not coming]
+        if rolling and not (hot and may_drain):
+            raise _no_room_for_rollout(*rolling[0], needed(), capacity_mb, where)
         if not hot:
             raise _too_much(tenants, needed(), capacity_mb, where)
         size, place, name = max(hot)
@@ -74,6 +77,15 @@ def _too_much(tenants: list[Tenant], needed: int, capacity_mb: int, where: str) 
         path,
         f"need {needed} MB of {where} even while nothing is swapped, and there are {capacity_mb} MB",
         "serve fewer models or versions here, or move some to another host",
+    )
+
+
+def _no_room_for_rollout(tenant: Tenant, name: str, needed: int, capacity_mb: int, where: str) -> WishError:
+    return WishError(
+        f"{tenant.wish.path}.models",
+        f"hold '{name}' with all versions of its roll-out side by side, which takes {needed} MB of {where}, and there"
+        f" are {capacity_mb} MB",
+        "give it more memory, serve fewer models or versions here, or move some to another host",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from . import waiting
 from . import words as values
 from .sheet import Change, Difference, Verdict
 
@@ -33,15 +34,16 @@ _MODEL_KEYS = ("versions", "keep", "warmup", "memory_mb", *_NOT_SHOWN)
 
 def difference(plan: Data, previous: Data) -> Difference:
     """Return what changes from ``previous``, the plan in force (empty for none), to ``plan``."""
+    waits = waiting.sentences(plan)
     if not previous:
-        return Difference(True, (), tuple(Verdict(each["name"], "add", ()) for each in plan["instances"]))
+        return Difference(True, (), tuple(Verdict(each["name"], "add", ()) for each in plan["instances"]), waits)
     before = {instance["name"]: instance for instance in previous.get("instances") or ()}
     after = {instance["name"]: instance for instance in plan["instances"]}
     verdicts = [_verdict(instance, before.get(name), plan, previous) for name, instance in after.items()]
     verdicts += [Verdict(name, "remove", ()) for name in before if name not in after]
     told = {change for verdict in verdicts for change in verdict.changes}
     host = [*_host_changes(plan, previous), *_model_changes(plan, previous)]
-    return Difference(False, tuple(change for change in host if change not in told), tuple(verdicts))
+    return Difference(False, tuple(change for change in host if change not in told), tuple(verdicts), waits)
 
 
 def _verdict(instance: Data, before: Data | None, plan: Data, previous: Data) -> Verdict:

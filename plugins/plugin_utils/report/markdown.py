@@ -28,6 +28,8 @@ def markdown(report: Report) -> str:
     blocks = [f"## Plan: {count} of {counted(report.count, 'host')} would change"]
     blocks += [f"**Not planned**, see the log of the run: {code(report.missing)}"] if report.missing else []
     blocks += ["\n".join(_part(group, part)) for group, part in changing]
+    waits = [f"- {code(part.hosts)}: {code(each)}" for _group, part in parts for each in part.difference.waits]
+    blocks += ["\n".join(waits)] if waits else []
     same = [code(part.hosts) for _group, part in parts if part.difference.empty]
     blocks += [f"Unchanged: {', '.join(same)}"] if same else []
     return _bounded(blocks) + "\n"

@@ -148,6 +148,8 @@ class Difference:
     """Whether no plan is in force yet."""
     host: tuple[Change, ...]
     instances: tuple[Verdict, ...]
+    waits: tuple[str, ...] = ()
+    """The moves of models that a run leaves to rollout.yml, as sentences; they change nothing."""
 
     @property
     def empty(self) -> bool:

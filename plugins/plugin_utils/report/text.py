@@ -73,6 +73,11 @@ def _difference_title(group: Group, part: Part) -> str:
 
 
 def _difference(difference: Difference) -> Iterator[str]:
+    yield from _changed(difference)
+    yield from (line for sentence in difference.waits for line in prose(sentence, "  "))
+
+
+def _changed(difference: Difference) -> Iterator[str]:
     if difference.empty:
         yield "  none: this plan is in force"
         return

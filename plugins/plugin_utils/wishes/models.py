@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -15,6 +15,7 @@ from . import checks as fields
 from . import contract as wish_contract
 from . import golden as wish_golden
 from . import lists as wish_lists
+from . import rollout as wish_rollout
 from . import source as model_source
 
 MODELS = "tfserving_models"
@@ -45,6 +46,14 @@ class ModelWish:
     memory_mb: int | None = None
     chosen: bool = True
     """Whether the user sets which versions to serve; by default, the newest wished version is served."""
+    rollout: dict[str, Any] | None = None
+    """How rollout.yml moves its version; None for a model whose version site.yml moves."""
+    coming: int = 1
+    """The versions that a change loads beside the resident ones."""
+    waits: dict[str, Any] | None = None
+    """The move that waits for rollout.yml, as planner/held.py settles it."""
+    protected: list[int] = field(default_factory=list)
+    """Versions that need not be on disk, but stay there if they are: a rollback goes back to them."""
 
     def resident(self) -> int:
         """Return the maximum number of versions of the model in memory while nothing changes."""
@@ -67,6 +76,7 @@ FIELDS: dict[str, fields.Check] = {
     "golden": wish_golden.file,
     "warmup": wish_golden.warmup,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
+    "rollout": wish_rollout.rollout,
 }
 
 
@@ -96,6 +106,9 @@ def _model(path: str, wish: Any, refusals: Refusals) -> ModelWish | None:
     # Served by number: with the policy "latest", going back to a version would leave the newer one in service.
     chosen, serve = "serve" in given, given.pop("serve", {"versions": [max(asked)]})
     versions = sorted({*asked, *serve.get("versions", ())})
+    if given.get("rollout") is not None and "versions" not in serve:
+        problem = f"says {next(iter(serve))}, and a roll-out needs versions by number"
+        refusals.add(WishError(f"{path}.serve", problem, f"write serve: {{versions: [{max(asked)}]}}, or leave it out"))
     provided = refusals.check(model_source.provided, f"{path}.source", given["source"], asked, versions, default=[])
     keep = refusals.check(_keep, f"{path}.keep", given.pop("keep", None), serve, default=KEEP)
     return ModelWish(path=path, versions=versions, provided=provided, serve=serve, keep=keep, chosen=chosen, **given)

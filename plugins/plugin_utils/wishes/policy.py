@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults, errors, scalars
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, key_path, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.releases import ids as release_ids
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 from ..server import sandbox_paths
 from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
+from . import contract as wish_contract
 from . import gate, tuned
 
 ROOT = "host_plan_policy"
@@ -50,7 +52,14 @@ PATHS = {
     "gate.drain_timeout_s": gate.TIMEOUT,
     "gate.longest_call_s": gate.LONGEST,
     "gate.gateways": gate.GROUP,
+    "rollout": "host_plan_rollout",
 }
+# What the hosts' records say. Set by a user, it would let a version pass that nobody has looked at.
+RECORDED = ("in_force", "reverted", "unseen")
+
+STAGES = ("hold", "both", "new", "old")
+# A reason that a record gives is told in one sentence.
+LONGEST_REASON = 1000
 
 DEFAULTS: dict[str, Any] = {
     "version": defaults.VERSION,
@@ -140,6 +149,16 @@ DEFAULTS: dict[str, Any] = {
     "tuned": {},
     # The gate of the instances; see planner/gate.py.
     "gate": {"when": "auto", "port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []},
+    # The stage of each model in a roll-out: hold serves what is in force, both this and what is wished, new what is
+    # wished, old what was served before.
+    "rollout": {},
+    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, contract,
+    # probe and size of these versions, and what was served before the last roll-out (previous), by the model's name.
+    "in_force": {},
+    # Versions that a roll-out has reverted: the reason by version, by the model's name.
+    "reverted": {},
+    # Hosts of the fleet whose records nobody has read, where no record says what the fleet serves.
+    "unseen": [],
     # The server re-reads its models file at this interval and logs two lines each time, changed or not; 10 s is quick
     # enough for people and keeps the journal readable.
     "poll_seconds": 10,
@@ -187,6 +206,43 @@ def _metrics_path(path: str, value: Any) -> str:
     if isinstance(value, str) and _METRICS_PATH.fullmatch(value):
         return str(value)
     raise WishError(path, f"is {described(value)}", "give a path that begins with '/'")
+
+
+_SERVED: dict[str, fields.Check] = {"versions": fields.versions, "labels": fields.labels}
+
+
+def _of_models(check: fields.Check) -> fields.Check:
+    """Return a check of a mapping from models to what ``check`` takes."""
+
+    def checked(path: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise WishError(path, f"is {kind(value)}", "give a mapping with the name of a model as each key")
+        return {fields.model_name(path, name): check(key_path(path, name), each) for name, each in value.items()}
+
+    return checked
+
+
+def _before(path: str, value: Any) -> dict[str, Any]:
+    return fields.fields(path, value, "served versions", _SERVED)
+
+
+_IN_FORCE: dict[str, fields.Check] = {
+    **_SERVED,
+    "contract": wish_contract.contract,
+    "probe": wish_contract.probe,
+    "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
+    "previous": _before,
+}
+
+
+def _in_force(path: str, value: Any) -> dict[str, Any]:
+    return {"labels": {}, **fields.fields(path, value, "served versions", _IN_FORCE)}
+
+
+def _reasons(path: str, value: Any) -> dict[int, str]:
+    """Check the reasons of reverted versions; JSON makes the numbers text."""
+    given = fields.mapping(path, value)
+    return {fields.version(path, number): told(str(reason), LONGEST_REASON) for number, reason in given.items()}
 
 
 _PROFILE = {
@@ -247,6 +303,10 @@ CHECKS: dict[str, Any] = {
         "longest_call_s": fields.whole(1, 3600, "a number of seconds"),
         "gateways": gate.listed,
     },
+    "rollout": _of_models(fields.one_of(*STAGES)),
+    "in_force": _of_models(_in_force),
+    "reverted": _of_models(_reasons),
+    "unseen": _names,
     "poll_seconds": fields.whole(1, 3600, "a number of seconds"),
     "metrics_path": _metrics_path,
     "profiler": scalars.boolean,
@@ -278,6 +338,9 @@ def _refuse_second_names(overrides: Any, refusals: Refusals) -> None:
             found = found.get(key) if isinstance(found, Mapping) else None
         if found is not None:
             refusals.add(WishError(f"{ROOT}.{place}", "has a variable of its own", f"set {variable} instead"))
+    for place in RECORDED:
+        if isinstance(overrides, Mapping) and place in overrides:
+            refusals.add(WishError(f"{ROOT}.{place}", "is read from the hosts", "remove it"))
 
 
 def _refuse_one_in_the_other(policy: Mapping[str, Any], refusals: Refusals) -> None:

@@ -569,6 +569,13 @@ def test_wanted_and_served_versions_stay_however_old(host, archive):
     assert host.run(wish)["models"] == {"ranker": [1, 2, 7]}
 
 
+def test_protected_versions_stay_and_need_not_be_there(host, archive):
+    host.put_by_hand(1, 2, 3)
+    wish = ranker(archive, keep=1, protected=[2, 5])
+    assert host.run(wish, check=True)["models"] == host.run(wish)["models"] == {"ranker": [2, 7]}
+    assert not host.run(wish)["changed"]
+
+
 def test_servers_are_not_asked_while_there_is_nothing_to_remove(host, server, archive):
     host.run(ranker(archive, keep=3), instances=serving(server.port))
     assert server.requests == []

@@ -44,6 +44,18 @@ def test_the_current_caller_is_read_from_the_command_line(monkeypatch):
     assert current() == Caller(None)
 
 
+def test_a_command_names_the_inventories_of_the_run_and_quotes_what_a_shell_would_take(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    sources = [f"{tmp_path}/inventories/mine", "/etc/hosts of mine", "localhost,"]
+    monkeypatch.setattr(context, "CLIARGS", {"inventory": sources})
+    assert Caller(None).command("rollout", "-e", "model=ranker") == (
+        "ansible-playbook -i inventories/mine -i '/etc/hosts of mine' -i localhost,"
+        " tfserving.fleet.rollout -e model=ranker"
+    )
+    monkeypatch.setattr(context, "CLIARGS", {})
+    assert Caller(REPOSITORY).command("status") == "ansible-playbook playbooks/status.yml"
+
+
 def test_the_version_is_that_of_a_clone_or_of_an_installed_collection(tmp_path):
     assert version(tmp_path) == ""
     (tmp_path / "galaxy.yml").write_text("namespace: tfserving\nversion: 1.2.3\n")

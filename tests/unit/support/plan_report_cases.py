@@ -62,14 +62,14 @@ def eight_sockets(cores: int = 16, **shape: Any) -> dict[str, Any]:
     return machines.topology(sockets=8, cores=cores, smt=2, memory_mb=257_000, nics=[{"node": 0}, {"node": 4}], **shape)
 
 
-def planned(topology: dict[str, Any], instances: Any = None, models: Any = None) -> dict[str, Any]:
+def planned(topology: dict[str, Any], instances: Any = None, models: Any = None, **policy: Any) -> dict[str, Any]:
     """Return what the report reads of a host that has no plan in force."""
-    return {"topology": topology, "plan": plan(topology, instances, models, **IMAGE), "previous": {}}
+    return {"topology": topology, "plan": plan(topology, instances, models, **IMAGE, **policy), "previous": {}}
 
 
-def gpu_host(host: int = 0, instances: Any = INSTANCES, models: Any = MODELS) -> dict[str, Any]:
+def gpu_host(host: int = 0, instances: Any = INSTANCES, models: Any = MODELS, **policy: Any) -> dict[str, Any]:
     """Return a GPU box with four instances."""
-    return planned(gpu_box(host), instances, models)
+    return planned(gpu_box(host), instances, models, **policy)
 
 
 def in_force(host: dict[str, Any], previous: dict[str, Any]) -> dict[str, Any]:

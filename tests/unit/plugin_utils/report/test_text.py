@@ -11,7 +11,7 @@ import pytest
 from ansible.plugins.inventory import expand_hostname_range
 from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import groups, text
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.report import groups, markdown, page, text, waiting
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.host_names import folded
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.report.machine_map import machine_map
 from hypothesis import assume, given, settings
@@ -72,6 +72,47 @@ def test_alike_hosts_stay_together_when_their_plans_in_force_differ():
     old = gpu_host(models=[model("ranker", version=6, memory_mb=6_000), *MODELS[1:]])
     group = only({"a1": in_force(new, new), "a2": in_force(new, old), "a3": in_force(new, new)})
     assert [(part.hosts, part.difference.empty) for part in group.parts] == [("a1, a3", True), ("a2", False)]
+
+
+def test_what_waits_for_a_rollout_is_told_with_the_difference_and_changes_nothing():
+    rolled = [model("ranker", version=8, memory_mb=6_000, rollout={}), *MODELS[1:]]
+    new = gpu_host(models=rolled, in_force={"ranker": {"versions": [7]}})
+    same, moved = in_force(new, new), in_force(new, gpu_host())
+    assert only({"a": same}).parts[0].difference.empty
+    assert only({"a": moved}).parts[0].difference.empty
+    assert "none: this plan is in force\n  ranker 7 -> 8 waits for rollout.yml\n" in text.text(groups.read({"a": same}))
+    first = text.text(groups.read({"a": new}))
+    assert first.endswith("spelling    added\n  ranker 7 -> 8 waits for rollout.yml\n")
+    assert "waits" not in text.text(groups.read({"a": gpu_host()}))
+    written = markdown.markdown(groups.read({"a1": same, "a2": same}))
+    title, waits, *others = written.split("\n\n")
+    assert title == "## Plan: 0 of 2 hosts would change"
+    assert waits == "- `a[1:2]`: `ranker 7 -> 8 waits for rollout.yml`"
+    assert others == ["Unchanged: `a[1:2]`\n"]
+    assert '<p class="calm">ranker 7 -&gt; 8 waits for rollout.yml</p>' in page.page(groups.read({"a": same}))
+
+
+def test_labels_that_wait_are_told_where_the_versions_stay():
+    both = {"versions": [7, 8], "labels": {"stable": 7}}
+    wish = model("ranker", version=8, serve={**both, "labels": {"stable": 8, "next": 8}}, rollout={})
+    waits = {"ranker": {"versions": [7, 8], "labels": {"stable": 7}}}
+    host = planned(gpu_box(), [instance("ranker", ["ranker"])], [wish], in_force=waits)
+    assert only({"a": host}).parts[0].difference.waits == ("ranker stable 7 -> next 8, stable 8 waits for rollout.yml",)
+
+
+def test_the_end_of_a_run_names_the_hosts_and_the_command_for_each_move():
+    def held(*wished, **keys):
+        models = [model(name, version=version, rollout={}) for name, version in wished]
+        return planned(small_vm(), [], models, in_force={"ranker": {"versions": [7]}, "digits": {"versions": [1]}})[
+            "plan"
+        ]
+
+    plans = {"h1": held(("ranker", 8)), "h2": held(("ranker", 8), ("digits", 2)), "h3": held(("digits", 1)), "h4": {}}
+    assert waiting.summary(plans, lambda model: f"roll {model}") == (
+        "ranker 7 -> 8 waits for rollout.yml (h[1:2]):\n  roll ranker\n"
+        "digits 1 -> 2 waits for rollout.yml (h2):\n  roll digits"
+    )
+    assert waiting.summary({"h3": plans["h3"]}, str) == ""
 
 
 def test_hosts_that_could_not_be_planned_are_named():

@@ -40,6 +40,7 @@ MODEL = {
     "golden": ({}, {"golden": "golden/ranker.jsonl"}),
     "warmup": ({}, {"warmup": False}),
     "memory_mb": ({}, {"memory_mb": 100}),
+    "rollout": ({}, {"rollout": {}}),
     "source.type": ({"source": {**HTTP, "type": "http"}}, {"source": {**PATH, "uri": "/x/{version}"}}),
     "source.uri": ({"source": HTTP}, {"source": {**HTTP, "uri": "https://h/{version}?sig=1"}}),
     "source.sha256": ({"source": HTTP}, {"source": {**HTTP, "sha256": {"7": "c" * 64, "8": "b" * 64}}}),
@@ -120,9 +121,13 @@ def test_every_key_is_explained(key):
     assert key.startswith("batching.") or f"`{key}`" in DOCS or f"{last}:" in DOCS or f"`{last}`" in DOCS
 
 
+# A version in force, which a model with a roll-out keeps.
+POLICY = {**IMAGE, "in_force": {"ranker": {"versions": [6]}}}
+
+
 def everything(instances, models):
     """Return all that the wishes come to: the plan, and what travels beside it."""
-    plan, settings = host_plan(box(), instances, models, IMAGE, KEY), policies.complete(IMAGE)
+    plan, settings = host_plan(box(), instances, models, POLICY, KEY), policies.complete(POLICY)
     return json.dumps(
         [plan, plan_secrets.secrets(read.read(instances, models, settings), KEY, settings)], sort_keys=True
     )

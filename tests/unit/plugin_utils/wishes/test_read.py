@@ -55,7 +55,7 @@ def test_reading_changes_nothing_of_the_wishes():
 
 MODELS = [
     ({"verion": 3}, "tfserving_models[0].verion: is not a key of a model; did you mean 'version'?"),
-    ({"colour": "red"}, "tfserving_models[0].colour: is not a key of a model; the keys of a model are name, source, "),
+    ({"tint": "red"}, "tfserving_models[0].tint: is not a key of a model; the keys of a model are name, source, "),
     ({"name": None}, "tfserving_models[0].name: is missing; give a model a name"),
     (
         {"name": "a/b"},

@@ -1,0 +1,1 @@
+../plugins/filter/plan_waits.py

@@ -1,0 +1,1 @@
+../plugins/filter/versions_in_force.py

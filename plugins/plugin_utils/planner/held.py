@@ -1,0 +1,169 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The versions that a model with a roll-out serves: those in force, until rollout.yml moves them.
+
+A model without ``rollout`` is not touched, and neither is one that nobody serves yet: its first version takes the
+traffic of no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+
+from ..phrases import counted, joined
+from ..wishes.policy import PATHS
+from ..wishes.read import ModelWish
+
+STAGES = PATHS["rollout"]
+# Names in one sentence; the rest is counted.
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Served:
+    """The versions of a model that a host serves, ascending, and their labels."""
+
+    versions: list[int]
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def serve(self) -> dict[str, Any]:
+        """Return the policy that serves exactly these."""
+        return {"versions": list(self.versions), **({"labels": dict(self.labels)} if self.labels else {})}
+
+    def without(self, versions: Iterable[int]) -> Served:
+        """Return what is left of it without some versions."""
+        left = [version for version in self.versions if version not in set(versions)]
+        return Served(left, {label: version for label, version in self.labels.items() if version in left})
+
+
+def settle(models: Mapping[str, ModelWish], settings: Mapping[str, Any]) -> dict[str, ModelWish]:
+    """Return the models of a host as the plan serves them; ``settings`` are the complete policy.
+
+    Raises WishErrors with everything that is refused.
+    """
+    refusals = Refusals()
+    for name in settings["rollout"]:
+        if name in models and models[name].rollout is None:
+            problem, remedy = "has no rollout in tfserving_models", "give it one, or leave it out here"
+            refusals.add(WishError(f"{STAGES}.{name}", problem, remedy))
+    settled = {
+        name: model if model.rollout is None else refusals.check(_settled, model, settings, default=model)
+        for name, model in models.items()
+    }
+    refusals.stop()
+    return settled
+
+
+def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
+    stage = settings["rollout"].get(model.name, "hold")
+    known = settings["in_force"].get(model.name) or {}
+    wished = _served(model.serve)
+    now = _served(known) if known else wished
+    before = _before(known["previous"], now) if known.get("previous") else now.without(wished.versions)
+    _refuse_unseen(model, stage, bool(known), settings["unseen"])
+    if stage != "old" and not (known and now == wished):
+        _refuse_reverted(model, settings["reverted"].get(model.name) or {})
+    served = _of_stage(model, stage, now, wished, before)
+    # What the wish puts on disk without serving it is as good as in force.
+    idle = set(model.versions) - set(wished.versions)
+    versions = sorted(idle | set(served.versions))
+    # A move that is under way or waits ends in these; one that nobody wishes yet brings one version at a time.
+    ahead = wished.versions if stage in ("hold", "both") else []
+    moves = stage in ("hold", "both") and now != wished
+    coming = len({*now.versions, *served.versions, *ahead} - set(served.versions))
+    return replace(
+        model,
+        serve=served.serve(),
+        versions=versions,
+        provided=_provided(model, versions),
+        coming=coming if moves else max(1, coming),
+        waits=_waits(now, wished) if moves and stage == "hold" else None,
+        protected=sorted({*now.versions, *before.versions} - set(versions)),
+        **_proof(model, set(served.versions), set(wished.versions), known),
+    )
+
+
+def _served(found: Mapping[str, Any]) -> Served:
+    return Served(sorted(found["versions"]), found.get("labels") or {})
+
+
+def _before(previous: Mapping[str, Any], now: Served) -> Served:
+    """Return what was served before; where that does not say its labels, those of now, none of which may be lost."""
+    versions = sorted(previous["versions"])
+    carried = {label: version if version in versions else versions[-1] for label, version in now.labels.items()}
+    return Served(versions, previous.get("labels", carried))
+
+
+def _of_stage(model: ModelWish, stage: str, now: Served, wished: Served, before: Served) -> Served:
+    if stage == "old" and not before.versions:
+        raise WishError(
+            f"{model.path}.rollout",
+            f"has no version to go back to: this host knows of none before {joined(list(map(str, now.versions)))}",
+            "name the version to go back to in version, and take it through rollout.yml",
+        )
+    # Labels move with the last stage: callers by label are moved by no share.
+    both = Served(sorted({*now.versions, *wished.versions}), now.labels)
+    return {"hold": now, "both": both, "new": wished, "old": before}[stage]
+
+
+def _proof(model: ModelWish, served: set[int], wished: set[int], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contract, the probe and the size of the served versions: the wish's are those of the wished ones."""
+    if served == wished:
+        return {}
+    contract, probe = known.get("contract"), known.get("probe")
+    if wished < served and isinstance(probe, Mapping):
+        # Callers get either version, so both keep the contract and take the request; the answers differ.
+        probe = {key: value for key, value in probe.items() if key != "expect"}
+    if not served <= {*known["versions"], *wished}:
+        # Nobody knows the proof of these any more. They have served before, so a request of zeros has to do.
+        contract, probe = None, False if model.probe is False else None
+    sizes = (model.memory_mb, known.get("memory_mb"))
+    size = max(filter(None, sizes)) if all(sizes) else model.memory_mb
+    return {"contract": contract, "probe": probe, "memory_mb": size}
+
+
+def _waits(now: Served, wished: Served) -> dict[str, Any]:
+    moved = {"labels": {"from": dict(now.labels), "to": dict(wished.labels)}} if now.labels != wished.labels else {}
+    verb = "is" if len(now.versions) == 1 else "are"
+    held = f"{joined(list(map(str, now.versions)))} {verb} in force"
+    reason = f"{held}, and rollout.yml alone moves a model with a roll-out"
+    return {"from": list(now.versions), "to": list(wished.versions), **moved, "reason": reason}
+
+
+def _provided(model: ModelWish, versions: list[int]) -> list[int]:
+    """Return those of ``versions`` that the source can provide; one in force may be older than the wish."""
+    digests = model.source.get("sha256")
+    anywhere = "{version}" in model.source["uri"] and (digests is None or isinstance(digests, Mapping))
+    covered = [version for version in versions if digests is None or str(version) in digests] if anywhere else []
+    return sorted({*covered, *(version for version in versions if version in model.provided)})
+
+
+def _refuse_unseen(model: ModelWish, stage: str, known: bool, unseen: list[str]) -> None:
+    """Refuse to serve as the first host what the hosts that take no part may serve in another version."""
+    if known or stage != "hold" or not unseen:
+        return
+    others = len(unseen) - MOST_NAMED
+    names = [*unseen[:MOST_NAMED], *([counted(others, "other host")] if others > 0 else [])]
+    raise WishError(
+        f"{model.path}.rollout",
+        f"leaves '{model.name}' as the fleet serves it, and no host of this run has a record that says how;"
+        f" {joined(names)} may serve another version",
+        f"run it together with such a host, or, where nothing serves yet, set {STAGES}: {{{model.name}: new}}",
+    )
+
+
+def _refuse_reverted(model: ModelWish, reverted: Mapping[int, str]) -> None:
+    if (model.rollout or {}).get("retry"):
+        return
+    for version in model.versions:
+        if version in reverted:
+            raise WishError(
+                f"{model.path}.version",
+                f"names {version}, which a roll-out has reverted: {reverted[version]}",
+                "name another version, or set rollout.retry to true to try it once more",
+            )
