@@ -180,6 +180,11 @@ def hold(state: State, reason: str, is_share_zero: bool) -> State:
     return _next(state, held=told(reason, LONGEST), is_share_zero=state.is_share_zero or is_share_zero)
 
 
+def without_share(state: State) -> State:
+    """Return the state in which the canary gets no calls, and the step goes on all the same."""
+    return _next(state, is_share_zero=True)
+
+
 def release(state: State, now: float) -> State:
     """Return the state that goes on after a hold, from the beginning of its step."""
     if not state.held:

@@ -282,6 +282,8 @@ class Action:
     """Whether the canary's share goes to 0 before anything else."""
     is_blamed: bool = False
     """Whether the version is remembered as bad, and refused from now on."""
+    needs_person: bool = False
+    """Whether nothing more can be waited for: of a hold, that a person has to decide."""
 
 
 def act(verdict: Verdict, evidence: Evidence, rules: Rules, now: float) -> Action:
@@ -289,12 +291,13 @@ def act(verdict: Verdict, evidence: Evidence, rules: Rules, now: float) -> Actio
     if verdict.outcome == "pass":
         if rules.auto_promote:
             return Action("advance", verdict.sentence)
-        return Action("hold", f"{verdict.sentence}; auto_promote is off, so it waits for a person")
+        waits = f"{verdict.sentence}; auto_promote is off, so it waits for a person"
+        return Action("hold", waits, needs_person=True)
     if verdict.outcome == "fail":
         kind, waits = (
             ("revert", "") if rules.auto_revert else ("hold", "; auto_revert is off, so it waits for a person")
         )
-        return Action(kind, verdict.sentence + waits, is_share_zero=True, is_blamed=True)
+        return Action(kind, verdict.sentence + waits, is_share_zero=True, is_blamed=True, needs_person=kind == "hold")
     return _act_inconclusive(verdict, now - evidence.since, rules)
 
 
@@ -309,5 +312,5 @@ def _act_inconclusive(verdict: Verdict, waited_s: float, rules: Rules) -> Action
         if rules.auto_revert:
             return Action("revert", f"{verdict.sentence}; taken back {when}, without blame", is_share_zero=True)
         waits = f"{verdict.sentence}; {when}; auto_revert is off, so it waits for a person"
-        return Action("hold", waits, is_share_zero=verdict.is_urgent)
+        return Action("hold", waits, is_share_zero=verdict.is_urgent, needs_person=True)
     return Action("hold", verdict.sentence, is_share_zero=verdict.is_urgent)

@@ -1,0 +1,248 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a watch does on gateways and serving hosts: orders to the workers of one task, and what they answer.
+
+Each worker runs modules on its own host. A host that fails, or does not answer in time, is named and waited for no
+longer; a worker that is still busy with a look is not asked for another one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import Any, Protocol
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
+from ..phrases import counted
+from .conduct import Recorded
+from .samples import ARMS
+from .state import State
+
+# Where the role gateway has its map of shares.
+SHARES = "/etc/haproxy/tfserving/maps/shares.map"
+PREFIX = "tfserving.fleet."
+# In seconds, how long an answer is waited for. Modules take about one; over slow connections some more.
+READ_S, SHARE_S, RECORD_S, GOLDEN_S = 15.0, 15.0, 15.0, 40.0
+LONGEST = 300
+# How long a worker waits for an order. The conductor looks every few seconds; its end is noticed sooner than this.
+PATIENCE_S = 600.0
+
+Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""(module, arguments) -> its result, on the worker's own host."""
+Arms = Mapping[str, Mapping[str, Sequence[str]]]
+"""For each arm its hosts, and on each of them the instances that serve the model."""
+
+
+class Crew(Protocol):
+    """The workers of the task (benchmark/crew.py)."""
+
+    is_left: Callable[[], bool]
+
+    def order(self, orders: Mapping[str, Any]) -> None: ...
+
+    def answers(self, names: Iterable[str], within_s: float) -> list[Any]: ...
+
+    def orders(self, within_s: float) -> Iterator[Any]: ...
+
+    def answer(self, answer: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker needs to know of its own host. Plain data of its task."""
+
+    model: str
+    is_gateway: bool = False
+    slow_ms: float = 0.0
+    """From where on a call is slow, 0 for never."""
+    servers: Mapping[str, int] = field(default_factory=dict)
+    """The REST port of each instance that is to be looked at."""
+    golden: Sequence[Mapping[str, Any]] = ()
+
+
+def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
+    """Return who takes part, the conductor first: all gateways, and as many hosts of both arms in turn as may run."""
+    if len(gateways) + 1 > most:
+        raise WishError(
+            "forks",
+            f"is {most}, and {counted(len(gateways), 'gateway')} and a canary host have to be looked at together",
+            f"run with --forks {len(gateways) + 2}",
+        )
+    in_turn = chain.from_iterable(zip_longest(*(list(arms[arm]) for arm in ARMS)))
+    return list(dict.fromkeys([*gateways, *filter(None, in_turn)]))[:most]
+
+
+def carried_out(order: Mapping[str, Any], post: Post, call: Call) -> dict[str, Any]:
+    """Return the answer of a worker to an order; ``failed`` in it says in words what did not work."""
+    try:
+        return {key: value for part in _ORDERS[order["do"]](order, post, call) for key, value in part.items()}
+    except WishError as error:
+        return {"failed": told(error.problem, LONGEST)}
+
+
+def _read(_order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+    if post.is_gateway:
+        yield {"gateway": _done(call, "gateway_calls", {"model": post.model, "slow_ms": post.slow_ms})}
+    if post.servers:
+        yield {"servers": _done(call, "rollout_servers", {"instances": dict(post.servers)})["servers"]}
+
+
+def _share(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+    yield {"map": _done(call, "gateway_state", {"maps": {SHARES: {post.model: str(order["permille"])}}})["changed"]}
+
+
+def _record(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+    kept = _done(call, "rollout_state", {"state": order["state"]})["states"][post.model]
+    yield {"is_written": kept == order["state"], "age": [kept["generation"], kept["revision"]]}
+
+
+def _golden(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+    wanted = {
+        "instances": dict(post.servers),
+        "model": post.model,
+        "golden": list(post.golden),
+        "calls": order["calls"],
+    }
+    if post.servers and post.golden:
+        yield {"golden": _done(call, "rollout_servers", wanted)["golden"]}
+
+
+_ORDERS = {"read": _read, "share": _share, "record": _record, "golden": _golden}
+
+
+def _done(call: Call, module: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    result = call(PREFIX + module, arguments)
+    if result.get("failed"):
+        raise WishError("", str(result.get("msg") or "no reason was given"), "")
+    return result
+
+
+def follow(crew: Crew, carry_out: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Carry out the conductor's orders on this host until it dismisses its crew, or is gone."""
+    for order in crew.orders(PATIENCE_S):
+        crew.answer(carry_out(order))
+
+
+class Team:
+    """The conductor's view of all workers: the effects of a watch (conduct.Effects)."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        me: str,
+        workers: Sequence[str],
+        gateways: Sequence[str],
+        arms: Arms,
+        carry_out: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._crew, self._me, self._workers = crew, me, workers
+        self._gateways, self._arms = gateways, arms
+        self._carry_out, self.tell = carry_out, tell
+        # Workers that have not answered their last order yet.
+        self._late: set[str] = set()
+
+    now = staticmethod(time.time)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raise WishError once the run has ended."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._require_run()
+            time.sleep(min(left, 0.2))
+
+    def read(self) -> dict[str, Any]:
+        """Return a reading of all gateways, and of the servers that are looked at."""
+        answers = self._asked(self._free(self._workers), {"do": "read"}, READ_S)
+        self._require_run()
+        gateways = {name: answers.get(name, {}).get("gateway") for name in self._gateways}
+        counted_by = {name: answer for name, answer in gateways.items() if answer}
+        gaps = [f"gateway {name} {answer['gap']}" for name, answer in counted_by.items() if answer.get("gap")]
+        behind = [name for name, answer in counted_by.items() if answer.get("behind")]
+        return {
+            "gateways": gateways,
+            "servers": dict(self._servers(answers)),
+            "broken": gaps,
+            "notes": [f"gateway {name} logs faster than it can be read; its counts are late" for name in behind],
+            "age": max((tuple(each["age"]) for each in counted_by.values() if each.get("age")), default=None),
+        }
+
+    def _servers(self, answers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+        """Yield the servers of both arms, None for one without an answer.
+
+        A host of the control that is down leaves the others to compare with, so it is left out while there are some.
+        """
+        for arm in ARMS:
+            found = {
+                f"{host}.{instance}": _with_arm(answers.get(host, {}).get("servers", {}).get(instance), arm)
+                for host, instances in self._arms[arm].items()
+                if host in self._workers
+                for instance in instances
+            }
+            can_spare = arm == "control" and any(found.values())
+            yield from ((name, answer) for name, answer in found.items() if answer or not can_spare)
+
+    def share(self, permille: int) -> dict[str, str]:
+        """Set the share on all gateways at the same time."""
+        return self._failed(self._asked(self._gateways, {"do": "share", "permille": permille}, SHARE_S))
+
+    def record(self, state: State) -> Recorded:
+        """Write a state on the hosts of all workers at the same time."""
+        answers = self._asked(self._workers, {"do": "record", "state": state.to_json()}, RECORD_S)
+        written = sum(answer.get("is_written") is True for answer in answers.values())
+        others = [answer["age"] for answer in answers.values() if answer.get("is_written") is False]
+        newest = max(((age[0], age[1]) for age in others), default=None)
+        return Recorded(written, len(self._workers), newest, self._failed(answers))
+
+    def golden(self, calls: int) -> dict[str, tuple[int, int]]:
+        """Send golden requests to the servers of both arms at the same time."""
+        hosts = [name for name in self._workers if any(name in self._arms[arm] for arm in ARMS)]
+        answers = self._asked(self._free(hosts), {"do": "golden", "calls": calls}, GOLDEN_S)
+        found = {}
+        for arm in ARMS:
+            pairs = [
+                answers.get(host, {}).get("golden", {}).get(instance, (0, 0))
+                for host, instances in self._arms[arm].items()
+                for instance in instances
+            ]
+            found[arm] = (sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs))
+        return found
+
+    def _asked(self, names: Sequence[str], order: Mapping[str, Any], within_s: float) -> dict[str, Mapping[str, Any]]:
+        others = [name for name in names if name != self._me]
+        # The others first: this worker's own host may take its time.
+        self._crew.order(dict.fromkeys(others, order))
+        until = time.monotonic() + within_s
+        found = {self._me: self._carry_out(order)} if self._me in names else {}
+        found.update({name: self._answer(name, until - time.monotonic(), within_s) for name in others})
+        return found
+
+    def _answer(self, name: str, left_s: float, within_s: float) -> Mapping[str, Any]:
+        try:
+            (answer,) = self._crew.answers([name], max(left_s, 0.0))
+        except WishError:
+            self._late.add(name)
+            return {"failed": f"no answer within {within_s:.0f} s"}
+        self._late.discard(name)
+        return answer if isinstance(answer, Mapping) else {}
+
+    def _free(self, names: Sequence[str]) -> list[str]:
+        """Return those that have answered their last order, be it late."""
+        for name in [name for name in names if name in self._late]:
+            self._answer(name, 0.0, 0.0)
+        return [name for name in names if name not in self._late]
+
+    def _failed(self, answers: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        return {name: str(answer["failed"]) for name, answer in answers.items() if "failed" in answer}
+
+    def _require_run(self) -> None:
+        if self._crew.is_left():
+            raise WishError("", "the run of ansible-playbook has ended", "run it again, which goes on from here")
+
+
+def _with_arm(answer: Any, arm: str) -> dict[str, Any] | None:
+    return {**answer, "arm": arm} if isinstance(answer, Mapping) else None
