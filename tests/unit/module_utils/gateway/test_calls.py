@@ -1,0 +1,244 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The calls of both arms out of HAProxy's log lines: which count, which are errors, and which lines are none."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import calls
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway.journal import Entry, Read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import samples
+from hypothesis import given
+from hypothesis import strategies as st
+from repository import REPOSITORY
+
+FIELDS = {
+    "protocol": "rest",
+    "from": "10.0.0.9",
+    "caller": "-",
+    "model": "ranker",
+    "version": "-",
+    "label": "-",
+    "call": "predict",
+    "arm": "canary",
+    "backend": "rest_ranker_canary",
+    "server": "gpu-a.ranker",
+    "status": "200",
+    "grpc": "-",
+    "end": "----",
+    "retries": "0",
+    "request_ms": "0",
+    "queue_ms": "0",
+    "connect_ms": "0",
+    "reply_ms": "3",
+    "total_ms": "3",
+    "in": "400",
+    "out": "80",
+}
+
+
+def line(**changes):
+    return "tfserving " + " ".join(f"{key}={value}" for key, value in {**FIELDS, **changes}.items())
+
+
+def entries(*lines):
+    return [Entry(each, f"s=1;i={number}", number) for number, each in enumerate(lines, 1)]
+
+
+def counts_of(*lines, slow_ms=100.0):
+    counts = {arm: dict.fromkeys(calls.COUNTERS, 0) for arm in calls.ARMS}
+    calls.count(entries(*lines), "ranker", slow_ms, counts)
+    return counts
+
+
+def seen(**changes):
+    counted = counts_of(line(**changes))["canary"]
+    return counted["calls"], counted["errors"], counted["slow"]
+
+
+def test_the_fields_are_those_that_the_gateway_writes():
+    template = (REPOSITORY / "roles/gateway/templates/host/etc/haproxy/haproxy.cfg.j2").read_text(encoding="utf-8")
+    (written,) = re.findall(r"set log_format = '([^']+)'", template)
+    assert [word.partition("=")[0] for word in written.split(" ")] == list(FIELDS)[1:]
+    assert "log-format 'tfserving protocol={{ frontend.protocol }} {{ log_format }}'" in template
+
+
+def test_counters_are_those_that_a_verdict_reads():
+    assert (calls.COUNTERS, calls.ARMS) == (samples.COUNTERS, samples.ARMS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, (1, 0, 0)),
+        ({"total_ms": "101"}, (1, 0, 1)),
+        ({"total_ms": "100"}, (1, 0, 0)),
+        ({"status": "400"}, (1, 1, 0)),
+        ({"status": "503", "end": "SC--"}, (1, 1, 1)),
+        ({"status": "504", "end": "sH--", "total_ms": "30000"}, (1, 1, 1)),
+        # The server died in the middle of its answer.
+        ({"status": "200", "end": "SD--"}, (1, 1, 1)),
+        # Callers that give up have no answer, and have made no error known.
+        ({"status": "-1", "end": "CH--", "total_ms": "-1"}, (1, 0, 1)),
+        ({"status": "400", "end": "CR--"}, (1, 0, 1)),
+        ({"status": "0", "end": "CD--"}, (1, 0, 1)),
+        ({"status": "-1", "end": "----"}, (1, 1, 1)),
+        # With cookies or not, HAProxy's third and fourth letter say nothing about the answer.
+        ({"end": "--VN"}, (1, 0, 0)),
+        ({"protocol": "grpc", "call": "Predict"}, (1, 0, 0)),
+        ({"protocol": "grpc", "call": "Predict", "grpc": "0"}, (1, 0, 0)),
+        ({"protocol": "grpc", "call": "Predict", "grpc": "14"}, (1, 1, 0)),
+        ({"protocol": "grpc", "call": "Predict", "grpc": "1"}, (1, 0, 1)),
+        ({"protocol": "grpc", "call": "Predict", "grpc": "what%20is%20this"}, (1, 1, 0)),
+        ({"protocol": "grpc", "call": "MultiInference"}, (1, 0, 0)),
+        # Nothing of a model's work.
+        ({"protocol": "grpc", "call": "GetModelMetadata"}, (0, 0, 0)),
+        ({"call": "-"}, (0, 0, 0)),
+        ({"call": "metadata"}, (0, 0, 0)),
+        ({"model": "other"}, (0, 0, 0)),
+        ({"arm": "-"}, (0, 0, 0)),
+        ({"arm": "named"}, (0, 0, 0)),
+        ({"protocol": "tcp"}, (0, 0, 0)),
+    ],
+)
+def test_calls_are_judged_by_their_line(changes, counted):
+    assert seen(**changes) == counted
+
+
+def test_without_an_edge_nothing_is_slow():
+    assert counts_of(line(total_ms="99999"), slow_ms=0)["canary"]["slow"] == 0
+
+
+def test_both_arms_are_counted_apart():
+    found = counts_of(line(), line(arm="control"), line(arm="control", status="500"))
+    assert (found["canary"]["calls"], found["control"]["calls"], found["control"]["errors"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "",
+        "tfserving protocol=",
+        line() + " arm=control",
+        line().replace(" end=----", ""),
+        line(status="2e2"),
+        line(status="٢٠٠"),
+        line(total_ms="9" * 30),
+        line(total_ms="nan"),
+        line(total_ms=""),
+        line(caller="a b"),
+        line() + " ",
+        line(caller="x" * 9000),
+        "x" + line(),
+        line()[: line().index("end=")],
+        "Proxy in_rest stopped (cumulated conns: FE: 3, BE: 0).",
+        "\0" * 100,
+    ],
+)
+def test_lines_that_are_not_whole_are_left_out(hostile):
+    assert counts_of(hostile, line())["canary"]["calls"] == 1
+
+
+@given(st.text(max_size=300))
+def test_no_text_is_too_much(text):
+    for each in (text, line(caller=text), line() + text):
+        found = calls.parsed(each)
+        assert found is None or found.model == "ranker"
+
+
+# --- what is kept from call to call ---------------------------------------------------------------------------
+
+
+class Journal:
+    """Hands out lines once, as a journal with a cursor does."""
+
+    def __init__(self):
+        self.lines, self.asked, self.gap, self.behind = [], [], "", False
+
+    def read(self, cursor, since):
+        self.asked.append((cursor, since))
+        begin = int(cursor.rpartition("=")[2]) if cursor else 0
+        found = [Entry(each, f"s=1;i={number}", number) for number, each in enumerate(self.lines, 1)][begin:]
+        return Read(found, found[-1].cursor if found else cursor, self.gap, self.behind)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return calls.record("ranker", str(tmp_path / "calls"))
+
+
+def counted(kept, journal, is_kept=True, now=1000):
+    return calls.counted(kept, "ranker", 100.0, journal.read, now, is_kept)
+
+
+def test_counts_go_on_from_call_to_call(kept):
+    journal = Journal()
+    first = counted(kept, journal)
+    assert (first["canary"]["calls"], first["gap"], first["behind"]) == (0, "", False)
+    journal.lines += [line(), line(status="500")]
+    second = counted(kept, journal, now=1005)
+    journal.lines += [line(arm="control")]
+    third = counted(kept, journal, now=1010)
+    assert (second["canary"]["calls"], second["canary"]["errors"]) == (2, 1)
+    assert (third["canary"]["calls"], third["control"]["calls"]) == (2, 1)
+    assert {first["process"], second["process"]} == {third["process"]}
+    # Without an entry yet, it is the time of the first call from which on lines count.
+    assert journal.asked == [("", 1000), ("", 1000), ("s=1;i=2", 1000)]
+
+
+def test_the_answer_is_what_a_verdict_takes(kept):
+    journal = Journal()
+    before = json.loads(json.dumps(counted(kept, journal)))
+    journal.lines += [line()] * 3 + [line(arm="control", status="503", end="SC--")]
+    after = json.loads(json.dumps(counted(kept, journal)))
+    delta, _known = samples.between({"gateways": {"edge-1": before}}, {"gateways": {"edge-1": after}}, ["edge-1"])
+    assert (delta.canary.calls, delta.control.errors, delta.control.slow, delta.broken) == (3, 1, 1, [])
+
+
+def test_check_mode_keeps_nothing(kept):
+    journal = Journal()
+    counted(kept, journal)
+    journal.lines += [line()]
+    found = [counted(kept, journal, is_kept=False)["canary"]["calls"] for _ in range(2)]
+    assert found == [1, 1]
+    assert kept.load()["canary"]["calls"] == 0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "process": "a", "cursor": "", "since": 1}']
+)
+def test_a_damaged_record_begins_anew_and_says_so(kept, tmp_path, content):
+    counted(kept, Journal())
+    before = kept.load()["process"]
+    (tmp_path / "calls" / "ranker.json").write_text(content)
+    found = counted(kept, Journal())
+    assert (found["gap"], found["canary"]["calls"]) == ("has lost its counts, and begins anew", 0)
+    assert found["process"] != before
+    assert counted(kept, Journal())["gap"] == ""
+
+
+def test_a_gap_of_the_journal_is_handed_on_and_counts_stay(kept):
+    journal = Journal()
+    counted(kept, journal)
+    journal.lines += [line()]
+    journal.gap, journal.behind = "has lost lines of its journal", True
+    found = counted(kept, journal)
+    assert (found["gap"], found["behind"], found["canary"]["calls"]) == ("has lost lines of its journal", True, 1)
+
+
+def test_a_record_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "calls").write_text("in the way")
+    with pytest.raises(WishError) as refused:
+        counted(calls.record("ranker", str(tmp_path / "calls")), Journal())
+    assert "cannot be written (" in str(refused.value)
+    assert str(refused.value).endswith("; make room on the host")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a b"])
+def test_a_name_that_is_no_model_is_refused(name):
+    with pytest.raises(WishError, match=r"^model: cannot be a model; use letters"):
+        calls.record(name)
