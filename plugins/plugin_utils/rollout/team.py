@@ -101,13 +101,10 @@ def _record(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[s
 
 
 def _golden(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
-    wanted = {
-        "instances": dict(post.servers),
-        "model": post.model,
-        "golden": list(post.golden),
-        "calls": order["calls"],
-    }
     if post.servers and post.golden:
+        places = [(order["place"] + each) % len(post.golden) for each in range(order["calls"])]
+        portion = [post.golden[place] for place in dict.fromkeys(places)]
+        wanted = {"instances": dict(post.servers), "model": post.model, "golden": portion}
         yield {"golden": _done(call, "rollout_servers", wanted)["golden"]}
 
 
@@ -145,6 +142,8 @@ class Team:
         self._carry_out, self.tell = carry_out, tell
         # Workers that have not answered their last order yet.
         self._late: set[str] = set()
+        # Where in the golden requests the next ones begin.
+        self._place = 0
 
     now = staticmethod(time.time)
 
@@ -201,7 +200,8 @@ class Team:
     def golden(self, calls: int) -> dict[str, tuple[int, int]]:
         """Send golden requests to the servers of both arms at the same time."""
         hosts = [name for name in self._workers if any(name in self._arms[arm] for arm in ARMS)]
-        answers = self._asked(self._free(hosts), {"do": "golden", "calls": calls}, GOLDEN_S)
+        answers = self._asked(self._free(hosts), {"do": "golden", "calls": calls, "place": self._place}, GOLDEN_S)
+        self._place += calls
         found = {}
         for arm in ARMS:
             pairs = [

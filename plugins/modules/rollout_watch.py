@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Documentation of the rollout_watch action, which runs on the controller, and other modules on the hosts."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollout_watch
+short_description: Give a new version its share of the traffic, and judge it
+version_added: 0.2.0
+description:
+  - Raises the share of the calls that the canary of a roll-out gets, step by step, as long as its errors, its slow
+    calls, its golden requests and its restarts are no worse than the control's. Takes the share to 0 on all gateways
+    when they are. docs/rollout-statistics.md says how that is judged.
+  - Runs on all gateways and on the hosts of both arms at the same time; the first gateway conducts. Of the hosts, as
+    many are looked at as Ansible may run at the same time (C(forks)). On the others nothing is done.
+  - Each state is recorded on the hosts before what follows from it. A run that was killed goes on from there, and a run
+    with a newer generation ends this one.
+options:
+  state:
+    description: The state of the roll-out, in the stage C(share).
+    type: dict
+    required: true
+  wish:
+    description: The wish C(rollout) of the model, with its defaults.
+    type: dict
+    required: true
+  edge_s:
+    description: From where on a call is slow if the wish does not say so, in seconds. Without both, it is not judged.
+    type: float
+  gateways:
+    description: All gateways, by their names in the inventory.
+    type: list
+    elements: str
+    required: true
+  arms:
+    description: For C(canary) and C(control) the hosts, each with the names of its instances that are in this arm.
+    type: dict
+    required: true
+  last_step:
+    description: The place of the last of the steps for which the hosts of the arms are ready. The first is V(0).
+    type: int
+    required: true
+  servers:
+    description: The REST port of each instance of this host that is in an arm. Empty on hosts that are gateways only.
+    type: dict
+    default: {}
+  golden:
+    description: The golden requests of the model, as the plan has them. They are sent while callers are too few.
+    type: list
+    elements: dict
+    default: []
+attributes:
+  action:
+    support: full
+    description: Runs on the controller and has other modules run on the hosts.
+  check_mode:
+    support: none
+    description: There is nothing to watch without a change. The task is skipped.
+seealso:
+  - module: tfserving.fleet.gateway_calls
+  - module: tfserving.fleet.rollout_servers
+author:
+  - tfserving.fleet contributors (@tfserving)
+"""
+
+EXAMPLES = r"""
+- name: Let callers decide
+  tfserving.fleet.rollout_watch:
+    state: "{{ course.state }}"
+    wish: "{{ course.wish }}"
+    gateways: "{{ groups['tfserving_gateways'] }}"
+    arms: "{{ course.arms }}"
+    last_step: "{{ course.last_step }}"
+    servers: "{{ course.servers[inventory_hostname] | default({}) }}"
+  register: watched
+"""
+
+RETURN = r"""
+ended:
+  description: >-
+    V(rest) if all steps have passed, V(arms) if the next step takes other hosts, V(held) if a person has to decide,
+    V(reverting) if the version is taken back, V(overtaken) if another run has it.
+  type: str
+  returned: on the first gateway
+state:
+  description: The state of the roll-out then.
+  type: dict
+  returned: on the first gateway
+sentence:
+  description: Why, with the numbers.
+  type: str
+  returned: on the first gateway
+missed:
+  description: Gateways that have not taken the share of 0.
+  type: list
+  elements: str
+  returned: on the first gateway
+"""
