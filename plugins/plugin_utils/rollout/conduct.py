@@ -111,13 +111,11 @@ class _Watch:
         self._known: Mapping[str, Any] = {}
         # Gateways that have not taken the share, with the reason.
         self._missed: Mapping[str, str] = {}
-        self._is_raised = False
-        self._recorded_at = self._told_at = 0.0
+        self._is_raised = self._is_warming = False
+        self._looked_at = self._read_at = self._recorded_at = self._told_at = 0.0
         self._told = ""
-        now = effects.now()
-        seen = verdict.from_json(state.evidence) if state.evidence else Evidence(now, _has_control(state))
         # Nobody watched until now, so that the time of the step begins again (state.resume).
-        self._evidence = replace(seen, since=now)
+        self._evidence = replace(_evidence(state), since=effects.now())
 
     def run(self) -> Outcome:
         try:
@@ -139,12 +137,18 @@ class _Watch:
         self._known = between({}, reading, self._gateways)[1]
         self._raise()
         while True:
-            self._effects.sleep(SOON_S if self._is_raised else LOOK_S)
+            self._await_look()
             found = self._look()
             action = verdict.act(found, self._evidence, self._rules, self._effects.now())
             ended = self._follow(found, action)
             if ended:
                 return ended
+
+    def _await_look(self) -> None:
+        """Wait until it is time for the next look: as long after the last one as that itself has left of it."""
+        passed = self._effects.now() - self._looked_at
+        self._effects.sleep(SOON_S if self._is_raised else max(LOOK_S - passed, SOON_S))
+        self._looked_at = self._effects.now()
 
     def _look(self) -> Verdict:
         if self._missed:
@@ -156,15 +160,22 @@ class _Watch:
         delta.broken.extend(f"gateway {name} has not taken the share ({why})" for name, why in self._missed.items())
         for line in (*delta.notes, *reading.get("notes", ())):
             self._say(line)
+        # Of calls since the last look, some may have come within min_healthy_time.
+        self._is_warming = self._read_at - self._evidence.since < self._rules.min_healthy_s
         now = self._effects.now()
-        self._evidence = verdict.look(self._evidence, self._with_golden(delta, now), self._rules, now)
+        self._evidence = verdict.look(self._evidence, self._judgeable(delta), self._rules, now)
+        self._read_at = now
         return verdict.judge(self._evidence, self._rules, self._effects.now())
 
-    def _with_golden(self, delta: Delta, now: float) -> Delta:
-        """Return what came since the last look, with golden requests of our own where callers are too few."""
-        is_early = now - self._evidence.since < self._rules.min_healthy_s
+    def _judgeable(self, delta: Delta) -> Delta:
+        """Return what came since the last look, with golden requests of our own where callers are too few.
+
+        Calls count only if all of them came after min_healthy_time, as a server that has just loaded is slow.
+        """
+        if self._is_warming:
+            return replace(delta, canary=Counts(), control=Counts())
         is_enough = self._evidence.of("errors").canary.calls >= self._rules.min_samples
-        if is_early or is_enough or not self._state.percent:
+        if is_enough or not self._state.percent:
             return delta
         sent = {arm: Counts(golden_calls=c, golden_errors=e) for arm, (c, e) in self._effects.golden(GOLDEN).items()}
         canary, control = (sent.get(arm, Counts()) for arm in ARMS)
@@ -184,7 +195,10 @@ class _Watch:
             self._say(f"the canary gets no more calls; {found.sentence}")
         elif self._effects.now() - self._recorded_at >= RECORD_S:
             self._record(self._seen(found))
-        self._say_at_times(found)
+        if self._is_warming:
+            self._say_at_times("warming", f"calls count after {self._rules.min_healthy_s:.0f} s (min_healthy_time)")
+        else:
+            self._say_at_times(found.outcome, found.sentence)
         return None
 
     def _advance(self, found: Verdict, action: Action) -> Outcome | None:
@@ -195,7 +209,7 @@ class _Watch:
             state = states.with_evidence(state, evidence.to_json())
         passed = self._state
         if not self._record(state, must_be_kept=True):
-            self._say(f"{action.sentence}; waits until most hosts can record it")
+            self._say_at_times("unrecorded", f"{action.sentence}; waits until most hosts can record it")
             return None
         self._say(action.sentence, passed)
         if state.stage != "share":
@@ -219,7 +233,8 @@ class _Watch:
         self._share(0)
         took = self._effects.now() - judged_at
         self._insist(states.revert(self._seen(found), action.sentence, action.is_blamed, self._effects.now()))
-        self._say(f"{action.sentence}; the canary's share is 0 after {took:.1f} s", before)
+        where = f" but on {joined(list(self._missed))}" if self._missed else ""
+        self._say(f"{action.sentence}; the canary's share is 0{where} after {took:.1f} s", before)
         self._chase(True)
         return Outcome("reverting", self._state, action.sentence, tuple(self._missed))
 
@@ -284,16 +299,25 @@ class _Watch:
             "generation",
         )
 
-    def _say_at_times(self, found: Verdict) -> None:
-        """Tell the verdict when it changes, and once in an interval."""
+    def _say_at_times(self, what: str, sentence: str) -> None:
+        """Tell something when it is not what was told last, and once in an interval."""
         now = self._effects.now()
-        if found.outcome != self._told or now - self._told_at >= self._rules.interval_s:
-            self._told, self._told_at = found.outcome, now
-            self._say(found.sentence)
+        if what != self._told or now - self._told_at >= self._rules.interval_s:
+            self._told, self._told_at = what, now
+            self._say(sentence)
 
     def _say(self, sentence: str, of: State | None = None) -> None:
         state = of or self._state
         self._effects.tell(f"{state.model} {state.old} -> {state.new}, {state.percent} %: {sentence}")
+
+
+def _evidence(state: State) -> Evidence:
+    if not state.evidence:
+        return Evidence(state.since, _has_control(state))
+    try:
+        return verdict.from_json(state.evidence)
+    except ValueError as error:
+        raise WishError("state", str(error), "take the roll-out back with rollback.yml") from None
 
 
 def _has_control(state: State) -> bool:

@@ -33,6 +33,14 @@ def stages(fleet):
     return [value.stage for what, value, _at in fleet.acts if what == "record"]
 
 
+def test_a_damaged_evidence_is_refused():
+    with pytest.raises(WishError) as refused:
+        rolled(Fleet(), begun(evidence={"since": 1.0}))
+    assert (
+        str(refused.value) == "state: the evidence of a step is not complete; take the roll-out back with rollback.yml"
+    )
+
+
 @pytest.mark.parametrize("hosts", SIZES)
 def test_a_good_version_gets_all_steps(hosts):
     fleet = Fleet(hosts=hosts)
@@ -66,7 +74,8 @@ def test_lines_for_people_have_the_numbers():
     fleet = Fleet(rates=arms(BAD["dead"]))
     rolled(fleet)
     assert fleet.lines[0] == "ranker 7 -> 8, 1 %: from now on 10 of 1,000 calls go to the canary"
-    assert any(": errors: canary 0/0, control 0/0: inconclusive, no caller has" in line for line in fleet.lines)
+    assert fleet.lines[1] == "ranker 7 -> 8, 1 %: calls count after 30 s (min_healthy_time)"
+    assert "of 500 calls that it takes (min_samples)" in fleet.lines[2]
     assert fleet.lines[-1].startswith("ranker 7 -> 8, 1 %: errors: canary ")
     assert fleet.lines[-1].endswith("; the canary's share is 0 after 0.7 s")
 
@@ -225,6 +234,7 @@ def test_a_gateway_that_stays_away_ends_without_blame_and_is_named():
     fleet = Fleet(silent=lambda name, at: name == "edge-2" and at > 50)
     ended = rolled(fleet)
     assert (ended.ended, ended.state.reverted, ended.missed) == ("reverting", {}, ("edge-2",))
+    assert any("; the canary's share is 0 but on edge-2 after " in line for line in fleet.lines)
     assert fleet.lines[-1].endswith(
         "not taken by edge-2 (no answer within 15 s), which may still send calls to the canary; stop it, or close the"
         " canary"
