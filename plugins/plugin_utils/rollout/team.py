@@ -8,6 +8,7 @@ longer; a worker that is still busy with a look is not asked for another one.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -191,7 +192,9 @@ class Team:
 
     def record(self, state: State) -> Recorded:
         """Write a state on the hosts of all workers at the same time."""
-        answers = self._asked(self._workers, {"do": "record", "state": state.to_json()}, RECORD_S)
+        # As hosts return it, to be compared with what they have.
+        plain = json.loads(json.dumps(state.to_json()))
+        answers = self._asked(self._workers, {"do": "record", "state": plain}, RECORD_S)
         written = sum(answer.get("is_written") is True for answer in answers.values())
         others = [answer["age"] for answer in answers.values() if answer.get("is_written") is False]
         newest = max(((age[0], age[1]) for age in others), default=None)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,16 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import conduct, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from simulated_rollout import Rates, wish
-from simulated_watch import GOOD, START, Fleet, begun, raised_without_record, rolled, rolled_with_kills
+from simulated_watch import (
+    GOOD,
+    START,
+    Fleet,
+    KilledError,
+    begun,
+    raised_without_record,
+    rolled,
+    rolled_with_kills,
+)
 
 SIZES = (1, 2, 3, 200)
 BAD = {
@@ -299,6 +309,24 @@ def test_a_controller_that_is_killed_at_any_record_ends_in_the_same_place(rates,
         assert (ended.ended, kills) == (end, 1), number
         assert raised_without_record(fleet) == [], number
         assert ended.state.reverted.keys() == ({"8"} if end == "reverting" else set())
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("rates", "end"), [(lambda *_: GOOD, "rest"), (arms(BAD["failing"]), "reverting")])
+def test_a_controller_that_is_killed_at_any_moment_ends_in_the_same_place(rates, end, seed):
+    draw = random.Random(f"moment {seed}")
+    moment = draw.uniform(0, 480 if end == "rest" else 120)
+
+    def on_time(fleet):
+        if fleet.passed_s >= moment:
+            fleet.on_time = lambda _fleet: None
+            raise KilledError
+
+    fleet = Fleet(f"killed {seed}", rates=rates, on_time=on_time)
+    ended, kills = rolled_with_kills(fleet)
+    assert (ended.ended, kills <= 1) == (end, True)
+    assert raised_without_record(fleet) == []
+    assert set(fleet.shares.values()) == ({1000} if end == "rest" else {0})
 
 
 def rollback(fleet):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 
@@ -167,7 +168,7 @@ class Host:
             wanted["generation"],
             wanted["revision"],
         ):
-            self.state = wanted
+            self.state = json.loads(json.dumps(wanted))
         return {"states": {"ranker": self.state}}
 
     def rollout_servers(self, arguments):
@@ -281,6 +282,14 @@ def test_a_record_says_who_has_it_and_who_has_a_newer_one(together, hosts):
     hosts["gpu-c"].state = {**state.to_json(), "generation": 2}
     hosts["gpu-b"].down = True
     assert together.record(state) == conduct.Recorded(3, 5, (2, 1), {"gpu-b": "it is down"})
+
+
+def test_a_state_with_its_evidence_is_compared_as_hosts_return_it(together):
+    seen = verdict.Evidence(START).to_json()
+    state = begun(
+        evidence=seen, history=({"at": 1.0, "sentence": "canary 1/2 \u2026"},), reverted={"6": {"reason": "x"}}
+    )
+    assert together.record(state).written == 5
 
 
 def test_golden_requests_are_counted_by_arm(together):
