@@ -13,7 +13,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_lines
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import here
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import bounded, conduct, state, team, verdict
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import (
+    bounded,
+    conduct,
+    samples,
+    state,
+    team,
+    verdict,
+)
 
 
 class ActionModule(Action):
@@ -28,8 +35,7 @@ class ActionModule(Action):
         "gateways": {"type": "list", "elements": "str", "required": True},
         "arms": {"type": "dict", "required": True},
         "last_step": {"type": "int", "required": True},
-        "servers": {"type": "dict", "default": {}},
-        "golden": {"type": "list", "elements": "dict", "default": []},
+        "plan": {"type": "dict", "default": {}},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -40,13 +46,9 @@ class ActionModule(Action):
         if me not in members:
             return {}
         begun, rules = self._begun(given)
-        post = team.Post(
-            model=begun.model,
-            is_gateway=me in given["gateways"],
-            slow_ms=(rules.edge_s or 0) * 1000,
-            servers=given["servers"],
-            golden=given["golden"],
-        )
+        edge_ms = (rules.edge_s or 0) * 1000
+        in_arm = any(me in given["arms"][arm] for arm in samples.ARMS)
+        post = team.post(begun.model, me in given["gateways"], edge_ms, given["plan"] if in_arm else {})
 
         def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
             return bounded.carried_out(order, post, lambda module, wanted: self.call(module, wanted, task_vars))

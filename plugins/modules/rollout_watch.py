@@ -35,22 +35,19 @@ options:
     elements: str
     required: true
   arms:
-    description: For C(canary) and C(control) the hosts, each with the names of its instances that are in this arm.
+    description: The hosts of C(canary) and C(control), by their names in the inventory.
     type: dict
     required: true
   last_step:
     description: The place of the last of the steps for which the hosts of the arms are ready. The first is V(0).
     type: int
     required: true
-  servers:
-    description: The REST port of each instance of this host that is in an arm. Empty on hosts that are gateways only.
+  plan:
+    description:
+      - The plan of this host, which tells its instances and the model's golden requests. Those are sent while callers
+        are too few. Hosts that are gateways only have none.
     type: dict
     default: {}
-  golden:
-    description: The golden requests of the model, as the plan has them. They are sent while callers are too few.
-    type: list
-    elements: dict
-    default: []
 attributes:
   action:
     support: full
@@ -73,7 +70,7 @@ EXAMPLES = r"""
     gateways: "{{ groups['tfserving_gateways'] }}"
     arms: "{{ course.arms }}"
     last_step: "{{ course.last_step }}"
-    servers: "{{ course.servers[inventory_hostname] | default({}) }}"
+    plan: "{{ tfserving_plan | default({}) }}"
   register: watched
 """
 

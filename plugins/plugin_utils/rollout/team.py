@@ -34,8 +34,8 @@ PATIENCE_S = 600.0
 
 Call = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """(module, arguments) -> its result, on the worker's own host."""
-Arms = Mapping[str, Mapping[str, Sequence[str]]]
-"""For each arm its hosts, and on each of them the instances that serve the model."""
+Arms = Mapping[str, Sequence[str]]
+"""The hosts of each arm."""
 
 
 class Crew(Protocol):
@@ -65,6 +65,19 @@ class Post:
     golden: Sequence[Mapping[str, Any]] = ()
 
 
+def post(model: str, is_gateway: bool, slow_ms: float, plan: Mapping[str, Any]) -> Post:
+    """Return what a worker needs to know, out of the plan of its host, which is empty where nothing serves."""
+    try:
+        servers = {
+            each["name"]: int(each["ports"]["rest"]) for each in plan.get("instances", ()) if model in each["models"]
+        }
+        kept: Mapping[str, Any] = next((each for each in plan.get("models", ()) if each["name"] == model), {})
+        golden = tuple((kept.get("golden") or {}).get("requests") or ())
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise WishError("plan", "is not the plan of a host", "give what the role host_plan has made") from None
+    return Post(model, is_gateway, slow_ms, servers, golden)
+
+
 def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
     """Return who takes part, the conductor first: all gateways, and as many hosts of both arms in turn as may run."""
     if len(gateways) + 1 > most:
@@ -73,7 +86,7 @@ def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
             f"is {most}, and {counted(len(gateways), 'gateway')} and a canary host have to be looked at together",
             f"run with --forks {len(gateways) + 2}",
         )
-    in_turn = chain.from_iterable(zip_longest(*(list(arms[arm]) for arm in ARMS)))
+    in_turn = chain.from_iterable(zip_longest(*(arms[arm] for arm in ARMS)))
     return list(dict.fromkeys([*gateways, *filter(None, in_turn)]))[:most]
 
 
@@ -177,14 +190,13 @@ class Team:
         A host of the control that is down leaves the others to compare with, so it is left out while there are some.
         """
         for arm in ARMS:
-            found = {
-                f"{host}.{instance}": _with_arm(answers.get(host, {}).get("servers", {}).get(instance), arm)
-                for host, instances in self._arms[arm].items()
-                if host in self._workers
-                for instance in instances
-            }
+            here = [host for host in self._arms[arm] if host in self._workers]
+            found = {host: answers.get(host, {}).get("servers") for host in here}
             can_spare = arm == "control" and any(found.values())
-            yield from ((name, answer) for name, answer in found.items() if answer or not can_spare)
+            for host, servers in found.items():
+                yield from ((f"{host}.{name}", _with_arm(answer, arm)) for name, answer in (servers or {}).items())
+                if not servers and not can_spare:
+                    yield host, None
 
     def share(self, permille: int) -> dict[str, str]:
         """Set the share on all gateways at the same time."""
@@ -207,11 +219,7 @@ class Team:
         self._place += calls
         found = {}
         for arm in ARMS:
-            pairs = [
-                answers.get(host, {}).get("golden", {}).get(instance, (0, 0))
-                for host, instances in self._arms[arm].items()
-                for instance in instances
-            ]
+            pairs = [pair for host in self._arms[arm] for pair in answers.get(host, {}).get("golden", {}).values()]
             found[arm] = (sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs))
         return found
 

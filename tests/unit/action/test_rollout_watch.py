@@ -19,10 +19,9 @@ ARGUMENTS = {
     "wish": wish(),
     "edge_s": None,
     "gateways": ["edge-1", "edge-2"],
-    "arms": {"canary": {"gpu-a": ["ranker"]}, "control": {"gpu-b": ["ranker"], "gpu-c": ["ranker"]}},
+    "arms": {"canary": ["gpu-a"], "control": ["gpu-b", "gpu-c"]},
     "last_step": 4,
-    "servers": {},
-    "golden": [],
+    "plan": {"instances": [{"name": "ranker", "models": ["ranker"], "ports": {"rest": 8501}}], "models": []},
 }
 
 
@@ -65,7 +64,7 @@ def test_another_host_carries_out_orders_until_it_is_dismissed(folder):
         asked.append((module, arguments))
         return {"servers": {"ranker": {"process": "a", "calls": 0}}}
 
-    assert performed("gpu-a", call, servers={"ranker": 8501}) == {}
+    assert performed("gpu-a", call) == {}
     assert asked == [("tfserving.fleet.rollout_servers", {"instances": {"ranker": 8501}})]
     assert (folder / "2.1.answer").read_text() == '{"servers": {"ranker": {"process": "a", "calls": 0}}}'
 
@@ -87,7 +86,7 @@ def test_a_gateway_that_cannot_be_reached_is_one_sentence(folder, monkeypatch):
 
     monkeypatch.setattr(rollout_watch.team.Team, "sleep", lambda _team, _seconds: None)
     with pytest.raises(WishError) as refused:
-        performed("edge-1", call, gateways=["edge-1"], arms={"canary": {"edge-1": ["a"]}, "control": {"edge-1": ["b"]}})
+        performed("edge-1", call, gateways=["edge-1"], arms={"canary": ["edge-1"], "control": []})
     assert str(refused.value) == (
         "rollout: most hosts cannot record the roll-out of ranker, so no share is raised; bring them up and run it"
         " again"

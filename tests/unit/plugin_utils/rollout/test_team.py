@@ -15,11 +15,13 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.crew imp
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import bounded, conduct, samples, team, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from patience import LONG_S
+from planner_cases import CPU_HOST, instance
+from planner_cases import plan as planned
 from simulated_rollout import wish
 from simulated_watch import START, begun
 
 GATEWAYS = ["edge-1", "edge-2"]
-ARMS = {"canary": {"gpu-a": ["ranker"]}, "control": {"gpu-b": ["ranker"], "gpu-c": ["ranker"]}}
+ARMS = {"canary": ["gpu-a"], "control": ["gpu-b", "gpu-c"]}
 MEMBERS = ["edge-1", "edge-2", "gpu-a", "gpu-b", "gpu-c"]
 
 
@@ -27,14 +29,13 @@ MEMBERS = ["edge-1", "edge-2", "gpu-a", "gpu-b", "gpu-c"]
 
 
 def test_gateways_and_both_arms_in_turn_take_part():
-    arms = {"canary": {f"a{n}": ["x"] for n in range(3)}, "control": {f"b{n}": ["x"] for n in range(100)}}
+    arms = {"canary": [f"a{n}" for n in range(3)], "control": [f"b{n}" for n in range(100)]}
     assert team.members(GATEWAYS, arms, 50)[:8] == ["edge-1", "edge-2", "a0", "b0", "a1", "b1", "a2", "b2"]
     assert team.members(GATEWAYS, arms, 5) == ["edge-1", "edge-2", "a0", "b0", "a1"]
 
 
 def test_a_host_that_is_a_gateway_as_well_takes_part_once():
-    arms = {"canary": {"gpu-a": ["x"]}, "control": {"gpu-a": ["y"]}}
-    assert team.members(["gpu-a"], arms, 5) == ["gpu-a"]
+    assert team.members(["gpu-a"], {"canary": ["gpu-a"], "control": ["gpu-b"]}, 5) == ["gpu-a", "gpu-b"]
 
 
 def test_too_few_forks_for_the_gateways_are_refused():
@@ -43,6 +44,22 @@ def test_too_few_forks_for_the_gateways_are_refused():
     assert str(refused.value) == (
         "forks: is 2, and 2 gateways and a canary host have to be looked at together; run with --forks 4"
     )
+
+
+def test_a_plan_tells_the_servers_of_the_model_and_its_golden_requests():
+    golden = {"requests": [{"name": "one"}], "file": "golden/ranker.jsonl"}
+    made = planned(CPU_HOST, [instance()])
+    made["models"][0]["golden"] = golden
+    found = team.post("ranker", False, 100.0, made)
+    assert found == team.Post("ranker", False, 100.0, {"ranker": 8501}, ({"name": "one"},))
+    assert team.post("other", True, 0, made) == team.Post("other", True)
+    assert team.post("ranker", True, 0, {}) == team.Post("ranker", True)
+
+
+@pytest.mark.parametrize("plan", [{"instances": [{}]}, {"instances": 3}, {"models": [7]}])
+def test_a_plan_that_is_none_is_refused(plan):
+    with pytest.raises(WishError, match=r"^plan: is not the plan of a host; give what the role host_plan has made$"):
+        team.post("ranker", False, 0, plan)
 
 
 # --- on one host ----------------------------------------------------------------------------------------------
@@ -235,11 +252,11 @@ def test_hosts_that_fail_are_named_and_a_control_can_be_spared(together, hosts):
     hosts["edge-1"].down = hosts["gpu-a"].down = hosts["gpu-b"].down = True
     reading = together.read()
     delta, _ = samples.between({}, reading, GATEWAYS)
-    assert delta.broken == ["gateway edge-1 does not answer", "server gpu-a.ranker does not answer"]
+    assert delta.broken == ["gateway edge-1 does not answer", "server gpu-a does not answer"]
     assert together.share(50) == {"edge-1": "it is down"}
     hosts["gpu-c"].down = True
     delta, _ = samples.between({}, together.read(), GATEWAYS)
-    assert "server gpu-b.ranker does not answer" in delta.broken
+    assert "server gpu-b does not answer" in delta.broken
 
 
 def test_gaps_and_delays_are_told(together, hosts):
