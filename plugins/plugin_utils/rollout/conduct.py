@@ -101,6 +101,8 @@ def watch(state: State, rules: Rules, effects: Effects, gateways: Collection[str
         raise WishError("state", f"the stage {state.stage} of {state.model} has no traffic to judge", "")
     if state.held:
         return Outcome("held", state, state.held)
+    if state.step > last_step:
+        return Outcome("arms", state, f"{state.percent} %: its hosts are not ready yet")
     return _Watch(state, rules, effects, gateways, last_step).run()
 
 

@@ -222,7 +222,8 @@ def test_the_watch_ends_where_the_next_step_has_other_hosts():
     rules = verdict.rules(wish(), 0.1)
     ended = conduct.watch(begun(), rules, fleet, fleet.gateways, 0)
     assert (ended.ended, ended.state.step, ended.state.percent) == ("arms", 1, 5)
-    # The share is raised by the watch that follows.
+    # The share is raised by the watch that follows, once the hosts are ready.
+    assert conduct.watch(ended.state, rules, fleet, fleet.gateways, 0).ended == "arms"
     assert shares(fleet) == [10]
     ended = conduct.watch(ended.state, rules, fleet, fleet.gateways, 1)
     assert (ended.ended, ended.state.percent, shares(fleet)) == ("arms", 25, [10, 50])
