@@ -28,8 +28,6 @@ SCHEMA = 1
 MOST_MODELS = 1000
 MOST_REVERTED = 100
 LONGEST_REASON = 400
-# A state takes some 30 kB: fifty verdicts and a hundred reverted versions, each with a sentence.
-MOST_BYTES = 1 << 18
 # Writers take turns by it. It stays: removing it would let two in.
 GUARD = ".guard"
 REMEDY = "move it away and run again; with it goes what it says of versions that were reverted"
@@ -68,7 +66,7 @@ def record(model: str, folder: str = FOLDER) -> Record:
     """Return the record of a model. Raises WishError for a name that cannot be a file's."""
     if not MODEL_NAME.fullmatch(model):
         raise WishError("rollouts", f"{model!r} cannot be a model", "use letters, digits, '_', '-' and '.'")
-    return Record(os.path.join(folder, f"{model}.json"), SHAPE, REMEDY, schema=SCHEMA, most=MOST_BYTES)
+    return Record(os.path.join(folder, f"{model}.json"), SHAPE, REMEDY, schema=SCHEMA)
 
 
 def age(state: Mapping[str, Any]) -> tuple[int, bool, int]:

@@ -63,6 +63,8 @@ class State:
     """What the present step has shown (``verdict.Evidence``)."""
     reason: str = ""
     """Why it is taken back."""
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The hosts of ``canary`` and ``control`` as the gateways have them; empty before the first and after the last."""
 
     @property
     def percent(self) -> int:
@@ -78,7 +80,8 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {"schema": SCHEMA, **asdict(self), "steps": list(self.steps), "history": list(self.history)}
+        plain = {"steps": list(self.steps), "history": list(self.history)}
+        return {"schema": SCHEMA, **asdict(self), **plain, "arms": {arm: list(hosts) for arm, hosts in self.arms.items()}}
 
 
 def begin(last: State | None, model: str, old: int, new: int, steps: Sequence[int], now: float, retry: bool) -> State:
@@ -166,6 +169,11 @@ def advance(state: State, now: float) -> State:
     return _next(state, stage=following, since=now, evidence=None, is_share_zero=False)
 
 
+def with_arms(state: State, canary: Sequence[str], control: Sequence[str]) -> State:
+    """Return the state with the hosts among which the gateways are to split the traffic."""
+    return _next(state, arms={"canary": tuple(canary), "control": tuple(control)})
+
+
 def with_evidence(state: State, evidence: Mapping[str, Any]) -> State:
     """Return the state with what the present step has shown."""
     if state.stage != "share":
@@ -199,7 +207,7 @@ def finish(state: State, now: float) -> State:
     end = {"rest": "done", "reverting": "reverted"}.get(state.stage)
     if not end:
         raise RefusalError(f"the stage {state.stage} of {state.model} is not the last one", "", "stage")
-    return _next(state, stage=end, since=now, evidence=None)
+    return _next(state, stage=end, since=now, evidence=None, arms={})
 
 
 def rollback(state: State | None, model: str, reason: str, now: float) -> State:
@@ -249,7 +257,10 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "reverted": dict,
     "evidence": (dict, type(None)),
     "reason": str,
+    "arms": dict,
 }
+# A fleet has fewer hosts; a longer list is none of ours.
+MOST_HOSTS = 10_000
 
 
 def from_json(data: Any) -> State:
@@ -267,6 +278,14 @@ def from_json(data: Any) -> State:
         raise ValueError("the state of a roll-out has a step or generation that cannot be")
     if not all(isinstance(each, dict) for each in (*data["history"], *data["reverted"].values())):
         raise ValueError("the state of a roll-out has no usable history")
+    arms = data["arms"]
+    if not all(arm in ("canary", "control") and _are_names(hosts) for arm, hosts in arms.items()):
+        raise ValueError("the state of a roll-out has no usable arms")
     kept = {key: data[key] for key in _KINDS}
     history = tuple(each for each in data["history"][-MOST_VERDICTS:])
-    return State(**{**kept, "steps": tuple(steps), "history": history})
+    split = {arm: tuple(hosts) for arm, hosts in arms.items()}
+    return State(**{**kept, "steps": tuple(steps), "history": history, "arms": split})
+
+
+def _are_names(hosts: Any) -> bool:
+    return isinstance(hosts, list) and len(hosts) <= MOST_HOSTS and all(isinstance(host, str) for host in hosts)
