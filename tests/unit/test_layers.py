@@ -69,6 +69,8 @@ SHIPPED = {
     "package_holds": 9,
     "plan_record": 9,
     "report": 0,
+    "rollout_course": 0,
+    "rollout_state": 11,
     "run_lock": 3,
     "server_release": 25,
     "server_releases_prune": 12,
@@ -212,6 +214,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "host_plan",
         "load_program",
         "report",
+        "rollout_course",
         "tune",
         "wishes",
     }

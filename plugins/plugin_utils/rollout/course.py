@@ -89,12 +89,14 @@ def wish_of(model: str, wishes: Mapping[str, Mapping[str, ModelWish]]) -> ModelW
             same = "the same version and rollout" if _served(wish) != _served(other) else "the same rollout"
             raise WishError(wish.path, problem, f"give every host {same}")
     if wish.rollout is None:
-        raise WishError(f"{wish.path}.rollout", "is missing, so site.yml moves this model", "run that, or add a rollout")
+        raise WishError(
+            f"{wish.path}.rollout", "is missing, so site.yml moves this model", "run that, or add a rollout"
+        )
     return wish
 
 
 def newest(model: str, found: Mapping[str, Mapping[str, Any]]) -> State | None:
-    """Return the state that counts; ``found`` are those of the hosts that have one. Raises WishError for a damaged one."""
+    """Return the state that counts; ``found`` are those that hosts have. Raises WishError for a damaged one."""
     latest = max(found.items(), key=lambda each: rollout_record.age(each[1]), default=None)
     if latest is None:
         return None
@@ -107,15 +109,12 @@ def newest(model: str, found: Mapping[str, Mapping[str, Any]]) -> State | None:
     return state
 
 
-def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float, is_promoted: bool = False) -> State:
-    """Return the state with which this run begins or goes on, or raise WishError, one sentence, for why it cannot.
-
-    :param is_promoted: whether a person takes the present step as passed.
-    """
+def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
+    """Return the state with which this run begins or goes on, or raise WishError, one sentence, for why it cannot."""
     try:
         if last is None or last.stage not in states.UNDER_WAY:
             return _begun(wish, fleet, last, now)
-        return _resumed(wish, last, now, is_promoted)
+        return _resumed(wish, last, now)
     except RefusalError as error:
         raise WishError(f"{wish.path}.{error.key}", error.problem, error.remedy) from None
 
@@ -123,10 +122,13 @@ def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float, is_pro
 def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
     assert wish.rollout is not None
     old, new = _move(wish, fleet)
-    return states.begin(last, wish.name, old, new, wish.rollout["steps"], now, wish.rollout["retry"])
+    state = states.begin(last, wish.name, old, new, wish.rollout["steps"], now, wish.rollout["retry"])
+    # Hosts that were down follow the others, who have been through the steps.
+    follows = last is not None and last.stage == "done" and last.new == new
+    return replace(state, stage="rest") if follows else state
 
 
-def _resumed(wish: ModelWish, last: State, now: float, is_promoted: bool) -> State:
+def _resumed(wish: ModelWish, last: State, now: float) -> State:
     assert wish.rollout is not None
     if last.stage != "reverting" and last.new not in wish.serve["versions"]:
         problem = f"names {_served(wish)}, and the roll-out {last.old} -> {last.new} is not over (stage {last.stage})"
@@ -135,10 +137,7 @@ def _resumed(wish: ModelWish, last: State, now: float, is_promoted: bool) -> Sta
         # No share has been given yet, so the steps may still change.
         last = replace(last, steps=tuple(wish.rollout["steps"]), step=0)
     state = states.resume(last, now)
-    if not state.held:
-        return state
-    state = states.release(state, now)
-    return states.advance(state, now) if is_promoted and state.stage == "share" else state
+    return states.release(state, now) if state.held else state
 
 
 def _move(wish: ModelWish, fleet: Fleet) -> tuple[int, int]:
@@ -153,7 +152,7 @@ def _move(wish: ModelWish, fleet: Fleet) -> tuple[int, int]:
         raise RefusalError(said, "take them through rollout.yml one after another", "serve")
     if not missing:
         others = {version for versions in known.values() for version in versions} - set(wished)
-        more = f"-e '{{\"host_plan_rollout\": {{\"{name}\": \"new\"}}}}'"
+        more = f'-e \'{{"host_plan_rollout": {{"{name}": "new"}}}}\''
         remedy = f"to unload {joined(list(map(str, sorted(others))))}" if others else "to move labels"
         problem = f"has nothing to roll out: every host serves {_served(wish)}"
         raise RefusalError(problem, f"name another version; {remedy}, run site.yml with {more}", "version")
@@ -227,9 +226,7 @@ def _refuse_one_host(path: str, fleet: Fleet, given: Sequence[int]) -> None:
         raise WishError(f"{path}.steps", problem, "add a host, or set it to [100]")
 
 
-def _batches(
-    hosts: Sequence[str], serial: Sequence[int | str], total: int, alone: bool
-) -> tuple[tuple[str, ...], ...]:
+def _batches(hosts: Sequence[str], serial: Sequence[int | str], total: int, alone: bool) -> tuple[tuple[str, ...], ...]:
     """Return hosts in batches as Ansible makes them; ``alone``: the first one goes ahead."""
     left, found = list(hosts), []
     sizes = [*([1] if alone else []), *(_size(each, total) for each in serial)]
@@ -243,6 +240,17 @@ def _batches(
 def _size(each: int | str, total: int) -> int:
     text = str(each)
     return max(1, int(text[:-1]) * total // 100) if text.endswith("%") else max(1, int(text))
+
+
+def promoted(state: State, left: list[Round], now: float) -> tuple[State, list[Round]]:
+    """Return the state and the rounds that are left when a person takes the present step as passed."""
+    if state.stage != "share":
+        problem = f"has nothing to pass: no step of {state.model} has traffic (stage {state.stage})"
+        raise WishError("promote", problem, "leave it out")
+    if state.step == left[0].last and len(left) > 1:
+        # The next round advances it, once its hosts have loaded the version.
+        return state, left[1:]
+    return states.advance(state, now), left if state.step < left[0].last else []
 
 
 def stages_of_hosts(fleet: Fleet, state: State) -> dict[str, str]:
@@ -379,7 +387,7 @@ def announced(fleet: Fleet, state: State, left: Sequence[Round]) -> str:
         coming.append(f"  {percents}: {_few(each.canary)}{control}")
     lost = [host for host in fleet.serving if host in fleet.down]
     if lost:
-        coming.append(f"  {counted(len(lost), 'host')} left out: {_few(lost)}; a later run of site.yml brings it in")
+        coming.append(f"  {counted(len(lost), 'host')} left out: {_few(lost)}; run rollout.yml again once it is back")
     return "\n".join(coming)
 
 

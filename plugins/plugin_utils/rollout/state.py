@@ -80,8 +80,9 @@ class State:
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        plain = {"steps": list(self.steps), "history": list(self.history)}
-        return {"schema": SCHEMA, **asdict(self), **plain, "arms": {arm: list(hosts) for arm, hosts in self.arms.items()}}
+        arms = {arm: list(hosts) for arm, hosts in self.arms.items()}
+        plain = {"steps": list(self.steps), "history": list(self.history), "arms": arms}
+        return {"schema": SCHEMA, **asdict(self), **plain}
 
 
 def begin(last: State | None, model: str, old: int, new: int, steps: Sequence[int], now: float, retry: bool) -> State:
