@@ -13,7 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import sta
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import State
 
 # Beside those of a roll-out that is under way.
-_EVENTS = ("begin", "rollback", "arm", "check", "status")
+_EVENTS = ("begin", "rollback", "arm", "ready", "check", "status")
 
 
 class ActionModule(Action):
@@ -26,7 +26,7 @@ class ActionModule(Action):
         "answers": {"type": "dict", "default": {}},
         "plans": {"type": "dict", "default": {}},
         "state": {"type": "dict"},
-        "arms": {"type": "dict", "default": {}},
+        "round": {"type": "dict", "default": {}},
         "reason": {"type": "str", "default": ""},
         "version_failed": {"type": "bool", "default": False},
         "auto_revert": {"type": "bool", "default": True},
@@ -51,7 +51,9 @@ class ActionModule(Action):
             course.checked(state, gathered.states(state.model, given["answers"]))
             return _outcome(state)
         if event == "arm":
-            return _outcome(states.with_arms(state, given["arms"]["canary"], given["arms"]["control"]))
+            return _outcome(states.with_arms(state, given["round"]["canary"], given["round"]["control"]))
+        if event == "ready":
+            return _outcome(course.ready(state, given["round"]["last"], now))
         event = course.failure(state, given["version_failed"], given["auto_revert"]) if event == "failed" else event
         return _outcome(course.after(event, state, reason, now))
 
@@ -70,9 +72,8 @@ class ActionModule(Action):
         fleet = gathered.fleet(model, wished, given["plans"], gateways, down, limit, serial)
         course.refuse_gateways(wish, fleet)
         state = course.opened(wish, fleet, self._newest(model, given), now)
+        state = course.promoted(state, now) if given["promote"] else state
         left = course.rounds(wish, fleet, state)
-        if given["promote"]:
-            state, left = course.promoted(state, left, now)
         return {
             **_outcome(state),
             "hosts": fleet.up,

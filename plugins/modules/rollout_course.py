@@ -18,7 +18,7 @@ options:
     description:
       - What has happened.
       - V(begin) begins a roll-out, or goes on with one that is under way, from the place that the hosts have recorded.
-      - V(arm) gives the gateways O(arms).
+      - V(arm) gives the gateways the arms of O(round), V(ready) says that their hosts have loaded the version.
       - V(advance) ends a stage or a step that has passed, V(finish) the last stage.
       - V(failed) is a failed task. With O(version_failed) and O(auto_revert) the roll-out is taken back and the version
         remembered, else it is held. V(blamed) takes it back in any case.
@@ -26,7 +26,7 @@ options:
       - V(check) refuses to go on where a host of O(answers) knows a state that has won over O(state).
       - V(status) describes all roll-outs that are under way.
     type: str
-    choices: [begin, rollback, arm, check, status, advance, failed, blamed, finish]
+    choices: [begin, rollback, arm, ready, check, status, advance, failed, blamed, finish]
     required: true
   model:
     description: The model, for V(begin) and V(rollback).
@@ -43,8 +43,8 @@ options:
   state:
     description: The present state.
     type: dict
-  arms:
-    description: The hosts of C(canary) and C(control), for V(arm).
+  round:
+    description: One of RV(rounds), for V(arm) and V(ready).
     type: dict
     default: {}
   reason:

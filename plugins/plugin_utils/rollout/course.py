@@ -242,15 +242,12 @@ def _size(each: int | str, total: int) -> int:
     return max(1, int(text[:-1]) * total // 100) if text.endswith("%") else max(1, int(text))
 
 
-def promoted(state: State, left: list[Round], now: float) -> tuple[State, list[Round]]:
-    """Return the state and the rounds that are left when a person takes the present step as passed."""
+def promoted(state: State, now: float) -> State:
+    """Return the state in which a person takes the present step as passed. Raises WishError."""
     if state.stage != "share":
         problem = f"has nothing to pass: no step of {state.model} has traffic (stage {state.stage})"
         raise WishError("promote", problem, "leave it out")
-    if state.step == left[0].last and len(left) > 1:
-        # The next round advances it, once its hosts have loaded the version.
-        return state, left[1:]
-    return states.advance(state, now), left if state.step < left[0].last else []
+    return states.advance(state, now)
 
 
 def stages_of_hosts(fleet: Fleet, state: State) -> dict[str, str]:
@@ -283,7 +280,7 @@ def gateway_rollouts(
         there = hosts.get(model, ())
         arms = {arm: [host for host in state.arms.get(arm, ()) if host in there] for arm in ("canary", "control")}
         if arms["canary"]:
-            moving[model] = {**arms, "permille": steps.shares(state.percent).canary}
+            moving[model] = {**arms, "permille": steps.shares(state.given).canary}
     return moving
 
 
@@ -315,6 +312,12 @@ def _blamed(state: State, reason: str, now: float) -> State:
 
 def _finished(state: State, reason: str, now: float) -> State:
     return states.finish(state, now)
+
+
+def ready(state: State, last: int, now: float) -> State:
+    """Return the state once the hosts of a round, up to its ``last`` step, have loaded the version."""
+    found = states.with_hosts_ready(state, last)
+    return states.advance(found, now) if found.stage == "canary" else found
 
 
 # What happens to a roll-out, and what follows.

@@ -65,6 +65,8 @@ class State:
     """Why it is taken back."""
     arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The hosts of ``canary`` and ``control`` as the gateways have them; empty before the first and after the last."""
+    ready: int = -1
+    """The place of the last step for which the canary's hosts have loaded the version."""
 
     @property
     def percent(self) -> int:
@@ -72,6 +74,11 @@ class State:
         if self.is_share_zero or self.stage in ("prepare", "canary", "reverting", "reverted"):
             return 0
         return self.steps[self.step] if self.stage == "share" else 100
+
+    @property
+    def given(self) -> int:
+        """Return the share in percent that gateways may give: that of a step whose hosts are ready."""
+        return min(self.percent, self.steps[self.ready] if self.ready >= 0 else 0)
 
     @property
     def serving(self) -> int:
@@ -175,6 +182,11 @@ def with_arms(state: State, canary: Sequence[str], control: Sequence[str]) -> St
     return _next(state, arms={"canary": tuple(canary), "control": tuple(control)})
 
 
+def with_hosts_ready(state: State, last: int) -> State:
+    """Return the state in which the hosts of the canary's arm are ready for the steps up to a place."""
+    return _next(state, ready=last)
+
+
 def with_evidence(state: State, evidence: Mapping[str, Any]) -> State:
     """Return the state with what the present step has shown."""
     if state.stage != "share":
@@ -208,7 +220,7 @@ def finish(state: State, now: float) -> State:
     end = {"rest": "done", "reverting": "reverted"}.get(state.stage)
     if not end:
         raise RefusalError(f"the stage {state.stage} of {state.model} is not the last one", "", "stage")
-    return _next(state, stage=end, since=now, evidence=None, arms={})
+    return _next(state, stage=end, since=now, evidence=None, arms={}, ready=-1)
 
 
 def rollback(state: State | None, model: str, reason: str, now: float) -> State:
@@ -259,6 +271,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "evidence": (dict, type(None)),
     "reason": str,
     "arms": dict,
+    "ready": int,
 }
 # A fleet has fewer hosts; a longer list is none of ours.
 MOST_HOSTS = 10_000
@@ -275,7 +288,10 @@ def from_json(data: Any) -> State:
     steps = data["steps"]
     if data["stage"] not in FOLLOWS or not steps or not all(isinstance(each, int) for each in steps):
         raise ValueError("the state of a roll-out has no usable stage or steps")
-    if not 0 <= data["step"] < len(steps) or min(data["generation"], data["revision"]) < 1:
+    if (
+        not (0 <= data["step"] < len(steps) and -1 <= data["ready"] < len(steps))
+        or min(data["generation"], data["revision"]) < 1
+    ):
         raise ValueError("the state of a roll-out has a step or generation that cannot be")
     if not all(isinstance(each, dict) for each in (*data["history"], *data["reverted"].values())):
         raise ValueError("the state of a roll-out has no usable history")
