@@ -8,12 +8,13 @@ import time
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import current
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, gathered
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import State
 
 # Beside those of a roll-out that is under way.
-_EVENTS = ("begin", "rollback", "arm", "ready", "check", "status")
+_EVENTS = ("begin", "rollback", "arm", "ready", "check", "status", "told")
 
 
 class ActionModule(Action):
@@ -45,11 +46,14 @@ class ActionModule(Action):
             known = [self._newest(name, given) for name in gathered.models(given["answers"])]
             return {"text": course.summary(filter(None, known))}
         if event == "rollback":
-            return _outcome(course.taken_back(model, self._newest(model, given), reason, now))
+            state = course.taken_back(model, self._newest(model, given), reason, now)
+            return {**_outcome(state), "hosts": gathered.serving(model, given["plans"])}
         state = states.from_json(given["state"])
         if event == "check":
             course.checked(state, gathered.states(state.model, given["answers"]))
             return _outcome(state)
+        if event == "told":
+            return {"text": course.line(state), "problem": course.problem(state, current().playbook)}
         if event == "arm":
             return _outcome(states.with_arms(state, given["round"]["canary"], given["round"]["control"]))
         if event == "ready":
@@ -77,6 +81,7 @@ class ActionModule(Action):
         return {
             **_outcome(state),
             "hosts": fleet.up,
+            "instances": fleet.serving,
             "gateways": gateways,
             "rounds": [each.to_json() for each in left],
             "stages_of_hosts": course.stages_of_hosts(fleet, state),

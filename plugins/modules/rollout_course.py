@@ -24,9 +24,9 @@ options:
         remembered, else it is held. V(blamed) takes it back in any case.
       - V(rollback) is a person who takes it back. It wins over any run.
       - V(check) refuses to go on where a host of O(answers) knows a state that has won over O(state).
-      - V(status) describes all roll-outs that are under way.
+      - V(status) describes all roll-outs that are under way, V(told) the one of O(state).
     type: str
-    choices: [begin, rollback, arm, ready, check, status, advance, failed, blamed, finish]
+    choices: [begin, rollback, arm, ready, check, status, told, advance, failed, blamed, finish]
     required: true
   model:
     description: The model, for V(begin) and V(rollback).
@@ -91,7 +91,7 @@ RETURN = r"""
 state:
   description: The state that follows, to be recorded on every host and gateway before the next step.
   type: dict
-  returned: success, but for V(status)
+  returned: success, but for V(status) and V(told)
 text:
   description: Where the roll-out stands, and with V(begin) what is about to happen, in words.
   type: str
@@ -99,7 +99,11 @@ text:
 loading:
   description: The stage of C(host_plan_rollout) in which a canary host answers with the new version.
   type: str
-  returned: success, but for V(status)
+  returned: success, but for V(status) and V(told)
+problem:
+  description: Why a run that ends in this state has failed, and what to do; empty where it has not.
+  type: str
+  returned: for V(told)
 rounds:
   description:
     - The steps that are left, in rounds with the same hosts in both arms. Each has the places C(first) and C(last) of
@@ -112,6 +116,10 @@ hosts:
   description: The hosts that serve the model and can be reached.
   type: list
   elements: str
+  returned: for V(begin) and V(rollback)
+instances:
+  description: For each host its instances that serve the model.
+  type: dict
   returned: for V(begin)
 gateways:
   description: The gateways.

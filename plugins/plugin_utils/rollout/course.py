@@ -112,6 +112,9 @@ def newest(model: str, found: Mapping[str, Mapping[str, Any]]) -> State | None:
 def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
     """Return the state with which this run begins or goes on, or raise WishError, one sentence, for why it cannot."""
     try:
+        if last and last.stage == "prepare" and last.new not in wish.serve["versions"]:
+            # Nothing serves it yet, so another version takes its place.
+            last = replace(last, stage="reverted")
         if last is None or last.stage not in states.UNDER_WAY:
             return _begun(wish, fleet, last, now)
         return _resumed(wish, last, now)
@@ -338,8 +341,11 @@ def after(event: str, state: State, reason: str, now: float) -> State:
 
 
 def failure(state: State, is_version: bool, auto_revert: bool) -> str:
-    """Return the event that follows a failed task: only the version's own failure on a canary takes it back."""
-    return "blamed" if is_version and auto_revert and state.stage in ("canary", "share") else "failed"
+    """Return the event that follows a failed task: only the version's failure on the first hosts takes it back.
+
+    Where it serves elsewhere already, a host on which it does not load is more likely to be the reason.
+    """
+    return "blamed" if is_version and auto_revert and state.stage == "canary" else "failed"
 
 
 def taken_back(model: str, last: State | None, reason: str, now: float) -> State:
@@ -374,6 +380,22 @@ _WORDS = {
 
 def _few(hosts: Sequence[str]) -> str:
     return folded(hosts) if len(hosts) <= _NAMED else f"{folded(hosts[:_NAMED])} and {len(hosts) - _NAMED} more"
+
+
+def problem(state: State, playbook: Callable[[str], str]) -> str:
+    """Return why a run that ends in this state has failed, with the remedy; empty where it has not.
+
+    ``playbook`` returns the name by which whoever runs it knows a playbook.
+    """
+    again, back = playbook("rollout"), playbook("rollback")
+    if state.held:
+        passed = " (with -e promote=true the step counts as passed)" if state.stage == "share" else ""
+        return f"{line(state)}; run {again} again to go on{passed}, or {back} to take it back"
+    if state.stage not in ("reverting", "reverted"):
+        return ""
+    if str(state.new) not in state.reverted:
+        return f"{line(state)}; nothing is held against version {state.new}, so {again} may begin again"
+    return f"{line(state)}; name another version, or set rollout.retry to true"
 
 
 def summary(found: Iterable[State]) -> str:

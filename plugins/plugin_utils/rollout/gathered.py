@@ -51,6 +51,11 @@ def wishes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> 
     return found
 
 
+def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the hosts whose plan in force serves a model."""
+    return [host for host, plan in plans.items() if model in in_force.of_plan(plan)]
+
+
 def fleet(
     model: str,
     wished: Mapping[str, read.Wishes],
