@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError, nearest, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
-from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told, visible
 
 from ..phrases import counted, joined
 from ..report.host_names import folded
@@ -364,7 +364,8 @@ def line(state: State) -> str:
     reason = f": {state.reason}" if state.stage in ("reverting", "reverted") and state.reason else ""
     share = f", {state.percent} % of the traffic" if state.stage == "share" else ""
     held = f"; held: {state.held}" if state.held else ""
-    return f"{state.model} {state.old} -> {state.new}: {_WORDS[state.stage]}{share}{told_step}{hosts}{reason}{held}"
+    versions = f"{state.model} {state.old} -> {state.new}"
+    return visible(f"{versions}: {_WORDS[state.stage]}{share}{told_step}{hosts}{reason}{held}")
 
 
 _WORDS = {
