@@ -59,7 +59,7 @@ def test_a_worse_version_is_taken_back_and_remembered(place):
 
 
 def test_a_version_that_does_not_load_on_the_first_host_is_taken_back_before_any_traffic(place):
-    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h1"]}))
+    code, _output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h1"]}))
     # The stand-in fails on the way back as well, which leaves the state for the next run.
     assert code != 0
     state = place.state()
@@ -71,7 +71,7 @@ def test_a_version_that_does_not_load_on_the_first_host_is_taken_back_before_any
 def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(place):
     code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h2"]}))
     assert code != 0
-    assert "held: h2: no answer from ranker 8; run rollout.yml again to go on" in output
+    assert "held: h2: no answer from ranker 8; run tfserving.fleet.rollout again to go on" in output
     state = place.state()
     assert (state["stage"], state["step"], state["reverted"]) == ("share", 2, {})
     assert place.served() == {"h1": [7, 8], "h2": [7]}
