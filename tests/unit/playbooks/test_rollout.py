@@ -59,9 +59,11 @@ def test_a_worse_version_is_taken_back_and_remembered(place):
 
 
 def test_a_version_that_does_not_load_on_the_first_host_is_taken_back_before_any_traffic(place):
-    code, _output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h1"]}))
-    # The stand-in fails on the way back as well, which leaves the state for the next run.
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h1"]}))
+    # The stand-in fails on the way back as well. That keeps no other host from it, and the rest is for the next run.
     assert code != 0
+    assert "h1 may still serve ranker 8, without a share of the calls; repair the cause above and run" in output
+    assert "tfserving h2" in place.log()
     state = place.state()
     assert state["stage"] == "reverting"
     assert state["reverted"]["8"]["reason"] == "h1: no answer from ranker 8"
