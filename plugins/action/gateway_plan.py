@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, servers, settings, vrrp
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import gateway_rollouts
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 
 SHARES = "/etc/haproxy/tfserving/maps/shares.map"
@@ -29,6 +30,7 @@ class ActionModule(Action):
         "records": {"type": "dict", "default": {}},
         "known": {"type": "dict", "default": {}},
         "rollouts": {"type": "dict", "default": {}},
+        "states": {"type": "dict", "default": {}},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +49,8 @@ class ActionModule(Action):
         sites = {name: _site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
         own = _ports(serving.get(gateway, {}).get("instances", []))
-        plan = gateway_plan(serving, given, options["version"], gateway, len(names), options["rollouts"], own)
+        rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(serving)), **options["rollouts"]}
+        plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own)
         vips = self._templar.template(task_vars.get("gateway_vips") or [])
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},

@@ -44,6 +44,12 @@ options:
     description: The roll-outs under way by model, with the hosts of C(canary) and C(control) and their C(permille).
     type: dict
     default: {}
+  states:
+    description: >-
+      What the gateway has recorded of roll-outs (M(tfserving.fleet.rollout_state)), for those that O(rollouts) does not
+      name.
+    type: dict
+    default: {}
 extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)

@@ -72,6 +72,8 @@ SHIPPED = {
     "report": 0,
     "rollout_servers": 13,
     "rollout_watch": 0,
+    "rollout_course": 0,
+    "rollout_state": 11,
     "run_lock": 3,
     "server_release": 25,
     "server_releases_prune": 12,
@@ -216,6 +218,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "load_program",
         "report",
         "rollout_watch",
+        "rollout_course",
         "tune",
         "wishes",
     }

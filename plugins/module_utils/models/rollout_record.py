@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a host remembers of the roll-outs of a model: the version before, and which versions were reverted.
 
-The record is the state of the last roll-out (plugin_utils/rollout/state.py), of which only a part is read here.
+The record is the state of the last roll-out (plugin_utils/rollout/state.py), of which only a part is checked here: the
+controller, which knows the rest, checks that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..disk import folders
 from ..disk.plain_files import fits
 from ..disk.record import Record
 from ..errors import WishError
@@ -24,6 +28,8 @@ SCHEMA = 1
 MOST_MODELS = 1000
 MOST_REVERTED = 100
 LONGEST_REASON = 400
+# Writers take turns by it. It stays: removing it would let two in.
+GUARD = ".guard"
 REMEDY = "move it away and run again; with it goes what it says of versions that were reverted"
 
 
@@ -39,7 +45,21 @@ def _are_reverted(value: Any) -> bool:
     return fits(value, {str: {"reason": str}}) and len(value) <= MOST_REVERTED and all(map(_is_key, value))
 
 
-SHAPE = {"schema": int, "generation": int, "revision": int, "old": _is_version, "reverted": _are_reverted}
+def _is_place(value: Any) -> bool:
+    return fits(value, int) and 1 <= value < 2**53
+
+
+SHAPE = {
+    "schema": int,
+    "generation": _is_place,
+    "revision": _is_place,
+    "old": _is_version,
+    "reverted": _are_reverted,
+    "model?": str,
+    "stage?": str,
+}
+# Of two runs that took over at the same moment the one that takes back wins.
+_BACK = ("reverting", "reverted")
 
 
 def record(model: str, folder: str = FOLDER) -> Record:
@@ -47,6 +67,66 @@ def record(model: str, folder: str = FOLDER) -> Record:
     if not MODEL_NAME.fullmatch(model):
         raise WishError("rollouts", f"{model!r} cannot be a model", "use letters, digits, '_', '-' and '.'")
     return Record(os.path.join(folder, f"{model}.json"), SHAPE, REMEDY, schema=SCHEMA)
+
+
+def age(state: Mapping[str, Any]) -> tuple[int, bool, int]:
+    """Return the place of a state in time: what is greater was decided later, and wins."""
+    return state["generation"], state.get("stage") in _BACK, state["revision"]
+
+
+def states(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:
+    """Return the whole state of each model that has one; of all that have where none is named. Raises WishError."""
+    names = list(models) or _recorded(folder)
+    if len(names) > MOST_MODELS:
+        raise WishError("models", f"has {len(names)} names", f"give at most {MOST_MODELS}")
+    found = {name: record(name, folder).load() for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _recorded(folder: str) -> list[str]:
+    try:
+        files = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise WishError(folder, f"cannot be read ({error.strerror})", REMEDY) from error
+    names = [file[: -len(".json")] for file in files if file.endswith(".json") and not file.endswith(".calls.json")]
+    return [name for name in names if MODEL_NAME.fullmatch(name)]
+
+
+def write(state: Mapping[str, Any], folder: str = FOLDER, is_kept: bool = True) -> tuple[dict[str, Any], bool]:
+    """Keep a state unless the host has a newer one; return the one that counts, and whether it is another than before.
+
+    ``is_kept`` false tells what would be. Raises WishError for what is no state, and for a damaged record; OSError.
+    """
+    kept = record(str(state.get("model") or ""), folder)
+    wanted = dict(state)
+    if not fits(wanted, SHAPE) or wanted["schema"] != SCHEMA:
+        raise WishError("state", "is not the state of a roll-out", "give it as rollout_course returned it")
+    if not is_kept:
+        return _decided(kept.load(), wanted)
+    folders.make(folder, 0o755)
+    with _guarded(folder):
+        counts, is_new = _decided(kept.load(), wanted)
+        if is_new:
+            kept.save(counts)
+        return counts, is_new
+
+
+def _decided(present: dict[str, Any] | None, wanted: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    if present is not None and age(present) >= age(wanted):
+        return present, False
+    return wanted, True
+
+
+@contextlib.contextmanager
+def _guarded(folder: str) -> Iterator[None]:
+    handle = os.open(os.path.join(folder, GUARD), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def read(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:

@@ -53,6 +53,15 @@ def gathered(
     return found, warnings
 
 
+def serving_hosts(fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return for each model the hosts of ``gathered`` that serve it."""
+    found: dict[str, list[str]] = {}
+    for host, each in fleet.items():
+        for model in {model for instance in each["instances"] for model in instance["models"]}:
+            found.setdefault(model, []).append(host)
+    return found
+
+
 def _extract(plan: Plan) -> dict[str, Any]:
     return {
         "instances": [_instance(each) for each in plan["instances"]],

@@ -63,6 +63,10 @@ class State:
     """What the present step has shown (``verdict.Evidence``)."""
     reason: str = ""
     """Why it is taken back."""
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The hosts of ``canary`` and ``control`` as the gateways have them; empty before the first and after the last."""
+    ready: int = -1
+    """The place of the last step for which the canary's hosts have loaded the version."""
 
     @property
     def percent(self) -> int:
@@ -72,13 +76,20 @@ class State:
         return self.steps[self.step] if self.stage == "share" else 100
 
     @property
+    def given(self) -> int:
+        """Return the share in percent that gateways may give: that of a step whose hosts are ready."""
+        return min(self.percent, self.steps[self.ready] if self.ready >= 0 else 0)
+
+    @property
     def serving(self) -> int:
         """Return the version that the fleet is to serve once the stage is over."""
         return self.old if self.stage in ("reverting", "reverted") else self.new
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {"schema": SCHEMA, **asdict(self), "steps": list(self.steps), "history": list(self.history)}
+        arms = {arm: list(hosts) for arm, hosts in self.arms.items()}
+        plain = {"steps": list(self.steps), "history": list(self.history), "arms": arms}
+        return {"schema": SCHEMA, **asdict(self), **plain}
 
 
 def begin(last: State | None, model: str, old: int, new: int, steps: Sequence[int], now: float, retry: bool) -> State:
@@ -166,6 +177,16 @@ def advance(state: State, now: float) -> State:
     return _next(state, stage=following, since=now, evidence=None, is_share_zero=False)
 
 
+def with_arms(state: State, canary: Sequence[str], control: Sequence[str]) -> State:
+    """Return the state with the hosts among which the gateways are to split the traffic."""
+    return _next(state, arms={"canary": tuple(canary), "control": tuple(control)})
+
+
+def with_hosts_ready(state: State, last: int) -> State:
+    """Return the state in which the hosts of the canary's arm are ready for the steps up to a place."""
+    return _next(state, ready=last)
+
+
 def with_evidence(state: State, evidence: Mapping[str, Any]) -> State:
     """Return the state with what the present step has shown."""
     if state.stage != "share":
@@ -204,7 +225,7 @@ def finish(state: State, now: float) -> State:
     end = {"rest": "done", "reverting": "reverted"}.get(state.stage)
     if not end:
         raise RefusalError(f"the stage {state.stage} of {state.model} is not the last one", "", "stage")
-    return _next(state, stage=end, since=now, evidence=None)
+    return _next(state, stage=end, since=now, evidence=None, arms={}, ready=-1)
 
 
 def rollback(state: State | None, model: str, reason: str, now: float) -> State:
@@ -254,7 +275,11 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "reverted": dict,
     "evidence": (dict, type(None)),
     "reason": str,
+    "arms": dict,
+    "ready": int,
 }
+# A fleet has fewer hosts; a longer list is none of ours.
+MOST_HOSTS = 10_000
 
 
 def from_json(data: Any) -> State:
@@ -268,10 +293,21 @@ def from_json(data: Any) -> State:
     steps = data["steps"]
     if data["stage"] not in FOLLOWS or not steps or not all(isinstance(each, int) for each in steps):
         raise ValueError("the state of a roll-out has no usable stage or steps")
-    if not 0 <= data["step"] < len(steps) or min(data["generation"], data["revision"]) < 1:
+    if (
+        not (0 <= data["step"] < len(steps) and -1 <= data["ready"] < len(steps))
+        or min(data["generation"], data["revision"]) < 1
+    ):
         raise ValueError("the state of a roll-out has a step or generation that cannot be")
     if not all(isinstance(each, dict) for each in (*data["history"], *data["reverted"].values())):
         raise ValueError("the state of a roll-out has no usable history")
+    arms = data["arms"]
+    if not all(arm in ("canary", "control") and _are_names(hosts) for arm, hosts in arms.items()):
+        raise ValueError("the state of a roll-out has no usable arms")
     kept = {key: data[key] for key in _KINDS}
     history = tuple(each for each in data["history"][-MOST_VERDICTS:])
-    return State(**{**kept, "steps": tuple(steps), "history": history})
+    split = {arm: tuple(hosts) for arm, hosts in arms.items()}
+    return State(**{**kept, "steps": tuple(steps), "history": history, "arms": split})
+
+
+def _are_names(hosts: Any) -> bool:
+    return isinstance(hosts, list) and len(hosts) <= MOST_HOSTS and all(isinstance(host, str) for host in hosts)

@@ -11,6 +11,7 @@ import yaml
 from repository import REPOSITORY
 
 PLAYBOOKS = REPOSITORY / "playbooks"
+COLLECTION = "tfserving.fleet"
 
 # Roles that change, restart or boot what serves, and the files of theirs that change nothing.
 DISTURBING = ("cpu_partition", "kernel_tuning", "nvidia_driver", "tfserving")
@@ -34,8 +35,18 @@ def roles(play: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("play", disturbing_plays())
 def test_what_disturbs_serving_takes_hosts_in_batches_and_stops_at_the_first_that_fails(play):
     assert "serial" in play
-    assert play["any_errors_fatal"] is True
+    # A rollback goes on: a host that fails keeps no other one on the bad version.
+    assert play["any_errors_fatal"] is (play["name"] != "Return to the version before")
 
 
 def test_the_plays_that_disturb_serving_are_known():
     assert len(disturbing_plays()) >= 3
+
+
+def test_a_roll_out_disturbs_hosts_only_in_its_own_batches():
+    found = {path.name for path in PLAYBOOKS.glob("tasks/*.yml") if f"{COLLECTION}.tfserving\n" in path.read_text()}
+    assert found == {"rollout_batch.yml"}
+    (round_,) = yaml.safe_load((PLAYBOOKS / "tasks/rollout_round.yml").read_text())
+    included = [task for task in round_["block"] if task.get("ansible.builtin.include_tasks") == "rollout_batch.yml"]
+    assert [task["loop"] for task in included] == ["{{ rollout_round.batches }}"]
+    assert [task["when"] for task in included] == ["inventory_hostname in rollout_batch"]

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import begin
 from playbook_place import Place
 
 INSTANCE = {
@@ -117,3 +119,32 @@ def test_a_variable_of_the_gateway_is_refused_before_anything_is_planned(place):
     code, output = place.run("play.yml")
     assert code != 0
     assert "gateway_rest_port: is the number 0" in output
+
+
+def test_a_gateway_keeps_the_shares_that_it_has_recorded(place):
+    state = begin(None, "ranker", 7, 8, [25, 100], 1.0, False)
+    moving = replace(state, stage="share", ready=0, arms={"canary": ("gpu-1",), "control": ("gpu-3", "gone")})
+    found = planned(place, states={"ranker": moving.to_json()})
+    arms = {each["name"]: [server["name"] for server in each["servers"]] for each in found["plan"]["backends"]}
+    assert arms["rest_ranker_canary"] == ["gpu-1.ranker"]
+    assert arms["rest_ranker_control"] == ["gpu-3.ranker"]
+    assert found["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 250}}
+    ended = planned(place, states={"ranker": replace(moving, stage="done").to_json()})
+    assert "rest_ranker_canary" not in {each["name"] for each in ended["plan"]["backends"]}
+
+
+def test_what_a_playbook_says_of_a_share_comes_before_the_record(place):
+    state = replace(begin(None, "ranker", 7, 8, [25, 100], 1.0, False), stage="share", ready=0)
+    moving = replace(state, arms={"canary": ("gpu-1",), "control": ("gpu-3",)})
+    given = {"ranker": {"canary": ["gpu-2"], "control": ["gpu-3"], "permille": 0}}
+    found = planned(place, states={"ranker": moving.to_json()}, rollouts=given)
+    assert found["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 0}}
+
+
+def test_a_damaged_record_of_a_roll_out_is_one_sentence(place):
+    broken = {**begin(None, "ranker", 7, 8, [25, 100], 1.0, False).to_json(), "steps": []}
+    output = planned(place, states={"ranker": broken})
+    assert (
+        "/var/lib/tfserving-fleet/rollout/ranker.json: is damaged on this gateway (the state of a roll-out has"
+        in output
+    )

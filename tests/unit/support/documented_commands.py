@@ -24,7 +24,12 @@ CLI = {"playbook": "PlaybookCLI", "galaxy": "GalaxyCLI", "vault": "VaultCLI", "d
 # The playbooks whose variables have names of one word, and their table of them.
 MEASURING = {"benchmark", "tune"}
 # The same of others, which are few.
-WORDS = {"drain": {"instance", "reason", "until"}, "undrain": {"instance"}}
+WORDS = {
+    "drain": {"instance", "reason", "until"},
+    "undrain": {"instance"},
+    "rollout": {"model", "promote"},
+    "rollback": {"model", "reason"},
+}
 # In the comments and values of playbooks, every variable that they read of whoever runs them.
 WORD = re.compile(r"[a-z][a-z0-9_]+")
 

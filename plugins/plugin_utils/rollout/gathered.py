@@ -1,0 +1,75 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run knows of a roll-out, out of Ansible's variables and what modules have answered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
+
+from ..planner import in_force
+from ..wishes import policy as plan_policy
+from ..wishes import read
+from .course import Fleet
+
+Answers = Mapping[str, Mapping[str, Any]]
+
+
+def states(model: str, answers: Answers) -> dict[str, dict[str, Any]]:
+    """Return what each host has recorded of a model; ``answers`` are results of the module rollout_state, by host.
+
+    Raises WishError for what that module cannot have returned.
+    """
+    found = {host: (answer.get("states") or {}).get(model) for host, answer in answers.items()}
+    for host, state in found.items():
+        if state is not None and not fits(state, rollout_record.SHAPE):
+            path = f"{rollout_record.FOLDER}/{model}.json"
+            raise WishError(path, f"is damaged on {host}", rollout_record.REMEDY)
+    return {host: state for host, state in found.items() if state is not None}
+
+
+def models(answers: Answers) -> list[str]:
+    """Return the models of which a host has recorded anything."""
+    return sorted({model for answer in answers.values() for model in answer.get("states") or {}})
+
+
+def wishes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, read.Wishes]:
+    """Return the wishes of each host. Raises WishErrors for the first host whose wishes are wrong."""
+    policy = plan_policy.complete(None)
+    known: dict[str, read.Wishes] = {}
+    found = {}
+    for host in hosts:
+        instances, models = (variables[host].get(name) or [] for name in (read.INSTANCES, read.MODELS))
+        # Most hosts of a fleet have the same.
+        key = repr((instances, models))
+        known[key] = known.get(key) or read.read(instances, models, policy)
+        found[host] = known[key]
+    return found
+
+
+def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the hosts whose plan in force serves a model."""
+    return [host for host, plan in plans.items() if model in in_force.of_plan(plan)]
+
+
+def fleet(
+    model: str,
+    wished: Mapping[str, read.Wishes],
+    plans: Mapping[str, Mapping[str, Any]],
+    gateways: Sequence[str],
+    down: Collection[str],
+    limit: Collection[str] | None,
+    serial: Any,
+) -> Fleet:
+    """Return what a run knows of the hosts; ``plans`` are those in force, ``serial`` is ``fleet_serial``."""
+    serving = {
+        host: [each.name for each in wishes.instances if model in each.models] for host, wishes in wished.items()
+    }
+    served = {host: in_force.of_plan(plan).get(model) for host, plan in plans.items()}
+    versions = {host: each["versions"] for host, each in served.items() if each}
+    sizes = list(serial) if isinstance(serial, (list, tuple)) else [serial]
+    return Fleet(serving, versions, gateways, down, limit, sizes)

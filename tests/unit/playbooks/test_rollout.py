@@ -1,0 +1,120 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""rollout.yml and rollback.yml as a whole, with stand-ins for roles, gates and callers (support/rollout_place.py)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rollout_place import RolloutPlace
+
+
+@pytest.fixture
+def place(tmp_path):
+    return RolloutPlace(tmp_path)
+
+
+def test_a_version_goes_through_all_steps_to_the_end_and_back(place):
+    code, output = place.roll()
+    assert code == 0, output
+    assert place.served() == {"h1": [8], "h2": [8]}
+    state = place.state()
+    assert (state["stage"], state["arms"], state["generation"]) == ("done", {}, 1)
+    assert "ranker 7 -> 8: being prepared 5 % and 50 %: h1, compared with h2" in output
+    assert "ranker 7 -> 8: rolled out" in output
+    log = place.log()
+    # The first host alone, behind its gate, after the gateways have learnt of it; the rest follows one by one.
+    loaded = [line for line in log if line.startswith("tfserving h")]
+    assert loaded == ["tfserving h1", "tfserving h2"] * 2
+    at = [log.index(line) for line in ("gateway edge", "gate draining h1", "tfserving h1", "gate open h1")]
+    assert at == sorted(at)
+    # Run again, it has nothing to do, and says so before it changes anything.
+    code, output = place.roll()
+    assert code != 0
+    assert "tfserving_models[0].version: has nothing to roll out: every host serves 8; name another version" in output
+    assert place.state() == state
+    # What is done can be taken back, without the source and without a lock.
+    code, output = place.roll("rollback", "-e", "reason='wrong scores'")
+    assert code == 0, output
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert place.state()["reverted"]["8"]["reason"] == "wrong scores"
+    assert not [line for line in place.log() if line.startswith("model_repository")]
+
+
+def test_a_worse_version_is_taken_back_and_remembered(place):
+    place.verdicts(p5="fail")
+    code, output = place.roll()
+    assert code != 0
+    assert "ranker 7 -> 8: taken back: 10 times as many errors; name another version, or set rollout.retry" in output
+    assert place.served() == {"h1": [7], "h2": [7]}
+    state = place.state()
+    assert (state["stage"], state["reverted"]["8"]["reason"]) == ("reverted", "10 times as many errors")
+    log = place.log()
+    assert log.index("share 0 edge") < len(log) - 1 - log[::-1].index("tfserving h1")
+    code, output = place.roll()
+    assert code != 0
+    assert "version 8 of ranker was reverted: 10 times as many errors; name another version, or set" in output
+    assert not [line for line in place.log() if line.startswith(("tfserving", "gate"))]
+
+
+def test_a_version_that_does_not_load_on_the_first_host_is_taken_back_before_any_traffic(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h1"]}))
+    # The stand-in fails on the way back as well. That keeps no other host from it, and the rest is for the next run.
+    assert code != 0
+    assert "h1 may still serve ranker 8, without a share of the calls; repair the cause above and run" in output
+    assert "tfserving h2" in place.log()
+    state = place.state()
+    assert state["stage"] == "reverting"
+    assert state["reverted"]["8"]["reason"] == "h1: no answer from ranker 8"
+    assert "tfserving h2" not in place.log()[: place.log().index("share 0 edge")]
+
+
+def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h2"]}))
+    assert code != 0
+    assert "held: h2: no answer from ranker 8; run tfserving.fleet.rollout again to go on" in output
+    state = place.state()
+    assert (state["stage"], state["step"], state["reverted"]) == ("share", 2, {})
+    assert place.served() == {"h1": [7, 8], "h2": [7]}
+    code, output = place.roll()
+    assert code == 0, output
+    assert "tfserving h1" not in place.log()[: place.log().index("tfserving h2")]
+    assert place.served() == {"h1": [8], "h2": [8]}
+    assert place.state()["generation"] == 2
+
+
+def test_a_failed_preparation_leaves_everything_as_it_was(place):
+    code, _output = place.roll("rollout", "-e", json.dumps({"fails": "model_repository", "failing": ["h2"]}))
+    assert code != 0
+    assert place.state()["stage"] == "prepare"
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert not [line for line in place.log() if line.startswith(("gate", "tfserving h", "share"))]
+
+
+def test_what_one_host_alone_knows_of_a_rollback_counts(place):
+    place.verdicts(p50="no traffic")
+    code, output = place.roll()
+    assert code != 0
+    assert "50 % of the traffic, step 2 of 3, canary h1; held: no traffic; run" in output
+    newer = {**place.state(), "generation": 9, "stage": "reverting", "held": "", "is_share_zero": True}
+    (place.folder / "h2/rollout/ranker.json").write_text(json.dumps(newer))
+    code, output = place.roll()
+    assert code != 0
+    assert (place.state()["stage"], place.state()["generation"]) == ("reverted", 10)
+    assert "taken back" in output
+
+
+def test_a_run_without_a_model_is_refused_in_one_sentence(place):
+    code, output = place.run("rollout.yml")
+    assert code != 0
+    assert "model: is missing; add -e model=NAME; the models are ranker" in output
+    assert "Traceback" not in output
+
+
+def test_check_mode_shows_the_course_and_changes_nothing(place):
+    code, output = place.roll("rollout", "--check")
+    assert code == 0, output
+    assert "5 % and 50 %: h1, compared with h2" in output
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert not (place.folder / "h1/rollout/ranker.json").exists()
