@@ -27,6 +27,7 @@ from ..errors import RefusalError, WishError
 from ..saved_model.version_names import number
 
 MARKERS = ".published"
+INCOMING = ".incoming-"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,10 @@ class Store(store.Store):
             return self._record(model, version).read() or {}
         except WishError:
             return {}
+
+    def incoming(self, model: str, version: int) -> str:
+        """Return the directory of a version that other hosts send; it need not exist."""
+        return os.path.join(self.base(model), f"{INCOMING}{version}")
 
     def leftovers(self, model: str) -> list[str]:
         """Return the paths that a run which died has left behind; call with the lock held, or they may live."""

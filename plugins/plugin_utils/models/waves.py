@@ -68,19 +68,19 @@ def wave(spread: Spread, racks: Racks) -> dict[str, str]:
     holder's own rack if there is one, else one of the rack with the fewest holders. A pair that failed is not tried
     again while the holder has anybody else to send to.
     """
-    left, pairs, failed = sorted(spread.missing), {}, set(spread.failed)
+    pairs: dict[str, str] = {}
+    failed, spare = set(spread.failed), []
     near: dict[str, list[str]] = {}
-    for reader in left:
+    for reader in sorted(spread.missing):
         near.setdefault(racks.get(reader, ""), []).append(reader)
-    spare = []
     for holder in sorted(spread.holders):
         mates = near.get(racks.get(holder, ""), [])
-        reader = next((mate for mate in mates if (mate, holder) not in failed), None)
-        if reader is None:
+        mate = next((mate for mate in mates if (mate, holder) not in failed), None)
+        if mate is None:
             spare.append(holder)
-            continue
-        mates.remove(reader)
-        pairs[reader] = holder
+        else:
+            mates.remove(mate)
+            pairs[mate] = holder
     holders = Counter(racks.get(host, "") for host in (*spread.holders, *pairs))
     for holder in spare:
         readers = [reader for mates in near.values() for reader in mates]
@@ -117,9 +117,7 @@ def after(spread: Spread, pairs: Mapping[str, str], results: Mapping[str, Failur
         if failure and not failure.own and _strikes(failed, 1, holder) >= STRIKES:
             lost[holder] = f"transfers to {_listed(each for each, other in failed if other == holder)} failed"
     done = {reader for reader in pairs if reader in results and results[reader] is None}
-    return Spread(
-        (spread.holders | done) - lost.keys(), spread.missing - done - dropped.keys(), failed, dropped, lost
-    )
+    return Spread((spread.holders | done) - lost.keys(), spread.missing - done - dropped.keys(), failed, dropped, lost)
 
 
 def without(spread: Spread, gone: Mapping[str, str]) -> Spread:

@@ -43,7 +43,8 @@ def done(spread, racks):
 @given(spreads(), RACKS)
 def test_a_holder_has_one_reader_and_all_of_them_have_one_if_there_are_enough(spread, racks):
     pairs = waves.wave(spread, racks)
-    assert pairs.keys() <= spread.missing and set(pairs.values()) <= spread.holders
+    assert pairs.keys() <= spread.missing
+    assert set(pairs.values()) <= spread.holders
     assert len(set(pairs.values())) == len(pairs) == min(len(spread.holders), len(spread.missing))
 
 
@@ -90,7 +91,8 @@ def test_nobody_reads_where_no_holder_is_left():
 @given(spreads(), RACKS)
 def test_all_get_it_within_the_bound(spread, racks):
     found = done(Spread(spread.holders, spread.missing), racks)
-    assert found[-1].holders == spread.holders | spread.missing and not waves.stranded(found[-1])
+    assert found[-1].holders == spread.holders | spread.missing
+    assert not waves.stranded(found[-1])
     assert len(found) - 1 == waves.most_waves(len(spread.missing), len(spread.holders))
 
 
@@ -143,7 +145,8 @@ def test_one_failed_transfer_loses_neither_and_pairs_them_anew():
     spread = Spread(frozenset({"h1", "h2"}), frozenset({"r1", "r2"}))
     pairs = waves.wave(spread, {})
     spread = waves.after(spread, pairs, dict.fromkeys(pairs, Failure("it broke off")))
-    assert not spread.lost and not spread.dropped
+    assert not spread.lost
+    assert not spread.dropped
     assert waves.wave(spread, {}) == {"r1": "h2", "r2": "h1"}
 
 
@@ -152,7 +155,8 @@ def test_a_holder_that_fails_two_readers_is_lost_and_named():
     for reader in ("r1", "r2"):
         assert waves.wave(spread, {}) == {reader: "h1"}
         spread = waves.after(spread, {reader: "h1"}, {reader: Failure("it broke off")})
-    assert spread.lost == {"h1": "transfers to r1 and r2 failed"} and not spread.dropped
+    assert spread.lost == {"h1": "transfers to r1 and r2 failed"}
+    assert not spread.dropped
     assert waves.stranded(spread) == dict.fromkeys(["r1", "r2", "r3"], "no host is left to copy from")
 
 
@@ -161,7 +165,8 @@ def test_a_reader_that_fails_with_two_holders_drops_out_and_they_go_on():
     for holder in ("h1", "h2"):
         assert waves.wave(spread, {}) == {"r1": holder}
         spread = waves.after(spread, {"r1": holder}, {"r1": Failure("it cannot connect")})
-    assert spread.dropped == {"r1": "it cannot connect"} and spread.holders == {"h1", "h2"}
+    assert spread.dropped == {"r1": "it cannot connect"}
+    assert spread.holders == {"h1", "h2"}
 
 
 def test_a_reader_with_a_full_disk_drops_out_at_once_and_its_holder_is_not_blamed():
@@ -169,17 +174,21 @@ def test_a_reader_with_a_full_disk_drops_out_at_once_and_its_holder_is_not_blame
         Spread(frozenset({"h1"}), frozenset({"r1"})), {"r1": "h1"}, {"r1": Failure("its disk is full", own=True)}
     )
     assert waves.stranded(spread) == {"r1": "its disk is full"}
-    assert spread.holders == {"h1"} and not spread.failed
+    assert spread.holders == {"h1"}
+    assert not spread.failed
 
 
 def test_a_reader_that_does_not_answer_drops_out():
     spread = waves.after(Spread(frozenset({"h1"}), frozenset({"r1"})), {"r1": "h1"}, {})
-    assert waves.stranded(spread) == {"r1": "it did not answer"} and not spread.failed
+    assert waves.stranded(spread) == {"r1": "it did not answer"}
+    assert not spread.failed
 
 
 def test_a_host_that_is_gone_before_it_reads_drops_out():
     spread = waves.without(Spread(frozenset({"h1"}), frozenset({"r1"})), {"r1": "unreachable", "other": "x"})
-    assert spread.dropped == {"r1": "unreachable"} and not spread.missing and not spread.lost
+    assert spread.dropped == {"r1": "unreachable"}
+    assert not spread.missing
+    assert not spread.lost
 
 
 # --- seeds, setting and estimate ---------------------------------------------------------------------------
