@@ -71,6 +71,8 @@ class ActionModule(Action):
         return {**result, "notes": [*origins.notes, *result.get("notes", [])]} if not result.get("failed") else result
 
     def _send(self, parcel: parcels.Parcel, staging: str | None) -> dict[str, Any]:
+        if not parcel["file"]:
+            return {"incoming": True, "sha256": parcel["sha256"], "directory": parcel["directory"]}
         shell, name = self._connection._shell, f"tfserving-model-{uuid.uuid4().hex}"
         target = shell.join_path(staging, name) if staging else self.on_host(name)
         self._transfer_file(parcel["file"], target)
@@ -80,5 +82,5 @@ class ActionModule(Action):
     def _clean(self, sent: Mapping[str, Mapping[str, Any]]) -> None:
         """Leave nothing in a staging directory; Ansible's own temporary directory goes after the task."""
         for parcel in sent.values():
-            if os.path.dirname(parcel["path"]) != self._connection._shell.tmpdir:
+            if "path" in parcel and os.path.dirname(parcel["path"]) != self._connection._shell.tmpdir:
                 self._low_level_execute_command(self._connection._shell.remove(parcel["path"]))

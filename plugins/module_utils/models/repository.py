@@ -19,6 +19,7 @@ from ..serving import client as serving_client
 from . import ownership
 from . import wanted as wanted_models
 from .fetch import Bench, has_other_content, inspect, refusing, stage
+from .peers.incoming import Incoming
 from .sources import table as sources
 from .store import Store
 from .wanted import Request, Wanted
@@ -50,7 +51,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         # First of all: what a refusal below leaves as it is has served all the same.
         _remember_proven(store, models)
     missing = _missing(models, store, params, report)
-    needs = [_need(request) for request in missing if sources.of(request.source).sent]
+    needs = [_need(request, store) for request in missing if sources.of(request.source).sent]
     needs = [need for need in needs if need["key"] not in params["staged"]]
     if check_mode:
         after = _preview(store, models, missing, before, params, report)
@@ -105,10 +106,12 @@ def _available(model: Wanted) -> set[int]:
     return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
 
 
-def _need(request: Request) -> dict[str, Any]:
+def _need(request: Request, store: Store) -> dict[str, Any]:
     wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
     published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
-    return {**wanted, "published": [] if request.sha256 else published, "demands": request.model.demands.plain()}
+    incoming = Incoming(store, request.model.name, request.version).digest()
+    demands = request.model.demands.plain()
+    return {**wanted, "published": [] if request.sha256 else published, "incoming": incoming, "demands": demands}
 
 
 # --- check mode --------------------------------------------------------------------------------------------
@@ -128,7 +131,9 @@ def _preview(
         report.published.append({"model": request.model.name, "version": request.version, "sha256": request.sha256})
     refusals.stop()
     places = [store.root, *(store.base(model.name) for model in models)]
-    report.changed = any(map(store.drifted, places)) or any(store.leftovers(model.name) for model in models)
+    report.changed = any(map(store.drifted, places)) or any(
+        store.leftovers(model.name, model.versions) for model in models
+    )
     after = {}
     for model in models:
         coming = [request.version for request in missing if request.model is model]
@@ -184,7 +189,7 @@ def _prepare(store: Store, models: list[Wanted], report: Report) -> None:
         if store.drifted(store.base(model.name)):
             store.ensure(store.base(model.name))
             report.changed = True
-        for path in store.leftovers(model.name):
+        for path in store.leftovers(model.name, model.versions):
             store.discard(path)
             report.changed = True
 

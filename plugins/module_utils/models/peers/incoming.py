@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...disk import durable
+from ...disk.archives import survey
 from ...disk.record import Record
 from ...errors import RefusalError
 from ..store import Store
@@ -47,6 +48,11 @@ class Incoming:
         except RefusalError:
             return None
 
+    def digest(self) -> str:
+        """Return the checksum of the version that is here, verified; empty if there is none."""
+        manifest = self.manifest()
+        return manifest.sha256 if manifest and self.is_verified(manifest) else ""
+
     def is_verified(self, manifest: Manifest) -> bool:
         """Return whether all of it is here, of this content."""
         found = self._record("verified").found()
@@ -66,6 +72,22 @@ class Incoming:
         self.store.seal(self.tree)
         durable.sync(self.place)
         self._record("verified").save({"tree": manifest.tree})
+
+    def take(self, target: str, sha256: str) -> Manifest:
+        """Move the verified files of the version with a checksum to ``target``; return their manifest.
+
+        Raises RefusalError if they are not here, or not as they were verified.
+        """
+        manifest = self.manifest()
+        if not manifest or self.digest() != sha256:
+            raise RefusalError("what another host has sent of it is gone since the run began", "run again")
+        sizes = {path: size for path, (_digest, size) in manifest.files.items()}
+        if survey(self.tree).files != sizes:
+            self.drop()
+            raise RefusalError("what another host has sent of it has changed since it was verified", "run again")
+        os.rename(self.tree, target)
+        self.drop()
+        return manifest
 
     def drop(self) -> None:
         """Remove all of it, if there is any."""
