@@ -14,15 +14,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import beside, module_arguments
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.origins import Origins
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources.imports import Desk
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import module_arguments
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.origins import Origins, of_task
 
 MODULE = "tfserving.fleet.model_repository"
-
-# Where the task leaves these options out.
-TIMEOUT_S = 60
-IMPORTS = "~/.ansible/tfserving-fleet-imports"
 
 
 class ActionModule(Action):
@@ -61,11 +56,7 @@ class ActionModule(Action):
         return {**super().refusal(error), "problems": sentences(error)}
 
     def _origins(self, fetch: bool) -> Origins:
-        given = self._task.args
-        timeout = float(given.get("download_timeout") or TIMEOUT_S)
-        pins = self._loader.path_dwim(os.path.expanduser(given.get("imports") or IMPORTS))
-        desk = Desk(C.DEFAULT_LOCAL_TMP, pins, os.environ, timeout, fetch)
-        return Origins(given["models"], beside(given.get("sources")) or {}, self._loader.path_dwim, desk)
+        return of_task(self._task.args, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, fetch)
 
     def _noted(self, result: dict[str, Any], origins: Origins) -> dict[str, Any]:
         return {**result, "notes": [*origins.notes, *result.get("notes", [])]} if not result.get("failed") else result

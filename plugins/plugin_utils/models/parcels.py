@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypedDict
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives, durable
@@ -78,7 +79,7 @@ def require_room(needs: Sequence[Need], parcels: Mapping[str, Parcel | None], ro
 
 
 def _of_need(need: Need, origins: Origins, cache: str, pack: bool) -> Parcel | None:
-    try:
+    with _told(need, origins, cache):
         path, known = origins.place(need)
         if not path:
             return {"file": "", "sha256": need["sha256"] or "", "directory": True}
@@ -92,13 +93,20 @@ def _of_need(need: Need, origins: Origins, cache: str, pack: bool) -> Parcel | N
             parcel = prepare(path, cache, pack, demands)
         for wished in filter(None, (need["sha256"], known)):
             compare(wished, parcel["sha256"])
+    return parcel
+
+
+@contextmanager
+def _told(need: Need, origins: Origins, cache: str) -> Iterator[None]:
+    """Say of which version a refusal is."""
+    try:
+        yield
     except RefusalError as refusal:
         problem = f"{origins.told(need)} cannot be sent: {refusal.problem}"
         raise WishError(f"{need['where']}.{refusal.key}", problem, refusal.remedy) from refusal
     except OSError as error:
         problem = f"{origins.told(need)} cannot be sent: {error.strerror or error}"
         raise WishError(f"{need['where']}.source.uri", problem, _cure(error, cache)) from error
-    return parcel
 
 
 def _cure(error: OSError, cache: str) -> str:
@@ -135,6 +143,16 @@ def prepare(path: str, cache: str, pack: bool, demands: Demands | None) -> Parce
         with open(note, encoding="ascii") as file:
             digest = file.read()
     return {"file": packed if directory else path, "sha256": digest, "directory": directory}
+
+
+def manifest_of(need: Need, origins: Origins, cache: str) -> dict[str, Any]:
+    """Return the manifest of a version, or raise WishError. The need has no more than key, uri, sha256 and where."""
+    with _told(need, origins, cache):
+        path, known = origins.place(need)
+        found = manifest(path, cache)
+        for wished in filter(None, (need["sha256"], known)):
+            compare(wished, found["sha256"])
+    return found
 
 
 def manifest(path: str, cache: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors, sentences
 from ansible_collections.tfserving.fleet.plugins.module_utils.models.peers import manifest as manifests
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors, sentences
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
 from archive_files import tar_of, write_tree
