@@ -21,6 +21,7 @@ class ActionModule(Action):
     """Adds to a transfer the manifest that the controller has made of its own copy."""
 
     _requires_connection = True
+    _supports_async = True
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the module's result."""
@@ -33,4 +34,5 @@ class ActionModule(Action):
         elif given.get("state") in ("offer", "pull") and not self._task.check_mode:
             found = origins.of_task(given, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, fetch=True)
             passed["manifest"] = copies.manifest(given, found, C.DEFAULT_LOCAL_TMP)
-        return self.call(MODULE, passed, task_vars)
+        later = self._task.async_val
+        return dict(self._execute_module(MODULE, passed, task_vars=task_vars, wrap_async=later))

@@ -57,7 +57,7 @@ options:
     type: int
     default: 8491
   reader:
-    description: Address of the reader, with V(offer).
+    description: Address of the reader, from which it calls the holder.
     type: str
   token:
     description: A secret of this one transfer, the same for holder and reader.
@@ -142,6 +142,7 @@ EXAMPLES = r"""
     model: ranker
     version: 7
     address: 10.0.0.1
+    reader: 10.0.0.2
     token: "{{ token }}"
   when: inventory_hostname == 'b'
 """
@@ -213,7 +214,7 @@ ARGUMENTS = {
     "imports": {"type": "path"},
     "download_timeout": {"type": "int", "default": 60},
 }
-_NEEDED = ["model", "version", "address", "token"]
+_NEEDED = ["model", "version", "address", "reader", "token"]
 
 
 def main() -> None:
@@ -221,7 +222,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
         supports_check_mode=True,
-        required_if=[("state", "offer", [*_NEEDED, "reader"]), ("state", "pull", _NEEDED)],
+        required_if=[("state", "offer", _NEEDED), ("state", "pull", _NEEDED)],
     )
     if module.check_mode and module.params["state"] != "query":
         module.exit_json(skipped=True, msg="nothing is copied in check mode")

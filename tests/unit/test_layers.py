@@ -64,6 +64,7 @@ SHIPPED = {
     "model_peer": 27,
     "model_repository": 50,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 18,
+    "model_waves": 0,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
@@ -212,6 +213,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "host_check",
         "host_plan",
         "load_program",
+        "model_waves",
         "report",
         "tune",
         "wishes",

@@ -24,11 +24,17 @@ def manifest(arguments: Mapping[str, Any], origins: parcels.Origins, cache: str)
     """Return the manifest of the version that a task names, or raise WishError."""
     model, version = _model(arguments), wanted.version_number(arguments.get("version"), "version")
     request = wanted.Request(model, version)
-    if not sources.of(model.source).sent or version not in model.provides:
+    if not is_sent(arguments):
         problem = f"version {version} of {model.name} does not come from the controller"
         raise WishError(f"{model.where}.source", problem, "let hosts copy only what the controller would send")
     need = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": model.where}
     return parcels.manifest_of(need, origins, cache)
+
+
+def is_sent(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the version that a task names is one that the controller sends. Raises WishError."""
+    model, version = _model(arguments), wanted.version_number(arguments.get("version"), "version")
+    return sources.of(model.source).sent and version in model.provides
 
 
 def _model(arguments: Mapping[str, Any]) -> wanted.Wanted:

@@ -174,16 +174,19 @@ class Estimate:
         hosts = f"{self.hosts} host{'s' * (self.hosts != 1)}"
         waves = f"{self.waves} wave{'s' * (self.waves != 1)}, {_time(self.seconds)}"
         sent, instead = in_words(self.size * self.seeds), in_words(self.size * self.hosts)
+        if not self.seeds:
+            return f"{in_words(self.size)}, {hosts}: {waves}; the controller sends nothing, instead of {instead}"
         saved = f", not {instead}" if sent != instead else ""
         return f"{in_words(self.size)}, {hosts}: {waves}, after the controller has sent {sent}{saved}"
 
 
-def estimate(size: int, hosts: int, seeds: int, rate: float) -> Estimate:
-    """Return the estimate for a version of ``size`` bytes and ``hosts`` that lack it, ``seeds`` of them the first.
+def estimate(size: int, hosts: int, seeds: int, rate: float, holders: int = 0) -> Estimate:
+    """Return the estimate for a version of ``size`` bytes and ``hosts`` that lack it.
 
-    ``rate`` is what one holder sends to one reader, in bytes a second.
+    ``seeds`` of them get it from the controller, and ``holders`` beside them have it already. ``rate`` is what one
+    holder sends to one reader, in bytes a second.
     """
-    waves = most_waves(hosts - seeds, seeds)
+    waves = most_waves(hosts - seeds, seeds + holders)
     return Estimate(size, hosts, seeds, waves, waves * size / rate)
 
 

@@ -21,7 +21,14 @@ from saved_models import MODEL
 
 ENTRIES = {path: [hashlib.sha256(content).hexdigest(), len(content)] for path, content in MODEL.items()}
 MANIFEST = {"sha256": "0" * 64, "files": ENTRIES}
-ONE = {"model": "ranker", "version": 7, "address": "127.0.0.1", "token": "5e" * 32, "manifest": MANIFEST}
+ONE = {
+    "model": "ranker",
+    "version": 7,
+    "address": "127.0.0.1",
+    "reader": "127.0.0.1",
+    "token": "5e" * 32,
+    "manifest": MANIFEST,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +78,7 @@ def test_what_is_here_is_not_pulled_again(run, tmp_path):
 
 
 def test_a_version_that_is_not_here_is_not_offered_and_does_not_fail(run):
-    found = run("offer", reader="127.0.0.1", **ONE)
+    found = run("offer", **ONE)
     assert (found["changed"], found["complete"], found["own"]) == (False, False, True)
     assert found["failure"].startswith("version 7 is not whole on this host")
     assert found["rate"] > 0
@@ -83,7 +90,7 @@ def test_an_offer_that_does_not_exist_is_withdrawn_without_a_change(run):
 
 @pytest.mark.parametrize("state", ["offer", "pull", "withdraw"])
 def test_nothing_is_copied_in_check_mode(run, tmp_path, state):
-    found = run(state, reader="127.0.0.1", _ansible_check_mode=True, **ONE)
+    found = run(state, _ansible_check_mode=True, **ONE)
     assert found["skipped"]
     assert not (tmp_path / "models").exists()
 
@@ -95,5 +102,5 @@ def test_a_wish_that_the_host_cannot_grant_fails_in_a_sentence(run):
 
 
 def test_an_option_that_a_transfer_needs_is_asked_for(run):
-    assert "reader" in run("offer", **ONE)["msg"]
-    assert "token" in run("pull", model="ranker", version=7, address="127.0.0.1")["msg"]
+    for state in ("offer", "pull"):
+        assert "token" in run(state, **{key: value for key, value in ONE.items() if key != "token"})["msg"]

@@ -60,7 +60,7 @@ def _withdraw(_params: Mapping[str, Any], _store: Store, run: Run, _tree: Tree) 
 
 
 def _pull(params: Mapping[str, Any], store: Store, _run: Run, _tree: Tree) -> dict[str, Any]:
-    holder = Holder(params["address"], params["port"], params["token"], limit_s=params["limit_s"])
+    holder = Holder(params["address"], params["port"], params["token"], params["reader"], limit_s=params["limit_s"])
     try:
         done = pull(store, params["model"], params["version"], manifests.read(params["manifest"]), holder)
     except HolderError as error:

@@ -97,8 +97,6 @@ def command(terms: Terms, reader: str, cpus: str, group: int) -> list[str]:
     properties = {
         "StandardInput": f"file:{FOLDER}/offer.json",
         "DynamicUser": "yes",
-        # For models that only the servers' group may read.
-        "SupplementaryGroups": str(group),
         "CapabilityBoundingSet": "",
         "ProtectSystem": "strict",
         "ProtectHome": "read-only",
@@ -122,6 +120,8 @@ def command(terms: Terms, reader: str, cpus: str, group: int) -> list[str]:
         "TimeoutStartSec": "20",
         "TimeoutStopSec": "5",
         "RuntimeMaxSec": f"{terms.longest_s + _GRACE_S:g}",
+        # For models that only the servers' group may read.
+        **({"SupplementaryGroups": str(group)} if group else {}),
         **({"CPUAffinity": cpus} if cpus else {}),
     }
     options = [f"--property={name}={value}" for name, value in properties.items()]

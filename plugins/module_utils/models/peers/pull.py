@@ -34,11 +34,15 @@ class HolderError(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Where a version is offered; ``silence_s`` and ``limit_s`` say how long is waited for a byte, and for it all."""
+    """Where a version is offered, and to which address of this host.
+
+    ``silence_s`` and ``limit_s`` say how long is waited for a byte, and for all of it.
+    """
 
     address: str
     port: int
     token: str
+    reader: str = ""
     silence_s: float = 30
     limit_s: float = 3600
 
@@ -155,7 +159,9 @@ class _Wire:
         try:
             if not self.wire:
                 address = (self.holder.address, self.holder.port)
-                self.wire = socket.create_connection(address, self._patience())
+                # The holder hears this address alone, and a host may have others.
+                own = (self.holder.reader, 0) if self.holder.reader else None
+                self.wire = socket.create_connection(address, self._patience(), own)
             self.wire.settimeout(self._patience())
             self.wire.sendall(head.encode("latin-1"))
             self._hear_head(206 if start else 200, size - start)

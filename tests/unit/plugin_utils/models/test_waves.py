@@ -228,6 +228,10 @@ def test_who_copies_from_others(setting, hosts, size, wanted):
             "130 GB, 200 hosts: 6 waves, about 2.0 h, after the controller has sent 520 GB, not 26 TB",
         ),
         ((1.5e9, 2, 1, 1e9), "1.5 GB, 2 hosts: 1 wave, about 2 s, after the controller has sent 1.5 GB, not 3 GB"),
+        (
+            (50e9, 6, 0, 0.4e9, 2),
+            "50 GB, 6 hosts: 2 waves, about 4 min; the controller sends nothing, instead of 300 GB",
+        ),
         ((2e6, 1, 1, 1e9), "2 MB, 1 host: 0 waves, about 1 s, after the controller has sent 2 MB"),
     ],
 )

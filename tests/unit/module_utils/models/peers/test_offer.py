@@ -155,7 +155,9 @@ def test_the_service_is_confined():
     ):
         assert f"--property={rule}" in command
     assert words.endswith("holder.py")
-    assert "CPUAffinity" not in " ".join(offer.command(terms(), "10.0.0.2", "", 0))
+    bare = " ".join(offer.command(terms(), "10.0.0.2", "", 0))
+    assert "CPUAffinity" not in bare
+    assert "SupplementaryGroups" not in bare
 
 
 def test_the_memory_of_a_holder_stays_far_below_its_limit(published, systemd, tmp_path):
