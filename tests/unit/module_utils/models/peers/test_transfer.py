@@ -130,7 +130,6 @@ def asked(connection) -> bytes:
 def call(port: int, text: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port)) as wire:
         wire.sendall(text)
-        wire.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: wire.recv(65536), b""))
 
 
