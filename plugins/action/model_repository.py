@@ -14,15 +14,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import beside, module_arguments
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.origins import Origins
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.sources.imports import Desk
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import module_arguments
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.origins import Origins, of_task
 
 MODULE = "tfserving.fleet.model_repository"
-
-# Where the task leaves these options out.
-TIMEOUT_S = 60
-IMPORTS = "~/.ansible/tfserving-fleet-imports"
 
 
 class ActionModule(Action):
@@ -61,16 +56,14 @@ class ActionModule(Action):
         return {**super().refusal(error), "problems": sentences(error)}
 
     def _origins(self, fetch: bool) -> Origins:
-        given = self._task.args
-        timeout = float(given.get("download_timeout") or TIMEOUT_S)
-        pins = self._loader.path_dwim(os.path.expanduser(given.get("imports") or IMPORTS))
-        desk = Desk(C.DEFAULT_LOCAL_TMP, pins, os.environ, timeout, fetch)
-        return Origins(given["models"], beside(given.get("sources")) or {}, self._loader.path_dwim, desk)
+        return of_task(self._task.args, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, fetch)
 
     def _noted(self, result: dict[str, Any], origins: Origins) -> dict[str, Any]:
         return {**result, "notes": [*origins.notes, *result.get("notes", [])]} if not result.get("failed") else result
 
     def _send(self, parcel: parcels.Parcel, staging: str | None) -> dict[str, Any]:
+        if not parcel["file"]:
+            return {"incoming": True, "sha256": parcel["sha256"], "directory": parcel["directory"]}
         shell, name = self._connection._shell, f"tfserving-model-{uuid.uuid4().hex}"
         target = shell.join_path(staging, name) if staging else self.on_host(name)
         self._transfer_file(parcel["file"], target)
@@ -80,5 +73,5 @@ class ActionModule(Action):
     def _clean(self, sent: Mapping[str, Mapping[str, Any]]) -> None:
         """Leave nothing in a staging directory; Ansible's own temporary directory goes after the task."""
         for parcel in sent.values():
-            if os.path.dirname(parcel["path"]) != self._connection._shell.tmpdir:
+            if "path" in parcel and os.path.dirname(parcel["path"]) != self._connection._shell.tmpdir:
                 self._low_level_execute_command(self._connection._shell.remove(parcel["path"]))

@@ -62,8 +62,10 @@ SHIPPED = {
     "instance_trial": 56,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "kernel_settings": 10,
     "load_program": 0,
-    "model_repository": 48,  # with warm-up records, which are encoded by the signature on the host
+    "model_peer": 27,
+    "model_repository": 50,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 18,
+    "model_waves": 0,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
@@ -216,6 +218,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "host_check",
         "host_plan",
         "load_program",
+        "model_waves",
         "report",
         "rollout_watch",
         "rollout_course",

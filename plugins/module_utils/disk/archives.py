@@ -244,6 +244,19 @@ def directory_digest(directory: str) -> str:
     return tree_digest(digests)
 
 
+def digests_below(source: str, prefix: str, sizes: Mapping[str, int]) -> dict[str, str]:
+    """Return the SHA-256 of each file under ``prefix`` by its path there, as ``unpack`` would write it.
+
+    ``sizes`` are those that the survey declared, and nothing is read beyond them.
+    """
+    digests = {}
+    for path, entry in _checked(source):
+        inner = path.removeprefix(prefix) if path.startswith(prefix) else ""
+        if inner and entry.kind == "file":
+            digests[inner] = _digest(entry, sizes.get(inner, -1))
+    return digests
+
+
 # --- rules -------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +312,17 @@ def _add(found: Survey, path: str, entry: Entry) -> None:
         raise RefusalError(f"it holds more than {MAX_MEMBERS} directories", "pack the SavedModel alone")
     if entry.kind == "file":
         found.files[path] = entry.size
+
+
+def _digest(entry: Entry, size: int) -> str:
+    digest, read = hashlib.sha256(), 0
+    with _readable(), entry.open() as content:
+        while read <= size and (chunk := content.read(CHUNK)):
+            read += len(chunk)
+            digest.update(chunk)
+    if read != size:
+        raise DamagedError(f"{shown(entry.name)} is not as long as it declares")
+    return digest.hexdigest()
 
 
 def _write(entry: Entry, place: str, size: int) -> str:

@@ -20,6 +20,7 @@ from ..golden import warmup
 from ..saved_model import check as model_check
 from ..web.address import shown
 from ..web.download import download
+from .peers.incoming import Incoming
 from .sources import table as sources
 from .store import Store, now
 from .wanted import Request
@@ -118,6 +119,8 @@ def stage(bench: Bench) -> Staged:
 
 
 def _stage(bench: Bench) -> Staged:
+    if bench.sent.get("incoming"):
+        return _taken(bench)
     request, store = bench.request, bench.store
     found = sources.of(request.source).obtain(bench)
     if found.sha256 and found.wished:
@@ -134,11 +137,29 @@ def _stage(bench: Bench) -> Staged:
         compare(found.wished, digest)
     if found.ours:
         os.unlink(found.path)  # the next version needs the room
-    model_check.check(tree, inner.files, request.model.demands)
-    warming, notes = _warm_up(tree, inner.files, request)
-    store.seal(tree)
-    record = {"sha256": found.sha256, "tree": digest, "uri": shown(request.uri), "published": now(), **warming}
-    return Staged(request, tree, record, found.ours and not found.wished, notes)
+    return _finished(bench, tree, inner.files, found.sha256, digest, found.ours and not found.wished)
+
+
+def _taken(bench: Bench) -> Staged:
+    """Make a version ready that another host has sent, file by file as the controller knows them."""
+    request, tree = bench.request, os.path.join(bench.place, "tree")
+    archive = None if bench.sent["directory"] else bench.sent["sha256"]
+    manifest = Incoming(bench.store, request.model.name, request.version).take(tree, bench.sent["sha256"])
+    content = archives.survey(tree)
+    archives.check_saved_model(content)
+    return _finished(bench, tree, content.files, archive, manifest.tree, False)
+
+
+def _finished(
+    bench: Bench, tree: str, files: Mapping[str, int], archive: str | None, digest: str, unchecked: bool
+) -> Staged:
+    """Check an unpacked version, add warm-up records, and bring it to the disk; ``digest`` is that of its listing."""
+    request = bench.request
+    model_check.check(tree, files, request.model.demands)
+    warming, notes = _warm_up(tree, files, request)
+    bench.store.seal(tree)
+    record = {"sha256": archive, "tree": digest, "uri": shown(request.uri), "published": now(), **warming}
+    return Staged(request, tree, record, unchecked, notes)
 
 
 def _warm_up(tree: str, files: Mapping[str, int], request: Request) -> tuple[dict[str, Any], list[str]]:

@@ -4,26 +4,24 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
-import pwd
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 from ..disk.space import MIB
 from ..errors import WishError
-from ..host import accounts
 from ..refusals import Refusals
 from ..serving import client as serving_client
+from . import ownership
 from . import wanted as wanted_models
 from .fetch import Bench, has_other_content, inspect, refusing, stage
+from .peers.incoming import Incoming
 from .sources import table as sources
-from .store import Attributes, Store
+from .store import Store
 from .wanted import Request, Wanted
 
 
@@ -43,7 +41,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
     Where versions have to come from the controller first, returns at once with `needs` and nothing done.
     """
-    store = Store(params["root"], _attributes(params), params["min_free_mb"] * MIB)
+    store = Store(params["root"], ownership.attributes(params), params["min_free_mb"] * MIB)
     given = params["models"]
     wanted = given if params["prune"] else [{**model, "keep": None} for model in given]
     models = wanted_models.read_wanted(wanted, params["instances"], _beside(params["sources"]))
@@ -53,7 +51,7 @@ def execute(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         # First of all: what a refusal below leaves as it is has served all the same.
         _remember_proven(store, models)
     missing = _missing(models, store, params, report)
-    needs = [_need(request) for request in missing if sources.of(request.source).sent]
+    needs = [_need(request, store) for request in missing if sources.of(request.source).sent]
     needs = [need for need in needs if need["key"] not in params["staged"]]
     if check_mode:
         after = _preview(store, models, missing, before, params, report)
@@ -108,10 +106,12 @@ def _available(model: Wanted) -> set[int]:
     return {version for found in states for version, state in found.items() if state == "AVAILABLE"}
 
 
-def _need(request: Request) -> dict[str, Any]:
+def _need(request: Request, store: Store) -> dict[str, Any]:
     wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
     published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
-    return {**wanted, "published": [] if request.sha256 else published, "demands": request.model.demands.plain()}
+    incoming = Incoming(store, request.model.name, request.version).digest()
+    demands = request.model.demands.plain()
+    return {**wanted, "published": [] if request.sha256 else published, "incoming": incoming, "demands": demands}
 
 
 # --- check mode --------------------------------------------------------------------------------------------
@@ -131,7 +131,9 @@ def _preview(
         report.published.append({"model": request.model.name, "version": request.version, "sha256": request.sha256})
     refusals.stop()
     places = [store.root, *(store.base(model.name) for model in models)]
-    report.changed = any(map(store.drifted, places)) or any(store.leftovers(model.name) for model in models)
+    report.changed = any(map(store.drifted, places)) or any(
+        store.leftovers(model.name, model.versions) for model in models
+    )
     after = {}
     for model in models:
         coming = [request.version for request in missing if request.model is model]
@@ -187,7 +189,7 @@ def _prepare(store: Store, models: list[Wanted], report: Report) -> None:
         if store.drifted(store.base(model.name)):
             store.ensure(store.base(model.name))
             report.changed = True
-        for path in store.leftovers(model.name):
+        for path in store.leftovers(model.name, model.versions):
             store.discard(path)
             report.changed = True
 
@@ -244,32 +246,6 @@ def _reasons_to_stay(model: Wanted, beyond: list[int]) -> dict[int, str]:
             asked = f"the server on REST port {port} does not answer" if port else "a server of it has no REST port"
             return dict.fromkeys(beyond, asked)
     return {version: "a server holds it" for version in beyond if any(version in (live or ()) for _port, live in held)}
-
-
-def _attributes(params: Mapping[str, Any]) -> Attributes:
-    return Attributes(
-        _id(params["owner"], "owner", lambda name: pwd.getpwnam(name).pw_uid),
-        _id(params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
-        _mode(params["directory_mode"], "directory_mode"),
-        _mode(params["file_mode"], "file_mode"),
-    )
-
-
-def _id(name: str, option: str, find: Callable[[str], int]) -> int:
-    try:
-        found = int(name) if name.isdecimal() else find(name)
-    except KeyError:
-        raise WishError(option, f"{name} is not on this host", "create it first, or name another") from None
-    if found in accounts.DYNAMIC:
-        problem = f"{name} is lent by systemd to a service while it runs, and to another one later (id {found})"
-        raise WishError(option, problem, "name one that is there to stay")
-    return found
-
-
-def _mode(mode: str, option: str) -> int:
-    if not re.fullmatch(r"0?[0-7]{3}", mode):
-        raise WishError(option, f"{mode!r} is not a mode", "write three octal digits in quotes, such as '0755'")
-    return int(mode, 8)
 
 
 def _diff(root: str, before: dict[str, list[int]], after: dict[str, list[int]]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from ..errors import RefusalError, WishError
 from ..saved_model.version_names import number
 
 MARKERS = ".published"
+INCOMING = ".incoming-"
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,22 @@ class Store(store.Store):
         except WishError:
             return {}
 
-    def leftovers(self, model: str) -> list[str]:
-        """Return the paths that a run which died has left behind; call with the lock held, or they may live."""
+    def incoming(self, model: str, version: int) -> str:
+        """Return the directory of a version that other hosts send; it need not exist."""
+        return os.path.join(self.base(model), f"{INCOMING}{version}")
+
+    def leftovers(self, model: str, wanted: Iterable[int] = ()) -> list[str]:
+        """Return the paths that a run which died has left behind; call with the lock held, or they may live.
+
+        What other hosts have sent of ``wanted`` versions is none.
+        """
         base = self.base(model)
+        coming = {f"{INCOMING}{version}" for version in {*wanted} - {*self.versions(model)}}
+        stray = [name for name in store.names(base) if name.startswith(INCOMING) and name not in coming]
         owned = {f"{version}.json" for version in self.versions(model)}
         orphans = [name for name in store.names(os.path.join(base, MARKERS)) if name not in owned]
-        return self.unfinished(base) + [os.path.join(base, MARKERS, name) for name in orphans]
+        found = [os.path.join(base, name) for name in stray]
+        return self.unfinished(base) + found + [os.path.join(base, MARKERS, name) for name in orphans]
 
     def drifted(self, path: str) -> bool:
         """Return whether the directory is missing or has another owner or mode than it should."""

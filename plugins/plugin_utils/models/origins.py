@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources imp
 
 from ..sources import imports
 from ..sources.imports import Desk
+from .arguments import beside
+
+# Where a task leaves these options out.
+TIMEOUT_S = 60
+IMPORTS = "~/.ansible/tfserving-fleet-imports"
 
 
 @dataclass
@@ -45,3 +51,11 @@ class Origins:
         name, _, version = need["key"].rpartition("/")
         shown = next(model["source"] for model in self.models if model["name"] == name)
         return sources.whole(shown, self.beside.get(name, {})), int(version)
+
+
+def of_task(arguments: Mapping[str, Any], locate: Callable[[str], str], cache: str, fetch: bool) -> Origins:
+    """Return the sources of a task with the arguments of model_repository; ``cache`` is for this run."""
+    timeout = float(arguments.get("download_timeout") or TIMEOUT_S)
+    pins = locate(os.path.expanduser(arguments.get("imports") or IMPORTS))
+    desk = Desk(cache, pins, os.environ, timeout, fetch)
+    return Origins(arguments["models"], beside(arguments.get("sources")) or {}, locate, desk)

@@ -15,6 +15,9 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.peers import manifest as manifests
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.peers.incoming import Incoming
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.store import Store
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
@@ -587,6 +590,84 @@ def test_servers_are_not_asked_while_there_is_nothing_to_remove(host, server, ar
 def test_what_the_controller_has_to_send_is_asked_for_before_anything_is_done(host):
     result = host.run(ranker("exports/{version}", source={"remote": False, "sha256": "a" * 64}))
     need = {"key": "ranker/7", "uri": "exports/7", "sha256": "a" * 64, "where": "tfserving_models[0]"}
-    need |= {"published": [], "demands": {"contract": None, "batching": [], "tags": []}}
+    need |= {"published": [], "incoming": "", "demands": {"contract": None, "batching": [], "tags": []}}
     assert (result["changed"], result["needs"]) == (False, [need])
     assert not host.root.exists()
+
+
+# --- what other hosts have sent -----------------------------------------------------------------------------
+
+
+def sent_by_another(host, files=MODEL, sha256="", version=7):
+    """Put a version where peers/pull.py does, verified; return the manifest."""
+    entries = {path: [hashlib.sha256(content).hexdigest(), len(content)] for path, content in files.items()}
+    manifest = manifests.read({"sha256": sha256 or "0" * 64, "files": entries})
+    manifest = manifests.read({"sha256": sha256 or manifest.tree, "files": entries})
+    incoming = Incoming(Store(str(host.root)), "ranker", version)
+    incoming.begin(manifest)
+    write_tree(Path(incoming.tree), files)
+    incoming.finish(manifest)
+    return manifest
+
+
+FROM_CONTROLLER = {"remote": False}
+
+
+def test_what_another_host_has_sent_is_named_to_the_controller_and_published_by_a_rename(host):
+    manifest = sent_by_another(host)
+    wish = ranker("exports/{version}", source=FROM_CONTROLLER)
+    (need,) = host.run(wish)["needs"]
+    assert need["incoming"] == manifest.sha256
+    inode = os.stat(host.root / "ranker/.incoming-7/tree" / SHARD).st_ino
+    staged = {"ranker/7": {"incoming": True, "sha256": manifest.sha256, "directory": True}}
+    result = host.run(wish, staged=staged)
+    assert result["published"] == [{"model": "ranker", "version": 7, "sha256": manifest.tree}]
+    assert host.version(7) == MODEL
+    assert os.stat(host.root / "ranker/7" / SHARD).st_ino == inode
+    assert not (host.root / "ranker/.incoming-7").exists()
+    assert Store(str(host.root)).marker("ranker", 7)["tree"] == manifest.tree
+
+
+def test_an_archive_that_another_host_has_sent_unpacked_keeps_its_checksum(host):
+    sent_by_another(host, sha256="a" * 64)
+    staged = {"ranker/7": {"incoming": True, "sha256": "a" * 64, "directory": False}}
+    result = host.run(ranker("exports/{version}", source=FROM_CONTROLLER), staged=staged)
+    assert result["published"] == [{"model": "ranker", "version": 7, "sha256": "a" * 64}]
+    assert result["notes"] == []
+
+
+def test_what_another_host_has_sent_in_part_is_not_named(host):
+    sent_by_another(host)
+    (host.root / "ranker/.incoming-7/verified.json").unlink()
+    assert host.run(ranker("exports/{version}", source=FROM_CONTROLLER))["needs"][0]["incoming"] == ""
+
+
+@pytest.mark.parametrize("damage", ["assets/more", SHARD])
+def test_what_has_changed_since_it_was_verified_is_refused_and_removed(host, damage):
+    manifest = sent_by_another(host)
+    write_tree(host.root / "ranker/.incoming-7/tree", {damage: b"other"})
+    staged = {"ranker/7": {"incoming": True, "sha256": manifest.sha256, "directory": True}}
+    assert host.refusal(ranker("exports/{version}", source=FROM_CONTROLLER), staged=staged) == (
+        "tfserving_models[0].source: version 7 cannot be published: what another host has sent of it has changed since "
+        "it was verified; run again"
+    )
+    assert not (host.root / "ranker/.incoming-7").exists()
+
+
+def test_what_another_host_has_sent_of_other_content_is_refused(host):
+    sent_by_another(host)
+    staged = {"ranker/7": {"incoming": True, "sha256": "b" * 64, "directory": True}}
+    assert host.refusal(ranker("exports/{version}", source=FROM_CONTROLLER), staged=staged) == (
+        "tfserving_models[0].source: version 7 cannot be published: what another host has sent of it is gone since the "
+        "run began; run again"
+    )
+
+
+def test_what_another_host_has_sent_of_versions_that_nobody_wants_is_removed(host, archive):
+    for version in (5, 7):
+        sent_by_another(host, version=version)
+    assert host.run(ranker(archive), check=True)["changed"]
+    host.run(ranker(archive))
+    assert host.version(7) == MODEL
+    host.run(ranker(archive))
+    assert not [*(host.root / "ranker").glob(".incoming-*")]

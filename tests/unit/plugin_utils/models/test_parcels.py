@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.peers import manifest as manifests
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import WishErrors, sentences
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.check import Demands
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import parcels
@@ -32,6 +34,7 @@ def cache(tmp_path):
 def need(uri: object, key: str = "ranker/7", **changes: object) -> dict[str, object]:
     """Return what a host lacks, as the module says it."""
     plain = {"key": key, "uri": str(uri), "sha256": None, "where": "tfserving_models[0]", "published": []}
+    plain["incoming"] = ""
     return {**plain, "demands": Demands().plain(), **changes}
 
 
@@ -148,3 +151,31 @@ def test_what_the_room_of_a_host_cannot_hold_even_packed_is_refused_before_it_is
         "tfserving_models[1].source: it needs 1 MiB at least and 0 MiB may be used on this host; "
         "free space there, or keep fewer versions"
     )
+
+
+# --- copies from other hosts --------------------------------------------------------------------------------
+
+
+def test_what_another_host_has_sent_is_neither_packed_nor_sent(export, cache):
+    digest = archives.directory_digest(str(export))
+    assert of_needs(need(export, incoming=digest), cache=cache) == {
+        "ranker/7": {"file": "", "sha256": digest, "directory": True}
+    }
+    parcels.require_room([need(export)], of_needs(need(export, incoming=digest), cache=cache), room=0)
+    assert not [name for name in os.listdir(cache) if name.endswith(".tar")]
+
+
+def test_what_another_host_has_sent_of_other_content_is_sent_again(export, cache):
+    (parcel,) = of_needs(need(export, incoming="a" * 64), cache=cache).values()
+    assert os.path.exists(parcel["file"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_manifest_has_digest_and_size_of_each_file_below_the_model(tmp_path, cache, packed):
+    source = write_tree(tmp_path / "export", {f"7/{name}": content for name, content in MODEL.items()})
+    if packed:
+        source = tar_of(tmp_path / "ranker.tar.gz", {f"7/{name}": content for name, content in MODEL.items()})
+    found = manifests.read(parcels.manifest(str(source), cache))
+    assert found.sha256 == (file_digest(str(source)) if packed else found.tree)
+    assert found.files == {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in MODEL.items()}
+    assert parcels.manifest(str(source), cache) == found.plain()
