@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from traffic import GATEWAYS, SERVING
+from callers import GATEWAYS, SERVING
 
 # Counted over everything that is done in the long test, so that "none" means something.
 LEAST = 2000
