@@ -47,7 +47,7 @@ SHIPPED = {
     "driver_plan": 0,
     "fleet_answers": 0,
     "fleet_hosts": 0,
-    "gate": 19,
+    "gate": 20,
     "gateway_calls": 11,
     "gateway_capacity": 0,
     "gateway_plan": 0,
@@ -59,7 +59,7 @@ SHIPPED = {
     "host_samples": 31,  # with the lock of the run, whose end is theirs
     "host_topology": 40,
     "instance_status": 22,  # with golden requests, whose answers are read by type, and what the gates say
-    "instance_trial": 56,  # with a sample of the host for each stage and the gate of its instance, in the same call
+    "instance_trial": 57,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "kernel_settings": 10,
     "load_program": 0,
     "model_peer": 27,

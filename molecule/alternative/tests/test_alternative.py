@@ -132,7 +132,8 @@ def test_only_those_who_are_named_may_talk_to_the_servers(host, ranker):
 
 def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
-    host.check_output("systemctl stop %s %s", ranker.unit, digits.unit)
+    # The gates are asked for over a port of their own.
+    host.check_output("systemctl stop %s %s tfserving-gate", ranker.unit, digits.unit)
     try:
         host.check_output(
             "timeout 120 sh -c 'while nft list table inet tfserving > /dev/null 2>&1; do sleep 0.1; done'"
@@ -143,6 +144,13 @@ def test_the_rules_go_when_nobody_needs_them(host, ranker, digits):
             "systemctl start %s %s tfserving-health@ranker tfserving-health@digits", ranker.unit, digits.unit
         )
     assert "reject with tcp reset" in host.check_output("nft list table inet tfserving")
+
+
+@pytest.mark.parametrize("name", ["ranker", "digits"])
+def test_a_balancer_of_ones_own_is_answered(host, name):
+    # What was started by hand is admitted by the unit that watches it, a moment later.
+    asked = f"curl --silent --fail http://127.0.0.1:8491/gate/{name}"
+    host.check_output(f"timeout 120 sh -c 'until {asked}; do sleep 0.2; done'")
 
 
 def test_open_files_are_limited_as_wished(ranker):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import testinfra
-from traffic import GATEWAYS, Traffic
+from callers import GATEWAYS, Traffic
 
 
 @pytest.fixture(scope="session")

@@ -14,14 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..disk import plain_files
 from ..host.run import Run
-from ..serving import bounded_http
-from ..visible_text import visible_data
 from . import config as configs
 from . import leave as leaving
 from . import marks as marks_of
-from . import pollers, refusal, running, sockets
+from . import pollers, refusal, running, sockets, told
 from . import record as records
 from .config import Config, Instance
 from .leave import Left
@@ -31,13 +28,8 @@ from .sockets import Socket
 
 __all__ = ["Door", "Left", "Record", "Seen"]
 
-# The companion answers within milliseconds.
-PAGE_S = 2.0
 PAUSE_S = 0.2
 _CONNECT_S = 2.0
-# Some thousand pairs of gateways and servers.
-_MOST_PAGE_BYTES = 4 << 20
-_INSTANCES = {str: {"open": bool, "state": str, "words": str}}
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ class Door:
             raise RuntimeError(f"{problem}; repair them, or take those that are gone out of the inventory")
 
     def _settled_page(self, config: Config) -> Mapping[str, Any] | None:
-        end = time.monotonic() + pollers.SILENT_S + PAGE_S
+        end = time.monotonic() + pollers.SILENT_S + told.PAGE_S
         while True:
             page = self._page(config)
             settled = page and (page["up_s"] > pollers.SILENT_S or not pollers.missing(page, config.gateways))
@@ -201,23 +193,18 @@ class Door:
             raise RuntimeError(str(error)) from error
 
     def _page(self, config: Config) -> Mapping[str, Any] | None:
-        """Return the companion's page, all text in it made visible; None without one."""
-        try:
-            code, raw = bounded_http.exchange(config.port, "GET", "/gate", {}, PAGE_S, _MOST_PAGE_BYTES)
-            page = visible_data(bounded_http.parsed(raw))
-        except (bounded_http.ExchangeError, ValueError):
-            return None
-        return page if code == 200 and pollers.is_page(page) else None
+        """Return the companion's page; None without one."""
+        page = told.page(config.port)
+        return page if pollers.is_page(page) else None
 
     def _seen(self, names: Sequence[str], page: Mapping[str, Any] | None) -> list[Seen]:
-        found = page.get("instances") if page else None
-        known: dict[str, Any] = found if isinstance(found, dict) and plain_files.fits(found, _INSTANCES) else {}
+        known = told.instances(page or {})
         unanswered = {"open": False, "state": "unknown", "words": "unknown: the companion does not answer for it"}
-        told = ((name, known.get(name, unanswered)) for name in names)
+        each = ((name, known.get(name, unanswered)) for name in names)
         now = time.time()
         return [
             Seen(name, one["open"], one["state"], one["words"], records.read(name, now, self.folder))
-            for name, one in told
+            for name, one in each
         ]
 
     def _awaited(self, names: Sequence[str], config: Config, timeout_s: float, wait: bool) -> list[Seen]:

@@ -5,16 +5,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from ..disk import plain_files
 from ..serving import bounded_http
 from ..visible_text import visible_data
 from . import config as configs
 
+# The companion answers within milliseconds.
 PAGE_S = 2.0
+# Some thousand pairs of gateways and servers.
 _MOST_BYTES = 4 << 20
-_INSTANCES = {str: {"open": bool, "words": str}}
+_INSTANCES = {str: {"open": bool, "state": str, "words": str}}
 UNANSWERED = "unknown: the companion does not answer"
+
+
+def page(port: int) -> dict[str, Any]:
+    """Return the companion's page, all text in it made visible; empty if nobody answers with one."""
+    try:
+        code, raw = bounded_http.exchange(port, "GET", "/gate", {}, PAGE_S, _MOST_BYTES)
+        found = visible_data(bounded_http.parsed(raw)) if code == 200 else {}
+    except (bounded_http.ExchangeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def instances(page: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page says of each instance; empty if that cannot be used."""
+    found = page.get("instances")
+    return found if isinstance(found, dict) and plain_files.fits(found, _INSTANCES) else {}
 
 
 def words(path: str = configs.PATH) -> dict[str, str]:
@@ -28,13 +48,7 @@ def words(path: str = configs.PATH) -> dict[str, str]:
         config = configs.read(path)
     except configs.ConfigError as error:
         raise RuntimeError(str(error)) from error
-    try:
-        code, raw = bounded_http.exchange(config.port, "GET", "/gate", {}, PAGE_S, _MOST_BYTES)
-        page = visible_data(bounded_http.parsed(raw)) if code == 200 else {}
-    except (bounded_http.ExchangeError, ValueError):
-        page = {}
-    found = page.get("instances") if isinstance(page, dict) else None
-    known = found if isinstance(found, dict) and plain_files.fits(found, _INSTANCES) else {}
+    known = instances(page(config.port))
     return {name: _told(known[name]) if name in known else UNANSWERED for name in config.instances}
 
 

@@ -20,9 +20,12 @@ def gate(wished: Mapping[str, Any], instances: Sequence[InstancePlan]) -> Gate |
     """Return the gate, or None where nobody would read it.
 
     :param wished: the policy's ``gate``.
-    :raises WishError: an instance has the gate's port.
+    :raises WishError: an instance has the gate's port, or gateways would ask for a gate that is turned off.
     """
     gateways = wished["gateways"]
+    if wished["when"] == "never" and gateways:
+        problem = f"is never, but the hosts of {GROUP} ask for the gate and send nothing where nobody answers"
+        raise WishError("tfserving_gate", problem, f"leave it out, or take the hosts out of {GROUP}")
     if not wanted(wished["when"], gateways):
         return None
     for each in instances:
@@ -36,10 +39,3 @@ def gate(wished: Mapping[str, Any], instances: Sequence[InstancePlan]) -> Gate |
         "gateways": [dict(each) for each in gateways],
         "reason": f"read by {counted(len(gateways), 'gateway')}" if gateways else "tfserving_gate is always",
     }
-
-
-def warnings(wished: Mapping[str, Any]) -> list[str]:
-    """Say what is lost where gateways exist and the gate is turned off."""
-    if wished["when"] != "never" or not wished["gateways"]:
-        return []
-    return [f"tfserving_gate: is never, so that a restart is not announced to the hosts of {GROUP} and loses requests"]

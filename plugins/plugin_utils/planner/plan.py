@@ -102,7 +102,6 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
             *_unfiltered(topology, planned, settings["address_rules"]),
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
             *_idle(places, halves),
-            *serving_gate.warnings(settings["gate"]),
         ],
         "partition": partition,
         "gate": serving_gate.gate(settings["gate"], planned),

@@ -22,7 +22,10 @@ BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_SCREEN = re.compile(r"^\$ (ansible-[a-z]+ .*?)(?: +#.*)?$", re.MULTILINE)
 # This machine may be a container, which runs no systemd.
 PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_manager=systemd")
-NAMES = ("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune")
+NAMES = (
+    *("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune"),
+    *("gateway", "drain", "undrain"),
+)
 
 
 class Home:
@@ -92,6 +95,8 @@ def test_the_first_screen_is_what_these_tests_run():
         "ansible-playbook -i inventory tfserving.fleet.site --check --diff",
         "ansible-playbook -i inventory tfserving.fleet.site",
         "ansible-playbook -i inventory tfserving.fleet.status",
+        # Parsed here; the scenario gateway runs it.
+        "ansible-playbook -i inventory tfserving.fleet.drain --limit gpu1",
         # These are parsed here; they measure what serves, so the scenario measure runs them.
         "ansible-playbook -i inventory tfserving.fleet.benchmark -e instance=ranker",
         "ansible-playbook -i inventory tfserving.fleet.tune -e instance=ranker",

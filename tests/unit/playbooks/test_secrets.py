@@ -65,6 +65,7 @@ def wishes(certificate: str, key: str) -> dict:
         "tfserving_registry_credentials": {"docker.io": {"username": "me", "password": CANARY}},
         "tfserving_archives": {"2.19.1": {"uri": f"https://{CANARY}@h/s.tar?t={CANARY}", "sha256": "cd" * 32}},
         "tfserving_install_method": "archive",
+        "tfserving_gate": "always",
         "model_repository_headers": {"X-Token": CANARY},
         "tfserving_tls_certificate": certificate,
         "tfserving_tls_key": key,

@@ -76,7 +76,7 @@ def test_a_gateway_that_has_never_asked_is_waited_for_only_while_the_companion_i
 
 def test_a_change_does_not_begin_without_a_companion(tmp_path, monkeypatch):
     with GateHost(tmp_path, companion=False) as host, monkeypatch.context() as hurried:
-        hurried.setattr(doors, "PAGE_S", 0.0)
+        hurried.setattr(doors.told, "PAGE_S", 0.0)
         hurried.setattr(pollers, "SILENT_S", 0.0)
         with pytest.raises(RuntimeError) as refused:
             host.door.check()

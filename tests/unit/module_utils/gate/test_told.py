@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -46,7 +47,8 @@ def test_a_host_without_gates_has_nothing_to_tell(tmp_path):
 
 def test_open_gates_are_told_from_closed_ones(tmp_path, answering):
     folder = Folder(tmp_path)
-    page = b'{"instances": {"a": {"open": true, "words": ""}, "b": {"open": false, "words": "closed by \\u001b[2J"}}}'
+    closed = {"open": False, "state": "closed", "words": "closed by \x1b[2J"}
+    page = json.dumps({"instances": {"a": {"open": True, "state": "open", "words": ""}, "b": closed}}).encode()
     folder.write(port=answering(page), names=("a", "b", "c"))
     assert told.words(folder.path) == {"a": "", "b": r"closed by \x1b[2J", "c": told.UNANSWERED}
 

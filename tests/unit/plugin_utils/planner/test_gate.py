@@ -29,13 +29,14 @@ def test_other_balancers_are_given_one_on_demand():
     assert plan(CPU_HOST, gate={"when": "always", "port": 8600})["gate"]["port"] == 8600
 
 
-def test_a_gate_that_is_turned_off_in_front_of_gateways_is_warned_of():
-    found = plan(CPU_HOST, gate={"when": "never", "gateways": GATEWAYS})
-    assert found["gate"] is None
-    assert [line for line in found["warnings"] if "gate" in line] == [
-        "tfserving_gate: is never, so that a restart is not announced to the hosts of tfserving_gateways and loses"
-        " requests"
-    ]
+def test_a_gate_that_is_turned_off_in_front_of_gateways_is_refused():
+    with pytest.raises(WishError) as refused:
+        plan(CPU_HOST, gate={"when": "never", "gateways": GATEWAYS})
+    assert str(refused.value) == (
+        "tfserving_gate: is never, but the hosts of tfserving_gateways ask for the gate and send nothing where nobody"
+        " answers; leave it out, or take the hosts out of tfserving_gateways"
+    )
+    assert plan(CPU_HOST, gate={"when": "never"})["gate"] is None
 
 
 @pytest.mark.parametrize("port", [8500, 8501])
