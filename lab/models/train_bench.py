@@ -14,11 +14,18 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import saving
 from bench.dense import Dense
+from bench.faulty import Faulty
 from bench.sequence import Sequence
 from bench.simulated_device import SimulatedDevice
 from bench.wide_ranker import WideRanker
 
-MODELS = {"dense": Dense, "sequence": Sequence, "simulated_device": SimulatedDevice, "wide_ranker": WideRanker}
+MODELS = {
+    "dense": Dense,
+    "faulty": Faulty,
+    "sequence": Sequence,
+    "simulated_device": SimulatedDevice,
+    "wide_ranker": WideRanker,
+}
 
 
 def main() -> None:

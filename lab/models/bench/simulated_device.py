@@ -21,7 +21,15 @@ _ELEMENT = {"output_types": [tf.int64], "output_shapes": [tf.TensorShape([])]}
 
 
 class Device(tf.saved_model.experimental.TrackableResource):
-    """An iterator without end, each of whose elements takes DEVICE_MICROS. It hands out one at a time."""
+    """An iterator without end, each of whose elements takes some microseconds. It hands out one at a time."""
+
+    def __init__(self, micros: int = DEVICE_MICROS) -> None:
+        super().__init__()
+        self._micros = micros
+
+    def turn(self) -> list[tf.Tensor]:
+        """Wait for the next element."""
+        return gen_dataset_ops.iterator_get_next(self.resource_handle, **_ELEMENT)
 
     def _create_resource(self) -> tf.Tensor:
         return gen_dataset_ops.iterator_v2(shared_name="simulated_device", container="", **_ELEMENT)
@@ -29,7 +37,7 @@ class Device(tf.saved_model.experimental.TrackableResource):
     def _initialize(self) -> None:
         endless = tf.data.Dataset.range(1).repeat()
         slow = gen_experimental_dataset_ops.sleep_dataset(
-            endless._variant_tensor, tf.constant(DEVICE_MICROS, tf.int64), **_ELEMENT
+            endless._variant_tensor, tf.constant(self._micros, tf.int64), **_ELEMENT
         )
         prompt = gen_dataset_ops.options_dataset(slow, _no_prefetch(), **_ELEMENT)
         gen_dataset_ops.make_iterator(prompt, self.resource_handle)
@@ -58,8 +66,7 @@ class SimulatedDevice(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, FEATURES], tf.float32, name="x")])
     def score(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        turn = gen_dataset_ops.iterator_get_next(self.device.resource_handle, **_ELEMENT)
-        with tf.control_dependencies(turn):
+        with tf.control_dependencies(self.device.turn()):
             return {"scores": tf.sigmoid(tf.linalg.matvec(tf.identity(x), self.weights))}
 
     def signatures(self) -> dict[str, tf.types.experimental.GenericFunction]:
