@@ -35,7 +35,7 @@ FIRST = ("default", *SAMPLED)
 ON_THE_OTHER_RELEASE = ("alternative", "nvidia_driver")
 
 # Scenarios with a host of each release at once.
-ON_BOTH_RELEASES = ("gateway",)
+ON_BOTH_RELEASES = ("gateway", "rollout")
 
 # An emulated machine keeps one CPU busy and wants more at times, and its services have time limits: one at a time, and
 # beside it one stage that is a single process.

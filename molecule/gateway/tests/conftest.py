@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 import testinfra
-from callers import GATEWAYS, Traffic
+from callers import Traffic, addresses
+
+GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +20,7 @@ def on():
 @pytest.fixture(scope="session")
 def gateways():
     """The address of each gateway."""
-    inspect = ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"]
-    return {name: subprocess.check_output([*inspect, name], text=True).strip() for name in GATEWAYS}
+    return addresses(GATEWAYS)
 
 
 @pytest.fixture

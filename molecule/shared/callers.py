@@ -12,16 +12,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ["FLEET_CACHE"])
 sys.path.insert(0, str(ROOT / "collections"))
 
-SERVING = ("molecule-gateway-a", "molecule-gateway-b")
-GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
 MODEL = "digits"
 # One row is 3 kB over gRPC and 7 kB over REST, 32 rows 100 and 230 kB: more than a gateway keeps to send again.
 ROWS = 32
@@ -30,6 +29,12 @@ PORTS = (8080, 9500)
 # Far more than a test takes; it is ended with a signal.
 LONGEST_S = 3600
 PATIENCE_S = 60
+
+
+def addresses(names: Iterable[str]) -> dict[str, str]:
+    """Return the address of each container."""
+    inspect = ["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"]
+    return {name: subprocess.check_output([*inspect, name], text=True).strip() for name in names}
 
 
 def part(name: str):
