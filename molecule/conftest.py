@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import threading
 import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,8 @@ def site(tmp_path):
 
     ``kill_at`` ends the run the hard way as soon as a line of its output holds that text, ``kill_after`` when it has
     run for so many seconds. ``kill`` is the signal for ansible-playbook, or ``everything``: then its workers, which
-    outlive it, are killed too, as when the controller goes down.
+    outlive it, are killed too, as when the controller goes down. ``at`` names what to call beside the run as soon as a
+    line holds a text.
     """
 
     def run(
@@ -167,6 +169,7 @@ def site(tmp_path):
         kill_after: float = 0,
         kill: int | str = signal.SIGKILL,
         playbook: str = "site.yml",
+        at: Mapping[str, Callable[[], None]] | None = None,
         **variables,
     ) -> Run:
         overrides = tmp_path / f"overrides-{uuid.uuid4().hex}.json"
@@ -201,11 +204,13 @@ def site(tmp_path):
             clock = threading.Timer(kill_after, end)
             if kill_after:
                 clock.start()
-            lines = []
+            lines, waiting = [], dict(at or {})
             for line in process.stdout:
                 lines.append(line)
                 if kill_at and kill_at in line:
                     end()
+                for text in [text for text in waiting if text in line]:
+                    waiting.pop(text)()
             clock.cancel()
         return Run(process.returncode, "".join(lines))
 

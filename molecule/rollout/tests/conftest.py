@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 import testinfra
 from callers import CACHE, Traffic, addresses
 
+SERVING = ("molecule-rollout-a", "molecule-rollout-b")
 GATEWAYS = ("molecule-rollout-edge-a", "molecule-rollout-edge-b")
 WWW = CACHE / "lab" / "www"
 # Short steps of few calls. A tenfold rate of errors is caught all the same; what passes is judged less strictly.
@@ -43,19 +45,23 @@ def traffic(tmp_path, known):
 
 
 @pytest.fixture
-def wishes(tmp_path, known):
-    """Wishes for a version of digits: a sound one, or one with a fault, that claims to answer as version 2 does."""
+def coming(tmp_path, known, numbers):
+    """Return the number of a new version of digits and the wishes for it: sound, or with a fault.
+
+    It claims to answer as the lab's version 2 does.
+    """
     answers = known("digits")
 
-    def of(version: int, archive: str, **rollout) -> list:
+    def of(archive: str = "digits-2", **rollout) -> tuple[int, list]:
+        version = next(numbers)
         (folder,) = [name for name in ("models", "bench-models") if (WWW / name / f"{archive}.tar.gz").exists()]
         checksum = json.loads((WWW / folder / "checksums.json").read_text())[f"{archive}.tar.gz"]
-        expected = answers["answers"]["1" if archive == "digits-1" else "2"]["predictions"]
+        expected = answers["answers"]["2"]["predictions"]
         golden = tmp_path / f"digits-{version}.jsonl"
         expect = {name: [row[name] for row in expected] for name in expected[0]}
         golden.write_text(json.dumps({"instances": answers["request"]["instances"], "expect": expect}) + "\n")
         source = {"type": "http", "uri": f"http://packages.lab/{folder}/{archive}.tar.gz", "sha256": checksum}
-        return [
+        return version, [
             {
                 "name": "digits",
                 "version": version,
@@ -66,3 +72,32 @@ def wishes(tmp_path, known):
         ]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def asked(on):
+    """What the hosts answer about digits."""
+
+    def ask(path: str) -> list[dict]:
+        question = f"curl --silent --fail http://127.0.0.1:8501/v1/models/digits{path}"
+        return [json.loads(on(name).check_output(question)) for name in SERVING]
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def served(asked):
+    """The versions of digits that each host serves."""
+
+    def ask() -> list[set[int]]:
+        states = [answer["model_version_status"] for answer in asked("")]
+        return [{int(each["version"]) for each in host if each["state"] == "AVAILABLE"} for host in states]
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def numbers(on, served):
+    """Numbers of versions that were never tried: one that was taken back is refused from then on."""
+    record = on(SERVING[0]).run("cat /var/lib/tfserving-fleet/rollout/digits.json").stdout
+    return itertools.count(max([*served()[0], json.loads(record)["new"] if record else 1, 1]) + 1)
