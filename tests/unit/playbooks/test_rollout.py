@@ -112,6 +112,14 @@ def test_a_run_without_a_model_is_refused_in_one_sentence(place):
     assert "Traceback" not in output
 
 
+def test_a_gateway_that_does_not_log_its_calls_is_refused_before_anything_changes(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"gateway_log_calls": "{{ 1 > 2 }}"}))
+    assert code != 0
+    assert "gateway_log_calls: is false for edge, and steps are judged by the calls in its journal; set it" in output
+    assert not place.log()
+    assert not (place.folder / "edge/rollout/ranker.json").exists()
+
+
 def test_check_mode_shows_the_course_and_changes_nothing(place):
     code, output = place.roll("rollout", "--check")
     assert code == 0, output
