@@ -31,7 +31,7 @@ _VERSION = re.compile(r"[0-9A-Za-z.+~:-]{1,100}")
 class Place:
     """Where HAProxy's sockets are, and its unit."""
 
-    socket: str = "/run/haproxy/admin.sock"
+    socket: str = runtime.SOCKET
     master_socket: str = "/run/haproxy-master.sock"
     unit: str = "haproxy.service"
     proc: Path = owners.PROC
