@@ -12,7 +12,10 @@ version_added: 0.2.0
 description:
   - Counts the calls of a model that went to the canary and to the control, out of the lines that HAProxy writes into
     the journal for each call. Lines of all of its processes count, also of those that a reload has left to finish.
-  - The counts only ever rise. They go on from where the last call of this module stopped. The first one begins at 0.
+  - The counts only ever rise. They go on from where the last call of this module stopped. The first one of a roll-out,
+    or of a run that takes one over, begins at 0.
+  - Nothing is counted twice. Where its place in the journal is lost, counting goes on from now, and says so.
+  - Each call writes a line of its own into the journal, and fails if the journal does not keep it.
   - Reads at most 128 MiB and for at most 8 seconds. The next call reads on.
   - Only calls that ask the model to compute count.
 options:
@@ -29,6 +32,14 @@ options:
     description: The unit of HAProxy.
     type: str
     default: haproxy.service
+  socket:
+    description: The socket of HAProxy's worker, which knows of lines that it could not hand over to the journal.
+    type: path
+    default: /run/haproxy/admin.sock
+  log:
+    description: The socket by which the journal gets lines.
+    type: path
+    default: /dev/log
   folder:
     description: The directory on the host that keeps what was counted.
     type: path
@@ -40,7 +51,8 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Counts likewise, and does not keep what it has counted, so that the next call counts it again.
+    description: >-
+      Counts likewise, but writes no line, and does not keep what it has counted, so that the next call counts it again.
   diff_mode:
     support: none
     description: Counting changes nothing that anybody has set.
@@ -89,11 +101,9 @@ age:
   returned: success
 """
 
-import time
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import calls, journal
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import calls, journal, log_socket, runtime
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 
 
@@ -104,6 +114,8 @@ def main() -> None:
             "model": {"type": "str", "required": True},
             "slow_ms": {"type": "float", "default": 0},
             "unit": {"type": "str", "default": journal.UNIT},
+            "socket": {"type": "path", "default": runtime.SOCKET},
+            "log": {"type": "path", "default": log_socket.PATH},
             "folder": {"type": "path", "default": calls.FOLDER},
             "rollouts": {"type": "path", "default": rollout_record.FOLDER},
         },
@@ -111,16 +123,16 @@ def main() -> None:
     )
     wish = module.params
     model = wish["model"]
+    source = calls.Source(
+        lambda: journal.place(wish["log"]),
+        lambda cursor, here: journal.read(cursor, here, wish["unit"]),
+        lambda: calls.haproxy(wish["socket"]),
+    )
     try:
-        found = calls.counted(
-            calls.record(model, wish["folder"]),
-            model,
-            wish["slow_ms"],
-            lambda cursor, since: journal.read(cursor, since, wish["unit"]),
-            int(time.time()),
-            not module.check_mode,
-        )
         known = rollout_record.record(model, wish["rollouts"]).found()
+        generation = known["generation"] if known else 0
+        kept = calls.record(model, wish["folder"])
+        found = calls.counted(kept, model, wish["slow_ms"], source, generation, not module.check_mode)
     except (RuntimeError, WishError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, age=known and [known["generation"], known["revision"]], **found)

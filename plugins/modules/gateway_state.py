@@ -103,6 +103,10 @@ generation:
   description: The generation of the configuration that the worker runs, empty if its configuration names none.
   type: str
   returned: success
+logs:
+  description: Whether the worker's C(/dev/log) is the host's own, so that its lines reach the journal.
+  type: bool
+  returned: success
 processes:
   description: >-
     The C(master) with its number of reloads that C(failed) in a row, its C(workers), and its C(old_workers), which

@@ -45,6 +45,16 @@ def test_no_request_is_lost_while_the_fleet_is_changed(site, traffic, gateways, 
     assert traffic.answered >= LEAST
 
 
+def test_the_journal_keeps_every_line_of_haproxy(on):
+    for name in GATEWAYS:
+        # As systemd has told journald, without a restart of HAProxy.
+        limits = "/run/systemd/units/log-rate-limit-%s:haproxy.service"
+        assert on(name).check_output(f"readlink {limits % 'burst'} {limits % 'interval'}").split() == ["1000000"] * 2
+        # What the worker has at /dev/log, in its chroot.
+        worker = "p=$(systemctl show --value -p MainPID haproxy); read -r w _ < /proc/$p/task/$p/children"
+        on(name).check_output(f"sh -c '{worker}; test /proc/$w/root/dev/log -ef /dev/log'")
+
+
 def test_a_drained_host_gets_nothing_until_it_is_let_back(site, gateways, on):
     limit = f"--limit={SERVING[0]}"
     drained = site(limit, playbook="playbooks/drain.yml", reason="replace the fan")

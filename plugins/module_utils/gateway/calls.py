@@ -5,20 +5,27 @@
 HAProxy's counters begin at 0 with every reload, know nothing of gRPC's status and nothing of slow calls. Its log has a
 line for each call, of whichever of its processes. What callers send stands in it only encoded, so that no line can be
 made to look like another field; lines that are not whole are left out.
+
+No line is counted twice: where the place in the journal is lost, counting begins anew behind whatever there is.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from ..disk import folders
 from ..disk.record import Record
 from ..errors import WishError
 from ..models.names import MODEL_NAME
-from .journal import Entry, Read
+from . import log_socket, runtime
+from .journal import Entry, Read, has_booted
 
 # Beside the records of roll-outs, where no model's own file can be.
 FOLDER = "/var/lib/tfserving-fleet/rollout/calls"
@@ -48,8 +55,9 @@ _COUNTS = dict.fromkeys(COUNTERS, _is_count)
 SHAPE = {
     "schema": int,
     "process": str,
+    "generation": int,
     "cursor": str,
-    "since": int,
+    "haproxy": {"pid": str, "dropped": int},
     **dict.fromkeys(ARMS, _COUNTS),
 }
 
@@ -126,42 +134,109 @@ def count(entries: Iterable[Entry], model: str, slow_ms: float, counts: dict[str
         arm["slow"] += call.is_slow(slow_ms)
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where the lines come from. Each raises RuntimeError, in one sentence, where it cannot answer."""
+
+    place: Callable[[], str]
+    """Return the cursor of an entry that has just been written into the journal (journal.place)."""
+    read: Callable[[str, str], Read]
+    """Return what came after a cursor, up to such a place (journal.read)."""
+    haproxy: Callable[[], Mapping[str, Any]]
+    """Return the ``pid`` of HAProxy's worker, and how many lines it has ``dropped``; an empty pid if none answers."""
+
+
+def haproxy(path: str) -> dict[str, Any]:
+    """Return the worker that answers on the socket at ``path``, as Source.haproxy does."""
+    try:
+        told = runtime.info(runtime.ask(path, "show info"))
+    except runtime.SocketError:
+        return {"pid": "", "dropped": 0}
+    pid, dropped = told.get("Pid", ""), told.get("DroppedLogs", "")
+    if not log_socket.is_reached(pid):
+        path = log_socket.PATH
+        raise RuntimeError(f"its HAProxy has no {path} of the journal's in its chroot; restart haproxy.service")
+    return {"pid": pid, "dropped": int(dropped) if dropped.isdecimal() else 0}
+
+
 def counted(
-    kept: Record, model: str, slow_ms: float, read: Callable[[str, int], Read], now: int, is_kept: bool = True
+    kept: Record, model: str, slow_ms: float, source: Source, generation: int, is_kept: bool = True
 ) -> dict[str, Any]:
     """Return the counts of both arms since the first call, and what is to be said about them.
 
-    :param read: reads the journal after a cursor, or from a second of the epoch on where there is none.
+    :param generation: that of the roll-out. Another one counts anew, from now on.
     :param is_kept: whether to write down what was counted, so that the next call goes on from it.
 
     ``gap`` says what is not in the counts, as the end of a sentence; ``behind`` that there is more to be read.
     """
-    last, gap = _last(kept, now)
-    found = read(last["cursor"], last["since"])
+    if not is_kept:
+        state, gap, behind = _gone_on(*_last(kept, generation), model, slow_ms, source, "")
+        return _answer(state, gap, behind)
+    try:
+        with _alone(kept.path):
+            last, fault = _last(kept, generation)
+            state, gap, behind = _gone_on(last, fault, model, slow_ms, source, source.place())
+            if state != kept.found():
+                kept.save(state)
+    except OSError as error:
+        raise WishError(kept.path, f"cannot be written ({error.strerror})", "make room on the host") from error
+    return _answer(state, gap, behind)
+
+
+def _answer(state: Mapping[str, Any], gap: str, behind: bool) -> dict[str, Any]:
+    return {key: state[key] for key in ("process", *ARMS)} | {"gap": gap, "behind": behind}
+
+
+def _gone_on(
+    last: dict[str, Any], fault: str, model: str, slow_ms: float, source: Source, here: str
+) -> tuple[dict[str, Any], str, bool]:
+    """Return the state after the next part of the journal, what is missing, and whether there is more."""
+    haproxy, cursor = dict(source.haproxy()), last["cursor"]
+    found = source.read(cursor, here) if cursor else Read([], here)
     counts = {arm: dict(last[arm]) for arm in ARMS}
     count(found.entries, model, slow_ms, counts)
-    state = {**last, **counts, "cursor": found.cursor or last["cursor"]}
-    if is_kept and state != kept.found():
-        try:
-            kept.save(state)
-        except OSError as error:
-            raise WishError(kept.path, f"cannot be written ({error.strerror})", "make room on the host") from error
-    return {
-        "process": state["process"],
-        **counts,
-        "gap": "; ".join(filter(None, (gap, found.gap))),
-        "behind": found.behind,
-    }
+    gaps = [
+        fault,
+        found.gap,
+        "was started anew, which may have cost lines of its journal" if has_booted(cursor, found.cursor) else "",
+        _dropped(last["haproxy"], haproxy) if cursor else "",
+    ]
+    if not haproxy["pid"]:
+        haproxy = last["haproxy"]
+    return {**last, **counts, "cursor": found.cursor, "haproxy": haproxy}, "; ".join(filter(None, gaps)), found.behind
 
 
-def _last(kept: Record, now: int) -> tuple[dict[str, Any], str]:
+def _dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return what is lost of lines that HAProxy could not write: it never waits for a journald that is busy."""
+    is_same = before["pid"] == after["pid"]
+    lost = after["dropped"] - (before["dropped"] if is_same else 0)
+    return f"has lost {lost:,} lines that HAProxy could not hand over, as journald was busy" if lost > 0 else ""
+
+
+def _last(kept: Record, generation: int) -> tuple[dict[str, Any], str]:
     """Return what was counted until the last call; where that cannot be read, begin anew and say so."""
     try:
         found = kept.read()
         fault = ""
     except (OSError, WishError):
         found, fault = None, "has lost its counts, and begins anew"
-    if found:
+    if found and found["generation"] == generation:
         return found, fault
     zero = {arm: dict.fromkeys(COUNTERS, 0) for arm in ARMS}
-    return {"schema": SCHEMA, "process": uuid.uuid4().hex, "cursor": "", "since": now, **zero}, fault
+    begun = {"process": uuid.uuid4().hex, "generation": generation, "cursor": "", "haproxy": {"pid": "", "dropped": 0}}
+    return {"schema": SCHEMA, **begun, **zero}, fault
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Keep others from counting meanwhile. Raises RuntimeError where another call still does, and OSError."""
+    folders.make(os.path.dirname(path), 0o755)
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError("the look before this one still reads the journal") from None
+        yield
+    finally:
+        os.close(handle)

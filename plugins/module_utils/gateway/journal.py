@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a unit has written into the journal since a cursor, in bounded time and size, with its gaps.
 
-Rotation keeps entries; what takes them away is the limit of the journal's size (vacuum), and journald's own limit of
-entries that one unit may write in half a minute. Both are told: what is missing cannot be counted.
+Rotation keeps entries; what takes them away is the limit of the journal's size (vacuum), a boot where the journal is in
+memory, and journald's own limit of entries that one unit may write in some time. All are told: what is missing cannot
+be counted. Nothing here goes by the clock, which may be wrong, or be set right at any moment: a place in the journal is
+that of an entry, and one of our own, written for this, proves each time that the journal keeps what it gets.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ import json
 import os
 import re
 import selectors
+import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
 from ..visible_text import told
+from . import log_socket
 
 UNIT = "haproxy.service"
 # journald's own words about a unit that writes too much (sd-messages.h, SD_MESSAGE_JOURNAL_DROPPED).
@@ -32,16 +37,22 @@ MOST_S = 8.0
 LONGEST = 32 << 10
 _CHUNK = 1 << 18
 _CURSOR = re.compile(r"[A-Za-z0-9=;]{1,400}")
-_MICRO = 1_000_000
+_BOOT = re.compile(r";b=([0-9a-f]{32})(?:;|$)")
+# Whose our own entries are: as HAProxy's, of facility local0 and priority info (16 * 8 + 6).
+MARK = "tfserving-calls"
+_PRIORITY = 134
+# journald takes some milliseconds for an entry; more where a whole queue is before it.
+MARK_S = 3.0
+_PAUSE_S = 0.05
+LOST = "has lost its place in the journal, whose entries were removed or whose clock was set; it begins anew"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: its text, its cursor, when it was received in microseconds, and whether journald itself wrote it."""
+    """One entry: its text, its cursor, and whether journald itself wrote it."""
 
     message: str
     cursor: str
-    at_us: int
     is_journalds: bool = False
 
 
@@ -55,59 +66,108 @@ class Read:
     behind: bool = False
 
 
-def command(cursor: str, since: int, unit: str = UNIT) -> list[str]:
-    """Return the command that prints the entries of a unit, that of the cursor included, and journald's own on it."""
-    place = [f"--cursor={cursor}"] if cursor else [f"--since=@{since}"]
+def place(path: str = log_socket.PATH, most_s: float = MARK_S) -> str:
+    """Write an entry into the journal, as HAProxy does, and return its cursor.
+
+    Raises RuntimeError, in one sentence, if the journal does not keep it.
+    """
+    text = f"a look at the calls, {uuid.uuid4().hex}"
+    until = time.monotonic() + most_s
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.settimeout(most_s)
+            log.connect(path)
+            log.send(f"<{_PRIORITY}>{MARK}: {text}".encode())
+    except OSError as error:
+        raise RuntimeError(f"the journal cannot be written ({path}: {error.strerror or error})") from error
+    while True:
+        for line in Lines([*_JOURNALCTL, f"MESSAGE={text}"], most_s=most_s):
+            entry = _entry(line)
+            if entry:
+                return entry.cursor
+        if time.monotonic() > until:
+            raise RuntimeError(
+                "the journal does not keep what it gets (look at Storage and MaxLevelStore in journald.conf)"
+            )
+        time.sleep(_PAUSE_S)
+
+
+def command(cursor: str, unit: str = UNIT) -> list[str]:
+    """Return the command that prints the entries of a unit from a cursor on, and our own, and journald's on it."""
     return [
-        *("journalctl", "--quiet", "--no-pager", "--output=json", *place),
-        "--output-fields=MESSAGE,_SYSTEMD_UNIT,_TRANSPORT",
+        *_JOURNALCTL,
+        f"--cursor={cursor}",
         f"_SYSTEMD_UNIT={unit}",
+        "+",
+        f"SYSLOG_IDENTIFIER={MARK}",
         "+",
         *("_TRANSPORT=driver", f"MESSAGE_ID={DROPPED}"),
     ]
 
 
-def read(cursor: str, since: int, unit: str = UNIT, arguments: Sequence[str] = ()) -> Read:
-    """Return what the unit has written after the entry of a cursor, or from a second of the epoch on without one.
+_JOURNALCTL = (
+    *("journalctl", "--quiet", "--no-pager", "--output=json"),
+    "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,_TRANSPORT",
+)
+
+
+def read(cursor: str, here: str, unit: str = UNIT) -> Read:
+    """Return what the unit has written after the entry of a cursor.
+
+    :param here: the cursor of an entry that has just been written (``place``), where reading begins anew if the other
+        one is lost; empty for none.
 
     Raises RuntimeError, in one sentence, if the journal cannot be read.
     """
-    lines = Lines([*command(cursor if _CURSOR.fullmatch(cursor) else "", since, unit), *arguments])
-    return of_lines(lines, cursor, since, unit, lambda: lines.is_cut)
+    if not _CURSOR.fullmatch(cursor):
+        return Read([], here, LOST)
+    lines = Lines(command(cursor, unit))
+    return of_lines(lines, cursor, here, unit, lambda: lines.is_cut)
 
 
-def of_lines(lines: Any, cursor: str, since: int, unit: str, is_cut: Any = lambda: False) -> Read:
-    """Return what lines of JSON hold; without the entry of the cursor before them, something is missing."""
+def of_lines(lines: Any, cursor: str, here: str, unit: str, is_cut: Any = lambda: False) -> Read:
+    """Return what lines of JSON hold.
+
+    Where the entry of the cursor is not the first of them, or that of ``here`` not among them, they may be any, counted
+    ones too. So none of them is taken.
+    """
     entries: list[Entry] = []
-    last, gap, dropped, is_first = cursor, "", 0, True
+    last, dropped, is_here = "", 0, not here
     for line in lines:
         entry = _entry(line, unit)
         if entry is None:
             continue
-        if is_first and cursor:
-            is_first = False
-            if entry.cursor == cursor:
-                continue
-            gap = "has lost lines of its journal, which were removed before they were counted"
-        last = entry.cursor
-        if entry.is_journalds:
+        if not last and entry.cursor != cursor:
+            break
+        if entry.is_journalds and last:
             dropped += _dropped(entry.message, unit)
-        elif cursor or entry.at_us >= since * _MICRO:
+        elif last:
             entries.append(entry)
-    if cursor and is_first and not is_cut():
-        # Nothing at all, not even the entry that was there. What comes next stands behind the cursor all the same.
-        return Read([], cursor, "has lost its journal")
-    if dropped:
-        more = f"has lost {dropped:,} lines to journald's limit (LogRateLimitBurst of {unit})"
-        gap = f"{gap}; {more}" if gap else more
-    return Read(entries, last, gap, is_cut())
+        last = entry.cursor
+        is_here = is_here or last == here
+    if is_cut():
+        # More is there. Before the entry of the cursor has come, everything is.
+        return Read(entries, last or cursor, _told(dropped, unit), True)
+    if not last or not is_here:
+        return Read([], here or cursor, LOST)
+    return Read(entries, last, _told(dropped, unit))
 
 
-def _entry(line: bytes, unit: str) -> Entry | None:
-    """Return an entry of the unit, or of journald; None for anything else."""
+def has_booted(before: str, after: str) -> bool:
+    """Return whether entries of two cursors are of different boots."""
+    boots = [found[1] for found in map(_BOOT.search, (before, after)) if found]
+    return len(boots) == 2 and boots[0] != boots[1]
+
+
+def _told(dropped: int, unit: str) -> str:
+    return f"has lost {dropped:,} lines to journald's limit (LogRateLimitBurst of {unit})" if dropped else ""
+
+
+def _entry(line: bytes, unit: str = "") -> Entry | None:
+    """Return an entry of the unit, of journald, or our own, without its text; None for anything else."""
     try:
         found = json.loads(line)
-        message, cursor, at = found["MESSAGE"], found["__CURSOR"], int(found["__REALTIME_TIMESTAMP"])
+        message, cursor = found["MESSAGE"], found["__CURSOR"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     # The transport is journald's own word, which no program can forge.
@@ -115,9 +175,9 @@ def _entry(line: bytes, unit: str) -> Entry | None:
     if not isinstance(cursor, str) or not _CURSOR.fullmatch(cursor):
         return None
     if not is_journalds and found.get("_SYSTEMD_UNIT") != unit:
-        return None
+        return Entry("", cursor) if found.get("SYSLOG_IDENTIFIER") == MARK else None
     # Text that is none stands there as a list of bytes, and too long a one as null: no call, but a place.
-    return Entry(message if isinstance(message, str) else "", cursor, at, is_journalds)
+    return Entry(message if isinstance(message, str) else "", cursor, is_journalds)
 
 
 def _dropped(message: str, unit: str) -> int:

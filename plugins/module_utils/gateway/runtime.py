@@ -17,6 +17,8 @@ from typing import Any
 
 from ..visible_text import told
 
+# Of the worker, level admin (roles/gateway/templates/host/etc/haproxy/haproxy.cfg.j2).
+SOCKET = "/run/haproxy/admin.sock"
 # A table of 200 servers in 50 backends takes 4 MB.
 MOST_BYTES = 32 << 20
 # HAProxy answers in a few milliseconds even under load; a stopped one never does.

@@ -14,7 +14,7 @@ from typing import Any
 from ..host import process
 from ..host.run import Run
 from ..visible_text import visible_lines
-from . import owners, runtime
+from . import log_socket, owners, runtime
 
 # How often a new worker is looked for.
 _PAUSE_S = 0.1
@@ -31,7 +31,7 @@ _VERSION = re.compile(r"[0-9A-Za-z.+~:-]{1,100}")
 class Place:
     """Where HAProxy's sockets are, and its unit."""
 
-    socket: str = "/run/haproxy/admin.sock"
+    socket: str = runtime.SOCKET
     master_socket: str = "/run/haproxy-master.sock"
     unit: str = "haproxy.service"
     proc: Path = owners.PROC
@@ -64,6 +64,7 @@ def read(run: Run, place: Place, ports: Sequence[int] = ()) -> dict[str, Any]:
         "running": bool(unit.pid),
         "version": "",
         "generation": "",
+        "logs": False,
         "processes": {"master": {}, "workers": [], "old_workers": []},
         "info": {},
         "frontends": {},
@@ -80,6 +81,7 @@ def read(run: Run, place: Place, ports: Sequence[int] = ()) -> dict[str, Any]:
             **found,
             "version": told.get("Version", ""),
             "generation": runtime.generation(told),
+            "logs": log_socket.is_reached(told.get("Pid", "")),
             "info": told,
             **runtime.stat(runtime.ask(place.socket, "show stat")),
         }

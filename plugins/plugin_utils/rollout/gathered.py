@@ -11,10 +11,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files i
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 
+from ..gateway import settings
 from ..planner import in_force
 from ..wishes import policy as plan_policy
 from ..wishes import read
-from .course import Fleet
+from .course import COUNTED, Fleet
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -54,6 +55,16 @@ def wishes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> 
 def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the hosts whose plan in force serves a model."""
     return [host for host, plan in plans.items() if model in in_force.of_plan(plan)]
+
+
+def logs(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return how each gateway logs its calls (COUNTED), with the role's defaults. Raises WishErrors for wrong ones."""
+    found = {}
+    for gateway in gateways:
+        own = variables[gateway]
+        complete = settings.complete({name: own[name] for name in COUNTED if name in own})
+        found[gateway] = {name: complete[name] for name in COUNTED}
+    return found
 
 
 def fleet(

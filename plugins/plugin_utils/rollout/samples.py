@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What came between two polls of everything that counts calls: gateways, and the servers of both arms.
 
-All counters only ever rise while their process lives. A gateway that reloads begins at 0, as HAProxy does: that says
-nothing about the model. A server that begins anew has died, and that counts against its arm. A source that does not
+All counters only ever rise while their process lives. A gateway that counts anew begins at 0: that says nothing about
+the model. A server that begins anew has died, and that counts against its arm. A source that does not
 answer, or answers nonsense, says nothing about the model either: the poll is *broken* and named as such, and what the
 source counted meanwhile comes with its next answer.
 """
@@ -28,6 +28,7 @@ PARTS = {"errors": "calls", "slow": "calls", "golden_errors": "golden_calls"}
 # Where a sum of 64-bit counters of 1,000 gateways stays exact in JSON readers that know doubles only.
 MOST = 2**53
 LONGEST_NAME = 80
+LONGEST_REASON = 300
 
 Reading = Mapping[str, Any]
 
@@ -93,9 +94,15 @@ def _gateway(name: str, answer: Any, known: dict[str, Any], delta: Delta) -> Non
     last, known[name] = known.get(name), answer
     if last is None:
         return
-    fresh = _is_other(last, answer) or any(answer[arm][each] < last[arm][each] for arm in ARMS for each in COUNTERS)
+    is_other, is_named = _is_other(last, answer), bool(last.get("process") and answer.get("process"))
+    is_less = any(answer[arm][each] < last[arm][each] for arm in ARMS for each in COUNTERS)
+    if is_less and is_named and not is_other:
+        # What it has counted since is not known; all of it again would count calls twice.
+        delta.broken.append(f"gateway {shown} has counted fewer calls than before")
+        return
+    fresh = is_other or is_less
     if fresh:
-        delta.notes.append(f"gateway {shown} began to count anew, as after a reload")
+        delta.notes.append(f"gateway {shown} began to count anew")
     found = {}
     for arm in ARMS:
         gained = {each: answer[arm][each] - (0 if fresh else last[arm][each]) for each in COUNTERS}
@@ -128,6 +135,8 @@ def _gateway_fault(answer: Any) -> str:
         return "does not answer"
     if not isinstance(answer, Mapping):
         return "does not answer with counters"
+    if "failed" in answer:
+        return f"does not answer ({told(str(answer['failed']), LONGEST_REASON)})"
     for arm in ARMS:
         counters = _mapping(answer.get(arm))
         for each in COUNTERS:

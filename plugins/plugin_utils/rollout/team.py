@@ -172,7 +172,7 @@ class Team:
         """Return a reading of all gateways, and of the servers that are looked at."""
         answers = self._asked(self._free(self._workers), {"do": "read"}, READ_S)
         self._require_run()
-        gateways = {name: answers.get(name, {}).get("gateway") for name in self._gateways}
+        gateways = {name: _counted(answers.get(name, {})) for name in self._gateways}
         counted_by = {name: answer for name, answer in gateways.items() if answer}
         gaps = [f"gateway {name} {answer['gap']}" for name, answer in counted_by.items() if answer.get("gap")]
         behind = [name for name, answer in counted_by.items() if answer.get("behind")]
@@ -253,6 +253,11 @@ class Team:
     def _require_run(self) -> None:
         if self._crew.is_left():
             raise WishError("", "the run of ansible-playbook has ended", "run it again, which goes on from here")
+
+
+def _counted(answer: Mapping[str, Any]) -> Any:
+    """Return what a gateway has counted, or why it has not, as samples.between takes it; None for no answer."""
+    return answer.get("gateway") or {key: answer[key] for key in ("failed",) if key in answer} or None
 
 
 def _with_arm(answer: Any, arm: str) -> dict[str, Any] | None:

@@ -84,6 +84,33 @@ def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(pla
     assert place.state()["generation"] == 2
 
 
+@pytest.mark.parametrize("playbook", ["rollout", "rollback"])
+def test_a_gateway_that_keeps_its_share_finds_the_canary_closed_until_it_serves_the_version_before(place, playbook):
+    place.verdicts(p5="fail" if playbook == "rollout" else "no traffic")
+    failing = ["-e", json.dumps({"fails": "share 0", "failing": ["edge"]})]
+    if playbook == "rollback":
+        place.roll()
+    place.roll(playbook, *failing)
+    log = place.log()
+    back = log[log.index("share 0 edge") :]
+    assert back[1] == "gate closed h1"
+    assert "gate closed h2" not in log
+    assert back.index("gate closed h1") < back.index("tfserving h1") < back.index("gate open h1")
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert place.state()["stage"] == "reverted"
+
+
+def test_no_gate_is_closed_where_every_gateway_takes_its_share_back_or_nobody_else_serves(place):
+    place.verdicts(p5="fail")
+    place.roll()
+    assert not [line for line in place.log() if line.startswith("gate closed")]
+    place.wish(retry=True)
+    place.verdicts(p100="fail")
+    place.roll("rollout", "-e", json.dumps({"fails": "share 0", "failing": ["edge"]}))
+    assert "share 0 edge" in place.log()
+    assert not [line for line in place.log() if line.startswith("gate closed")]
+
+
 def test_a_failed_preparation_leaves_everything_as_it_was(place):
     code, _output = place.roll("rollout", "-e", json.dumps({"fails": "model_repository", "failing": ["h2"]}))
     assert code != 0
@@ -110,6 +137,14 @@ def test_a_run_without_a_model_is_refused_in_one_sentence(place):
     assert code != 0
     assert "model: is missing; add -e model=NAME; the models are ranker" in output
     assert "Traceback" not in output
+
+
+def test_a_gateway_that_does_not_log_its_calls_is_refused_before_anything_changes(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"gateway_log_calls": "{{ 1 > 2 }}"}))
+    assert code != 0
+    assert "gateway_log_calls: is false for edge, and steps are judged by the calls in its journal; set it" in output
+    assert not place.log()
+    assert not (place.folder / "edge/rollout/ranker.json").exists()
 
 
 def test_check_mode_shows_the_course_and_changes_nothing(place):

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import calls
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import calls, log_socket
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway.journal import Entry, Read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import samples
 from hypothesis import given
@@ -46,7 +46,7 @@ def line(**changes):
 
 
 def entries(*lines):
-    return [Entry(each, f"s=1;i={number}", number) for number, each in enumerate(lines, 1)]
+    return [Entry(each, f"s=1;i={number}") for number, each in enumerate(lines, 1)]
 
 
 def counts_of(*lines, slow_ms=100.0):
@@ -154,16 +154,25 @@ def test_no_text_is_too_much(text):
 
 
 class Journal:
-    """Hands out lines once, as a journal with a cursor does."""
+    """Hands out lines once, as a journal with a cursor does; each place is one more line."""
 
     def __init__(self):
         self.lines, self.asked, self.gap, self.behind = [], [], "", False
+        self.boot = "a"
+        self.haproxy = {"pid": "7", "dropped": 0}
 
-    def read(self, cursor, since):
-        self.asked.append((cursor, since))
-        begin = int(cursor.rpartition("=")[2]) if cursor else 0
-        found = [Entry(each, f"s=1;i={number}", number) for number, each in enumerate(self.lines, 1)][begin:]
-        return Read(found, found[-1].cursor if found else cursor, self.gap, self.behind)
+    def cursor(self):
+        return f"s=1;i={len(self.lines)};b={self.boot * 32}"
+
+    def place(self):
+        self.lines.append("")
+        return self.cursor()
+
+    def read(self, cursor, here):
+        self.asked.append((cursor, here))
+        begin = int(cursor.split(";")[1].partition("=")[2])
+        found = [Entry(each, "") for each in self.lines[begin:]]
+        return Read(found, here or cursor, self.gap, self.behind)
 
 
 @pytest.fixture
@@ -171,23 +180,36 @@ def kept(tmp_path):
     return calls.record("ranker", str(tmp_path / "calls"))
 
 
-def counted(kept, journal, is_kept=True, now=1000):
-    return calls.counted(kept, "ranker", 100.0, journal.read, now, is_kept)
+def counted(kept, journal, is_kept=True, generation=1):
+    source = calls.Source(journal.place, journal.read, lambda: journal.haproxy)
+    return calls.counted(kept, "ranker", 100.0, source, generation, is_kept)
 
 
 def test_counts_go_on_from_call_to_call(kept):
     journal = Journal()
+    journal.lines += [line()]
     first = counted(kept, journal)
     assert (first["canary"]["calls"], first["gap"], first["behind"]) == (0, "", False)
     journal.lines += [line(), line(status="500")]
-    second = counted(kept, journal, now=1005)
+    second = counted(kept, journal)
     journal.lines += [line(arm="control")]
-    third = counted(kept, journal, now=1010)
+    third = counted(kept, journal)
     assert (second["canary"]["calls"], second["canary"]["errors"]) == (2, 1)
     assert (third["canary"]["calls"], third["control"]["calls"]) == (2, 1)
     assert {first["process"], second["process"]} == {third["process"]}
-    # Without an entry yet, it is the time of the first call from which on lines count.
-    assert journal.asked == [("", 1000), ("", 1000), ("s=1;i=2", 1000)]
+    # From place to place; what was there before the first one is not even read.
+    assert [each[0].split(";")[1] for each in journal.asked] == ["i=2", "i=5"]
+
+
+def test_another_roll_out_counts_anew_from_now_on(kept):
+    journal = Journal()
+    first = counted(kept, journal)
+    journal.lines += [line()] * 3
+    found = counted(kept, journal, generation=2)
+    assert (found["canary"]["calls"], found["gap"]) == (0, "")
+    assert found["process"] != first["process"]
+    journal.lines += [line()]
+    assert counted(kept, journal, generation=2)["canary"]["calls"] == 1
 
 
 def test_the_answer_is_what_a_verdict_takes(kept):
@@ -199,17 +221,84 @@ def test_the_answer_is_what_a_verdict_takes(kept):
     assert (delta.canary.calls, delta.control.errors, delta.control.slow, delta.broken) == (3, 1, 1, [])
 
 
-def test_check_mode_keeps_nothing(kept):
+def test_check_mode_keeps_and_writes_nothing(kept):
     journal = Journal()
+    assert counted(kept, journal, is_kept=False)["canary"]["calls"] == 0
     counted(kept, journal)
     journal.lines += [line()]
     found = [counted(kept, journal, is_kept=False)["canary"]["calls"] for _ in range(2)]
     assert found == [1, 1]
     assert kept.load()["canary"]["calls"] == 0
+    assert len(journal.lines) == 2
+
+
+def test_a_gateway_that_was_started_anew_says_so_once_and_counts_on(kept):
+    journal = Journal()
+    counted(kept, journal)
+    journal.lines += [line()]
+    journal.boot = "b"
+    found = counted(kept, journal)
+    assert (found["gap"], found["canary"]["calls"]) == ("was started anew, which may have cost lines of its journal", 1)
+    journal.lines += [line()]
+    found = counted(kept, journal)
+    assert (found["gap"], found["canary"]["calls"]) == ("", 2)
+
+
+def test_lines_that_haproxy_could_not_hand_over_are_a_gap(kept):
+    journal = Journal()
+    journal.haproxy = {"pid": "7", "dropped": 50}
+    assert counted(kept, journal)["gap"] == ""
+    journal.haproxy = {"pid": "7", "dropped": 1250}
+    assert counted(kept, journal)["gap"] == (
+        "has lost 1,200 lines that HAProxy could not hand over, as journald was busy"
+    )
+    # A worker that does not answer says nothing, and a new one begins at 0.
+    for haproxy, gap in (
+        ({"pid": "", "dropped": 0}, ""),
+        ({"pid": "7", "dropped": 1250}, ""),
+        ({"pid": "8", "dropped": 0}, ""),
+        ({"pid": "9", "dropped": 2}, "has lost 2 lines that HAProxy could not hand over, as journald was busy"),
+    ):
+        journal.haproxy = haproxy
+        assert counted(kept, journal)["gap"] == gap
+
+
+def test_two_that_count_at_once_do_not_count_twice(kept):
+    journal = Journal()
+    counted(kept, journal)
+    journal.lines += [line()]
+    first, place = [], journal.place
+
+    def meanwhile():
+        if not first:
+            first.append(1)
+            with pytest.raises(RuntimeError, match=r"^the look before this one still reads the journal$"):
+                counted(kept, journal)
+        return place()
+
+    journal.place = meanwhile
+    assert counted(kept, journal)["canary"]["calls"] == 1
+    assert counted(kept, journal)["canary"]["calls"] == 1
+
+
+def test_a_journal_that_fails_leaves_the_counts_as_they_are(kept):
+    journal = Journal()
+    counted(kept, journal)
+    journal.lines += [line()]
+    read = journal.read
+
+    def fail(_cursor, _here):
+        raise RuntimeError("the journal cannot be read (no reason was given)")
+
+    journal.read = fail
+    with pytest.raises(RuntimeError):
+        counted(kept, journal)
+    journal.read = read
+    assert counted(kept, journal)["canary"]["calls"] == 1
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "process": "a", "cursor": "", "since": 1}']
+    "content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "process": "a", "cursor": "", "generation": 1}']
 )
 def test_a_damaged_record_begins_anew_and_says_so(kept, tmp_path, content):
     counted(kept, Journal())
@@ -225,9 +314,26 @@ def test_a_gap_of_the_journal_is_handed_on_and_counts_stay(kept):
     journal = Journal()
     counted(kept, journal)
     journal.lines += [line()]
-    journal.gap, journal.behind = "has lost lines of its journal", True
+    journal.gap, journal.behind = "has lost 5 lines", True
     found = counted(kept, journal)
-    assert (found["gap"], found["behind"], found["canary"]["calls"]) == ("has lost lines of its journal", True, 1)
+    assert (found["gap"], found["behind"], found["canary"]["calls"]) == ("has lost 5 lines", True, 1)
+
+
+# --- HAProxy ----------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_tells_its_process_and_what_it_dropped(gateway, monkeypatch):
+    monkeypatch.setattr(log_socket, "is_reached", lambda pid: pid.isdecimal())
+    found = calls.haproxy(gateway.socket)
+    assert (found["pid"].isdecimal(), found["dropped"]) == (True, 0)
+    assert calls.haproxy(f"{gateway.socket}.none") == {"pid": "", "dropped": 0}
+
+
+def test_a_worker_without_a_way_to_the_journal_is_named(gateway, monkeypatch):
+    monkeypatch.setattr(log_socket, "is_reached", lambda pid: False)
+    with pytest.raises(RuntimeError) as failed:
+        calls.haproxy(gateway.socket)
+    assert str(failed.value) == "its HAProxy has no /dev/log of the journal's in its chroot; restart haproxy.service"
 
 
 def test_a_record_that_cannot_be_written_is_one_sentence(tmp_path):

@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import sys
+import threading
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import journal
+from patience import LONG_S
 
 UNIT = "haproxy.service"
 
 
-def cursor(number):
-    return f"s=abc;i={number:x}"
+def cursor(number, boot="a"):
+    return f"s=abc;i={number:x};b={boot * 32};m=1;t=2;x=3"
 
 
 def entry(number, message="x", unit=UNIT, **more):
     return json.dumps(
         {
             "__CURSOR": cursor(number),
-            "__REALTIME_TIMESTAMP": str(number * 1_000_000),
             "MESSAGE": message,
             "_SYSTEMD_UNIT": unit,
             "_TRANSPORT": "syslog",
@@ -35,8 +38,12 @@ def dropped(number, count, unit=UNIT):
     return entry(number, message, "systemd-journald.service", _TRANSPORT="driver")
 
 
-def read(lines, last="", since=0):
-    return journal.of_lines(lines, last, since, UNIT)
+def mark(number):
+    return entry(number, "a look at the calls, 77", "session-1.scope", SYSLOG_IDENTIFIER=journal.MARK)
+
+
+def read(lines, last, here=""):
+    return journal.of_lines(lines, last, here, UNIT)
 
 
 def test_the_entry_of_the_cursor_is_the_first_and_does_not_count_again():
@@ -49,21 +56,41 @@ def test_entries_of_all_processes_of_the_unit_count():
     assert len(read(lines, cursor(1)).entries) == 3
 
 
-def test_without_a_cursor_entries_count_from_a_second_on():
-    found = read([entry(4, "old"), entry(5, "new")], "", 5)
-    assert ([each.message for each in found.entries], found.cursor) == (["new"], cursor(5))
-    assert read([], "", 5) == journal.Read([], "")
+def test_our_own_entry_is_a_place_and_no_line():
+    found = read([mark(1), entry(2), mark(3)], cursor(1), cursor(3))
+    assert ([each.message for each in found.entries], found.cursor, found.gap) == (["x", ""], cursor(3), "")
 
 
-def test_a_removed_part_of_the_journal_is_a_gap():
-    found = read([entry(7), entry(8)], cursor(1))
-    assert found.gap == "has lost lines of its journal, which were removed before they were counted"
-    assert (len(found.entries), found.cursor) == (2, cursor(8))
+def test_entries_behind_the_place_count_as_well():
+    found = read([mark(1), mark(2), entry(3)], cursor(1), cursor(2))
+    assert (found.entries[-1].message, found.cursor) == ("x", cursor(3))
 
 
-def test_a_journal_that_is_gone_is_a_gap_and_what_comes_next_counts():
-    assert read([], cursor(1)) == journal.Read([], cursor(1), "has lost its journal")
-    assert len(read([entry(2)], cursor(1)).entries) == 1
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # Removed by the limit of the journal's size, or by a boot.
+        [entry(7), entry(8), mark(9)],
+        [mark(9)],
+        # The clock was set back: what is shown was counted already, and the place stands before it.
+        [],
+        [entry(5), entry(6)],
+        [mark(1), entry(2)],
+    ],
+)
+def test_a_lost_place_is_a_gap_and_nothing_is_counted_twice(lines):
+    assert read(lines, cursor(1), cursor(9)) == journal.Read([], cursor(9), journal.LOST)
+
+
+def test_without_a_place_a_lost_one_stays_lost():
+    assert read([entry(7)], cursor(1)) == journal.Read([], cursor(1), journal.LOST)
+    assert journal.read("--help", cursor(9)) == journal.Read([], cursor(9), journal.LOST)
+
+
+def test_a_boot_is_seen_by_the_cursors():
+    assert journal.has_booted(cursor(1), cursor(2, "b"))
+    assert not journal.has_booted(cursor(1), cursor(2))
+    assert not journal.has_booted("", cursor(2))
 
 
 def test_what_journald_has_left_out_is_a_gap_with_its_number():
@@ -91,7 +118,6 @@ def test_no_program_can_forge_journalds_words():
         json.dumps({"MESSAGE": "x"}).encode(),
         entry(2, __CURSOR="x\n--output=short"),
         entry(2, __CURSOR=7),
-        entry(2, __REALTIME_TIMESTAMP="soon"),
     ],
 )
 def test_what_is_no_entry_of_the_unit_is_left_out(hostile):
@@ -106,9 +132,10 @@ def test_an_entry_that_is_no_text_keeps_its_place(message):
 
 
 def test_the_command_asks_for_the_unit_alone():
-    assert journal.command(cursor(3), 9)[:4] == ["journalctl", "--quiet", "--no-pager", "--output=json"]
-    assert f"--cursor={cursor(3)}" in journal.command(cursor(3), 9)
-    assert "--since=@9" in journal.command("", 9)
+    found = journal.command(cursor(3))
+    assert found[:4] == ["journalctl", "--quiet", "--no-pager", "--output=json"]
+    assert f"--cursor={cursor(3)}" in found
+    assert found[6:] == [f"_SYSTEMD_UNIT={UNIT}", "+", "SYSLOG_IDENTIFIER=tfserving-calls", "+", *found[-2:]]
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------
@@ -150,6 +177,67 @@ def test_a_journal_that_cannot_be_read_is_one_sentence():
 
 
 def test_a_cut_read_says_that_there_is_more():
-    found = journal.of_lines([entry(1), entry(2)], cursor(1), 0, UNIT, lambda: True)
+    found = journal.of_lines([entry(1), entry(2)], cursor(1), cursor(9), UNIT, lambda: True)
     assert (found.behind, found.gap, len(found.entries)) == (True, "", 1)
-    assert journal.of_lines([], cursor(1), 0, UNIT, lambda: True).gap == ""
+    assert journal.of_lines([], cursor(1), "", UNIT, lambda: True) == journal.Read([], cursor(1), "", True)
+
+
+# --- a place --------------------------------------------------------------------------------------------------
+
+
+class Journald:
+    """Takes lines from a socket and keeps them, as long as it does; ``journalctl`` finds them by their text."""
+
+    def __init__(self, folder):
+        self.path, self.file = str(folder / "log"), folder / "kept"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        # Finds the entry only once it is asked a second time: journald needs a moment.
+        program = folder / "journalctl"
+        program.write_text(
+            f"""#!{sys.executable}
+import json, os, pathlib, socket, sys
+kept, asked = pathlib.Path({str(self.file)!r}), pathlib.Path({str(folder / "asked")!r})
+if asked.exists() and kept.exists():
+    text = kept.read_text().partition(": ")[2]
+    if sys.argv[-1] == "MESSAGE=" + text:
+        print(json.dumps({{"__CURSOR": "s=1;i=5", "MESSAGE": text, "SYSLOG_IDENTIFIER": {journal.MARK!r}}}))
+asked.touch()
+"""
+        )
+        program.chmod(0o755)
+
+    def take(self):
+        self.socket.settimeout(LONG_S)
+        self.file.write_bytes(self.socket.recv(4096))
+
+
+@pytest.fixture
+def journald(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = Journald(tmp_path)
+    yield found
+    found.socket.close()
+
+
+def test_a_place_is_that_of_an_entry_of_our_own(journald):
+    taking = threading.Thread(target=journald.take)
+    taking.start()
+    assert journal.place(journald.path, LONG_S) == "s=1;i=5"
+    taking.join()
+    # As HAProxy's: what keeps these lines keeps that one.
+    assert re.fullmatch(rb"<134>tfserving-calls: a look at the calls, [0-9a-f]{32}", journald.file.read_bytes())
+
+
+def test_a_journal_that_keeps_nothing_is_named(journald):
+    with pytest.raises(RuntimeError) as failed:
+        journal.place(journald.path, 0.1)
+    assert str(failed.value) == (
+        "the journal does not keep what it gets (look at Storage and MaxLevelStore in journald.conf)"
+    )
+
+
+def test_a_journal_that_takes_nothing_is_named(tmp_path):
+    with pytest.raises(RuntimeError) as failed:
+        journal.place(str(tmp_path / "log"))
+    assert str(failed.value) == f"the journal cannot be written ({tmp_path}/log: No such file or directory)"

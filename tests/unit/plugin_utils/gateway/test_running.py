@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 
 import gateway_cases as cases
@@ -239,6 +240,11 @@ def test_calls_of_one_user_meet_one_version_and_the_log_names_the_arm(tmp_path):
         assert set.union(*met.values()) == {"gpu-2", "gpu-3"}
         running.grpc(predict("ranker", 7), **{"x-user": "1"})
         running.grpc(predict("ranker"), "/tensorflow.ProfilerService/Profile")
+        # Longer than HAProxy's usual lines, and whole all the same.
+        odd = "&" * 128
+        running.rest(f"/v1/models/{odd}/labels/{odd}:{'&' * 32}")
+        running.says(f"model={'%26' * 128} version=- label={'%26' * 128} call={'%26' * 32} arm=- ")
+        awaited(lambda: re.search(r"call=(%26)+ arm=- .* out=[0-9]+\n", running.said()), running.said)
         for part in (
             "protocol=rest from=127.0.0.1 caller=- model=ranker version=- label=- call=predict arm=canary",
             "arm=control backend=rest_ranker_control server=gpu-3.ranker status=200",

@@ -45,3 +45,14 @@ def test_a_fleet_is_what_hosts_are_to_serve_and_what_they_serve():
     assert found.up == ["h1", "h2"]
     assert found.serial == [2]
     assert gathered.serving("ranker", plans) == ["h1", "h3"]
+
+
+def test_gateways_log_as_their_variables_and_the_roles_defaults_say():
+    hosts = {"edge-1": {}, "edge-2": {"gateway_log_calls": "False"}, "edge-3": {"gateway_log": "10.0.0.1:514"}}
+    assert gathered.logs(hosts, hosts) == {
+        "edge-1": {"gateway_log": "/dev/log", "gateway_log_calls": True},
+        "edge-2": {"gateway_log": "/dev/log", "gateway_log_calls": False},
+        "edge-3": {"gateway_log": "10.0.0.1:514", "gateway_log_calls": True},
+    }
+    with pytest.raises(WishError, match=r"^gateway_log_calls: is the string 'perhaps'; give true"):
+        gathered.logs(["edge-1"], {"edge-1": {"gateway_log_calls": "perhaps"}})

@@ -252,7 +252,7 @@ def test_hosts_that_fail_are_named_and_a_control_can_be_spared(together, hosts):
     hosts["edge-1"].down = hosts["gpu-a"].down = hosts["gpu-b"].down = True
     reading = together.read()
     delta, _ = samples.between({}, reading, GATEWAYS)
-    assert delta.broken == ["gateway edge-1 does not answer", "server gpu-a does not answer"]
+    assert delta.broken == ["gateway edge-1 does not answer (it is down)", "server gpu-a does not answer"]
     assert together.share(50) == {"edge-1": "it is down"}
     hosts["gpu-c"].down = True
     delta, _ = samples.between({}, together.read(), GATEWAYS)
@@ -274,7 +274,7 @@ def test_gaps_and_delays_are_told(together, hosts):
 def test_a_worker_that_hangs_is_waited_for_once(together, hosts, monkeypatch):
     monkeypatch.setattr(team, "READ_S", 0.3)
     hosts["edge-2"].is_held.clear()
-    assert together.read()["gateways"]["edge-2"] is None
+    assert together.read()["gateways"]["edge-2"] == {"failed": "no answer within 0 s"}
     # It is not asked again, so nothing is waited for.
     monkeypatch.setattr(team, "READ_S", LONG_S)
     assert together.read()["gateways"]["edge-2"] is None
