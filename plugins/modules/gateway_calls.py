@@ -12,7 +12,8 @@ version_added: 0.2.0
 description:
   - Counts the calls of a model that went to the canary and to the control, out of the lines that HAProxy writes into
     the journal for each call. Lines of all of its processes count, also of those that a reload has left to finish.
-  - The counts only ever rise. They go on from where the last call of this module stopped. The first one begins at 0.
+  - The counts only ever rise. They go on from where the last call of this module stopped. The first one begins at 0,
+    and so does the first one after another run has taken over the roll-out.
   - Reads at most 128 MiB and for at most 8 seconds. The next call reads on.
   - Only calls that ask the model to compute count.
 options:
@@ -22,7 +23,8 @@ options:
     required: true
   slow_ms:
     description:
-      - From how many milliseconds on a call is slow. A call without an answer is slow in any case. V(0) for none.
+      - From how many milliseconds on a call is slow. A call without an answer is slow in any case.
+      - V(0) as long as that is not known. No call is slow then, and the latencies of the old version are returned.
     type: float
     default: 0
   unit:
@@ -74,6 +76,12 @@ control:
   description: The same of the control.
   type: dict
   returned: success
+latencies:
+  description: >-
+    Of the C(control), and of the C(stable) servers that answer the calls of neither arm, how late they C(answered)
+    (a histogram in microseconds), and how many answers are C(missing). Empty with O(slow_ms).
+  type: dict
+  returned: success
 gap:
   description: What is missing in the counts since the last call, as the end of a sentence; empty if nothing is.
   type: str
@@ -112,6 +120,7 @@ def main() -> None:
     wish = module.params
     model = wish["model"]
     try:
+        known = rollout_record.record(model, wish["rollouts"]).found()
         found = calls.counted(
             calls.record(model, wish["folder"]),
             model,
@@ -119,8 +128,8 @@ def main() -> None:
             lambda cursor, since: journal.read(cursor, since, wish["unit"]),
             int(time.time()),
             not module.check_mode,
+            known["generation"] if known else 0,
         )
-        known = rollout_record.record(model, wish["rollouts"]).found()
     except (RuntimeError, WishError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, age=known and [known["generation"], known["revision"]], **found)

@@ -58,14 +58,12 @@ class Post:
 
     model: str
     is_gateway: bool = False
-    slow_ms: float = 0.0
-    """From where on a call is slow, 0 for never."""
     servers: Mapping[str, int] = field(default_factory=dict)
     """The REST port of each instance that is to be looked at."""
     golden: Sequence[Mapping[str, Any]] = ()
 
 
-def post(model: str, is_gateway: bool, slow_ms: float, plan: Mapping[str, Any]) -> Post:
+def post(model: str, is_gateway: bool, plan: Mapping[str, Any]) -> Post:
     """Return what a worker needs to know, out of the plan of its host, which is empty where nothing serves."""
     try:
         servers = {
@@ -75,7 +73,7 @@ def post(model: str, is_gateway: bool, slow_ms: float, plan: Mapping[str, Any]) 
         golden = tuple((kept.get("golden") or {}).get("requests") or ())
     except (KeyError, TypeError, ValueError, AttributeError):
         raise WishError("plan", "is not the plan of a host", "give what the role host_plan has made") from None
-    return Post(model, is_gateway, slow_ms, servers, golden)
+    return Post(model, is_gateway, servers, golden)
 
 
 def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
@@ -98,9 +96,9 @@ def carried_out(order: Mapping[str, Any], post: Post, call: Call) -> dict[str, A
         return {"failed": told(error.problem, LONGEST)}
 
 
-def _read(_order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+def _read(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
     if post.is_gateway:
-        yield {"gateway": _done(call, "gateway_calls", {"model": post.model, "slow_ms": post.slow_ms})}
+        yield {"gateway": _done(call, "gateway_calls", {"model": post.model, "slow_ms": order["slow_ms"]})}
     if post.servers:
         yield {"servers": _done(call, "rollout_servers", {"instances": dict(post.servers)})["servers"]}
 
@@ -168,9 +166,10 @@ class Team:
             self._require_run()
             time.sleep(min(left, 0.2))
 
-    def read(self) -> dict[str, Any]:
+    def read(self, edge_s: float | None) -> dict[str, Any]:
         """Return a reading of all gateways, and of the servers that are looked at."""
-        answers = self._asked(self._free(self._workers), {"do": "read"}, READ_S)
+        order = {"do": "read", "slow_ms": round((edge_s or 0) * 1000, 6)}
+        answers = self._asked(self._free(self._workers), order, READ_S)
         self._require_run()
         gateways = {name: answers.get(name, {}).get("gateway") for name in self._gateways}
         counted_by = {name: answer for name, answer in gateways.items() if answer}

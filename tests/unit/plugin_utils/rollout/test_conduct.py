@@ -144,6 +144,132 @@ def test_a_version_that_is_slow_and_wrong_only_while_it_warms_up_passes():
     assert rolled(fleet, steps=[10, 100]).ended == "rest"
 
 
+# --- which calls are slow -------------------------------------------------------------------------------------
+
+
+def latency(slower=1.0, mean=20.0):
+    """Return latencies that fall off as those of a queue do; of the canary, all are slower by a factor."""
+    return lambda draw, arm, _at: round(draw.expovariate(1 / mean) * (slower if arm == "canary" else 1))
+
+
+def edges(fleet):
+    return [line for line in fleet.lines if "count as slow" in line]
+
+
+def test_the_edge_is_measured_once_and_holds_for_all_steps():
+    fleet = Fleet(latency_ms=latency())
+    ended = rolled(fleet)
+    assert ended.ended == "rest"
+    (said,) = edges(fleet)
+    assert said.startswith("ranker 7 -> 8, 1 %: calls above ")
+    # p99 of an exponential distribution is 4.6 times its mean.
+    assert ended.state.edge_s == pytest.approx(0.092, abs=0.008)
+    assert said.endswith(
+        f"calls above {ended.state.edge_s * 1000:.0f} ms count as slow: {said.rpartition('slow: ')[2]}"
+    )
+    # The control has too few calls by then.
+    assert "version 7's p99 of " in said
+    passes = [line for line in fleet.lines if ": pass" in line]
+    assert len(passes) == 5
+    assert all(" ms: canary " in line for line in passes)
+
+
+def test_the_controls_own_calls_give_the_edge_where_they_are_enough():
+    fleet = Fleet(latency_ms=latency())
+    assert rolled(fleet, steps=[25, 100]).ended == "rest"
+    (said,) = edges(fleet)
+    assert "ms count as slow: the control's p99 of " in said
+    # Of a quarter of 400 calls a second, in the 30 s in which calls do not count.
+    assert 2500 < int(said.rpartition("p99 of ")[2].partition(" ")[0].replace(",", "")) < 4000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_version_that_is_slower_is_found_by_a_measured_edge(seed):
+    fleet = Fleet(f"slower {seed}", latency_ms=latency(slower=2.0))
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted.keys()) == ("reverting", {"8"})
+    assert "fail, more than chance explains (slower than " in ended.sentence
+
+
+def test_calls_of_the_warm_up_make_the_edge_and_are_not_judged_by_it():
+    fleet = Fleet(latency_ms=latency())
+    seen = []
+
+    def on_time(fleet):
+        newest = states.newest(fleet.records.values())
+        gates = newest and newest.step == 0 and newest.evidence and newest.evidence["gates"]
+        if gates and gates["errors"]["canary"][0]:
+            seen.append(gates)
+
+    fleet.on_time = on_time
+    rolled(fleet, steps=[50, 100])
+    assert seen
+    # Errors and slow calls are counted of the same calls.
+    assert all(gates["slow"]["canary"][0] == gates["errors"]["canary"][0] for gates in seen)
+
+
+def test_a_wished_edge_is_not_measured():
+    fleet = Fleet(latency_ms=latency())
+    ended = rolled(fleet, steps=[50, 100], slow_share_over="150ms")
+    assert (ended.ended, ended.state.edge_s, edges(fleet)) == ("rest", None, [])
+    assert fleet.edge_s == 0.15
+
+
+def test_until_the_edge_is_known_slow_calls_are_not_judged_and_that_is_said():
+    fleet = Fleet(calls_a_second=5.0, latency_ms=latency())
+    ended = rolled(fleet, steps=[50, 100], progress_deadline="2h")
+    assert ended.ended == "rest"
+    assert next(line.rpartition("%: ")[2] for line in fleet.lines if "not judged" in line).startswith(
+        "slow calls are not judged yet: p99 is withheld: it takes 459 requests to claim it, and there are "
+    )
+    assert len(edges(fleet)) == 1
+    assert any("calls since it is known which ones are slow (min_samples)" in line for line in fleet.lines)
+    (passed,) = [line for line in fleet.lines if "50 %" in line and line.endswith(": pass")]
+    assert " ms: canary " in passed
+
+
+def test_a_step_passes_without_an_edge_and_says_so():
+    fleet = Fleet(latency_ms=latency())
+    usual = fleet.read
+
+    def read(edge_s):
+        # A gateway without usable latencies.
+        found = usual(edge_s)
+        return {**found, "gateways": {**found["gateways"], "edge-2": {**found["gateways"]["edge-2"], "latencies": 1}}}
+
+    fleet.read = read
+    ended = rolled(fleet, steps=[50, 100])
+    assert (ended.ended, ended.state.edge_s) == ("rest", None)
+    told = [line for line in fleet.lines if "not judged" in line]
+    assert told[0].endswith("slow calls are not judged yet: gateway edge-2 has no latencies that can be used")
+    assert told[1].endswith(": pass, slow calls not judged")
+    assert len(told) == 2
+
+
+def test_a_single_step_of_everything_needs_no_edge():
+    fleet = Fleet(latency_ms=latency())
+    assert rolled(fleet, steps=[100]).ended == "rest"
+    assert not [line for line in fleet.lines if "slow" in line]
+
+
+def test_another_controller_judges_by_the_same_edge():
+    fleet = Fleet("same edge", latency_ms=latency())
+
+    def on_time(fleet):
+        if fleet.passed_s > 70:
+            fleet.on_time = lambda _fleet: None
+            raise KilledError
+
+    fleet.on_time = on_time
+    ended, kills = rolled_with_kills(fleet)
+    assert (ended.ended, kills, len(edges(fleet))) == ("rest", 1, 1)
+    first = edges(fleet)[0].partition("above ")[2].partition(" ms")[0]
+    assert ended.state.edge_s == int(first) / 1000
+    # Those of the next roll-out begin without one.
+    again = states.begin(replace(ended.state, stage="done"), "ranker", 8, 9, (1, 100), fleet.at, False)
+    assert again.edge_s is None
+
+
 # --- no traffic, golden requests ------------------------------------------------------------------------------
 
 
