@@ -406,9 +406,10 @@ def summary(found: Iterable[State]) -> str:
     return "\n".join(line(state) for state in found if state.stage in states.UNDER_WAY)
 
 
-def announced(fleet: Fleet, state: State, left: Sequence[Round], wish: Mapping[str, Any]) -> str:
-    """Return what this run is about to do, and what it takes; ``wish`` is the wish ``rollout``."""
-    coming, rules = [line(state)], verdict.rules(wish)
+def announced(fleet: Fleet, state: State, left: Sequence[Round], wish: ModelWish) -> str:
+    """Return what this run is about to do, and what it takes."""
+    assert wish.rollout is not None
+    coming, rules = [line(state)], verdict.rules(wish.rollout)
     for each in left:
         percents = state.steps[max(each.first, state.step) : each.last + 1]
         said = joined([f"{percent} %" for percent in percents])

@@ -78,14 +78,17 @@ def post(model: str, is_gateway: bool, plan: Mapping[str, Any]) -> Post:
 
 def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
     """Return who takes part, the conductor first: all gateways, and as many hosts of both arms in turn as may run."""
-    if len(gateways) + 1 > most:
+    in_turn = chain.from_iterable(zip_longest(*(arms[arm] for arm in ARMS)))
+    found = list(dict.fromkeys([*gateways, *filter(None, in_turn)]))
+    # One host of each arm at least: a restart of the canary's says something only beside the control's.
+    least = 1 + max(found.index(arms[arm][0]) for arm in ARMS if arms[arm])
+    if max(least, len(gateways)) > most:
         raise WishError(
             "forks",
-            f"is {most}, and {counted(len(gateways), 'gateway')} and a canary host have to be looked at together",
-            f"run with --forks {len(gateways) + 2}",
+            f"is {most}, and {counted(len(gateways), 'gateway')} and a host of each arm have to be looked at together",
+            f"run with --forks {max(least, len(gateways))}",
         )
-    in_turn = chain.from_iterable(zip_longest(*(arms[arm] for arm in ARMS)))
-    return list(dict.fromkeys([*gateways, *filter(None, in_turn)]))[:most]
+    return found[:most]
 
 
 def carried_out(order: Mapping[str, Any], post: Post, call: Call) -> dict[str, Any]:
@@ -154,10 +157,13 @@ class Team:
         self._carry_out, self.tell = carry_out, tell
         # Workers that have not answered their last order yet.
         self._late: set[str] = set()
+        self._epoch = time.time() - time.monotonic()
         # Where in the golden requests the next ones begin.
         self._place = 0
 
-    now = staticmethod(time.time)
+    def now(self) -> float:
+        """Return the time; it goes on evenly even if the clock is set meanwhile."""
+        return self._epoch + time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait; raise WishError once the run has ended."""

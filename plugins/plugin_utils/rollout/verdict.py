@@ -311,12 +311,13 @@ def act(verdict: Verdict, evidence: Evidence, rules: Rules, now: float) -> Actio
             ("revert", "") if rules.auto_revert else ("hold", "; auto_revert is off, so it waits for a person")
         )
         return Action(kind, verdict.sentence + waits, is_share_zero=True, is_blamed=True, needs_person=kind == "hold")
-    return _act_inconclusive(verdict, now - evidence.since, rules)
+    # Nobody sees what the next step does while a source is broken.
+    can_promote = rules.on_inconclusive == "promote" and verdict.has_traffic and not evidence.broken
+    return _act_inconclusive(verdict, now - evidence.since, rules, can_promote and not verdict.is_urgent)
 
 
-def _act_inconclusive(verdict: Verdict, waited_s: float, rules: Rules) -> Action:
+def _act_inconclusive(verdict: Verdict, waited_s: float, rules: Rules, can_promote: bool) -> Action:
     is_over = waited_s >= rules.deadline_s
-    can_promote = rules.on_inconclusive == "promote" and verdict.has_traffic and not verdict.is_urgent
     impatient = rules.on_inconclusive == "revert" and waited_s >= rules.min_healthy_s + rules.interval_s
     if is_over and can_promote:
         return Action("advance", f"{verdict.sentence}; goes on at the deadline, as on_inconclusive says")

@@ -38,6 +38,14 @@ class Fleet:
     """When the canary's server begins anew, in seconds from the start."""
     crashed_arms: tuple[str, ...] = ("canary",)
     silent: Callable[[str, float], bool] = lambda _name, _at: False
+    unseen: Callable[[str, float], bool] = lambda _name, _at: False
+    """Hosts whose servers cannot be looked at."""
+    reloads: tuple[float, ...] = ()
+    """When a gateway forgets what it has counted, in seconds from the start."""
+    is_told: bool = True
+    """Whether its process has another name then."""
+    garbled: Callable[[float], dict[str, Any]] = lambda _at: {}
+    """What the last gateway says of the canary instead of its counts."""
     wrong_golden: float = 0.0
     has_golden: bool = False
     latency_ms: Callable[[random.Random, str, float], int] | None = None
@@ -91,6 +99,8 @@ class Fleet:
                     "arm": arm,
                     "calls": 0,
                 }
+                if not self.unseen(f"gpu-{number}", self.passed_s)
+                else None
                 for number, arm in enumerate(["canary", *["control"] * max(self.hosts - 1, 1)])
             },
             "age": max(((each.generation, each.revision) for each in self.records.values()), default=None),
@@ -139,8 +149,11 @@ class Fleet:
         if self._is_silent(name):
             return None
         found = {arm: {each: getattr(self.counted[name][arm], each) for each in COUNTERS} for arm in ARMS}
+        if name == self.gateways[-1]:
+            found["canary"].update(self.garbled(self.passed_s))
         late = {} if self.edge_s else {arm: each.to_json() for arm, each in self.latencies[name].items()}
-        return {"process": "one", **found, "latencies": late}
+        forgot = sum(each <= self.passed_s for each in self.reloads) if self.is_told else 0
+        return {"process": f"process {forgot}", **found, "latencies": late}
 
     def _pass(self, seconds: float) -> None:
         for name, permille in self.shares.items():
@@ -153,6 +166,8 @@ class Fleet:
                     found = replace(found, slow=self._timed(name, arm, calls))
                 if arm in ARMS:
                     self.counted[name][arm] += found
+        if any(self.passed_s < each <= self.passed_s + seconds for each in self.reloads):
+            self.counted[self.gateways[0]] = {arm: Counts() for arm in ARMS}
         self.at += seconds
         self.on_time(self)
 

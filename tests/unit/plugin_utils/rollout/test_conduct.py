@@ -400,6 +400,60 @@ def test_a_gateway_that_does_not_take_its_share_keeps_the_step_from_passing():
     assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 200
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(("rates", "end"), [(lambda *_: GOOD, "rest"), (arms(BAD["failing"]), "reverting")])
+def test_counters_that_begin_at_0_again_blame_nobody_and_hide_nothing(rates, end, is_told):
+    fleet = Fleet("reloads", rates=rates, reloads=tuple(range(20, 2000, 33)), is_told=is_told)
+    ended = rolled(fleet)
+    assert ended.ended == end
+    assert ended.state.reverted.keys() == ({"8"} if end == "reverting" else set())
+    assert any("gateway edge-1 began to count anew, as after a reload" in line for line in fleet.lines)
+
+
+@pytest.mark.parametrize(
+    ("garbled", "fault"),
+    [
+        ({"errors": 10**9}, "gateway edge-2 counts more errors (1,000,000,000) than calls"),
+        ({"calls": -1}, "gateway edge-2 has no count of calls of the canary"),
+        ({"slow": "all"}, "gateway edge-2 has no count of slow of the canary"),
+        ({"calls": 10**30}, "gateway edge-2 has no count of calls of the canary"),
+    ],
+)
+def test_counters_that_cannot_be_hold_and_blame_nobody(garbled, fault):
+    fleet = Fleet(garbled=lambda at: garbled if 50 < at < 300 else {})
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted) == ("rest", {})
+    assert any(fault in line and "that says nothing about the version" in line for line in fleet.lines)
+    assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 300
+    stays = Fleet(garbled=lambda at: garbled if at > 50 else {})
+    ended = rolled(stays, on_inconclusive="promote")
+    assert (ended.ended, ended.state.reverted, set(stays.shares.values())) == ("reverting", {}, {0})
+
+
+def test_a_canary_host_that_cannot_be_asked_holds_and_blames_nobody():
+    fleet = Fleet(hosts=3, unseen=lambda name, at: name == "gpu-0" and 50 < at < 300)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted) == ("rest", {})
+    assert any("server gpu-0.ranker does not answer; that says nothing about the version" in x for x in fleet.lines)
+    assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 300
+    fleet = Fleet(hosts=3, unseen=lambda name, at: name == "gpu-0" and at > 50)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted, set(fleet.shares.values())) == ("reverting", {}, {0})
+
+
+def test_a_canary_that_died_while_its_host_could_not_be_asked_fails_afterwards():
+    fleet = Fleet(hosts=3, crashes=(100.0,), unseen=lambda name, at: name == "gpu-0" and 90 < at < 200)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted.keys()) == ("reverting", {"8"})
+    assert "the canary's server began anew once" in ended.sentence
+    assert 200 < fleet.passed_s < 220
+
+
+def test_a_restart_of_the_control_alone_stops_nothing():
+    fleet = Fleet(crashes=(100.0,), crashed_arms=("control",))
+    assert rolled(fleet).ended == "rest"
+
+
 def test_no_share_is_raised_while_most_hosts_cannot_record_it():
     fleet = Fleet(hosts=3, silent=lambda name, _at: name.startswith("gpu"))
     with pytest.raises(WishError) as refused:

@@ -140,7 +140,7 @@ def test_hosts_that_are_down_are_left_out_and_told():
 
 
 def announced(wished: Any, hosts: Fleet, state: State) -> list[str]:
-    return course.announced(hosts, state, course.rounds(wished, hosts, state), wished.rollout).splitlines()
+    return course.announced(hosts, state, course.rounds(wished, hosts, state), wished).splitlines()
 
 
 def test_a_run_that_goes_on_announces_what_is_left():

@@ -38,12 +38,17 @@ def test_a_host_that_is_a_gateway_as_well_takes_part_once():
     assert team.members(["gpu-a"], {"canary": ["gpu-a"], "control": ["gpu-b"]}, 5) == ["gpu-a", "gpu-b"]
 
 
-def test_too_few_forks_for_the_gateways_are_refused():
+@pytest.mark.parametrize("forks", [2, 3])
+def test_too_few_forks_for_the_gateways_and_both_arms_are_refused(forks):
     with pytest.raises(WishError) as refused:
-        team.members(GATEWAYS, ARMS, 2)
+        team.members(GATEWAYS, ARMS, forks)
     assert str(refused.value) == (
-        "forks: is 2, and 2 gateways and a canary host have to be looked at together; run with --forks 4"
+        f"forks: is {forks}, and 2 gateways and a host of each arm have to be looked at together; run with --forks 4"
     )
+
+
+def test_without_a_control_a_canary_host_is_enough():
+    assert team.members(GATEWAYS, {"canary": ["gpu-a", "gpu-b"], "control": []}, 3) == [*GATEWAYS, "gpu-a"]
 
 
 def test_a_plan_tells_the_servers_of_the_model_and_its_golden_requests():
@@ -309,6 +314,12 @@ def test_a_state_with_its_evidence_is_compared_as_hosts_return_it(together):
 
 def test_golden_requests_are_counted_by_arm(together):
     assert together.golden(5) == {"canary": (1, 0), "control": (2, 0)}
+
+
+def test_the_time_of_a_watch_goes_on_evenly_when_the_clock_is_set(together, monkeypatch):
+    before = together.now()
+    monkeypatch.setattr(team.time, "time", lambda: 0.0)
+    assert 0 <= together.now() - before < LONG_S
 
 
 def test_the_end_of_the_run_ends_the_watch(together):

@@ -326,6 +326,14 @@ def test_what_follows_from_a_verdict(found, waited, changes, expected):
     assert (done.kind, done.sentence, done.is_share_zero, done.is_blamed) == expected
 
 
+def test_nothing_is_promoted_while_a_source_is_broken():
+    given = rules(on_inconclusive="promote")
+    blind = replace(Evidence(1000.0), broken="gateway edge-1 does not answer")
+    done = verdict.act(OPEN, blind, given, 1600.0)
+    assert (done.kind, done.is_blamed) == ("revert", False)
+    assert done.sentence == "n: inconclusive; taken back at progress_deadline (600 s), without blame"
+
+
 # --- whole roll-outs. The canary's share of 1 % is two calls a second.
 
 WISH = wish(slow_share_over="100ms")
