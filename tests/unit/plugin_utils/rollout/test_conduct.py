@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import conduct, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
+from simulated_queue import AT_LENGTH
 from simulated_rollout import Rates, wish
 from simulated_watch import (
     GOOD,
@@ -556,3 +557,43 @@ def test_two_controllers_of_one_generation_do_not_both_go_on():
         "overtaken",
         "another run writes the roll-out of ranker beside this one (generation 1, revision 1000); let that one finish",
     )
+
+
+# --- how often it is wrong, over whole watches: gateways, records and looks as in a real one. test_verdict.py makes
+# more runs, of the verdicts alone.
+
+WATCHES = 100 if AT_LENGTH else 6
+
+
+def ends(name, canary, control):
+    """Return how watches end of a model with 200 calls a second, of which the first step's share is two."""
+    rates = {"canary": canary, "control": control}
+    fleets = [
+        Fleet(f"{name} {seed}", calls_a_second=200.0, rates=lambda arm, _at: rates[arm]) for seed in range(WATCHES)
+    ]
+    return [rolled(fleet, progress_deadline="1h") for fleet in fleets]
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.02, 0.05])
+def test_a_version_beside_itself_is_seldom_blamed(rate):
+    found = ends(f"alike {rate}", Rates(rate, 0.005), Rates(rate, 0.005))
+    assert sum(bool(each.state.reverted) for each in found) <= 0.01 * WATCHES
+    assert sum(each.ended == "rest" for each in found) >= 0.95 * WATCHES
+
+
+@pytest.mark.parametrize(("bad", "good"), [(0.01, 0.001), (0.2, 0.02), (0.5, 0.001)])
+def test_ten_times_the_errors_are_blamed_in_the_first_step(bad, good):
+    found = ends(f"ten {bad}", Rates(bad, 0.005), Rates(good, 0.005))
+    blamed = [each for each in found if each.state.reverted and each.state.step == 0]
+    assert len(blamed) > 0.95 * WATCHES
+
+
+@pytest.mark.parametrize(("slower", "is_blamed", "watches"), [(1.0, False, WATCHES // 4), (1.5, True, WATCHES // 4)])
+def test_by_a_measured_edge_a_slower_version_is_blamed_and_one_beside_itself_is_not(slower, is_blamed, watches):
+    fleets = [
+        Fleet(f"edge {slower} {seed}", calls_a_second=200.0, rates=lambda *_: Rates(0.001), latency_ms=latency(slower))
+        for seed in range(watches)
+    ]
+    found = [rolled(fleet, progress_deadline="1h") for fleet in fleets]
+    assert sum(bool(each.state.reverted) == is_blamed for each in found) >= 0.95 * watches
+    assert sum(each.ended == "rest" for each in found) == (0 if is_blamed else watches)
