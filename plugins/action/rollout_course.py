@@ -87,7 +87,7 @@ class ActionModule(Action):
             "rounds": [each.to_json() for each in left],
             "stages_of_hosts": course.stages_of_hosts(fleet, state),
             "wish": wish.rollout,
-            "text": course.announced(fleet, state, left),
+            "text": course.announced(fleet, state, left, wish),
         }
 
 

@@ -31,7 +31,6 @@ class ActionModule(Action):
     ARGUMENTS = {
         "state": {"type": "dict", "required": True},
         "wish": {"type": "dict", "required": True},
-        "edge_s": {"type": "float"},
         "gateways": {"type": "list", "elements": "str", "required": True},
         "arms": {"type": "dict", "required": True},
         "last_step": {"type": "int", "required": True},
@@ -46,9 +45,8 @@ class ActionModule(Action):
         if me not in members:
             return {}
         begun, rules = self._begun(given)
-        edge_ms = (rules.edge_s or 0) * 1000
         in_arm = any(me in given["arms"][arm] for arm in samples.ARMS)
-        post = team.post(begun.model, me in given["gateways"], edge_ms, given["plan"] if in_arm else {})
+        post = team.post(begun.model, me in given["gateways"], given["plan"] if in_arm else {})
 
         def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
             return bounded.carried_out(order, post, lambda module, wanted: self.call(module, wanted, task_vars))
@@ -69,7 +67,7 @@ class ActionModule(Action):
 
     def _begun(self, given: Mapping[str, Any]) -> tuple[state.State, verdict.Rules]:
         try:
-            return state.from_json(given["state"]), verdict.rules(given["wish"], given["edge_s"])
+            return state.from_json(given["state"]), verdict.rules(given["wish"])
         except (KeyError, TypeError, ValueError) as error:
             raise WishError("state", f"is none of a roll-out ({error})", "give what rollout_course returned") from None
 

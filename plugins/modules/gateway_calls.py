@@ -25,7 +25,8 @@ options:
     required: true
   slow_ms:
     description:
-      - From how many milliseconds on a call is slow. A call without an answer is slow in any case. V(0) for none.
+      - From how many milliseconds on a call is slow. A call without an answer is slow in any case.
+      - V(0) as long as that is not known. No call is slow then, and the latencies of the old version are returned.
     type: float
     default: 0
   unit:
@@ -84,6 +85,12 @@ canary:
   returned: success
 control:
   description: The same of the control.
+  type: dict
+  returned: success
+latencies:
+  description: >-
+    Of the C(control), and of the C(stable) servers that answer the calls of neither arm, how late they C(answered)
+    (a histogram in microseconds), and how many answers are C(missing). Empty with O(slow_ms).
   type: dict
   returned: success
 gap:

@@ -15,6 +15,8 @@ description:
     when they are. docs/rollout-statistics.md says how that is judged.
   - Runs on all gateways and on the hosts of both arms at the same time; the first gateway conducts. Of the hosts, as
     many are looked at as Ansible may run at the same time (C(forks)). On the others nothing is done.
+  - If the wish does not say from where on a call is slow, the p99 of the control in the first step says it, for the
+    whole roll-out.
   - Each state is recorded on the hosts before what follows from it. A run that was killed goes on from there, and a run
     with a newer generation ends this one.
 options:
@@ -26,9 +28,6 @@ options:
     description: The wish C(rollout) of the model, with its defaults.
     type: dict
     required: true
-  edge_s:
-    description: From where on a call is slow if the wish does not say so, in seconds. Without both, it is not judged.
-    type: float
   gateways:
     description: All gateways, by their names in the inventory.
     type: list

@@ -48,7 +48,7 @@ SHIPPED = {
     "fleet_answers": 0,
     "fleet_hosts": 0,
     "gate": 20,
-    "gateway_calls": 13,
+    "gateway_calls": 14,
     "gateway_capacity": 0,
     "gateway_plan": 0,
     "gateway_probe": 8,

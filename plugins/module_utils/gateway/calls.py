@@ -7,6 +7,9 @@ line for each call, of whichever of its processes. What callers send stands in i
 made to look like another field; lines that are not whole are left out.
 
 No line is counted twice: where the place in the journal is lost, counting begins anew behind whatever there is.
+
+As long as nobody has said from where on a call is slow, how late the old version answers is counted as well: from that
+the edge is taken.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ..disk import folders
 from ..disk.record import Record
 from ..errors import WishError
+from ..load.histogram import Histogram
 from ..models.names import MODEL_NAME
 from . import log_socket, runtime
 from .journal import Entry, Read, has_booted
@@ -32,6 +36,13 @@ FOLDER = "/var/lib/tfserving-fleet/rollout/calls"
 SCHEMA = 1
 ARMS = ("canary", "control")
 COUNTERS = ("calls", "errors", "slow", "golden_calls", "golden_errors")
+# Beside the arms: calls of the old version that were not drawn. HAProxy writes no arm then.
+STABLE = "stable"
+_NO_ARM = "-"
+# A call that HAProxy itself has refused, before it drew an arm: it says nothing about any version.
+_NO_SERVER = "<NOSRV>"
+# Whose latencies are counted: all of the old version.
+OLD = ("control", STABLE)
 # Calls that ask a model to compute. Others say nothing about a version.
 PREDICTS = {
     "rest": frozenset({"predict", "classify", "regress"}),
@@ -39,32 +50,77 @@ PREDICTS = {
 }
 # By the caller's own wish.
 _CANCELLED = "1"
-_FIELDS = ("protocol", "model", "call", "arm", "status", "grpc", "end", "total_ms")
+_FIELDS = ("protocol", "model", "call", "arm", "server", "status", "grpc", "end", "total_ms")
 _BEGIN = "tfserving protocol="
 _NUMBER = re.compile(r"-?[0-9]{1,10}")
 # HAProxy's longest line by default is 1 KB; our longest fields, encoded, are below that.
 _LONGEST = 8192
 _MOST = 2**53
+_US_A_MS = 1000
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
+@dataclass
+class Latencies:
+    """How late calls were answered, and how many were not answered at all."""
+
+    answered: Histogram = field(default_factory=Histogram)
+    missing: int = 0
+
+    def record(self, call: Call) -> None:
+        """Count a call."""
+        if call.is_answered:
+            self.answered.record(call.total_ms * _US_A_MS)
+        else:
+            self.missing += 1
+
+    def add(self, other: Latencies) -> None:
+        """Count all calls of another one."""
+        self.answered.add(other.answered)
+        self.missing += other.missing
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON; it has 3,287 buckets at the most."""
+        return {"answered": self.answered.to_json(), "missing": self.missing}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Latencies:
+        """Return what ``to_json`` wrote. Raise ValueError on anything else."""
+        if not isinstance(value, Mapping) or not _is_count(value.get("missing")):
+            raise ValueError("latencies are a histogram and the number of calls without an answer")
+        return cls(Histogram.from_json(value.get("answered")), value["missing"])
+
+
+def _are_latencies(value: Any) -> bool:
+    try:
+        for each in OLD:
+            Latencies.from_json(value[each])
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 _COUNTS = dict.fromkeys(COUNTERS, _is_count)
 SHAPE = {
     "schema": int,
+    "generation": _is_count,
     "process": str,
-    "generation": int,
     "cursor": str,
     "haproxy": {"pid": str, "dropped": int},
     **dict.fromkeys(ARMS, _COUNTS),
+    "latencies?": _are_latencies,
 }
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call as its line tells it. An error is the server's, or of no answer; ``total_ms`` is negative for none."""
+    """One call as its line tells it. An error is the server's, or of no answer; ``total_ms`` is negative for none.
+
+    ``arm`` is one of ARMS, or STABLE.
+    """
 
     model: str
     arm: str
@@ -78,7 +134,7 @@ class Call:
 
 
 def parsed(line: str) -> Call | None:
-    """Return the call of a line of HAProxy's, or None for any other line and for calls of no arm."""
+    """Return the call of a line of HAProxy's, or None for any other line and for calls that name a version."""
     if not line.startswith(_BEGIN) or len(line) > _LONGEST:
         return None
     found: dict[str, str] = {}
@@ -87,13 +143,20 @@ def parsed(line: str) -> Call | None:
         if not sign or key in found:
             return None
         found[key] = value
-    if any(each not in found for each in _FIELDS) or found["arm"] not in ARMS:
+    if any(each not in found for each in _FIELDS) or not _arm(found):
         return None
     if found["call"] not in PREDICTS.get(found["protocol"], ()):
         return None
     if not (_NUMBER.fullmatch(found["status"]) and _NUMBER.fullmatch(found["total_ms"])):
         return None
     return _judged(found)
+
+
+def _arm(found: Mapping[str, str]) -> str:
+    """Return by which version a call was answered that named none; empty for any other call."""
+    if found["arm"] == _NO_ARM and found["server"] != _NO_SERVER:
+        return STABLE
+    return found["arm"] if found["arm"] in ARMS else ""
 
 
 def _judged(found: Mapping[str, str]) -> Call:
@@ -108,7 +171,7 @@ def _judged(found: Mapping[str, str]) -> Call:
     is_refused = status >= 400 or (found["protocol"] == "grpc" and found["grpc"] not in ("-", "0", ""))
     return Call(
         model=found["model"],
-        arm=found["arm"],
+        arm=_arm(found),
         is_error=not has_left and (is_refused or not is_whole),
         total_ms=int(found["total_ms"]),
         is_answered=is_whole and not has_left,
@@ -122,11 +185,21 @@ def record(model: str, folder: str = FOLDER) -> Record:
     return Record(f"{folder}/{model}.json", SHAPE, schema=SCHEMA)
 
 
-def count(entries: Iterable[Entry], model: str, slow_ms: float, counts: dict[str, dict[str, int]]) -> None:
-    """Add the calls of a model to its counts."""
+def count(
+    entries: Iterable[Entry],
+    model: str,
+    slow_ms: float,
+    counts: Mapping[str, dict[str, int]],
+    latencies: Mapping[str, Latencies],
+) -> None:
+    """Add the calls of a model to its counts, and to its latencies those of the arms that are there."""
     for entry in entries:
         call = parsed(entry.message)
         if call is None or call.model != model:
+            continue
+        if call.arm in latencies:
+            latencies[call.arm].record(call)
+        if call.arm not in counts:
             continue
         arm = counts[call.arm]
         arm["calls"] += 1
@@ -164,6 +237,7 @@ def counted(
 ) -> dict[str, Any]:
     """Return the counts of both arms since the first call, and what is to be said about them.
 
+    :param slow_ms: 0 as long as it is not known; then latencies of the old version are counted, else forgotten.
     :param generation: that of the roll-out. Another one counts anew, from now on.
     :param is_kept: whether to write down what was counted, so that the next call goes on from it.
 
@@ -184,7 +258,8 @@ def counted(
 
 
 def _answer(state: Mapping[str, Any], gap: str, behind: bool) -> dict[str, Any]:
-    return {key: state[key] for key in ("process", *ARMS)} | {"gap": gap, "behind": behind}
+    shown = {"latencies": state.get("latencies", {}), "gap": gap, "behind": behind}
+    return {key: state[key] for key in ("process", *ARMS)} | shown
 
 
 def _gone_on(
@@ -194,7 +269,9 @@ def _gone_on(
     haproxy, cursor = dict(source.haproxy()), last["cursor"]
     found = source.read(cursor, here) if cursor else Read([], here)
     counts = {arm: dict(last[arm]) for arm in ARMS}
-    count(found.entries, model, slow_ms, counts)
+    known = last.get("latencies", {})
+    latencies = {} if slow_ms else {arm: Latencies.from_json(known[arm]) if known else Latencies() for arm in OLD}
+    count(found.entries, model, slow_ms, counts, latencies)
     gaps = [
         fault,
         found.gap,
@@ -203,7 +280,11 @@ def _gone_on(
     ]
     if not haproxy["pid"]:
         haproxy = last["haproxy"]
-    return {**last, **counts, "cursor": found.cursor, "haproxy": haproxy}, "; ".join(filter(None, gaps)), found.behind
+    state = {**last, **counts, "cursor": found.cursor, "haproxy": haproxy}
+    state.pop("latencies", None)
+    if latencies:
+        state["latencies"] = {arm: each.to_json() for arm, each in latencies.items()}
+    return state, "; ".join(filter(None, gaps)), found.behind
 
 
 def _dropped(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Refu
 
 from ..phrases import joined
 from . import state as states
-from . import steps, verdict
+from . import steps, tail, verdict
 from .samples import ARMS, Counts, Delta, between
 from .state import State
 from .verdict import Action, Evidence, Rules, Verdict
@@ -56,8 +56,11 @@ class Recorded:
 class Effects(Protocol):
     """What the conductor can do. None of these raises for a host that fails, and each is bounded in time."""
 
-    def read(self) -> Mapping[str, Any]:
-        """Return a reading (samples.between), with ``broken`` and ``notes``, sentences, and ``age``, if any."""
+    def read(self, edge_s: float | None) -> Mapping[str, Any]:
+        """Return a reading (samples.between), with ``broken`` and ``notes``, sentences, and ``age``, if any.
+
+        Calls above ``edge_s`` are slow. Without it, answers of gateways have the ``latencies`` of the old version.
+        """
 
     def share(self, permille: int) -> Mapping[str, str]:
         """Give the canary a share of the calls on every gateway; return in words why some have not taken it."""
@@ -108,14 +111,15 @@ def watch(state: State, rules: Rules, effects: Effects, gateways: Collection[str
 
 class _Watch:
     def __init__(self, state: State, rules: Rules, effects: Effects, gateways: Collection[str], last_step: int) -> None:
-        self._state, self._rules, self._effects = state, rules, effects
+        self._state, self._effects = state, effects
+        self._rules = replace(rules, edge_s=rules.edge_s or state.edge_s)
         self._gateways, self._last_step = gateways, last_step
         self._known: Mapping[str, Any] = {}
         # Gateways that have not taken the share, with the reason.
         self._missed: Mapping[str, str] = {}
         self._is_raised = self._is_warming = False
         self._looked_at = self._read_at = self._recorded_at = self._told_at = 0.0
-        self._told = ""
+        self._told = self._edge_problem = ""
         # Nobody watched until now, so that the time of the step begins again (state.resume).
         self._evidence = replace(_evidence(state), since=effects.now())
 
@@ -167,7 +171,22 @@ class _Watch:
         now = self._effects.now()
         self._evidence = verdict.look(self._evidence, self._judgeable(delta), self._rules, now)
         self._read_at = now
+        self._find_edge(reading)
         return verdict.judge(self._evidence, self._rules, self._effects.now())
+
+    def _find_edge(self, reading: Mapping[str, Any]) -> None:
+        """Fix from where on a call is slow: once in a roll-out, by calls before those that are judged by it."""
+        is_early = self._read_at - self._evidence.since < self._rules.min_healthy_s
+        if self._rules.edge_s or is_early or not self._evidence.has_control:
+            return
+        edge_s, said = tail.measured(reading["gateways"], self._state.old)
+        if edge_s:
+            self._rules = replace(self._rules, edge_s=edge_s)
+            self._state = states.with_edge(self._state, edge_s)
+            self._say(said)
+        elif not self._edge_problem:
+            self._edge_problem = said
+            self._say(f"slow calls are not judged yet: {said}")
 
     def _judgeable(self, delta: Delta) -> Delta:
         """Return what came since the last look, with golden requests of our own where callers are too few.
@@ -260,7 +279,7 @@ class _Watch:
         self._missed = self._effects.share(permille)
 
     def _read(self) -> Mapping[str, Any]:
-        reading = self._effects.read()
+        reading = self._effects.read(self._rules.edge_s)
         age = reading.get("age")
         if age and tuple(age) > (self._state.generation, self._state.revision):
             self._refuse_other(age)

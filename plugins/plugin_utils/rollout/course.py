@@ -23,8 +23,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ..phrases import counted, joined
 from ..report.host_names import folded
 from ..wishes.models import MODELS, ModelWish
+from . import plan, steps, verdict
 from . import state as states
-from . import steps
 from .state import State
 
 # Hosts and versions in one sentence; the rest is counted.
@@ -204,7 +204,9 @@ def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:
     """Return the rounds that are left; raise WishError, one sentence, for steps that this fleet cannot take."""
     if state.stage not in ("prepare", "canary", "share"):
         return []
+    assert wish.rollout is not None
     path = f"{wish.path}.rollout"
+    plan.refuse_deadline(path, wish.rollout)
     canary = _first_hosts(wish, fleet, state)
     hosts = {host: instances for host, instances in fleet.serving.items() if instances}
     _refuse_one_host(path, fleet, state.steps)
@@ -419,13 +421,19 @@ def summary(found: Iterable[State]) -> str:
     return "\n".join(line(state) for state in found if state.stage in states.UNDER_WAY)
 
 
-def announced(fleet: Fleet, state: State, left: Sequence[Round]) -> str:
-    """Return what this run is about to do."""
-    coming = [line(state)]
+def announced(fleet: Fleet, state: State, left: Sequence[Round], wish: ModelWish) -> str:
+    """Return what this run is about to do, and what it takes."""
+    assert wish.rollout is not None
+    coming, rules = [line(state)], verdict.rules(wish.rollout)
     for each in left:
-        percents = joined([f"{percent} %" for percent in state.steps[each.first : each.last + 1]])
+        percents = state.steps[max(each.first, state.step) : each.last + 1]
+        said = joined([f"{percent} %" for percent in percents])
         control = f", compared with {_few(each.control)}" if each.control else ""
-        coming.append(f"  {percents}: {_few(each.canary)}{control}")
+        coming.append(f"  {said}: {_few(each.canary)}{control}")
+        if each.is_watched:
+            coming.append(f"    {plan.needs(percents, rules)}")
+    if left and left[0].is_watched:
+        coming.append(f"  {plan.pace(state.steps[max(left[0].first, state.step)], rules)}")
     lost = [host for host in fleet.serving if host in fleet.down]
     if lost:
         coming.append(f"  {counted(len(lost), 'host')} left out: {_few(lost)}; run rollout.yml again once it is back")

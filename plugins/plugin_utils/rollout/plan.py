@@ -1,21 +1,20 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a roll-out will take, told before it begins: calls and minutes of each step, and what cannot be promised.
-
-The figures are those of tests of a fixed size, which the sequential tests of a verdict undercut where a version is
-clearly bad or clearly good.
-"""
+"""What a roll-out will take, told before it begins: calls and time of each step, and what cannot be promised."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
 from ..measure.statistics import binomial
-from . import dead, steps, tail
+from ..phrases import counted, joined
+from . import dead, steps, tail, verdict
+from .conduct import LOOK_S
 from .sequential import Arm, weight
 from .verdict import Rules
 
@@ -23,18 +22,6 @@ from .verdict import Rules
 ALPHA, POWER = 0.01, 0.9
 # The rate of errors of a service in order, for the estimate.
 USUAL = 0.001
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What one step takes."""
-
-    percent: int
-    calls: int
-    """Calls of each arm."""
-    seconds: float | None
-    """The time that they take, None without traffic."""
-    sentence: str
 
 
 def fixed_size(usual: float, worse: float, alpha: float = ALPHA, power: float = POWER) -> int:
@@ -54,26 +41,47 @@ def clean_calls(rules: Rules) -> int:
     return max(rules.min_samples, needed)
 
 
-def estimates(wish: Mapping[str, Any], rules: Rules, rate: float) -> list[Estimate]:
-    """Return what each step takes at a rate of calls a second of the whole model, with a sentence for people."""
-    return [_estimate(percent, rules, rate) for percent in wish["steps"]]
+def needs(percents: Sequence[int], rules: Rules) -> str:
+    """Return in words what each of some steps takes before it may pass: time, and calls of the arms and in all."""
+    calls, shares = clean_calls(rules), [steps.shares(percent) for percent in percents]
+    whose = ""
+    if all(given.control for given in shares):
+        whose = " of each arm" if all(given.control == given.canary for given in shares) else " of the new version"
+    all_calls = [f"{math.ceil(calls * steps.WHOLE / given.canary):,}" for given in shares]
+    in_all = f" ({joined(all_calls)} in all)" if whose else ""
+    each = " per step" if len(percents) > 1 else ""
+    return f"at least {rules.min_healthy_s + rules.interval_s:,.0f} s and {calls:,} calls{whose}{each}{in_all}"
 
 
-def _estimate(percent: int, rules: Rules, rate: float) -> Estimate:
-    calls = clean_calls(rules)
-    least = rules.min_healthy_s + rules.interval_s
-    if rate <= 0:
-        return Estimate(percent, calls, None, f"{percent} %: {calls:,} calls; without traffic it never passes")
-    mine = rate * percent / 100
-    seconds = max(calls / mine + rules.min_healthy_s, least)
-    pace = f"{mine:,.0f}" if mine >= 10 else f"{mine:.2g}"
-    told = f"{percent} %: {calls:,} calls at {pace} a second, {minutes(seconds)} at least"
-    if seconds > rules.deadline_s:
-        told += (
-            f", longer than progress_deadline ({minutes(rules.deadline_s)}), so it would end without a verdict; raise"
-            " that, or begin with a larger step"
+def pace(percent: int, rules: Rules) -> str:
+    """Return in words how busy a model has to be for a step to pass before its deadline."""
+    calls = clean_calls(rules) * steps.WHOLE / steps.shares(percent).canary
+    rate = math.ceil(calls / max(rules.deadline_s - rules.min_healthy_s, 1))
+    return (
+        f"{percent} % takes {counted(rate, 'call')} a second of the whole model; with fewer it ends without a verdict"
+        f" at progress_deadline ({minutes(rules.deadline_s)})"
+    )
+
+
+def refuse_deadline(path: str, wish: Mapping[str, Any]) -> None:
+    """Refuse a deadline before which not even a version of which every call fails is found. Raises WishError.
+
+    :param path: of the wish ``rollout``.
+    """
+    rules = verdict.rules(wish)
+    shared = [percent for percent in wish["steps"] if percent < 100]
+    if not shared or rules.weights["errors"] != "critical":
+        return
+    slowest = max(shared, key=lambda percent: fewest_looks(rules, percent))
+    looks = fewest_looks(rules, slowest)
+    least = math.ceil(rules.min_healthy_s + looks * LOOK_S)
+    if least > rules.deadline_s:
+        raise WishError(
+            f"{path}.progress_deadline",
+            f"is {rules.deadline_s:,.0f} s, and at {slowest} % it takes {least:,} s to find a version of which every"
+            f" call fails: min_healthy_time, and {looks} looks of {LOOK_S:.0f} s",
+            f"set it to {least}s or more{', or leave that step out' if slowest > 50 else ''}",
         )
-    return Estimate(percent, calls, seconds, told)
 
 
 def fewest_looks(rules: Rules, percent: int) -> int:

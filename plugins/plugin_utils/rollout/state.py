@@ -9,6 +9,7 @@ told from those that it had reached.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -67,6 +68,8 @@ class State:
     """The hosts of ``canary`` and ``control`` as the gateways have them; empty before the first and after the last."""
     ready: int = -1
     """The place of the last step for which the canary's hosts have loaded the version."""
+    edge_s: float | None = None
+    """From where on a call is slow, in seconds, as measured once (tail.measured); None as long as it is not known."""
 
     @property
     def percent(self) -> int:
@@ -187,6 +190,11 @@ def with_hosts_ready(state: State, last: int) -> State:
     return _next(state, ready=last)
 
 
+def with_edge(state: State, edge_s: float) -> State:
+    """Return the state in which it is known from where on a call is slow; it stays so to the end of the roll-out."""
+    return _next(state, edge_s=edge_s)
+
+
 def with_evidence(state: State, evidence: Mapping[str, Any]) -> State:
     """Return the state with what the present step has shown."""
     if state.stage != "share":
@@ -277,6 +285,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "reason": str,
     "arms": dict,
     "ready": int,
+    "edge_s": (int, float, type(None)),
 }
 # A fleet has fewer hosts; a longer list is none of ours.
 MOST_HOSTS = 10_000
@@ -303,7 +312,9 @@ def from_json(data: Any) -> State:
     arms = data["arms"]
     if not all(arm in ("canary", "control") and _are_names(hosts) for arm, hosts in arms.items()):
         raise ValueError("the state of a roll-out has no usable arms")
-    kept = {key: data[key] for key in _KINDS}
+    if data.get("edge_s") is not None and not 0 < data["edge_s"] < math.inf:
+        raise ValueError("the state of a roll-out has no usable edge_s")
+    kept: dict[str, Any] = {key: data.get(key) for key in _KINDS}
     history = tuple(each for each in data["history"][-MOST_VERDICTS:])
     split = {arm: tuple(hosts) for arm, hosts in arms.items()}
     return State(**{**kept, "steps": tuple(steps), "history": history, "arms": split})

@@ -58,14 +58,12 @@ class Post:
 
     model: str
     is_gateway: bool = False
-    slow_ms: float = 0.0
-    """From where on a call is slow, 0 for never."""
     servers: Mapping[str, int] = field(default_factory=dict)
     """The REST port of each instance that is to be looked at."""
     golden: Sequence[Mapping[str, Any]] = ()
 
 
-def post(model: str, is_gateway: bool, slow_ms: float, plan: Mapping[str, Any]) -> Post:
+def post(model: str, is_gateway: bool, plan: Mapping[str, Any]) -> Post:
     """Return what a worker needs to know, out of the plan of its host, which is empty where nothing serves."""
     try:
         servers = {
@@ -75,19 +73,22 @@ def post(model: str, is_gateway: bool, slow_ms: float, plan: Mapping[str, Any]) 
         golden = tuple((kept.get("golden") or {}).get("requests") or ())
     except (KeyError, TypeError, ValueError, AttributeError):
         raise WishError("plan", "is not the plan of a host", "give what the role host_plan has made") from None
-    return Post(model, is_gateway, slow_ms, servers, golden)
+    return Post(model, is_gateway, servers, golden)
 
 
 def members(gateways: Sequence[str], arms: Arms, most: int) -> list[str]:
     """Return who takes part, the conductor first: all gateways, and as many hosts of both arms in turn as may run."""
-    if len(gateways) + 1 > most:
+    in_turn = chain.from_iterable(zip_longest(*(arms[arm] for arm in ARMS)))
+    found = list(dict.fromkeys([*gateways, *filter(None, in_turn)]))
+    # One host of each arm at least: a restart of the canary's says something only beside the control's.
+    least = 1 + max(found.index(arms[arm][0]) for arm in ARMS if arms[arm])
+    if max(least, len(gateways)) > most:
         raise WishError(
             "forks",
-            f"is {most}, and {counted(len(gateways), 'gateway')} and a canary host have to be looked at together",
-            f"run with --forks {len(gateways) + 2}",
+            f"is {most}, and {counted(len(gateways), 'gateway')} and a host of each arm have to be looked at together",
+            f"run with --forks {max(least, len(gateways))}",
         )
-    in_turn = chain.from_iterable(zip_longest(*(arms[arm] for arm in ARMS)))
-    return list(dict.fromkeys([*gateways, *filter(None, in_turn)]))[:most]
+    return found[:most]
 
 
 def carried_out(order: Mapping[str, Any], post: Post, call: Call) -> dict[str, Any]:
@@ -98,9 +99,9 @@ def carried_out(order: Mapping[str, Any], post: Post, call: Call) -> dict[str, A
         return {"failed": told(error.problem, LONGEST)}
 
 
-def _read(_order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
+def _read(order: Mapping[str, Any], post: Post, call: Call) -> Iterator[dict[str, Any]]:
     if post.is_gateway:
-        yield {"gateway": _done(call, "gateway_calls", {"model": post.model, "slow_ms": post.slow_ms})}
+        yield {"gateway": _done(call, "gateway_calls", {"model": post.model, "slow_ms": order["slow_ms"]})}
     if post.servers:
         yield {"servers": _done(call, "rollout_servers", {"instances": dict(post.servers)})["servers"]}
 
@@ -156,10 +157,13 @@ class Team:
         self._carry_out, self.tell = carry_out, tell
         # Workers that have not answered their last order yet.
         self._late: set[str] = set()
+        self._epoch = time.time() - time.monotonic()
         # Where in the golden requests the next ones begin.
         self._place = 0
 
-    now = staticmethod(time.time)
+    def now(self) -> float:
+        """Return the time; it goes on evenly even if the clock is set meanwhile."""
+        return self._epoch + time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait; raise WishError once the run has ended."""
@@ -168,9 +172,10 @@ class Team:
             self._require_run()
             time.sleep(min(left, 0.2))
 
-    def read(self) -> dict[str, Any]:
+    def read(self, edge_s: float | None) -> dict[str, Any]:
         """Return a reading of all gateways, and of the servers that are looked at."""
-        answers = self._asked(self._free(self._workers), {"do": "read"}, READ_S)
+        order = {"do": "read", "slow_ms": round((edge_s or 0) * 1000, 6)}
+        answers = self._asked(self._free(self._workers), order, READ_S)
         self._require_run()
         gateways = {name: _counted(answers.get(name, {})) for name in self._gateways}
         counted_by = {name: answer for name, answer in gateways.items() if answer}

@@ -37,7 +37,7 @@ LONGEST = 400
 class Rules:
     """How one step is judged."""
 
-    tests: Mapping[str, Test]
+    comparisons: Mapping[str, Test]
     """The gates that compare, with their tests."""
     weights: Mapping[str, str]
     """For each gate ``critical`` or ``dry_run``."""
@@ -51,26 +51,30 @@ class Rules:
     auto_revert: bool
     auto_promote: bool
 
+    @property
+    def tests(self) -> Mapping[str, Test]:
+        """Return the comparisons that can be made: slow calls are not judged before it is known which ones are."""
+        return {gate: test for gate, test in self.comparisons.items() if gate != "slow" or self.edge_s}
+
 
 def rules(wish: Mapping[str, Any], edge_s: float | None = None) -> Rules:
     """Return the rules for each step of a roll-out, of the wish as ``wishes.rollout`` returns it.
 
-    :param edge_s: from where on a call is slow if the wish does not say so; see ``tail.edge``. None: not judged.
+    :param edge_s: from where on a call is slow if the wish does not say so; see ``tail.measured``. None: not known yet.
     """
-    edge = wish["slow_share_over"] or edge_s
-    ratios = {"errors": wish["error_ratio"], "slow": tail.RATIO if edge else None, "golden": wish["error_ratio"]}
-    ratios = {gate: ratio for gate, ratio in ratios.items() if ratio}
+    ratios = {"errors": wish["error_ratio"], "slow": tail.RATIO, "golden": wish["error_ratio"]}
     steps = sum(1 for percent in wish["steps"] if percent < 100)
+    # Slow calls have their part from the beginning, as they may be judged from some look on.
     alpha = ALPHA / max(steps, 1) / len(ratios)
     return Rules(
-        tests={gate: Test(ratio, alpha, BETA) for gate, ratio in ratios.items()},
+        comparisons={gate: Test(ratio, alpha, BETA) for gate, ratio in ratios.items()},
         weights=wish["gates"],
         interval_s=wish["interval"],
         min_samples=wish["min_samples"],
         min_healthy_s=wish["min_healthy_time"],
         deadline_s=wish["progress_deadline"],
         ceiling=wish["error_ceiling"],
-        edge_s=edge,
+        edge_s=wish["slow_share_over"] or edge_s,
         on_inconclusive=wish["on_inconclusive"],
         auto_revert=wish["auto_revert"],
         auto_promote=wish["auto_promote"],
@@ -169,7 +173,8 @@ def judge(evidence: Evidence, rules: Rules, now: float) -> Verdict:
             is_urgent=outcome in ("dead", "fail"),
             has_traffic=evidence.of("errors").canary.calls > 0,
         )
-    return Verdict("pass", f"{numbers(evidence, rules)}: pass{trials}")
+    unjudged = ", slow calls not judged" if _is_blind_to_slow(evidence, rules) else ""
+    return Verdict("pass", f"{numbers(evidence, rules)}: pass{unjudged}{trials}")
 
 
 def numbers(evidence: Evidence, rules: Rules) -> str:
@@ -210,14 +215,22 @@ def _findings(evidence: Evidence, rules: Rules, now: float) -> Iterator[tuple[st
 
 
 def _too_little(evidence: Evidence, rules: Rules, now: float) -> Iterator[tuple[str, str]]:
-    calls = evidence.of("errors").canary.calls
+    calls, timed = (evidence.of(gate).canary.calls for gate in ("errors", "slow"))
     if not calls:
         yield "inconclusive", "inconclusive, no caller has reached the canary"
     if calls < rules.min_samples:
         yield "inconclusive", f"inconclusive, {calls:,} of {rules.min_samples:,} calls that it takes (min_samples)"
+    if timed < rules.min_samples and "slow" in rules.tests and evidence.has_control and _decides("slow", rules):
+        # Where the edge became known late.
+        said = f"{timed:,} of {rules.min_samples:,} calls since it is known which ones are slow (min_samples)"
+        yield "inconclusive", f"inconclusive, {said}"
     least = rules.min_healthy_s + rules.interval_s
     if now - evidence.since < least:
         yield "inconclusive", f"inconclusive, {now - evidence.since:.0f} of {least:.0f} s that a step takes at least"
+
+
+def _is_blind_to_slow(evidence: Evidence, rules: Rules) -> bool:
+    return "slow" not in rules.tests and evidence.has_control and _decides("slow", rules)
 
 
 def _worse(evidence: Evidence, rules: Rules) -> list[str]:
@@ -298,12 +311,13 @@ def act(verdict: Verdict, evidence: Evidence, rules: Rules, now: float) -> Actio
             ("revert", "") if rules.auto_revert else ("hold", "; auto_revert is off, so it waits for a person")
         )
         return Action(kind, verdict.sentence + waits, is_share_zero=True, is_blamed=True, needs_person=kind == "hold")
-    return _act_inconclusive(verdict, now - evidence.since, rules)
+    # Nobody sees what the next step does while a source is broken.
+    can_promote = rules.on_inconclusive == "promote" and verdict.has_traffic and not evidence.broken
+    return _act_inconclusive(verdict, now - evidence.since, rules, can_promote and not verdict.is_urgent)
 
 
-def _act_inconclusive(verdict: Verdict, waited_s: float, rules: Rules) -> Action:
+def _act_inconclusive(verdict: Verdict, waited_s: float, rules: Rules, can_promote: bool) -> Action:
     is_over = waited_s >= rules.deadline_s
-    can_promote = rules.on_inconclusive == "promote" and verdict.has_traffic and not verdict.is_urgent
     impatient = rules.on_inconclusive == "revert" and waited_s >= rules.min_healthy_s + rules.interval_s
     if is_over and can_promote:
         return Action("advance", f"{verdict.sentence}; goes on at the deadline, as on_inconclusive says")

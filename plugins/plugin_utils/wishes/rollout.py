@@ -31,8 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "min_samples": 500,
     # Calls of a server that has just loaded are slow: caches, lazily made kernels, the first batches.
     "min_healthy_time": 30.0,
-    # Nomad's defaults.
-    "healthy_deadline": 300.0,
+    # Nomad's default. How long the version may take to load follows from its size (start_timeout_s of the plan).
     "progress_deadline": 600.0,
     # A smaller ratio takes many more calls than most models get in an hour (docs/rollout-statistics.md).
     "error_ratio": 4,
@@ -112,7 +111,6 @@ FIELDS: dict[str, fields.Check] = {
     "interval": duration(1, LONGEST_S),
     "min_samples": fields.count("a count of calls"),
     "min_healthy_time": duration(0, 86_400),
-    "healthy_deadline": duration(1, 86_400),
     "progress_deadline": duration(1, LONGEST_S),
     # Below 1.5, a test takes tens of thousands of errors.
     "error_ratio": fields.within(1.5, 1000, "how many times as many errors are too many, a number"),

@@ -17,7 +17,6 @@ from simulated_watch import begun
 ARGUMENTS = {
     "state": begun().to_json(),
     "wish": wish(),
-    "edge_s": None,
     "gateways": ["edge-1", "edge-2"],
     "arms": {"canary": ["gpu-a"], "control": ["gpu-b", "gpu-c"]},
     "last_step": 4,
@@ -56,7 +55,7 @@ def test_the_first_gateway_conducts_and_returns_how_it_ended(folder, monkeypatch
 
 def test_another_host_carries_out_orders_until_it_is_dismissed(folder):
     folder.mkdir()
-    (folder / "2.1.order").write_text('{"do": "read"}')
+    (folder / "2.1.order").write_text('{"do": "read", "slow_ms": 85.0}')
     (folder / "2.2.order").write_text('"end"')
     asked = []
 

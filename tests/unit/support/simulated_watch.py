@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway.calls import OLD, Call, Latencies
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import conduct, steps, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.conduct import Outcome, Recorded
@@ -37,8 +38,18 @@ class Fleet:
     """When the canary's server begins anew, in seconds from the start."""
     crashed_arms: tuple[str, ...] = ("canary",)
     silent: Callable[[str, float], bool] = lambda _name, _at: False
+    unseen: Callable[[str, float], bool] = lambda _name, _at: False
+    """Hosts whose servers cannot be looked at."""
+    reloads: tuple[float, ...] = ()
+    """When a gateway forgets what it has counted, in seconds from the start."""
+    is_told: bool = True
+    """Whether its process has another name then."""
+    garbled: Callable[[float], dict[str, Any]] = lambda _at: {}
+    """What the last gateway says of the canary instead of its counts."""
     wrong_golden: float = 0.0
     has_golden: bool = False
+    latency_ms: Callable[[random.Random, str, float], int] | None = None
+    """Draws how late a call of an arm is answered, also of ``stable``; without it, slow calls have a rate."""
     kill_at: int = 0
     """The record at which the controller dies, before or after it is written."""
     is_written: bool = True
@@ -54,6 +65,8 @@ class Fleet:
         self.counted = {name: {arm: Counts() for arm in ARMS} for name in self.gateways}
         self.shares = dict.fromkeys(self.gateways, 0)
         self.made = 0
+        self.edge_s: float | None = None
+        self.latencies = {name: {arm: Latencies() for arm in OLD} for name in self.gateways}
 
     @property
     def members(self) -> list[str]:
@@ -74,8 +87,9 @@ class Fleet:
     def sleep(self, seconds: float) -> None:
         self._pass(seconds)
 
-    def read(self) -> dict[str, Any]:
+    def read(self, edge_s: float | None) -> dict[str, Any]:
         self._pass(0.4)
+        self.edge_s = edge_s
         dead = sum(START + each <= self.at for each in self.crashes)
         return {
             "gateways": {name: self._answer(name) for name in self.gateways},
@@ -85,6 +99,8 @@ class Fleet:
                     "arm": arm,
                     "calls": 0,
                 }
+                if not self.unseen(f"gpu-{number}", self.passed_s)
+                else None
                 for number, arm in enumerate(["canary", *["control"] * max(self.hosts - 1, 1)])
             },
             "age": max(((each.generation, each.revision) for each in self.records.values()), default=None),
@@ -133,17 +149,35 @@ class Fleet:
         if self._is_silent(name):
             return None
         found = {arm: {each: getattr(self.counted[name][arm], each) for each in COUNTERS} for arm in ARMS}
-        return {"process": "one", **found}
+        if name == self.gateways[-1]:
+            found["canary"].update(self.garbled(self.passed_s))
+        late = {} if self.edge_s else {arm: each.to_json() for arm, each in self.latencies[name].items()}
+        forgot = sum(each <= self.passed_s for each in self.reloads) if self.is_told else 0
+        return {"process": f"process {forgot}", **found, "latencies": late}
 
     def _pass(self, seconds: float) -> None:
         for name, permille in self.shares.items():
             given = steps.shares(permille // 10)
-            for arm in ARMS:
+            for arm in (*ARMS, "stable") if self.latency_ms else ARMS:
                 mean = self.calls_a_second / len(self.shares) * seconds * getattr(given, arm) / 1000
                 calls = max(round(self.draw.gauss(mean, mean**0.5)), 0) if mean else 0
-                self.counted[name][arm] += counts(self.draw, calls, self.rates(arm, self.passed_s))
+                found = counts(self.draw, calls, self.rates(arm, self.passed_s))
+                if self.latency_ms:
+                    found = replace(found, slow=self._timed(name, arm, calls))
+                if arm in ARMS:
+                    self.counted[name][arm] += found
+        if any(self.passed_s < each <= self.passed_s + seconds for each in self.reloads):
+            self.counted[self.gateways[0]] = {arm: Counts() for arm in ARMS}
         self.at += seconds
         self.on_time(self)
+
+    def _timed(self, name: str, arm: str, calls: int) -> int:
+        """Note how late calls are answered; return how many of them are slow."""
+        assert self.latency_ms
+        late = [self.latency_ms(self.draw, arm, self.passed_s) for _ in range(calls)]
+        for each in late if arm in OLD and not self.edge_s else ():
+            self.latencies[name][arm].record(Call("ranker", arm, False, each, True))
+        return sum(each > self.edge_s * 1000 for each in late) if self.edge_s else 0
 
 
 def begun(**changes: Any) -> State:
@@ -155,7 +189,7 @@ def begun(**changes: Any) -> State:
 def rolled(fleet: Fleet, state: State | None = None, **wishes: Any) -> Outcome:
     """Return how a watch of the fleet ends."""
     state = state or begun(steps=tuple(wishes.get("steps", (1, 5, 25, 50, 100))))
-    rules = verdict.rules(wish(**wishes), 0.1)
+    rules = verdict.rules(wish(**wishes), None if fleet.latency_ms else 0.1)
     return conduct.watch(state, rules, fleet, fleet.gateways, len(state.steps) - 1)
 
 

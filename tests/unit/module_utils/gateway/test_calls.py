@@ -51,7 +51,7 @@ def entries(*lines):
 
 def counts_of(*lines, slow_ms=100.0):
     counts = {arm: dict.fromkeys(calls.COUNTERS, 0) for arm in calls.ARMS}
-    calls.count(entries(*lines), "ranker", slow_ms, counts)
+    calls.count(entries(*lines), "ranker", slow_ms, counts, {})
     return counts
 
 
@@ -150,6 +150,71 @@ def test_no_text_is_too_much(text):
         assert found is None or found.model == "ranker"
 
 
+# --- how late the old version answers -------------------------------------------------------------------------
+
+
+def latencies_of(*lines):
+    latencies = {arm: calls.Latencies() for arm in calls.OLD}
+    calls.count(
+        entries(*lines), "ranker", 0.0, {arm: dict.fromkeys(calls.COUNTERS, 0) for arm in calls.ARMS}, latencies
+    )
+    return {arm: (each.answered.total, each.answered.max, each.missing) for arm, each in latencies.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "arm", "expected"),
+    [
+        ({"arm": "control"}, "control", (1, 3000, 0)),
+        ({"arm": "-"}, "stable", (1, 3000, 0)),
+        # An error that was answered has its latency, as when slow calls are counted.
+        ({"arm": "-", "status": "500", "total_ms": "70"}, "stable", (1, 70_000, 0)),
+        ({"arm": "control", "status": "503", "end": "SC--"}, "control", (0, 0, 1)),
+        ({"arm": "control", "total_ms": "9999999999"}, "control", (1, 3_600_000_000, 0)),
+        ({"arm": "control", "total_ms": "-1"}, "control", (1, 1, 0)),
+        # What HAProxy itself refuses has no arm either, and says nothing about a version.
+        ({"arm": "-", "server": "<NOSRV>", "status": "401", "end": "PR--"}, "stable", (0, 0, 0)),
+        ({"arm": "canary"}, "control", (0, 0, 0)),
+        ({"arm": "named"}, "stable", (0, 0, 0)),
+        ({"arm": "control", "model": "other"}, "control", (0, 0, 0)),
+    ],
+)
+def test_latencies_are_those_of_the_old_version(changes, arm, expected):
+    found = latencies_of(line(**changes))
+    assert found[arm] == expected
+    assert all(each == (0, 0, 0) for name, each in found.items() if name != arm)
+
+
+def test_latencies_are_gathered_until_the_edge_is_known(kept):
+    journal = Journal()
+    counted(kept, journal, slow_ms=0)
+    journal.lines += [line(arm="-")] * 2
+    assert counted(kept, journal, slow_ms=0)["latencies"]["stable"]["answered"]["counts"] != {}
+    journal.lines += [line(arm="-"), line(arm="control", total_ms="250")]
+    found = counted(kept, journal, slow_ms=0)
+    both = {arm: calls.Latencies.from_json(json.loads(json.dumps(found["latencies"][arm]))) for arm in calls.OLD}
+    assert (both["stable"].answered.total, both["control"].answered.total) == (3, 1)
+    assert found["control"]["slow"] == 0
+    journal.lines += [line(arm="control", total_ms="250")]
+    found = counted(kept, journal)
+    assert (found["latencies"], found["control"]["slow"], "latencies" in kept.load()) == ({}, 1, False)
+
+
+def test_the_record_stays_small_whatever_the_latencies(kept):
+    journal = Journal()
+    counted(kept, journal, slow_ms=0)
+    journal.lines += [line(arm=arm, total_ms=str(ms)) for arm in ("-", "control") for ms in range(1, 60_000, 7)]
+    assert [counted(kept, journal, slow_ms=0)["gap"] for _ in range(2)] == ["", ""]
+    assert len(json.dumps(kept.load())) < 100_000
+
+
+@pytest.mark.parametrize(
+    "value", [None, {}, {"answered": {}, "missing": 0}, {"answered": None}, {"missing": -1}, {"missing": True}]
+)
+def test_latencies_that_are_none_are_refused(value):
+    with pytest.raises(ValueError, match="histogram"):
+        calls.Latencies.from_json(value)
+
+
 # --- what is kept from call to call ---------------------------------------------------------------------------
 
 
@@ -180,9 +245,9 @@ def kept(tmp_path):
     return calls.record("ranker", str(tmp_path / "calls"))
 
 
-def counted(kept, journal, is_kept=True, generation=1):
+def counted(kept, journal, is_kept=True, generation=1, slow_ms=100.0):
     source = calls.Source(journal.place, journal.read, lambda: journal.haproxy)
-    return calls.counted(kept, "ranker", 100.0, source, generation, is_kept)
+    return calls.counted(kept, "ranker", slow_ms, source, generation, is_kept)
 
 
 def test_counts_go_on_from_call_to_call(kept):

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import conduct, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
+from simulated_queue import AT_LENGTH
 from simulated_rollout import Rates, wish
 from simulated_watch import (
     GOOD,
@@ -144,6 +145,132 @@ def test_a_version_that_is_slow_and_wrong_only_while_it_warms_up_passes():
     assert rolled(fleet, steps=[10, 100]).ended == "rest"
 
 
+# --- which calls are slow -------------------------------------------------------------------------------------
+
+
+def latency(slower=1.0, mean=20.0):
+    """Return latencies that fall off as those of a queue do; of the canary, all are slower by a factor."""
+    return lambda draw, arm, _at: round(draw.expovariate(1 / mean) * (slower if arm == "canary" else 1))
+
+
+def edges(fleet):
+    return [line for line in fleet.lines if "count as slow" in line]
+
+
+def test_the_edge_is_measured_once_and_holds_for_all_steps():
+    fleet = Fleet(latency_ms=latency())
+    ended = rolled(fleet)
+    assert ended.ended == "rest"
+    (said,) = edges(fleet)
+    assert said.startswith("ranker 7 -> 8, 1 %: calls above ")
+    # p99 of an exponential distribution is 4.6 times its mean.
+    assert ended.state.edge_s == pytest.approx(0.092, abs=0.008)
+    assert said.endswith(
+        f"calls above {ended.state.edge_s * 1000:.0f} ms count as slow: {said.rpartition('slow: ')[2]}"
+    )
+    # The control has too few calls by then.
+    assert "version 7's p99 of " in said
+    passes = [line for line in fleet.lines if ": pass" in line]
+    assert len(passes) == 5
+    assert all(" ms: canary " in line for line in passes)
+
+
+def test_the_controls_own_calls_give_the_edge_where_they_are_enough():
+    fleet = Fleet(latency_ms=latency())
+    assert rolled(fleet, steps=[25, 100]).ended == "rest"
+    (said,) = edges(fleet)
+    assert "ms count as slow: the control's p99 of " in said
+    # Of a quarter of 400 calls a second, in the 30 s in which calls do not count.
+    assert 2500 < int(said.rpartition("p99 of ")[2].partition(" ")[0].replace(",", "")) < 4000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_version_that_is_slower_is_found_by_a_measured_edge(seed):
+    fleet = Fleet(f"slower {seed}", latency_ms=latency(slower=2.0))
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted.keys()) == ("reverting", {"8"})
+    assert "fail, more than chance explains (slower than " in ended.sentence
+
+
+def test_calls_of_the_warm_up_make_the_edge_and_are_not_judged_by_it():
+    fleet = Fleet(latency_ms=latency())
+    seen = []
+
+    def on_time(fleet):
+        newest = states.newest(fleet.records.values())
+        gates = newest and newest.step == 0 and newest.evidence and newest.evidence["gates"]
+        if gates and gates["errors"]["canary"][0]:
+            seen.append(gates)
+
+    fleet.on_time = on_time
+    rolled(fleet, steps=[50, 100])
+    assert seen
+    # Errors and slow calls are counted of the same calls.
+    assert all(gates["slow"]["canary"][0] == gates["errors"]["canary"][0] for gates in seen)
+
+
+def test_a_wished_edge_is_not_measured():
+    fleet = Fleet(latency_ms=latency())
+    ended = rolled(fleet, steps=[50, 100], slow_share_over="150ms")
+    assert (ended.ended, ended.state.edge_s, edges(fleet)) == ("rest", None, [])
+    assert fleet.edge_s == 0.15
+
+
+def test_until_the_edge_is_known_slow_calls_are_not_judged_and_that_is_said():
+    fleet = Fleet(calls_a_second=5.0, latency_ms=latency())
+    ended = rolled(fleet, steps=[50, 100], progress_deadline="2h")
+    assert ended.ended == "rest"
+    assert next(line.rpartition("%: ")[2] for line in fleet.lines if "not judged" in line).startswith(
+        "slow calls are not judged yet: p99 is withheld: it takes 459 requests to claim it, and there are "
+    )
+    assert len(edges(fleet)) == 1
+    assert any("calls since it is known which ones are slow (min_samples)" in line for line in fleet.lines)
+    (passed,) = [line for line in fleet.lines if "50 %" in line and line.endswith(": pass")]
+    assert " ms: canary " in passed
+
+
+def test_a_step_passes_without_an_edge_and_says_so():
+    fleet = Fleet(latency_ms=latency())
+    usual = fleet.read
+
+    def read(edge_s):
+        # A gateway without usable latencies.
+        found = usual(edge_s)
+        return {**found, "gateways": {**found["gateways"], "edge-2": {**found["gateways"]["edge-2"], "latencies": 1}}}
+
+    fleet.read = read
+    ended = rolled(fleet, steps=[50, 100])
+    assert (ended.ended, ended.state.edge_s) == ("rest", None)
+    told = [line for line in fleet.lines if "not judged" in line]
+    assert told[0].endswith("slow calls are not judged yet: gateway edge-2 has no latencies that can be used")
+    assert told[1].endswith(": pass, slow calls not judged")
+    assert len(told) == 2
+
+
+def test_a_single_step_of_everything_needs_no_edge():
+    fleet = Fleet(latency_ms=latency())
+    assert rolled(fleet, steps=[100]).ended == "rest"
+    assert not [line for line in fleet.lines if "slow" in line]
+
+
+def test_another_controller_judges_by_the_same_edge():
+    fleet = Fleet("same edge", latency_ms=latency())
+
+    def on_time(fleet):
+        if fleet.passed_s > 70:
+            fleet.on_time = lambda _fleet: None
+            raise KilledError
+
+    fleet.on_time = on_time
+    ended, kills = rolled_with_kills(fleet)
+    assert (ended.ended, kills, len(edges(fleet))) == ("rest", 1, 1)
+    first = edges(fleet)[0].partition("above ")[2].partition(" ms")[0]
+    assert ended.state.edge_s == int(first) / 1000
+    # Those of the next roll-out begin without one.
+    again = states.begin(replace(ended.state, stage="done"), "ranker", 8, 9, (1, 100), fleet.at, False)
+    assert again.edge_s is None
+
+
 # --- no traffic, golden requests ------------------------------------------------------------------------------
 
 
@@ -274,6 +401,60 @@ def test_a_gateway_that_does_not_take_its_share_keeps_the_step_from_passing():
     assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 200
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(("rates", "end"), [(lambda *_: GOOD, "rest"), (arms(BAD["failing"]), "reverting")])
+def test_counters_that_begin_at_0_again_blame_nobody_and_hide_nothing(rates, end, is_told):
+    fleet = Fleet("reloads", rates=rates, reloads=tuple(range(20, 2000, 33)), is_told=is_told)
+    ended = rolled(fleet)
+    assert ended.ended == end
+    assert ended.state.reverted.keys() == ({"8"} if end == "reverting" else set())
+    assert any("gateway edge-1 began to count anew, as after a reload" in line for line in fleet.lines)
+
+
+@pytest.mark.parametrize(
+    ("garbled", "fault"),
+    [
+        ({"errors": 10**9}, "gateway edge-2 counts more errors (1,000,000,000) than calls"),
+        ({"calls": -1}, "gateway edge-2 has no count of calls of the canary"),
+        ({"slow": "all"}, "gateway edge-2 has no count of slow of the canary"),
+        ({"calls": 10**30}, "gateway edge-2 has no count of calls of the canary"),
+    ],
+)
+def test_counters_that_cannot_be_hold_and_blame_nobody(garbled, fault):
+    fleet = Fleet(garbled=lambda at: garbled if 50 < at < 300 else {})
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted) == ("rest", {})
+    assert any(fault in line and "that says nothing about the version" in line for line in fleet.lines)
+    assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 300
+    stays = Fleet(garbled=lambda at: garbled if at > 50 else {})
+    ended = rolled(stays, on_inconclusive="promote")
+    assert (ended.ended, ended.state.reverted, set(stays.shares.values())) == ("reverting", {}, {0})
+
+
+def test_a_canary_host_that_cannot_be_asked_holds_and_blames_nobody():
+    fleet = Fleet(hosts=3, unseen=lambda name, at: name == "gpu-0" and 50 < at < 300)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted) == ("rest", {})
+    assert any("server gpu-0.ranker does not answer; that says nothing about the version" in x for x in fleet.lines)
+    assert min(at - START for what, value, at in fleet.acts if (what, value) == ("share", 50)) > 300
+    fleet = Fleet(hosts=3, unseen=lambda name, at: name == "gpu-0" and at > 50)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted, set(fleet.shares.values())) == ("reverting", {}, {0})
+
+
+def test_a_canary_that_died_while_its_host_could_not_be_asked_fails_afterwards():
+    fleet = Fleet(hosts=3, crashes=(100.0,), unseen=lambda name, at: name == "gpu-0" and 90 < at < 200)
+    ended = rolled(fleet)
+    assert (ended.ended, ended.state.reverted.keys()) == ("reverting", {"8"})
+    assert "the canary's server began anew once" in ended.sentence
+    assert 200 < fleet.passed_s < 220
+
+
+def test_a_restart_of_the_control_alone_stops_nothing():
+    fleet = Fleet(crashes=(100.0,), crashed_arms=("control",))
+    assert rolled(fleet).ended == "rest"
+
+
 def test_no_share_is_raised_while_most_hosts_cannot_record_it():
     fleet = Fleet(hosts=3, silent=lambda name, _at: name.startswith("gpu"))
     with pytest.raises(WishError) as refused:
@@ -376,3 +557,43 @@ def test_two_controllers_of_one_generation_do_not_both_go_on():
         "overtaken",
         "another run writes the roll-out of ranker beside this one (generation 1, revision 1000); let that one finish",
     )
+
+
+# --- how often it is wrong, over whole watches: gateways, records and looks as in a real one. test_verdict.py makes
+# more runs, of the verdicts alone.
+
+WATCHES = 100 if AT_LENGTH else 6
+
+
+def ends(name, canary, control):
+    """Return how watches end of a model with 200 calls a second, of which the first step's share is two."""
+    rates = {"canary": canary, "control": control}
+    fleets = [
+        Fleet(f"{name} {seed}", calls_a_second=200.0, rates=lambda arm, _at: rates[arm]) for seed in range(WATCHES)
+    ]
+    return [rolled(fleet, progress_deadline="1h") for fleet in fleets]
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.02, 0.05])
+def test_a_version_beside_itself_is_seldom_blamed(rate):
+    found = ends(f"alike {rate}", Rates(rate, 0.005), Rates(rate, 0.005))
+    assert sum(bool(each.state.reverted) for each in found) <= 0.01 * WATCHES
+    assert sum(each.ended == "rest" for each in found) >= 0.95 * WATCHES
+
+
+@pytest.mark.parametrize(("bad", "good"), [(0.01, 0.001), (0.2, 0.02), (0.5, 0.001)])
+def test_ten_times_the_errors_are_blamed_in_the_first_step(bad, good):
+    found = ends(f"ten {bad}", Rates(bad, 0.005), Rates(good, 0.005))
+    blamed = [each for each in found if each.state.reverted and each.state.step == 0]
+    assert len(blamed) > 0.95 * WATCHES
+
+
+@pytest.mark.parametrize(("slower", "is_blamed", "watches"), [(1.0, False, WATCHES // 4), (1.5, True, WATCHES // 4)])
+def test_by_a_measured_edge_a_slower_version_is_blamed_and_one_beside_itself_is_not(slower, is_blamed, watches):
+    fleets = [
+        Fleet(f"edge {slower} {seed}", calls_a_second=200.0, rates=lambda *_: Rates(0.001), latency_ms=latency(slower))
+        for seed in range(watches)
+    ]
+    found = [rolled(fleet, progress_deadline="1h") for fleet in fleets]
+    assert sum(bool(each.state.reverted) == is_blamed for each in found) >= 0.95 * watches
+    assert sum(each.ended == "rest" for each in found) == (0 if is_blamed else watches)

@@ -155,13 +155,49 @@ def test_hosts_that_are_down_are_left_out_and_told():
     state = course.opened(wish(), hosts, None, NOW)
     left = course.rounds(wish(), hosts, state)
     assert all("h002" not in (*each.canary, *each.control) for each in left)
-    assert course.announced(hosts, state, left).splitlines() == [
+    assert announced(wish(), hosts, state) == [
         "ranker 7 -> 8: being prepared",
         "  1 %, 5 % and 25 %: h001, compared with h004",
+        "    at least 90 s and 509 calls of each arm per step (50,900, 10,180 and 2,036 in all)",
         "  50 %: h001, h003, compared with h004",
+        "    at least 90 s and 509 calls of each arm (1,018 in all)",
         "  100 %: h001, h[003:004]",
+        "    at least 90 s and 509 calls",
+        "  1 % takes 90 calls a second of the whole model; with fewer it ends without a verdict at progress_deadline"
+        " (10 min)",
         "  1 host left out: h002; run rollout.yml again once it is back",
     ]
+
+
+def announced(wished: Any, hosts: Fleet, state: State) -> list[str]:
+    return course.announced(hosts, state, course.rounds(wished, hosts, state), wished).splitlines()
+
+
+def test_a_run_that_goes_on_announces_what_is_left():
+    state = course.opened(wish(), fleet(4), at("share", step=2, ready=2), NOW)
+    assert announced(wish(), fleet(4), state)[1:3] == [
+        "  25 %: h001, compared with h004",
+        "    at least 90 s and 509 calls of each arm (2,036 in all)",
+    ]
+    assert announced(wish(), fleet(4), state)[-1:] == [
+        "  25 % takes 4 calls a second of the whole model; with fewer it ends without a verdict at progress_deadline"
+        " (10 min)",
+    ]
+
+
+def test_what_nobody_watches_takes_no_calls():
+    hosts, wished = fleet(3, gateways=[]), wish(steps=[100])
+    state = course.opened(wished, hosts, None, NOW)
+    assert announced(wished, hosts, state) == ["ranker 7 -> 8: being prepared", "  100 %: h[001:003]"]
+
+
+def test_a_deadline_too_short_for_the_looks_of_a_comparison_is_refused_before_anything_begins():
+    assert refused(wish(progress_deadline="95s"), fleet(4), None) == (
+        "tfserving_models[0].rollout.progress_deadline: is 95 s, and at 1 % it takes 110 s to find a version of which"
+        " every call fails: min_healthy_time, and 16 looks of 5 s; set it to 110s or more"
+    )
+    # What is being taken back needs no deadline.
+    assert course.rounds(wish(progress_deadline="95s"), fleet(4), at("reverting")) == []
 
 
 def at(stage: str, **changes: Any) -> State:

@@ -9,12 +9,9 @@ import random
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import plan, steps, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.samples import Counts, Delta
-from simulated_rollout import RUNS, happens, wish
-
-
-def words(rate, **changes):
-    wished = wish(**changes)
-    return [each.sentence for each in plan.estimates(wished, verdict.rules(wished), rate)]
+from refusing import refusal
+from simulated_rollout import RUNS, Rates, happens, wish
+from simulated_watch import Fleet, rolled
 
 
 @pytest.mark.parametrize(
@@ -24,28 +21,71 @@ def test_the_size_of_a_fixed_test_is_that_of_two_shares(usual, worse, calls):
     assert plan.fixed_size(usual, worse) == calls
 
 
-def test_each_step_is_estimated_in_words():
-    assert words(200, steps=[1, 25, 100]) == [
-        "1 %: 509 calls at 2 a second, 5 min at least",
-        "25 %: 509 calls at 50 a second, 2 min at least",
-        "100 %: 509 calls at 200 a second, 2 min at least",
-    ]
+def needs(*percents, **changes):
+    return plan.needs(percents, verdict.rules(wish(**changes)))
 
 
-def test_a_step_that_would_end_without_a_verdict_is_told():
-    assert words(20)[0] == (
-        "1 %: 509 calls at 0.2 a second, 43 min at least, longer than progress_deadline (10 min), so it would end"
-        " without a verdict; raise that, or begin with a larger step"
+def test_what_a_step_takes_is_told_in_words():
+    assert needs(1) == "at least 90 s and 509 calls of each arm (50,900 in all)"
+    assert needs(5, 25) == "at least 90 s and 509 calls of each arm per step (10,180 and 2,036 in all)"
+    assert needs(100) == "at least 90 s and 509 calls"
+    # The control gets fewer above one half.
+    assert needs(75) == "at least 90 s and 509 calls of the new version (679 in all)"
+    assert needs(10, interval="1h", progress_deadline="2h") == (
+        "at least 3,630 s and 509 calls of each arm (5,090 in all)"
     )
 
 
-def test_without_traffic_no_step_passes():
-    assert words(0)[0] == "1 %: 509 calls; without traffic it never passes"
-
-
 def test_a_lower_ceiling_takes_more_calls():
-    assert words(1000, error_ceiling=0.001)[0].startswith("1 %: 5,115 calls")
-    assert words(1000, min_samples=9000)[0].startswith("1 %: 9,000 calls")
+    assert needs(1, error_ceiling=0.001).startswith("at least 90 s and 5,115 calls of each arm")
+    assert needs(1, min_samples=9000).startswith("at least 90 s and 9,000 calls of each arm")
+
+
+def pace(percent, **changes):
+    return plan.pace(percent, verdict.rules(wish(**changes)))
+
+
+def test_how_busy_a_model_has_to_be_is_told_in_words():
+    ends = "with fewer it ends without a verdict at progress_deadline"
+    assert pace(1) == f"1 % takes 90 calls a second of the whole model; {ends} (10 min)"
+    assert pace(1, progress_deadline="2h") == f"1 % takes 8 calls a second of the whole model; {ends} (2.0 h)"
+    assert pace(100) == f"100 % takes 1 call a second of the whole model; {ends} (10 min)"
+
+
+def deadline(**changes):
+    return refusal(plan.refuse_deadline, "rollout", wish(**changes))
+
+
+def test_a_deadline_too_short_for_the_looks_that_a_comparison_takes_is_refused():
+    assert deadline(progress_deadline="109s") == (
+        "rollout.progress_deadline: is 109 s, and at 1 % it takes 110 s to find a version of which every call fails:"
+        " min_healthy_time, and 16 looks of 5 s; set it to 110s or more"
+    )
+    # The less the control gets, the less an error of the canary says.
+    assert deadline(steps=[5, 95, 100]) == (
+        "rollout.progress_deadline: is 600 s, and at 95 % it takes 870 s to find a version of which every call fails:"
+        " min_healthy_time, and 168 looks of 5 s; set it to 870s or more, or leave that step out"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"progress_deadline": "110s"},
+        {"progress_deadline": "90s", "steps": [100]},
+        {"progress_deadline": "90s", "gates": {"errors": "dry_run"}},
+        {"progress_deadline": "870s", "steps": [5, 95, 100]},
+    ],
+)
+def test_a_deadline_that_leaves_time_for_a_verdict_is_taken(changes):
+    plan.refuse_deadline("rollout", wish(**changes))
+
+
+def test_a_version_of_which_every_call_fails_is_found_before_the_shortest_deadline():
+    fleet = Fleet(rates=lambda arm, _at: Rates(1.0 if arm == "canary" else 0.0))
+    ended = rolled(fleet, progress_deadline="110s")
+    assert (ended.ended, ended.state.reverted.keys()) == ("reverting", {"8"})
 
 
 def limits(**changes):

@@ -218,6 +218,9 @@ def test_any_order_of_moves_rises_and_survives_as_plain_data(sequence):
         ({"history": [1]}, "the state of a roll-out has no usable history"),
         ({"reverted": {"8": "bad"}}, "the state of a roll-out has no usable history"),
         ({"model": None}, "the state of a roll-out has no usable model"),
+        ({"edge_s": "85ms"}, "the state of a roll-out has no usable edge_s"),
+        ({"edge_s": 0}, "the state of a roll-out has no usable edge_s"),
+        ({"edge_s": float("nan")}, "the state of a roll-out has no usable edge_s"),
     ],
 )
 def test_a_state_that_no_controller_has_left_is_refused(changes, problem):
@@ -225,6 +228,13 @@ def test_a_state_that_no_controller_has_left_is_refused(changes, problem):
         states.from_json({**begun().to_json(), **changes})
     with pytest.raises(ValueError, match="is not of schema 1"):
         states.from_json([])
+
+
+def test_the_edge_of_slow_calls_stays_whatever_comes():
+    state = states.with_edge(replace(begun(), stage="share"), 0.085)
+    later = states.release(states.hold(states.advance(states.resume(state, 5.0), 6.0), "why", True), 7.0)
+    assert states.from_json(json.loads(json.dumps(later.to_json()))).edge_s == 0.085
+    assert states.revert(later, "worse", True, 8.0).edge_s == 0.085
 
 
 def test_a_state_is_read_with_its_defaults():

@@ -38,28 +38,33 @@ def test_a_host_that_is_a_gateway_as_well_takes_part_once():
     assert team.members(["gpu-a"], {"canary": ["gpu-a"], "control": ["gpu-b"]}, 5) == ["gpu-a", "gpu-b"]
 
 
-def test_too_few_forks_for_the_gateways_are_refused():
+@pytest.mark.parametrize("forks", [2, 3])
+def test_too_few_forks_for_the_gateways_and_both_arms_are_refused(forks):
     with pytest.raises(WishError) as refused:
-        team.members(GATEWAYS, ARMS, 2)
+        team.members(GATEWAYS, ARMS, forks)
     assert str(refused.value) == (
-        "forks: is 2, and 2 gateways and a canary host have to be looked at together; run with --forks 4"
+        f"forks: is {forks}, and 2 gateways and a host of each arm have to be looked at together; run with --forks 4"
     )
+
+
+def test_without_a_control_a_canary_host_is_enough():
+    assert team.members(GATEWAYS, {"canary": ["gpu-a", "gpu-b"], "control": []}, 3) == [*GATEWAYS, "gpu-a"]
 
 
 def test_a_plan_tells_the_servers_of_the_model_and_its_golden_requests():
     golden = {"requests": [{"name": "one"}], "file": "golden/ranker.jsonl"}
     made = planned(CPU_HOST, [instance()])
     made["models"][0]["golden"] = golden
-    found = team.post("ranker", False, 100.0, made)
-    assert found == team.Post("ranker", False, 100.0, {"ranker": 8501}, ({"name": "one"},))
-    assert team.post("other", True, 0, made) == team.Post("other", True)
-    assert team.post("ranker", True, 0, {}) == team.Post("ranker", True)
+    found = team.post("ranker", False, made)
+    assert found == team.Post("ranker", False, {"ranker": 8501}, ({"name": "one"},))
+    assert team.post("other", True, made) == team.Post("other", True)
+    assert team.post("ranker", True, {}) == team.Post("ranker", True)
 
 
 @pytest.mark.parametrize("plan", [{"instances": [{}]}, {"instances": 3}, {"models": [7]}])
 def test_a_plan_that_is_none_is_refused(plan):
     with pytest.raises(WishError, match=r"^plan: is not the plan of a host; give what the role host_plan has made$"):
-        team.post("ranker", False, 0, plan)
+        team.post("ranker", False, plan)
 
 
 # --- on one host ----------------------------------------------------------------------------------------------
@@ -79,9 +84,9 @@ COUNTS = {"process": "p", "canary": {}, "control": {}, "gap": "", "behind": Fals
 
 
 def test_a_host_that_is_both_answers_for_both():
-    post = team.Post("ranker", True, 100.0, {"ranker": 8501})
+    post = team.Post("ranker", True, {"ranker": 8501})
     results = {"gateway_calls": COUNTS, "rollout_servers": {"servers": {"ranker": {"process": "x", "calls": 0}}}}
-    found, asked = said({"do": "read"}, post, results)
+    found, asked = said({"do": "read", "slow_ms": 100.0}, post, results)
     assert found == {"gateway": COUNTS, "servers": {"ranker": {"process": "x", "calls": 0}}}
     assert asked == [
         ("tfserving.fleet.gateway_calls", {"model": "ranker", "slow_ms": 100.0}),
@@ -133,7 +138,7 @@ def test_a_host_that_cannot_be_reached_answers_so():
     def call(_module, _arguments):
         raise OSError("no route to host \x1b[31m")
 
-    found = bounded.carried_out({"do": "read"}, team.Post("ranker", True), call)
+    found = bounded.carried_out({"do": "read", "slow_ms": 0}, team.Post("ranker", True), call)
     assert found == {"failed": "no route to host \\x1b[31m"}
 
 
@@ -148,7 +153,7 @@ def test_a_host_that_hangs_keeps_no_worker():
             with contextlib.suppress(Exception):
                 gone.wait(LONG_S)
 
-    found = bounded.carried_out({"do": "read"}, team.Post("ranker", True), call, 0.2)
+    found = bounded.carried_out({"do": "read", "slow_ms": 0}, team.Post("ranker", True), call, 0.2)
     assert (found, tried) == ({"failed": "no answer within 0 s"}, [1])
 
 
@@ -213,9 +218,7 @@ def together(tmp_path, hosts, lines):
     """Return the conductor's team; the others work in threads."""
 
     def carry_out(name):
-        post = team.Post(
-            "ranker", name in GATEWAYS, 100.0, {} if name in GATEWAYS else {"ranker": 8501}, [{"name": "a"}]
-        )
+        post = team.Post("ranker", name in GATEWAYS, {} if name in GATEWAYS else {"ranker": 8501}, [{"name": "a"}])
         return lambda order: team.carried_out(order, post, hosts[name].call)
 
     chief = Crew(tmp_path, "edge-1", MEMBERS)
@@ -236,7 +239,7 @@ def together(tmp_path, hosts, lines):
 
 def test_a_reading_has_all_gateways_and_servers(together, hosts):
     hosts["edge-2"].state = {"generation": 2, "revision": 5}
-    reading = together.read()
+    reading = together.read(0.1)
     assert set(reading["gateways"]) == set(GATEWAYS)
     assert reading["servers"] == {
         "gpu-a.ranker": {"process": "one", "calls": 0, "arm": "canary"},
@@ -244,18 +247,18 @@ def test_a_reading_has_all_gateways_and_servers(together, hosts):
         "gpu-c.ranker": {"process": "one", "calls": 0, "arm": "control"},
     }
     assert (reading["age"], reading["broken"], reading["notes"]) == ((2, 5), [], [])
-    delta, _ = samples.between(reading, together.read(), GATEWAYS)
+    delta, _ = samples.between(reading, together.read(0.1), GATEWAYS)
     assert delta.broken == []
 
 
 def test_hosts_that_fail_are_named_and_a_control_can_be_spared(together, hosts):
     hosts["edge-1"].down = hosts["gpu-a"].down = hosts["gpu-b"].down = True
-    reading = together.read()
+    reading = together.read(0.1)
     delta, _ = samples.between({}, reading, GATEWAYS)
     assert delta.broken == ["gateway edge-1 does not answer (it is down)", "server gpu-a does not answer"]
     assert together.share(50) == {"edge-1": "it is down"}
     hosts["gpu-c"].down = True
-    delta, _ = samples.between({}, together.read(), GATEWAYS)
+    delta, _ = samples.between({}, together.read(0.1), GATEWAYS)
     assert "server gpu-b does not answer" in delta.broken
 
 
@@ -266,7 +269,7 @@ def test_gaps_and_delays_are_told(together, hosts):
         "gap": "has lost its journal",
         "behind": True,
     }
-    reading = together.read()
+    reading = together.read(0.1)
     assert reading["broken"] == ["gateway edge-2 has lost its journal"]
     assert reading["notes"] == ["gateway edge-2 logs faster than it can be read; its counts are late"]
 
@@ -274,13 +277,13 @@ def test_gaps_and_delays_are_told(together, hosts):
 def test_a_worker_that_hangs_is_waited_for_once(together, hosts, monkeypatch):
     monkeypatch.setattr(team, "READ_S", 0.3)
     hosts["edge-2"].is_held.clear()
-    assert together.read()["gateways"]["edge-2"] == {"failed": "no answer within 0 s"}
+    assert together.read(0.1)["gateways"]["edge-2"] == {"failed": "no answer within 0 s"}
     # It is not asked again, so nothing is waited for.
     monkeypatch.setattr(team, "READ_S", LONG_S)
-    assert together.read()["gateways"]["edge-2"] is None
+    assert together.read(0.1)["gateways"]["edge-2"] is None
     hosts["edge-2"].is_held.set()
     until = time.monotonic() + LONG_S
-    while together.read()["gateways"]["edge-2"] is None:
+    while together.read(0.1)["gateways"]["edge-2"] is None:
         assert time.monotonic() < until
     # A share is put in force by whoever hangs as soon as it can.
     monkeypatch.setattr(team, "SHARE_S", 0.3)
@@ -313,9 +316,15 @@ def test_golden_requests_are_counted_by_arm(together):
     assert together.golden(5) == {"canary": (1, 0), "control": (2, 0)}
 
 
+def test_the_time_of_a_watch_goes_on_evenly_when_the_clock_is_set(together, monkeypatch):
+    before = together.now()
+    monkeypatch.setattr(team.time, "time", lambda: 0.0)
+    assert 0 <= together.now() - before < LONG_S
+
+
 def test_the_end_of_the_run_ends_the_watch(together):
     together._crew.is_left = lambda: True
-    for effect in (together.read, lambda: together.sleep(5)):
+    for effect in (lambda: together.read(0.1), lambda: together.sleep(5)):
         with pytest.raises(WishError, match=r"^the run of ansible-playbook has ended; run it again"):
             effect()
 

@@ -170,22 +170,38 @@ def test_the_last_step_is_held_against_what_the_control_had_before():
 
 
 def test_a_gate_in_dry_run_is_told_and_decides_nothing():
-    given = rules(gates={"errors": "dry_run", "restarts": "dry_run"})
+    given = rules(gates={"errors": "dry_run", "restarts": "dry_run"}, slow_share_over="100ms")
     found = verdict.judge(seen((600, 60), (600, 0), given, restarted=restarted(1)), given, LATE)
     assert found.outcome == "pass"
     assert found.sentence.endswith("pass (would fail by errors and restarts, which dry_run leaves out)")
 
 
-def test_without_an_edge_slow_calls_are_not_judged():
-    assert judged((600, 0, 600), (600, 0, 0), given=rules()).outcome == "pass"
+def test_without_an_edge_slow_calls_are_not_judged_and_a_pass_says_so():
+    found = judged((600, 0, 600), (600, 0, 0), given=rules())
+    assert (found.outcome, found.sentence.endswith(": pass, slow calls not judged")) == ("pass", True)
+    for quiet in (rules(gates={"slow": "dry_run"}), rules(slow_share_over="100ms")):
+        assert "not judged" not in judged((600, 0), (600, 0), given=quiet).sentence
+    alone = replace(Evidence(0.0), has_control=False)
+    assert judged((600, 0), (), given=rules(), evidence=alone).sentence == "errors: canary 0/600, control 0/0: pass"
     assert verdict.rules(wish(), 0.25).edge_s == 0.25
     assert verdict.rules(wish(slow_share_over="100ms"), 0.25).edge_s == 0.1
+
+
+def test_a_step_in_which_the_edge_came_late_waits_for_calls_that_are_judged_by_it():
+    before = seen((600, 0), (600, 0), given=rules())
+    found = judged((400, 0), (400, 0), given=RULES, evidence=before)
+    assert found.sentence.endswith("inconclusive, 400 of 500 calls since it is known which ones are slow (min_samples)")
+    assert judged((500, 0), (500, 0), given=RULES, evidence=before).outcome == "pass"
+    reported = rules(slow_share_over="100ms", gates={"slow": "dry_run"})
+    assert judged((1, 0), (1, 0), given=reported, evidence=before).outcome == "pass"
 
 
 def test_all_tests_of_a_roll_out_share_the_false_alarms():
     steps, gates = 4, 3
     assert [test.alpha for test in RULES.tests.values()] == [verdict.ALPHA / steps / gates] * gates
-    assert rules(steps=[100]).tests["errors"].alpha == verdict.ALPHA / 2
+    # Slow calls have their part also where it is not known yet which ones are.
+    assert rules(steps=[100]).tests["errors"].alpha == verdict.ALPHA / gates
+    assert set(rules().tests) == {"errors", "golden"}
 
 
 def test_the_next_step_begins_with_what_the_control_has_shown():
@@ -308,6 +324,14 @@ PERSON = "so it waits for a person"
 def test_what_follows_from_a_verdict(found, waited, changes, expected):
     done = verdict.act(found, Evidence(1000.0), rules(**changes), 1000.0 + waited)
     assert (done.kind, done.sentence, done.is_share_zero, done.is_blamed) == expected
+
+
+def test_nothing_is_promoted_while_a_source_is_broken():
+    given = rules(on_inconclusive="promote")
+    blind = replace(Evidence(1000.0), broken="gateway edge-1 does not answer")
+    done = verdict.act(OPEN, blind, given, 1600.0)
+    assert (done.kind, done.is_blamed) == ("revert", False)
+    assert done.sentence == "n: inconclusive; taken back at progress_deadline (600 s), without blame"
 
 
 # --- whole roll-outs. The canary's share of 1 % is two calls a second.
