@@ -53,7 +53,7 @@ SHIPPED = {
     "gateway_plan": 0,
     "gateway_probe": 9,
     "gateway_state": 13,
-    "golden_answers": 20,  # with what reads answers by type, and the probe's HTTP/2
+    "golden_answers": 15,  # with what reads answers by type, and the probe's HTTP/2
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,
