@@ -10,13 +10,13 @@ module: golden_answers
 short_description: Ask golden requests of a new version, and compare it with the one before
 version_added: 0.2.0
 description:
-  - For a host that has loaded the new version of a roll-out and gets no traffic yet. To be delegated to a gateway, which
-    asks the host's servers themselves, past HAProxy, over REST and over gRPC.
-  - The new version has to answer as the golden requests expect over both, and the same over both. A model without golden
-    requests is asked the request of its C(probe), which expects nothing but an answer.
+  - For a host that has loaded the new version of a roll-out and gets no traffic yet. To be delegated to a gateway,
+    which asks the host's servers themselves, past HAProxy, over REST and over gRPC.
+  - The new version has to answer as the golden requests expect over both, and the same over both. A model without
+    golden requests is asked the request of its C(probe), which expects nothing but an answer.
   - How the answers differ from those of the version before is returned, as figures for people.
-  - Does not fail for what it finds; see RV(wrong) and RV(unproven). Which servers there are, the action of the same name
-    reads from C(tfserving_plan) of the hosts.
+  - Does not fail for what it finds; see RV(wrong) and RV(unproven). Which servers there are, the action of the same
+    name reads from C(tfserving_plan) of the hosts.
 options:
   model:
     description: The model that is rolled out.
@@ -46,8 +46,8 @@ options:
     default: ""
   servers:
     description:
-      - The servers to ask, each with C(name), C(address), the ports C(rest) and C(grpc), whether its gRPC C(encrypts), and
-        the same of the server that has the version C(before). Set by the action.
+      - The servers to ask, each with C(name), C(address), the ports C(rest) and C(grpc), whether its gRPC C(encrypts),
+        and the same of the server that has the version C(before). Set by the action.
     type: list
     elements: dict
     default: []
@@ -89,8 +89,9 @@ EXAMPLES = r"""
 RETURN = r"""
 servers:
   description:
-    - For each server the faults of the new version, C(wrong), what kept requests from being asked, C(unproven), and the
-      largest C(differences) from the version before by output, C(max_abs) and C(max_rel), null where there is no measure.
+    - For each server the faults of the new version, C(wrong), what kept requests from being asked, C(unproven), and
+      the largest C(differences) from the version before by output, C(max_abs) and C(max_rel), null where there is no
+      measure.
   type: list
   elements: dict
   returned: always

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden requests from a gateway to the servers of a roll-out, past HAProxy: a version alone, and beside the one before.
+"""Golden requests from a gateway to the servers of a roll-out, past HAProxy: of a version, and of the one before.
 
 Over REST and gRPC the new version has to answer as expected, and the same over both. How it differs from the version
 before, on the same requests, is for people: it is meant to differ.
@@ -139,36 +139,46 @@ class Voice:
 
 def ask(wish: Wish, server: Server, before: Server | None, now: Callable[[], float] = time.monotonic) -> Found:
     """Ask ``server`` for the new version, and ``before`` for the old one, where there is a server that has it."""
-    wanted: list[Any] = [{**each, "max_latency_ms": None} for each in wish.requests]
-    found, end = Found(server.name, len(wanted)), now() + MOST_ROUND_S
+    found, end = Found(server.name, len(wish.requests)), now() + MOST_ROUND_S
     new = Voice(wish, wish.new, server)
     old = _met(Voice(wish, wish.old, before), found) if before else None
     differences: list[Difference] = []
     try:
         new.meet()
-        for request in wanted:
-            if now() > end:
-                found.unproven = f"only {found.asked} of {found.total} golden requests were answered in {MOST_ROUND_S:.0f} s"
-                break
-            answers = _answers(new, request)
-            busy = next((each.faults for each in answers.values() if each.status in golden.PASSING and each.faults), ())
-            if busy:
-                found.unproven = f"it has no room for {golden.named(request, wish.origin)}: {told(busy[0], MOST_WORDS)}"
-                break
-            found.asked += 1
-            found.wrong += _faults(wish, new, request, answers, found)
-            if old and not request.get("must_fail"):
-                try:
-                    differences += _beside(old, request, answers, found)
-                except UnreachableError as error:
-                    found.notes.append(f"{wish.old} is not asked any more: {error}")
-                    old = None
+        for differing in _round(wish, new, old, found, end, now):
+            differences += differing
     except UnreachableError as error:
-        found.unproven = f"{error}"
-    except ServerError as error:
+        found.unproven = str(error)
+    except ServerError as error:  # of the metadata alone
         found.wrong.append(f"version {wish.new} does not serve: {error}")
     _finish(found, new, old, differences)
     return found
+
+
+def _round(
+    wish: Wish, new: Voice, old: Voice | None, found: Found, end: float, now: Callable[[], float]
+) -> Iterator[list[Difference]]:
+    """Send the requests one after another, and yield how the versions differ. Raises UnreachableError."""
+    for each in wish.requests:
+        # The latency is proven on the host, without the network between.
+        request = {**each, "max_latency_ms": None}
+        if now() > end:
+            asked = f"only {found.asked} of {found.total} golden requests"
+            found.unproven = f"{asked} were answered in {MOST_ROUND_S:.0f} s"
+            return
+        answers = _answers(new, request)
+        busy = [one.faults[0] for one in answers.values() if one.faults and one.status in golden.PASSING]
+        if busy:
+            found.unproven = f"it has no room for {golden.named(request, wish.origin)}: {told(busy[0], MOST_WORDS)}"
+            return
+        found.asked += 1
+        found.wrong += _faults(wish, new, request, answers, found)
+        if old and not request.get("must_fail"):
+            try:
+                yield _beside(old, request, answers, found)
+            except UnreachableError as error:
+                found.notes.append(f"{wish.old} is not asked any more: {error}")
+                old = None
 
 
 def _answers(new: Voice, request: requests.Request) -> dict[str, Answered]:
@@ -246,10 +256,10 @@ def text(wish: Wish, found: Sequence[Found]) -> str:
 
 
 def _lines(wish: Wish, found: Found) -> Iterator[str]:
-    counted = f"{found.asked} golden request{'' if found.asked == 1 else 's'} over {' and '.join(found.over)}"
+    asked = f"{_counted(found.asked, 'golden request')} over {' and '.join(found.over)}"
     fine = "" if found.unproven else ": all as expected"
-    verdict = f": {len(found.wrong)} faults" if found.wrong else fine
-    yield visible(f"{wish.model} {wish.new} on {found.name}, {counted}{verdict}")
+    judged = f": {_counted(len(found.wrong), 'fault')}" if found.wrong else fine
+    yield visible(f"{wish.model} {wish.new} on {found.name}, {asked}{judged}")
     for each in (*found.wrong[:MOST_TOLD], *([found.unproven] if found.unproven else [])):
         yield visible(f"  {each}")
     if found.compared:
@@ -260,8 +270,12 @@ def _lines(wish: Wish, found: Found) -> Iterator[str]:
     yield from (visible(f"  {each}") for each in found.notes[: MOST_TOLD + 1])
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def verdict(wish: Wish, found: Sequence[Found]) -> dict[str, str]:
-    """Return ``wrong``, why the version is not to serve, and ``unproven``, what kept it from being asked; one sentence."""
+    """Return ``wrong``, why the version must not serve, and ``unproven``, what kept it from being asked, in words."""
     wrong = [(each, words) for each in found for words in each.wrong]
     more = f"; and {len(wrong) - MOST_TOLD} more faults" if len(wrong) > MOST_TOLD else ""
     said = "; ".join(f"{words} ({each.name})" if len(found) > 1 else words for each, words in wrong[:MOST_TOLD])

@@ -29,7 +29,7 @@ from ..errors import WishError
 from ..visible_text import visible
 from .wire import HAS_H2, MISSING, Wire
 
-try:
+with suppress(ImportError):  # the caller looks at HAS_H2
     from h2.events import (
         ConnectionTerminated,
         DataReceived,
@@ -39,8 +39,6 @@ try:
         StreamReset,
         TrailersReceived,
     )
-except ImportError:
-    pass
 
 PARALLEL = 16
 # HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: those of

@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -20,7 +21,7 @@ from urllib.parse import unquote
 from ..visible_text import told
 from .wire import HAS_H2, MISSING, Wire
 
-try:
+with suppress(ImportError):  # the caller looks at HAS_H2
     from h2.events import (
         ConnectionTerminated,
         DataReceived,
@@ -29,8 +30,6 @@ try:
         StreamReset,
         TrailersReceived,
     )
-except ImportError:
-    pass
 
 # gRPC's statuses by number (grpc/status.h).
 STATUSES = (
@@ -82,7 +81,9 @@ def secure(authority: str, certificate: str) -> ssl.SSLContext:
         if os.path.exists(certificate):
             made.load_cert_chain(certificate)
     except (OSError, ValueError) as error:
-        raise CallError(f"takes only TLS, and {authority} or {certificate} cannot be used ({_reason(error)})") from error
+        raise CallError(
+            f"takes only TLS, and {authority} or {certificate} cannot be used ({_reason(error)})"
+        ) from error
     return made
 
 

@@ -151,9 +151,7 @@ class Client:
             answer = bounded_http.parsed(raw)
         except ValueError as error:
             text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
-            problem = (
-                f"{self.place} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
-            )
+            problem = f"{self.place} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
             raise ServerError(0, problem) from error
         if not isinstance(answer, dict):
             raise self._stranger("a JSON object")

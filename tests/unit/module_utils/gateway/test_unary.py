@@ -7,6 +7,7 @@ lab/reference_server/tests/test_golden_answers.py calls grpc's own server.
 
 from __future__ import annotations
 
+import ssl
 import struct
 
 import pytest
@@ -114,10 +115,10 @@ def test_without_h2_the_package_is_named(monkeypatch):
     )
 
 
-def test_a_server_without_tls_where_tls_is_expected_is_told(tmp_path):
+def test_a_server_without_tls_where_tls_is_expected_is_told():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
     with HostileServer([GREETING]) as server, pytest.raises(CallError, match="does not shake hands for TLS"):
-        context = unary.ssl.SSLContext(unary.ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
         unary.call(Target("127.0.0.1", server.port, context), "/a.B/C", b"", LONG_S, KIB)
 
 
