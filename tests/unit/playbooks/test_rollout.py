@@ -95,6 +95,13 @@ def test_golden_requests_that_a_gateway_could_not_ask_hold_the_roll_out_and_are_
     assert at == sorted(at)
 
 
+def test_a_gateway_that_is_lost_before_it_has_asked_is_not_said_of_the_host(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"answered": {"unreachable": True, "msg": "no route"}}))
+    assert code != 0
+    assert "held: h1: edge can no longer be reached, which asks the golden requests; run" in output
+    assert (place.state()["stage"], place.state()["reverted"]) == ("canary", {})
+
+
 def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(place):
     code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h2"]}))
     assert code != 0
