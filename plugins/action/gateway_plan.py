@@ -11,11 +11,8 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Acti
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, servers, settings, vrrp
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import gateway_rollouts
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 
 SHARES = "/etc/haproxy/tfserving/maps/shares.map"
-# What a host's variables say of its gate, and what holds where neither they nor the role do.
-_GATE = {"gate_port": ("tfserving_gate_port", 8490), "longest_call_s": ("tfserving_longest_call_s", 30)}
 
 
 class ActionModule(Action):
@@ -41,12 +38,12 @@ class ActionModule(Action):
         if options["only_check"]:
             settings.complete(given)
             for name in hosts:
-                servers.check_address(name, _address(hostvars[name]))
+                servers.check_address(name, fleet.address(hostvars[name]))
             return {}
         gateway = task_vars["inventory_hostname"]
         names = self.hosts_of(options["gateways"], task_vars) or [gateway]
         planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
-        sites = {name: _site(hostvars[name]) for name in hosts}
+        sites = {name: fleet.site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
         own = _ports(serving.get(gateway, {}).get("instances", []))
         rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(serving)), **options["rollouts"]}
@@ -55,25 +52,11 @@ class ActionModule(Action):
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,
-            "vrrp": vrrp.instances(vips, gateway, {name: _address(hostvars[name]) for name in names}),
+            "vrrp": vrrp.instances(vips, gateway, {name: fleet.address(hostvars[name]) for name in names}),
             "tune": [f"{each['name']} {each['value']}" for each in plan["tune"]],
             "ports": [plan["bind"]["status_port"], *(each["port"] for each in plan["frontends"])],
             "shares": {SHARES: plan["maps"]["shares"]} if plan["maps"]["shares"] else {},
         }
-
-
-def _site(variables: Mapping[str, Any]) -> dict[str, Any]:
-    roles = inventory.role_options()
-    found = {"address": _address(variables)}
-    for key, (name, usual) in _GATE.items():
-        found[key] = variables[name] if name in variables else roles.get(name, {}).get("default", usual)
-    return found
-
-
-def _address(variables: Mapping[str, Any]) -> str:
-    """Return where other hosts reach a host."""
-    given = (variables.get(name) for name in ("tfserving_address", "ansible_host", "inventory_hostname"))
-    return str(next(filter(None, given)))
 
 
 def _ports(instances: Sequence[Mapping[str, Any]]) -> list[int]:

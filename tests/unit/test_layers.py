@@ -51,8 +51,9 @@ SHIPPED = {
     "gateway_calls": 14,
     "gateway_capacity": 0,
     "gateway_plan": 0,
-    "gateway_probe": 8,
+    "gateway_probe": 9,
     "gateway_state": 14,
+    "golden_answers": 15,  # with what reads answers by type, and the probe's HTTP/2
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,

@@ -8,7 +8,6 @@ All have the signatures of `digits` and, but for `wrong`, the weights and answer
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 from digits import PIXELS, Digits
 from tensorflow.python.ops import gen_control_flow_ops

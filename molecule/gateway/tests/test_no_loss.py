@@ -45,8 +45,8 @@ def test_no_request_is_lost_while_the_fleet_is_changed(site, traffic, gateways, 
     assert traffic.answered >= LEAST
 
 
-def test_the_journal_keeps_every_line_of_haproxy(on):
-    for name in GATEWAYS:
+def test_the_journal_keeps_every_line_of_haproxy(gateways, on):
+    for name in gateways:
         # As systemd has told journald, without a restart of HAProxy.
         limits = "/run/systemd/units/log-rate-limit-%s:haproxy.service"
         assert on(name).check_output(f"readlink {limits % 'burst'} {limits % 'interval'}").split() == ["1000000"] * 2

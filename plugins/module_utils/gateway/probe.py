@@ -27,10 +27,9 @@ from typing import Any
 
 from ..errors import WishError
 from ..visible_text import visible
+from .wire import HAS_H2, MISSING, Wire
 
-try:
-    from h2.config import H2Configuration
-    from h2.connection import H2Connection
+with suppress(ImportError):  # the caller looks at HAS_H2
     from h2.events import (
         ConnectionTerminated,
         DataReceived,
@@ -40,11 +39,6 @@ try:
         StreamReset,
         TrailersReceived,
     )
-    from h2.exceptions import ProtocolError
-
-    HAS_H2 = True
-except ImportError:
-    HAS_H2 = False
 
 PARALLEL = 16
 # HAProxy's buffer in bytes, unless tune.bufsize says otherwise. Replies of all sizes around it are asked for: those of
@@ -54,7 +48,6 @@ _STEPS = 131
 # A HAProxy that answers nothing at all is found sooner than one that is only slow.
 START_S = 10.0
 STILL_S = 10.0
-_CHUNK = 1 << 16
 _WORDS = 2000
 _TUNE = re.compile(r"tune\.[a-z0-9.-]{1,60} [A-Za-z0-9.,-]{1,40}")
 _SIZE = b"probe-size"
@@ -124,7 +117,7 @@ def probe(binary: str, tune: Sequence[str], calls: int, seconds: float) -> Outco
     """
     check_tune(tune)
     if not HAS_H2:
-        raise ProbeError("the Python package h2 is missing, without which no call can be made; install python3-h2")
+        raise ProbeError(MISSING)
     found = version(binary)
     folder = Path(tempfile.mkdtemp(prefix="tfserving-probe-"))
     try:
@@ -223,66 +216,6 @@ def _exchange(client: _Client, server: _Server, deadline: float) -> None:
             client.give_up("no reply in time")
 
 
-class _Wire:
-    """One end of a connection: a socket that never blocks, and the state of HTTP/2 over it."""
-
-    def __init__(self, wire: socket.socket, is_client: bool, selector: selectors.BaseSelector) -> None:
-        self.socket = wire
-        self.selector = selector
-        # HAProxy's headers are its own business; the probe is about frames.
-        config = H2Configuration(client_side=is_client, header_encoding=None, validate_inbound_headers=False)
-        self.http = H2Connection(config)
-        self.http.initiate_connection()
-        self.outgoing = b""
-        self.open = True
-        selector.register(wire, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
-
-    def ready(self) -> None:
-        """Take what has arrived and send what is due; a connection whose other side has said goodbye is closed."""
-        try:
-            self.talk()
-        except ProtocolError:
-            self.close()
-
-    def talk(self) -> None:
-        raise NotImplementedError
-
-    def events(self) -> list[Any]:
-        """Return what has arrived; an empty list with ``open`` false means that the other side has gone."""
-        try:
-            data = self.socket.recv(_CHUNK)
-        except BlockingIOError:
-            return []
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return []
-        return list(self.http.receive_data(data))
-
-    def flush(self) -> None:
-        """Send what can be sent now, and ask to be called again for the rest."""
-        self.outgoing += self.http.data_to_send()
-        try:
-            while self.outgoing:
-                sent = self.socket.send(self.outgoing)
-                self.outgoing = self.outgoing[sent:]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-        if self.open:
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.outgoing else 0)
-            self.selector.modify(self.socket, wanted, self)
-
-    def close(self) -> None:
-        """Close the connection; safe to repeat."""
-        if self.open:
-            self.open = False
-            self.selector.unregister(self.socket)
-            self.socket.close()
-
-
 class _Server:
     """The model server's stand-in: answers each call with as many bytes as it asks for, and trailers."""
 
@@ -313,7 +246,7 @@ class _Server:
             self.wires.append(_ServerWire(wire, False, self.selector))
 
 
-class _ServerWire(_Wire):
+class _ServerWire(Wire):
     def __init__(self, wire: socket.socket, is_client: bool, selector: selectors.BaseSelector) -> None:
         super().__init__(wire, is_client, selector)
         self.asked: dict[int, int] = {}
@@ -341,8 +274,7 @@ class _ServerWire(_Wire):
     def _go_on(self, stream: int) -> None:
         """Send as much of a reply as the windows allow."""
         while self.replies[stream]:
-            room = min(self.http.local_flow_control_window(stream), self.http.max_outbound_frame_size)
-            part = min(room, self.replies[stream])
+            part = min(self.room(stream), self.replies[stream])
             if part <= 0:
                 return
             self.http.send_data(stream, b"x" * part)
@@ -400,7 +332,7 @@ class _Client:
             self._call()
 
 
-class _ClientWire(_Wire):
+class _ClientWire(Wire):
     def __init__(self, wire: socket.socket, client: _Client) -> None:
         super().__init__(wire, True, client.selector)
         self.client = client

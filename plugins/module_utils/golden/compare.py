@@ -157,6 +157,30 @@ def _value(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else told(str(value), MOST_VALUE)
 
 
+def parting(request: Mapping[str, Any], rest: Mapping[str, Tensor], grpc: Mapping[str, Tensor]) -> str:
+    """Return in words how the answers to one request over both protocols part; empty if they do not.
+
+    REST's numbers stand for the very floats, but the server has worked them out twice: they are equal within the
+    request's tolerance, for all outputs.
+    """
+    wanted = Expected("", rtol=request.get("rtol", RTOL), atol=request.get("atol", ATOL))
+    for output in sorted({*rest, *grpc}):
+        if output not in rest or output not in grpc:
+            return f"{shown(output)} comes over {'REST' if output in rest else 'gRPC'} alone"
+        one, other = rest[output], grpc[output]
+        if (one.dtype, one.shape) != (other.dtype, other.shape):
+            return f"{shown(output)} is {_kind(one)} over REST and {_kind(other)} over gRPC"
+        for at, (left, right) in enumerate(zip(one.values, other.values)):
+            if _distance(one.dtype, left, right) > _allowed(wanted, one.dtype, left):
+                place = below(shown(output))(tensors.unravelled(at, one.shape))
+                return f"{place} is {_value(left)} over REST and {_value(right)} over gRPC"
+    return ""
+
+
+def _kind(held: Tensor) -> str:
+    return f"{held.dtype} {shown_shape(held.shape)}"
+
+
 # --- two versions --------------------------------------------------------------------------------------------
 
 
@@ -200,7 +224,7 @@ def _difference(name: str, output: str, stable: Mapping[str, Tensor], canary: Ma
         return Difference(output, math.inf, math.inf, note=note)
     one, other = stable[output], canary[output]
     if (one.dtype, one.shape) != (other.dtype, other.shape):
-        kinds = " and ".join(f"{each.dtype} {shown_shape(each.shape)}" for each in (one, other))
+        kinds = f"{_kind(one)} and {_kind(other)}"
         return Difference(output, math.inf, math.inf, note=f"{kinds} (request {shown(name)})")
     apart = list(_distances(one, other))
     if not apart:

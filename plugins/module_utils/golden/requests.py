@@ -25,6 +25,9 @@ Request = Mapping[str, Any]
 # The statuses of a refusal that is about the request. The others are about the server: it does not know the model
 # (404), or not now (429, 503), or it took too long (408, 504).
 NOT_OF_THE_REQUEST = frozenset({0, 404, 408, 429, 503, 504})
+# The same of gRPC's, as REST would answer: cancelled, unknown, too late, not found, exhausted, no such method,
+# unavailable. Every other one is about the request.
+_OF_GRPC = {1: 0, 2: 0, 4: 504, 5: 404, 8: 429, 12: 0, 14: 503}
 
 
 def signature_name(request: Request) -> str:
@@ -91,6 +94,11 @@ def faults(request: Request, answer: Mapping[str, Tensor], latency_ms: float | N
     if most is not None and latency_ms is not None and latency_ms > most:
         found.append(f"it took {latency_ms:.1f} ms, more than {most:g} ms")
     return found
+
+
+def status_of_grpc(code: int) -> int:
+    """Return the HTTP status with the meaning of a status of gRPC, for ``fault_of_error``."""
+    return _OF_GRPC.get(code, 400)
 
 
 def fault_of_error(request: Request, status: int, words: str) -> str:

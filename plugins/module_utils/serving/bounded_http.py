@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One HTTP exchange with an untrusted server of this host, bounded in time and bytes.
+"""One HTTP exchange with an untrusted server, of this host by default, bounded in time and bytes.
 
 tfserving-health contains this file (see its template), so it needs only Python's standard library and no ``from
 __future__``.
@@ -83,13 +83,13 @@ class _Wire(io.RawIOBase):
 
 def exchange(
     port: int, method: str, path: str, headers: Mapping[str, str], seconds: float, most_bytes: int,
-    body: Optional[bytes] = None,
+    body: Optional[bytes] = None, host: str = "127.0.0.1",
 ) -> tuple[int, bytes]:  # fmt: skip
     """Return status and body of the answer from the server on ``port``; redirects count as ordinary answers.
 
     ``seconds`` is for the whole exchange, ``most_bytes`` for the body. Raises ExchangeError.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     wire = None
     try:
         connection.connect()

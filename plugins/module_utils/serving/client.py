@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow Serving's REST interface on the local host, and the conclusions its answers allow.
+"""TensorFlow Serving's REST interface, on the local host by default, and the conclusions its answers allow.
 
 Two habits of the server shape this file. Status 200 means that a model is known, not that it serves: only a version in
 state AVAILABLE does. And the status path accepts a label without using it, while metadata and predictions resolve it.
@@ -96,10 +96,15 @@ class Version:
 
 
 class Client:
-    """Queries one server. Uses the socket directly: a proxy from the environment has no place on loopback."""
+    """Queries one server. Uses the socket directly: a proxy from the environment has no place within a fleet.
 
-    def __init__(self, port: int) -> None:
+    :param address: the IP address of another host.
+    """
+
+    def __init__(self, port: int, address: str = "") -> None:
         self.port = port
+        self.address = address or "127.0.0.1"
+        self.place = f"{address} port {port}".strip()
 
     def status(self, model: str) -> list[Version]:
         """Return every version of ``model`` that the server ever knew, ascending; none for an unknown model."""
@@ -137,16 +142,16 @@ class Client:
     ) -> dict[str, Any]:  # fmt: skip
         sent = None if body is None else json.dumps(body).encode()
         try:
-            code, raw = bounded_http.exchange(self.port, method, path, _HEADERS, seconds, most_bytes, sent)
+            code, raw = bounded_http.exchange(
+                self.port, method, path, _HEADERS, seconds, most_bytes, sent, self.address
+            )
         except bounded_http.ExchangeError as error:
-            raise UnreachableError(said(f"port {self.port} {error}")) from error
+            raise UnreachableError(said(f"{self.place} {error}")) from error
         try:
             answer = bounded_http.parsed(raw)
         except ValueError as error:
             text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
-            problem = (
-                f"port {self.port} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
-            )
+            problem = f"{self.place} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
             raise ServerError(0, problem) from error
         if not isinstance(answer, dict):
             raise self._stranger("a JSON object")
@@ -157,7 +162,7 @@ class Client:
         return answer
 
     def _stranger(self, wanted: str) -> ServerError:
-        problem = f"port {self.port} answers with something else than {wanted}, so it is not TensorFlow Serving"
+        problem = f"{self.place} answers with something else than {wanted}, so it is not TensorFlow Serving"
         return ServerError(0, problem)
 
 

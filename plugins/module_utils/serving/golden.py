@@ -83,13 +83,14 @@ def each(
     """
     known = signatures.of_metadata(client.metadata(model, label, version))
     for request in wanted:
-        yield _answered(client, model, request, known, label, version)
+        yield answered(client, model, request, known, label, version)
 
 
-def _answered(
-    client: Client, model: str, request: requests.Request, known: Mapping[str, Signature], label: str | None,
-    version: int | None,
+def answered(
+    client: Client, model: str, request: requests.Request, known: Mapping[str, Signature], label: str | None = None,
+    version: int | None = None,
 ) -> Answered:  # fmt: skip
+    """Send one request and return what came of it; ``known`` are the model's signatures. Raises UnreachableError."""
     try:
         answer, latency = client.predict(model, requests.rest_body(request), label, version)
     except ServerError as error:
@@ -117,12 +118,12 @@ def ask(
     found = Round(str(golden.get("file", "")), len(wanted))
     opening = [request for request in wanted if not request.get("must_fail")][:1]
     if any("max_latency_ms" in request for request in wanted):
-        for answered in each(client, model, [{**one, "max_latency_ms": None} for one in opening]):
-            _enter(found, answered)
+        for one in each(client, model, [{**first, "max_latency_ms": None} for first in opening]):
+            _enter(found, one)
         found.latencies.clear()
-    for answered in () if found.failures else each(client, model, wanted):
+    for one in () if found.failures else each(client, model, wanted):
         found.asked += 1
-        _enter(found, answered)
+        _enter(found, one)
         if now() - began > MOST_ROUND_S and found.asked < found.total:
             words = f"only {found.asked} of {found.total} golden requests were answered within {MOST_ROUND_S:.0f} s"
             found.failures.append(words)
@@ -131,13 +132,17 @@ def ask(
     return found
 
 
-def _enter(found: Round, answered: Answered) -> None:
-    if answered.faults:
-        line = f":{answered.request['line']}" if "line" in answered.request else ""
-        named = f"golden request {told(str(answered.request.get('name', '')), MOST_FAULT)!r}"
-        faults = told("; ".join(answered.faults), MOST_FAULT)
-        found.failures.append(f"{named} ({shown(found.origin)}{line}): {faults}")
-        found.passing = found.passing and answered.status in PASSING
-    elif answered.latency_ms is not None:
-        found.latencies.append(answered.latency_ms)
-        found.answer = found.answer or shortened(json.dumps(answered.answer), ANSWER_CHARS)
+def _enter(found: Round, one: Answered) -> None:
+    if one.faults:
+        faults = told("; ".join(one.faults), MOST_FAULT)
+        found.failures.append(f"{named(one.request, found.origin)}: {faults}")
+        found.passing = found.passing and one.status in PASSING
+    elif one.latency_ms is not None:
+        found.latencies.append(one.latency_ms)
+        found.answer = found.answer or shortened(json.dumps(one.answer), ANSWER_CHARS)
+
+
+def named(request: requests.Request, origin: str) -> str:
+    """Return how a message names a request of the file ``origin``."""
+    line = f":{request['line']}" if "line" in request else ""
+    return f"golden request {told(str(request.get('name', '')), MOST_FAULT)!r} ({shown(origin)}{line})"

@@ -13,13 +13,32 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
+from ..wishes import inventory
+
 HOSTS = "groups['tfserving']"
 # What a gateway reads of a plan. The rest is none of its business, and some of it nobody else's.
 _OF_INSTANCE = ("name", "models", "ports", "threads", "batching", "objective_p99_ms", "model_config")
 _OF_MODEL = ("name", "versions")
 _FLAG = "ssl_config_file"
+# What a host's variables say of its gate, and what holds where neither they nor the role do.
+_GATE = {"gate_port": ("tfserving_gate_port", 8490), "longest_call_s": ("tfserving_longest_call_s", 30)}
 
 Plan = Mapping[str, Any]
+
+
+def site(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``address``, ``gate_port`` and ``longest_call_s`` of a host, out of its variables."""
+    roles = inventory.role_options()
+    found = {"address": address(variables)}
+    for key, (name, usual) in _GATE.items():
+        found[key] = variables[name] if name in variables else roles.get(name, {}).get("default", usual)
+    return found
+
+
+def address(variables: Mapping[str, Any]) -> str:
+    """Return where other hosts reach a host."""
+    given = (variables.get(name) for name in ("tfserving_address", "ansible_host", "inventory_hostname"))
+    return str(next(filter(None, given)))
 
 
 def gathered(

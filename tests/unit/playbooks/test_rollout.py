@@ -27,7 +27,8 @@ def test_a_version_goes_through_all_steps_to_the_end_and_back(place):
     # The first host alone, behind its gate, after the gateways have learnt of it; the rest follows one by one.
     loaded = [line for line in log if line.startswith("tfserving h")]
     assert loaded == ["tfserving h1", "tfserving h2"] * 2
-    at = [log.index(line) for line in ("gateway edge", "gate draining h1", "tfserving h1", "gate open h1")]
+    ahead = ("gateway edge", "gate draining h1", "tfserving h1", "golden h1 7 8 h2", "gate open h1")
+    at = [log.index(line) for line in ahead]
     assert at == sorted(at)
     # Run again, it has nothing to do, and says so before it changes anything.
     code, output = place.roll()
@@ -68,6 +69,37 @@ def test_a_version_that_does_not_load_on_the_first_host_is_taken_back_before_any
     assert state["stage"] == "reverting"
     assert state["reverted"]["8"]["reason"] == "h1: no answer from ranker 8"
     assert "tfserving h2" not in place.log()[: place.log().index("share 0 edge")]
+
+
+def test_wrong_answers_to_golden_requests_take_the_version_back_before_any_traffic(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"answered": {"wrong": "ranker 8 answers wrongly: no"}}))
+    assert code != 0
+    assert "ranker 8: asked" in output
+    assert "ranker 7 -> 8: taken back: h1: ranker 8 answers wrongly: no; name another version" in output
+    state = place.state()
+    assert (state["stage"], state["reverted"]["8"]["reason"]) == ("reverted", "h1: ranker 8 answers wrongly: no")
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert "gate open h1" not in place.log()[: place.log().index("share 0 edge")]
+
+
+def test_golden_requests_that_a_gateway_could_not_ask_hold_the_roll_out_and_are_asked_again(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"answered": {"unproven": "h1 port 8501 does not answer"}}))
+    assert code != 0
+    assert "held: h1: h1 port 8501 does not answer; run tfserving.fleet.rollout again to go on" in output
+    assert (place.state()["stage"], place.state()["reverted"]) == ("canary", {})
+    assert "gate open h1" not in place.log()
+    code, output = place.roll()
+    assert code == 0, output
+    log = place.log()
+    at = [log.index(line) for line in ("tfserving h1", "golden h1 7 8 h2", "gate open h1")]
+    assert at == sorted(at)
+
+
+def test_a_gateway_that_is_lost_before_it_has_asked_is_not_said_of_the_host(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"answered": {"unreachable": True, "msg": "no route"}}))
+    assert code != 0
+    assert "held: h1: edge can no longer be reached, which asks the golden requests; run" in output
+    assert (place.state()["stage"], place.state()["reverted"]) == ("canary", {})
 
 
 def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(place):

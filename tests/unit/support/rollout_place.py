@@ -57,6 +57,14 @@ STAND_INS = {
                 state = states.advance(state, time.time())
         return {"state": state.to_json()}
 """,
+    # Answers as the variable `answered` says.
+    "golden_answers": """
+        given, host = self._task.args, task_vars["inventory_hostname"]
+        with open(os.path.join(folder, "log"), "a") as log:
+            log.write(f"golden {host} {given['old']} {given['new']} {','.join(given['controls'])}\\n")
+        said = self._templar.template(task_vars.get("answered", {})) if host in ("h1",) else {}
+        return {"wrong": "", "unproven": "", "text": f"{given['model']} {given['new']}: asked", **said}
+""",
     "rollout_state": """
         given, home = self._task.args, os.path.join(folder, task_vars["inventory_hostname"], "rollout")
         if "state" not in given:
@@ -179,7 +187,7 @@ def play_stood_in(play: dict[str, Any]) -> dict[str, Any]:
 def stood_in(task: dict[str, Any]) -> dict[str, Any]:
     """Return a task with a stand-in for what needs a real host."""
     found = {key: [stood_in(each) for each in value] if key in NESTED else value for key, value in task.items()}
-    for action in ("rollout_watch", "rollout_state", "plan_record"):
+    for action in ("rollout_watch", "rollout_state", "plan_record", "golden_answers"):
         if f"tfserving.fleet.{action}" in found:
             found[action] = found.pop(f"tfserving.fleet.{action}")
     included = found.get("ansible.builtin.include_tasks", "")

@@ -175,3 +175,37 @@ def test_a_note_survives_the_merging():
     even = compare.differences("even", {"y": floats(1.0)}, {"y": floats(1.0)})
     (merged,) = compare.merged([*even, *odd])
     assert str(merged) == "y: DT_FLOAT [1] and DT_FLOAT [2] (request odd)"
+
+
+# --- two protocols -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rest", "grpc", "words"),
+    [
+        ({"y": floats(0.1)}, {"y": floats(TENTH)}, ""),
+        ({"y": floats(NAN, INF)}, {"y": floats(NAN, INF)}, ""),
+        ({"y": floats(1.0)}, {"y": floats(1.0005)}, ""),
+        ({"y": floats(1.0, 2.0)}, {"y": floats(1.0, 2.1)}, "y[1] is 2 over REST and 2.1 over gRPC"),
+        ({"y": floats(1.0)}, {"y": floats(NAN)}, "y[0] is 1 over REST and nan over gRPC"),
+        ({"y": floats(1.0)}, {}, "y comes over REST alone"),
+        ({}, {"y\n": floats(1.0)}, "y\\n comes over gRPC alone"),
+        (
+            {"y": floats(1.0)},
+            {"y": floats(1.0, dtype="DT_DOUBLE", shape=(1, 1))},
+            "y is DT_FLOAT [1] over REST and DT_DOUBLE [1, 1] over gRPC",
+        ),
+        (
+            {"y": Tensor("DT_INT64", (1,), [1])},
+            {"y": Tensor("DT_INT64", (1,), [2])},
+            "y[0] is 1 over REST and 2 over gRPC",
+        ),
+    ],
+)
+def test_answers_over_both_protocols_part_beyond_the_requests_tolerance(rest, grpc, words):
+    assert compare.parting({}, rest, grpc) == words
+
+
+def test_a_request_with_its_own_tolerance_keeps_it_between_protocols():
+    assert compare.parting({"rtol": 0.1}, {"y": floats(1.0)}, {"y": floats(1.05)}) == ""
+    assert compare.parting({"rtol": 0.0, "atol": 0.0}, {"y": floats(1.0)}, {"y": floats(1.0005)})
