@@ -62,6 +62,7 @@ SHIPPED = {
     "instance_trial": 58,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "kernel_settings": 10,
     "load_program": 0,
+    "model_headroom": 30,
     "model_peer": 27,
     "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 19,
