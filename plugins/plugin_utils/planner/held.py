@@ -95,6 +95,19 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
     )
 
 
+def warnings(models: Iterable[ModelWish], settings: Mapping[str, Any]) -> list[str]:
+    """Return a warning of each ``retry`` that nothing needs any more; ``models`` are as they are wished."""
+    return [
+        f"{model.path}.rollout.retry: is true, and every wished version is in force; remove it, or the next version"
+        " that is reverted will be tried again unasked"
+        for model in models
+        if (model.rollout or {}).get("retry")
+        and settings["rollout"].get(model.name, "hold") == "hold"
+        and model.name in settings["in_force"]
+        and _served(settings["in_force"][model.name]) == _served(model.serve)
+    ]
+
+
 def _served(found: Mapping[str, Any]) -> Served:
     return Served(sorted(found["versions"]), found.get("labels") or {})
 

@@ -76,7 +76,7 @@ def of_fleet(records: Sequence[Record], absent: Iterable[str] = ()) -> dict[str,
     is_known = any(record.get("plan") for record in records)
     return {
         "in_force": {name: _most(each) for name, each in found.items()},
-        "previous": {name: {"versions": [known["old"]]} for name, known in newest.items()},
+        "moves": {name: [known["old"], known.get("new")] for name, known in newest.items()},
         "reverted": {name: known["reverted"] for name, known in newest.items()},
         "unseen": [] if is_known or len(others) < len(records) else others[:MOST_ENTRIES],
     }
@@ -88,14 +88,21 @@ def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
     ``fleet`` is the result of ``of_fleet`` for records of which this is one.
     """
     in_force = {**fleet["in_force"], **of_plan(record.get("plan") or {})}
-    before = fleet["previous"]
+    moves = fleet["moves"]
     return {
         "in_force": {
-            name: {**each, "previous": before[name]} if name in before else each for name, each in in_force.items()
+            name: {**each, "previous": {"versions": _before(each["versions"], *moves[name])}} if name in moves else each
+            for name, each in in_force.items()
         },
         "reverted": fleet["reverted"],
         "unseen": fleet["unseen"],
     }
+
+
+def _before(now: Sequence[int], old: int, new: int | None) -> list[int]:
+    """Return what is served once a roll-out is taken back: the old version, and what is served beside the two."""
+    is_of_these = new is not None and not {old, new}.isdisjoint(now)
+    return sorted({old, *(set(now) - {new} if is_of_these else ())})
 
 
 def _most(each: list[dict[str, Any]]) -> dict[str, Any]:

@@ -165,6 +165,46 @@ def test_the_server_accepts_each_stage_after_the_other():
     assert last == stages[2]
 
 
+LISTED = {"versions": [6, 8], "labels": {"stable": 8, "old": 6}}
+LISTED_BEFORE = {"versions": [6, 7], "labels": {"stable": 7, "old": 6}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "known", "served"),
+    [
+        ("hold", LISTED_BEFORE, LISTED_BEFORE),
+        ("both", LISTED_BEFORE, {**LISTED_BEFORE, "versions": [6, 7, 8]}),
+        ("new", LISTED_BEFORE, LISTED),
+        ("new", {**LISTED_BEFORE, "versions": [6, 7, 8]}, LISTED),
+        ("old", {**LISTED_BEFORE, "versions": [6, 7, 8]}, LISTED_BEFORE),
+        ("old", LISTED, LISTED_BEFORE),
+    ],
+)
+def test_versions_beside_the_one_that_moves_stay_with_their_labels(stage, known, served):
+    wish = rolled(version=None, versions=[6, 8], serve=LISTED)
+    record = {"plan": plan(CPU_HOST, None, [model(version=None, versions=known["versions"], serve=known)])}
+    record["rollouts"] = {"ranker": {"age": [1, 1], "old": 7, "new": 8, "reverted": {}}}
+    found = in_force.of_host(record, in_force.of_fleet([record]))
+    made = planned(models=[wish], in_force=found["in_force"], rollout={"ranker": stage})
+    assert entry(made)["serve"] == served
+    assert policy_of(made) == {"specific": {"versions": served["versions"]}}
+    assert labels_of(made) == served["labels"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "known", "labels"),
+    [
+        ("hold", {"versions": [9], "labels": {"stable": 9}}, {"stable": 9}),
+        ("both", {"versions": [9], "labels": {"stable": 9}}, {"stable": 9}),
+        ("new", {"versions": [9], "labels": {"stable": 9}}, {"stable": 8}),
+        ("old", {"versions": [8], "labels": {"stable": 8}, "previous": {"versions": [9]}}, {"stable": 9}),
+    ],
+)
+def test_labels_move_with_a_lower_version_too(stage, known, labels):
+    made = planned(models=[rolled(serve=MOVED)], in_force={"ranker": known}, rollout={"ranker": stage})
+    assert labels_of(made) == labels
+
+
 # What proves the served versions ---------------------------------------------------------------------------------
 
 OLD_PROOF = {
@@ -435,6 +475,31 @@ def test_a_reverted_version_stands_in_no_other_way(wish, known, stage):
     planned(models=[wish], in_force=known, reverted={"ranker": {8: "slow"}}, rollout={"ranker": stage})
 
 
+def test_a_retry_that_is_left_after_the_version_has_arrived_is_told():
+    wish = rolled(rollout={"retry": True})
+    warning = (
+        "tfserving_models[0].rollout.retry: is true, and every wished version is in force; remove it, or the next"
+        " version that is reverted will be tried again unasked"
+    )
+    arrived = {"ranker": {"versions": [8]}}
+    assert warning in planned(models=[wish], in_force=arrived)["warnings"]
+    for known, stages, models in (
+        (SEVEN, {}, [wish]),
+        (SEVEN, {"ranker": "both"}, [wish]),
+        ({}, {}, [wish]),
+        (arrived, {}, [rolled()]),
+    ):
+        assert warning not in planned(models=models, in_force=known, rollout=stages)["warnings"]
+
+
+def test_what_a_host_that_joins_has_not_seen_is_refused_there_too():
+    served = {"plan": plan(CPU_HOST, None, [model(version=7)])}
+    served["rollouts"] = {"ranker": {"age": [1, 1], "old": 7, "new": 8, "reverted": {"8": "slow"}}}
+    fresh = {"plan": {}, "rollouts": {}}
+    known = in_force.of_host(fresh, in_force.of_fleet([served, fresh]))
+    assert "names 8, which a roll-out has reverted: slow; name another" in refusal(models=[rolled()], **known)
+
+
 def test_what_the_rest_of_the_fleet_serves_is_not_guessed():
     hosts = [f"h{number}" for number in range(1, 7)]
     assert refusal(models=[rolled()], unseen=hosts) == (
@@ -503,6 +568,35 @@ def memory_of(machine_mb, size, **policy):
 def test_a_rollout_takes_the_memory_of_both_versions_and_no_more(stage, known):
     known = {"ranker": {"versions": known}}
     assert memory_of(10_000, 3_900, in_force=known, rollout={"ranker": stage}) == 512 + 1.2 * 2 * 3_900
+
+
+@pytest.mark.parametrize(("stage", "known"), [("hold", [9]), ("both", [9]), ("new", [9]), ("old", [8, 9])])
+def test_a_lower_version_takes_the_memory_of_both_as_well(stage, known):
+    known = {"ranker": {"versions": known}}
+    assert memory_of(10_000, 3_900, in_force=known, rollout={"ranker": stage}) == 512 + 1.2 * 2 * 3_900
+
+
+def test_each_instance_that_serves_the_model_takes_the_memory_of_both():
+    instances = [instance("a", cpus=1), instance("b", cpus=1, ports={"grpc": 9500, "rest": 9501})]
+    machine = cases.machines.topology(sockets=1, cores=8, smt=1, memory_mb=20_000)
+    for stage in ("hold", "both", "new", "old"):
+        made = planned(
+            machine=machine, instances=instances, models=[rolled(memory_mb=1_000)], rollout={"ranker": stage}, **TWO_FIT
+        )
+        assert [each["memory"]["expected_mb"] for each in made["instances"]] == [512 + 1.2 * 2 * 1_000] * 2
+
+
+def test_both_versions_are_refused_where_the_instances_together_do_not_fit():
+    instances = [instance("a", cpus=1), instance("b", cpus=1, ports={"grpc": 9500, "rest": 9501})]
+    machine = cases.machines.topology(sockets=1, cores=8, smt=1, memory_mb=5_000)
+    with pytest.raises(WishError, match=r"hold 'ranker' with all versions of its roll-out side by side, which takes"):
+        planned(
+            machine=machine,
+            instances=instances,
+            models=[rolled(memory_mb=1_000)],
+            rollout={"ranker": "both"},
+            **TWO_FIT,
+        )
 
 
 def test_a_rollout_of_two_versions_at_a_time_takes_the_memory_of_four():

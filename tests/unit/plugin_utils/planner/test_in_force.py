@@ -170,3 +170,24 @@ def test_a_rollout_of_what_nobody_serves_any_more_is_no_version_in_force():
 def test_hosts_that_take_no_part_count_where_no_record_says_what_is_served(records, absent, unseen):
     fleet = of_fleet(records, absent)
     assert fleet["unseen"] == of_host(NONE, fleet)["unseen"] == unseen
+
+
+@pytest.mark.parametrize(
+    ("served", "old", "new", "before"),
+    [
+        ([8], 7, 8, [7]),
+        ([7, 8], 7, 8, [7]),
+        ([7], 7, 8, [7]),
+        ([6, 8], 7, 8, [6, 7]),
+        ([6, 7, 8], 7, 8, [6, 7]),
+        ([7], 8, 7, [8]),
+        ([9], 7, 8, [7]),
+        ([8], 7, None, [7]),
+        ([7, 8], 7, None, [7]),
+    ],
+)
+def test_a_rollback_leaves_what_is_served_beside_the_version_that_moved(served, old, new, before):
+    record = recorded(version=None, versions=served, serve={"versions": served})
+    record["rollouts"] = {"ranker": {"age": [1, 1], "old": old, "new": new, "reverted": {}}}
+    found = of_host(record, of_fleet([record]))
+    assert found["in_force"]["ranker"]["previous"] == {"versions": before}
