@@ -26,6 +26,9 @@ from .store import Store, listing
 
 _VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
 
+# Within the class below, the name of the module is that of a field.
+WarmUp = warmup.Wish
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -42,14 +45,14 @@ class Wanted:
     demands: Demands = field(default_factory=Demands)
     warmup: warmup.Wish = field(default_factory=warmup.Wish)
     protected: tuple[int, ...] = ()
-    own: Mapping[int, tuple[Demands, warmup.Wish]] = field(default_factory=dict)
+    own: Mapping[int, tuple[Demands, WarmUp]] = field(default_factory=dict)
     """The demands and the warm-up of versions that have others than the rest."""
 
     def demands_of(self, version: int) -> Demands:
         """Return what is asked of a version."""
         return self.own[version][0] if version in self.own else self.demands
 
-    def warmup_of(self, version: int) -> warmup.Wish:
+    def warmup_of(self, version: int) -> WarmUp:
         """Return what the warm-up records of a version are made of."""
         return self.own[version][1] if version in self.own else self.warmup
 
