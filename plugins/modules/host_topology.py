@@ -124,7 +124,8 @@ recorded:
 rollouts:
   description:
     - What the host remembers of the roll-outs of each model in O(rollouts) that has a record. C(age) grows with every
-      write, C(old) is the version before the last roll-out, C(reverted) holds the reason for each reverted version.
+      write, C(old) is the version before the last roll-out, C(new) the one that takes its place, C(reverted) holds the
+      reason for each reverted version.
     - A record that is damaged fails the module, since it may name a version that must not come back.
   returned: when O(rollout_path) is given
   type: dict

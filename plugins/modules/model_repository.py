@@ -142,6 +142,11 @@ options:
           - A published version never changes, so other requests take effect with the next version.
         type: raw
         default: auto
+      proofs:
+        description: >-
+          Of versions that have their own O(models[].contract), O(models[].probe), O(models[].golden) and
+          O(models[].warmup), these by the version.
+        type: dict
       path:
         description: Place of this model in the user's variables, for messages; by default
           C(tfserving_models[N]).
@@ -367,6 +372,7 @@ MODEL = {
     "probe": {"type": "raw"},
     "golden": {"type": "dict"},
     "warmup": {"type": "raw", "default": "auto"},
+    "proofs": {"type": "dict"},
     "keep": {"type": "int"},
     "protected": {"type": "list", "elements": "raw", "default": []},
     "path": {"type": "str"},

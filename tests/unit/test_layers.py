@@ -59,13 +59,14 @@ SHIPPED = {
     "host_plan": 0,
     "host_samples": 31,  # with the lock of the run, whose end is theirs
     "host_topology": 40,
-    "instance_status": 22,  # with golden requests, whose answers are read by type, and what the gates say
-    "instance_trial": 57,  # with a sample of the host for each stage and the gate of its instance, in the same call
+    "instance_status": 23,  # with golden requests, whose answers are read by type, and what the gates say
+    "instance_trial": 58,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "kernel_settings": 10,
     "load_program": 0,
+    "model_headroom": 30,
     "model_peer": 27,
-    "model_repository": 50,  # with warm-up records, which are encoded by the signature on the host
-    "model_status": 18,
+    "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
+    "model_status": 19,
     "model_waves": 0,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
@@ -82,7 +83,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
-    "serving_instances": 52,  # with the gates, and the status that a run ends with: it needs no further call
+    "serving_instances": 53,  # with the gates, and the status that a run ends with: it needs no further call
     "signing_key": 18,
     "template_tree": 14,
     "tune": 0,

@@ -60,7 +60,7 @@ class Bench:
         archives.check_saved_model(found.below(prefix))
         self.store.require(found.below(prefix).footprint)
         with tempfile.TemporaryDirectory(prefix="tfserving-model-") as scratch:
-            model_check.of_source(path, prefix, found, self.request.model.demands, scratch)
+            model_check.of_source(path, prefix, found, self.request.demands, scratch)
         if self.request.sha256:
             directory = os.path.isdir(path)
             digest = archives.directory_digest(os.path.join(path, prefix)) if directory else None
@@ -155,7 +155,7 @@ def _finished(
 ) -> Staged:
     """Check an unpacked version, add warm-up records, and bring it to the disk; ``digest`` is that of its listing."""
     request = bench.request
-    model_check.check(tree, files, request.model.demands)
+    model_check.check(tree, files, request.demands)
     warming, notes = _warm_up(tree, files, request)
     bench.store.seal(tree)
     record = {"sha256": archive, "tree": digest, "uri": shown(request.uri), "published": now(), **warming}
@@ -164,12 +164,12 @@ def _finished(
 
 def _warm_up(tree: str, files: Mapping[str, int], request: Request) -> tuple[dict[str, Any], list[str]]:
     """Add warm-up records to an unpacked version that brings none; return what its marker says of them, and notes."""
-    wish, name = request.model.warmup, f"{request.model.name}: version {request.version}"
+    wish, name = request.model.warmup_of(request.version), f"{request.model.name}: version {request.version}"
     if not wish.requests:
         return {}, []
     if model_check.GRAPH not in files:
         return {}, [f"{name} has no {model_check.GRAPH}, which warm-up records are made by, so it gets none"]
-    found = warmup.add(tree, wish, request.model.name, model_check.signatures_of(tree, request.model.demands))
+    found = warmup.add(tree, wish, request.model.name, model_check.signatures_of(tree, request.demands))
     if found is None:
         return {}, []
     sizes = ", ".join(str(size) for size in found.left_out if size)

@@ -110,7 +110,7 @@ def _need(request: Request, store: Store) -> dict[str, Any]:
     wanted = {"key": request.key, "uri": request.uri, "sha256": request.sha256, "where": request.model.where}
     published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
     incoming = Incoming(store, request.model.name, request.version).digest()
-    demands = request.model.demands.plain()
+    demands = request.demands.plain()
     return {**wanted, "published": [] if request.sha256 else published, "incoming": incoming, "demands": demands}
 
 

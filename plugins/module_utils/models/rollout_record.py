@@ -55,6 +55,7 @@ SHAPE = {
     "revision": _is_place,
     "old": _is_version,
     "reverted": _are_reverted,
+    "new?": _is_version,
     "model?": str,
     "stage?": str,
 }
@@ -132,9 +133,9 @@ def _guarded(folder: str) -> Iterator[None]:
 def read(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:
     """Return what is remembered of each model that has a record. Raises WishError for a damaged one.
 
-    Each has ``age``, which grows with every write, ``old``, the version before, and ``reverted``, the reason for each
-    reverted version; versions are text there, as in JSON. A damaged record is never taken for none: it may hold a
-    version that must not come back.
+    Each has ``age``, which grows with every write, ``old``, the version before, ``new``, the one that takes its place,
+    and ``reverted``, the reason for each reverted version; versions are text there, as in JSON. A damaged record is
+    never taken for none: it may hold a version that must not come back.
     """
     names = list(models)
     if len(names) > MOST_MODELS:
@@ -145,4 +146,5 @@ def read(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any
 
 def _known(value: Mapping[str, Any]) -> dict[str, Any]:
     reverted = {version: told(bad["reason"], LONGEST_REASON) for version, bad in value["reverted"].items()}
-    return {"age": [value["generation"], value["revision"]], "old": value["old"], "reverted": reverted}
+    moved = {key: value[key] for key in ("old", "new") if key in value}
+    return {"age": [value["generation"], value["revision"]], **moved, "reverted": reverted}

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..disk.archives import check_saved_model
 from ..errors import RefusalError, WishError
-from ..golden import warmup
+from ..golden import proofs, warmup
 from ..refusals import Refusals
 from ..saved_model import check as model_check
 from ..saved_model.check import Demands
@@ -25,6 +25,9 @@ from .sources import table as sources
 from .store import Store, listing
 
 _VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
+
+# Within the class below, the name of the module is that of a field.
+WarmUp = warmup.Wish
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Wanted:
     demands: Demands = field(default_factory=Demands)
     warmup: warmup.Wish = field(default_factory=warmup.Wish)
     protected: tuple[int, ...] = ()
+    own: Mapping[int, tuple[Demands, WarmUp]] = field(default_factory=dict)
+    """The demands and the warm-up of versions that have others than the rest."""
+
+    def demands_of(self, version: int) -> Demands:
+        """Return what is asked of a version."""
+        return self.own[version][0] if version in self.own else self.demands
+
+    def warmup_of(self, version: int) -> WarmUp:
+        """Return what the warm-up records of a version are made of."""
+        return self.own[version][1] if version in self.own else self.warmup
 
     def checksum(self, version: int) -> str | None:
         """Return the checksum that is wished for a version, if there is one."""
@@ -76,6 +89,10 @@ class Request:
     @property
     def sha256(self) -> str | None:
         return self.model.checksum(self.version)
+
+    @property
+    def demands(self) -> Demands:
+        return self.model.demands_of(self.version)
 
     @property
     def source(self) -> Mapping[str, Any]:
@@ -128,7 +145,9 @@ def _read_one(
     serve, demands = model.get("serve") or {}, _demands(model, instances)
     ports, warming = _ports(name, instances), _warmup(model, instances)
     protected = _numbers(f"{where}.protected", model.get("protected") or ())
-    return Wanted(where, name, versions, provides, source, serve, keep, ports, demands, warming, protected)
+    apart = {version: proofs.of_version(model, version) for version in proofs.apart(model, versions)}
+    own = {version: (_demands(each, instances), _warmup(each, instances)) for version, each in apart.items()}
+    return Wanted(where, name, versions, provides, source, serve, keep, ports, demands, warming, protected, own)
 
 
 def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> Demands:
@@ -210,12 +229,12 @@ def missing_versions(
 
 def _other_warmup(wanted: Wanted, version: int, store: Store) -> list[str]:
     """Return a note on a version whose warm-up records are of other requests than those of today."""
-    before = (store.marker(wanted.name, version).get("warmup") or {}).get("of")
-    if not before or not wanted.warmup.requests or before == wanted.warmup.digest:
+    before, wish = (store.marker(wanted.name, version).get("warmup") or {}).get("of"), wanted.warmup_of(version)
+    if not before or not wish.requests or before == wish.digest:
         return []
     return [
         f"{wanted.name}: version {version} keeps its warm-up records, which are of earlier requests than "
-        f"{wanted.warmup.origin} has now; a published version never changes"
+        f"{wish.origin} has now; a published version never changes"
     ]
 
 
@@ -256,7 +275,7 @@ def _files_like_versions(wanted: Wanted, store: Store) -> list[str]:
 def _check_demands(wanted: Wanted, version: int, store: Store) -> None:
     place = store.place(wanted.name, version)
     try:
-        model_check.served_from(place, wanted.demands)
+        model_check.served_from(place, wanted.demands_of(version))
     except RefusalError as refusal:
         where = wanted.where if refusal.key == "source" else f"{wanted.where}.{refusal.key}"
         problem = f"version {version} on this host cannot be served: {refusal.problem}"
@@ -292,7 +311,7 @@ def _check_adopted(wanted: Wanted, version: int, store: Store) -> str:
     try:
         found = listing(path)
         check_saved_model(found)
-        model_check.check(path, found.files, wanted.demands)
+        model_check.check(path, found.files, wanted.demands_of(version))
     except RefusalError as refusal:
         raise WishError(
             f"{wanted.where}.versions",

@@ -40,8 +40,13 @@ def record(folder: str, model: str) -> Record:
 def keep(folder: str, expected: Expectation, server: str, found: Probe) -> None:
     """Record the result of a proof of the version that answers, of a model with golden requests. Raises OSError.
 
-    Nothing is written where only the time would be another.
+    Versions with a proof of their own get an entry each. Nothing is written where only the time would be another.
     """
+    for part, result in found.parts or ((expected, found),):
+        _keep(folder, part, server, result)
+
+
+def _keep(folder: str, expected: Expectation, server: str, found: Probe) -> None:
     version = max(expected.versions, default=None)
     if not expected.golden or found.ok is None or version is None:
         return

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..golden import requests
+from ..golden import proofs, requests
 from ..saved_model import signatures, version_names
 from ..visible_text import shortened
 from . import golden
@@ -47,6 +47,23 @@ class Expectation:
     asked: bool = True
     """Whether a prediction must prove it; `probe: false` declines, unless there are golden requests."""
     batched: bool = False
+    version: int | None = None
+    """The version that is asked, by its number; None: whichever answers callers who name none."""
+    others: tuple[Expectation, ...] = ()
+    """Served versions that have a proof of their own, one each."""
+
+    @property
+    def parts(self) -> tuple[Expectation, ...]:
+        """Return each proof with the versions and labels that it is for."""
+        own = {each.version for each in self.others}
+        labels = {label: version for label, version in self.labels.items() if version not in own}
+        versions = tuple(version for version in self.versions if version not in own)
+        return (replace(self, versions=versions, labels=labels, others=()), *self.others)
+
+    @property
+    def is_asked(self) -> bool:
+        """Return whether a prediction must prove any of the versions."""
+        return any(part.asked for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -64,12 +81,13 @@ class Probe:
     answer: str = ""
     passing: bool = False
     golden: str = ""
+    parts: tuple[tuple[Expectation, Probe], ...] = ()
+    """The result of each proof, where there are several."""
 
     def report(self) -> dict[str, Any]:
         """Return the fields for users."""
-        return {key: value for key, value in asdict(self).items() if key != "passing" and value not in ("", None)} | {
-            "ok": self.ok
-        }
+        shown = {key: value for key, value in vars(self).items() if key not in ("passing", "parts")}
+        return {key: value for key, value in shown.items() if value not in ("", None)} | {"ok": self.ok}
 
 
 def expectations(
@@ -88,20 +106,32 @@ def _configs(instance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def _expectation(config: Mapping[str, Any], wish: Mapping[str, Any], model_root: str, batched: bool) -> Expectation:
     base_path = config.get("base_path") or f"{model_root}/{config['name']}"
+    versions = tuple(wanted_versions(config.get("model_version_policy"), versions_on_disk(base_path)))
+    labels = {label: int(version) for label, version in (config.get("version_labels") or {}).items()}
+    whole = replace(Expectation(config["name"], base_path, versions, labels, batched=batched), **_proof(wish))
+    others = [
+        replace(
+            whole,
+            versions=(version,),
+            labels={label: number for label, number in labels.items() if number == version},
+            version=version,
+            **_proof(proofs.of_version(wish, version)),
+        )
+        for version in proofs.apart(wish, versions)
+    ]
+    return replace(whole, others=tuple(others))
+
+
+def _proof(wish: Mapping[str, Any]) -> dict[str, Any]:
     # A plan that was made without the file, as the filter host_plan makes it, has no requests in it.
     proving: Mapping[str, Any] = wish.get("golden") or {}
     proving = proving if proving.get("requests") else {}
-    return Expectation(
-        model=config["name"],
-        base_path=base_path,
-        versions=tuple(wanted_versions(config.get("model_version_policy"), versions_on_disk(base_path))),
-        labels={label: int(version) for label, version in (config.get("version_labels") or {}).items()},
-        probe=wish.get("probe") or {},
-        contract=wish.get("contract") or {},
-        golden=proving,
-        asked=wish.get("probe") is not False or bool(proving),
-        batched=batched,
-    )
+    return {
+        "probe": wish.get("probe") or {},
+        "contract": wish.get("contract") or {},
+        "golden": proving,
+        "asked": wish.get("probe") is not False or bool(proving),
+    }
 
 
 def versions_on_disk(base_path: str) -> list[int]:
@@ -169,6 +199,10 @@ def misfit(client: Client, expected: Expectation) -> str:
 
     Judged by the server's own metadata, so that it holds for versions of any origin. Raises UnreachableError.
     """
+    return next(filter(None, (_misfit_of(client, part) for part in expected.parts)), "")
+
+
+def _misfit_of(client: Client, expected: Expectation) -> str:
     if not expected.contract and not expected.batched:
         return ""
     for version in expected.versions:
@@ -194,8 +228,20 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     """Request a real prediction ``repeats`` times and once under each label. Raises UnreachableError.
 
     Several are preceded by one that does not count: the first request after a pause suffers from cold caches. A model
-    with golden requests is proven by a round of them, and by its own probe as well if it has one.
+    with golden requests is proven by a round of them, and by its own probe as well if it has one. Versions that have a
+    proof of their own are asked by their number; the result is that of the version which is furthest from its proof.
     """
+    found = [(part, _probe(client, part, repeats)) for part in expected.parts if part.asked]
+    part, worst = max(
+        found, key=lambda each: (each[1].ok is False and not each[1].passing, each[1].ok is False, each[1].ok is None)
+    )
+    if len(found) == 1:
+        return worst
+    note = f"version {part.version}: {worst.note}" if worst.note and part.version is not None else worst.note
+    return replace(worst, note=note, parts=tuple(found))
+
+
+def _probe(client: Client, expected: Expectation, repeats: int) -> Probe:
     proven = _golden(client, expected) if expected.golden else None
     if proven and not (proven.ok and expected.probe):
         return proven
@@ -205,7 +251,7 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
 
 def _golden(client: Client, expected: Expectation) -> Probe:
     try:
-        found = golden.ask(client, expected.model, expected.golden)
+        found = golden.ask(client, expected.model, expected.golden, version=expected.version)
     except ServerError as error:
         return _refusal(error, made_up=False)
     wanted = [each for each in expected.golden["requests"] if not each.get("must_fail")]
@@ -226,7 +272,7 @@ def _predicted(client: Client, expected: Expectation, repeats: int) -> Probe:
     made_up = not {"instances", "inputs"} & set(given)
     try:
         body = _fitting(client, expected, given.get("signature_name")) if made_up else given
-        asked = [client.predict(expected.model, body) for _turn in range(repeats if repeats == 1 else repeats + 1)]
+        asked = [_asked(client, expected, body) for _turn in range(repeats if repeats == 1 else repeats + 1)]
     except NoRequestError as error:
         return Probe(ok=None, note=f"no request can be generated ({error}); {_PROBE_REMEDY}")
     except ServerError as error:
@@ -242,12 +288,16 @@ def _predicted(client: Client, expected: Expectation, repeats: int) -> Probe:
     )
 
 
+def _asked(client: Client, expected: Expectation, body: Mapping[str, Any]) -> tuple[Any, float]:
+    return client.predict(expected.model, body, version=expected.version)
+
+
 def _fitting(client: Client, expected: Expectation, signature: str | None) -> Mapping[str, Any]:
     """Return the first made-up request that the model accepts, or the first of all if it accepts none."""
-    bodies = zero_requests(client.metadata(expected.model), signature)
+    bodies = zero_requests(client.metadata(expected.model, version=expected.version), signature)
     for body in bodies if len(bodies) > 1 else ():
         try:
-            client.predict(expected.model, body)
+            _asked(client, expected, body)
         except ServerError as error:
             if error.code != _REFUSED:
                 raise

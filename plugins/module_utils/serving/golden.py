@@ -107,9 +107,12 @@ def answered(
 
 
 def ask(
-    client: Client, model: str, golden: Mapping[str, Any], now: Callable[[], float] = time.monotonic
+    client: Client, model: str, golden: Mapping[str, Any], now: Callable[[], float] = time.monotonic,
+    version: int | None = None,
 ) -> Round:  # fmt: skip
     """Send the golden requests of a plan's entry, and judge each. Raises UnreachableError, and ServerError likewise.
+
+    Without a version, the server chooses it as for callers.
 
     Where a request has a latency to keep, the first one that must be answered is sent once before, and only its values
     count: the first request after a pause suffers from cold caches.
@@ -118,10 +121,10 @@ def ask(
     found = Round(str(golden.get("file", "")), len(wanted))
     opening = [request for request in wanted if not request.get("must_fail")][:1]
     if any("max_latency_ms" in request for request in wanted):
-        for one in each(client, model, [{**first, "max_latency_ms": None} for first in opening]):
+        for one in each(client, model, [{**first, "max_latency_ms": None} for first in opening], None, version):
             _enter(found, one)
         found.latencies.clear()
-    for one in () if found.failures else each(client, model, wanted):
+    for one in () if found.failures else each(client, model, wanted, None, version):
         found.asked += 1
         _enter(found, one)
         if now() - began > MOST_ROUND_S and found.asked < found.total:

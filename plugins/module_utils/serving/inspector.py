@@ -99,7 +99,7 @@ class Inspector:
                 facts["models"].append(entry)
                 misfit = "" if wrong else serving_check.misfit(client, expected)
                 problems += [absence] if absence else [*wrong, *filter(None, [misfit])]
-                if not wrong and expected.asked and self.probe_count:
+                if not wrong and expected.is_asked and self.probe_count:
                     answer = serving_check.probe(client, expected, self.probe_count)
                     entry["probe"] = answer.report()
                     if answer.ok is False:

@@ -164,7 +164,7 @@ class Watch:
         for expected in self.expected:
             try:
                 misfit = serving_check.misfit(self.client, expected)
-                answer = serving_check.probe(self.client, expected) if expected.asked and not misfit else None
+                answer = serving_check.probe(self.client, expected) if expected.is_asked and not misfit else None
             except UnreachableError as error:
                 self.problems.append(f"model {expected.model}: {error}")
                 continue

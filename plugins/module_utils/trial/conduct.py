@@ -18,7 +18,7 @@ from ..disk import durable, folders
 from ..errors import WishError
 from ..evidence import samples
 from ..gate.door import Door
-from ..host import plan_record
+from ..host import memory, plan_record
 from ..host import process as process_facts
 from ..host.run import Run
 from ..host.service_manager import SYSTEMD, service_manager
@@ -27,7 +27,7 @@ from ..serving import check as serving_check
 from ..serving import watch as serving_watch
 from ..serving.units import InstanceUnit, Units
 from ..visible_text import told
-from . import drop_in, memory, proof, versions, wish
+from . import drop_in, proof, versions, wish
 from .back import Back
 from .place import Place
 

@@ -23,6 +23,7 @@ MODEL_KEYS = (
         "probe",
         "golden",
         "warmup",
+        "proofs",
         "keep",
         "protected",
         "path",

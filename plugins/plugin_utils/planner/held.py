@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
 from ..phrases import counted, joined
@@ -72,6 +74,10 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
     # What the wish puts on disk without serving it is as good as in force.
     idle = set(model.versions) - set(wished.versions)
     versions = sorted(idle | set(served.versions))
+    protected = sorted({*now.versions, *before.versions} - set(versions))
+    # With this plan the wish is in force: its proof is that of all its versions, as for a model without a roll-out.
+    rests = stage == "new" or now == wished
+    proof = partial(_proof, model, set(wished.versions if rests else wished.versions[-1:]), known.get("proofs") or {})
     # A move that is under way or waits ends in these; one that nobody wishes yet brings one version at a time.
     ahead = wished.versions if stage in ("hold", "both") else []
     moves = stage in ("hold", "both") and now != wished
@@ -83,9 +89,23 @@ def _settled(model: ModelWish, settings: Mapping[str, Any]) -> ModelWish:
         provided=_provided(model, versions),
         coming=coming if moves else max(1, coming),
         waits=_waits(now, wished) if moves and stage == "hold" else None,
-        protected=sorted({*now.versions, *before.versions} - set(versions)),
-        **_proof(model, set(served.versions), set(wished.versions), known),
+        protected=protected,
+        memory_mb=_size(model, served.versions == wished.versions, known),
+        **_proven(max(served.versions), {version: proof(version) for version in {*versions, *protected}}),
     )
+
+
+def warnings(models: Iterable[ModelWish], settings: Mapping[str, Any]) -> list[str]:
+    """Return a warning of each ``retry`` that nothing needs any more; ``models`` are as they are wished."""
+    return [
+        f"{model.path}.rollout.retry: is true, and every wished version is in force; remove it, or the next version"
+        " that is reverted will be tried again unasked"
+        for model in models
+        if (model.rollout or {}).get("retry")
+        and settings["rollout"].get(model.name, "hold") == "hold"
+        and model.name in settings["in_force"]
+        and _served(settings["in_force"][model.name]) == _served(model.serve)
+    ]
 
 
 def _served(found: Mapping[str, Any]) -> Served:
@@ -111,20 +131,25 @@ def _of_stage(model: ModelWish, stage: str, now: Served, wished: Served, before:
     return {"hold": now, "both": both, "new": wished, "old": before}[stage]
 
 
-def _proof(model: ModelWish, served: set[int], wished: set[int], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contract, the probe and the size of the served versions: the wish's are those of the wished ones."""
-    if served == wished:
-        return {}
-    contract, probe = known.get("contract"), known.get("probe")
-    if wished < served and isinstance(probe, Mapping):
-        # Callers get either version, so both keep the contract and take the request; the answers differ.
-        probe = {key: value for key, value in probe.items() if key != "expect"}
-    if not served <= {*known["versions"], *wished}:
-        # Nobody knows the proof of these any more. They have served before, so a request of zeros has to do.
-        contract, probe = None, False if model.probe is False else None
+def _proof(model: ModelWish, wished: set[int], known: Mapping[int, Mapping[str, Any]], version: int) -> dict[str, Any]:
+    """Return what proves a version: for the ``wished`` ones what the wish says, for those in force what did before."""
+    if version in wished or (version in model.versions and version not in known):
+        return {key: getattr(model, key) for key in proofs.KEYS}
+    # A version that nobody knows the proof of any more has served before, so a request of zeros has to do.
+    unknown = {"probe": False if model.probe is False else None}
+    return {**dict.fromkeys(proofs.KEYS), "warmup": model.warmup, **known.get(version, unknown)}
+
+
+def _proven(highest: int, each: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Return the proof of the version that answers callers who name none, and those that differ from it."""
+    others = {version: proof for version, proof in sorted(each.items()) if proof != each[highest]}
+    return {**each[highest], "proofs": others}
+
+
+def _size(model: ModelWish, is_wished: bool, known: Mapping[str, Any]) -> int | None:
+    """Return the size of one version: the larger one's while there are two."""
     sizes = (model.memory_mb, known.get("memory_mb"))
-    size = max(filter(None, sizes)) if all(sizes) else model.memory_mb
-    return {"contract": contract, "probe": probe, "memory_mb": size}
+    return max(filter(None, sizes)) if all(sizes) and not is_wished else model.memory_mb
 
 
 def _waits(now: Served, wished: Served) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record import REMEDY
 from ansible_collections.tfserving.fleet.plugins.module_utils.models.wanted import served
 
@@ -23,20 +24,20 @@ from ..wishes.checks import MOST_ENTRIES
 Record = Mapping[str, Any]
 
 _LABELS = {str: int}
-# What belongs to the versions that are served, and not to the wished ones.
-_OF_VERSIONS = ("contract", "probe", "memory_mb")
 # What this module reads of a model; the record itself is checked where it is read, but not as deep.
 _MODEL = {
     "name": str,
     "versions": [int],
     "serve?": {"versions?": [int], "labels?": _LABELS, "latest?": int, "all?": bool},
+    "protected?": [int],
+    "proofs?": {str: dict},
 }
 
 
 def of_plan(plan: Record) -> dict[str, dict[str, Any]]:
     """Return what a recorded plan serves of each model that one of its instances serves. Raises WishError.
 
-    That is its versions and labels, and what proves these versions.
+    That is its versions and labels, and what proves these versions and those that a rollback goes back to.
     """
     in_use = {name for instance in plan.get("instances") or () for name in instance.get("models") or ()}
     return {model["name"]: _served(model) for model in plan.get("models") or () if model["name"] in in_use}
@@ -46,8 +47,15 @@ def _served(model: Record) -> dict[str, Any]:
     if not fits(model, _MODEL) or not model["versions"]:
         raise WishError(f"{defaults.CONFIG}/plan.json", "does not say which versions of a model are in force", REMEDY)
     serve = model.get("serve") or {}
-    known = {key: model[key] for key in _OF_VERSIONS if model.get(key) is not None}
-    return {"versions": sorted(served(serve, model["versions"])), "labels": dict(serve.get("labels") or {}), **known}
+    versions = sorted(served(serve, model["versions"]))
+    size = {"memory_mb": model["memory_mb"]} if model.get("memory_mb") is not None else {}
+    proven = {str(version): _proof(model, version) for version in (*versions, *model.get("protected", ()))}
+    return {"versions": versions, "labels": dict(serve.get("labels") or {}), "proofs": proven, **size}
+
+
+def _proof(model: Record, version: int) -> dict[str, Any]:
+    found = proofs.of_version(model, version)
+    return {key: found[key] for key in proofs.KEYS if found.get(key) is not None}
 
 
 def of_fleet(records: Sequence[Record], absent: Iterable[str] = ()) -> dict[str, Any]:
@@ -68,7 +76,7 @@ def of_fleet(records: Sequence[Record], absent: Iterable[str] = ()) -> dict[str,
     is_known = any(record.get("plan") for record in records)
     return {
         "in_force": {name: _most(each) for name, each in found.items()},
-        "previous": {name: {"versions": [known["old"]]} for name, known in newest.items()},
+        "moves": {name: [known["old"], known.get("new")] for name, known in newest.items()},
         "reverted": {name: known["reverted"] for name, known in newest.items()},
         "unseen": [] if is_known or len(others) < len(records) else others[:MOST_ENTRIES],
     }
@@ -80,14 +88,21 @@ def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
     ``fleet`` is the result of ``of_fleet`` for records of which this is one.
     """
     in_force = {**fleet["in_force"], **of_plan(record.get("plan") or {})}
-    before = fleet["previous"]
+    moves = fleet["moves"]
     return {
         "in_force": {
-            name: {**each, "previous": before[name]} if name in before else each for name, each in in_force.items()
+            name: {**each, "previous": {"versions": _before(each["versions"], *moves[name])}} if name in moves else each
+            for name, each in in_force.items()
         },
         "reverted": fleet["reverted"],
         "unseen": fleet["unseen"],
     }
+
+
+def _before(now: Sequence[int], old: int, new: int | None) -> list[int]:
+    """Return what is served once a roll-out is taken back: the old version, and what is served beside the two."""
+    is_of_these = new is not None and not {old, new}.isdisjoint(now)
+    return sorted({old, *(set(now) - {new} if is_of_these else ())})
 
 
 def _most(each: list[dict[str, Any]]) -> dict[str, Any]:

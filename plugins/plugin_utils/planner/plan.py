@@ -98,6 +98,7 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
             *(f"topology: {problem}" for problem in topology.get("problems") or ()),
             *_unsurveyed(settings["version"]),
             *asked.warnings,
+            *held.warnings(asked.models.values(), settings),
             *halves.warnings,
             *_unfiltered(topology, planned, settings["address_rules"]),
             *(warning for drafted in drafts for warning in drafted.sheet.warnings),
@@ -264,6 +265,8 @@ def _model(model: ModelWish, key: str) -> ModelPlan:
         "warmup": model.warmup,
         "memory_mb": model.memory_mb,
     }
+    if model.proofs:
+        entry["proofs"] = {str(version): proof for version, proof in model.proofs.items()}
     if model.waits:
         entry["waits"] = model.waits
     if model.protected:

@@ -242,6 +242,7 @@ class RolledModel(TypedDict, total=False):
 
     waits: dict[str, Any]
     protected: list[int]
+    proofs: dict[str, dict[str, Any]]
 
 
 class ModelPlan(RolledModel):

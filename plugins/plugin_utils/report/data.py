@@ -16,7 +16,7 @@ from .words import HIDDEN
 # The schema of this document, described in docs/ci.md.
 SCHEMA = 1
 # Keys of a model left out: its source and its proof.
-_PRIVATE = ("source", "probe", "golden", "contract")
+_PRIVATE = ("source", "probe", "golden", "contract", "proofs")
 
 
 def data(hosts: Mapping[str, Mapping[str, Any]], missing: Iterable[str] = ()) -> dict[str, Any]:

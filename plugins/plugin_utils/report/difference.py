@@ -25,7 +25,7 @@ EFFECTS = {
 # Reported elsewhere or by other keys.
 _NOT_COMPARED = ("name", "models", "server", "reasons", "overrides", "digest", "model_config")
 # Keys of a model that are too long or too private to show; it is enough that they differ.
-_NOT_SHOWN = ("source", "probe", "golden", "contract")
+_NOT_SHOWN = ("source", "probe", "golden", "contract", "proofs")
 # Keys of kernel settings and of the partition that only explain a value, or follow from the others.
 _EXPLAINS = ("reason", "source", "override", "exclude", "warnings")
 _NAMES = ("name", "path")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
+
 from ..gateway import fleet, servers
 from ..gateway.servers import Serving
 
@@ -33,7 +35,7 @@ def wanted(move: Move, host: str, controls: Sequence[str], plans: Plans, sites: 
     The version before is asked of the same instance, else of the first one in ``controls`` that serves it. ``servers``
     is empty where no request is known. ``sites`` are what ``gateway.fleet.site`` says of the hosts. Raises WishError.
     """
-    origin, requests = _requests(move.model, plans[host])
+    origin, requests = _requests(move, plans[host])
     there = [each for each in controls if each != host and each in plans]
     known, _ = fleet.gathered([host, *there], plans, {}, sites)
     found = [each for each in servers.read(servers.checked(known)) if move.model in each.instance["models"]]
@@ -49,9 +51,10 @@ def wanted(move: Move, host: str, controls: Sequence[str], plans: Plans, sites: 
     }
 
 
-def _requests(model: str, plan: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """Return the model's golden requests and where they come from; without them its probe's, which expects nothing."""
-    entry: Mapping[str, Any] = next((each for each in plan.get("models", ()) if each["name"] == model), {})
+def _requests(move: Move, plan: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Return the golden requests of the new version and where they come from, else its probe's, which expects nothing."""
+    listed: Mapping[str, Any] = next((each for each in plan.get("models", ()) if each["name"] == move.model), {})
+    entry = proofs.of_version(listed, move.new)
     golden, probe = entry.get("golden") or {}, entry.get("probe") or {}
     if golden.get("requests"):
         return str(golden["file"]), list(golden["requests"])

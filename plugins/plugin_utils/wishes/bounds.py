@@ -18,6 +18,8 @@ MOST_VALUES = 200_000
 # A chain of certificates has some 10,000 characters.
 LONGEST_TEXT = 262_144
 LARGEST = 2**63 - 1
+# A record of a host holds golden requests as well, which wishes have in files. It is read up to 16 MiB.
+RECORD = 40
 
 # Most values are of these types, and checking for them is far cheaper than for an abstract class such as Mapping.
 _LEAVES = (str, int, float, type(None))
@@ -29,18 +31,21 @@ _SUSPICIOUS = re.compile(r"[\0\ud800-\udfff]")
 _Place = Union[str, tuple[Any, Callable[[str, Any], str], Any]]
 
 
-def check(path: str, value: Any) -> None:
-    """Raise WishError for anything, even deep inside ``value``, that no variable may hold; never show its text."""
+def check(path: str, value: Any, times: int = 1) -> None:
+    """Raise WishError for anything, even deep inside ``value``, that no variable may hold; never show its text.
+
+    ``times`` as many values as in a variable, and texts as long, may be in it.
+    """
     pending: list[tuple[_Place, int, Any]] = [(path, 0, value)]
     count = 0
     while pending:
         place, depth, each = pending.pop()
         count += 1
-        if count > MOST_VALUES:
-            raise WishError(path, f"holds more than {MOST_VALUES} values", "make it smaller")
+        if count > MOST_VALUES * times:
+            raise WishError(path, f"holds more than {MOST_VALUES * times} values", "make it smaller")
         if depth > DEEPEST:
             raise WishError(path, f"is nested deeper than {DEEPEST} levels", "look for an alias to what it stands in")
-        fault = _fault(each)
+        fault = _fault(each, LONGEST_TEXT * times)
         if fault:
             raise WishError(_path(place), *fault)
         if not isinstance(each, _LEAVES):
@@ -67,10 +72,10 @@ def _path(place: _Place) -> str:
     return written(_path(outer), key)
 
 
-def _fault(value: Any) -> tuple[str, str] | None:
+def _fault(value: Any, longest: int) -> tuple[str, str] | None:
     """Return what is wrong with a value by itself, and the remedy, or None."""
     if isinstance(value, str):
-        return _text_fault(value) if len(value) > LONGEST_TEXT or _SUSPICIOUS.search(value) else None
+        return _text_fault(value, longest) if len(value) > longest or _SUSPICIOUS.search(value) else None
     if value is None or isinstance(value, (bool, list, tuple, dict)):
         return None
     if isinstance(value, int):
@@ -82,9 +87,9 @@ def _fault(value: Any) -> tuple[str, str] | None:
     return f"is {kind(value)}", "write it as a list" if isinstance(value, Set) else "write it in quotes, as text"
 
 
-def _text_fault(value: str) -> tuple[str, str]:
-    if len(value) > LONGEST_TEXT:
-        return f"is a text of {len(value)} characters", f"stay within {LONGEST_TEXT}"
+def _text_fault(value: str, longest: int) -> tuple[str, str]:
+    if len(value) > longest:
+        return f"is a text of {len(value)} characters", f"stay within {longest}"
     if "\0" in value:
         return "holds a NUL, which no file and no program can", "remove it"
     return "holds half a character (a surrogate)", "write the character itself"

@@ -96,6 +96,23 @@ def planned(name: str, content: bytes) -> dict[str, Any]:
     return {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "total": len(found), "requests": first}
 
 
+def recorded(path: str, value: Any) -> dict[str, Any]:
+    """Check the entry of a plan that a host has recorded, and that may have been changed there."""
+    return fields.fields(path, value, "golden requests", _RECORDED)
+
+
+def _recorded_requests(path: str, value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_PROVING:
+        raise WishError(path, f"is {described(value)}", f"give a list of 1 to {MOST_PROVING} requests")
+    return [_recorded_request(f"{path}[{number}]", each) for number, each in enumerate(value)]
+
+
+def _recorded_request(path: str, value: Any) -> dict[str, Any]:
+    found = fields.fields(path, value, "a golden request", {**FIELDS, "line": fields.count("a line")})
+    _together(path, found, found)
+    return found
+
+
 def requests(name: str, content: bytes) -> list[dict[str, Any]]:
     """Return all requests of a golden file (module_utils/golden/requests.py says what they hold).
 
@@ -339,5 +356,11 @@ FIELDS: dict[str, fields.Check] = {
     "atol": _tolerance,
     "max_latency_ms": fields.milliseconds,
     "must_fail": scalars.boolean,
+}
+_RECORDED: dict[str, fields.Check] = {
+    "file": fields.text,
+    "sha256": fields.text,
+    "total": fields.count("a count of requests"),
+    "requests": _recorded_requests,
 }
 EXPECTATIONS = ("expect", "shape", "dtype", "max_latency_ms")

@@ -54,6 +54,8 @@ class ModelWish:
     """The move that waits for rollout.yml, as planner/held.py settles it."""
     protected: list[int] = field(default_factory=list)
     """Versions that need not be on disk, but stay there if they are: a rollback goes back to them."""
+    proofs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What proves versions that have a proof of their own: contract, probe, golden and warmup."""
 
     def resident(self) -> int:
         """Return the maximum number of versions of the model in memory while nothing changes."""

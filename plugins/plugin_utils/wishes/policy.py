@@ -23,7 +23,7 @@ from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
 from . import contract as wish_contract
-from . import gate, tuned
+from . import gate, golden, tuned
 
 ROOT = "host_plan_policy"
 # The key of the policy for what users set in ROOT.
@@ -152,8 +152,9 @@ DEFAULTS: dict[str, Any] = {
     # The stage of each model in a roll-out: hold serves what is in force, both this and what is wished, new what is
     # wished, old what was served before.
     "rollout": {},
-    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, contract,
-    # probe and size of these versions, and what was served before the last roll-out (previous), by the model's name.
+    # What serves now, from the records of this host and, where it has none, of the others: versions, labels, the size
+    # of these versions, what proves each of them (proofs), and what was served before the last roll-out (previous), by
+    # the model's name.
     "in_force": {},
     # Versions that a roll-out has reverted: the reason by version, by the model's name.
     "reverted": {},
@@ -226,17 +227,33 @@ def _before(path: str, value: Any) -> dict[str, Any]:
     return fields.fields(path, value, "served versions", _SERVED)
 
 
-_IN_FORCE: dict[str, fields.Check] = {
-    **_SERVED,
+_PROOF: dict[str, fields.Check] = {
     "contract": wish_contract.contract,
     "probe": wish_contract.probe,
+    "golden": golden.recorded,
+    "warmup": golden.warmup,
+}
+
+
+def _proofs(path: str, value: Any) -> dict[int, dict[str, Any]]:
+    """Check what proves each version; JSON makes the numbers text."""
+    given = fields.mapping(path, value)
+    return {
+        fields.version(path, number): fields.fields(f"{path}.{number}", each, "a proof", _PROOF)
+        for number, each in given.items()
+    }
+
+
+_IN_FORCE: dict[str, fields.Check] = {
+    **_SERVED,
+    "proofs": _proofs,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
     "previous": _before,
 }
 
 
 def _in_force(path: str, value: Any) -> dict[str, Any]:
-    return {"labels": {}, **fields.fields(path, value, "served versions", _IN_FORCE)}
+    return {"labels": {}, "proofs": {}, **fields.fields(path, value, "served versions", _IN_FORCE)}
 
 
 def _reasons(path: str, value: Any) -> dict[int, str]:
@@ -317,7 +334,8 @@ def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``policy`` with all settings filled in; raise WishErrors for what is unknown or impossible."""
     refusals = Refusals()
     for place, value in policy.items() if isinstance(policy, Mapping) else ():
-        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value)
+        times = wish_bounds.RECORD if place in RECORDED else 1
+        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value, times)
     refusals.stop()
     given = dict(policy) if isinstance(policy, Mapping) else policy or {}
     overrides = given.pop(OVERRIDES, None) if isinstance(given, dict) else None

@@ -144,3 +144,19 @@ def test_batches_that_would_be_too_large_are_noted(host):
         "ranker: version 7 has no warm-up records for batches of 10000000, which would be too large" in result["notes"]
     )
     assert host.rows() == [1]
+
+
+def test_a_version_with_requests_of_its_own_is_warmed_up_by_these(host):
+    own = {"golden": golden("b" * 64, inputs={"x": [[7.0, 7.0, 7.0]]})}
+    host.run(golden=golden(), proofs={"7": own})
+    (first, *_others) = warmup.records(host.file.read_bytes())
+    assert list(messages.decode_request(warmup.request_of(first))["x"].values) == [7.0, 7.0, 7.0]
+    assert host.marker["warmup"]["of"] == "b" * 64
+    assert host.run(golden=golden("c" * 64), proofs={"7": own})["notes"] == []
+
+
+def test_a_version_keeps_the_contract_of_its_own_and_no_other(host):
+    contract, other = {"outputs": {"y": {}}}, {"outputs": {"elsewhere": {}}}
+    with pytest.raises(WishError, match=r"version 7 cannot be published: .*elsewhere"):
+        host.run(contract=contract, proofs={"7": {"contract": other}})
+    assert host.run(contract=other, proofs={"7": {"contract": contract}})["published"]

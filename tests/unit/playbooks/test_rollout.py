@@ -143,12 +143,34 @@ def test_no_gate_is_closed_where_every_gateway_takes_its_share_back_or_nobody_el
     assert not [line for line in place.log() if line.startswith("gate closed")]
 
 
-def test_a_failed_preparation_leaves_everything_as_it_was(place):
-    code, _output = place.roll("rollout", "-e", json.dumps({"fails": "model_repository", "failing": ["h2"]}))
+@pytest.mark.parametrize("fails", ["host_plan", "model_repository", "headroom"])
+def test_a_failed_preparation_leaves_everything_as_it_was_and_says_so(place, fails):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": fails, "failing": ["h2"]}))
     assert code != 0
+    assert "no answer from ranker 8" in output
+    assert (
+        "ranker 8 could not be prepared on h2; this run has changed nothing that serves, and moved no call; remove the"
+        " cause above and run tfserving.fleet.rollout again"
+    ) in output
     assert place.state()["stage"] == "prepare"
     assert place.served() == {"h1": [7], "h2": [7]}
     assert not [line for line in place.log() if line.startswith(("gate", "tfserving h", "share"))]
+    # Once the cause is removed, the same run goes on; or another version takes the place of this one.
+    code, output = place.roll()
+    assert code == 0, output
+    assert place.served() == {"h1": [8], "h2": [8]}
+
+
+def test_a_version_that_the_first_host_has_no_memory_for_any_more_is_held_and_not_blamed(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "headroom now", "failing": ["h1"]}))
+    assert code != 0
+    assert "held: h1: no answer from ranker 8" in output
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert (place.state()["stage"], place.state()["reverted"]) == ("canary", {})
+    # Neither has its gate been closed, nor a version been loaded.
+    assert not [line for line in place.log() if line.startswith(("gate d", "tfserving h"))]
+    code, output = place.roll()
+    assert code == 0, output
 
 
 def test_what_one_host_alone_knows_of_a_rollback_counts(place):

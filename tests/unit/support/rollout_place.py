@@ -194,6 +194,7 @@ def stood_in(task: dict[str, Any]) -> dict[str, Any]:
     if included:
         found["ansible.builtin.include_tasks"] = included.replace("../tasks/", "tasks/")
     role, gate = found.pop("ansible.builtin.include_role", None), found.pop("tfserving.fleet.gate", None)
+    headroom = found.pop("tfserving.fleet.model_headroom", None)
     name = ""
     if role:
         part = role.get("tasks_from", "").removesuffix(".yml")
@@ -202,6 +203,8 @@ def stood_in(task: dict[str, Any]) -> dict[str, Any]:
         name = f"gate {gate['state']}"
     elif found.pop("tfserving.fleet.gateway_state", None):
         name = "share 0"
+    elif headroom:
+        name = "headroom now" if "rollout_plan" in headroom["plan"] else "headroom"
     if name:
         found["stand_in"] = {
             "name": name,

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from patience import LONG_S
 from ports import free_port
 
-MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+)|/versions/[0-9]+)?(/metadata|:predict)?$")
+MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/labels/([^/:]+)|/versions/([0-9]+))?(/metadata|:predict)?$")
 
 HALF_PLUS_TWO = {
     "serving_default": {
@@ -37,13 +37,18 @@ class Model:
         self.signatures = signatures or HALF_PLUS_TWO
         self.answer = [[2.0]] if answer is None else answer
         self.refusal = refusal
+        # The answers and signatures of versions that have others.
+        self.answers = {}
+        self.signatures_of = {}
         # The least size of the second dimension of what it takes, as a convolution has it.
         self.least = 0
         # The rows that it takes in a request; 0 takes any.
         self.largest = 0
 
-    def serving(self, label):
+    def serving(self, label, version=None):
         """Return the version that answers, or the server's error."""
+        if version is not None and version in self.versions:
+            return version, None
         if label is not None:
             if label not in self.labels:
                 return None, (400, f"Unrecognized servable version label: {label}")
@@ -78,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         if not match:
             self._send(404, b"<html>Not Found</html>")
             return
-        name, label, verb = match.groups()
+        name, label, version, verb = match.groups()
         model = self.server.models.get(name)
         if model is None:
             self._error(404, f"Could not find any versions of model {name}")
@@ -86,15 +91,15 @@ class Handler(BaseHTTPRequestHandler):
             # The label is accepted and not used.
             self._json({"model_version_status": [self._status(*entry) for entry in model.versions.items()]})
         else:
-            self._serve(name, model, label, verb, body)
+            self._serve(name, model, (label, version and int(version)), verb, body)
 
-    def _serve(self, name, model, label, verb, body):
-        version, error = model.serving(label)
+    def _serve(self, name, model, asked, verb, body):
+        version, error = model.serving(*asked)
         if error:
             self._error(*error)
         elif verb == "/metadata":
             spec = {"name": name, "signature_name": "", "version": str(version)}
-            metadata = {"signature_def": {"signature_def": model.signatures}}
+            metadata = {"signature_def": {"signature_def": model.signatures_of.get(version, model.signatures)}}
             self._json({"model_spec": spec, "metadata": metadata})
         elif model.refusal:
             self._error(*model.refusal)
@@ -103,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         elif model.least and len(body["inputs"]["x"][0]) < model.least:
             self._error(400, "Computed output size would be negative")
         else:
-            self._json({"outputs": model.answer})
+            self._json({"outputs": model.answers.get(version, model.answer)})
 
     def _status(self, version, state):
         if isinstance(state, str):

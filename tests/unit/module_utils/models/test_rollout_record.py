@@ -23,7 +23,7 @@ WHOLE = {
     "stage": "reverted",
     "reverted": {"8": {"reason": "p99 rose", "at": 1.5}},
 }
-KNOWN = {"age": [2, 5], "old": 7, "reverted": {"8": "p99 rose"}}
+KNOWN = {"age": [2, 5], "old": 7, "new": 8, "reverted": {"8": "p99 rose"}}
 
 
 def keep(folder, content, name="ranker"):

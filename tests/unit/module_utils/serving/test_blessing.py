@@ -94,3 +94,15 @@ def test_the_record_stays_small(place):
         blessing.keep(str(place), expected(place, versions=(version,)), "2.19.1", GOOD)
     kept = json.loads((place / "ranker.json").read_text())["versions"]
     assert sorted(map(int, kept)) == list(range(11, 31))
+
+
+def test_versions_with_a_proof_of_their_own_get_an_entry_each(place):
+    other = Expectation("ranker", str(place / "models"), (7,), golden={**GOLDEN, "sha256": "h" * 64}, version=7)
+    whole = expected(place, others=(other,))
+    found = Probe(ok=False, note="version 7: y[0] is 3", parts=((whole.parts[0], GOOD), (other, BAD)))
+    blessing.keep(str(place), whole, "2.19.1", found)
+    entries = {version: blessing.entry(str(place), "ranker", version) for version in (7, 8)}
+    assert {version: (each["golden"][0], each["proven"]) for version, each in entries.items()} == {
+        7: ("h", False),
+        8: ("g", True),
+    }

@@ -186,3 +186,80 @@ def test_a_probe_of_its_own_is_asked_as_well():
 def test_a_plan_without_the_requests_of_the_file_leaves_the_proof_to_the_probe():
     found, _calls = prove(Model({7: "AVAILABLE"}), {"golden": {"file": ORIGIN}})
     assert (found.ok, found.golden) == (True, "")
+
+
+# --- two versions, each with a proof of its own ---------------------------------------------------------------
+
+
+def prove_both(golden_of_8: dict[str, Any] | None, proof_of_7: dict[str, Any], **labels: int) -> check.Probe:
+    """Return the proof of a server of two versions, of which 7 answers [[2.0]] and 8 [[5.0]]."""
+    model = Model({7: "AVAILABLE", 8: "AVAILABLE"}, labels=labels)
+    model.answers = {7: [[2.0]], 8: [[5.0]]}
+    with FakeServer(ranker=model) as server:
+        policy = {"specific": {"versions": [7, 8]}}
+        config = {"name": "ranker", "base_path": "/none", "version_labels": labels, "model_version_policy": policy}
+        instance = {"name": "a", "model_config": {"model_config_list": {"config": [config]}}}
+        wish = {"name": "ranker", "golden": golden_of_8, "proofs": {"7": {"golden": None, "probe": None, **proof_of_7}}}
+        (expected,) = check.expectations(instance, [wish], "/none")
+        return check.probe(Client(server.port), expected)
+
+
+GOLDEN_8, GOLDEN_7 = entry(request(1, expect={"y": [[5.0]]})), entry(request(1))
+
+
+def test_each_version_is_proven_by_its_own_golden_requests():
+    found = prove_both(GOLDEN_8, {"golden": GOLDEN_7}, stable=7, next=8)
+    assert (found.ok, found.note, found.answer) == (True, "", "[[5.0]]")
+    assert [(part.version, part.labels, one.ok) for part, one in found.parts] == [
+        (None, {"next": 8}, True),
+        (7, {"stable": 7}, True),
+    ]
+    assert "parts" not in found.report()
+
+
+def test_the_version_before_is_not_judged_by_the_requests_of_the_next_one():
+    found = prove_both(GOLDEN_8, {"golden": GOLDEN_8})
+    assert (found.ok, found.passing) == (False, False)
+    assert found.note.startswith(f"version 7: golden request 'line 1' ({ORIGIN}:1): y[0][0] is 2, expected 5")
+    assert [one.ok for _part, one in found.parts] == [True, False]
+
+
+def test_a_failure_of_the_next_version_is_its_own():
+    found = prove_both(GOLDEN_7, {"golden": GOLDEN_7})
+    assert found.note.startswith("golden request 'line 1'")
+    assert [one.ok for _part, one in found.parts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("proof", "ok", "parts"),
+    [
+        ({"probe": {"inputs": {"x": [[1.0]]}, "expect": [[2.0]]}}, True, 2),
+        ({"probe": {"inputs": {"x": [[1.0]]}, "expect": [[5.0]]}}, False, 2),
+        ({}, True, 2),
+        ({"probe": False}, True, 0),
+    ],
+    ids=["right", "wrong", "zeros", "declined"],
+)
+def test_a_version_without_golden_requests_is_proven_by_its_own_probe(proof, ok, parts):
+    found = prove_both(GOLDEN_8, proof)
+    assert (found.ok, len(found.parts)) == (ok, parts)
+
+
+def test_each_version_keeps_its_own_contract():
+    model = Model({7: "AVAILABLE", 8: "AVAILABLE"})
+    other = {**HALF_PLUS_TWO["serving_default"], "outputs": {"z": HALF_PLUS_TWO["serving_default"]["outputs"]["y"]}}
+    model.signatures_of = {8: {"serving_default": other}}
+    contracts = {"7": {"outputs": {"y": {}}}, "8": {"outputs": {"z": {}}}}
+    policy = {"specific": {"versions": [7, 8]}}
+    config = {"name": "ranker", "base_path": "/none", "model_version_policy": policy}
+    instance = {"name": "a", "model_config": {"model_config_list": {"config": [config]}}}
+
+    def misfit(first: str, second: str) -> str:
+        wish = {"name": "ranker", "contract": contracts[second], "proofs": {"7": {"contract": contracts[first]}}}
+        (expected,) = check.expectations(instance, [wish], "/none")
+        return check.misfit(Client(server.port), expected)
+
+    with FakeServer(ranker=model) as server:
+        assert misfit("7", "8") == ""
+        assert misfit("8", "8").startswith("model ranker version 7 departs from its contract: ")
+        assert misfit("7", "7").startswith("model ranker version 8 departs from its contract: ")

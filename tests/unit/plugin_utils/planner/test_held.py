@@ -11,9 +11,14 @@ import planner_cases as cases
 import pytest
 import typed
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan, in_force
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.plan import of_wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.schema import Plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import steps
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import golden
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import read as wishes
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from planner_cases import CPU_HOST, box, instance, model, plan, refusal
@@ -160,6 +165,46 @@ def test_the_server_accepts_each_stage_after_the_other():
     assert last == stages[2]
 
 
+LISTED = {"versions": [6, 8], "labels": {"stable": 8, "old": 6}}
+LISTED_BEFORE = {"versions": [6, 7], "labels": {"stable": 7, "old": 6}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "known", "served"),
+    [
+        ("hold", LISTED_BEFORE, LISTED_BEFORE),
+        ("both", LISTED_BEFORE, {**LISTED_BEFORE, "versions": [6, 7, 8]}),
+        ("new", LISTED_BEFORE, LISTED),
+        ("new", {**LISTED_BEFORE, "versions": [6, 7, 8]}, LISTED),
+        ("old", {**LISTED_BEFORE, "versions": [6, 7, 8]}, LISTED_BEFORE),
+        ("old", LISTED, LISTED_BEFORE),
+    ],
+)
+def test_versions_beside_the_one_that_moves_stay_with_their_labels(stage, known, served):
+    wish = rolled(version=None, versions=[6, 8], serve=LISTED)
+    record = {"plan": plan(CPU_HOST, None, [model(version=None, versions=known["versions"], serve=known)])}
+    record["rollouts"] = {"ranker": {"age": [1, 1], "old": 7, "new": 8, "reverted": {}}}
+    found = in_force.of_host(record, in_force.of_fleet([record]))
+    made = planned(models=[wish], in_force=found["in_force"], rollout={"ranker": stage})
+    assert entry(made)["serve"] == served
+    assert policy_of(made) == {"specific": {"versions": served["versions"]}}
+    assert labels_of(made) == served["labels"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "known", "labels"),
+    [
+        ("hold", {"versions": [9], "labels": {"stable": 9}}, {"stable": 9}),
+        ("both", {"versions": [9], "labels": {"stable": 9}}, {"stable": 9}),
+        ("new", {"versions": [9], "labels": {"stable": 9}}, {"stable": 8}),
+        ("old", {"versions": [8], "labels": {"stable": 8}, "previous": {"versions": [9]}}, {"stable": 9}),
+    ],
+)
+def test_labels_move_with_a_lower_version_too(stage, known, labels):
+    made = planned(models=[rolled(serve=MOVED)], in_force={"ranker": known}, rollout={"ranker": stage})
+    assert labels_of(made) == labels
+
+
 # What proves the served versions ---------------------------------------------------------------------------------
 
 OLD_PROOF = {
@@ -171,22 +216,152 @@ NO_PROOF = {"contract": None, "probe": None}
 
 
 @pytest.mark.parametrize(
-    ("stage", "known", "proof"),
+    ("stage", "known", "proven"),
     [
-        ("hold", {"versions": [7]}, OLD_PROOF),
-        ("hold", {"versions": [7, 8]}, {**OLD_PROOF, "probe": {"instances": [[1.0]]}}),
-        ("both", {"versions": [7]}, {**OLD_PROOF, "probe": {"instances": [[1.0]]}}),
-        ("new", {"versions": [7]}, None),
-        ("hold", {"versions": [8]}, None),
-        ("old", {"versions": [7, 8]}, OLD_PROOF),
-        ("old", {"versions": [8], "previous": {"versions": [7]}}, NO_PROOF),
+        ("hold", [7], {7: OLD_PROOF}),
+        ("hold", [7, 8], {7: OLD_PROOF, 8: NEW_PROOF}),
+        ("both", [7], {7: OLD_PROOF, 8: NEW_PROOF}),
+        ("both", [7, 8], {7: OLD_PROOF, 8: NEW_PROOF}),
+        ("new", [7], {7: OLD_PROOF, 8: NEW_PROOF}),
+        ("new", [7, 8], {7: OLD_PROOF, 8: NEW_PROOF}),
+        ("hold", [8], {8: NEW_PROOF}),
+        ("old", [7, 8], {7: OLD_PROOF}),
+        # A lower version than the one in force.
+        ("hold", [9], {9: OLD_PROOF}),
+        ("both", [9], {8: NEW_PROOF, 9: OLD_PROOF}),
+        ("new", [9], {8: NEW_PROOF, 9: OLD_PROOF}),
+        ("old", [8, 9], {9: OLD_PROOF}),
     ],
 )
-def test_each_version_is_proven_by_what_belongs_to_it(stage, known, proof):
-    wished = planned(models=[rolled(**NEW_PROOF)], in_force={})["models"][0]
-    made = planned(models=[rolled(**NEW_PROOF)], in_force={"ranker": {**known, **OLD_PROOF}}, rollout={"ranker": stage})
-    expected = proof or {key: wished[key] for key in NO_PROOF}
-    assert {key: entry(made)[key] for key in NO_PROOF} == expected
+def test_each_version_is_proven_by_what_belongs_to_it(stage, known, proven):
+    found = {"versions": known, "proofs": {str(version): OLD_PROOF for version in known}}
+    made = entry(planned(models=[rolled(**NEW_PROOF)], in_force={"ranker": found}, rollout={"ranker": stage}))
+    wished = entry(planned(models=[rolled(**NEW_PROOF)], in_force={}))
+    expected = {version: wished if proof is NEW_PROOF else proof for version, proof in proven.items()}
+    assert {version: proof_of(made, version) for version in proven} == {
+        version: {key: proof[key] for key in NO_PROOF} for version, proof in expected.items()
+    }
+
+
+def proof_of(made, version):
+    return {key: proofs.of_version(made, version)[key] for key in NO_PROOF}
+
+
+def test_a_version_whose_proof_nobody_knows_goes_back_without_one():
+    known = {"versions": [8], "proofs": {"8": OLD_PROOF}, "previous": {"versions": [7]}}
+    made = entry(planned(models=[rolled(**NEW_PROOF)], in_force={"ranker": known}, rollout={"ranker": "old"}))
+    assert proof_of(made, 7) == NO_PROOF
+
+
+def test_a_version_that_is_served_beside_the_one_in_force_gets_its_own_proof():
+    wish = rolled(version=None, versions=[7, 8], serve={"versions": [7, 8], "labels": {"next": 8}}, **NEW_PROOF)
+    found = {"ranker": {"versions": [7], "proofs": {"7": OLD_PROOF}}}
+    both = entry(planned(models=[wish], in_force=found, rollout={"ranker": "both"}))
+    assert (proof_of(both, 7)["contract"], list(both["proofs"])) == (OLD_PROOF["contract"], ["7"])
+    # Once all that is wished is served, the wish says what proves all of it, and a further run changes nothing.
+    made = planned(models=[wish], in_force=found, rollout={"ranker": "new"})
+    assert "proofs" not in entry(made)
+    assert planned(models=[wish], in_force=in_force.of_plan(made)) == made
+
+
+# Golden requests --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filed(tmp_path):
+    """Returns a function that plans a version of the model with the golden file of this version."""
+
+    def made(version, found=None, stage="hold", before=None, **wish):
+        file = tmp_path / "ranker.jsonl"
+        file.write_text(json.dumps({"inputs": {"x": [1.0]}, "expect": {"y": [version / 10]}}))
+        known = in_force.of_plan(found) if found else {}
+        if before:
+            known["ranker"]["previous"] = {"versions": [before]}
+        policy = plan_policy.complete({"in_force": known, "rollout": {"ranker": stage}})
+        asked = wishes.read(None, [rolled(version=version, golden="ranker.jsonl", **wish)], policy)
+        golden.fill(asked.models, lambda _name: str(file))
+        # A record is JSON.
+        return json.loads(json.dumps(of_wishes(CPU_HOST, asked, policy, "")))
+
+    return made
+
+
+def expected_by(made):
+    """Return what the golden requests of each version on the host expect."""
+    known = entry(made)
+    return {
+        version: proofs.of_version(known, version)["golden"]["requests"][0]["expect"]["y"]
+        for version in (*known["versions"], *known.get("protected", ()))
+    }
+
+
+def test_golden_requests_follow_their_version_through_a_whole_rollout(filed):
+    first = filed(7)
+    assert expected_by(first) == {7: [0.7]}
+    held = filed(8, first)
+    assert expected_by(held) == {7: [0.7]}
+    both = filed(8, held, "both")
+    assert expected_by(both) == {7: [0.7], 8: [0.8]}
+    assert expected_by(filed(8, both)) == {7: [0.7], 8: [0.8]}
+    new = filed(8, both, "new", before=7)
+    assert expected_by(new) == {7: [0.7], 8: [0.8]}
+    assert entry(new)["golden"]["requests"][0]["expect"]["y"] == [0.8]
+    # site.yml after the roll-out changes nothing.
+    assert filed(8, new, before=7) == new
+
+
+def test_the_version_before_is_proven_by_its_own_golden_requests_on_the_way_back(filed):
+    both = filed(8, filed(7), "both")
+    new = filed(8, both, "new", before=7)
+    for under_way, found in ((both, [0.7]), (new, [0.7])):
+        back = filed(8, under_way, "old", before=7)
+        assert entry(back)["golden"]["requests"][0]["expect"]["y"] == found
+        # ... and stays so, while the inventory names the version that was reverted and is tried once more.
+        assert expected_by(filed(8, back, before=7, rollout={"retry": True})) == {7: [0.7]}
+
+
+def test_a_lower_version_is_proven_by_its_own_golden_requests(filed):
+    first = filed(8)
+    assert expected_by(filed(7, first)) == {8: [0.8]}
+    both = filed(7, first, "both")
+    assert expected_by(both) == {7: [0.7], 8: [0.8]}
+    # The highest version answers callers who name none.
+    assert entry(both)["golden"]["requests"][0]["expect"]["y"] == [0.8]
+    assert expected_by(filed(7, first, "new")) == {7: [0.7], 8: [0.8]}
+
+
+def test_a_golden_file_that_is_mended_counts_for_the_new_version_at_once(filed, tmp_path):
+    both = filed(8, filed(7), "both")
+    entry(both)["golden"]["requests"][0]["expect"]["y"] = [0.1]
+    assert expected_by(filed(8, both)) == {7: [0.7], 8: [0.8]}
+
+
+def test_a_host_that_joins_proves_the_held_version_by_the_requests_of_the_others(filed):
+    held = filed(8, filed(7))
+    assert expected_by(filed(8, held)) == {7: [0.7]}
+
+
+def test_golden_requests_of_a_record_may_be_as_large_as_those_of_a_file(filed):
+    made = filed(7)
+    entry(made)["golden"]["requests"][0]["inputs"] = {"x": [[1.5] * 250_000], "text": "a" * 500_000}
+    assert entry(filed(8, made))["golden"]["requests"] == entry(made)["golden"]["requests"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"requests": []}, "requests: is a list; give a list of 1 to 20 requests"),
+        ({"requests": [{"inputs": {"x": [1]}}]}, "requests[0]: expects nothing; give expect, shape, dtype"),
+        ({"requests": [{"inputs": {}, "must_fail": True}]}, "requests[0].inputs: is "),
+        ({"more": 1}, "more: is not a key of golden requests"),
+    ],
+)
+def test_golden_requests_of_a_damaged_record_are_refused(filed, change, sentence):
+    made = filed(7)
+    entry(made)["golden"] |= change
+    with pytest.raises(WishError) as caught:
+        filed(8, made)
+    assert f"host_plan_policy.in_force.ranker.proofs.7.golden.{sentence}" in str(caught.value)
 
 
 def test_a_model_without_proof_goes_back_without_one():
@@ -197,6 +372,7 @@ def test_a_model_without_proof_goes_back_without_one():
 def test_a_proof_that_is_recorded_is_read_back_as_it_was():
     first = planned(models=[rolled(version=7, memory_mb=900, **NEW_PROOF)], in_force={})
     again = planned(models=[rolled(memory_mb=900)], in_force=in_force.of_plan(first))
+    assert "proofs" not in entry(again)
     keys = ("contract", "probe", "memory_mb", "serve", "versions")
     assert {key: entry(again)[key] for key in keys} == {key: entry(first)[key] for key in keys}
 
@@ -299,6 +475,31 @@ def test_a_reverted_version_stands_in_no_other_way(wish, known, stage):
     planned(models=[wish], in_force=known, reverted={"ranker": {8: "slow"}}, rollout={"ranker": stage})
 
 
+def test_a_retry_that_is_left_after_the_version_has_arrived_is_told():
+    wish = rolled(rollout={"retry": True})
+    warning = (
+        "tfserving_models[0].rollout.retry: is true, and every wished version is in force; remove it, or the next"
+        " version that is reverted will be tried again unasked"
+    )
+    arrived = {"ranker": {"versions": [8]}}
+    assert warning in planned(models=[wish], in_force=arrived)["warnings"]
+    for known, stages, models in (
+        (SEVEN, {}, [wish]),
+        (SEVEN, {"ranker": "both"}, [wish]),
+        ({}, {}, [wish]),
+        (arrived, {}, [rolled()]),
+    ):
+        assert warning not in planned(models=models, in_force=known, rollout=stages)["warnings"]
+
+
+def test_what_a_host_that_joins_has_not_seen_is_refused_there_too():
+    served = {"plan": plan(CPU_HOST, None, [model(version=7)])}
+    served["rollouts"] = {"ranker": {"age": [1, 1], "old": 7, "new": 8, "reverted": {"8": "slow"}}}
+    fresh = {"plan": {}, "rollouts": {}}
+    known = in_force.of_host(fresh, in_force.of_fleet([served, fresh]))
+    assert "names 8, which a roll-out has reverted: slow; name another" in refusal(models=[rolled()], **known)
+
+
 def test_what_the_rest_of_the_fleet_serves_is_not_guessed():
     hosts = [f"h{number}" for number in range(1, 7)]
     assert refusal(models=[rolled()], unseen=hosts) == (
@@ -367,6 +568,35 @@ def memory_of(machine_mb, size, **policy):
 def test_a_rollout_takes_the_memory_of_both_versions_and_no_more(stage, known):
     known = {"ranker": {"versions": known}}
     assert memory_of(10_000, 3_900, in_force=known, rollout={"ranker": stage}) == 512 + 1.2 * 2 * 3_900
+
+
+@pytest.mark.parametrize(("stage", "known"), [("hold", [9]), ("both", [9]), ("new", [9]), ("old", [8, 9])])
+def test_a_lower_version_takes_the_memory_of_both_as_well(stage, known):
+    known = {"ranker": {"versions": known}}
+    assert memory_of(10_000, 3_900, in_force=known, rollout={"ranker": stage}) == 512 + 1.2 * 2 * 3_900
+
+
+def test_each_instance_that_serves_the_model_takes_the_memory_of_both():
+    instances = [instance("a", cpus=1), instance("b", cpus=1, ports={"grpc": 9500, "rest": 9501})]
+    machine = cases.machines.topology(sockets=1, cores=8, smt=1, memory_mb=20_000)
+    for stage in ("hold", "both", "new", "old"):
+        made = planned(
+            machine=machine, instances=instances, models=[rolled(memory_mb=1_000)], rollout={"ranker": stage}, **TWO_FIT
+        )
+        assert [each["memory"]["expected_mb"] for each in made["instances"]] == [512 + 1.2 * 2 * 1_000] * 2
+
+
+def test_both_versions_are_refused_where_the_instances_together_do_not_fit():
+    instances = [instance("a", cpus=1), instance("b", cpus=1, ports={"grpc": 9500, "rest": 9501})]
+    machine = cases.machines.topology(sockets=1, cores=8, smt=1, memory_mb=5_000)
+    with pytest.raises(WishError, match=r"hold 'ranker' with all versions of its roll-out side by side, which takes"):
+        planned(
+            machine=machine,
+            instances=instances,
+            models=[rolled(memory_mb=1_000)],
+            rollout={"ranker": "both"},
+            **TWO_FIT,
+        )
 
 
 def test_a_rollout_of_two_versions_at_a_time_takes_the_memory_of_four():

@@ -31,13 +31,36 @@ NONE = {"plan": {}, "rollouts": {}}
     ],
 )
 def test_the_versions_in_force_are_those_that_the_record_serves(keys, served):
-    assert of_plan(recorded(**keys)["plan"]) == {"ranker": served}
+    assert without_proofs(of_plan(recorded(**keys)["plan"])) == {"ranker": served}
+
+
+def without_proofs(found):
+    """Return what is in force but for what proves it."""
+    return {name: {key: value for key, value in each.items() if key != "proofs"} for name, each in found.items()}
 
 
 def test_what_proves_the_served_versions_is_read_with_them():
-    proof = {"probe": {"instances": [1]}, "memory_mb": 900}
-    assert of_plan(recorded(**proof)["plan"])["ranker"] == {"versions": [7], "labels": {}, **proof}
-    assert of_plan(recorded(probe=False)["plan"])["ranker"]["probe"] is False
+    made = recorded(probe={"instances": [1]}, memory_mb=900, golden="golden/ranker.jsonl")["plan"]
+    proof = {"probe": {"instances": [1]}, "golden": {"file": "golden/ranker.jsonl"}, "warmup": "auto"}
+    assert of_plan(made)["ranker"] == {"versions": [7], "labels": {}, "proofs": {"7": proof}, "memory_mb": 900}
+    assert of_plan(recorded(probe=False)["plan"])["ranker"]["proofs"]["7"]["probe"] is False
+
+
+def test_what_proves_other_versions_is_read_by_version():
+    made = recorded(probe={"instances": [8]}, serve={"versions": [6, 7]})["plan"]
+    made["models"][0] |= {"protected": [4, 5], "proofs": {"5": {"probe": None, "warmup": False}, "6": {"probe": False}}}
+    assert {version: proof.get("probe") for version, proof in of_plan(made)["ranker"]["proofs"].items()} == {
+        "4": {"instances": [8]},
+        "5": None,
+        "6": False,
+        "7": {"instances": [8]},
+    }
+
+
+def test_the_record_of_an_older_release_says_what_proves_its_versions():
+    made = copy.deepcopy(recorded(probe={"instances": [1]})["plan"])
+    del made["models"][0]["golden"], made["models"][0]["warmup"]
+    assert of_plan(made)["ranker"]["proofs"] == {"7": {"probe": {"instances": [1]}}}
 
 
 def test_what_no_instance_serves_is_not_in_force():
@@ -56,6 +79,8 @@ def test_what_no_instance_serves_is_not_in_force():
         {"serve": {"versions": "7"}},
         {"serve": {"latest": "1"}},
         {"serve": {"labels": {"a": None}}},
+        {"protected": 7},
+        {"proofs": {"7": "none"}},
     ],
 )
 def test_a_record_that_does_not_say_what_is_in_force_is_refused(change):
@@ -77,7 +102,8 @@ def test_a_record_of_an_older_release_without_the_policy_serves_its_newest_versi
 def test_a_host_that_joins_serves_what_most_hosts_serve():
     fleet = of_fleet([recorded(7), recorded(8), recorded(7), NONE])
     joined = of_host(NONE, fleet)
-    assert joined["in_force"] == of_host(recorded(7), fleet)["in_force"] == {"ranker": {"versions": [7], "labels": {}}}
+    assert joined["in_force"] == of_host(recorded(7), fleet)["in_force"]
+    assert without_proofs(joined["in_force"]) == {"ranker": {"versions": [7], "labels": {}}}
 
 
 def test_among_equals_the_older_versions_win_in_whatever_order_hosts_stand():
@@ -88,7 +114,7 @@ def test_among_equals_the_older_versions_win_in_whatever_order_hosts_stand():
 
 def test_a_hosts_own_record_comes_first():
     fleet = of_fleet([recorded(7), recorded(7), recorded(8)])
-    assert of_host(recorded(8), fleet)["in_force"] == {"ranker": {"versions": [8], "labels": {}}}
+    assert without_proofs(of_host(recorded(8), fleet)["in_force"]) == {"ranker": {"versions": [8], "labels": {}}}
 
 
 def test_hosts_of_other_models_have_no_say():
@@ -118,8 +144,8 @@ def test_the_newest_record_of_a_rollout_counts_wherever_it_is():
 def test_the_way_back_is_known_to_a_host_that_has_joined():
     fleet = of_fleet([rolled([1, 2], 7), recorded(8)])
     joined = {"versions": [8], "labels": {}, "previous": {"versions": [7]}}
-    assert of_host(NONE, fleet)["in_force"] == {"ranker": joined}
-    assert of_host(recorded(9), fleet)["in_force"]["ranker"] == {
+    assert without_proofs(of_host(NONE, fleet)["in_force"]) == {"ranker": joined}
+    assert without_proofs(of_host(recorded(9), fleet)["in_force"])["ranker"] == {
         "versions": [9],
         "labels": {},
         "previous": {"versions": [7]},
@@ -144,3 +170,24 @@ def test_a_rollout_of_what_nobody_serves_any_more_is_no_version_in_force():
 def test_hosts_that_take_no_part_count_where_no_record_says_what_is_served(records, absent, unseen):
     fleet = of_fleet(records, absent)
     assert fleet["unseen"] == of_host(NONE, fleet)["unseen"] == unseen
+
+
+@pytest.mark.parametrize(
+    ("served", "old", "new", "before"),
+    [
+        ([8], 7, 8, [7]),
+        ([7, 8], 7, 8, [7]),
+        ([7], 7, 8, [7]),
+        ([6, 8], 7, 8, [6, 7]),
+        ([6, 7, 8], 7, 8, [6, 7]),
+        ([7], 8, 7, [8]),
+        ([9], 7, 8, [7]),
+        ([8], 7, None, [7]),
+        ([7, 8], 7, None, [7]),
+    ],
+)
+def test_a_rollback_leaves_what_is_served_beside_the_version_that_moved(served, old, new, before):
+    record = recorded(version=None, versions=served, serve={"versions": served})
+    record["rollouts"] = {"ranker": {"age": [1, 1], "old": old, "new": new, "reverted": {}}}
+    found = of_host(record, of_fleet([record]))
+    assert found["in_force"]["ranker"]["previous"] == {"versions": before}

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a server under trial takes of the host's memory, and what is left of that."""
+"""What a server takes of the host's memory, and what is left of that."""
 
 from __future__ import annotations
 

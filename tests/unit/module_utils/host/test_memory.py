@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.trial import memory
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import memory
 
 PAGES_A_MB = (1 << 20) // os.sysconf("SC_PAGE_SIZE")
 
