@@ -59,7 +59,7 @@ SHAPE = {
     "stage?": str,
 }
 # Of two runs that took over at the same moment the one that takes back wins.
-_BACK = ("reverting", "reverted")
+BACK = ("reverting", "reverted")
 
 
 def record(model: str, folder: str = FOLDER) -> Record:
@@ -71,7 +71,49 @@ def record(model: str, folder: str = FOLDER) -> Record:
 
 def age(state: Mapping[str, Any]) -> tuple[int, bool, int]:
     """Return the place of a state in time: what is greater was decided later, and wins."""
-    return state["generation"], state.get("stage") in _BACK, state["revision"]
+    return state["generation"], state.get("stage") in BACK, state["revision"]
+
+
+def with_reverted(state: Mapping[str, Any], reason: str, now: float) -> dict[str, dict[str, Any]]:
+    """Return what a state says of reverted versions, by number, with its new version among them."""
+    version = str(state["new"])
+    others = {key: value for key, value in state["reverted"].items() if key != version}
+    return dict(list({**others, version: {"reason": told(reason, LONGEST_REASON), "at": now}}.items())[-MOST_REVERTED:])
+
+
+def taken_back(state: Mapping[str, Any], reason: str, now: float) -> dict[str, Any]:
+    """Return the state that takes a roll-out back, a generation later, so that it wins over any run.
+
+    Twice in a row is fine: what is being taken back, or was, stays so, and never turns to the bad version again.
+    Raises WishError for a state that does not say which versions it is about.
+    """
+    if not fits(state, {"stage": str, "new": _is_version}):
+        raise WishError(f"{FOLDER}/{state.get('model') or 'MODEL'}.json", "is damaged", REMEDY)
+    newer = {**state, "generation": state["generation"] + 1, "revision": 1}
+    if state["stage"] in BACK:
+        return newer
+    bad = {"reverted": with_reverted(state, reason, now), "reason": told(reason, LONGEST_REASON)}
+    return {**newer, **bad, "stage": "reverting", "since": now, "held": "", "is_share_zero": True}
+
+
+def taking_back(
+    model: str, decided: Mapping[str, Any] | None, reason: str, now: float, folder: str = FOLDER, is_kept: bool = True
+) -> tuple[dict[str, Any] | None, bool]:
+    """Put a rollback in force on a host; return the state that counts there, None without any, and whether it is new.
+
+    ``decided`` is the state that takes the roll-out back, as other hosts have it. Where this host knows a newer one, or
+    nobody has decided anything yet, that state is taken back. Raises WishError as ``write`` does, OSError.
+    """
+    if decided is not None and not fits(dict(decided), SHAPE):
+        raise _no_state()
+    present = record(model, folder).load()
+    if present is None and decided is None:
+        return None, False
+    if decided is None or (present is not None and age(present) > age(decided)):
+        assert present is not None
+        is_back = decided is not None and present.get("stage") in BACK
+        decided = present if is_back else taken_back(present, reason, now)
+    return write({**decided, "model": model}, folder, is_kept)
 
 
 def states(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:
@@ -102,7 +144,7 @@ def write(state: Mapping[str, Any], folder: str = FOLDER, is_kept: bool = True) 
     kept = record(str(state.get("model") or ""), folder)
     wanted = dict(state)
     if not fits(wanted, SHAPE) or wanted["schema"] != SCHEMA:
-        raise WishError("state", "is not the state of a roll-out", "give it as rollout_course returned it")
+        raise _no_state()
     if not is_kept:
         return _decided(kept.load(), wanted)
     folders.make(folder, 0o755)
@@ -111,6 +153,10 @@ def write(state: Mapping[str, Any], folder: str = FOLDER, is_kept: bool = True) 
         if is_new:
             kept.save(counts)
         return counts, is_new
+
+
+def _no_state() -> WishError:
+    return WishError("state", "is not the state of a roll-out", "give it as rollout_course returned it")
 
 
 def _decided(present: dict[str, Any] | None, wanted: dict[str, Any]) -> tuple[dict[str, Any], bool]:
