@@ -72,6 +72,8 @@ SHIPPED = {
     "package_holds": 9,
     "plan_record": 9,
     "report": 0,
+    "rollout_answers": 0,
+    "rollout_return": 36,  # record, share and servers in the one call that a rollback waits for
     "rollout_servers": 13,
     "rollout_watch": 0,
     "rollout_course": 0,
@@ -220,6 +222,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "load_program",
         "model_waves",
         "report",
+        "rollout_answers",
         "rollout_watch",
         "rollout_course",
         "tune",

@@ -62,6 +62,22 @@ STAND_INS = {
         counts, changed = rollout_record.write(given["state"], home, not self._task.check_mode)
         return {"states": {counts["model"]: counts}, "changed": changed}
 """,
+    # A host in the list "dead" of the test cannot be reached, and one in "slow" does not answer with the version yet.
+    "rollout_return": """
+        given, host = self._task.args, task_vars["inventory_hostname"]
+        if host in task_vars.get("dead", []):
+            raise AnsibleConnectionFailure("no route to host")
+        decided = (given.get("state"), given["reason"], float(given["at"]), os.path.join(folder, host, "rollout"))
+        state, changed = rollout_record.taking_back(given["model"], *decided, not self._task.check_mode)
+        note = "share 0" if given.get("shares") else "return"
+        with open(os.path.join(folder, "log"), "a") as log:
+            log.write(f"{note} {host}\\n")
+        slow = host in task_vars.get("slow", [])
+        words = "model ranker version 7 is LOADING after 12 s" if slow else ""
+        serves = state and boolean(given.get("serves", True)) and host != "edge"
+        served = [{"name": "ranker", "answers": not slow, "words": words}] if serves else []
+        return {"state": state, "instances": served, "changed": changed}
+""",
     "plan_record": """
         with open(os.path.join(folder, task_vars["inventory_hostname"], "plan.json")) as file:
             return {"plan": json.load(file)}
@@ -69,6 +85,8 @@ STAND_INS = {
 }
 HEAD = """
 import json, os, sys, time
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
@@ -177,7 +195,7 @@ def play_stood_in(play: dict[str, Any]) -> dict[str, Any]:
 def stood_in(task: dict[str, Any]) -> dict[str, Any]:
     """Return a task with a stand-in for what needs a real host."""
     found = {key: [stood_in(each) for each in value] if key in NESTED else value for key, value in task.items()}
-    for action in ("rollout_watch", "rollout_state", "plan_record"):
+    for action in ("rollout_watch", "rollout_state", "rollout_return", "plan_record"):
         if f"tfserving.fleet.{action}" in found:
             found[action] = found.pop(f"tfserving.fleet.{action}")
     included = found.get("ansible.builtin.include_tasks", "")
@@ -190,8 +208,6 @@ def stood_in(task: dict[str, Any]) -> dict[str, Any]:
         name = role["name"].rpartition(".")[2] + (f"/{part}" if part else "")
     elif gate:
         name = f"gate {gate['state']}"
-    elif found.pop("tfserving.fleet.gateway_state", None):
-        name = "share 0"
     if name:
         found["stand_in"] = {
             "name": name,
