@@ -42,4 +42,5 @@ class ActionModule(Action):
         if given["part"] == "report":
             return {"text": answers.line(states.from_json(given["state"]), returned, now - given["began"])}
         found = {host: each.get("rollout_found") or {} for host, each in said.items()}
-        return {"state": answers.decided(given["model"], returned, found, given["reason"], given["at"]).to_json()}
+        state = answers.decided(given["model"], returned, found, given["reason"], given["at"])
+        return {"state": state.to_json(), "decided": answers.short(state)}

@@ -74,6 +74,10 @@ state:
   description: The state that takes the roll-out back.
   type: dict
   returned: for V(decide)
+decided:
+  description: What hosts have to know of it, for M(tfserving.fleet.rollout_return).
+  type: dict
+  returned: for V(decide)
 text:
   description: How many hosts answer with the version of before, and who does not yet.
   type: str

@@ -30,11 +30,16 @@ options:
     description: When that was decided, in seconds of the epoch.
     type: float
     required: true
-  state:
+  decided:
     description:
-      - The state that takes it back, as another host has it. Without it, or where this host knows a newer one, the last
-        roll-out that this host knows is taken back.
+      - The way back, as other hosts have it. Without it, or where this host knows a newer one, the last roll-out that
+        this host knows is taken back. A host that has been in another roll-out goes the same way, and its record is
+        left alone.
     type: dict
+    suboptions:
+      generation: {description: Its generation., type: int, required: true}
+      old: {description: The version of before., type: int, required: true}
+      new: {description: The version that is taken back., type: int, required: true}
   serves:
     description: Whether the host may have instances that serve the model.
     type: bool
@@ -84,14 +89,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+old:
+  description: The version that the host goes back to; null where there is nothing to take back.
+  type: int
+  returned: always
 state:
-  description: The state of the roll-out that counts on the host; null where it knows of none.
+  description: The state of the roll-out, where the host has decided it by itself; else null.
   type: dict
   returned: always
 instances:
   description:
-    - The instances that serve the model, each with its C(name), C(answers), whether the version of before alone answers,
-      C(words), why not, and C(states), what the server says of the model's versions.
+    - The instances that serve the model, each with its C(name), C(answers), whether the version of before alone
+      answers, C(words), why not, and C(states), what the server says of the model's versions.
   type: list
   elements: dict
   returned: always
@@ -111,6 +120,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host.process impor
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.way_back import Place, WayBack
 
+_NUMBER = {"type": "int", "required": True}
+
 
 def main() -> None:
     """Run the module."""
@@ -119,7 +130,7 @@ def main() -> None:
             "model": {"type": "str", "required": True},
             "reason": {"type": "str", "default": "taken back by hand"},
             "at": {"type": "float", "required": True},
-            "state": {"type": "dict"},
+            "decided": {"type": "dict", "options": dict.fromkeys(("generation", "old", "new"), _NUMBER)},
             "serves": {"type": "bool", "default": True},
             "shares": {"type": "str", "default": ""},
             "seconds": {"type": "float", "default": 12},
@@ -132,17 +143,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     wish, check = module.params, module.check_mode
-    result = {"changed": False, "state": None, "instances": [], "share": False}
+    result = {"changed": False, "old": None, "state": None, "instances": [], "share": False}
     try:
-        decided = (wish["state"], wish["reason"], wish["at"], wish["path"], not check)
-        state, result["changed"] = rollout_record.taking_back(wish["model"], *decided)
+        back = rollout_record.taking_back(
+            wish["model"], wish["decided"], wish["reason"], wish["at"], wish["path"], not check
+        )
     except WishError as error:
         module.fail_json(msg=str(error), **result)
     except OSError as error:
-        module.fail_json(msg=f"{wish['path']}: the state of the roll-out cannot be written ({error.strerror})", **result)
-    result["state"] = state
-    if state is None or state["stage"] not in rollout_record.BACK:
+        module.fail_json(
+            msg=f"{wish['path']}: the state of the roll-out cannot be written ({error.strerror})", **result
+        )
+    if back is None:
         module.exit_json(**result)
+    is_own = back.state and (not wish["decided"] or back.state["generation"] > wish["decided"]["generation"])
+    # Whole states are long, and 200 hosts would send the same.
+    result.update(changed=back.changed, old=back.old, state=back.state if is_own else None)
     # Before anything else; but what is wrong with it keeps no server of this host on the bad version.
     problem = ""
     if wish["shares"]:
@@ -154,7 +170,7 @@ def main() -> None:
             problem = str(error)
     if wish["serves"]:
         place = Place(wish["config_root"], wish["state_path"], models=wish["model_root"])
-        outcomes, is_changed = WayBack(runner(module), wish["model"], state["old"], place).go(wish["seconds"], check)
+        outcomes, is_changed = WayBack(runner(module), wish["model"], back.old, place).go(wish["seconds"], check)
         result["instances"] = [each.to_json() for each in outcomes]
         result["changed"] |= is_changed
     if problem:

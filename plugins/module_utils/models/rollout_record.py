@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..disk import folders
 from ..disk.plain_files import fits
@@ -96,24 +96,41 @@ def taken_back(state: Mapping[str, Any], reason: str, now: float) -> dict[str, A
     return {**newer, **bad, "stage": "reverting", "since": now, "held": "", "is_share_zero": True}
 
 
-def taking_back(
-    model: str, decided: Mapping[str, Any] | None, reason: str, now: float, folder: str = FOLDER, is_kept: bool = True
-) -> tuple[dict[str, Any] | None, bool]:
-    """Put a rollback in force on a host; return the state that counts there, None without any, and whether it is new.
+class Return(NamedTuple):
+    """The way back that a host takes: the version to serve, the state that says so, and whether that was written."""
 
-    ``decided`` is the state that takes the roll-out back, as other hosts have it. Where this host knows a newer one, or
-    nobody has decided anything yet, that state is taken back. Raises WishError as ``write`` does, OSError.
+    old: int
+    state: dict[str, Any] | None
+    changed: bool
+
+
+def taking_back(
+    model: str, decided: Mapping[str, int] | None, reason: str, now: float, folder: str = FOLDER, is_kept: bool = True
+) -> Return | None:
+    """Put a rollback in force on a host; None where there is nothing to take back.
+
+    ``decided`` are ``generation``, ``old`` and ``new`` of the way back, as other hosts have it. A host that has been in
+    another roll-out than these goes their way, but its record is left alone: whole states come later. One that knows a
+    newer roll-out takes that one back. Raises WishError as ``write`` does, OSError.
     """
-    if decided is not None and not fits(dict(decided), SHAPE):
-        raise _no_state()
     present = record(model, folder).load()
-    if present is None and decided is None:
-        return None, False
-    if decided is None or (present is not None and age(present) > age(decided)):
-        assert present is not None
-        is_back = decided is not None and present.get("stage") in BACK
-        decided = present if is_back else taken_back(present, reason, now)
-    return write({**decided, "model": model}, folder, is_kept)
+    known = _known_back(present, decided, reason, now) if present is not None else None
+    if known is None:
+        return Return(decided["old"], None, False) if decided else None
+    counts, changed = write({**known, "model": model}, folder, is_kept)
+    # A roll-out that has begun in between is newer than this way back.
+    return Return(counts["old"], counts, changed) if counts.get("stage") in BACK else None
+
+
+def _known_back(
+    present: dict[str, Any], decided: Mapping[str, int] | None, reason: str, now: float
+) -> dict[str, Any] | None:
+    """Return the way back out of a host's own record; None where others are ahead of it, or in another roll-out."""
+    is_back = bool(decided) and present.get("stage") in BACK and present["generation"] >= (decided or {})["generation"]
+    own = present if is_back else taken_back(present, reason, now)
+    if decided is None or own["generation"] > decided["generation"]:
+        return own
+    return own if all(own.get(key) == decided[key] for key in ("generation", "old", "new")) else None
 
 
 def states(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:
@@ -144,7 +161,7 @@ def write(state: Mapping[str, Any], folder: str = FOLDER, is_kept: bool = True) 
     kept = record(str(state.get("model") or ""), folder)
     wanted = dict(state)
     if not fits(wanted, SHAPE) or wanted["schema"] != SCHEMA:
-        raise _no_state()
+        raise WishError("state", "is not the state of a roll-out", "give it as rollout_course returned it")
     if not is_kept:
         return _decided(kept.load(), wanted)
     folders.make(folder, 0o755)
@@ -153,10 +170,6 @@ def write(state: Mapping[str, Any], folder: str = FOLDER, is_kept: bool = True) 
         if is_new:
             kept.save(counts)
         return counts, is_new
-
-
-def _no_state() -> WishError:
-    return WishError("state", "is not the state of a roll-out", "give it as rollout_course returned it")
 
 
 def _decided(present: dict[str, Any] | None, wanted: dict[str, Any]) -> tuple[dict[str, Any], bool]:

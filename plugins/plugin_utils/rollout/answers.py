@@ -37,9 +37,16 @@ def decided(model: str, gateways: Answers, found: Answers, reason: str, now: flo
     return course.taken_back(model, latest, reason, now)
 
 
+def short(state: State) -> dict[str, int]:
+    """Return what hosts have to know of a way back: whole states for 200 of them would take seconds."""
+    return {"generation": state.generation, "old": state.old, "new": state.new}
+
+
 def line(state: State, answers: Answers, seconds: float) -> str:
     """Return how many hosts answer with the version before, and below it who does not yet."""
-    late = {host: words for host, words in ((host, _lack(answer)) for host, answer in answers.items()) if words}
+    late = {
+        host: words for host, words in ((host, _lack(answer, state.old)) for host, answer in answers.items()) if words
+    }
     serving = sum(bool(answer.get("instances")) for host, answer in answers.items() if host not in late) + len(late)
     move = f"{state.model} {state.new} -> {state.old}"
     if not serving:
@@ -53,7 +60,7 @@ def line(state: State, answers: Answers, seconds: float) -> str:
     return "\n".join(map(visible, told_lines))
 
 
-def _lack(answer: Mapping[str, Any]) -> str:
+def _lack(answer: Mapping[str, Any], old: int) -> str:
     """Return why a host does not answer with the version before; empty where it does, or serves other models."""
     if answer.get("unreachable"):
         return "it cannot be reached"
@@ -64,5 +71,7 @@ def _lack(answer: Mapping[str, Any]) -> str:
         return "its answer is damaged"
     if not instances and answer.get("msg"):
         return told(str(answer["msg"]), _WORDS)
+    if instances and answer.get("old") != old:
+        return "it knows of a newer roll-out"
     late = [each for each in instances if not each["answers"]]
     return told(f"instance {late[0]['name']}: {late[0]['words'] or 'no reason is known'}", _WORDS) if late else ""

@@ -25,6 +25,10 @@ def state(generation=1, revision=1, stage="share", **changes):
     return {**begun, "generation": generation, "revision": revision, "stage": stage, **changes}
 
 
+def short(known):
+    return {key: known[key] for key in ("generation", "old", "new")}
+
+
 def taken_back(known):
     return rollout_record.taken_back(known, "wrong scores", AT)
 
@@ -36,10 +40,10 @@ class Worker:
         self.shares = {"ranker": "50"}
         self.is_deaf = False
 
-    def ask(self, _path, command):
+    def ask(self, _socket, command):
         if self.is_deaf:
             raise runtime.SocketError("/run/haproxy/admin.sock: HAProxy does not answer (Connection refused)")
-        verb, _map, path, *pair = command.split(" ")
+        verb, _map, _path, *pair = command.split(" ")
         if verb == "show":
             return "".join(f"0x1 {key} {value}\n" for key, value in self.shares.items())
         self.shares.update([pair])
@@ -107,29 +111,44 @@ def test_a_host_that_decides_alone_takes_back_the_roll_out_that_it_knows(run, ke
 def test_a_host_follows_what_others_have_decided(run, kept):
     kept(state(3, 9))
     decided = taken_back(state(3, 9))
-    assert run(state=decided)["state"] == kept() == decided
-    again = run(state=decided)
+    answer = run(decided=short(decided))
+    # The state is known there.
+    assert (answer["old"], answer["state"], kept()) == (7, None, decided)
+    again = run(decided=short(decided))
     assert (again["changed"], kept()) == (False, decided)
+
+
+def test_a_host_that_was_recorded_last_in_another_revision_follows_as_well(run, kept):
+    kept(state(3, 4, "canary"))
+    run(decided=short(taken_back(state(3, 9))))
+    assert kept() == taken_back(state(3, 4, "canary"))
 
 
 def test_a_host_that_was_down_follows_the_newest_roll_out_and_not_its_own(run, kept):
     # It has been through 6 -> 7 alone, and 7 is what it is to serve.
-    kept({**state(1, 9, "done"), "old": 6, "new": 7})
-    answer = run(state=taken_back(state(3)))
-    assert (answer["state"]["old"], kept()["old"]) == (7, 7)
+    own = {**state(1, 9, "done"), "old": 6, "new": 7}
+    kept(own)
+    answer = run(decided=short(taken_back(state(3))))
+    # Its record gets the whole state later.
+    assert (answer["old"], answer["state"], kept()) == (7, None, own)
     assert answer["instances"][0]["answers"]
+
+
+def test_a_host_without_a_record_follows_the_others(run, kept, host):
+    answer = run(decided=short(taken_back(state(3))))
+    assert (answer["old"], kept(), host.present()) == (7, None, host.wanted(7))
 
 
 def test_a_host_that_knows_a_newer_generation_takes_that_one_back(run, kept):
     kept(state(9, 4))
-    answer = run(state=taken_back(state(3)))
+    answer = run(decided=short(taken_back(state(3))))
     assert answer["state"] == kept() == taken_back(state(9, 4))
 
 
 def test_a_host_that_knows_a_newer_way_back_keeps_it(run, kept):
     kept(state(9, 4, "reverted"))
-    answer = run(state=taken_back(state(3)))
-    assert (answer["changed"], answer["state"]) == (True, state(9, 4, "reverted"))
+    answer = run(decided=short(taken_back(state(3))))
+    assert answer["state"] == kept() == state(9, 4, "reverted")
 
 
 def test_twice_in_a_row_stays_with_the_version_before(run, kept, host):
@@ -143,7 +162,7 @@ def test_twice_in_a_row_stays_with_the_version_before(run, kept, host):
 def test_a_call_that_was_killed_after_the_record_is_made_good_by_the_next(run, kept, worker, host, tmp_path):
     decided = taken_back(state(3))
     kept(decided)
-    answer = run(state=decided, shares=str(tmp_path / "shares.map"))
+    answer = run(decided=short(decided), shares=str(tmp_path / "shares.map"))
     assert (answer["changed"], answer["share"], worker.shares) == (True, True, {"ranker": "0"})
     assert host.present() == host.wanted(7)
 
@@ -158,8 +177,8 @@ def test_a_host_without_a_roll_out_is_left_alone(run, kept, host):
 def test_a_roll_out_that_began_in_between_is_left_alone(run, kept, host, monkeypatch):
     before = host.present()
     kept(state(3))
-    monkeypatch.setattr(rollout_record, "taking_back", lambda *_arguments: (state(9), False))
-    assert run()["state"] == state(9)
+    monkeypatch.setattr(rollout_record, "write", lambda *_arguments: (state(9), False))
+    assert (run()["old"], run()["state"]) == (None, None)
     assert host.present() == before
 
 
@@ -206,7 +225,7 @@ def test_a_damaged_record_is_refused_before_anything_is_changed(run, kept, host,
     ("wrong", "sentence"),
     [
         ({"model": "../etc"}, "rollouts: '../etc' cannot be a model; use letters, digits, '_', '-' and '.'"),
-        ({"state": {"model": "ranker"}}, "state: is not the state of a roll-out; give it as rollout_course returned it"),
+        ({"decided": {"old": 7}}, "missing required arguments: generation, new found in decided"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(run, wrong, sentence):

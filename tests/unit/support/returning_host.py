@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A serving host in a roll-out 7 -> 8: the files that the role writes, versions on disk, and a server that reads them."""
+"""A serving host in a roll-out 7 -> 8: files as the role writes them, versions on disk, a server that reads them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Reading(Model):
     def versions(self) -> dict[int, Any]:
         block = self.config.read_text().partition('name: "ranker"')[2] if self.config.exists() else ""
         listed = list(map(int, re.findall(r"versions: ([0-9]+)", block)))
-        return {**{8: "END"}, **dict.fromkeys(listed, "AVAILABLE"), **self.states}
+        return {8: "END", **dict.fromkeys(listed, "AVAILABLE"), **self.states}
 
     @versions.setter
     def versions(self, _value: Any) -> None:

@@ -67,16 +67,18 @@ STAND_INS = {
         given, host = self._task.args, task_vars["inventory_hostname"]
         if host in task_vars.get("dead", []):
             raise AnsibleConnectionFailure("no route to host")
-        decided = (given.get("state"), given["reason"], float(given["at"]), os.path.join(folder, host, "rollout"))
-        state, changed = rollout_record.taking_back(given["model"], *decided, not self._task.check_mode)
+        decided = {key: int(value) for key, value in given["decided"].items()} if "decided" in given else None
+        where = (given["reason"], float(given["at"]), os.path.join(folder, host, "rollout"))
+        back = rollout_record.taking_back(given["model"], decided, *where, not self._task.check_mode)
         note = "share 0" if given.get("shares") else "return"
         with open(os.path.join(folder, "log"), "a") as log:
             log.write(f"{note} {host}\\n")
         slow = host in task_vars.get("slow", [])
         words = "model ranker version 7 is LOADING after 12 s" if slow else ""
-        serves = state and boolean(given.get("serves", True)) and host != "edge"
+        serves = back and boolean(given.get("serves", True)) and host != "edge"
         served = [{"name": "ranker", "answers": not slow, "words": words}] if serves else []
-        return {"state": state, "instances": served, "changed": changed}
+        state = back.state if back and not decided else None
+        return {"old": back and back.old, "state": state, "instances": served, "changed": bool(back and back.changed)}
 """,
     "plan_record": """
         with open(os.path.join(folder, task_vars["inventory_hostname"], "plan.json")) as file:
