@@ -111,6 +111,7 @@ share:
 """
 
 from functools import partial
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
@@ -143,7 +144,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wish, check = module.params, module.check_mode
-    result = {"changed": False, "old": None, "state": None, "instances": [], "share": False}
+    result: dict[str, Any] = {"changed": False, "old": None, "state": None, "instances": [], "share": False}
     try:
         back = rollout_record.taking_back(
             wish["model"], wish["decided"], wish["reason"], wish["at"], wish["path"], not check
@@ -156,6 +157,7 @@ def main() -> None:
         )
     if back is None:
         module.exit_json(**result)
+        return
     is_own = back.state and (not wish["decided"] or back.state["generation"] > wish["decided"]["generation"])
     # Whole states are long, and 200 hosts would send the same.
     result.update(changed=back.changed, old=back.old, state=back.state if is_own else None)
