@@ -74,6 +74,8 @@ SHIPPED = {
     "package_holds": 9,
     "plan_record": 9,
     "report": 0,
+    "rollout_back": 0,
+    "rollout_return": 37,  # record, share and servers in the one call that a rollback waits for
     "rollout_servers": 13,
     "rollout_watch": 0,
     "rollout_course": 0,
@@ -222,6 +224,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "load_program",
         "model_waves",
         "report",
+        "rollout_back",
         "rollout_watch",
         "rollout_course",
         "tune",

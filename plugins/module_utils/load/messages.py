@@ -94,7 +94,7 @@ def encode_request(
         raise ValueError("a request names a version or a label, not both")
     spec = delimited(1, model.encode())
     if version is not None:
-        spec += delimited(2, _tagged(1, version))
+        spec += delimited(2, tagged(1, version))
     spec += delimited(3, signature.encode()) if signature else b""
     spec += delimited(4, label.encode()) if label is not None else b""
     return delimited(1, spec) + _tensors(2, inputs)
@@ -117,8 +117,8 @@ def encode_tensor(tensor: Tensor) -> bytes:
         raise ValueError(f"a request cannot hold the type {tensor.dtype}")
     if len(tensor.values) != prod(tensor.shape):
         raise ValueError(f"a tensor of the shape {list(tensor.shape)} has {len(tensor.values)} values")
-    shape = b"".join(delimited(2, _tagged(1, size) if size else b"") for size in tensor.shape)
-    return _tagged(1, kind.number) + delimited(2, shape) + _encoded_values(tensor, kind)
+    shape = b"".join(delimited(2, tagged(1, size) if size else b"") for size in tensor.shape)
+    return tagged(1, kind.number) + delimited(2, shape) + _encoded_values(tensor, kind)
 
 
 def _encoded_values(tensor: Tensor, kind: _Kind) -> bytes:
@@ -159,7 +159,8 @@ def delimited(field: int, content: bytes) -> bytes:
     return _varint(field << 3 | _BYTES) + _varint(len(content)) + content
 
 
-def _tagged(field: int, value: int) -> bytes:
+def tagged(field: int, value: int) -> bytes:
+    """Return a field of a whole number."""
     return _varint(field << 3) + _varint(value)
 
 

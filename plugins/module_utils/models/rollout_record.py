@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..disk import folders
 from ..disk.plain_files import fits
@@ -60,7 +60,7 @@ SHAPE = {
     "stage?": str,
 }
 # Of two runs that took over at the same moment the one that takes back wins.
-_BACK = ("reverting", "reverted")
+BACK = ("reverting", "reverted")
 
 
 def record(model: str, folder: str = FOLDER) -> Record:
@@ -72,7 +72,66 @@ def record(model: str, folder: str = FOLDER) -> Record:
 
 def age(state: Mapping[str, Any]) -> tuple[int, bool, int]:
     """Return the place of a state in time: what is greater was decided later, and wins."""
-    return state["generation"], state.get("stage") in _BACK, state["revision"]
+    return state["generation"], state.get("stage") in BACK, state["revision"]
+
+
+def with_reverted(state: Mapping[str, Any], reason: str, now: float) -> dict[str, dict[str, Any]]:
+    """Return what a state says of reverted versions, by number, with its new version among them."""
+    version = str(state["new"])
+    others = {key: value for key, value in state["reverted"].items() if key != version}
+    return dict(list({**others, version: {"reason": told(reason, LONGEST_REASON), "at": now}}.items())[-MOST_REVERTED:])
+
+
+def taken_back(state: Mapping[str, Any], reason: str, now: float) -> dict[str, Any]:
+    """Return the state that takes a roll-out back, a generation later, so that it wins over any run.
+
+    Twice in a row is fine: what is being taken back, or was, stays so, and never turns to the bad version again.
+    Raises WishError for a state that does not say which versions it is about.
+    """
+    if not fits(state, {"stage": str, "new": _is_version}):
+        raise WishError(f"{FOLDER}/{state.get('model') or 'MODEL'}.json", "is damaged", REMEDY)
+    newer = {**state, "generation": state["generation"] + 1, "revision": 1}
+    if state["stage"] in BACK:
+        return newer
+    bad = {"reverted": with_reverted(state, reason, now), "reason": told(reason, LONGEST_REASON)}
+    return {**newer, **bad, "stage": "reverting", "since": now, "held": "", "is_share_zero": True}
+
+
+class Return(NamedTuple):
+    """The way back that a host takes: the version to serve, the state that says so, and whether that was written."""
+
+    old: int
+    state: dict[str, Any] | None
+    changed: bool
+
+
+def taking_back(
+    model: str, decided: Mapping[str, int] | None, reason: str, now: float, folder: str = FOLDER, is_kept: bool = True
+) -> Return | None:
+    """Put a rollback in force on a host; None where there is nothing to take back.
+
+    ``decided`` are ``generation``, ``old`` and ``new`` of the way back, as other hosts have it. A host that has been in
+    another roll-out than these goes their way, but its record is left alone: whole states come later. One that knows a
+    newer roll-out takes that one back. Raises WishError as ``write`` does, OSError.
+    """
+    present = record(model, folder).load()
+    known = _known_back(present, decided, reason, now) if present is not None else None
+    if known is None:
+        return Return(decided["old"], None, False) if decided else None
+    counts, changed = write({**known, "model": model}, folder, is_kept)
+    # A roll-out that has begun in between is newer than this way back.
+    return Return(counts["old"], counts, changed) if counts.get("stage") in BACK else None
+
+
+def _known_back(
+    present: dict[str, Any], decided: Mapping[str, int] | None, reason: str, now: float
+) -> dict[str, Any] | None:
+    """Return the way back out of a host's own record; None where others are ahead of it, or in another roll-out."""
+    is_back = bool(decided) and present.get("stage") in BACK and present["generation"] >= (decided or {})["generation"]
+    own = present if is_back else taken_back(present, reason, now)
+    if decided is None or own["generation"] > decided["generation"]:
+        return own
+    return own if all(own.get(key) == decided[key] for key in ("generation", "old", "new")) else None
 
 
 def states(models: Iterable[str], folder: str = FOLDER) -> dict[str, dict[str, Any]]:

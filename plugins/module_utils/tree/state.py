@@ -74,6 +74,10 @@ _SHAPE = {
 }
 
 
+class BusyError(WishError):
+    """Another run works on the tree at this moment."""
+
+
 class Store:
     """One state directory. Raises WishError for what it cannot read, OSError for what it cannot write."""
 
@@ -90,7 +94,7 @@ class Store:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise WishError(self.path, "another run is working on this tree", "wait for it to end") from None
+                raise BusyError(self.path, "another run is working on this tree", "wait for it to end") from None
             yield
         finally:
             os.close(descriptor)

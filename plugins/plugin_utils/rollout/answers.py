@@ -52,7 +52,7 @@ def wanted(move: Move, host: str, controls: Sequence[str], plans: Plans, sites: 
 
 
 def _requests(move: Move, plan: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """Return the golden requests of the new version and where they come from, else its probe's, which expects nothing."""
+    """Return the new version's golden requests and where they are from, else its probe's, which expects nothing."""
     listed: Mapping[str, Any] = next((each for each in plan.get("models", ()) if each["name"] == move.model), {})
     entry = proofs.of_version(listed, move.new)
     golden, probe = entry.get("golden") or {}, entry.get("probe") or {}

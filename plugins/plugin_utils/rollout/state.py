@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 from .verdict import Verdict
@@ -33,8 +34,6 @@ FOLLOWS: Mapping[str, Sequence[str]] = {
 UNDER_WAY = ("prepare", "canary", "share", "rest", "reverting")
 # Verdicts that a state remembers; a poll each few seconds that changes nothing is not one of them.
 MOST_VERDICTS = 50
-# Versions that a state remembers as bad.
-MOST_REVERTED = 100
 LONGEST = 400
 
 
@@ -247,20 +246,16 @@ def rollback(state: State | None, model: str, reason: str, now: float) -> State:
             "name the version to serve in the inventory and run site.yml",
             "version",
         )
-    newer = replace(state, generation=state.generation + 1, revision=1)
-    if state.stage in ("reverting", "reverted"):
-        return newer
-    newer = _remembering(newer, reason, True, now)
-    return replace(newer, stage="reverting", since=now, held="")
+    return from_json(rollout_record.taken_back(state.to_json(), reason, now))
 
 
 def _remembering(state: State, reason: str, is_blamed: bool, now: float) -> State:
-    reason = told(reason, LONGEST)
-    reverted = {key: value for key, value in state.reverted.items() if key != str(state.new)}
-    if is_blamed:
-        reverted[str(state.new)] = {"reason": reason, "at": now}
-    kept = dict(list(reverted.items())[-MOST_REVERTED:])
-    return replace(state, reverted=kept, reason=reason, is_share_zero=True)
+    reverted = rollout_record.with_reverted(state.to_json(), reason, now) if is_blamed else _without(state)
+    return replace(state, reverted=reverted, reason=told(reason, LONGEST), is_share_zero=True)
+
+
+def _without(state: State) -> dict[str, Mapping[str, Any]]:
+    return {version: bad for version, bad in state.reverted.items() if version != str(state.new)}
 
 
 def _next(state: State, **changes: Any) -> State:

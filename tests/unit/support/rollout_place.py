@@ -72,6 +72,24 @@ STAND_INS = {
         counts, changed = rollout_record.write(given["state"], home, not self._task.check_mode)
         return {"states": {counts["model"]: counts}, "changed": changed}
 """,
+    # A host in the list "dead" of the test cannot be reached, and one in "slow" does not answer with the version yet.
+    "rollout_return": """
+        given, host = self._task.args, task_vars["inventory_hostname"]
+        if host in task_vars.get("dead", []):
+            raise AnsibleConnectionFailure("no route to host")
+        decided = {key: int(value) for key, value in given["decided"].items()} if "decided" in given else None
+        where = (given["reason"], float(given["at"]), os.path.join(folder, host, "rollout"))
+        back = rollout_record.taking_back(given["model"], decided, *where, not self._task.check_mode)
+        note = "share 0" if given.get("shares") else "return"
+        with open(os.path.join(folder, "log"), "a") as log:
+            log.write(f"{note} {host}\\n")
+        slow = host in task_vars.get("slow", [])
+        words = "model ranker version 7 is LOADING after 12 s" if slow else ""
+        serves = back and boolean(given.get("serves", True)) and host != "edge"
+        served = [{"name": "ranker", "answers": not slow, "words": words}] if serves else []
+        state = back.state if back and not decided else None
+        return {"old": back and back.old, "state": state, "instances": served, "changed": bool(back and back.changed)}
+""",
     "plan_record": """
         with open(os.path.join(folder, task_vars["inventory_hostname"], "plan.json")) as file:
             return {"plan": json.load(file)}
@@ -79,6 +97,8 @@ STAND_INS = {
 }
 HEAD = """
 import json, os, sys, time
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
@@ -187,7 +207,7 @@ def play_stood_in(play: dict[str, Any]) -> dict[str, Any]:
 def stood_in(task: dict[str, Any]) -> dict[str, Any]:
     """Return a task with a stand-in for what needs a real host."""
     found = {key: [stood_in(each) for each in value] if key in NESTED else value for key, value in task.items()}
-    for action in ("rollout_watch", "rollout_state", "plan_record", "golden_answers"):
+    for action in ("rollout_watch", "rollout_state", "rollout_return", "plan_record", "golden_answers"):
         if f"tfserving.fleet.{action}" in found:
             found[action] = found.pop(f"tfserving.fleet.{action}")
     included = found.get("ansible.builtin.include_tasks", "")
@@ -201,8 +221,6 @@ def stood_in(task: dict[str, Any]) -> dict[str, Any]:
         name = role["name"].rpartition(".")[2] + (f"/{part}" if part else "")
     elif gate:
         name = f"gate {gate['state']}"
-    elif found.pop("tfserving.fleet.gateway_state", None):
-        name = "share 0"
     elif headroom:
         name = "headroom now" if "rollout_plan" in headroom["plan"] else "headroom"
     if name:
