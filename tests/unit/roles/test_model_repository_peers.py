@@ -67,9 +67,9 @@ class Fleet:
         path.write_text(script.replace("FOLDER", str(self.folder)).replace("PYTHON", sys.executable))
         path.chmod(0o755)
 
-    def run(self) -> str:
+    def run(self, *options: str) -> str:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        done = run_playbook(self.folder, "-i", "hosts.yml", "play.yml", "-v", PATH=path)
+        done = run_playbook(self.folder, "-i", "hosts.yml", "play.yml", "-v", *options, PATH=path)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -95,6 +95,18 @@ def test_a_version_spreads_in_waves_and_the_next_run_has_nothing_to_do(fleet):
     again = fleet.run()
     assert "Run the waves" not in again
     assert again.count("changed=0 ") == 3
+
+
+def test_a_check_says_what_to_expect_and_copies_nothing(fleet):
+    shown = fleet.run("--check")
+    assert "2 waves, about 1 s, after the controller has sent 2.56 MB, not 7.68 MB" in shown
+    assert not (fleet.folder / "hosts").exists()
+
+
+def test_a_host_that_is_no_address_is_named_and_the_others_copy_without_it(fleet):
+    shown = fleet.run("--check", "-e", '{"model_repository_peer_address": "gpu-1.example.com"}')
+    assert shown.count("gpu-1.example.com is no address; set model_repository_peer_address") == 3
+    assert "the controller has sent" not in shown
 
 
 @pytest.mark.skipif(not os.access("/run", os.W_OK), reason="offers are kept below /run")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -163,6 +164,22 @@ def test_the_service_is_confined():
     bare = " ".join(offer.command(terms(), "10.0.0.2", "", 0))
     assert "CPUAffinity" not in bare
     assert "SupplementaryGroups" not in bare
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")
+def test_the_service_is_no_wider_open_than_it_needs_to_be(tmp_path):
+    start = "--property="
+    properties = [each[len(start) :] for each in offer.command(terms(), "10.0.0.2", "", 0) if each.startswith(start)]
+    unit = tmp_path / offer.UNIT
+    unit.write_text("\n".join(["[Service]", "Type=notify", "ExecStart=/usr/bin/python3", *properties, ""]))
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    exposure = re.search(r"Overall exposure level for .*: ([\d.]+)", judged.stdout)
+    assert exposure, judged.stderr
+    # Listens, for one address.
+    assert 10 * float(exposure[1]) <= 16, judged.stdout
 
 
 def test_the_memory_of_a_holder_stays_far_below_its_limit(published, systemd, tmp_path):
