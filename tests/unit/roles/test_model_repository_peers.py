@@ -27,8 +27,11 @@ echo $! > FOLDER/pid
 until grep -q "^tfserving-peer: offers at " FOLDER/holder; do sleep 0.1; done
 """
 # Each holder is gone before its reader comes, the first time.
-DIES = STARTS + """[ "$(wc -l < FOLDER/started)" != 1 ] || kill "$(cat FOLDER/pid)"
+DIES = (
+    STARTS
+    + """[ "$(wc -l < FOLDER/started)" != 1 ] || kill "$(cat FOLDER/pid)"
 """
+)
 ENDS = """#!/bin/sh
 kill "$(cat FOLDER/pid)" 2> /dev/null
 """
