@@ -43,7 +43,9 @@ class Terms:
     reader: str
     token: str
     rate: float
-    idle_s: float = 60
+    # A reader may come late: the controller opens all offers of a wave, as many at a time as it has forks, and then
+    # starts the copies.
+    idle_s: float = 300
     longest_s: float = 3600
     cpus: str = ""
 
