@@ -36,13 +36,16 @@ class ActionModule(Action):
             return self._size(given, given["hosts"][host], model, version)
 
         versions = wave_course.begin(given["hosts"], given["setting"], given["seeds"], given["rate"], size_of)
-        return private({"versions": versions})
+        return private({"versions": versions, "nameless": wave_course.nameless(given["hosts"])})
 
     def _size(self, given: Mapping[str, Any], host: Mapping[str, Any], model: str, version: int) -> int:
         arguments = {key: given[key] for key in ("imports", "download_timeout") if given.get(key)}
         arguments |= {"models": host["models"], "sources": host.get("sources"), "model": model, "version": version}
         if not copies.is_sent(arguments):
             return 0
-        found = origins.of_task(arguments, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, fetch=True)
+        looks = self._task.check_mode
+        found = origins.of_task(arguments, self._loader.path_dwim, C.DEFAULT_LOCAL_TMP, fetch=not looks)
+        if looks:
+            return copies.size(arguments, found, C.DEFAULT_LOCAL_TMP)
         manifest = copies.manifest(arguments, found, C.DEFAULT_LOCAL_TMP)
         return sum(size for _digest, size in manifest["files"].values())

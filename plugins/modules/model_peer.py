@@ -23,8 +23,8 @@ options:
     description:
       - V(query) tells which of O(models) are here.
       - V(offer) starts C(tfserving-peer.service), which sends the version to O(reader) and to nobody else. It has no
-        capabilities, is idle for disk and CPU, and ends after a minute without a request or after O(limit_s). It takes
-        the place of an earlier offer.
+        capabilities, is idle for disk and CPU, and ends after five minutes without a request or after O(limit_s). It
+        takes the place of an earlier offer.
       - V(withdraw) ends it.
       - V(pull) fetches the version from the holder at O(address). What came of a transfer that broke off is kept, and
         the next one goes on there.

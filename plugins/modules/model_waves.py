@@ -17,12 +17,14 @@ description:
   - Without O(state), decides which versions are copied at all and which hosts get them from the controller first. With
     it, takes what M(tfserving.fleet.model_peer) has said of the last wave, and returns the next one.
   - Equal input gives equal waves.
+  - In check mode the controller fetches and reads nothing, and knows no version that it would have to fetch first.
   - Runs on the controller; no host is contacted.
 options:
   hosts:
     description:
       - What is known of each host of the play, by name.
-      - C(models) and C(sources) as M(tfserving.fleet.model_peer) takes them, C(here) as it returns it, and C(rack).
+      - C(models) and C(sources) as M(tfserving.fleet.model_peer) takes them, C(here) as it returns it, C(rack), and
+        C(address), without which the host takes no part.
       - With O(state), C(offered) and C(pulled), its results of the last wave.
     type: dict
     required: true
@@ -72,6 +74,10 @@ versions:
   returned: without O(state)
   type: list
   elements: dict
+nameless:
+  description: Hosts that take no part because what should be their address is none, with what it is.
+  returned: without O(state)
+  type: dict
 pairs:
   description: The holder of each reader of the next wave; empty if there is none.
   returned: with O(state)

@@ -201,6 +201,9 @@ def _publish(store: Store, missing: list[Request], params: Mapping[str, Any], re
         for request in missing:
             bench = Bench(request, store, params)
             with refusing(bench):
+                if not bench.sent.get("incoming"):
+                    # Part of a copy from another host, which would only take the place of what comes now.
+                    Incoming(store, request.model.name, request.version).drop()
                 bench.place = staging.enter_context(store.staging(request.model.name, request.version))
                 staged.append(stage(bench))
         for one in staged:

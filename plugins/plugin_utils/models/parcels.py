@@ -155,6 +155,14 @@ def manifest_of(need: Need, origins: Origins, cache: str) -> dict[str, Any]:
     return found
 
 
+def size_of(need: Need, origins: Origins, cache: str) -> int:
+    """Return the bytes of the files of a version, or raise WishError. The need is one that ``manifest_of`` takes."""
+    with _told(need, origins, cache):
+        path, _known = origins.place(need)
+        found = archives.survey(path)
+        return sum(found.below(archives.model_root(found)).files.values())
+
+
 def manifest(path: str, cache: str) -> dict[str, Any]:
     """Return the manifest of a source as peers/manifest.py has it, made once for all hosts of a run.
 

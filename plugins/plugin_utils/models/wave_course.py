@@ -4,10 +4,13 @@
 
 ``hosts`` are what is known of each host of the play: ``here`` (what model_peer said to a query), ``models`` (of its
 plan), ``rack``, ``address``, ``port``, and of the last wave ``offered`` and ``pulled``, the results of its tasks.
+
+What is returned is a task's result, so no key may be one that Ansible reads, such as ``failed``.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,9 +32,10 @@ def begin(
 ) -> list[dict[str, Any]]:
     """Return the versions that hosts copy from each other, each with its seeds and its first state.
 
-    ``rate`` is that of the estimate, in bytes a second.
+    ``rate`` is that of the estimate, in bytes a second. Hosts that ``nameless`` finds take no part.
     """
     found = []
+    hosts = {name: host for name, host in hosts.items() if name not in nameless(hosts)}
     for model, version in sorted({pair for host in hosts.values() for pair in _wished(host)}):
         asking = [name for name, host in sorted(hosts.items()) if (model, version) in _wished(host)]
         holders = [name for name in asking if str(version) in (hosts[name]["here"].get(model) or {})]
@@ -58,6 +62,12 @@ def begin(
     return found
 
 
+def nameless(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Return the hosts that others cannot copy with, because what should be their address is none: name to text."""
+    given = {name: str(host["address"]) for name, host in sorted(hosts.items()) if "address" in host}
+    return {name: address for name, address in given.items() if not _is_address(address)}
+
+
 def follow(state: Mapping[str, Any], hosts: Mapping[str, Host]) -> dict[str, Any]:
     """Return the state after the last wave, with the pairs of the next one and the token of each pair."""
     spread, pairs = _spread(state), dict(state["pairs"])
@@ -81,9 +91,18 @@ def _racks(hosts: Mapping[str, Host]) -> dict[str, str]:
     return {name: str(host.get("rack") or "") for name, host in hosts.items()}
 
 
+def _is_address(text: str) -> bool:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not found.is_unspecified and not found.is_multicast
+
+
 def _answered(host: Host | None, task: str) -> bool:
+    """Return whether a task has a result; one that broke, which the role lets pass, has nothing but a message."""
     result = (host or {}).get(task) or {}
-    return "complete" in result or bool(result.get("failed"))
+    return "complete" in result or ("msg" in result and not result.get("unreachable"))
 
 
 def _not_offered(host: Host | None) -> str:
@@ -97,7 +116,7 @@ def _not_offered(host: Host | None) -> str:
 def _outcome(result: Mapping[str, Any]) -> Failure | None:
     if result.get("complete"):
         return None
-    return Failure(_reason(result), own=bool(result.get("failed") or result.get("own")))
+    return Failure(_reason(result), own="complete" not in result or bool(result.get("own")))
 
 
 def _reason(result: Mapping[str, Any]) -> str:
@@ -105,7 +124,7 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 
 def _spread(state: Mapping[str, Any]) -> Spread:
-    failed = tuple((reader, holder) for reader, holder in state["failed"])
+    failed = tuple((reader, holder) for reader, holder in state["blamed"])
     holders, missing = frozenset(state["holders"]), frozenset(state["missing"])
     return Spread(holders, missing, failed, dict(state["dropped"]), dict(state["lost"]))
 
@@ -115,7 +134,7 @@ def _plain(spread: Spread, pairs: Mapping[str, str] | None = None) -> dict[str, 
     return {
         "holders": sorted(spread.holders),
         "missing": sorted(spread.missing),
-        "failed": [list(pair) for pair in spread.failed],
+        "blamed": [list(pair) for pair in spread.failed],
         "dropped": dict(spread.dropped),
         "lost": dict(spread.lost),
         "pairs": dict(pairs),

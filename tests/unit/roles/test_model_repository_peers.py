@@ -26,8 +26,14 @@ PYTHON "$@" < "$offer" > FOLDER/holder 2>&1 &
 echo $! > FOLDER/pid
 until grep -q "^tfserving-peer: offers at " FOLDER/holder; do sleep 0.1; done
 """
+# Each holder is gone before its reader comes, the first time.
+DIES = (
+    STARTS
+    + """[ "$(wc -l < FOLDER/started)" != 1 ] || kill "$(cat FOLDER/pid)"
+"""
+)
 ENDS = """#!/bin/sh
-kill "$(cat FOLDER/pid)"
+kill "$(cat FOLDER/pid)" 2> /dev/null
 """
 FAILS = """#!/bin/sh
 echo "no bus" >&2
@@ -64,11 +70,9 @@ class Fleet:
         path.write_text(script.replace("FOLDER", str(self.folder)).replace("PYTHON", sys.executable))
         path.chmod(0o755)
 
-    def run(self) -> str:
+    def run(self, *options: str) -> str:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        # The background job of a task is found in the home of the account, wherever HOME points.
-        jobs = str(self.folder / "jobs")
-        done = run_playbook(self.folder, "-i", "hosts.yml", "play.yml", "-v", PATH=path, ANSIBLE_ASYNC_DIR=jobs)
+        done = run_playbook(self.folder, "-i", "hosts.yml", "play.yml", "-v", *options, PATH=path)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -94,6 +98,30 @@ def test_a_version_spreads_in_waves_and_the_next_run_has_nothing_to_do(fleet):
     again = fleet.run()
     assert "Run the waves" not in again
     assert again.count("changed=0 ") == 3
+
+
+def test_a_check_says_what_to_expect_and_copies_nothing(fleet):
+    shown = fleet.run("--check")
+    assert "2 waves, about 1 s, after the controller has sent 2.56 MB, not 7.68 MB" in shown
+    assert not (fleet.folder / "hosts").exists()
+
+
+def test_a_host_that_is_no_address_is_named_and_the_others_copy_without_it(fleet):
+    shown = fleet.run("--check", "-e", '{"model_repository_peer_address": "gpu-1.example.com"}')
+    assert shown.count("gpu-1.example.com is no address; set model_repository_peer_address") == 3
+    assert "the controller has sent" not in shown
+
+
+@pytest.mark.skipif(not os.access("/run", os.W_OK), reason="offers are kept below /run")
+def test_a_reader_whose_holder_dies_gets_the_version_in_the_next_wave(fleet):
+    fleet.double("systemd-run", DIES)
+    fleet.double("systemctl", ENDS)
+    shown = fleet.run()
+    assert "the transfer broke off: Connection refused" in shown
+    assert "no host is left" not in shown
+    assert (fleet.folder / "started").read_text() == "\n\n\n"
+    assert fleet.publish() == dict.fromkeys("abc", LARGE)
+    assert not [*Path("/run/tfserving-peer-jobs").iterdir()]
 
 
 def test_hosts_that_get_nothing_from_others_get_it_from_the_controller(fleet):

@@ -43,7 +43,9 @@ class Terms:
     reader: str
     token: str
     rate: float
-    idle_s: float = 60
+    # A reader may come late: the controller opens all offers of a wave, as many at a time as it has forks, and then
+    # starts the copies.
+    idle_s: float = 300
     longest_s: float = 3600
     cpus: str = ""
 
@@ -74,9 +76,12 @@ def begin(run: Run, store: Store, model: str, version: int, manifest: Manifest, 
     folders.make(FOLDER)
     durable.write(os.path.join(FOLDER, "holder.py"), _program(), 0o644)
     offer = {**vars(terms), "address": address, "reader": reader, "tree": tree, "files": files}
-    durable.write(os.path.join(FOLDER, "offer.json"), text(offer).encode(), 0o600)
+    told_once = os.path.join(FOLDER, "offer.json")
+    durable.write(told_once, text(offer).encode(), 0o600)
     group = os.stat(tree).st_gid
     status, _output, errors = run(command(terms, reader, cpus, group))
+    # The service has read it once it is up, and nobody may find the token later, whatever becomes of this run.
+    os.unlink(told_once)
     if status:
         end(run)
         problem = f"version {version} cannot be offered ({told(errors.strip() or 'systemd-run failed', 300)})"
@@ -99,16 +104,24 @@ def command(terms: Terms, reader: str, cpus: str, group: int) -> list[str]:
         "DynamicUser": "yes",
         "CapabilityBoundingSet": "",
         "ProtectSystem": "strict",
+        # Models may lie there.
         "ProtectHome": "read-only",
         "ProtectProc": "invisible",
+        "ProcSubset": "pid",
+        "ProtectClock": "yes",
+        "ProtectHostname": "yes",
+        "ProtectKernelLogs": "yes",
         "ProtectKernelTunables": "yes",
         "ProtectKernelModules": "yes",
         "ProtectControlGroups": "yes",
         "PrivateDevices": "yes",
         "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
         "RestrictNamespaces": "yes",
+        "RestrictRealtime": "yes",
         "LockPersonality": "yes",
         "MemoryDenyWriteExecute": "yes",
+        "UMask": "0077",
+        "SystemCallArchitectures": "native",
         "SystemCallFilter": "@system-service",
         "IPAddressDeny": "any",
         "IPAddressAllow": reader,

@@ -51,6 +51,21 @@ def test_an_imported_version_is_the_one_that_was_pinned(tmp_path):
     assert list((tmp_path / "pins").glob("*.json"))
 
 
+def size(given):
+    return copies.size(given, origins.of_task(given, lambda path: path, "/nonexistent", False), "/nonexistent")
+
+
+def test_the_size_is_known_without_reading_the_files(export):
+    assert size(arguments(export)) == sum(map(len, MODEL.values()))
+
+
+def test_the_size_of_what_would_have_to_be_fetched_is_not_asked_for():
+    with Server() as server:
+        wish = Registry(server).wish()
+        assert size({"models": [{"name": "a", "versions": [8], "source": wish}], "model": "a", "version": 8}) == 0
+        assert server.requests == []
+
+
 def test_a_checksum_in_the_wish_is_compared(tmp_path, export):
     assert refused(tmp_path, arguments(export, sha256="a" * 64)).startswith(
         f"tfserving_models[0].source.sha256: {export} on the controller cannot be sent: its checksum is "

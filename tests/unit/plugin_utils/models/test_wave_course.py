@@ -98,6 +98,17 @@ def test_each_version_is_copied_for_itself_among_the_hosts_that_want_it():
     assert [(each["version"], each["state"]["missing"]) for each in found] == [(6, ["b"]), (7, ["b", "c"])]
 
 
+def test_hosts_without_an_address_take_no_part_and_cost_no_holder_its_place():
+    hosts = {name: {**host(), "address": f"10.0.0.{at}"} for at, name in enumerate("abc", 1)}
+    hosts["A"] = {**host(), "address": "gpu-1.example.com"}
+    hosts["d"] = {**host(7), "address": "0.0.0.0"}
+    assert wave_course.nameless(hosts) == {"A": "gpu-1.example.com", "d": "0.0.0.0"}
+    (found,) = begin(hosts, "always")
+    assert found["seeds"] == ["a"]
+    assert found["state"]["missing"] == ["b", "c"]
+    assert begin({name: {**each, "address": name} for name, each in hosts.items()}, "always") == []
+
+
 # --- from wave to wave -------------------------------------------------------------------------------------
 
 
@@ -113,6 +124,15 @@ def test_each_pair_has_a_token_of_its_own():
     assert len({*state["tokens"].values()}) == 2
     assert all(len(token) == 64 for token in state["tokens"].values())
     assert first(hosts)["tokens"] != state["tokens"]
+
+
+def test_a_state_has_no_key_that_ansible_takes_for_the_outcome_of_a_task():
+    hosts = {"a": host(7), "b": host(7), "c": host(), "d": host()}
+    state = first(hosts)
+    failed = {"complete": False, "failure": "the transfer broke off", "own": False}
+    state = wave_course.follow(state, results(hosts, state, c={"pulled": failed}))
+    assert state["blamed"] == [["c", "a"]]
+    assert not state.keys() & {"failed", "changed", "skipped", "unreachable", "msg", "rc", "results", "warnings"}
 
 
 def test_the_reader_of_a_holder_that_offers_nothing_is_given_another():
@@ -142,8 +162,11 @@ def test_a_host_that_the_play_has_lost_takes_no_further_part():
     [
         ({"unreachable": True, "msg": "no route"}, "it did not answer"),
         ({"skipped": True}, "it did not answer"),
-        ({"failed": True, "msg": "could not find job"}, "could not find job"),
-        ({"failed": True}, "no reason was given"),
+        # The role lets a task that breaks pass.
+        ({"failed": False, "failed_when_result": False, "msg": "could not find job"}, "could not find job"),
+        ({"failed": False, "failed_when_result": False, "msg": ""}, "no reason was given"),
+        # Not over at the end of the wave.
+        ({"started": True, "finished": False, "failed": False}, "it did not answer"),
         ({"complete": False, "failure": "its disk is full", "own": True}, "its disk is full"),
     ],
 )

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,10 +40,11 @@ MANIFEST = manifest_of(MODEL)
 
 
 class Systemd:
-    """Stands in for systemd-run and systemctl."""
+    """Stands in for systemd-run and systemctl; ``given`` is what the service was told, and with which mode."""
 
     def __init__(self) -> None:
         self.calls = []
+        self.given = ("", 0)
         self.process = None
         self.fails = ""
 
@@ -53,6 +55,8 @@ class Systemd:
                 return 1, "", self.fails
             (given,) = [each for each in arguments if each.startswith("--property=StandardInput=file:")]
             with open(given.partition("file:")[2], encoding="utf-8") as offered:
+                self.given = (offered.read(), os.fstat(offered.fileno()).st_mode & 0o777)
+                offered.seek(0)
                 command = [sys.executable, *arguments[arguments.index("/usr/bin/python3") + 1 :]]
                 self.process = subprocess.Popen(command, stdin=offered, stdout=subprocess.PIPE, text=True)
             assert self.process.stdout.readline().startswith("tfserving-peer: offers at 127.0.0.1 port ")
@@ -125,11 +129,13 @@ def test_a_version_that_is_not_published_yet_can_be_offered_once_it_is_verified(
     offer.begin(systemd, store, "ranker", 7, MANIFEST, terms())
 
 
-def test_nobody_but_root_can_read_the_token(published, systemd, folder):
+def test_nobody_but_root_can_read_the_token_and_it_is_gone_once_the_service_runs(published, systemd, folder):
     offer.begin(systemd, published, "ranker", 7, MANIFEST, terms())
-    assert (folder / "offer.json").stat().st_mode & 0o777 == 0o600
+    told, mode = systemd.given
+    assert json.loads(told)["token"] == TOKEN
+    assert mode == 0o600
     assert TOKEN not in " ".join(map(" ".join, systemd.calls))
-    assert json.loads((folder / "offer.json").read_text())["token"] == TOKEN
+    assert [each.name for each in folder.iterdir()] == ["holder.py"]
     assert (folder / "holder.py").read_bytes() == Path(program.__file__).read_bytes()
 
 
@@ -158,6 +164,22 @@ def test_the_service_is_confined():
     bare = " ".join(offer.command(terms(), "10.0.0.2", "", 0))
     assert "CPUAffinity" not in bare
     assert "SupplementaryGroups" not in bare
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")
+def test_the_service_is_no_wider_open_than_it_needs_to_be(tmp_path):
+    start = "--property="
+    properties = [each[len(start) :] for each in offer.command(terms(), "10.0.0.2", "", 0) if each.startswith(start)]
+    unit = tmp_path / offer.UNIT
+    unit.write_text("\n".join(["[Service]", "Type=notify", "ExecStart=/usr/bin/python3", *properties, ""]))
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    exposure = re.search(r"Overall exposure level for .*: ([\d.]+)", judged.stdout)
+    assert exposure, judged.stderr
+    # Listens, for one address.
+    assert 10 * float(exposure[1]) <= 16, judged.stdout
 
 
 def test_the_memory_of_a_holder_stays_far_below_its_limit(published, systemd, tmp_path):
