@@ -11,17 +11,28 @@ import stat
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_record as plan_store
+from ansible_collections.tfserving.fleet.plugins.modules import plan_record
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.plan import SCHEMA
-from running import run_module_alone
+from running import run_module, run_module_alone
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run the module as the host would; return 1 where it failed, else 0, and its answer."""
+def run():
+    """Run the module in this process; return 1 where it failed, else 0, and its answer."""
+
+    def call(check=False, **arguments):
+        answer = run_module(plan_record, **arguments, _ansible_check_mode=check)
+        return int(answer.get("failed", False)), answer
+
+    return call
+
+
+@pytest.fixture
+def run_alone(tmp_path):
+    """Run the module as the host would, with a stack of its own; return the same."""
 
     def call(**arguments):
-        check = arguments.pop("check", False)
-        answer = run_module_alone("plan_record", tmp_path, **arguments, _ansible_check_mode=check)
+        answer = run_module_alone("plan_record", tmp_path, **arguments)
         return int(answer.get("failed", False)), answer
 
     return call
@@ -34,11 +45,11 @@ def test_a_host_without_a_record_has_an_empty_plan(run, tmp_path):
     )
 
 
-def test_a_recorded_plan_is_read_back_and_recorded_once(run, tmp_path):
+def test_a_recorded_plan_is_read_back_and_recorded_once(run_alone, tmp_path):
     path = str(tmp_path / "etc/plan.json")
-    assert run(path=path, plan={"schema": 1})[1]["changed"] is True
-    assert run(path=path, plan={"schema": 1})[1]["changed"] is False
-    assert run(path=path)[1]["plan"] == {"schema": 1}
+    assert run_alone(path=path, plan={"schema": 1})[1]["changed"] is True
+    assert run_alone(path=path, plan={"schema": 1})[1]["changed"] is False
+    assert run_alone(path=path)[1]["plan"] == {"schema": 1}
 
 
 def plan_of(release):
@@ -111,10 +122,10 @@ def test_a_damaged_record_is_refused_in_one_sentence_and_left_alone(run, tmp_pat
     [b"[" * DEEP, b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", b'{"schema": ' + b"1" * 5000 + b"}", b'{"a": 1e999}'],
     ids=["deep", "less deep", "long number", "infinity"],
 )
-def test_a_record_that_no_parser_takes_is_refused_too(run, tmp_path, content):
+def test_a_record_that_no_parser_takes_is_refused_too(run_alone, tmp_path, content):
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    code, answer = run(path=str(path))
+    code, answer = run_alone(path=str(path))
     assert code == 1
     assert answer["msg"].startswith(f"{path}: is not the JSON of a plan (")
     assert answer["msg"].endswith(f"); {MOVE}")

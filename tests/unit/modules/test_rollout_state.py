@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import record
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
+from ansible_collections.tfserving.fleet.plugins.modules import rollout_state
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
-from running import run_module_alone
+from running import run_module, run_module_alone
 
 
 def state(generation=1, revision=1, stage="share", **changes):
@@ -23,12 +24,10 @@ def state(generation=1, revision=1, stage="share", **changes):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run the module as the host would, with records in a folder of its own."""
+    """Run the module in this process, with records in a folder of its own."""
 
-    def call(**arguments):
-        check = arguments.pop("check", False)
-        folder = str(tmp_path / "rollout")
-        return run_module_alone("rollout_state", tmp_path, path=folder, _ansible_check_mode=check, **arguments)
+    def call(check=False, **arguments):
+        return run_module(rollout_state, path=str(tmp_path / "rollout"), _ansible_check_mode=check, **arguments)
 
     return call
 
@@ -40,7 +39,8 @@ def test_a_host_without_a_record_knows_of_no_roll_out(run):
 
 
 def test_a_state_is_kept_durably_and_once(run, tmp_path):
-    first = run(state=state())
+    # As the host runs it; the next ones find what another process has written.
+    first = run_module_alone("rollout_state", tmp_path, path=str(tmp_path / "rollout"), state=state())
     assert (first["changed"], first["states"]) == (True, {"ranker": state()})
     assert run(state=state())["changed"] is False
     assert run()["states"] == run(models=["ranker"])["states"] == {"ranker": state()}

@@ -15,10 +15,18 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import host_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import flags as server_flags
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server import textproto as text_proto
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 POLICIES = st.booleans().map(lambda leave: {**cases.IMAGE, "drain_then_swap": leave})
+# To draw a machine and to plan it takes far longer than to look at the plan: these look at the same ones.
+PROPERTIES = []
+
+
+def of_every_plan(holds):
+    """Have the test that draws plans ask this of each of them, too; it changes nothing of what it is given."""
+    PROPERTIES.append(holds)
+    return holds
 
 
 def granted(topology, wishes, policy):
@@ -27,6 +35,14 @@ def granted(topology, wishes, policy):
         return host_plan(topology, *wishes, policy)
     except WishError:
         assume(False)
+
+
+@settings(max_examples=200)
+@given(cases.topologies(), cases.wishes(), POLICIES)
+def test_all_that_is_of_every_plan_holds(topology, wishes, policy):
+    plan = granted(topology, wishes, policy)
+    for holds in PROPERTIES:
+        holds(topology, wishes, plan)
 
 
 @given(cases.topologies(), cases.wishes(), POLICIES)
@@ -43,26 +59,23 @@ def test_a_machine_grants_a_wish_or_says_in_one_sentence_why_not(topology, wishe
         assert "\n" not in str(refusal)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_serving_and_housekeeping_are_disjoint_and_cover_exactly_the_online_cpus(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def serving_and_housekeeping_are_disjoint_and_cover_exactly_the_online_cpus(topology, _wishes, plan):
     housekeeping, serving = cases.cpus(plan["housekeeping"]), cases.cpus(plan["serving"])
     assert not housekeeping & serving
     assert housekeeping | serving == cases.online(topology)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_housekeeping_and_serving_never_share_a_core(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def housekeeping_and_serving_never_share_a_core(topology, _wishes, plan):
     housekeeping = cases.cpus(plan["housekeeping"])
     for cpu in topology["cpus"]:
         siblings = set(cpu["siblings"]) & cases.online(topology)
         assert siblings <= housekeeping or not siblings & housekeeping
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_the_system_keeps_an_eighth_of_the_cores_at_the_most(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def the_system_keeps_an_eighth_of_the_cores_at_the_most(topology, _wishes, plan):
     core_of = {cpu["id"]: cpu["core"] for cpu in topology["cpus"]}
     kept, there = (
         {core_of[cpu] for cpu in part} for part in (cases.cpus(plan["housekeeping"]), cases.online(topology))
@@ -70,9 +83,8 @@ def test_the_system_keeps_an_eighth_of_the_cores_at_the_most(topology, wishes, p
     assert len(kept) <= -(-len(there) // 8)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_every_instance_has_serving_cpus_that_no_other_instance_has(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def every_instance_has_serving_cpus_that_no_other_instance_has(_topology, _wishes, plan):
     serving = cases.cpus(plan["serving"])
     taken = set()
     for instance in plan["instances"]:
@@ -83,9 +95,8 @@ def test_every_instance_has_serving_cpus_that_no_other_instance_has(topology, wi
         taken |= mine
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_an_instance_with_a_count_of_cores_gets_that_many_whole_ones(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def an_instance_with_a_count_of_cores_gets_that_many_whole_ones(topology, wishes, plan):
     core_of = {cpu["id"]: cpu["core"] for cpu in topology["cpus"]}
     for wish, instance in zip(wishes[0], plan["instances"]):
         if wish["cpus"] != "auto":
@@ -107,9 +118,8 @@ def test_a_lone_instance_is_on_the_socket_of_its_gpu_and_first_on_its_node(topol
         assert {socket for socket, _ in used} == {socket for socket, node in serving if node in homes}
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_nobody_on_auto_mixes_kinds_of_cores_on_a_node(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def nobody_on_auto_mixes_kinds_of_cores_on_a_node(topology, wishes, plan):
     kind_of = {cpu["id"]: (cpu["node"], cpu["kind"]) for cpu in topology["cpus"]}
     for wish, instance in zip(wishes[0], plan["instances"]):
         if wish["cpus"] == "auto":
@@ -117,9 +127,8 @@ def test_nobody_on_auto_mixes_kinds_of_cores_on_a_node(topology, wishes, policy)
             assert len(used) == len({node for node, _ in used})
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_no_later_turn_has_performance_cores_where_an_earlier_one_has_none(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def no_later_turn_has_performance_cores_where_an_earlier_one_has_none(topology, wishes, plan):
     kind_of = {cpu["id"]: cpu["kind"] for cpu in topology["cpus"]}
     turns = ("latency", "balanced", "throughput")
     node = {}
@@ -132,17 +141,15 @@ def test_no_later_turn_has_performance_cores_where_an_earlier_one_has_none(topol
         assert all(fast or turn >= latest for turn, fast in found)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_an_instance_without_gpus_on_auto_never_straddles_nodes(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def an_instance_without_gpus_on_auto_never_straddles_nodes(_topology, wishes, plan):
     for wish, instance in zip(wishes[0], plan["instances"]):
         if wish["cpus"] == "auto" and not wish["gpus"]:
             assert len(cpu_list.parse(instance["nodes"])) == 1
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_the_computing_threads_are_the_cpus_of_the_instance(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def the_computing_threads_are_the_cpus_of_the_instance(_topology, _wishes, plan):
     for instance in plan["instances"]:
         threads, count = instance["threads"], len(cases.cpus(instance))
         assert threads["intra_op"] + threads["inter_op"] == max(2, count)
@@ -151,9 +158,8 @@ def test_the_computing_threads_are_the_cpus_of_the_instance(topology, wishes, po
         assert min(threads["rest"], threads["grpc"]) >= 2
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_batches_are_bounded_by_the_objective(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def batches_are_bounded_by_the_objective(_topology, wishes, plan):
     for wish, instance in zip(wishes[0], plan["instances"]):
         batching = instance["batching"]
         if batching and wish["slo_p99_ms"]:
@@ -180,9 +186,8 @@ def test_waiting_alone_never_takes_the_objective_with_the_batch_time_that_the_pl
             assert worst <= wish["slo_p99_ms"] * 1.000001 or (late and batching["max_enqueued_batches"] == 1)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_requests_can_fill_the_batches_that_run_and_the_one_that_forms(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def requests_can_fill_the_batches_that_run_and_the_one_that_forms(_topology, _wishes, plan):
     for instance in plan["instances"]:
         threads, batching = instance["threads"], instance["batching"]
         assert threads["grpc"] == threads["rest"] >= 34
@@ -191,18 +196,16 @@ def test_requests_can_fill_the_batches_that_run_and_the_one_that_forms(topology,
             assert threads["grpc"] - 1 >= min(places, 2048)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_shares_of_a_gpu_never_add_up_to_more_than_all_of_it(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def shares_of_a_gpu_never_add_up_to_more_than_all_of_it(topology, _wishes, plan):
     for gpu in topology["gpus"]:
         tenants = [instance for instance in plan["instances"] if gpu["uuid"] in instance["gpus"]]
         shares = [instance["gpu_memory_fraction"] for instance in tenants]
         assert len(tenants) <= 1 or (all(shares) and sum(shares) <= 1)
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_what_the_server_is_given_is_valid(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def what_the_server_is_given_is_valid(_topology, _wishes, plan):
     for instance in plan["instances"]:
         server_flags.arguments(instance["flags"], plan["server"]["version"])
         text_proto.render(instance["model_config"], "ModelServerConfig")
@@ -210,9 +213,8 @@ def test_what_the_server_is_given_is_valid(topology, wishes, policy):
         text_proto.render(instance["batching"] or {}, "BatchingParameters")
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_the_limits_of_all_instances_together_leave_the_system_its_memory(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def the_limits_of_all_instances_together_leave_the_system_its_memory(topology, _wishes, plan):
     there = sum(node["memory_mb"] for node in topology["nodes"])
     if there:
         assert sum(instance["memory"]["max_mb"] for instance in plan["instances"]) <= there - min(there / 10, 16384)
@@ -221,9 +223,8 @@ def test_the_limits_of_all_instances_together_leave_the_system_its_memory(topolo
         assert memory["expected_mb"] is None or memory["expected_mb"] <= memory["high_mb"] <= memory["max_mb"]
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_memory_comes_from_nodes_that_have_some(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def memory_comes_from_nodes_that_have_some(topology, _wishes, plan):
     with_memory = {node["id"] for node in topology["nodes"] if node["memory_mb"]}
     parts = [plan["housekeeping"]["nodes"], plan["serving"]["nodes"]]
     parts += [instance["memory"]["mask"] for instance in plan["instances"]]
@@ -284,9 +285,8 @@ REPEATS = {
 }
 
 
-@given(cases.topologies(), cases.wishes(), POLICIES)
-def test_every_figure_says_why(topology, wishes, policy):
-    plan = granted(topology, wishes, policy)
+@of_every_plan
+def every_figure_says_why(_topology, _wishes, plan):
     assert plan["housekeeping"]["reason"]
     assert plan["serving"]["reason"]
     for instance in plan["instances"]:
