@@ -66,7 +66,7 @@ def coming(tmp_path, known, numbers):
                 "name": "digits",
                 "version": version,
                 "source": source,
-                "probe": {"instances": answers["request"]["instances"], "expect": expected},
+                "golden": str(golden),
                 "rollout": {**ROLLOUT, **rollout},
             }
         ]

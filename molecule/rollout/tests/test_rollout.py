@@ -33,7 +33,7 @@ def test_a_good_version_is_rolled_out_and_no_request_is_lost(site, coming, traff
 
 # What the run says of each fault.
 FAULTS = {
-    "wrong": "fails its prediction: probe",
+    "wrong": "fails its prediction: golden request",
     "slow": "slower than 100 ms",
     "failing": "errors: canary",
     "crashing": "restarted",
