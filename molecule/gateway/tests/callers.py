@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ PORTS = (8080, 9500)
 # Far more than a test takes; it is ended with a signal.
 LONGEST_S = 3600
 PATIENCE_S = 60
+# A server that starts beside other tests.
+LONG_PATIENCE_S = 180
 
 
 def part(name: str):
@@ -39,6 +43,21 @@ def part(name: str):
 def metadata(address: str, port: int) -> dict:
     with urllib.request.urlopen(f"http://{address}:{port}/v1/models/{MODEL}/metadata", timeout=30) as answer:
         return json.load(answer)
+
+
+def knows_all(gateway) -> bool:
+    """Return whether a gateway counts every server of every backend as up."""
+    page = gateway.run("curl --silent --fail 'http://127.0.0.1:8404/stats;csv'").stdout.removeprefix("# ")
+    rows = [row for row in csv.DictReader(page.splitlines()) if row["svname"] not in ("FRONTEND", "BACKEND")]
+    return bool(rows) and all(row["status"].startswith(("UP", "no check")) for row in rows)
+
+
+def await_that(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds; it fails the test with ``what`` was waited for."""
+    until = time.monotonic() + LONG_PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, f"not within {LONG_PATIENCE_S} s: {what}"
+        time.sleep(0.3)
 
 
 @dataclass
@@ -85,7 +104,14 @@ class Traffic:
 
     def failures(self) -> int:
         """Return how many requests have failed so far."""
-        return sum(json.loads(file.read_text())["errors"] for file in self.folder.glob("*/status.json"))
+        return sum(each["errors"] for each in self._statuses())
+
+    def open(self) -> int:
+        """Return how many requests had no answer yet when the load generator last looked, which it does each second."""
+        return sum(each["offered"] - each["ok"] - each["errors"] for each in self._statuses())
+
+    def _statuses(self) -> list[dict]:
+        return [json.loads(file.read_text()) for file in self.folder.glob("*/status.json")]
 
     @contextmanager
     def flowing(
