@@ -29,6 +29,8 @@ MODEL = "digits"
 ROWS = 32
 # REST and gRPC on a gateway, the defaults of the role.
 PORTS = (8080, 9500)
+# HAProxy of Debian 12 has one call under way on each connection of gRPC, so callers need several on a busy machine.
+CONNECTIONS = {"rest": 1, "grpc": 4}
 # Far more than a test takes; it is ended with a signal.
 LONGEST_S = 3600
 PATIENCE_S = 60
@@ -139,8 +141,8 @@ class Traffic:
         spec, out = self.folder / f"{name}.json", self.folder / name
         spec.write_text(json.dumps({
             "schema": 1, "engine": "own", "protocol": protocol, "target": target, "requests": bodies, "rate": rate,
-            "arrivals": "constant", "seed": 1, "warmup_s": 0, "duration_s": LONGEST_S, "processes": 1, "connections": 1,
-            "timeout_s": 20.0, "start_in_s": 0,
+            "arrivals": "constant", "seed": 1, "warmup_s": 0, "duration_s": LONGEST_S, "processes": 1,
+            "connections": CONNECTIONS[protocol], "timeout_s": 20.0, "start_in_s": 0,
         }))  # fmt: skip
         path = f"{self.program}{os.pathsep}{CACHE / 'tensorflow'}"  # grpc comes from the lab's runtime
         command = ["python3", "-m", "tfserving_load", "run", str(spec), str(out)]
