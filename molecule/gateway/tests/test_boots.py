@@ -39,7 +39,7 @@ def test_no_request_is_lost_while_somebody_boots_a_host(traffic, gateways, on, b
 @pytest.mark.long
 def test_no_request_is_lost_while_a_host_gets_a_driver_and_boots(site, traffic, gateways, on, boot_id, serves, shown):
     """GPUs, modules and the kernel are simulated (lab/simulated_gpu); the packages are Debian's own."""
-    subprocess.run(["docker", "cp", f"{ROOT}/lab/simulated_gpu", f"{BOOTED}:/opt/simulated-gpu"], check=True)
+    subprocess.run(["docker", "cp", f"{ROOT}/lab/simulated_gpu/.", f"{BOOTED}:/opt/simulated-gpu"], check=True)
     host, before = on(BOOTED), boot_id()
     # nouveau has the GPUs and does not let go of them, so that only a boot brings the new driver.
     host.check_output("cd /opt/simulated-gpu && python3 place.py bare && python3 machine.py in_use=true")
