@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +22,22 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ["FLEET_CACHE"])
 sys.path.insert(0, str(ROOT / "collections"))
 
+# Two serving hosts behind two gateways, in each scenario that has callers.
+_SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "")
+SERVING = (f"molecule-{_SCENARIO}-a", f"molecule-{_SCENARIO}-b")
+GATEWAYS = (f"molecule-{_SCENARIO}-edge-a", f"molecule-{_SCENARIO}-edge-b")
 MODEL = "digits"
 # One row is 3 kB over gRPC and 7 kB over REST, 32 rows 100 and 230 kB: more than a gateway keeps to send again.
 ROWS = 32
 # REST and gRPC on a gateway, the defaults of the role.
 PORTS = (8080, 9500)
+# HAProxy of Debian 12 has one call under way on each connection of gRPC, so callers need several on a busy machine.
+CONNECTIONS = {"rest": 1, "grpc": 4}
 # Far more than a test takes; it is ended with a signal.
 LONGEST_S = 3600
 PATIENCE_S = 60
+# A server that starts beside other tests.
+LONG_PATIENCE_S = 180
 
 
 def addresses(names: Iterable[str]) -> dict[str, str]:
@@ -44,6 +53,21 @@ def part(name: str):
 def metadata(address: str, port: int) -> dict:
     with urllib.request.urlopen(f"http://{address}:{port}/v1/models/{MODEL}/metadata", timeout=30) as answer:
         return json.load(answer)
+
+
+def knows_all(gateway) -> bool:
+    """Return whether a gateway counts every server of every backend as up."""
+    page = gateway.run("curl --silent --fail 'http://127.0.0.1:8404/stats;csv'").stdout.removeprefix("# ")
+    rows = [row for row in csv.DictReader(page.splitlines()) if row["svname"] not in ("FRONTEND", "BACKEND")]
+    return bool(rows) and all(row["status"].startswith(("UP", "no check")) for row in rows)
+
+
+def await_that(condition: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds; it fails the test with ``what`` was waited for."""
+    until = time.monotonic() + LONG_PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, f"not within {LONG_PATIENCE_S} s: {what}"
+        time.sleep(0.3)
 
 
 @dataclass
@@ -90,7 +114,14 @@ class Traffic:
 
     def failures(self) -> int:
         """Return how many requests have failed so far."""
-        return sum(json.loads(file.read_text())["errors"] for file in self.folder.glob("*/status.json"))
+        return sum(each["errors"] for each in self._statuses())
+
+    def open(self) -> int:
+        """Return how many requests had no answer yet when the load generator last looked, which it does each second."""
+        return sum(each["offered"] - each["ok"] - each["errors"] for each in self._statuses())
+
+    def _statuses(self) -> list[dict]:
+        return [json.loads(file.read_text()) for file in self.folder.glob("*/status.json")]
 
     @contextmanager
     def flowing(
@@ -118,8 +149,8 @@ class Traffic:
         spec, out = self.folder / f"{name}.json", self.folder / name
         spec.write_text(json.dumps({
             "schema": 1, "engine": "own", "protocol": protocol, "target": target, "requests": bodies, "rate": rate,
-            "arrivals": "constant", "seed": 1, "warmup_s": 0, "duration_s": LONGEST_S, "processes": 1, "connections": 1,
-            "timeout_s": 20.0, "start_in_s": 0,
+            "arrivals": "constant", "seed": 1, "warmup_s": 0, "duration_s": LONGEST_S, "processes": 1,
+            "connections": CONNECTIONS[protocol], "timeout_s": 20.0, "start_in_s": 0,
         }))  # fmt: skip
         path = f"{self.program}{os.pathsep}{CACHE / 'tensorflow'}"  # grpc comes from the lab's runtime
         command = ["python3", "-m", "tfserving_load", "run", str(spec), str(out)]

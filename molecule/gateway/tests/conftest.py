@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import pytest
 import testinfra
-from callers import Traffic, addresses
-
-GATEWAYS = ("molecule-gateway-edge-a", "molecule-gateway-edge-b")
+from callers import GATEWAYS, Traffic, addresses
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +26,14 @@ def traffic(tmp_path, known):
     """Requests that flow while a test does something else."""
     wanted = known("digits")
     return Traffic(tmp_path, {**wanted["request"], "expect": wanted["answers"]["1"]["predictions"]})
+
+
+@pytest.fixture
+def shown(capsys):
+    """Print a figure that a test has found, also where it passes."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", flush=True)
+
+    return show

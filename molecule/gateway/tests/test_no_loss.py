@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-SERVING = ("molecule-gateway-a", "molecule-gateway-b")
+from callers import SERVING
+
 # Counted over everything that is done in the long test, so that "none" means something.
 LEAST = 2000
 # Of each gateway: three by hand, and those for changed files.

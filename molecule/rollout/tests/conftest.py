@@ -9,10 +9,8 @@ import json
 
 import pytest
 import testinfra
-from callers import CACHE, Traffic, addresses
+from callers import CACHE, GATEWAYS, SERVING, Traffic, addresses
 
-SERVING = ("molecule-rollout-a", "molecule-rollout-b")
-GATEWAYS = ("molecule-rollout-edge-a", "molecule-rollout-edge-b")
 WWW = CACHE / "lab" / "www"
 # Short steps of few calls. A tenfold rate of errors is caught all the same; what passes is judged less strictly.
 ROLLOUT = {

@@ -9,6 +9,7 @@ import subprocess
 import threading
 
 import pytest
+from callers import GATEWAYS
 
 ROLLOUT, ROLLBACK = "playbooks/rollout.yml", "playbooks/rollback.yml"
 # A run from its beginning to its end, roughly; a kill that comes after the end does nothing.
@@ -83,13 +84,13 @@ def test_a_rollback_wins_over_a_run_that_is_under_way(site, coming, traffic, gat
 def test_without_calls_a_person_decides_and_a_host_that_is_cut_off_follows(site, coming, on, served):
     version, models = coming(progress_deadline="30s")
     given = {"playbook": ROLLOUT, "model": "digits", "tfserving_models": models}
-    subprocess.run(["docker", "pause", "molecule-rollout-edge-b"], check=True)
+    subprocess.run(["docker", "pause", GATEWAYS[1]], check=True)
     try:
         refused = site(fleet_unreachable="leave_out", **given)
     finally:
-        subprocess.run(["docker", "unpause", "molecule-rollout-edge-b"], check=True)
+        subprocess.run(["docker", "unpause", GATEWAYS[1]], check=True)
     assert refused.status != 0
-    assert "molecule-rollout-edge-b, which cannot be reached and would keep its share of calls" in refused.message
+    assert f"{GATEWAYS[1]}, which cannot be reached and would keep its share of calls" in refused.message
     held = site(**given)
     assert held.status != 0
     assert "held: " in held.message
