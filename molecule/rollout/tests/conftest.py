@@ -58,7 +58,7 @@ def coming(tmp_path, known, numbers):
         golden = tmp_path / f"digits-{version}.jsonl"
         expect = {name: [row[name] for row in expected] for name in expected[0]}
         golden.write_text(json.dumps({"instances": answers["request"]["instances"], "expect": expect}) + "\n")
-        source = {"type": "http", "uri": f"http://packages.lab/{folder}/{archive}.tar.gz", "sha256": checksum}
+        source = {"type": "path", "uri": str(WWW / folder / f"{archive}.tar.gz"), "sha256": checksum}
         return version, [
             {
                 "name": "digits",

@@ -8,13 +8,14 @@ Each test leaves the fleet with version 2.
 from __future__ import annotations
 
 import pytest
+from callers import SERVING
 
 # Of each gateway, for the arms of each round and their end.
 RELOADS = 6
 ROLLOUT, ROLLBACK = "playbooks/rollout.yml", "playbooks/rollback.yml"
 
 
-def test_a_good_version_is_rolled_out_and_no_request_is_lost(site, coming, traffic, gateways, served):
+def test_a_good_version_is_rolled_out_and_no_request_is_lost(site, coming, traffic, gateways, served, on):
     before = served()
     version, models = coming()
     waiting = site(tfserving_models=models)
@@ -27,6 +28,10 @@ def test_a_good_version_is_rolled_out_and_no_request_is_lost(site, coming, traff
     assert f"-> {version}: rolled out" in rolled.output
     assert traffic.lost_but_for(RELOADS) == {}
     assert served() == [{version}] * 2
+    # One host has copied the version from the other, which has offered it no longer than that took.
+    first = on(SERVING[0])
+    assert "offers at" in first.check_output("journalctl --no-pager --unit tfserving-peer")
+    assert first.check_output("ss --no-header --listening --tcp 'sport = :8491'") == ""
     # Nothing is left to do.
     assert not site(tfserving_models=models).changed
 
