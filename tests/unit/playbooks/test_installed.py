@@ -24,7 +24,7 @@ FIRST_SCREEN = re.compile(r"^\$ (ansible-[a-z]+ .*?)(?: +#.*)?$", re.MULTILINE)
 PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_manager=systemd")
 NAMES = (
     *("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune"),
-    *("gateway", "drain", "undrain"),
+    *("gateway", "drain", "undrain", "rollout", "rollback"),
 )
 
 
@@ -95,7 +95,8 @@ def test_the_first_screen_is_what_these_tests_run():
         "ansible-playbook -i inventory tfserving.fleet.site --check --diff",
         "ansible-playbook -i inventory tfserving.fleet.site",
         "ansible-playbook -i inventory tfserving.fleet.status",
-        # Parsed here; the scenario gateway runs it.
+        # Parsed here; the scenarios rollout and gateway run them.
+        "ansible-playbook -i inventory tfserving.fleet.rollout -e model=ranker",
         "ansible-playbook -i inventory tfserving.fleet.drain --limit gpu1",
         # These are parsed here; they measure what serves, so the scenario measure runs them.
         "ansible-playbook -i inventory tfserving.fleet.benchmark -e instance=ranker",
