@@ -245,6 +245,17 @@ def archive(tmp_path):
     return make
 
 
+@pytest.fixture
+def shown(capsys):
+    """Print a figure that a test has found, also where it passes."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", flush=True)
+
+    return show
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Keep the results for CI: .cache/junit/SCENARIO.xml, or SCENARIO-FOLDER.xml for tests that lie in one."""

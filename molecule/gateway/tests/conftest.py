@@ -26,14 +26,3 @@ def traffic(tmp_path, known):
     """Requests that flow while a test does something else."""
     wanted = known("digits")
     return Traffic(tmp_path, {**wanted["request"], "expect": wanted["answers"]["1"]["predictions"]})
-
-
-@pytest.fixture
-def shown(capsys):
-    """Print a figure that a test has found, also where it passes."""
-
-    def show(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}", flush=True)
-
-    return show

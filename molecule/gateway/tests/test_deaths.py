@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pytest
 from callers import GATEWAYS, SERVING, await_that, knows_all
 
 # Of each protocol through each gateway; half of all requests go to either server.
@@ -13,6 +14,7 @@ TO_ONE = RATE * 2 * len(GATEWAYS) / len(SERVING)
 NOTICED_S = 2
 
 
+@pytest.mark.long
 def test_a_killed_server_takes_no_more_along_than_what_was_sent_to_it(site, traffic, gateways, on, shown):
     host = on(SERVING[0])
     pid = host.check_output("systemctl show --value -p MainPID tfserving@main")

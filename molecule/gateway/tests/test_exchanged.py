@@ -32,6 +32,7 @@ def version(known):
     return wish
 
 
+@pytest.mark.long
 def test_no_request_is_lost_while_a_version_is_exchanged(site, traffic, gateways, on, version, shown):
     pids = {name: on(name).check_output("systemctl show --value -p MainPID tfserving@main") for name in SERVING}
     # Two versions answer differently.

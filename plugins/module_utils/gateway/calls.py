@@ -138,7 +138,7 @@ def parsed(line: str) -> Call | None:
     if not line.startswith(_BEGIN) or len(line) > _LONGEST:
         return None
     found: dict[str, str] = {}
-    for word in line[len("tfserving ") :].split(" "):
+    for word in line.partition(" ")[2].split(" "):
         key, sign, value = word.partition("=")
         if not sign or key in found:
             return None

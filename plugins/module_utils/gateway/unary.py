@@ -218,4 +218,5 @@ class _Call(Wire):
             raise StatusError(int(status[:9]), unquote(self.headers.get(b"grpc-message", b"").decode("latin-1")))
         if len(self.reply) < _PREFIX.size or _PREFIX.unpack_from(self.reply) != (0, len(self.reply) - _PREFIX.size):
             raise CallError("sends a message that is not whole")
-        return bytes(self.reply[_PREFIX.size :])
+        begin = _PREFIX.size
+        return bytes(self.reply[begin:])

@@ -94,7 +94,8 @@ def _call(port: int, message: bytes) -> bytes:
         ]
     )
     body = struct.pack(">BI", 0, len(message)) + message
-    parts = [body[at : at + _LONGEST_FRAME] for at in range(0, len(body), _LONGEST_FRAME)]
+    spans = [slice(at, at + _LONGEST_FRAME) for at in range(0, len(body), _LONGEST_FRAME)]
+    parts = [body[span] for span in spans]
     data = [_frame(_DATA, _END_STREAM if at == len(parts) - 1 else 0, 1, part) for at, part in enumerate(parts)]
     return b"".join([_PREFACE, _frame(_SETTINGS, 0, 0), _frame(_HEADERS, _END_HEADERS, 1, head), *data])
 

@@ -32,7 +32,8 @@ def in_models(text: str, model: str, version: int) -> str:
     if count != 1:
         raise ValueError(f"does not list the versions of {model}")
     changed = _LABEL.sub(rf"\g<1>{version}", changed)
-    return text[: found[0].start()] + changed + text[found[0].end() :]
+    begin, end = found[0].span()
+    return text[:begin] + changed + text[end:]
 
 
 def in_description(text: str, model: str, version: int) -> str:

@@ -101,11 +101,15 @@ def warnings(models: Iterable[ModelWish], settings: Mapping[str, Any]) -> list[s
         f"{model.path}.rollout.retry: is true, and every wished version is in force; remove it, or the next version"
         " that is reverted will be tried again unasked"
         for model in models
-        if (model.rollout or {}).get("retry")
-        and settings["rollout"].get(model.name, "hold") == "hold"
-        and model.name in settings["in_force"]
-        and _served(settings["in_force"][model.name]) == _served(model.serve)
+        if (model.rollout or {}).get("retry") and _is_served(model, settings)
     ]
+
+
+def _is_served(model: ModelWish, settings: Mapping[str, Any]) -> bool:
+    """Return whether nothing of a wish waits any more."""
+    found = settings["in_force"].get(model.name)
+    is_moved = settings["rollout"].get(model.name, "hold") != "hold"
+    return not is_moved and found is not None and _served(found) == _served(model.serve)
 
 
 def _served(found: Mapping[str, Any]) -> Served:

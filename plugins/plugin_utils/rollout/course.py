@@ -426,7 +426,8 @@ def announced(fleet: Fleet, state: State, left: Sequence[Round], wish: ModelWish
     assert wish.rollout is not None
     coming, rules = [line(state)], verdict.rules(wish.rollout)
     for each in left:
-        percents = state.steps[max(each.first, state.step) : each.last + 1]
+        begin, end = max(each.first, state.step), each.last + 1
+        percents = state.steps[begin:end]
         said = joined([f"{percent} %" for percent in percents])
         control = f", compared with {_few(each.control)}" if each.control else ""
         coming.append(f"  {said}: {_few(each.canary)}{control}")

@@ -297,10 +297,8 @@ def from_json(data: Any) -> State:
     steps = data["steps"]
     if data["stage"] not in FOLLOWS or not steps or not all(isinstance(each, int) for each in steps):
         raise ValueError("the state of a roll-out has no usable stage or steps")
-    if (
-        not (0 <= data["step"] < len(steps) and -1 <= data["ready"] < len(steps))
-        or min(data["generation"], data["revision"]) < 1
-    ):
+    are_places = 0 <= data["step"] < len(steps) and -1 <= data["ready"] < len(steps)
+    if not are_places or min(data["generation"], data["revision"]) < 1:
         raise ValueError("the state of a roll-out has a step or generation that cannot be")
     if not all(isinstance(each, dict) for each in (*data["history"], *data["reverted"].values())):
         raise ValueError("the state of a roll-out has no usable history")

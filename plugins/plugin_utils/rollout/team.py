@@ -43,13 +43,17 @@ class Crew(Protocol):
 
     is_left: Callable[[], bool]
 
-    def order(self, orders: Mapping[str, Any]) -> None: ...
+    def order(self, orders: Mapping[str, Any]) -> None:
+        """Give each worker that is named its order."""
 
-    def answers(self, names: Iterable[str], within_s: float) -> list[Any]: ...
+    def answers(self, names: Iterable[str], within_s: float) -> list[Any]:
+        """Return what these workers have answered, in turn. Raises WishError for one that does not in time."""
 
-    def orders(self, within_s: float) -> Iterator[Any]: ...
+    def orders(self, within_s: float) -> Iterator[Any]:
+        """Yield the orders for this worker."""
 
-    def answer(self, answer: Any) -> None: ...
+    def answer(self, answer: Any) -> None:
+        """Answer the last order."""
 
 
 @dataclass(frozen=True)
