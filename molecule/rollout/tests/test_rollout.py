@@ -72,3 +72,14 @@ def test_a_bad_version_is_taken_back_and_refused_from_then_on(fault, site, comin
         again = site(playbook=playbook, model="digits", tfserving_models=models)
         assert again.status != 0
         assert refusal in again.message
+
+
+def test_a_version_too_large_for_the_hosts_is_refused_before_anything_moves(site, coming, served):
+    before = served()
+    version, models = coming()
+    models[0]["memory_mb"] = 10_000_000
+    refused = site(playbook=ROLLOUT, model="digits", tfserving_models=models)
+    assert refused.status != 0
+    assert "memory_mb" in refused.message
+    assert f"digits {version} could not be prepared on" in refused.message
+    assert served() == before
