@@ -18,6 +18,7 @@ DRIVER = "changes a driver, which wants a GPU: the scenarios nvidia_driver*, and
 RUN = "says how a run goes over the fleet, before any host's own variables: test_fleet_hosts.py, test_run_lock.py"
 GATEWAY = "belongs to gateways, which this scenario has not: scenario gateway"
 LOAD = "belongs to benchmark.yml, which the scenario does not run"
+PEERS = "takes two hosts: scenario rollout, test_model_repository_peers.py"
 ELSEWHERE = "excludes what this scenario is about"
 
 # What the scenario `alternative` leaves to others, and where it is tried instead.
@@ -61,6 +62,7 @@ def set_by_the_scenario() -> dict:
 
 def exception(name: str) -> str:
     reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD, "gateway_": GATEWAY}
+    reasons |= {"model_repository_peer": PEERS, "model_repository_rack": PEERS}
     return next((reasons[start] for start in reasons if name.startswith(start)), EXCEPTIONS.get(name, ""))
 
 
