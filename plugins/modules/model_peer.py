@@ -115,7 +115,8 @@ author:
 attributes:
   check_mode:
     support: partial
-    description: V(query) works. Nothing is offered or copied.
+    description: Whether nothing is changed in check mode.
+    details: V(query) works. Nothing is offered or copied.
 notes:
   - A transfer that fails does not fail the task. RV(complete) tells, so that a playbook can go on with another holder.
   - Needs root, and systemd on a holder.
