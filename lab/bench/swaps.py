@@ -6,8 +6,9 @@ Memory after many swaps, with jemalloc as the plan sets it and with glibc's allo
 real TensorFlow runtime, as a process of this machine. A swap loads the other one of two versions, unloads the first,
 and answers some requests. Whatever a swap leaves behind shows as growth.
 
-Latency: the collection's load generator sends to one server, in blocks with swaps, one after another without a pause,
-and in blocks without.
+Latency: the collection's load generator sends in blocks with swaps, one after another, and in blocks without. To one
+server, which loads beside its calls; and through a gateway to two, of which one leaves the traffic before it loads, as
+hosts do in a roll-out.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import platform
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support import figures, lab_models, local_load, local_server
+from support import figures, lab_models, local_gateway, local_load, local_server
 from support.local_load import part
 
 MODEL = "wide_ranker"  # 12 MiB of weights in many tensors
@@ -41,19 +44,24 @@ RATE, CONNECTIONS = 50.0, 4  # requests a second by REST, of one item each
 PAIRS, BLOCK_S, WARMUP_S = 6, 10, 1.0
 TIMEOUT_S = 10.0
 LATENCY_TARGET = 1.5  # p99 in blocks with swaps / in blocks without
+STAYS, LEAVES = "gpu-2", "gpu-3"  # the hosts behind the gateway
+HOSTS_THREADS = 16  # of a server for each protocol
+HELD_S = 1.0  # between two swaps the host has its calls
+
+TAKES = {None: "12 minutes", "memory": "6 minutes", "latency": "3 minutes", "gate": "3 minutes"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["memory", "latency"], help="half of it")
+    parts = {"memory": memory, "latency": latency, "gate": gate}
+    parser.add_argument("--only", choices=parts, help="a part of it")
     only = parser.parse_args().only
     local_load.importable()
     print(figures.machine(), flush=True)
-    print(figures.takes("9 minutes" if only is None else "6 minutes" if only == "memory" else "3 minutes"), flush=True)
-    if only != "latency":
-        print(memory(), flush=True)
-    if only != "memory":
-        print(latency(), flush=True)
+    print(figures.takes(TAKES[only]), flush=True)
+    for name, part_of_it in parts.items():
+        if only in (None, name):
+            print(part_of_it(), flush=True)
     return 0
 
 
@@ -95,7 +103,7 @@ def report(found: dict[str, list[dict[int, float]]], environment: Mapping[str, s
 
 
 def _swapped(server: local_server.LocalServer, version: int, request: bytes) -> float:
-    server.serve(MODEL, lab_models.FOLDER / MODEL, version)
+    _serve(server, version)
     connection = local_server.RestConnection(server.rest_port)
     for _ in range(REQUESTS):
         connection.call(request)
@@ -135,30 +143,101 @@ def latency() -> str:
     """Blocks in turns on one server: it has a CPU of its own where there are two, the load generator the others."""
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as scratch:
         folder = Path(scratch)
-        flag = local_server.write_config(folder / "models.config", {MODEL: lab_models.FOLDER / MODEL})
-        flags = (flag, *local_server.ONE_THREAD)
-        cpu = local_load.server_cpu()
-        with local_server.running(folder, *flags, environment=_jemalloc(), cpu=cpu) as server:
+        with _server(folder, local_load.server_cpu()) as server:
             os.sched_setaffinity(0, local_load.client_cpus())
-            _swapped(server, 1, _request())
-            versions = cycle((2, 1))
-            sides = part("plugin_utils.measure.interleave").order(PAIRS, seed=1)
-            blocks = [
-                _block(folder / str(number), server, versions if side == "b" else None)
-                for number, side in enumerate(sides)
-            ]
-    return compared([each for each in blocks if not each.swaps], [each for each in blocks if each.swaps])
+            blocks = _blocks(folder, server.rest_port, lambda version: _serve(server, version))
+    return compared(*blocks, "of one server, which swaps one after another without a pause")
 
 
-def compared(steady: list[Block], swapping: list[Block]) -> str:
+def gate() -> str:
+    """Blocks in turns on two servers behind a gateway: one has the last CPU and swaps, all else the others."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-bench-")))
+        cpus = {STAYS: min(os.sched_getaffinity(0)), LEAVES: local_load.server_cpu()}
+        servers = {host: stack.enter_context(_server(_made(folder / host), cpu)) for host, cpu in cpus.items()}
+        companions = _companions(folder, servers, stack)
+        gateway = stack.enter_context(_gateway(folder, servers, companions))
+        os.sched_setaffinity(0, local_load.client_cpus())
+
+        def swap(version: int) -> None:
+            companions[LEAVES].drain(MODEL)
+            gateway.await_calls(LEAVES, gets_calls=False)
+            _swapped(servers[LEAVES], version, _request())
+            companions[LEAVES].open(MODEL)
+            gateway.await_calls(LEAVES, gets_calls=True)
+            time.sleep(HELD_S)
+
+        blocks = _blocks(folder, gateway.rest_port, swap)
+    return compared(*blocks, "of two servers behind a gateway, of which one swaps behind its gate")
+
+
+@contextmanager
+def _server(folder: Path, cpu: int) -> Iterator[local_server.LocalServer]:
+    """A server on a CPU that has answered some requests."""
+    flag = local_server.write_config(folder / "models.config", {MODEL: lab_models.FOLDER / MODEL})
+    with local_server.running(folder, flag, *local_server.ONE_THREAD, environment=_jemalloc(), cpu=cpu) as server:
+        _swapped(server, 1, _request())
+        yield server
+
+
+def _companions(
+    folder: Path, servers: Mapping[str, local_server.LocalServer], stack: ExitStack
+) -> dict[str, local_gateway.Companion]:
+    from ports import free_port
+
+    port, found = free_port(), {}
+    for host, server in servers.items():
+        place, ports = _made(folder / f"{host}-gate"), local_load.ports(server)
+        opened = local_gateway.companion(place, MODEL, ports, MODEL, 1, f"127.0.0.{_number(host)}", port)
+        found[host] = stack.enter_context(opened)
+    return found
+
+
+@contextmanager
+def _gateway(
+    folder: Path, servers: Mapping[str, local_server.LocalServer], companions: Mapping[str, local_gateway.Companion]
+) -> Iterator[local_gateway.Gateway]:
+    import gateway_cases as cases
+    import haproxies
+
+    threads = dict.fromkeys(("grpc", "rest"), HOSTS_THREADS)
+    fleet = {
+        host: cases.host(
+            _number(host),
+            cases.instance(
+                MODEL, (MODEL,), ports=local_load.ports(server), versions=[1], threads=threads, batching=None
+            ),
+            gate_port=companions[host].port,
+        )
+        for host, server in servers.items()
+    }
+    place, cpu = _made(folder / "gateway"), min(local_load.client_cpus())
+    with (
+        local_gateway.log(folder / "log") as log,
+        local_gateway.running(place, haproxies.TRIXIE, fleet, log, cpu, "edge-1") as gateway,
+    ):
+        yield gateway
+
+
+def _blocks(folder: Path, port: int, swap: Callable[[int], None]) -> tuple[list[Block], list[Block]]:
+    """Blocks without swaps and blocks with them, in turns."""
+    versions = cycle((2, 1))
+    sides = part("plugin_utils.measure.interleave").order(PAIRS, seed=1)
+    found: dict[str, list[Block]] = {"a": [], "b": []}
+    for number, side in enumerate(sides):
+        found[side].append(_block(_made(folder / f"block-{number}"), port, versions if side == "b" else None, swap))
+    return found["a"], found["b"]
+
+
+def compared(steady: list[Block], swapping: list[Block], which: str) -> str:
     seconds = part("plugin_utils.measure.series").seconds
     found = part("plugin_utils.measure.comparison").compare(
         *([seconds(each.result) for each in side] for side in (steady, swapping)), interleaved=True
     )
     rows = [_row("without swaps", steady), _row("with swaps", swapping)]
     title = (
-        f"Latency of {MODEL} at {RATE:g} requests a second (constant, REST, one item each), {PAIRS} blocks of "
-        f"{BLOCK_S} s a side, in turns; swaps one after another without a pause"
+        f"Latency {which}: {MODEL} at {RATE:g} requests a second (constant, REST, one item each), {PAIRS} blocks of "
+        f"{BLOCK_S} s a side, in turns"
     )
     drawn = figures.table(title, ("", "p50 ms", "p99 ms", "requests", "failed", "swaps"), rows)
     if not found.p99:
@@ -177,11 +256,10 @@ def _row(title: str, blocks: list[Block]) -> tuple[object, ...]:
     return (title, *latencies, whole.total + failed, failed, sum(each.swaps for each in blocks))
 
 
-def _block(folder: Path, server: local_server.LocalServer, versions: Iterator[int] | None) -> Block:
-    folder.mkdir()
-    (folder / "spec.json").write_text(json.dumps(_spec(server)), encoding="utf-8")
+def _block(folder: Path, port: int, versions: Iterator[int] | None, swap: Callable[[int], None]) -> Block:
+    (folder / "spec.json").write_text(json.dumps(_spec(port)), encoding="utf-8")
     run = part("module_utils.load.run")
-    with _swaps(server, versions) if versions else nullcontext([]) as swaps:
+    with _swaps(swap, versions) if versions else nullcontext([]) as swaps:
         code = run.run(folder / "spec.json", folder)
     if code != run.DONE:
         raise SystemExit("the load generator failed; the figures would mean nothing")
@@ -189,26 +267,39 @@ def _block(folder: Path, server: local_server.LocalServer, versions: Iterator[in
 
 
 @contextmanager
-def _swaps(server: local_server.LocalServer, versions: Iterator[int]) -> Iterator[list[int]]:
+def _swaps(swap: Callable[[int], None], versions: Iterator[int]) -> Iterator[list[int]]:
     """The versions that each became the only one, until the block ends."""
     over = threading.Event()
     done: list[int] = []
 
-    def swap() -> None:
+    def keep_swapping() -> None:
         while not over.is_set():
             done.append(next(versions))
-            server.serve(MODEL, lab_models.FOLDER / MODEL, done[-1])
+            swap(done[-1])
 
-    thread = threading.Thread(target=swap)
-    thread.start()
-    try:
-        yield done
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as beside:
+        swapping = beside.submit(keep_swapping)
+        try:
+            yield done
+        finally:
+            over.set()
+    swapping.result()
 
 
-def _spec(server: local_server.LocalServer) -> dict[str, Any]:
+def _serve(server: local_server.LocalServer, version: int) -> None:
+    server.serve(MODEL, lab_models.FOLDER / MODEL, version)
+
+
+def _number(host: str) -> int:
+    return int(host.rpartition("-")[2])
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _spec(port: int) -> dict[str, Any]:
     known = json.loads((lab_models.FOLDER / MODEL / "known_answers.json").read_text(encoding="utf-8"))
     body = json.dumps({"instances": known["request"]["instances"][:1]}).encode()
     request = {
@@ -227,8 +318,8 @@ def _spec(server: local_server.LocalServer) -> dict[str, Any]:
         "protocol": "rest",
         "target": {
             "host": "127.0.0.1",
-            "rest": server.rest_port,
-            "grpc": server.grpc_port,
+            "rest": port,
+            "grpc": port,
             "tls": None,
             "metrics": None,
         },

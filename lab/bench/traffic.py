@@ -377,7 +377,8 @@ def trouble(found: dict[Case, dict[str, list[Sample]]]) -> str:
     disturbed = sum(each.late > MOST_LATE * each.sent for each in samples)
     return (
         f"\nof {sent} calls {failed} failed, and {late / sent:.1%} left more than 1 ms late (counted in latency); in "
-        f"{disturbed} of {len(samples)} stages more than {MOST_LATE:.0%} did, so the machine was in the way"
+        f"{disturbed} of {len(samples)} stages more than {MOST_LATE:.0%} did"
+        + (", so the machine was in the way" if disturbed else "")
     )
 
 

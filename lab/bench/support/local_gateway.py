@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from support import lab_models, local_server
+from support import lab_models, local_load, local_server
 
 START_S = 60
 PAUSE_S = 0.02  # between two looks whether something has happened
@@ -31,10 +31,13 @@ INTERVALS_S = {"agent": 0.5, "http": 1.0}  # of the role's template: agent-inter
 INVOCATION = "a" * 32
 # The companion's program, but with the places that it reads below a folder: those of a host belong to systemd.
 COMPANION = """\
-import sys
-sys.path.insert(0, sys.argv[1])
-from ansible_collections.tfserving.fleet.plugins.module_utils.gate import __main__, config, marks, record
-config.PATH, marks.FOLDER, marks.UNITS, record.FOLDER = (f"{sys.argv[2]}/{name}" for name in sys.argv[3:])
+import socket, sys
+_, collections, folder, address, *names = sys.argv
+sys.path.insert(0, collections)
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import __main__, companion, config, marks, record
+config.PATH, marks.FOLDER, marks.UNITS, record.FOLDER = (f"{folder}/{name}" for name in names)
+if address:
+    companion.listener = lambda port: socket.create_server((address, port))
 sys.exit(__main__.serve())
 """
 FILES = ("gate.json", "marks", "units", "records")
@@ -71,6 +74,14 @@ class Gateway:
     def calls(self) -> dict[str, int]:
         """The calls of each backend so far."""
         return {row["pxname"]: int(row["stot"]) for row in self._stat() if row["svname"] == "BACKEND"}
+
+    def await_calls(self, host: str, gets_calls: bool) -> None:
+        """Wait until a host gets calls in every backend, or has none and gets none any more."""
+        deadline = time.monotonic() + START_S
+        while not all(_has(row, gets_calls) for row in self._servers() if row["svname"].startswith(f"{host}.")):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"after {START_S} s {host} still {'gets no' if gets_calls else 'has'} calls")
+            time.sleep(PAUSE_S)
 
     def settle(self) -> None:
         """Wait until each server has passed its checks: before the first one HAProxy counts it as up."""
@@ -129,8 +140,8 @@ def running(
 class Companion:
     """The running companion of the gates."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
-        self.port, self._process = port, process
+    def __init__(self, address: str, port: int, process: subprocess.Popen[bytes], records: Path) -> None:
+        self._address, self.port, self._process, self._records = address, port, process, records
 
     def cpu_seconds(self) -> float:
         return local_server.cpu_seconds(self._process.pid)
@@ -138,8 +149,17 @@ class Companion:
     def rss_mib(self) -> float:
         return local_server.rss_mib(self._process.pid)
 
+    def drain(self, instance: str) -> None:
+        """Have gateways send nothing more, as a roll-out does before a host loads a version."""
+        record = local_load.part("module_utils.gate.record")
+        decided = record.Record(record.DRAINING, "a version loads", "the benchmark", record.ROLLOUT)
+        record.write(instance, decided, str(self._records))
+
+    def open(self, instance: str) -> None:
+        local_load.part("module_utils.gate.record").remove(instance, str(self._records))
+
     def ask(self, data: str) -> str:
-        with socket.create_connection(("127.0.0.1", self.port), START_S) as line:
+        with socket.create_connection((self._address, self.port), START_S) as line:
             line.sendall(data.encode())
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
 
@@ -164,11 +184,16 @@ class Companion:
 
 
 @contextmanager
-def companion(folder: Path, instance: str, ports: Mapping[str, int], model: str, version: int) -> Iterator[Companion]:
-    """The companion of a host with one instance, open for traffic, until the block ends."""
+def companion(
+    folder: Path, instance: str, ports: Mapping[str, int], model: str, version: int, address: str = "", port: int = 0
+) -> Iterator[Companion]:
+    """The companion of a host with one instance, open for traffic, until the block ends.
+
+    It answers for every host of the fleet, or with an ``address`` of loopback for one; all hosts have one ``port``.
+    """
     from ports import free_port
 
-    port = free_port()
+    port = port or free_port()
     policy = {"specific": {"versions": [version]}}
     entry = {"ports": dict(ports), "models": [{"name": model, "model_version_policy": policy}]}
     plan = {"schema": 1, "port": port, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []}
@@ -179,10 +204,10 @@ def companion(folder: Path, instance: str, ports: Mapping[str, int], model: str,
     (folder / "marks" / f"{instance}.admitted").write_text(INVOCATION, encoding="ascii")
     collections = lab_models.ROOT / "collections"
     with (folder / "output").open("wb") as output:
-        words = [sys.executable, "-c", COMPANION, str(collections), str(folder), *FILES]
+        words = [sys.executable, "-c", COMPANION, str(collections), str(folder), address, *FILES]
         process = subprocess.Popen(words, stdout=output, stderr=output)
     try:
-        found = Companion(port, process)
+        found = Companion(address or "127.0.0.1", port, process, folder / FILES[3])
         _await(process, lambda: _is_open(found, instance), folder / "output")
         yield found
     finally:
@@ -204,6 +229,10 @@ def cpu() -> int:
     """The gateway's CPU: neither the server's nor the clients', where there are three; else the clients'."""
     cpus = sorted(os.sched_getaffinity(0))
     return cpus[(len(cpus) - 1) // 2]
+
+
+def _has(row: Mapping[str, str], gets_calls: bool) -> bool:
+    return row["status"] == "UP" if gets_calls else row["status"].startswith("DOWN") and row["scur"] == "0"
 
 
 def _read(line: socket.socket) -> None:
