@@ -16,7 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import callers
 import pytest
+import testinfra
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +99,18 @@ class Serving:
 def serving(host):
     """Name and REST port in, the instance out."""
     return lambda name, port: Serving(host, name, port)
+
+
+@pytest.fixture(scope="session")
+def on():
+    """Return a host of the scenario by its name."""
+    return lambda name: testinfra.get_host(f"docker://{name}")
+
+
+@pytest.fixture(scope="session")
+def gateways():
+    """Return the address of each gateway, in scenarios that have some."""
+    return callers.addresses(callers.GATEWAYS)
 
 
 # The instances of most scenarios, at the ports that the plan gives to the first and the second one.

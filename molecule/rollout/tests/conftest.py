@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The hosts of this scenario, traffic through its gateways, and wishes for versions good and bad."""
+"""Traffic through the gateways of this scenario, and wishes for versions good and bad."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import itertools
 import json
 
 import pytest
-import testinfra
-from callers import CACHE, GATEWAYS, SERVING, Traffic, addresses
+from callers import CACHE, SERVING, Traffic
 
 WWW = CACHE / "lab" / "www"
 # Short steps of few calls. A tenfold rate of errors is caught all the same; what passes is judged less strictly.
@@ -22,18 +21,6 @@ ROLLOUT = {
     "slow_share_over": "100ms",
     "progress_deadline": "300s",
 }
-
-
-@pytest.fixture(scope="session")
-def on():
-    """A host of the scenario by its name."""
-    return lambda name: testinfra.get_host(f"docker://{name}")
-
-
-@pytest.fixture(scope="session")
-def gateways():
-    """The address of each gateway."""
-    return addresses(GATEWAYS)
 
 
 @pytest.fixture
