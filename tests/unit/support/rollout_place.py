@@ -185,7 +185,7 @@ class RolloutPlace(Place):
         found = []
         for play in yaml.safe_load(path.read_text()):
             imported = play.get("ansible.builtin.import_playbook", "")
-            if imported.endswith("rollout_back.yml"):
+            if imported.startswith("plays/rollout_"):
                 found += self._plays(PLAYBOOKS / imported)
             elif not imported:
                 found.append(play_stood_in(play))
@@ -210,9 +210,9 @@ def stood_in(task: dict[str, Any]) -> dict[str, Any]:
     for action in ("rollout_watch", "rollout_state", "rollout_return", "plan_record", "golden_answers"):
         if f"tfserving.fleet.{action}" in found:
             found[action] = found.pop(f"tfserving.fleet.{action}")
-    included = found.get("ansible.builtin.include_tasks", "")
-    if included:
-        found["ansible.builtin.include_tasks"] = included.replace("../tasks/", "tasks/")
+    for each in ("ansible.builtin.include_tasks", "ansible.builtin.import_tasks"):
+        if each in found:
+            found[each] = found[each].replace("../tasks/", "tasks/")
     role, gate = found.pop("ansible.builtin.include_role", None), found.pop("tfserving.fleet.gate", None)
     headroom = found.pop("tfserving.fleet.model_headroom", None)
     name = ""
