@@ -435,6 +435,8 @@ def announced(fleet: Fleet, state: State, left: Sequence[Round], wish: ModelWish
             coming.append(f"    {plan.needs(percents, rules)}")
     if left and left[0].is_watched:
         coming.append(f"  {plan.pace(state.steps[max(left[0].first, state.step)], rules)}")
+        coming.append("  a step that passes shows this much and no more:")
+        coming += [f"    {each}" for each in plan.limits(wish.rollout, rules)]
     lost = [host for host in fleet.serving if host in fleet.down]
     if lost:
         coming.append(f"  {counted(len(lost), 'host')} left out: {_few(lost)}; run rollout.yml again once it is back")

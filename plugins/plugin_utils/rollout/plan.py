@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-from ..measure.statistics import binomial
 from ..phrases import counted, joined
 from . import dead, steps, tail, verdict
 from .conduct import LOOK_S
@@ -91,13 +90,14 @@ def fewest_looks(rules: Rules, percent: int) -> int:
 
 
 def limits(wish: Mapping[str, Any], rules: Rules) -> list[str]:
-    """Return in words what the verdict of a step can and cannot show with the calls that it takes at least."""
+    """Return in words what a step that passes with the fewest calls does and does not show."""
     calls = clean_calls(rules)
     ratio = wish["error_ratio"]
     found = [
         f"no error in {calls:,} calls shows no more than a rate below {3 / calls:.2%}",
-        f"{ratio:g} times as many errors as {USUAL:.1%} show with {fixed_size(USUAL, min(USUAL * ratio, 0.99)):,} calls"
-        f" of each arm, twice as many only with {fixed_size(USUAL, 2 * USUAL):,}: a doubling is not promised",
+        f"{ratio:g} times as many errors as {USUAL:.1%} take"
+        f" {fixed_size(USUAL, min(USUAL * ratio, 0.99)):,} calls of each arm to show, a doubling"
+        f" {fixed_size(USUAL, 2 * USUAL):,}",
     ]
     if wish["steps"][0] < 100:
         looks = fewest_looks(rules, wish["steps"][0])
@@ -117,20 +117,6 @@ def limits(wish: Mapping[str, Any], rules: Rules) -> list[str]:
 def _has_equal_arms(wish: Mapping[str, Any]) -> bool:
     shared = [steps.shares(each) for each in wish["steps"] if each < 100]
     return all(each.canary == each.control for each in shared)
-
-
-def share_bounds(calls: int, permille: int, risk: float = 0.001) -> tuple[int, int]:
-    """Return the least and the most calls that a share of the traffic gets but for a small risk, half on each side.
-
-    A share is drawn call by call: of 1,000 calls 250 permille get 206 to 296, and 10 permille get 2 to 22.
-    """
-    if permille in (0, steps.WHOLE):
-        exact = calls * permille // steps.WHOLE
-        return exact, exact
-    first, below = binomial(calls, permille / steps.WHOLE)
-    least = first + sum(1 for part in below if part <= risk / 2)
-    most = first + next(place for place, part in enumerate(below) if part >= 1 - risk / 2)
-    return least, most
 
 
 def minutes(seconds: float) -> str:

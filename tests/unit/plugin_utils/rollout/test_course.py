@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import settings
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, plan, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import Fleet
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import State
@@ -150,6 +150,12 @@ def test_a_batch_is_as_large_as_the_inventory_says():
     assert [len(batch) for batch in left[0].batches] == [1, 1, 4, 2]
 
 
+LIMITS = [
+    "  a step that passes shows this much and no more:",
+    *(f"    {each}" for each in plan.limits(wish().rollout, verdict.rules(wish().rollout))),
+]
+
+
 def test_hosts_that_are_down_are_left_out_and_told():
     hosts = fleet(4, down=["h002"])
     state = course.opened(wish(), hosts, None, NOW)
@@ -165,6 +171,7 @@ def test_hosts_that_are_down_are_left_out_and_told():
         "    at least 90 s and 509 calls",
         "  1 % takes 90 calls a second of the whole model; with fewer it ends without a verdict at progress_deadline"
         " (10 min)",
+        *LIMITS,
         "  1 host left out: h002; run rollout.yml again once it is back",
     ]
 
@@ -179,9 +186,10 @@ def test_a_run_that_goes_on_announces_what_is_left():
         "  25 %: h001, compared with h004",
         "    at least 90 s and 509 calls of each arm (2,036 in all)",
     ]
-    assert announced(wish(), fleet(4), state)[-1:] == [
+    assert announced(wish(), fleet(4), state)[-5:] == [
         "  25 % takes 4 calls a second of the whole model; with fewer it ends without a verdict at progress_deadline"
         " (10 min)",
+        *LIMITS,
     ]
 
 

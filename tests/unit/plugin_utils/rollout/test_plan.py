@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import plan, steps, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.samples import Counts, Delta
 from refusing import refusal
-from simulated_rollout import RUNS, Rates, happens, wish
+from simulated_rollout import Rates, wish
 from simulated_watch import Fleet, rolled
 
 
@@ -96,8 +94,7 @@ def limits(**changes):
 def test_what_cannot_be_promised_is_told():
     assert limits(slow_share_over="100ms") == [
         "no error in 509 calls shows no more than a rate below 0.59%",
-        "4 times as many errors as 0.1% show with 7,212 calls of each arm, twice as many only with 38,990: a doubling"
-        " is not promised",
+        "4 times as many errors as 0.1% take 7,212 calls of each arm to show, a doubling 38,990",
         "a version of which every call fails is found after 16 looks in which the canary was called",
         "12 of 509 calls beyond a p99 are more than chance; a doubled share of slow calls is seen in 32% of such steps,"
         " a tripled one in 84%",
@@ -121,28 +118,6 @@ def test_unequal_arms_take_more_calls():
 )
 def test_durations_are_told_as_people_do(seconds, words):
     assert plan.minutes(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("permille", "bounds"), [(0, (0, 0)), (10, (2, 22)), (250, (206, 296)), (500, (448, 552)), (1000, (1000, 1000))]
-)
-def test_the_bounds_of_a_share_are_exact(permille, bounds):
-    assert plan.share_bounds(1000, permille) == bounds
-
-
-def test_from_a_quarter_on_a_share_is_within_a_fifth_at_1000_calls():
-    least, most = plan.share_bounds(1000, 250)
-    assert 250 * 0.8 <= least <= most <= 250 * 1.2
-    least, most = plan.share_bounds(1000, 50)
-    assert not 50 * 0.8 <= least <= most <= 50 * 1.2
-
-
-@pytest.mark.parametrize("permille", [10, 50, 250, 500])
-def test_a_thousand_calls_drawn_by_chance_keep_within_the_bounds(permille):
-    draw = random.Random(f"share {permille}")
-    least, most = plan.share_bounds(1000, permille)
-    outside = sum(not least <= happens(draw, 1000, permille / 1000) <= most for _ in range(RUNS))
-    assert outside <= RUNS * 0.005 + 1
 
 
 @pytest.mark.parametrize("percent", [1, 50, 75])
