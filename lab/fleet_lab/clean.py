@@ -40,7 +40,7 @@ def distclean(lab: Lab) -> str:
     """Remove .venv and the TensorFlow runtime as well; keep other files in the user's cache folder."""
     removed = clean_lab(lab)
     runtimes = [replace(lab, suite=suite).host_runtime for suite in SUITES]
-    for folder in (lab.venv, lab.runtime, *runtimes, lab.floor, lab.tools, lab.judged):
+    for folder in (lab.venv, lab.runtime, *runtimes, lab.floor, lab.tools, lab.judged, lab.bytecode):
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         lab.cache.rmdir()

@@ -96,6 +96,11 @@ class Lab:
         return self.cache / "judges"
 
     @property
+    def bytecode(self) -> Path:
+        """What Python compiles in tests and playbooks."""
+        return self.cache / "bytecode"
+
+    @property
     def state(self) -> Path:
         """Everything that `clean-lab` removes."""
         return self.cache / "lab"

@@ -7,11 +7,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, servers, settings, vrrp
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
+    certificates,
+    fleet,
+    servers,
+    settings,
+    vrrp,
+)
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import gathered
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import gateway_rollouts
 
+# Of the words about who else listens on a port.
+LONGEST = 100
 SHARES = "/etc/haproxy/tfserving/maps/shares.map"
 
 
@@ -28,6 +38,7 @@ class ActionModule(Action):
         "known": {"type": "dict", "default": {}},
         "rollouts": {"type": "dict", "default": {}},
         "states": {"type": "dict", "default": {}},
+        "others": {"type": "dict", "default": {}},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -35,19 +46,23 @@ class ActionModule(Action):
         options = self.options()
         given = {name: self._templar.template(task_vars[name]) for name in settings.DEFAULTS if name in task_vars}
         hosts, hostvars = self.hosts_of(options["pattern"], task_vars), task_vars["hostvars"]
-        if options["only_check"]:
-            settings.complete(given)
-            for name in hosts:
-                servers.check_address(name, fleet.address(hostvars[name]))
-            return {}
         gateway = task_vars["inventory_hostname"]
         names = self.hosts_of(options["gateways"], task_vars) or [gateway]
+        if options["only_check"]:
+            certificates.check(settings.complete(given))
+            for name in hosts:
+                servers.check_address(name, fleet.address(hostvars[name]))
+            if gateway == names[0]:
+                servers.check_models(fleet.wished(gathered.wishes(hosts, hostvars)))
+            return {}
         planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
         sites = {name: fleet.site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
+        certificates.check(settings.complete(given))
         own = _ports(serving.get(gateway, {}).get("instances", []))
         rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(serving)), **options["rollouts"]}
-        plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own)
+        others = {int(port): told(who, LONGEST) for port, who in options["others"].items()}
+        plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own, others)
         vips = self._templar.template(task_vars.get("gateway_vips") or [])
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},

@@ -21,7 +21,9 @@ options:
     type: str
     default: ""
   only_check:
-    description: Check the variables, and the addresses of the serving hosts, and plan nothing.
+    description: >-
+      Check the variables, the certificates in them, and the addresses and models of the serving hosts, and plan
+      nothing.
     type: bool
     default: false
   pattern:
@@ -48,6 +50,12 @@ options:
     description: >-
       What the gateway has recorded of roll-outs (M(tfserving.fleet.rollout_state)), for those that O(rollouts) does not
       name.
+    type: dict
+    default: {}
+  others:
+    description: >-
+      Who else listens on ports of the gateway, in words, by port (M(tfserving.fleet.gateway_state)). A port of HAProxy
+      that one of them has is refused.
     type: dict
     default: {}
 extends_documentation_fragment: tfserving.fleet.on_controller

@@ -92,7 +92,7 @@ fleet:
   type: dict
   returned: success
 running:
-  description: Whether HAProxy runs. If not, nothing below but RV(problems) holds anything.
+  description: Whether HAProxy runs. If not, nothing below but RV(problems) and RV(others) holds anything.
   type: bool
   returned: success
 version:
@@ -133,6 +133,12 @@ problems:
   type: list
   elements: str
   returned: success
+others:
+  description: >-
+    The processes that listen on ports of the host and are not HAProxy, in words, by port. It is empty with
+    O(generation).
+  type: dict
+  returned: success
 changed_maps:
   description: The entries that differed, by path and key, with their values in the C(file), C(running) and C(wanted).
   type: dict
@@ -171,7 +177,7 @@ def main() -> None:
         if wish["generation"]:
             found = state.await_generation(run, place, wish["generation"], wish["ports"], wish["seconds"])
         else:
-            found = state.read(run, place, wish["ports"])
+            found = state.read(run, place, wish["ports"], with_others=True)
         changed = maps.put(wish["maps"], partial(runtime.ask, wish["socket"]), module.check_mode)
         known, learned = fleet.remember(wish["fleet_record"], wish["fleet"], module.check_mode)
     except (RuntimeError, ValueError, OSError) as error:

@@ -9,7 +9,7 @@ for anybody: half of the connections go to it, and whatever an old configuration
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..visible_text import told
 PROC = Path("/proc")
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
 _LONGEST_NAME = 64
+_MOST_PORTS = 1000
 
 
 def problems(ports: Iterable[int], master: int, proc: Path = PROC) -> list[str]:
@@ -27,10 +28,27 @@ def problems(ports: Iterable[int], master: int, proc: Path = PROC) -> list[str]:
     return [sentence for port in wanted for sentence in _of_port(port, owners[port], master, proc)]
 
 
+def others(master: int, proc: Path = PROC) -> dict[int, str]:
+    """Return in words who listens on each port of the host, but for HAProxy: its ``master``, or workers of that one.
+
+    A ``master`` of 0 is one that does not run.
+    """
+    found: dict[int, str] = {}
+    for port, owners in listeners(None, proc).items():
+        for pid in sorted(owners):
+            if len(found) < _MOST_PORTS and not (master and master in (pid, _parent(pid, proc))):
+                found.setdefault(port, _who(pid, proc))
+    return found
+
+
+def _who(pid: int, proc: Path) -> str:
+    return f"process {pid} ({told(_text(proc / str(pid) / 'comm').strip(), _LONGEST_NAME)})"
+
+
 def _of_port(port: int, owners: set[int], master: int, proc: Path) -> Iterator[str]:
     ours = {pid for pid in owners if master in (pid, _parent(pid, proc))}
     for pid in sorted(owners - ours):
-        who = f"process {pid} ({told(_text(proc / str(pid) / 'comm').strip(), _LONGEST_NAME)})"
+        who = _who(pid, proc)
         yield (
             f"port {port}: {who} listens there as well and takes a share of the connections; stop it"
             if ours
@@ -40,10 +58,10 @@ def _of_port(port: int, owners: set[int], master: int, proc: Path) -> Iterator[s
         yield f"port {port}: HAProxy does not listen there; see journalctl -u haproxy"
 
 
-def listeners(ports: Iterable[int], proc: Path = PROC) -> dict[int, set[int]]:
-    """Return the processes that listen on each of these ports."""
-    found: dict[int, set[int]] = {port: set() for port in ports}
-    sockets = _sockets(found, proc)
+def listeners(ports: Iterable[int] | None, proc: Path = PROC) -> dict[int, set[int]]:
+    """Return the processes that listen on each of these ports, or on each port that anybody listens on."""
+    sockets = _sockets(None if ports is None else set(ports), proc)
+    found: dict[int, set[int]] = {port: set() for port in (sockets.values() if ports is None else ports)}
     for pid in _pids(proc) if sockets else ():
         for name in _descriptors(pid, proc):
             if name in sockets:
@@ -51,14 +69,14 @@ def listeners(ports: Iterable[int], proc: Path = PROC) -> dict[int, set[int]]:
     return found
 
 
-def _sockets(ports: Mapping[int, object], proc: Path) -> dict[str, int]:
+def _sockets(ports: Collection[int] | None, proc: Path) -> dict[str, int]:
     """Return the port of each listening socket, by what /proc/PID/fd calls it."""
     found = {}
     for table in ("tcp", "tcp6"):
         for line in _text(proc / "net" / table).splitlines()[1:]:
             fields = line.split()
             port = int(fields[1].rpartition(":")[2], 16)
-            if fields[3] == _LISTEN and port in ports:
+            if fields[3] == _LISTEN and (ports is None or port in ports):
                 found[f"socket:[{fields[9]}]"] = port
     return found
 

@@ -54,8 +54,10 @@ def _candidate(run: Run, name: str) -> str:
     return found[1] if found and _VERSION.fullmatch(found[1]) else ""
 
 
-def read(run: Run, place: Place, ports: Sequence[int] = ()) -> dict[str, Any]:
+def read(run: Run, place: Place, ports: Sequence[int] = (), with_others: bool = False) -> dict[str, Any]:
     """Return the state of the gateway. Raises RuntimeError if HAProxy runs but does not answer.
+
+    ``others`` are those who listen on any port of the host besides HAProxy, if they are asked for.
 
     Where it does not run, ``running`` is false and nothing of it is told.
     """
@@ -70,6 +72,7 @@ def read(run: Run, place: Place, ports: Sequence[int] = ()) -> dict[str, Any]:
         "frontends": {},
         "backends": {},
         "problems": [],
+        "others": owners.others(unit.pid, place.proc) if with_others else {},
     }
     if not unit.pid:
         return {**found, "problems": [f"{place.unit}: {unit.verdict}"]}

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..wishes import inventory
+from ..wishes.read import Wishes
 
 HOSTS = "groups['tfserving']"
 # What a gateway reads of a plan. The rest is none of its business, and some of it nobody else's.
@@ -81,11 +82,31 @@ def serving_hosts(fleet: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]
     return found
 
 
+def wished(wishes: Mapping[str, Wishes]) -> dict[str, dict[str, Any]]:
+    """Return as much of what hosts are to serve as servers.check_models takes."""
+    return {
+        host: {"models": [{"name": each.name, "sha256": _digests(each.source, each.provided)} for each in found]}
+        for host, found in ((host, wish.models.values()) for host, wish in wishes.items())
+    }
+
+
+def _digests(source: Plan | None, provided: Sequence[int] | None) -> dict[str, str]:
+    """Return the checksums of a model's versions, as far as its source has some."""
+    wish = (source or {}).get("sha256") or {}
+    found = dict.fromkeys(provided or (), wish) if isinstance(wish, str) else wish
+    return {str(version): str(digest).lower() for version, digest in found.items()}
+
+
 def _extract(plan: Plan) -> dict[str, Any]:
     return {
         "instances": [_instance(each) for each in plan["instances"]],
-        "models": [_some(each, _OF_MODEL) for each in plan.get("models", [])],
+        "models": [_model(each) for each in plan.get("models", [])],
     }
+
+
+def _model(given: Plan) -> dict[str, Any]:
+    digests = _digests(given.get("source"), given.get("provided"))
+    return {**_some(given, _OF_MODEL), **({"sha256": digests} if digests else {})}
 
 
 def _instance(given: Plan) -> dict[str, Any]:

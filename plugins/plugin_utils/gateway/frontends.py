@@ -91,8 +91,10 @@ def _refuse_mixing(ports: Mapping[str, int], found: Sequence[Serving], sharing: 
             raise WishError(PORTS, problem, "give the instances that serve it one name, or choose another mode")
 
 
-def check_ports(frontends: Sequence[Frontend], status_port: int, local: Collection[int]) -> None:
-    """Refuse a port that is used twice, or by a server on this host.
+def check_ports(
+    frontends: Sequence[Frontend], status_port: int, local: Collection[int], others: Mapping[int, str]
+) -> None:
+    """Refuse a port that is used twice, by a server on this host, or by anybody else there.
 
     HAProxy shares a port with whoever else listens at it, so half of the calls would go astray without a word.
     """
@@ -107,3 +109,6 @@ def check_ports(frontends: Sequence[Frontend], status_port: int, local: Collecti
     for port in sorted({*used} & {*local}):
         problem = f"uses the port {port} for {used[port]}, and a server of this host has it"
         raise WishError("gateway", problem, "choose another port for one of them")
+    for port in sorted({*used} & {*others}):
+        problem = f"uses the port {port} for {used[port]}, and {others[port]} listens there on this host"
+        raise WishError("gateway", problem, "stop that one, or choose another port")

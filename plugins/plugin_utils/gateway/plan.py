@@ -31,6 +31,7 @@ def gateway_plan(
     gateways: int = 1,
     rollouts: Mapping[str, Rollout] | None = None,
     local_ports: Collection[int] = (),
+    others: Mapping[int, str] | None = None,
 ) -> GatewayPlan:
     """Return the plan of one gateway as plain data.
 
@@ -41,6 +42,7 @@ def gateway_plan(
     :param gateways: how many gateways share the servers.
     :param rollouts: the roll-outs under way, by model.
     :param local_ports: ports that servers of this host use.
+    :param others: who else listens on this host, in words, by port.
     :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
     """
     if not _GATEWAY.fullmatch(gateway):
@@ -54,6 +56,7 @@ def gateway_plan(
     callers = access.access(settings, features, package)
     hosts = servers.checked(fleet)
     found = servers.read(hosts)
+    servers.check_models(hosts)
     encrypted = access.check_encryption(found, settings)
     moving = dict(rollouts or {})
     models = backends.by_model(found)
@@ -61,7 +64,7 @@ def gateway_plan(
 
     ports = frontends.grpc_ports(found, settings["gateway_grpc_ports"])
     entrances = [frontends.rest(settings), *frontends.grpc(ports, found, mode)]
-    frontends.check_ports(entrances, settings["gateway_status_port"], local_ports)
+    frontends.check_ports(entrances, settings["gateway_status_port"], local_ports, others or {})
 
     site = backends.Site(settings, max(1, gateways), moving)
     groups = {model: backends.groups(model, members, moving.get(model)) for model, members in models.items()}

@@ -45,6 +45,7 @@ def _model(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": checks.model_name(f"{path}.name", given.get("name")),
         "versions": checks.versions(f"{path}.versions", versions) if versions else [],
+        "sha256": checks.mapping(f"{path}.sha256", given.get("sha256") or {}),
     }
 
 

@@ -78,6 +78,23 @@ def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
     return found
 
 
+def check_models(fleet: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse two models of one name, whose callers would get answers of either: a version has one checksum.
+
+    :param fleet: ``models`` of each host, with their ``name`` and the ``sha256`` of their versions.
+    """
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for host, entry in fleet.items():
+        for model in entry["models"]:
+            for version, digest in model["sha256"].items():
+                other, known = first.setdefault((model["name"], version), (host, digest))
+                if known != digest:
+                    problem = (
+                        f"has version {version} of {model['name']} with one sha256 on {other} and another on {host}"
+                    )
+                    raise WishError("tfserving_models", problem, "rename one of the models, or correct its source")
+
+
 def check_address(host: str, address: Any) -> None:
     """Refuse what is no address of the host: its gate refuses callers at the last moment, but never those of loopback.
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
@@ -15,6 +15,8 @@ from ..caller import current
 CERTIFICATE = "tfserving_tls_certificate"
 KEY = "tfserving_tls_key"
 CLIENT_CA = "tfserving_tls_client_ca"
+# What ends sooner may end within a run: a roll-out of five steps takes an hour of deadlines, and what lies around them.
+RUN = timedelta(hours=2)
 
 
 def check(certificate: str, key: str, client_ca: str, now: datetime | None = None) -> None:
@@ -35,7 +37,7 @@ def check(certificate: str, key: str, client_ca: str, now: datetime | None = Non
     remedy = f"renew it, as {current().playbook('certificates')} does"
     check_pair(certificate, key, now or datetime.now(timezone.utc), (CERTIFICATE, KEY), remedy)
     if client_ca:
-        _read(CLIENT_CA, _x509().load_pem_x509_certificates, client_ca, "certificates")
+        check_authorities(client_ca, now or datetime.now(timezone.utc), CLIENT_CA, remedy)
 
 
 def check_pair(certificate: str, key: str, now: datetime, names: tuple[str, str], remedy: str) -> None:
@@ -52,12 +54,23 @@ def check_pair(certificate: str, key: str, now: datetime, names: tuple[str, str]
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise WishError(names[1], f"is not the key of {names[0]}", "give the two that belong together")
-    end = first.not_valid_after_utc
-    if end <= now:
-        raise WishError(names[0], f"expired on {end:%Y-%m-%d}", remedy)
+    _refuse_end(names[0], first.not_valid_after_utc, now, remedy)
     if first.not_valid_before_utc > now:
         begins = f"{first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise WishError(names[0], f"is valid only from {begins}", "wait, or check the clocks")
+
+
+def check_authorities(text: str, now: datetime, name: str, remedy: str) -> None:
+    """Raise WishError if a PEM text has no certificate that holds: an authority that is renewed has two for a while."""
+    found = _read(name, _x509().load_pem_x509_certificates, text, "certificates")
+    _refuse_end(name, max(each.not_valid_after_utc for each in found), now, remedy)
+
+
+def _refuse_end(name: str, end: datetime, now: datetime, remedy: str) -> None:
+    if end <= now:
+        raise WishError(name, f"expired on {end:%Y-%m-%d}", remedy)
+    if end <= now + RUN:
+        raise WishError(name, f"expires on {end:%Y-%m-%d at %H:%M} UTC, which may be within this run", remedy)
 
 
 def _x509() -> Any:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import begin
 from playbook_place import Place
+from tls_pairs import DAY, NOW, pair
 
 INSTANCE = {
     "name": "ranker",
@@ -110,15 +111,41 @@ def test_an_address_that_gateways_cannot_use_is_refused_before_anything_is_plann
     assert sentence in output
 
 
-def test_a_variable_of_the_gateway_is_refused_before_anything_is_planned(place):
-    wrong = {"gateway_rest_port": 0}
-    place.inventory(
-        {"tfserving": {"gpu-1": {"tfserving_address": "10.0.0.1"}}, "tfserving_gateways": {"edge-1": wrong}}
-    )
+def checked(place, edge=None, **serving):
+    """Return what the check before a run says of a gateway with these variables, and of two hosts with these models."""
+    hosts = {
+        name: {"tfserving_address": f"10.0.0.{at}", **({"tfserving_models": models} if models else {})}
+        for at, (name, models) in enumerate((serving or {"gpu_1": None}).items(), 1)
+    }
+    place.inventory({"tfserving": hosts, "tfserving_gateways": {"edge-1": edge or {}}})
     place.playbook({"tfserving.fleet.gateway_plan": {"only_check": True}}, hosts="edge-1")
     code, output = place.run("play.yml")
     assert code != 0
-    assert "gateway_rest_port: is the number 0" in output
+    return output
+
+
+def test_a_variable_of_the_gateway_is_refused_before_anything_is_planned(place):
+    assert "gateway_rest_port: is the number 0" in checked(place, {"gateway_rest_port": 0})
+
+
+def test_a_certificate_that_has_ended_is_refused_before_anything_is_planned(place):
+    certificate, key = pair(NOW - 3 * DAY, NOW - DAY)
+    output = checked(place, {"gateway_tls_certificate": certificate, "gateway_tls_key": key})
+    assert f"gateway_tls_certificate: expired on {NOW - DAY:%Y-%m-%d}; renew it" in output
+
+
+def test_two_models_of_one_name_are_refused_before_anything_is_planned(place):
+    models = [
+        [{"name": "ranker", "version": 7, "source": {"type": "path", "uri": "/srv/r.tgz", "sha256": digit * 64}}]
+        for digit in "ab"
+    ]
+    sentence = "tfserving_models: has version 7 of ranker with one sha256 on gpu_1 and another on gpu_2"
+    assert sentence in checked(place, gpu_1=models[0], gpu_2=models[1])
+
+
+def test_a_port_that_somebody_else_has_is_refused(place):
+    output = planned(place, others={"8088": "process 12 (nginx)"})
+    assert "gateway: uses the port 8088 for REST, and process 12 (nginx) listens there on this host" in output
 
 
 def test_a_gateway_keeps_the_shares_that_it_has_recorded(place):

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 
 
 def pem(key, encryption=None):

@@ -75,6 +75,17 @@ def test_somebody_who_has_the_port_instead_is_named(gateway):
     assert sentence.endswith("listens there instead of HAProxy; stop it, or give the gateway another port")
 
 
+def test_everybody_else_who_listens_is_named_before_a_port_is_theirs(gateway, place):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        others = state.read(gateway.run, place_of(gateway), with_others=True)["others"]
+    assert others[port].startswith(f"process {os.getpid()} (")
+    assert place.port not in others
+    gateway.stop()
+    with socket.create_server(("127.0.0.1", place.port)):
+        assert place.port in state.read(gateway.run, place_of(gateway), with_others=True)["others"]
+
+
 def test_a_port_on_which_nobody_listens_is_named(gateway):
     port = free_port()
     assert read(gateway, port)["problems"] == [f"port {port}: HAProxy does not listen there; see journalctl -u haproxy"]

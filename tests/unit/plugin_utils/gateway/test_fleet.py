@@ -40,6 +40,14 @@ def test_a_plan_counts_before_what_the_gateway_remembers_and_only_what_callers_m
     assert warnings == []
 
 
+@pytest.mark.parametrize(("sha256", "kept"), [("AA", {"7": "aa"}), ({6: "cc", 7: "aa"}, {"6": "cc", "7": "aa"})])
+def test_checksums_are_kept_to_tell_models_of_one_name_apart(sha256, kept):
+    source = {"type": "path", "uri": "/srv/ranker.tgz", "sha256": sha256}
+    model = {"name": "ranker", "versions": [6, 7], "provided": [7], "source": source}
+    found, _warnings = of({"gpu-1": {**PLAN, "models": [model]}})
+    assert found["gpu-1"]["models"] == [{"name": "ranker", "versions": [6, 7], "sha256": kept}]
+
+
 def test_a_host_that_cannot_be_reached_is_kept_as_the_gateway_knew_it():
     found, warnings = of({"gpu-1": PLAN}, {"gpu-2": KNOWN}, ("gpu-1", "gpu-2"))
     assert found["gpu-2"] == KNOWN

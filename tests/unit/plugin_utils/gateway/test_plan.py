@@ -209,6 +209,15 @@ REFUSED = {
         "gateway_rest_port": 8501,
         "local_ports": [8500, 8501],
     },
+    "gateway: uses the port 8080 for REST, and process 12 (nginx) listens there on this host; stop that one, or choose"
+    " another port": {"others": {8080: "process 12 (nginx)", 22: "process 1 (sshd)"}},
+    "tfserving_models: has version 7 of ranker with one sha256 on gpu-1 and another on gpu-2; rename one of the models,"
+    " or correct its source": {
+        "hosts": {
+            name: host(at, models=[{"name": "ranker", "versions": [6, 7], "sha256": {"6": "aa", "7": digest}}])
+            for at, (name, digest) in enumerate({"gpu-1": "aa", "gpu-2": "bb"}.items(), 1)
+        },
+    },
     "gateway_rest_port: gives REST the port 8404, as the status page has it; choose another port": {
         "gateway_rest_port": 8404,
     },

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
 )
 from refusing import refusal
-from tls_pairs import DAY, NOW, pair, pem
+from tls_pairs import DAY, HOUR, NOW, pair, pem
 
 
 def tls_refusal(certificate: str, key: str, client_ca: str = "") -> str:
@@ -56,6 +56,23 @@ def test_a_certificate_that_has_ended_is_refused():
     certificate, key = pair(NOW - 3 * DAY, NOW - DAY)
     assert tls_refusal(certificate, key) == (
         f"tfserving_tls_certificate: expired on {NOW - DAY:%Y-%m-%d}; renew it, as tfserving.fleet.certificates does"
+    )
+
+
+def test_a_certificate_that_may_end_within_the_run_is_refused():
+    end = NOW + HOUR
+    certificate, key = pair(NOW - DAY, end)
+    assert tls_refusal(certificate, key) == (
+        f"tfserving_tls_certificate: expires on {end:%Y-%m-%d at %H:%M} UTC, which may be within this run;"
+        " renew it, as tfserving.fleet.certificates does"
+    )
+
+
+def test_authorities_are_refused_once_all_of_them_have_ended():
+    old, new = pair(NOW - 3 * DAY, NOW - DAY)[0], pair()[0]
+    assert tls_refusal(*(good := pair()), old + new) == ""
+    assert tls_refusal(*good, old) == (
+        f"tfserving_tls_client_ca: expired on {NOW - DAY:%Y-%m-%d}; renew it, as tfserving.fleet.certificates does"
     )
 
 
