@@ -176,8 +176,7 @@ def _run_suites(lab: Lab, stages: Stages, suites: Sequence[tuple[tuple[str, ...]
     """Prepare what these suites need, then run their stages side by side, emulated machines beside few others."""
     _prepare(lab, stages, *(name for needs, _work in suites for name in needs))
     wanted = [stage for _needs, work in suites for stage in work()]
-    for batch, at_once in testing.batches(wanted, lab.jobs):
-        stages.show_all(batch, at_once)
+    stages.show_all(testing.arranged(wanted), lab.jobs)
 
 
 def _bench(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:

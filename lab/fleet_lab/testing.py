@@ -178,13 +178,42 @@ def vm(lab: Lab) -> list[Shown]:
     return [_scenario(lab, name) for name in ("vm", *VM_ASIDE)]
 
 
-def batches(stages: Sequence[Shown], jobs: int) -> list[tuple[list[Shown], int]]:
-    """Return the stages in the order to run them, in batches that may run side by side, with the number at a time."""
+def arranged(stages: Sequence[Shown]) -> list[Shown]:
+    """Return the stages in the order to run them side by side; what may not run beside an emulated machine waits.
+
+    Beside one emulated machine there is usually one that may, which takes longer, so that nothing has to wait.
+    """
     emulated = [stage for stage in stages if stage[0] in EMULATED]
     beside = [stage for stage in stages if stage[0].startswith(ONE_PROCESS)] if emulated else []
-    first = [*emulated, *beside]
-    others = [stage for stage in stages if stage not in first]
-    return [(first, min(jobs, 2) if len(emulated) == 1 else 1), (others, jobs)]
+    others = [stage for stage in stages if stage not in (*emulated, *beside)]
+    over = [threading.Event() for _ in emulated]
+    free = 1 if len(emulated) == 1 else 0
+    return [
+        *(_after(over[:place], stage, over[place:]) for place, stage in enumerate(emulated)),
+        *beside[:free],
+        *(_after(over, stage) for stage in (*beside[free:], *others)),
+    ]
+
+
+def _after(before: Sequence[threading.Event], stage: Shown, over: Sequence[threading.Event] = ()) -> Shown:
+    """Return a stage that waits for what is before it, and says when it is over itself.
+
+    :param over: its own event, and those of stages behind it, which will not begin if it fails.
+    """
+    name, work = stage
+
+    def run(label: str) -> None:
+        for each in before:
+            each.wait()
+        ended = over
+        try:
+            work(label)
+            ended = over[:1]
+        finally:
+            for each in ended:
+                each.set()
+
+    return name, run
 
 
 def scenarios(root: Path) -> list[str]:

@@ -11,6 +11,8 @@ import re
 import shlex
 import subprocess
 import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -337,26 +339,57 @@ def test_a_snapshot_is_of_this_machine(lab, monkeypatch):
     assert snapshot.snapshot_tag(lab, "image", "models") != tag
 
 
-def test_beside_the_emulated_machine_runs_one_stage_that_is_a_single_process():
-    names = ["unit tests", "ansible-core 2.19: tests", "reference server tests", "molecule: default", "molecule: vm"]
-    planned = testing.batches([(name, print) for name in names], jobs=4)
-    assert [([name for name, _work in batch], at_once) for batch, at_once in planned] == [
-        (["molecule: vm", "unit tests", "ansible-core 2.19: tests"], 2),
-        (["reference server tests", "molecule: default"], 4),
-    ]
+@pytest.fixture
+def side_by_side():
+    """Run stages of these names as `make test` does; return who was running when each began."""
+
+    def run(*names, jobs=2, failing=""):
+        running, begun = [], {}
+        gates = {name: threading.Event() for name in names}
+
+        def work(name, _label):
+            begun[name] = list(running)
+            running.append(name)
+            # As long as what may run beside it, which it is there to meet.
+            if name == "molecule: vm" and jobs > 1 and "unit tests" in names and "molecule: vm_boots" not in names:
+                assert gates["unit tests"].wait(60)
+            gates[name].set()
+            running.remove(name)
+            if name == failing:
+                raise Stop(f"{name} failed")
+
+        stages = [(name, partial(work, name)) for name in names]
+        with suppress(Stop):
+            Stages(out=io.StringIO()).show_all(testing.arranged(stages), jobs)
+        return begun
+
+    return run
 
 
-def test_two_emulated_machines_never_run_at_once():
-    (together, at_once), _others = testing.batches([("molecule: vm", print), ("molecule: vm_boots", print)], jobs=4)
-    assert (len(together), at_once) == (2, 1)
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_beside_the_emulated_machine_runs_one_stage_that_is_a_single_process(side_by_side, jobs):
+    names = ("unit tests", "ansible-core 2.19: tests", "reference server tests", "molecule: default", "molecule: vm")
+    begun = side_by_side(*names, jobs=jobs)
+    assert set(begun) == set(names)
+    assert all("molecule: vm" not in beside for name, beside in begun.items() if name != "unit tests")
+
+
+def test_two_emulated_machines_never_run_at_once_nor_beside_others(side_by_side):
+    begun = side_by_side("unit tests", "molecule: vm", "molecule: vm_boots", jobs=4)
+    assert begun == {"molecule: vm": [], "molecule: vm_boots": [], "unit tests": []}
+
+
+def test_nothing_waits_for_an_emulated_machine_that_never_begins(side_by_side):
+    begun = side_by_side("molecule: vm", "molecule: vm_boots", "molecule: default", jobs=4, failing="molecule: vm")
+    assert "molecule: vm" in begun
 
 
 def test_without_an_emulated_machine_all_stages_run_in_their_order():
-    stages = [("unit tests", print), ("molecule: default", print)]
-    assert testing.batches(stages, jobs=2)[1] == (stages, 2)
+    names = ["unit tests", "molecule: default"]
+    assert [name for name, _work in testing.arranged([(name, print) for name in names])] == names
 
 
-def test_all_batches_are_run(lab, monkeypatch):
+def test_all_stages_are_run(lab, monkeypatch):
     stages, done = Stages(out=io.StringIO()), []
     names = ["unit tests", "molecule: default", "molecule: vm"]
     monkeypatch.setattr(cli, "_prepare", lambda *_arguments: None)

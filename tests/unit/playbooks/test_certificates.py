@@ -181,19 +181,6 @@ def test_a_certificate_that_soon_ends_is_made_anew_with_its_key(fleet):
     assert changed(before, fleet.read()) == {f"{name}.crt" for name in LEAVES}
 
 
-def test_other_names_make_the_certificate_of_that_host_anew_with_its_key(fleet):
-    before = fleet.read()
-    more = {**HOSTS, "h1": {**HOSTS["h1"], "certificates_names": "more.example"}}
-    # The order of the names is of no concern, nor is how they are written.
-    more["h_2"] = {"certificates_names": ["fe80:0::2", "gpu.example", "gpu.example"]}
-    assert fleet.make(hosts=more)
-    fleet.check()
-    assert changed(before, fleet.read()) == {"h1.crt"}
-    handshake(
-        fleet.context(ssl.PROTOCOL_TLS_SERVER, "h1"), fleet.context(ssl.PROTOCOL_TLS_CLIENT, "client"), "more.example"
-    )
-
-
 def test_a_new_authority_makes_every_certificate_anew_and_is_renewed_when_they_would_outlast_it(fleet):
     before = fleet.read()
     (fleet.certificates / "ca.key").unlink()
@@ -215,17 +202,23 @@ def test_new_keys_are_made_when_asked_for_and_those_of_the_authority_stay(fleet)
     assert changed(before, fleet.read()) == {f"{name}.{suffix}" for name in LEAVES for suffix in ("key", "crt")}
 
 
-def test_what_an_interrupted_run_left_and_what_others_changed_is_put_right(fleet):
+def test_other_names_and_what_an_interrupted_run_or_others_left_are_put_right_with_the_keys_that_are_there(fleet):
     before = fleet.read()
+    more = {**HOSTS, "h1": {**HOSTS["h1"], "certificates_names": "more.example"}}
+    # The order of the names is of no concern, nor is how they are written.
+    more["h_2"] = {"certificates_names": ["fe80:0::2", "gpu.example", "gpu.example"]}
     # Interrupted between the two renames: the key is new, the certificate is not; and files of a run before that.
-    shutil.copy(fleet.certificates / "client.key", fleet.certificates / "h1.key")
-    (fleet.certificates / "h1.key.new").write_text("half a k")
-    (fleet.certificates / "h1.crt.new").write_text("half a c")
+    shutil.copy(fleet.certificates / "h1.key", fleet.certificates / "client.key")
+    (fleet.certificates / "client.key.new").write_text("half a k")
+    (fleet.certificates / "client.crt.new").write_text("half a c")
     (fleet.certificates / "h_2.key").chmod(0o644)
     fleet.certificates.chmod(0o755)
-    assert fleet.make()
+    assert fleet.make(hosts=more)
     fleet.check()
-    assert changed(before, fleet.read()) == {"h1.key", "h1.crt"}
+    assert changed(before, fleet.read()) == {"h1.crt", "client.key", "client.crt"}
+    handshake(
+        fleet.context(ssl.PROTOCOL_TLS_SERVER, "h1"), fleet.context(ssl.PROTOCOL_TLS_CLIENT, "client"), "more.example"
+    )
 
 
 def test_an_authority_without_its_key_is_refused(fleet):
