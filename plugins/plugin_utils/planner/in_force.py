@@ -89,10 +89,10 @@ def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
     ``fleet`` is the result of ``of_fleet`` for records of which this is one.
     """
     in_force = {**fleet["in_force"], **of_plan(record.get("plan") or {})}
-    moves = fleet["moves"]
+    moves = {name: Move(*versions) for name, versions in fleet["moves"].items()}
     return {
         "in_force": {
-            name: {**each, "previous": {"versions": Move(*moves[name]).before(each["versions"])}} if name in moves else each
+            name: {**each, "previous": {"versions": moves[name].before(each["versions"])}} if name in moves else each
             for name, each in in_force.items()
         },
         "reverted": fleet["reverted"],

@@ -129,9 +129,11 @@ def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
     assert wish.rollout is not None
     old, new = _move(wish, fleet)
     state = states.begin(last, wish.name, old, new, wish.rollout["steps"], now, wish.rollout["retry"])
-    # Hosts that were down follow the others, who have been through the steps.
-    follows = last is not None and last.stage == "done" and last.new == new
-    return replace(state, stage="rest") if follows else state
+    if last is not None and last.stage == "done" and last.new == new:
+        # Hosts that were down follow the others, who have been through the steps. A rollback is about those: what the
+        # hosts that follow served before may be older than any version that the others still have.
+        return replace(state, stage="rest", old=last.old)
+    return state
 
 
 def _resumed(wish: ModelWish, last: State, now: float) -> State:

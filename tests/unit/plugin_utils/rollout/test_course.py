@@ -260,6 +260,15 @@ def test_hosts_that_were_down_follow_the_others_without_steps():
     assert course.rounds(wish(), hosts, state) == []
 
 
+def test_a_host_that_missed_two_roll_outs_does_not_change_what_a_rollback_goes_back_to():
+    hosts = fleet(4, 8)
+    hosts = replace(hosts, in_force={**hosts.in_force, "h002": [6]})
+    state = course.opened(wish(), hosts, at("done"), NOW)
+    assert state.stage == "rest"
+    done = course.after("finish", state, "", NOW)
+    assert course.taken_back("ranker", done, "wrong scores", NOW).serving == 7
+
+
 def test_a_person_takes_a_step_as_passed():
     assert course.promoted(at("share", step=2), NOW).step == 3
     assert course.promoted(at("share", step=4), NOW).stage == "rest"
