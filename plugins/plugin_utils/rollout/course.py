@@ -127,6 +127,7 @@ def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
 
 def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
     assert wish.rollout is not None
+    _refuse_stray(wish, fleet, last)
     old, new = _move(wish, fleet)
     state = states.begin(last, wish.name, old, new, wish.rollout["steps"], now, wish.rollout["retry"])
     if last is not None and last.stage == "done" and last.new == new:
@@ -134,6 +135,16 @@ def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
         # hosts that follow served before may be older than any version that the others still have.
         return replace(state, stage="rest", old=last.old)
     return state
+
+
+def _refuse_stray(wish: ModelWish, fleet: Fleet, last: State | None) -> None:
+    """Refuse to begin beside hosts on a version that was taken back: it would be the one before, to go back to."""
+    if last is None or last.stage != "reverted" or str(last.new) not in last.reverted:
+        return
+    stray = [host for host, versions in fleet.in_force.items() if last.new in versions]
+    if stray and last.new not in wish.serve["versions"]:
+        problem = f"names {_served(wish)}, and {_some(stray)} may still serve {last.new}, which was taken back"
+        raise RefusalError(problem, f"run rollback.yml first, after which every host serves {last.old}", "version")
 
 
 def _resumed(wish: ModelWish, last: State, now: float) -> State:
@@ -373,6 +384,12 @@ def taken_back(model: str, last: State | None, reason: str, now: float) -> State
         return states.rollback(last, model, reason, now)
     except RefusalError as error:
         raise WishError("model", error.problem, error.remedy) from None
+
+
+def with_stray(state: State, in_force: Mapping[str, Sequence[int]], now: float) -> State:
+    """Return the state of a rollback in which hosts go back that were down when the others did."""
+    is_left = any(state.new in versions for versions in in_force.values())
+    return replace(state, stage="reverting", since=now) if state.stage == "reverted" and is_left else state
 
 
 def line(state: State) -> str:
