@@ -29,6 +29,7 @@ from .state import State
 
 # Hosts and versions in one sentence; the rest is counted.
 _NAMED = 5
+_LONGEST_NAME = 60
 # What variables of gateways have to be so that gateway_calls finds a line of each call in the journal.
 COUNTED: Mapping[str, str | bool] = {"gateway_log": log_socket.PATH, "gateway_log_calls": True}
 
@@ -106,6 +107,9 @@ def newest(model: str, found: Mapping[str, Mapping[str, Any]]) -> State | None:
     host, data = latest
     try:
         state = states.from_json(data)
+        if state.model != model:
+            # A copy of another model's, with which that one would be moved.
+            raise ValueError(f"it is about {told(state.model, _LONGEST_NAME)}")
     except ValueError as error:
         path = f"{rollout_record.FOLDER}/{model}.json"
         raise WishError(path, f"is damaged on {host} ({error})", rollout_record.REMEDY) from None

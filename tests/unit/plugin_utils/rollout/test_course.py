@@ -434,6 +434,21 @@ def test_a_damaged_state_names_its_host():
         course.newest("ranker", {"h1": broken})
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": [0, 5, 100]}, "the state of a roll-out has no usable stage or steps"),
+        ({"steps": [True, 100]}, "the state of a roll-out has no usable stage or steps"),
+        ({"steps": [5, 500]}, "the state of a roll-out has no usable stage or steps"),
+        ({"history": [{}]}, "the state of a roll-out has no usable history"),
+        ({"model": "vision"}, "it is about vision"),
+    ],
+)
+def test_a_state_that_no_run_has_written_is_refused_before_it_moves_anything(change, words):
+    with pytest.raises(WishError, match=rf"rollout/ranker.json: is damaged on h1 \({words}\); move it away and run"):
+        course.newest("ranker", {"h1": {**at("share").to_json(), **change}})
+
+
 def test_a_run_that_was_overtaken_stops():
     mine = at("share")
     course.checked(mine, {"h1": mine.to_json(), "h2": {**mine.to_json(), "revision": 1}})
