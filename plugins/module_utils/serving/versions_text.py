@@ -83,7 +83,7 @@ def instance(entry: dict[str, Any], model: str, move: Move) -> dict[str, Any]:
     return changed
 
 
-def of_model(entry: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
+def of_model(entry: Mapping[str, Any], model: str) -> Iterator[dict[str, Any]]:
     """Yield what an instance's configuration says of a model."""
     configs = ((entry.get("model_config") or {}).get("model_config_list") or {}).get("config") or []
     return (config for config in configs if config["name"] == model)
