@@ -123,10 +123,14 @@ def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
             # Nothing serves it yet, so another version takes its place.
             last = replace(last, stage="reverted")
         if last is None or last.stage not in states.UNDER_WAY:
-            return _begun(wish, fleet, last, now)
-        return _resumed(wish, last, now)
+            state = _begun(wish, fleet, last, now)
+        else:
+            state = _resumed(wish, last, now)
     except RefusalError as error:
         raise WishError(f"{wish.path}.{error.key}", error.problem, error.remedy) from None
+    if state.stage != "reverting":
+        _refuse_new_hosts(wish, fleet)
+    return state
 
 
 def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
@@ -139,6 +143,15 @@ def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
         # hosts that follow served before may be older than any version that the others still have.
         return replace(state, stage="rest", old=last.old)
     return state
+
+
+def _refuse_new_hosts(wish: ModelWish, fleet: Fleet) -> None:
+    """Refuse hosts that site.yml has not set up: what they lack would count against the version."""
+    within = [host for host in fleet.up if fleet.limit is None or host in fleet.limit]
+    new = [host for host in within if not fleet.in_force.get(host)]
+    if new:
+        problem = f"cannot go on with {_some(new)}, where nothing serves {wish.name} yet"
+        raise WishError(f"{wish.path}.rollout", problem, "run site.yml first, which has them serve what the others do")
 
 
 def _refuse_stray(wish: ModelWish, fleet: Fleet, last: State | None) -> None:

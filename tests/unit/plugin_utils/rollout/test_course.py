@@ -374,6 +374,19 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_anything_is_changed(wi
     assert "\n" not in told
 
 
+@pytest.mark.parametrize("last", [None, at("share", step=2, ready=2), at("rest")])
+def test_a_host_that_has_never_served_the_model_does_not_join_in_a_roll_out(last):
+    hosts = fleet(4)
+    served = {host: versions for host, versions in hosts.in_force.items() if host != "h001"}
+    assert refused(wish(), replace(hosts, in_force=served), last) == (
+        "tfserving_models[0].rollout: cannot go on with h001, where nothing serves ranker yet; run site.yml first,"
+        " which has them serve what the others do"
+    )
+    # It keeps no other one from the way back, and one that is down from nothing.
+    assert course.opened(wish(), replace(hosts, in_force=served), at("reverting"), NOW).stage == "reverting"
+    course.opened(wish(), replace(hosts, in_force=served, down=["h001"]), last, NOW)
+
+
 def test_a_reverted_version_may_be_tried_again():
     last = at("reverted", reverted={"8": {"reason": "p99 rose", "at": 1.0}})
     assert course.opened(wish(retry=True), fleet(4), last, NOW).reverted == {}
