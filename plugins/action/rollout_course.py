@@ -46,8 +46,9 @@ class ActionModule(Action):
             known = [self._newest(name, given) for name in gathered.models(given["answers"])]
             return {"text": course.summary(filter(None, known))}
         if event == "rollback":
-            state = course.taken_back(model, self._newest(model, given), reason, now)
-            return {**_outcome(state), "hosts": gathered.serving(model, given["plans"])}
+            serving = gathered.serving(model, given["plans"])
+            back = course.taken_back(model, self._newest(model, given), reason, now)
+            return {**_outcome(course.with_stray(back, serving, now)), "hosts": list(serving)}
         state = states.from_json(given["state"])
         if event == "check":
             course.checked(state, gathered.states(state.model, given["answers"]))

@@ -16,6 +16,7 @@ description:
   - On a gateway, sets the share of the model to zero, in the file of the map and in the running process.
   - On a serving host whose server has the version of before, loaded or on disk, changes the versions of the model in
     the files of the instances in one step, has the servers take them in, and waits until that version alone answers.
+    Versions that are served beside those of the roll-out stay, with their labels.
   - Twice in a row is fine. A host without a record, of a fleet without a roll-out of the model, is left alone.
 options:
   model:
@@ -119,6 +120,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import maps, runtime
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.process import runner
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.versions_text import Move
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.way_back import Place, WayBack
 
 _NUMBER = {"type": "int", "required": True}
@@ -172,7 +174,8 @@ def main() -> None:
             problem = str(error)
     if wish["serves"]:
         place = Place(wish["config_root"], wish["state_path"], models=wish["model_root"])
-        outcomes, is_changed = WayBack(runner(module), wish["model"], back.old, place).go(wish["seconds"], check)
+        way = WayBack(runner(module), wish["model"], Move(back.old, back.new), place)
+        outcomes, is_changed = way.go(wish["seconds"], check)
         result["instances"] = [each.to_json() for each in outcomes]
         result["changed"] |= is_changed
     if problem:

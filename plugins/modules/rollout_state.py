@@ -77,7 +77,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{folder}: the state of the roll-out cannot be written ({error.strerror})")
-    module.exit_json(changed=is_new, states={counts["model"]: counts})
+    module.exit_json(changed=is_new, states={state["model"]: counts})
 
 
 if __name__ == "__main__":

@@ -98,9 +98,10 @@ def taken_back(state: Mapping[str, Any], reason: str, now: float) -> dict[str, A
 
 
 class Return(NamedTuple):
-    """The way back that a host takes: the version to serve, the state that says so, and whether that was written."""
+    """The way back that a host takes: from ``new`` to ``old``, the state that says so, and whether that was written."""
 
     old: int
+    new: int | None
     state: dict[str, Any] | None
     changed: bool
 
@@ -117,10 +118,10 @@ def taking_back(
     present = record(model, folder).load()
     known = _known_back(present, decided, reason, now) if present is not None else None
     if known is None:
-        return Return(decided["old"], None, False) if decided else None
+        return Return(decided["old"], decided["new"], None, False) if decided else None
     counts, changed = write({**known, "model": model}, folder, is_kept)
     # A roll-out that has begun in between is newer than this way back.
-    return Return(counts["old"], counts, changed) if counts.get("stage") in BACK else None
+    return Return(counts["old"], counts.get("new"), counts, changed) if counts.get("stage") in BACK else None
 
 
 def _known_back(

@@ -35,7 +35,7 @@ TEMPLATE = "tfserving@{name}.service"
 LOCKED_S, PAUSE_S = 5.0, 0.1
 _WORDS = 400
 
-Edit = Callable[[str, str, int], str]
+Edit = Callable[[str, str, versions_text.Move], str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an instance that serves the model. ``answers``: calls are answered by the version from before."""
+    """What became of an instance that serves the model. ``answers``: calls are answered by the version from before.
+
+    By that alone, but for versions that are served beside those of the roll-out.
+    """
 
     name: str
     answers: bool = False
@@ -65,12 +68,12 @@ class Outcome:
 
 
 class WayBack:
-    """One model of a host and the version from before."""
+    """One model of a host and its roll-out that is taken back."""
 
-    def __init__(self, run: Run, model: str, version: int, place: Place | None = None) -> None:
+    def __init__(self, run: Run, model: str, move: versions_text.Move, place: Place | None = None) -> None:
         self.run = run
         self.model = model
-        self.version = version
+        self.move = move
         self.place = place or Place()
         self.tree = tree.Tree(self.place.trees, TREE, self.place.dest)
 
@@ -92,7 +95,7 @@ class WayBack:
         return [*left, *self._answered(able, seconds)], changed
 
     def _answered(self, instances: Sequence[dict[str, Any]], seconds: float) -> list[Outcome]:
-        wanted = [versions_text.instance(instance, self.model, self.version) for instance in instances]
+        wanted = [versions_text.instance(instance, self.model, self.move) for instance in instances]
         found = {instance["name"]: self._seen(instance, 0) for instance in wanted}
         waiting = [instance for instance in wanted if not found[instance["name"]].answers]
         for instance in waiting:
@@ -114,8 +117,8 @@ class WayBack:
         base = config.get("base_path") or f"{self.place.models}/{self.model}"
         if "specific" not in (config.get("model_version_policy") or {}):
             return f"its configuration does not list the versions of {self.model}"
-        if self.version not in serving_check.versions_on_disk(base):
-            return f"version {self.version} of {self.model} is not in {base}"
+        if self.move.old not in serving_check.versions_on_disk(base):
+            return f"version {self.move.old} of {self.model} is not in {base}"
         return ""
 
     def _write(self, names: Sequence[str], check_mode: bool) -> tuple[bool, str]:
@@ -161,7 +164,7 @@ class WayBack:
         if before.kind != "file" or len(before.content) > records.LARGEST:
             raise WishError(host.path(path), "is no file of the role tfserving", "run site.yml")
         try:
-            text = edit(before.content.decode(), self.model, self.version)
+            text = edit(before.content.decode(), self.model, self.move)
         except (ValueError, KeyError, TypeError) as error:
             words = str(error) if type(error) is ValueError else "is damaged"
             raise WishError(host.path(path), words, "run site.yml") from None
@@ -185,5 +188,6 @@ class WayBack:
         watch = serving_watch.Watch(instance, own, TEMPLATE.replace("{name}", name), False, self.run)
         given_up = serving_watch.wait([watch], {name: max(0.0, seconds)})
         states = watch.states.get(self.model, [])
-        answers = [each.version for each in states if each.state == AVAILABLE] == [self.version]
+        wanted = versions_text.listed(next(versions_text.of_model(instance, self.model)))
+        answers = sorted(each.version for each in states if each.state == AVAILABLE) == wanted
         return Outcome(name, answers, "" if answers else str(given_up[1]) if given_up else "", states)

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.versions_text import carried
 
 from ..phrases import counted, joined
 from ..wishes.policy import PATHS
@@ -119,8 +120,7 @@ def _served(found: Mapping[str, Any]) -> Served:
 def _before(previous: Mapping[str, Any], now: Served) -> Served:
     """Return what was served before; where that does not say its labels, those of now, none of which may be lost."""
     versions = sorted(previous["versions"])
-    carried = {label: version if version in versions else versions[-1] for label, version in now.labels.items()}
-    return Served(versions, previous.get("labels", carried))
+    return Served(versions, previous.get("labels", carried(now.labels, versions)))
 
 
 def _of_stage(model: ModelWish, stage: str, now: Served, wished: Served, before: Served) -> Served:

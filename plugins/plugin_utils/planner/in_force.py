@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.golden import proofs
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.plan_record import REMEDY
 from ansible_collections.tfserving.fleet.plugins.module_utils.models.wanted import served
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.versions_text import Move
 
 from ..wishes.checks import MOST_ENTRIES
 
@@ -88,21 +89,15 @@ def of_host(record: Record, fleet: Mapping[str, Any]) -> dict[str, Any]:
     ``fleet`` is the result of ``of_fleet`` for records of which this is one.
     """
     in_force = {**fleet["in_force"], **of_plan(record.get("plan") or {})}
-    moves = fleet["moves"]
+    moves = {name: Move(*versions) for name, versions in fleet["moves"].items()}
     return {
         "in_force": {
-            name: {**each, "previous": {"versions": _before(each["versions"], *moves[name])}} if name in moves else each
+            name: {**each, "previous": {"versions": moves[name].before(each["versions"])}} if name in moves else each
             for name, each in in_force.items()
         },
         "reverted": fleet["reverted"],
         "unseen": fleet["unseen"],
     }
-
-
-def _before(now: Sequence[int], old: int, new: int | None) -> list[int]:
-    """Return what is served once a roll-out is taken back: the old version, and what is served beside the two."""
-    is_of_these = new is not None and not {old, new}.isdisjoint(now)
-    return sorted({old, *(set(now) - {new} if is_of_these else ())})
 
 
 def _most(each: list[dict[str, Any]]) -> dict[str, Any]:

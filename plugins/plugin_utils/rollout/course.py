@@ -29,6 +29,7 @@ from .state import State
 
 # Hosts and versions in one sentence; the rest is counted.
 _NAMED = 5
+_LONGEST_NAME = 60
 # What variables of gateways have to be so that gateway_calls finds a line of each call in the journal.
 COUNTED: Mapping[str, str | bool] = {"gateway_log": log_socket.PATH, "gateway_log_calls": True}
 
@@ -106,6 +107,9 @@ def newest(model: str, found: Mapping[str, Mapping[str, Any]]) -> State | None:
     host, data = latest
     try:
         state = states.from_json(data)
+        if state.model != model:
+            # A copy of another model's, with which that one would be moved.
+            raise ValueError(f"it is about {told(state.model, _LONGEST_NAME)}")
     except ValueError as error:
         path = f"{rollout_record.FOLDER}/{model}.json"
         raise WishError(path, f"is damaged on {host} ({error})", rollout_record.REMEDY) from None
@@ -119,19 +123,45 @@ def opened(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> Sta
             # Nothing serves it yet, so another version takes its place.
             last = replace(last, stage="reverted")
         if last is None or last.stage not in states.UNDER_WAY:
-            return _begun(wish, fleet, last, now)
-        return _resumed(wish, last, now)
+            state = _begun(wish, fleet, last, now)
+        else:
+            state = _resumed(wish, last, now)
     except RefusalError as error:
         raise WishError(f"{wish.path}.{error.key}", error.problem, error.remedy) from None
+    if state.stage != "reverting":
+        _refuse_new_hosts(wish, fleet)
+    return state
 
 
 def _begun(wish: ModelWish, fleet: Fleet, last: State | None, now: float) -> State:
     assert wish.rollout is not None
+    _refuse_stray(wish, fleet, last)
     old, new = _move(wish, fleet)
     state = states.begin(last, wish.name, old, new, wish.rollout["steps"], now, wish.rollout["retry"])
-    # Hosts that were down follow the others, who have been through the steps.
-    follows = last is not None and last.stage == "done" and last.new == new
-    return replace(state, stage="rest") if follows else state
+    if last is not None and last.stage == "done" and last.new == new:
+        # Hosts that were down follow the others, who have been through the steps. A rollback is about those: what the
+        # hosts that follow served before may be older than any version that the others still have.
+        return replace(state, stage="rest", old=last.old)
+    return state
+
+
+def _refuse_new_hosts(wish: ModelWish, fleet: Fleet) -> None:
+    """Refuse hosts that site.yml has not set up: what they lack would count against the version."""
+    within = [host for host in fleet.up if fleet.limit is None or host in fleet.limit]
+    new = [host for host in within if not fleet.in_force.get(host)]
+    if new:
+        problem = f"cannot go on with {_some(new)}, where nothing serves {wish.name} yet"
+        raise WishError(f"{wish.path}.rollout", problem, "run site.yml first, which has them serve what the others do")
+
+
+def _refuse_stray(wish: ModelWish, fleet: Fleet, last: State | None) -> None:
+    """Refuse to begin beside hosts on a version that was taken back: it would be the one before, to go back to."""
+    if last is None or last.stage != "reverted" or str(last.new) not in last.reverted:
+        return
+    stray = [host for host, versions in fleet.in_force.items() if last.new in versions]
+    if stray and last.new not in wish.serve["versions"]:
+        problem = f"names {_served(wish)}, and {_some(stray)} may still serve {last.new}, which was taken back"
+        raise RefusalError(problem, f"run rollback.yml first, after which every host serves {last.old}", "version")
 
 
 def _resumed(wish: ModelWish, last: State, now: float) -> State:
@@ -371,6 +401,12 @@ def taken_back(model: str, last: State | None, reason: str, now: float) -> State
         return states.rollback(last, model, reason, now)
     except RefusalError as error:
         raise WishError("model", error.problem, error.remedy) from None
+
+
+def with_stray(state: State, in_force: Mapping[str, Sequence[int]], now: float) -> State:
+    """Return the state of a rollback in which hosts go back that were down when the others did."""
+    is_left = any(state.new in versions for versions in in_force.values())
+    return replace(state, stage="reverting", since=now) if state.stage == "reverted" and is_left else state
 
 
 def line(state: State) -> str:

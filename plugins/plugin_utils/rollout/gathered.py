@@ -52,9 +52,10 @@ def wishes(hosts: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> 
     return found
 
 
-def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the hosts whose plan in force serves a model."""
-    return [host for host, plan in plans.items() if model in in_force.of_plan(plan)]
+def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Return the hosts whose plan in force serves a model, each with the versions."""
+    served = {host: in_force.of_plan(plan).get(model) for host, plan in plans.items()}
+    return {host: each["versions"] for host, each in served.items() if each}
 
 
 def logs(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -77,10 +78,6 @@ def fleet(
     serial: Any,
 ) -> Fleet:
     """Return what a run knows of the hosts; ``plans`` are those in force, ``serial`` is ``fleet_serial``."""
-    serving = {
-        host: [each.name for each in wishes.instances if model in each.models] for host, wishes in wished.items()
-    }
-    served = {host: in_force.of_plan(plan).get(model) for host, plan in plans.items()}
-    versions = {host: each["versions"] for host, each in served.items() if each}
+    wanted = {host: [each.name for each in wishes.instances if model in each.models] for host, wishes in wished.items()}
     sizes = list(serial) if isinstance(serial, (list, tuple)) else [serial]
-    return Fleet(serving, versions, gateways, down, limit, sizes)
+    return Fleet(wanted, serving(model, plans), gateways, down, limit, sizes)

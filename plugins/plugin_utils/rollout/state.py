@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
@@ -282,6 +283,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "ready": int,
     "edge_s": (int, float, type(None)),
 }
+_NOTED = {"at": (int, float), "stage": str, "percent": int, "outcome": str, "sentence": str}
 # A fleet has fewer hosts; a longer list is none of ours.
 MOST_HOSTS = 10_000
 
@@ -295,12 +297,12 @@ def from_json(data: Any) -> State:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"the state of a roll-out has no usable {key}")
     steps = data["steps"]
-    if data["stage"] not in FOLLOWS or not steps or not all(isinstance(each, int) for each in steps):
+    if data["stage"] not in FOLLOWS or not steps or not fits(steps, [_is_percent]):
         raise ValueError("the state of a roll-out has no usable stage or steps")
     are_places = 0 <= data["step"] < len(steps) and -1 <= data["ready"] < len(steps)
     if not are_places or min(data["generation"], data["revision"]) < 1:
         raise ValueError("the state of a roll-out has a step or generation that cannot be")
-    if not all(isinstance(each, dict) for each in (*data["history"], *data["reverted"].values())):
+    if not fits(data["history"], [_NOTED]) or not fits(list(data["reverted"].values()), [{}]):
         raise ValueError("the state of a roll-out has no usable history")
     arms = data["arms"]
     if not all(arm in ("canary", "control") and _are_names(hosts) for arm, hosts in arms.items()):
@@ -311,6 +313,10 @@ def from_json(data: Any) -> State:
     history = tuple(each for each in data["history"][-MOST_VERDICTS:])
     split = {arm: tuple(hosts) for arm, hosts in arms.items()}
     return State(**{**kept, "steps": tuple(steps), "history": history, "arms": split})
+
+
+def _is_percent(value: Any) -> bool:
+    return fits(value, int) and 1 <= value <= 100
 
 
 def _are_names(hosts: Any) -> bool:

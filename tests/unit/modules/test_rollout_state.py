@@ -68,6 +68,13 @@ def test_a_newer_state_is_never_overwritten(run, present, given, wins):
     assert answer["states"]["ranker"] == run()["states"]["ranker"] == (given if wins else present)
 
 
+def test_a_newer_state_counts_that_does_not_name_its_model(run, tmp_path):
+    run(state=state())
+    nameless = {key: value for key, value in state(3).items() if key != "model"}
+    (tmp_path / "rollout/ranker.json").write_text(json.dumps(nameless))
+    assert run(state=state(2))["states"] == {"ranker": nameless}
+
+
 def test_check_mode_says_what_would_be_and_writes_nothing(run, tmp_path):
     answer = run(state=state(), check=True)
     assert (answer["changed"], answer["states"]) == (True, {"ranker": state()})

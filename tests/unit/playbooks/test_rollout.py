@@ -181,6 +181,24 @@ def test_hosts_that_do_not_answer_with_the_version_before_are_named(place):
     assert place.state()["stage"] == "reverted"
 
 
+def test_a_host_that_missed_a_rollback_goes_back_with_the_next(place):
+    assert place.roll()[0] == 0
+    assert place.roll("rollback", "--limit", "h1,edge")[0] == 0
+    assert place.served() == {"h1": [7], "h2": [8]}
+    # Nothing begins beside it: its version would be the one to go back to.
+    place.wish(7)
+    code, output = place.roll()
+    assert code != 0
+    assert "tfserving_models[0].version: names 7, and h2 may still serve 8, which was taken back; run" in output
+    code, output = place.roll("rollback")
+    assert code == 0, output
+    # By its record as well, which the next site.yml goes by.
+    assert place.served() == {"h1": [7], "h2": [7]}
+    assert place.state()["stage"] == "reverted"
+    assert place.roll("rollback")[0] == 0
+    assert not [line for line in place.log() if line.startswith("tfserving")]
+
+
 def test_a_fleet_whose_gateways_know_of_no_roll_out_asks_its_hosts(place):
     assert place.roll()[0] == 0
     (place.folder / "edge/rollout/ranker.json").unlink()

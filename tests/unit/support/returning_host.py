@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 from ansible.plugins.filter.core import to_json, to_nice_json
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.versions_text import Move
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving.way_back import Place, WayBack
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import render
 from repository import REPOSITORY
@@ -109,7 +110,7 @@ class ReturningHost:
 
     def wanted(self, *versions: int) -> dict[str, str]:
         """Return the files for versions."""
-        labels = {label: versions[-1] if versions == (7,) else version for label, version in self.labels.items()}
+        labels = {label: at if at in versions else versions[-1] for label, at in self.labels.items()}
         return files(instance(self.root, *versions, rest=self.server.port, **labels))
 
     def write(self, *versions: int) -> None:
@@ -127,6 +128,6 @@ class ReturningHost:
         return Place(str(self.config), str(self.root / "trees"), models=str(self.root / "models"))
 
     def back(self, seconds: float = 0, check_mode: bool = False) -> tuple[list[dict[str, Any]], bool]:
-        """Return to 7 as the module does it."""
-        found, changed = WayBack(self.unit.run, "ranker", 7, self.place).go(seconds, check_mode)
+        """Take 7 -> 8 back as the module does it."""
+        found, changed = WayBack(self.unit.run, "ranker", Move(7, 8), self.place).go(seconds, check_mode)
         return json.loads(json.dumps([each.to_json() for each in found])), changed

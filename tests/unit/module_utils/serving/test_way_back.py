@@ -10,8 +10,11 @@ import os
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import reload, way_back
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.versions_text import Move
 from ansible_collections.tfserving.fleet.plugins.module_utils.tree.state import Store
 from returning_host import ReturningHost
+
+MOVE = Move(7, 8)
 
 
 @pytest.fixture
@@ -36,6 +39,17 @@ def test_the_version_before_answers_alone_and_the_files_are_those_of_the_role(ho
     assert host.present() == host.wanted(7)
     # Taken in by the file already: the server need not be asked.
     assert hurried == []
+
+
+def test_a_version_that_is_served_beside_the_two_goes_on_answering_with_its_label(host):
+    (host.root / "models/ranker/6").mkdir()
+    host.labels = {"stable": 6, "canary": 8}
+    host.write(6, 8)
+    found, changed = host.back()
+    assert (found[0]["answers"], changed) == (True, True)
+    assert found[0]["states"] == {"6": "AVAILABLE", "7": "AVAILABLE", "8": "END"}
+    assert host.present() == host.wanted(6, 7)
+    assert '"stable": 6' in host.present()["main/instance.json"]
 
 
 def test_twice_in_a_row_changes_nothing(host):
@@ -81,7 +95,7 @@ def test_a_call_that_was_killed_between_two_files_is_taken_back_and_done_again(h
 
 def test_nothing_remembers_the_files_with_the_bad_version(host):
     host.back()
-    tree = way_back.WayBack(host.unit.run, "ranker", 7, host.place).tree
+    tree = way_back.WayBack(host.unit.run, "ranker", MOVE, host.place).tree
     assert not tree.unproven()
     assert tree.manifest()["revertable"] is False
 
@@ -137,12 +151,12 @@ def test_a_server_that_does_not_run_is_left_to_the_roles_with_its_files_ready(ho
 
 
 def test_a_host_that_serves_other_models_is_left_alone(host):
-    assert way_back.WayBack(host.unit.run, "stranger", 7, host.place).go(0) == ([], False)
+    assert way_back.WayBack(host.unit.run, "stranger", MOVE, host.place).go(0) == ([], False)
 
 
 def test_a_run_that_changes_the_same_files_is_waited_for(host, monkeypatch):
     monkeypatch.setattr(way_back, "LOCKED_S", 0)
-    with way_back.WayBack(host.unit.run, "ranker", 7, host.place).tree.store.locked():
+    with way_back.WayBack(host.unit.run, "ranker", MOVE, host.place).tree.store.locked():
         found, changed = host.back()
     assert found[0]["words"] == f"{host.root}/trees/tfserving: another run is working on this tree; wait for it to end"
     assert not changed

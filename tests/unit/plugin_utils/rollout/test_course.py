@@ -260,6 +260,15 @@ def test_hosts_that_were_down_follow_the_others_without_steps():
     assert course.rounds(wish(), hosts, state) == []
 
 
+def test_a_host_that_missed_two_roll_outs_does_not_change_what_a_rollback_goes_back_to():
+    hosts = fleet(4, 8)
+    hosts = replace(hosts, in_force={**hosts.in_force, "h002": [6]})
+    state = course.opened(wish(), hosts, at("done"), NOW)
+    assert state.stage == "rest"
+    done = course.after("finish", state, "", NOW)
+    assert course.taken_back("ranker", done, "wrong scores", NOW).serving == 7
+
+
 def test_a_person_takes_a_step_as_passed():
     assert course.promoted(at("share", step=2), NOW).step == 3
     assert course.promoted(at("share", step=4), NOW).stage == "rest"
@@ -365,6 +374,19 @@ def test_what_cannot_be_is_refused_in_one_sentence_before_anything_is_changed(wi
     assert "\n" not in told
 
 
+@pytest.mark.parametrize("last", [None, at("share", step=2, ready=2), at("rest")])
+def test_a_host_that_has_never_served_the_model_does_not_join_in_a_roll_out(last):
+    hosts = fleet(4)
+    served = {host: versions for host, versions in hosts.in_force.items() if host != "h001"}
+    assert refused(wish(), replace(hosts, in_force=served), last) == (
+        "tfserving_models[0].rollout: cannot go on with h001, where nothing serves ranker yet; run site.yml first,"
+        " which has them serve what the others do"
+    )
+    # It keeps no other one from the way back, and one that is down from nothing.
+    assert course.opened(wish(), replace(hosts, in_force=served), at("reverting"), NOW).stage == "reverting"
+    course.opened(wish(), replace(hosts, in_force=served, down=["h001"]), last, NOW)
+
+
 def test_a_reverted_version_may_be_tried_again():
     last = at("reverted", reverted={"8": {"reason": "p99 rose", "at": 1.0}})
     assert course.opened(wish(retry=True), fleet(4), last, NOW).reverted == {}
@@ -423,6 +445,21 @@ def test_a_damaged_state_names_its_host():
         WishError, match=r"rollout/ranker.json: is damaged on h1 \(the state .* no usable stage or steps\)"
     ):
         course.newest("ranker", {"h1": broken})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"steps": [0, 5, 100]}, "the state of a roll-out has no usable stage or steps"),
+        ({"steps": [True, 100]}, "the state of a roll-out has no usable stage or steps"),
+        ({"steps": [5, 500]}, "the state of a roll-out has no usable stage or steps"),
+        ({"history": [{}]}, "the state of a roll-out has no usable history"),
+        ({"model": "vision"}, "it is about vision"),
+    ],
+)
+def test_a_state_that_no_run_has_written_is_refused_before_it_moves_anything(change, words):
+    with pytest.raises(WishError, match=rf"rollout/ranker.json: is damaged on h1 \({words}\); move it away and run"):
+        course.newest("ranker", {"h1": {**at("share").to_json(), **change}})
 
 
 def test_a_run_that_was_overtaken_stops():

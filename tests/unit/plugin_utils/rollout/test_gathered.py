@@ -44,7 +44,7 @@ def test_a_fleet_is_what_hosts_are_to_serve_and_what_they_serve():
     assert found.in_force == {"h1": [7], "h3": [6]}
     assert found.up == ["h1", "h2"]
     assert found.serial == [2]
-    assert gathered.serving("ranker", plans) == ["h1", "h3"]
+    assert gathered.serving("ranker", plans) == {"h1": [7], "h3": [6]}
 
 
 def test_gateways_log_as_their_variables_and_the_roles_defaults_say():
