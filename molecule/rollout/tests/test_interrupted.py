@@ -82,16 +82,23 @@ def test_a_rollback_wins_over_a_run_that_is_under_way(site, coming, traffic, gat
 
 
 @pytest.mark.long
-def test_without_calls_a_person_decides(site, coming, served):
+def test_without_calls_a_version_is_taken_back_without_blame_or_a_person_decides(site, coming, served):
+    before = served()
     version, models = coming(steps=[50, 100], progress_deadline="120s")
-    given = {"playbook": ROLLOUT, "model": "digits", "tfserving_models": models}
-    held = site(**given)
+    given = {"playbook": ROLLOUT, "model": "digits"}
+    back = site(tfserving_models=models, **given)
+    assert back.status != 0
+    assert "no caller has reached the canary; taken back at progress_deadline (120 s), without blame" in back.message
+    assert f"nothing is held against version {version}, so rollout.yml may begin again" in back.message
+    assert served() == before
+    models[0]["rollout"]["auto_revert"] = False
+    held = site(tfserving_models=models, **given)
     assert held.status != 0
-    assert "held: " in held.message
+    assert "auto_revert is off, so it waits for a person" in held.message
     assert f"-> {version}: shared, 50 % of the traffic" in site(playbook="playbooks/status.yml").message
     # The next step has no calls either.
-    again = site(promote=True, **given)
+    again = site(tfserving_models=models, promote=True, **given)
     assert f"-> {version}: shared, 100 % of the traffic" in again.message
-    done = site(promote=True, **given)
+    done = site(tfserving_models=models, promote=True, **given)
     assert done.status == 0, done.output
     assert served() == [{version}] * 2
