@@ -30,8 +30,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.golden.compare imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import COLUMNS, ROWS
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from . import bounds, contract
 from . import checks as fields
-from . import contract
 
 AUTO = "auto"
 
@@ -43,6 +43,7 @@ MOST_REQUESTS = 1000
 MOST_PROVING = 20
 MOST_PLANNED_BYTES = 1024 * 1024
 MOST_NAME = 128
+# Within that of a host's record (bounds.RECORD), which holds requests at its ninth level.
 MOST_DEPTH = 32
 _DIGITS = re.compile(r"-?[0-9]{1,20}")
 _INT64, _UINT64 = -(2**63), 2**64 - 1
@@ -147,6 +148,10 @@ def _of_line(where: str, number: int, line: bytes) -> dict[str, Any]:
     found = {key: _checked(where, refusals, key, given[key]) for key in FIELDS if key in given}
     refusals.check(_together, where, given, found)
     refusals.stop()
+    try:
+        bounds.check_texts("", given, 'write it as text, or its bytes as {"b64": ...}')
+    except WishError as error:
+        raise _of_field(where, error) from None
     return {"name": f"line {number}", "line": number, "rtol": RTOL, "atol": ATOL, **found}
 
 
@@ -247,7 +252,12 @@ def _check_values(path: str, value: Any, depth: int = 0) -> None:
         raise WishError(path, "is null", "give a value, or leave the input out where it has a default")
     elif isinstance(value, float) and not math.isfinite(value):
         raise WishError(path, "is no finite number", "give a number that JSON knows")
-    elif type(value) is int and not _INT64 <= value <= _UINT64:
+    else:
+        _check_size(path, value)
+
+
+def _check_size(path: str, value: Any) -> None:
+    if type(value) is int and not _INT64 <= value <= _UINT64:
         raise WishError(path, "is a number beyond 64 bits", "give one that a tensor can hold")
 
 
@@ -315,6 +325,7 @@ def _same_kind(path: str, value: Any, kind: str | None) -> None:
         raise WishError(path, f"is {described(value)}", 'give a number, true, false, a text or {"b64": ...}')
     if isinstance(value, dict):
         _check_bytes(path, value)
+    _check_size(path, value)
     if kind and here != kind and not (kind == _NUMBER and _may_be_number(value)):
         raise WishError(path, f"is {here}", f"the first value of its output is {kind}")
 
