@@ -76,9 +76,12 @@ def test_a_file_arrives_with_its_digest(server, tmp_path):
     assert ranges(server) == [None]
 
 
-def test_an_empty_file_is_not_asked_for(server, tmp_path):
+def test_a_file_is_empty_only_if_the_server_sends_nothing(server, tmp_path):
+    server.answers["/x"] = (200, {}, b"")
     assert transfer.fetch(file(server, 0), str(tmp_path / "x"), LONG_S) == hashlib.sha256(b"").hexdigest()
-    assert server.requests == []
+    (tmp_path / "x").unlink()
+    server.answers["/x"] = (200, {}, b"words that a registry lists without a size")
+    assert "URL/x sends more than the 0 bytes that are listed; run again" in refused(server, tmp_path, size=0)
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
