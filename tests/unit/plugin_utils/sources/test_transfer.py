@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
@@ -119,6 +120,20 @@ def test_a_server_that_always_breaks_off_is_given_up(server, tmp_path, every, tr
     assert sentence.startswith("source.uri: URL/x broke off after ")
     assert sentence.endswith("; run again, or check that server")
     assert len(server.requests) == tries
+
+
+def test_a_transfer_that_breaks_off_does_not_begin_again_after_the_end_of_all(server, tmp_path, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _s: None))
+    breaking(server, 1)
+    with pytest.raises(RefusalError, match="its files come too slowly"):
+        transfer.fetch(file(server), str(tmp_path / "x"), LONG_S, end=2)
+    assert len(server.requests) == 3
+
+
+def test_the_time_for_files_grows_with_their_number_and_bytes(server):
+    one, large = file(server, 0), file(server, 64 * 1024 * 100)
+    assert [transfer.time_for(files) for files in ([one], [one] * 1000, [large])] == [305, 5300, 405]
 
 
 def test_a_server_that_keeps_silent_is_given_up(server, tmp_path):
