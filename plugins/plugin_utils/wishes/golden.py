@@ -279,26 +279,30 @@ def _expect(path: str, value: Any) -> dict[str, Any]:
     found = {}
     for name, held in value.items():
         place = key_path(path, name)
-        _check_evenness(place, held)
+        _check_evenness(place, held, [])
         _same_kind(place, held, _first_kind(held))
         found[name] = _plain(held)
     return found
 
 
-def _check_evenness(path: str, value: Any, depth: int = 0) -> None:
-    """Refuse lists of unequal lengths at one level, which are no tensor."""
+def _check_evenness(path: str, value: Any, firsts: list[int | None], depth: int = 0) -> None:
+    """Refuse lists of unequal lengths at one level, which are no tensor.
+
+    ``firsts`` is filled with the length of the first value of each level, None for one that is no list.
+    """
     if depth > MOST_DEPTH:
         raise WishError(path, "is nested too deeply", f"stay within {MOST_DEPTH} levels")
-    if not isinstance(value, list):
-        return
-    for number, each in enumerate(value):
-        place, first = f"{path}[{number}]", value[0]
-        if isinstance(each, list) != isinstance(first, list):
-            raise WishError(place, f"is {'a' if isinstance(each, list) else 'no'} list", "make the lists even")
-        if isinstance(each, list) and len(each) != len(first):
-            words = f"has {len(each)} entries where the first of its kind has {len(first)}"
-            raise WishError(place, words, "make the lists equally long")
-        _check_evenness(place, each, depth + 1)
+    size = len(value) if isinstance(value, list) else None
+    if depth == len(firsts):
+        firsts.append(size)
+    first = firsts[depth]
+    if (size is None) != (first is None):
+        raise WishError(path, f"is {'no' if size is None else 'a'} list", "make the lists even")
+    if size != first:
+        words = f"has {size} entries where the first of its kind has {first}"
+        raise WishError(path, words, "make the lists equally long")
+    for number, each in enumerate(value if isinstance(value, list) else ()):
+        _check_evenness(f"{path}[{number}]", each, firsts, depth + 1)
 
 
 def _first_kind(value: Any) -> str | None:

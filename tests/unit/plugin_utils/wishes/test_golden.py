@@ -83,6 +83,11 @@ def test_bytes_and_texts_may_stand_side_by_side():
             {"expect": {"score": [[1, 2], [3]]}},
             "expect.score[1] has 1 entries where the first of its kind has 2; make the lists equally long",
         ),
+        (
+            {"expect": {"score": [[[1]], [[1, 2]]]}},
+            "expect.score[1][0] has 2 entries where the first of its kind has 1; make the lists equally long",
+        ),
+        ({"expect": {"score": [[[1]], [2]]}}, "expect.score[1][0] is no list; make the lists even"),
         ({"expect": {"score": [1, [2]]}}, "expect.score[1] is a list; make the lists even"),
         ({"expect": [0.5]}, "expect is a list; give a mapping of output names to values"),
         ({"expect": {"y": [{"b64": "?"}]}}, "expect.y[0].b64 is no base64; write the bytes as base64 prints them"),
