@@ -57,6 +57,6 @@ def one_line(path: str, value: Any) -> str:
         )
     if any(unicodedata.category(sign) == "Cc" or sign in "\u2028\u2029" for sign in value):
         raise WishError(path, "holds a line break or another control character", "give a text on one line")
-    if len(value.encode()) > LONGEST_LINE:
+    if len(value.encode("utf-8", "surrogatepass")) > LONGEST_LINE:
         raise WishError(path, f"is longer than {LONGEST_LINE} bytes", "give a shorter text")
     return str(value)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,11 +123,11 @@ def _require_room(found: Found, cache: str) -> None:
 
 def _fetched(found: Found, told: str, place: str, timeout: float) -> dict[str, Any]:
     os.mkdir(place, 0o700)
-    digests = {}
+    digests, end = {}, time.monotonic() + transfer.time_for(found.files)
     for file in found.files:
         target = os.path.join(place, file.path)
         os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
-        digests[file.path] = transfer.fetch(file, target, timeout)
+        digests[file.path] = transfer.fetch(file, target, timeout, end)
     only = found.files[0].path
     sha256 = digests[only] if found.archive else archives.tree_digest(digests)
     manifest = pins.Manifest(source=told, sha256=sha256, files=digests, imported=now())

@@ -235,6 +235,8 @@ def _odd(what: str) -> RefusalError:
 def _json(body: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(body)
+        # Half of a surrogate pair is no text, and can be in no address and no name of a file.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

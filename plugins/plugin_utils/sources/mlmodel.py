@@ -27,7 +27,9 @@ _MOST_NAMED = 60
 def flavors(text: bytes) -> dict[str, Mapping[str, Any]]:
     """Return what MLmodel says of each flavor. Raise RefusalError for anything else than such a description."""
     try:
-        found = yaml.safe_load(text) if len(text) <= MOST_BYTES else None
+        # Texts are all that is read of it: numbers, dates and merged mappings may take minutes and gigabytes to make,
+        # and raise errors of every kind.
+        found = yaml.load(text, Loader=yaml.BaseLoader) if len(text) <= MOST_BYTES else None
     except (yaml.YAMLError, ValueError, RecursionError):
         found = None
     entries = found.get("flavors") if isinstance(found, Mapping) else None

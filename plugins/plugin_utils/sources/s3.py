@@ -139,11 +139,12 @@ def _objects(bucket: Bucket, prefix: str, server: Server) -> Iterator[tuple[str,
 
 
 def _page(body: bytes) -> ElementTree.Element:
-    # Entities are defined in a document type, which no answer of S3 has.
-    if b"<!DOCTYPE" not in body and b"<!ENTITY" not in body:
+    # Entities are defined in a document type, which no answer of S3 has. Read as UTF-8, whatever the answer declares:
+    # in another encoding these words are other bytes, and one that Python does not know ends in no ParseError.
+    if not any(odd in body for odd in (b"<!DOCTYPE", b"<!ENTITY", b"\0")):
         try:
-            page = ElementTree.fromstring(body)
-        except ElementTree.ParseError:
+            page = ElementTree.fromstring(body.decode("utf-8"))
+        except (ElementTree.ParseError, UnicodeDecodeError):
             page = None
         if page is not None:
             for element in page.iter():

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
+from collections.abc import Sequence
 from typing import IO
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
@@ -19,6 +21,10 @@ from .found import File, denied
 MOST_FRUITLESS = 3
 MOST_TRIES = 50
 PAUSE_S = 1.0
+# What all files may take beside the time of their bytes: a pace is asked of a request after a minute only, and a server
+# that needs as long for each of a thousand small files would hold up a run for days.
+SPARE_S = 300.0
+FILE_S = 5.0
 
 PRECONDITION_FAILED = 412
 PARTIAL = 206
@@ -45,22 +51,32 @@ class _Taken:
         self.size += len(chunk)
 
 
-def fetch(file: File, target: str, timeout: float) -> str:
+def time_for(files: Sequence[File]) -> float:
+    """Return the seconds that fetching all of these may take."""
+    return SPARE_S + FILE_S * len(files) + sum(file.size for file in files) / fetching.LEAST_BYTES_S
+
+
+def fetch(file: File, target: str, timeout: float, end: float = math.inf) -> str:
     """Bring a file to the new path ``target``; return the SHA-256 of its bytes.
 
-    Raise RefusalError for a file that is not the listed one or does not arrive, OSError for trouble with the disk.
+    No request begins after ``end``, on the monotonic clock. Raise RefusalError for a file that is not the listed one or
+    does not arrive, OSError for trouble with the disk.
     """
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "wb") as out:
         taken = _Taken(out, file.etag)
-        if file.size:
-            _fetch(file, taken, timeout)
+        # Also what is listed as empty: a registry that does not know a size leaves it out, as it does with zero.
+        _fetch(file, taken, timeout, end)
     return taken.digest.hexdigest()
 
 
-def _fetch(file: File, taken: _Taken, timeout: float) -> None:
+def _fetch(file: File, taken: _Taken, timeout: float, end: float) -> None:
     fruitless = tried = 0
     while True:
+        if time.monotonic() > end:
+            least = f"{fetching.LEAST_BYTES_S // 1024} KiB a second and {FILE_S:g} s for each file"
+            problem = f"its files come too slowly, at less than {least}"
+            raise RefusalError(problem, "check that server, or name one nearer", "source.uri")
         before = taken.size
         try:
             _go_on(file, taken, timeout)

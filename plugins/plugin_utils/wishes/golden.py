@@ -30,8 +30,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.golden.compare imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.golden.inputs import COLUMNS, ROWS
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from . import bounds, contract
 from . import checks as fields
-from . import contract
 
 AUTO = "auto"
 
@@ -43,6 +43,7 @@ MOST_REQUESTS = 1000
 MOST_PROVING = 20
 MOST_PLANNED_BYTES = 1024 * 1024
 MOST_NAME = 128
+# Within that of a host's record (bounds.RECORD), which holds requests at its ninth level.
 MOST_DEPTH = 32
 _DIGITS = re.compile(r"-?[0-9]{1,20}")
 _INT64, _UINT64 = -(2**63), 2**64 - 1
@@ -147,6 +148,10 @@ def _of_line(where: str, number: int, line: bytes) -> dict[str, Any]:
     found = {key: _checked(where, refusals, key, given[key]) for key in FIELDS if key in given}
     refusals.check(_together, where, given, found)
     refusals.stop()
+    try:
+        bounds.check_texts("", given, 'write it as text, or its bytes as {"b64": ...}')
+    except WishError as error:
+        raise _of_field(where, error) from None
     return {"name": f"line {number}", "line": number, "rtol": RTOL, "atol": ATOL, **found}
 
 
@@ -247,7 +252,12 @@ def _check_values(path: str, value: Any, depth: int = 0) -> None:
         raise WishError(path, "is null", "give a value, or leave the input out where it has a default")
     elif isinstance(value, float) and not math.isfinite(value):
         raise WishError(path, "is no finite number", "give a number that JSON knows")
-    elif type(value) is int and not _INT64 <= value <= _UINT64:
+    else:
+        _check_size(path, value)
+
+
+def _check_size(path: str, value: Any) -> None:
+    if type(value) is int and not _INT64 <= value <= _UINT64:
         raise WishError(path, "is a number beyond 64 bits", "give one that a tensor can hold")
 
 
@@ -269,26 +279,30 @@ def _expect(path: str, value: Any) -> dict[str, Any]:
     found = {}
     for name, held in value.items():
         place = key_path(path, name)
-        _check_evenness(place, held)
+        _check_evenness(place, held, [])
         _same_kind(place, held, _first_kind(held))
         found[name] = _plain(held)
     return found
 
 
-def _check_evenness(path: str, value: Any, depth: int = 0) -> None:
-    """Refuse lists of unequal lengths at one level, which are no tensor."""
+def _check_evenness(path: str, value: Any, firsts: list[int | None], depth: int = 0) -> None:
+    """Refuse lists of unequal lengths at one level, which are no tensor.
+
+    ``firsts`` is filled with the length of the first value of each level, None for one that is no list.
+    """
     if depth > MOST_DEPTH:
         raise WishError(path, "is nested too deeply", f"stay within {MOST_DEPTH} levels")
-    if not isinstance(value, list):
-        return
-    for number, each in enumerate(value):
-        place, first = f"{path}[{number}]", value[0]
-        if isinstance(each, list) != isinstance(first, list):
-            raise WishError(place, f"is {'a' if isinstance(each, list) else 'no'} list", "make the lists even")
-        if isinstance(each, list) and len(each) != len(first):
-            words = f"has {len(each)} entries where the first of its kind has {len(first)}"
-            raise WishError(place, words, "make the lists equally long")
-        _check_evenness(place, each, depth + 1)
+    size = len(value) if isinstance(value, list) else None
+    if depth == len(firsts):
+        firsts.append(size)
+    first = firsts[depth]
+    if (size is None) != (first is None):
+        raise WishError(path, f"is {'no' if size is None else 'a'} list", "make the lists even")
+    if size != first:
+        words = f"has {size} entries where the first of its kind has {first}"
+        raise WishError(path, words, "make the lists equally long")
+    for number, each in enumerate(value if isinstance(value, list) else ()):
+        _check_evenness(f"{path}[{number}]", each, firsts, depth + 1)
 
 
 def _first_kind(value: Any) -> str | None:
@@ -315,6 +329,7 @@ def _same_kind(path: str, value: Any, kind: str | None) -> None:
         raise WishError(path, f"is {described(value)}", 'give a number, true, false, a text or {"b64": ...}')
     if isinstance(value, dict):
         _check_bytes(path, value)
+    _check_size(path, value)
     if kind and here != kind and not (kind == _NUMBER and _may_be_number(value)):
         raise WishError(path, f"is {here}", f"the first value of its output is {kind}")
 

@@ -334,8 +334,8 @@ def complete(policy: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``policy`` with all settings filled in; raise WishErrors for what is unknown or impossible."""
     refusals = Refusals()
     for place, value in policy.items() if isinstance(policy, Mapping) else ():
-        times = wish_bounds.RECORD if place in RECORDED else 1
-        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value, times)
+        bounds = wish_bounds.RECORD if place in RECORDED else wish_bounds.WISH
+        refusals.check(wish_bounds.check, _path(str(place)) if place in CHECKS else ROOT, value, bounds)
     refusals.stop()
     given = dict(policy) if isinstance(policy, Mapping) else policy or {}
     overrides = given.pop(OVERRIDES, None) if isinstance(given, dict) else None

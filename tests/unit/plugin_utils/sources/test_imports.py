@@ -107,6 +107,15 @@ def test_a_file_that_does_not_arrive_leaves_nothing_behind(server, tmp_path):
     assert not [name for name in os.listdir(tmp_path / "run") if not name.endswith((".json", ".lock"))]
 
 
+def test_files_that_come_too_slowly_together_are_given_up_and_leave_nothing_behind(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "SPARE_S", -1000.0)
+    assert refused(Registry(server).wish(), 8, None, desk(tmp_path)) == (
+        "source.uri: its files come too slowly, at less than 64 KiB a second and 5 s for each file; "
+        "check that server, or name one nearer"
+    )
+    assert not [name for name in os.listdir(tmp_path / "run") if not name.endswith((".json", ".lock"))]
+
+
 def test_what_does_not_fit_on_the_controller_is_refused_before_it_is_fetched(server, tmp_path, monkeypatch):
     monkeypatch.setattr(imports, "free_bytes", lambda _path: 10)
     registry = Registry(server)

@@ -131,6 +131,16 @@ def files(*entries):
             f"URL{API}/{GET} answers with something else than MLflow's JSON; {JSON}",
         ),
         (GET, (200, b"[" * 100_000), f"URL{API}/{GET} answers with something else than MLflow's JSON; {JSON}"),
+        (
+            URI,
+            (200, {"artifact_uri": "mlflow-artifacts:/\ud83d"}),
+            f"URL{API}/{URI} answers with something else than MLflow's JSON; {JSON}",
+        ),
+        (
+            LIST,
+            files({"path": "\ud83d", "file_size": 1}),
+            f"URL{API}/{LIST} answers with something else than MLflow's JSON; {JSON}",
+        ),
         (GET, (200, {}), f"the registry answers with an answer without model_version; {ODD}"),
         (
             GET,

@@ -72,3 +72,10 @@ def test_what_cannot_be_served_is_refused_with_its_remedy(files, text, sentence)
         mlmodel.folder(files, text)
     assert str(refusal.value) == sentence
     assert refusal.value.key == "source.model"
+
+
+@pytest.mark.parametrize("more", ["{<<: 1}", "!!bool x", "!!int ''", "!!timestamp x"])
+def test_values_that_nobody_asks_for_are_not_made(more):
+    text = f"flavors: {{tensorflow: {{saved_model_dir: tf2model}}, other: {more}}}"
+    files = ["MLmodel", "tf2model/saved_model.pb", "old/saved_model.pb"]
+    assert mlmodel.folder(files, text.encode()) == "tf2model/"

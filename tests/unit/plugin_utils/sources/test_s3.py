@@ -147,6 +147,8 @@ NO_LISTING = (
         (b"<html/>", NO_LISTING),
         (page()[:40], NO_LISTING),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><ListBucketResult/>', NO_LISTING),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><ListBucketResult/>'.encode("utf-16"), NO_LISTING),
+        (b'<?xml version="1.0" encoding="klingon"?><ListBucketResult>' + b"\xff" + b"</ListBucketResult>", NO_LISTING),
         (page(), "source.uri: there is nothing in that folder; correct the uri"),
         (page(content("ranker/8/../x")), "source.uri: it lists the odd name ../x; remove or rename it there"),
         (page(content("ranker/8//x")), "source.uri: it lists the odd name /x; remove or rename it there"),
@@ -178,6 +180,12 @@ NO_LISTING = (
 def test_a_store_that_lists_wrongly_is_refused_in_one_sentence(bucket, body, sentence):
     bucket.server.answers["/models/"] = (200, {}, body)
     assert refused(bucket) == sentence
+
+
+def test_a_listing_is_utf_8_whatever_it_declares(bucket):
+    said = b'<?xml version="1.0" encoding="utf-7"?>' + page(content("ranker/8/x"), "true")
+    bucket.server.answers["/models/"] = (200, {}, said)
+    assert refused(bucket) == "source.uri: its listing does not go on and does not end; check that server"
 
 
 def test_a_listing_that_repeats_itself_ends(bucket):

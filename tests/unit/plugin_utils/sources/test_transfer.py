@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError
@@ -76,9 +77,12 @@ def test_a_file_arrives_with_its_digest(server, tmp_path):
     assert ranges(server) == [None]
 
 
-def test_an_empty_file_is_not_asked_for(server, tmp_path):
+def test_a_file_is_empty_only_if_the_server_sends_nothing(server, tmp_path):
+    server.answers["/x"] = (200, {}, b"")
     assert transfer.fetch(file(server, 0), str(tmp_path / "x"), LONG_S) == hashlib.sha256(b"").hexdigest()
-    assert server.requests == []
+    (tmp_path / "x").unlink()
+    server.answers["/x"] = (200, {}, b"words that a registry lists without a size")
+    assert "URL/x sends more than the 0 bytes that are listed; run again" in refused(server, tmp_path, size=0)
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(server, tmp_path):
@@ -116,6 +120,20 @@ def test_a_server_that_always_breaks_off_is_given_up(server, tmp_path, every, tr
     assert sentence.startswith("source.uri: URL/x broke off after ")
     assert sentence.endswith("; run again, or check that server")
     assert len(server.requests) == tries
+
+
+def test_a_transfer_that_breaks_off_does_not_begin_again_after_the_end_of_all(server, tmp_path, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _s: None))
+    breaking(server, 1)
+    with pytest.raises(RefusalError, match="its files come too slowly"):
+        transfer.fetch(file(server), str(tmp_path / "x"), LONG_S, end=2)
+    assert len(server.requests) == 3
+
+
+def test_the_time_for_files_grows_with_their_number_and_bytes(server):
+    one, large = file(server, 0), file(server, 64 * 1024 * 100)
+    assert [transfer.time_for(files) for files in ([one], [one] * 1000, [large])] == [305, 5300, 405]
 
 
 def test_a_server_that_keeps_silent_is_given_up(server, tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import golden
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import golden, policy
 
 NAME = "golden/ranker.jsonl"
 GOOD: dict[str, Any] = {"inputs": {"x": [[1.0, 2.0]]}, "expect": {"score": [0.5]}}
@@ -83,6 +83,11 @@ def test_bytes_and_texts_may_stand_side_by_side():
             {"expect": {"score": [[1, 2], [3]]}},
             "expect.score[1] has 1 entries where the first of its kind has 2; make the lists equally long",
         ),
+        (
+            {"expect": {"score": [[[1]], [[1, 2]]]}},
+            "expect.score[1][0] has 2 entries where the first of its kind has 1; make the lists equally long",
+        ),
+        ({"expect": {"score": [[[1]], [2]]}}, "expect.score[1][0] is no list; make the lists even"),
         ({"expect": {"score": [1, [2]]}}, "expect.score[1] is a list; make the lists even"),
         ({"expect": [0.5]}, "expect is a list; give a mapping of output names to values"),
         ({"expect": {"y": [{"b64": "?"}]}}, "expect.y[0].b64 is no base64; write the bytes as base64 prints them"),
@@ -109,6 +114,24 @@ def test_bytes_and_texts_may_stand_side_by_side():
             "inputs.x[1] is null; give a value, or leave the input out where it has a default",
         ),
         ({"inputs": {"x": [2**70]}}, "inputs.x[0] is a number beyond 64 bits; give one that a tensor can hold"),
+        ({"expect": {"score": [2**64]}}, "expect.score[0] is a number beyond 64 bits; give one that a tensor can hold"),
+        (
+            {"inputs": {"x": ["half of a pair \ud83d"]}},
+            'inputs.x[0] holds half a character (a surrogate); write it as text, or its bytes as {"b64": ...}',
+        ),
+        (
+            {"expect": {"score": ["\0"]}},
+            "expect.score[0] holds a NUL, which no file and no program can; write it as text, or its bytes as "
+            '{"b64": ...}',
+        ),
+        (
+            {"shape": {"\ud83d": [1]}},
+            'shape holds half a character (a surrogate); write it as text, or its bytes as {"b64": ...}',
+        ),
+        (
+            {"signature_name": "\ud83d"},
+            'signature_name holds half a character (a surrogate); write it as text, or its bytes as {"b64": ...}',
+        ),
         ({"name": ""}, "name is the string ''; give a text of 1 to 128 printable characters"),
     ],
 )
@@ -181,6 +204,17 @@ def test_the_plan_stays_small_whatever_the_requests():
 
 def wished(file: str) -> SimpleNamespace:
     return SimpleNamespace(path="tfserving_models[0]", golden={"file": file})
+
+
+@pytest.mark.parametrize("levels", [0, golden.MOST_DEPTH - 1])
+@pytest.mark.parametrize("value", [2**64 - 1, -(2**63), 0.5])
+def test_what_a_file_may_hold_a_host_may_have_recorded(value, levels):
+    for _level in range(levels):
+        value = [value]
+    planned = golden.planned(NAME, lines({"inputs": {"x": value}, "expect": {"y": value}}))
+    known = {"versions": [7], "proofs": {"7": {"golden": planned}}}
+    found = policy.complete({"in_force": {"ranker": known}})["in_force"]["ranker"]
+    assert found["proofs"][7]["golden"]["requests"] == planned["requests"]
 
 
 def test_files_are_read_into_the_wishes_and_all_refusals_come_together(tmp_path):
