@@ -9,6 +9,9 @@ import re
 import gateway_cases as cases
 import haproxies
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import answers, pollers
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.companion import MOST_LINE
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.pollers import Pollers
 from haproxies import BOOKWORM, NOBLE, TRIXIE
 from tls_pairs import pair
 
@@ -150,6 +153,40 @@ def test_the_gate_is_the_first_step_of_every_check():
         assert checks[0] == "connect port 8490 proto h1"
         assert "/gate/" in checks[1]
         assert checks[2] == "expect status 200"
+
+
+LONG = cases.instance("i" * 64, ["m" * 128])
+ASKING = {
+    **PLANS,
+    "the longest names": {
+        "hosts": {
+            "a" * 200: cases.host(1, LONG),
+            "b" * 200: cases.host(2, {**LONG, **cases.instance("i" * 64, ["m" * 128], labels={"l" * 128: 7})}),
+        },
+        "gateway": "g" * 200,
+    },
+    "as many models as are asked for one by one": {
+        "hosts": cases.fleet(1, cases.instance(models=[f"m{number:03}" for number in range(200)]))
+    },
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_the_companion_understands_and_keeps_whatever_a_gateway_asks(name):
+    keys = ASKING[name]
+    known, asked = {}, {}
+    for part in re.findall(r"^backend (?:rest|grpc)_.*?(?=^\S|\Z)", config(TRIXIE, keys), re.MULTILINE | re.DOTALL):
+        backend, (uri,) = part.split()[1], re.findall("uri-lf '([^']*)'", part)
+        for server, line in re.findall(r'    server (\S+) .* agent-send "([^"]*)\\n"', part):
+            host, _dot, instance = server.rpartition(".")
+            request = f"GET {uri.replace('%[srv_name,field(-1,.)]', instance)} HTTP/1.0"
+            assert len(line) <= MOST_LINE
+            for question in (line, request):
+                known.setdefault(host, Pollers()).told(answers.parsed(question), "10.0.0.250", True, 1.0)
+            asked.setdefault((host, instance), set()).add(f"{keys.get('gateway', 'edge-1')} {backend}/{server}")
+    assert asked
+    for (host, instance), words in asked.items():
+        assert set(pollers.asking(known[host].page(1.0), instance)) == words
 
 
 def test_files_that_nothing_uses_are_left_out_and_secrets_stay_in_their_own():
