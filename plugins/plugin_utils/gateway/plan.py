@@ -138,6 +138,7 @@ def _bind(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bracketed(address: str) -> str:
+    """Return an address as HAProxy takes it: what stands behind the last colon is a port otherwise."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -157,7 +158,7 @@ def _servers(settings: Mapping[str, Any], encrypted: bool) -> dict[str, Any]:
         "balance": settings["gateway_balance"],
         "retries": settings["gateway_retries"],
         "slowstart_s": settings["gateway_slowstart_s"],
-        "source": settings["gateway_source_address"],
+        "source": _bracketed(settings["gateway_source_address"]),
         "tls": encrypted,
         "certificate": bool(settings["gateway_server_certificate"]),
     }

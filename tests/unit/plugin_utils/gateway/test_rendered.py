@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import threading
 
 import gateway_cases as cases
 import haproxies
+import jinja2
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import answers, pollers
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate.companion import MOST_LINE
@@ -43,7 +47,11 @@ PLANS = {
     "smallest": {},
     "without a log": {"gateway_log": ""},
     "guarded": GUARDED,
-    "of IPv6": {"hosts": cases.fleet(1, address="fd00::7")},
+    "of IPv6": {
+        "hosts": cases.fleet(1, address="fd00::7"),
+        "gateway_source_address": "fd00::250",
+        "gateway_status_address": "::1",
+    },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
     "one port for two instances": {
@@ -128,6 +136,30 @@ def test_no_keyword_is_newer_than_the_version(package, name):
     version = tuple(map(int, package.split(".")[:2]))
     newer = [pattern for pattern, since in SINCE.items() if since > version and re.search(pattern, text, re.MULTILINE)]
     assert newer == []
+
+
+def test_a_source_of_ipv6_has_no_port():
+    assert " source [fd00::1:250]\n" in config(TRIXIE, {"gateway_source_address": "fd00::1:250"})
+
+
+@pytest.mark.parametrize(("address", "listening"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_keepalived_is_told_of_a_haproxy_that_answers(tmp_path, address, listening):
+    family = socket.AF_INET6 if ":" in listening else socket.AF_INET
+    with socket.create_server((listening, 0), family=family) as server:
+        port = server.getsockname()[1]
+        plan = cases.planned(gateway_status_address=address, gateway_status_port=port)
+        script = tmp_path / "gateway-health"
+        template = (cases.TEMPLATES / "usr/local/lib/tfserving-fleet/gateway-health.j2").read_text()
+        script.write_text(jinja2.Template(template).render(ansible_managed="x", __gateway_plan=plan))
+
+        def answer(status: str) -> None:
+            caller, _address = server.accept()
+            with caller:
+                caller.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
+
+        for status, code in (("200 OK", 0), ("503 Service Unavailable", 1)):
+            threading.Thread(target=answer, args=(status,), daemon=True).start()
+            assert subprocess.run(["bash", str(script)], check=False).returncode == code
 
 
 def test_lines_stay_within_haproxys_words():
