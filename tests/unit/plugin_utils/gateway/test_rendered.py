@@ -154,7 +154,10 @@ def test_keepalived_is_told_of_a_haproxy_that_answers(tmp_path, address, listeni
 
         def answer(status: str) -> None:
             caller, _address = server.accept()
-            with caller:
+            with caller, caller.makefile("rb") as request:
+                # What is unread at the end resets the connection.
+                while request.readline().strip():
+                    pass
                 caller.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
 
         for status, code in (("200 OK", 0), ("503 Service Unavailable", 1)):
