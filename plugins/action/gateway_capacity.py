@@ -29,7 +29,10 @@ class ActionModule(Action):
         unheard = capacity.unheard(seen)
         backends = {name: each.get("backends") or {} for name, each in seen.items()}
         reasons = capacity.may_leave(backends, given["hosts"], given["instances"])
-        for found, remedy in ((unheard, "restart haproxy.service there"), (reasons, "add a host, wait for less traffic")):
+        for found, remedy in (
+            (unheard, "restart haproxy.service there"),
+            (reasons, "add a host, wait for less traffic"),
+        ):
             if found and not given["allow_outage"]:
                 remedy = f"{remedy}, or add -e fleet_allow_outage=true"
                 raise WishError("fleet_allow_outage", f"is false, and {'; '.join(found)}", remedy)

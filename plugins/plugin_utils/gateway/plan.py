@@ -45,10 +45,7 @@ def gateway_plan(
     :param others: who else listens on this host, in words, by port.
     :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
     """
-    if not _GATEWAY.fullmatch(gateway):
-        raise WishError(
-            "groups['tfserving_gateways']", f"names {described(gateway)}, which HAProxy cannot hold", "rename it"
-        )
+    check_name(gateway)
     settings = gateway_settings.complete(given)
     release = version.read(package)
     features, warnings = version.features(release, settings["gateway_grpc_mode"])
@@ -109,6 +106,14 @@ def gateway_plan(
     }
     plan["generation"] = _generation(plan)
     return plan
+
+
+def check_name(gateway: str) -> None:
+    """Refuse the name of a gateway that HAProxy cannot hold."""
+    if not _GATEWAY.fullmatch(gateway):
+        raise WishError(
+            "groups['tfserving_gateways']", f"names {described(gateway)}, which HAProxy cannot hold", "rename it"
+        )
 
 
 _REASONS = {
