@@ -25,9 +25,16 @@ class ActionModule(Action):
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the reasons against it as warnings where an outage is allowed; raise WishError otherwise."""
         given = self.options()
-        seen = {each["item"]: each.get("backends") or {} for each in given["gateways"]}
-        reasons = capacity.may_leave(seen, given["hosts"], given["instances"])
-        if reasons and not given["allow_outage"]:
-            remedy = "add a host, wait for less traffic, or add -e fleet_allow_outage=true"
-            raise WishError("fleet_allow_outage", f"is false, and {'; '.join(reasons)}", remedy)
-        return {"warnings": reasons} if reasons else {}
+        seen = {each["item"]: each for each in given["gateways"]}
+        unheard = capacity.unheard(seen)
+        backends = {name: each.get("backends") or {} for name, each in seen.items()}
+        reasons = capacity.may_leave(backends, given["hosts"], given["instances"])
+        for found, remedy in (
+            (unheard, "restart haproxy.service there"),
+            (reasons, "add a host, wait for less traffic"),
+        ):
+            if found and not given["allow_outage"]:
+                remedy = f"{remedy}, or add -e fleet_allow_outage=true"
+                raise WishError("fleet_allow_outage", f"is false, and {'; '.join(found)}", remedy)
+        warnings = [*unheard, *reasons]
+        return {"warnings": warnings} if warnings else {}

@@ -16,7 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
     settings,
     vrrp,
 )
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import gateway_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import check_name, gateway_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import gathered
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import gateway_rollouts
 
@@ -48,9 +48,14 @@ class ActionModule(Action):
         hosts, hostvars = self.hosts_of(options["pattern"], task_vars), task_vars["hostvars"]
         gateway = task_vars["inventory_hostname"]
         names = self.hosts_of(options["gateways"], task_vars) or [gateway]
+        vips = self._templar.template(task_vars.get("gateway_vips") or [])
+        addresses = {name: fleet.address(hostvars[name]) for name in names}
         if options["only_check"]:
+            check_name(gateway)
             certificates.check(settings.complete(given))
+            vrrp.instances(vips, gateway, addresses)
             for name in hosts:
+                servers.check_name(name)
                 servers.check_address(name, fleet.address(hostvars[name]))
             if gateway == names[0]:
                 servers.check_models(fleet.wished(gathered.wishes(hosts, hostvars)))
@@ -63,11 +68,10 @@ class ActionModule(Action):
         rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(serving)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items()}
         plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own, others)
-        vips = self._templar.template(task_vars.get("gateway_vips") or [])
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,
-            "vrrp": vrrp.instances(vips, gateway, {name: fleet.address(hostvars[name]) for name in names}),
+            "vrrp": vrrp.instances(vips, gateway, addresses),
             "tune": [f"{each['name']} {each['value']}" for each in plan["tune"]],
             "ports": [plan["bind"]["status_port"], *(each["port"] for each in plan["frontends"])],
             "shares": {SHARES: plan["maps"]["shares"]} if plan["maps"]["shares"] else {},

@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Fails if a model would have no server left that gateways send traffic to, or if the calls in progress and in the
     queues would take more than four fifths of the places of the remaining ones.
+  - Fails as well if the HAProxy of a gateway runs and does not answer.
   - Every gateway is judged for itself, as each has its own part of a server's places. Servers that get no traffic
     anyway are no loss.
   - Runs on the controller; no host is contacted.

@@ -22,8 +22,8 @@ options:
     default: ""
   only_check:
     description: >-
-      Check the variables, the certificates in them, and the addresses and models of the serving hosts, and plan
-      nothing.
+      Check the variables, the certificates and addresses in them, the names of all hosts, and the addresses and models
+      of the serving hosts, and plan nothing.
     type: bool
     default: false
   pattern:

@@ -95,6 +95,10 @@ running:
   description: Whether HAProxy runs. If not, nothing below but RV(problems) and RV(others) holds anything.
   type: bool
   returned: success
+silent:
+  description: Whether it runs with our socket and does not answer there, so that nobody knows what its servers carry.
+  type: bool
+  returned: success
 version:
   description: The version of the running worker, which may be older than the installed one.
   type: str

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from ..visible_text import visible
 from .judge import Judgement
 
-# A name in a plan has at most 63 characters, a server of a gateway two of them.
-_NAME = r"[A-Za-z0-9._:@-]{1,128}"
+# The longest are those of a gateway's backends and servers, with a model and a label or a host and an instance in them.
+_NAME = r"[A-Za-z0-9._:@-]{1,300}"
 _AGENT = re.compile(rf"gate ({_NAME}) ({_NAME}) ({_NAME}/{_NAME}) ({_NAME})")
 _HTTP = re.compile(r"(GET|HEAD) (/[!-~]*) HTTP/1\.[01]")
 _REQUEST = re.compile(r"[A-Z]{1,16} [!-~]+ HTTP/1\.[01]")

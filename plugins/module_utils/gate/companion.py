@@ -26,8 +26,8 @@ CALL_S = 2.0
 MOST_CALLS = 256
 # The head of a request; HAProxy's has some hundred bytes, browsers send up to two thousand.
 MOST_BYTES = 8192
-# A question to the agent is one line of a few names.
-MOST_LINE = 600
+# A question to the agent is one line of a few names, of which three are long.
+MOST_LINE = 1024
 # How often it looks around when nobody asks: for changes of the plan, and for those who went silent.
 TICK_S = 1.0
 _BACKLOG = 128

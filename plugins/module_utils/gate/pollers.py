@@ -24,9 +24,10 @@ CHECKS = 3
 # A single question is a person's.
 MOST_ONCE = 1
 
-# A fleet has a few gateways with two backends for each model; who asks under more names means no good.
+# A fleet has a few gateways. Each asks for a host in some 400 backends before it has one stand for others, and in more
+# where many models have versions that not every host has. Who asks under more names means no good.
 MOST_GATEWAYS = 64
-MOST_PAIRS = 256
+MOST_PAIRS = 1024
 
 _AGE = (int, float, type(None))
 _ASKED = {"agent_s": _AGE, "agent_open": bool, "http_s": _AGE, "opens": int, "closes": int}

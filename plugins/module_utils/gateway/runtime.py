@@ -97,10 +97,14 @@ def generation(found: dict[str, str]) -> str:
 def stat(answer: str) -> dict[str, dict[str, Any]]:
     """Return what ``show stat`` says: ``frontends`` and ``backends`` by name, and in each backend its ``servers``.
 
-    Raises SocketError for an answer that is not the table.
+    Raises SocketError for an answer that is not the table, or not all of it: the backends that lack would have no
+    traffic for those who look.
     """
     if not answer.startswith("# pxname,svname,"):
         raise SocketError(f"show stat: HAProxy answers with something else ({told(answer.strip(), _WORDS)})")
+    # An empty line ends each answer.
+    if not answer.endswith("\n\n"):
+        raise SocketError("show stat: HAProxy's answer breaks off")
     found: dict[str, dict[str, Any]] = {"frontends": {}, "backends": {}}
     for row in csv.DictReader(answer[2:].splitlines()):
         proxy, name = told(row["pxname"] or "", _WORDS), told(row.get("svname") or "", _WORDS)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -59,11 +60,13 @@ def read(run: Run, place: Place, ports: Sequence[int] = (), with_others: bool = 
 
     ``others`` are those who listen on any port of the host besides HAProxy, if they are asked for.
 
-    Where it does not run, ``running`` is false and nothing of it is told.
+    Where it does not run, ``running`` is false and nothing of it is told. ``silent`` is HAProxy that has our socket and
+    does not answer there: what its servers carry is not known then.
     """
     unit = process.unit(run, place.unit)
     found: dict[str, Any] = {
         "running": bool(unit.pid),
+        "silent": False,
         "version": "",
         "generation": "",
         "logs": False,
@@ -90,7 +93,7 @@ def read(run: Run, place: Place, ports: Sequence[int] = (), with_others: bool = 
         }
     except runtime.SocketError as error:
         # Debian's own configuration has the socket, but somebody else's need not.
-        return {**found, "problems": [*found["problems"], str(error)]}
+        return {**found, "silent": os.path.exists(place.socket), "problems": [*found["problems"], str(error)]}
 
 
 def await_generation(run: Run, place: Place, wanted: str, ports: Sequence[int], seconds: float) -> dict[str, Any]:

@@ -47,6 +47,18 @@ def may_leave(
     return list(dict.fromkeys(reasons))
 
 
+def unheard(gateways: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return which gateways do not say what their servers carry, one sentence for each.
+
+    :param gateways: what the module gateway_state says of each.
+    """
+    return [
+        f"{name} does not say what its servers carry ({'; '.join(map(str, seen.get('problems') or []))})"
+        for name, seen in gateways.items()
+        if seen.get("silent")
+    ]
+
+
 def _backend(
     where: str, backend: Mapping[str, Any], hosts: Collection[str], instances: Collection[str], limits: Limits
 ) -> Iterator[str]:

@@ -45,10 +45,7 @@ def gateway_plan(
     :param others: who else listens on this host, in words, by port.
     :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
     """
-    if not _GATEWAY.fullmatch(gateway):
-        raise WishError(
-            "groups['tfserving_gateways']", f"names {described(gateway)}, which HAProxy cannot hold", "rename it"
-        )
+    check_name(gateway)
     settings = gateway_settings.complete(given)
     release = version.read(package)
     features, warnings = version.features(release, settings["gateway_grpc_mode"])
@@ -111,6 +108,14 @@ def gateway_plan(
     return plan
 
 
+def check_name(gateway: str) -> None:
+    """Refuse the name of a gateway that HAProxy cannot hold."""
+    if not _GATEWAY.fullmatch(gateway):
+        raise WishError(
+            "groups['tfserving_gateways']", f"names {described(gateway)}, which HAProxy cannot hold", "rename it"
+        )
+
+
 _REASONS = {
     "timeouts.stop_s": "an old process ends after a reload when its calls have, and a call may take that long",
     "servers.balance": "random(2) keeps to the weights and to who is idle; leastconn forgets weights when few call",
@@ -138,6 +143,7 @@ def _bind(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bracketed(address: str) -> str:
+    """Return an address as HAProxy takes it: what stands behind the last colon is a port otherwise."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -157,7 +163,7 @@ def _servers(settings: Mapping[str, Any], encrypted: bool) -> dict[str, Any]:
         "balance": settings["gateway_balance"],
         "retries": settings["gateway_retries"],
         "slowstart_s": settings["gateway_slowstart_s"],
-        "source": settings["gateway_source_address"],
+        "source": _bracketed(settings["gateway_source_address"]),
         "tls": encrypted,
         "certificate": bool(settings["gateway_server_certificate"]),
     }

@@ -57,9 +57,14 @@ class Serving:
 def checked(given: Mapping[str, Any]) -> dict[str, FleetHost]:
     """Return the hosts in order, or raise WishError."""
     for name in given:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise WishError(HOSTS, f"names a host {described(name)}, which HAProxy cannot hold", "rename it")
+        check_name(name)
     return {name: records.host(name, entry) for name, entry in sorted(given.items())}
+
+
+def check_name(host: Any) -> None:
+    """Refuse the name of a host that HAProxy cannot hold."""
+    if not isinstance(host, str) or not _NAME.fullmatch(host):
+        raise WishError(HOSTS, f"names a host {described(host)}, which HAProxy cannot hold", "rename it")
 
 
 def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:

@@ -29,6 +29,8 @@ def instances(vips: Sequence[Mapping[str, Any]], gateway: str, gateways: Mapping
     """
     if not vips:
         return []
+    if not isinstance(vips, (list, tuple)) or not all(isinstance(vip, Mapping) for vip in vips):
+        raise WishError(PATH, "is no list of mappings", "give each address as {address: ..., interface: ...}")
     others = {name: _address(name, address) for name, address in gateways.items()}
     found = [_instance(number, vip, gateway, others) for number, vip in enumerate(vips)]
     for key in ("address", "router_id"):
@@ -43,13 +45,13 @@ def _instance(number: int, vip: Mapping[str, Any], gateway: str, gateways: Mappi
     path = f"{PATH}[{number}]"
     names = list(gateways)
     owner = vip.get("owner") or names[number % len(names)]
-    if owner not in gateways:
+    if owner not in names:
         raise WishError(f"{path}.owner", f"is {described(owner)}", f"name a gateway: {', '.join(names)}")
-    router = vip.get("router_id") or _FIRST_ID + number
-    if not 1 <= router <= _LAST_ID:
+    router = _number(vip.get("router_id") or _FIRST_ID + number)
+    if not isinstance(router, int) or not 1 <= router <= _LAST_ID:
         raise WishError(f"{path}.router_id", f"is {described(router)}", f"give a number from 1 to {_LAST_ID}")
     interface = vip.get("interface") or ""
-    if not _INTERFACE.fullmatch(interface):
+    if not isinstance(interface, str) or not _INTERFACE.fullmatch(interface):
         raise WishError(f"{path}.interface", f"is {described(interface)}", "name a network interface, such as eth0")
     rank = (names.index(gateway) - names.index(owner)) % len(names)
     return {
@@ -60,6 +62,11 @@ def _instance(number: int, vip: Mapping[str, Any], gateway: str, gateways: Mappi
         "source": gateways[gateway],
         "peers": [address for name, address in gateways.items() if name != gateway],
     }
+
+
+def _number(value: Any) -> Any:
+    """Return a whole number for the text of one, as a template may give it."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _with_prefix(path: str, value: Any, own: str) -> str:

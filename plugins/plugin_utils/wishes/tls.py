@@ -47,12 +47,18 @@ def check_pair(certificate: str, key: str, now: datetime, names: tuple[str, str]
     :param remedy: what to do about a certificate that has expired.
     """
     # Imported here: only fleets with TLS need it.
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     first = _read(names[0], _x509().load_pem_x509_certificates, certificate, "a certificate")[0]
+    try:
+        public = first.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        remedy = "use a key of RSA, Ed25519 or a curve such as P-256"
+        raise WishError(names[0], "has a key of a kind that cannot be checked", remedy) from None
     private = _read(names[1], lambda text: load_pem_private_key(text, None), key, "a private key without a passphrase")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+    if public.public_bytes(*form) != private.public_key().public_bytes(*form):
         raise WishError(names[1], f"is not the key of {names[0]}", "give the two that belong together")
     _refuse_end(names[0], first.not_valid_after_utc, now, remedy)
     if first.not_valid_before_utc > now:
@@ -80,8 +86,10 @@ def _x509() -> Any:
 
 
 def _read(name: str, load: Callable[[bytes], Any], text: str, what: str) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         return load(text.encode())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         # The library's own message may quote the text.
         raise WishError(name, f"is not the PEM text of {what}", "begin it with its -----BEGIN line") from None

@@ -59,6 +59,19 @@ def test_a_gateway_that_has_nothing_yet_hinders_nobody(place):
     assert status == 0, output
 
 
+def test_a_gateway_that_does_not_answer_lets_nobody_go(place):
+    silent = {"item": "edge-1", "silent": True, "backends": {}, "problems": ["/run/a.sock: HAProxy does not answer"]}
+    status, output = judge(place, {}, gateways=[silent])
+    assert status != 0
+    assert (
+        "fleet_allow_outage: is false, and edge-1 does not say what its servers carry (/run/a.sock: HAProxy does not"
+        " answer); restart haproxy.service there, or add -e fleet_allow_outage=true"
+    ) in output
+    status, output = judge(place, {}, gateways=[silent], allow_outage=True)
+    assert status == 0, output
+    assert "edge-1 does not say what its servers carry" in output
+
+
 def test_only_the_instances_that_leave_are_judged(place):
     assert judge(place, ALONE, instances=["digits"])[0] == 0
     assert judge(place, ALONE, instances=["ranker"])[0] != 0

@@ -128,6 +128,20 @@ def test_a_variable_of_the_gateway_is_refused_before_anything_is_planned(place):
     assert "gateway_rest_port: is the number 0" in checked(place, {"gateway_rest_port": 0})
 
 
+def test_a_name_or_a_moving_address_that_cannot_be_used_is_refused_before_anything_is_planned(place):
+    vip = {"address": "10.0.0.9", "interface": "eth0"}
+    edge = {"tfserving_address": "10.0.0.250", "gateway_vips": [vip]}
+    assert "gateway_vips[0].address: is the string '10.0.0.9'; give an address and its" in checked(place, edge)
+    assert "gateway_vips: is no list of mappings; give each" in checked(
+        place, {**edge, "gateway_vips": ["10.0.0.9/24"]}
+    )
+    place.inventory({"tfserving": {"gpu~1": {"tfserving_address": "10.0.0.1"}}, "tfserving_gateways": {"edge-1": {}}})
+    code, output = place.run("play.yml")
+    assert code != 0
+    assert "groups['tfserving']: names a host" in output
+    assert "which HAProxy cannot hold; rename it" in output
+
+
 def test_a_certificate_that_has_ended_is_refused_before_anything_is_planned(place):
     certificate, key = pair(NOW - 3 * DAY, NOW - DAY)
     output = checked(place, {"gateway_tls_certificate": certificate, "gateway_tls_key": key})

@@ -90,7 +90,7 @@ def test_questions_are_understood(line, asked):
         "POST /gate HTTP/1.1", "GET http://x/gate HTTP/1.1", "GET /gate HTTP/2.0", "GET /gate",
         "gate r\xe4nker edge-1 a/b g",
         "GET //[ HTTP/1.0",
-        "gate " + "x" * 200 + " edge-1 a/b g", "GET /gate/x?" + "a=1&" * 20 + " HTTP/1.1",
+        "gate " + "x" * 301 + " edge-1 a/b g", "GET /gate/x?" + "a=1&" * 20 + " HTTP/1.1",
     ],
 )  # fmt: skip
 def test_anything_else_is_no_question(line):

@@ -138,9 +138,9 @@ def test_who_sends_many_names_takes_no_more_room_and_drives_out_the_one_silent_l
     known = told(*((poll(gateway=f"g{number}"), float(number), True) for number in range(1000)))
     assert len(known.gateways) == pollers.MOST_GATEWAYS
     assert "g999" in known.gateways
-    known = told(*((poll(backend=f"b{number}"), float(number), True) for number in range(1000)))
+    known = told(*((poll(backend=f"b{number}"), float(number), True) for number in range(1100)))
     assert len(known.gateways["edge-1"].pairs) == pollers.MOST_PAIRS
-    known = told(*((Poll(f"i{number}"), float(number), True) for number in range(1000)))
+    known = told(*((Poll(f"i{number}"), float(number), True) for number in range(1100)))
     assert len(known.others["10.0.0.7"]) == pollers.MOST_PAIRS
 
 

@@ -125,7 +125,7 @@ def test_the_words_of_an_agent_are_kept_and_made_harmless():
         'grpc_a,h1,0,2,DOWN (agent),2,"via agent : down (closed by alice: driver 570, then \x1b[31m)",7,',
         "grpc_a,BACKEND,5,9,UP,1,,,",
     ]
-    backend = runtime.stat("\n".join([STAT, *rows]))["backends"]["grpc_a"]
+    backend = runtime.stat("\n".join([STAT, *rows, "", ""]))["backends"]["grpc_a"]
     assert backend["servers"]["h1"] == {
         "status": "DOWN (agent)",
         "last_agt": "via agent : down (closed by alice: driver 570, then \\x1b[31m)",
@@ -143,8 +143,16 @@ def test_the_words_of_an_agent_are_kept_and_made_harmless():
 
 @pytest.mark.parametrize("row", ["", "x", "a,b", "a,b,c,d,e,f,g,h,i,j,k", "a,h1,nine,1e9,UP,2,,,", "\0,,,,,,,"])
 def test_rows_that_are_none_end_in_no_traceback(row):
-    found = runtime.stat(f"{STAT}\n{row}\n")
+    found = runtime.stat(f"{STAT}\n{row}\n\n")
     assert found.keys() == {"frontends", "backends"}
+
+
+def test_a_table_that_breaks_off_is_none():
+    rows = "rest_a,h1,0,2,UP,2,,7,\nrest_a,BACKEND,5,9,UP,1,,,\n"
+    assert list(runtime.stat(f"{STAT}\n{rows}\n")["backends"]) == ["rest_a"]
+    for cut in (f"{STAT}\n", f"{STAT}\n{rows}", f"{STAT}\n{rows}rest_b,h1,0"):
+        with pytest.raises(runtime.SocketError, match=r"^show stat: HAProxy's answer breaks off$"):
+            runtime.stat(cut)
 
 
 def test_another_table_is_refused():

@@ -8,7 +8,7 @@ import os
 import socket
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import owners, state
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import owners, runtime, state
 from ansible_collections.tfserving.fleet.plugins.modules import gateway_state
 from ports import free_port
 from running import run_module
@@ -52,8 +52,18 @@ def test_a_gateway_that_does_not_run_is_told(gateway):
 def test_a_haproxy_without_our_socket_is_somebody_elses(gateway):
     os.unlink(gateway.socket)
     found = read(gateway)
-    assert (found["running"], found["generation"]) == (True, "")
+    assert (found["running"], found["silent"], found["generation"]) == (True, False, "")
     assert found["problems"] == [f"{gateway.socket}: HAProxy does not answer (No such file or directory)"]
+
+
+def test_our_haproxy_that_does_not_answer_is_told_from_one_without_backends(gateway, monkeypatch):
+    assert read(gateway)["silent"] is False
+    monkeypatch.setattr(runtime, "_AWAY_S", 0.0)
+    os.unlink(gateway.socket)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(gateway.socket)
+        found = read(gateway)
+    assert (found["running"], found["silent"], found["backends"]) == (True, True, {})
 
 
 # --- ports ---------------------------------------------------------------------------------------------------

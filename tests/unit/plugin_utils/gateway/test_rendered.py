@@ -5,10 +5,17 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import threading
 
 import gateway_cases as cases
 import haproxies
+import jinja2
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import answers, pollers
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.companion import MOST_LINE
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.pollers import Pollers
 from haproxies import BOOKWORM, NOBLE, TRIXIE
 from tls_pairs import pair
 
@@ -40,7 +47,11 @@ PLANS = {
     "smallest": {},
     "without a log": {"gateway_log": ""},
     "guarded": GUARDED,
-    "of IPv6": {"hosts": cases.fleet(1, address="fd00::7")},
+    "of IPv6": {
+        "hosts": cases.fleet(1, address="fd00::7"),
+        "gateway_source_address": "fd00::250",
+        "gateway_status_address": "::1",
+    },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
     "one port for two instances": {
@@ -127,6 +138,33 @@ def test_no_keyword_is_newer_than_the_version(package, name):
     assert newer == []
 
 
+def test_a_source_of_ipv6_has_no_port():
+    assert " source [fd00::1:250]\n" in config(TRIXIE, {"gateway_source_address": "fd00::1:250"})
+
+
+@pytest.mark.parametrize(("address", "listening"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
+def test_keepalived_is_told_of_a_haproxy_that_answers(tmp_path, address, listening):
+    family = socket.AF_INET6 if ":" in listening else socket.AF_INET
+    with socket.create_server((listening, 0), family=family) as server:
+        port = server.getsockname()[1]
+        plan = cases.planned(gateway_status_address=address, gateway_status_port=port)
+        script = tmp_path / "gateway-health"
+        template = (cases.TEMPLATES / "usr/local/lib/tfserving-fleet/gateway-health.j2").read_text()
+        script.write_text(jinja2.Template(template).render(ansible_managed="x", __gateway_plan=plan))
+
+        def answer(status: str) -> None:
+            caller, _address = server.accept()
+            with caller, caller.makefile("rb") as request:
+                # What is unread at the end resets the connection.
+                while request.readline().strip():
+                    pass
+                caller.sendall(f"HTTP/1.0 {status}\r\n\r\n".encode())
+
+        for status, code in (("200 OK", 0), ("503 Service Unavailable", 1)):
+            threading.Thread(target=answer, args=(status,), daemon=True).start()
+            assert subprocess.run(["bash", str(script)], check=False).returncode == code
+
+
 def test_lines_stay_within_haproxys_words():
     # MAX_LINE_ARGS of HAProxy.
     for keys in PLANS.values():
@@ -150,6 +188,40 @@ def test_the_gate_is_the_first_step_of_every_check():
         assert checks[0] == "connect port 8490 proto h1"
         assert "/gate/" in checks[1]
         assert checks[2] == "expect status 200"
+
+
+LONG = cases.instance("i" * 64, ["m" * 128])
+ASKING = {
+    **PLANS,
+    "the longest names": {
+        "hosts": {
+            "a" * 200: cases.host(1, LONG),
+            "b" * 200: cases.host(2, {**LONG, **cases.instance("i" * 64, ["m" * 128], labels={"l" * 128: 7})}),
+        },
+        "gateway": "g" * 200,
+    },
+    "as many models as are asked for one by one": {
+        "hosts": cases.fleet(1, cases.instance(models=[f"m{number:03}" for number in range(200)]))
+    },
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_the_companion_understands_and_keeps_whatever_a_gateway_asks(name):
+    keys = ASKING[name]
+    known, asked = {}, {}
+    for part in re.findall(r"^backend (?:rest|grpc)_.*?(?=^\S|\Z)", config(TRIXIE, keys), re.MULTILINE | re.DOTALL):
+        backend, (uri,) = part.split()[1], re.findall("uri-lf '([^']*)'", part)
+        for server, line in re.findall(r'    server (\S+) .* agent-send "([^"]*)\\n"', part):
+            host, _dot, instance = server.rpartition(".")
+            request = f"GET {uri.replace('%[srv_name,field(-1,.)]', instance)} HTTP/1.0"
+            assert len(line) <= MOST_LINE
+            for question in (line, request):
+                known.setdefault(host, Pollers()).told(answers.parsed(question), "10.0.0.250", True, 1.0)
+            asked.setdefault((host, instance), set()).add(f"{keys.get('gateway', 'edge-1')} {backend}/{server}")
+    assert asked
+    for (host, instance), words in asked.items():
+        assert set(pollers.asking(known[host].page(1.0), instance)) == words
 
 
 def test_files_that_nothing_uses_are_left_out_and_secrets_stay_in_their_own():

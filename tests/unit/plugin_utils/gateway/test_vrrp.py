@@ -63,6 +63,30 @@ def test_what_cannot_be_used_is_refused(change, sentence):
     assert refusal({**VIPS[0], **change}) == sentence
 
 
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"router_id": "many"}, "router_id"),
+        ({"router_id": [51]}, "router_id"),
+        ({"interface": 7}, "interface"),
+        ({"owner": ["edge-1"]}, "owner"),
+        ({"address": None}, "address"),
+    ],
+)
+def test_a_wrong_kind_is_refused_with_its_place(change, key):
+    assert refusal({**VIPS[0], **change}).startswith(f"gateway_vips[0].{key}: is ")
+
+
+@pytest.mark.parametrize("vips", ["10.0.0.9/24", ["10.0.0.9/24"], {"address": "10.0.0.9/24"}])
+def test_what_is_no_list_of_mappings_is_refused(vips):
+    with pytest.raises(WishError, match=r"^gateway_vips: is no list of mappings; give each address as"):
+        vrrp.instances(vips, "edge-1", GATEWAYS)
+
+
+def test_a_number_may_be_written_as_text():
+    assert vrrp.instances([{**VIPS[0], "router_id": "7"}], "edge-1", GATEWAYS)[0]["router_id"] == 7
+
+
 def test_an_address_of_the_other_protocol_is_refused():
     assert refusal({**VIPS[0], "address": "fd00::9/64"}) == (
         "gateway_vips[0].address: is fd00::9/64, and this gateway is known as 10.0.0.1; "

@@ -59,6 +59,28 @@ def test_a_certificate_that_has_ended_is_refused():
     )
 
 
+# Of the curve SM2, which the library reads and cannot use.
+UNUSUAL = """\
+-----BEGIN CERTIFICATE-----
+MIIBbzCCARWgAwIBAgIUO+rzQwo9EyuJDOBBpKsx9ODeHFMwCgYIKoEcz1UBg3Uw
+DDEKMAgGA1UEAwwBYTAgFw0yNjExMjgwMDU3NDJaGA8yMTI2MTEwNDAwNTc0Mlow
+DDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqBHM9VAYItA0IABB1WssNQJ25R
+rUAh3W24dDYnXeAe71gdt5u+VibL0wXzNgbcR3abBuJvr1Rtrto566ATR+jI1qhg
+k5to+h8TTF2jUzBRMB0GA1UdDgQWBBRxEQkZuNNnE3BPIV+wwtbxEweTujAfBgNV
+HSMEGDAWgBRxEQkZuNNnE3BPIV+wwtbxEweTujAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqBHM9VAYN1A0gAMEUCIQCbttfEaP/CpannMETLgA4SNj6WkkLf3Z/VTG+y4NVN
+wAIgIOeXjyoEcLVCWOI9RadvEaLrNNflSc7e1DX5Kq4q9YU=
+-----END CERTIFICATE-----
+"""
+
+
+def test_a_certificate_of_an_unusual_kind_is_refused():
+    assert tls_refusal(UNUSUAL, pair()[1]) == (
+        "tfserving_tls_certificate: has a key of a kind that cannot be checked;"
+        " use a key of RSA, Ed25519 or a curve such as P-256"
+    )
+
+
 def test_a_certificate_that_may_end_within_the_run_is_refused():
     end = NOW + HOUR
     certificate, key = pair(NOW - DAY, end)
