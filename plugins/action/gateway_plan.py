@@ -64,8 +64,10 @@ class ActionModule(Action):
         sites = {name: fleet.site(hostvars[name]) for name in hosts}
         serving, warnings = fleet.gathered(hosts, {**options["records"], **planned}, options["known"], sites)
         certificates.check(settings.complete(given))
-        own = _ports(serving.get(gateway, {}).get("instances", []))
-        rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(serving)), **options["rollouts"]}
+        # The gateway's own record is a file that anybody may have damaged.
+        checked = servers.checked(serving)
+        own = _ports(checked[gateway]["instances"] if gateway in checked else [])
+        rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items()}
         plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own, others)
         return {

@@ -157,6 +157,13 @@ def test_two_models_of_one_name_are_refused_before_anything_is_planned(place):
     assert sentence in checked(place, gpu_1=models[0], gpu_2=models[1])
 
 
+def test_a_damaged_record_of_the_fleet_is_one_sentence(place):
+    lacking = [{key: value for key, value in INSTANCE.items() if key != "models"}]
+    output = planned(place, known={"gpu-3": {**KNOWN, "instances": lacking}})
+    assert "plan of gpu-3.instances[0].models: is nothing" in output
+    assert "Traceback" not in output
+
+
 def test_a_port_that_somebody_else_has_is_refused(place):
     output = planned(place, others={"8088": "process 12 (nginx)"})
     assert "gateway: uses the port 8088 for REST, and process 12 (nginx) listens there on this host" in output
