@@ -25,9 +25,10 @@ def test_a_version_goes_through_all_steps_to_the_end_and_back(place):
     assert "ranker 7 -> 8: being prepared 5 % and 50 %: h1, compared with h2" in output
     assert "ranker 7 -> 8: rolled out" in output
     log = place.log()
-    # The first host alone, behind its gate, after the gateways have learnt of it; the rest follows one by one.
+    # The first host alone, behind its gate, after the gateways have learnt of it; the rest follows one by one, in any
+    # order.
     loaded = [line for line in log if line.startswith("tfserving h")]
-    assert loaded == ["tfserving h1", "tfserving h2"] * 2
+    assert (loaded[:2], sorted(loaded[2:])) == (["tfserving h1", "tfserving h2"],) * 2
     ahead = ("gateway edge", "gate draining h1", "tfserving h1", "golden h1 7 8 h2", "gate open h1")
     at = [log.index(line) for line in ahead]
     assert at == sorted(at)
