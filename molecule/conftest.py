@@ -207,12 +207,16 @@ def site(tmp_path):
         ) as process:
 
             def end() -> None:
-                with suppress(ProcessLookupError):
-                    if kill == "everything":
-                        # Stopped, so that no process is added meanwhile.
+                everything = []
+                if kill == "everything":
+                    # Stopped, so that no process is added meanwhile; some of those found may have ended all the same.
+                    with suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGSTOP)
-                        for pid in descendants(process.pid):
-                            os.kill(pid, signal.SIGKILL)
+                    everything = descendants(process.pid)
+                for pid in everything:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL if kill == "everything" else kill)
 
             clock = threading.Timer(kill_after, end)
