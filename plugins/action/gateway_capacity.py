@@ -28,7 +28,8 @@ class ActionModule(Action):
         seen = {each["item"]: each for each in given["gateways"]}
         unheard = capacity.unheard(seen)
         backends = {name: each.get("backends") or {} for name, each in seen.items()}
-        reasons = capacity.may_leave(backends, given["hosts"], given["instances"])
+        models = set().union(*(capacity.served(each.get("fleet")) for each in seen.values()))
+        reasons = capacity.may_leave(backends, given["hosts"], given["instances"], models)
         for found, remedy in (
             (unheard, "restart haproxy.service there"),
             (reasons, "add a host, wait for less traffic"),

@@ -51,6 +51,7 @@ class ActionModule(Action):
             return {**_outcome(course.with_stray(back, serving, now)), "hosts": list(serving)}
         state = states.from_json(given["state"])
         if event == "check":
+            gathered.refuse_failed(given["answers"])
             course.checked(state, gathered.states(state.model, given["answers"]))
             return _outcome(state)
         if event == "told":
@@ -59,7 +60,9 @@ class ActionModule(Action):
             return _outcome(states.with_arms(state, given["round"]["canary"], given["round"]["control"]))
         if event == "ready":
             return _outcome(course.ready(state, given["round"]["last"], now))
-        event = course.failure(state, given["version_failed"], given["auto_revert"]) if event == "failed" else event
+        if event == "failed":
+            state = course.furthest(state, gathered.states(state.model, given["answers"]))
+            event = course.failure(state, given["version_failed"], given["auto_revert"])
         return _outcome(course.after(event, state, reason, now))
 
     def _newest(self, model: str, given: dict[str, Any]) -> State | None:

@@ -23,7 +23,8 @@ options:
       - V(failed) is a failed task. With O(version_failed) and O(auto_revert) the roll-out is taken back and the version
         remembered, else it is held. V(blamed) takes it back in any case.
       - V(rollback) is a person who takes it back. It wins over any run.
-      - V(check) refuses to go on where a host of O(answers) knows a state that has won over O(state).
+      - V(check) refuses to go on where a host of O(answers) knows a state that has won over O(state), or has failed to
+        record it. V(failed) goes on from the furthest state of the run in O(answers).
       - V(status) describes all roll-outs that are under way, V(told) the one of O(state).
     type: str
     choices: [begin, rollback, arm, ready, check, status, told, advance, failed, blamed, finish]

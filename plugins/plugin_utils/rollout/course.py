@@ -347,6 +347,15 @@ def checked(mine: State, found: Mapping[str, Mapping[str, Any]]) -> None:
 Event = Callable[[State, str, float], State]
 
 
+def furthest(state: State, found: Mapping[str, Mapping[str, Any]]) -> State:
+    """Return the furthest state of this run that a host has recorded.
+
+    Where a record fails on some hosts, the others have it already, and keep nothing that is no newer.
+    """
+    known = [each for each in map(states.from_json, found.values()) if each.generation == state.generation]
+    return max([state, *known], key=lambda each: each.revision)
+
+
 def _advanced(state: State, reason: str, now: float) -> State:
     return states.advance(state, now)
 

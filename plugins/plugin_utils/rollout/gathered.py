@@ -8,14 +8,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 from ..gateway import settings
 from ..planner import in_force
 from ..wishes import policy as plan_policy
 from ..wishes import read
 from .course import COUNTED, Fleet
+
+# Of the words of a module that has failed.
+_LONGEST = 300
 
 Answers = Mapping[str, Mapping[str, Any]]
 
@@ -31,6 +35,17 @@ def states(model: str, answers: Answers) -> dict[str, dict[str, Any]]:
             path = f"{rollout_record.FOLDER}/{model}.json"
             raise WishError(path, f"is damaged on {host}", rollout_record.REMEDY)
     return {host: state for host, state in found.items() if state is not None}
+
+
+def refuse_failed(answers: Answers) -> None:
+    """Raise RefusalError for a host that has failed to record its state.
+
+    The others would go on without it: Ansible has it wait for them before anybody learns of it.
+    """
+    for host, answer in answers.items():
+        if answer.get("failed"):
+            words = told(str(answer.get("msg") or "the module has failed"), _LONGEST)
+            raise RefusalError(f"{host}: {words}", "repair that and run the playbook again")
 
 
 def models(answers: Answers) -> list[str]:

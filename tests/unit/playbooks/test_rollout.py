@@ -123,7 +123,30 @@ def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(pla
     assert place.state()["generation"] == 2
 
 
-@pytest.mark.parametrize("fails", ["host_plan", "model_repository", "headroom"])
+def test_a_first_host_that_may_not_leave_holds_the_roll_out_before_anybody_goes_on_without_it(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "fleet/capacity", "failing": ["h1"]}))
+    assert code != 0
+    assert "held: h1: no answer from ranker 8" in " ".join(output.split())
+    assert (place.state()["stage"], place.served()) == ("canary", {"h1": [7], "h2": [7]})
+    # What waits for its turn to fail must not be taken for ready.
+    assert not [line for line in place.log() if line.startswith(("gateway", "tfserving h"))]
+    code, output = place.roll()
+    assert code == 0, output
+    assert place.served() == {"h1": [8], "h2": [8]}
+
+
+def test_a_host_that_cannot_record_the_state_ends_the_run_for_all(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"full": ["h2"]}))
+    assert code != 0
+    assert "h2: No space left on device; repair that and run the playbook again" in " ".join(output.split())
+    assert not [line for line in place.log() if line.startswith(("gateway", "tfserving h"))]
+    assert {name: state["stage"] for name, state in place.states().items()} == dict.fromkeys(place.states(), "canary")
+    code, output = place.roll()
+    assert code == 0, output
+    assert place.served() == {"h1": [8], "h2": [8]}
+
+
+@pytest.mark.parametrize("fails", ["host_plan", "headroom"])
 def test_a_failed_preparation_leaves_everything_as_it_was_and_says_so(place, fails):
     code, output = place.roll("rollout", "-e", json.dumps({"fails": fails, "failing": ["h2"]}))
     assert code != 0

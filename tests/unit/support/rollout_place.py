@@ -69,6 +69,8 @@ STAND_INS = {
         given, home = self._task.args, os.path.join(folder, task_vars["inventory_hostname"], "rollout")
         if "state" not in given:
             return {"states": rollout_record.states(given.get("models", []), home)}
+        if task_vars["inventory_hostname"] in task_vars.get("full", []) and given["state"]["arms"]:
+            return {"failed": True, "msg": "No space left on device"}
         counts, changed = rollout_record.write(given["state"], home, not self._task.check_mode)
         return {"states": {counts["model"]: counts}, "changed": changed}
 """,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.capacity import may_leave
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.capacity import may_leave, served
 
 
 def server(status="UP", scur=1, qcur=0, slim=10):
@@ -81,3 +81,45 @@ def test_every_gateway_is_judged_for_itself():
 
 def test_a_backend_without_servers_hinders_nobody():
     assert may_leave({"edge": {"rest_ranker": {"servers": {}}}}, ["a"]) == []
+
+
+# --- arms of a roll-out ---------------------------------------------------------------------------------------------
+
+
+def arms(**others):
+    """Return what a gateway says of two hosts, one in each arm, and of further backends."""
+    control = backend(b_ranker=server(scur=2))
+    return {"edge": {"rest_ranker": control, "rest_ranker_canary": backend(a_ranker=server(scur=3)), **others}}
+
+
+def test_the_only_host_of_an_arm_may_leave_as_its_calls_go_to_the_others():
+    assert may_leave(arms(), ["a"], models=["ranker"]) == []
+    assert may_leave(arms(), ["a"]) == ["rest_ranker_canary on edge would have 0 servers left without a.ranker"]
+
+
+def test_the_hosts_of_both_arms_may_not():
+    found = may_leave(arms(), ["a", "b"], models=["ranker"])
+    assert found == ["rest_ranker on edge would have 0 servers left without a.ranker and b.ranker"]
+
+
+def test_the_others_need_room_for_the_calls_of_the_arms_as_well():
+    control = backend(b_ranker=server(scur=3))
+    seen = arms(rest_ranker_control=control)
+    assert may_leave(seen, ["a"], models=["ranker"]) == []
+    seen["edge"]["rest_ranker_canary"] = backend(qcur=1, a_ranker=server(scur=3))
+    (reason,) = may_leave(seen, ["a"], models=["ranker"])
+    assert reason.startswith("rest_ranker on edge would have 10 places left without a.ranker, and 9 calls would take")
+
+
+def test_a_model_whose_name_ends_like_an_arm_is_none():
+    found = may_leave(arms(), ["a"], models=["ranker", "ranker_canary"])
+    assert found == ["rest_ranker_canary on edge would have 0 servers left without a.ranker"]
+
+
+@pytest.mark.parametrize("fleet", [None, [], {"a": 1}, {"a": {"instances": 1}}, {"a": {"instances": [{"models": 1}]}}])
+def test_a_damaged_memory_of_the_fleet_names_no_models(fleet):
+    assert served(fleet) == set()
+
+
+def test_the_models_are_those_that_the_gateway_remembers():
+    assert served({"a": {"instances": [{"models": ["x"]}, {"models": ["y", "x"]}]}, "b": {}}) == {"x", "y"}
