@@ -15,12 +15,21 @@ LENGTH_S = 240
 RANDOM_KILLS = 20
 
 
+# Before the first host leaves the traffic, before it loads, in the middle of a step, and before the end.
+MOMENTS = (
+    "TASK [Check the memory for the version]",
+    "TASK [Load the version]",
+    "from now on 500 of 1,000",
+    "PLAY [Unload the version before",
+)
+
+
 @pytest.mark.long
 def test_the_next_run_goes_on_where_a_killed_one_has_ended(site, coming, traffic, gateways, served):
     version, models = coming()
     given = {"playbook": ROLLOUT, "model": "digits", "tfserving_models": models}
     with traffic.flowing(gateways, rate=10.0, large=0.1):
-        for moment in ("TASK [Load the version]", "from now on 500 of 1,000", "PLAY [Unload the version before"):
+        for moment in MOMENTS:
             killed = site(kill_at=moment, kill="everything", **given)
             assert killed.status != 0
             assert moment in killed.output
