@@ -352,8 +352,9 @@ def furthest(state: State, found: Mapping[str, Mapping[str, Any]]) -> State:
 
     Where a record fails on some hosts, the others have it already, and keep nothing that is no newer.
     """
-    known = [each for each in map(states.from_json, found.values()) if each.generation == state.generation]
-    return max([state, *known], key=lambda each: each.revision)
+    last = newest(state.model, found)
+    is_ahead = last is not None and last.generation == state.generation and last.revision > state.revision
+    return last if last is not None and is_ahead else state
 
 
 def _advanced(state: State, reason: str, now: float) -> State:

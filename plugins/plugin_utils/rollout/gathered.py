@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
@@ -38,14 +38,14 @@ def states(model: str, answers: Answers) -> dict[str, dict[str, Any]]:
 
 
 def refuse_failed(answers: Answers) -> None:
-    """Raise RefusalError for a host that has failed to record its state.
+    """Raise WishError for a host that has failed to record its state.
 
     The others would go on without it: Ansible has it wait for them before anybody learns of it.
     """
     for host, answer in answers.items():
         if answer.get("failed"):
             words = told(str(answer.get("msg") or "the module has failed"), _LONGEST)
-            raise RefusalError(f"{host}: {words}", "repair that and run the playbook again")
+            raise WishError(host, words, "repair that and run the playbook again")
 
 
 def models(answers: Answers) -> list[str]:
