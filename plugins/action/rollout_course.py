@@ -82,7 +82,7 @@ class ActionModule(Action):
         state = course.opened(wish, fleet, self._newest(model, given), now)
         state = course.promoted(state, now) if given["promote"] else state
         left = course.rounds(wish, fleet, state)
-        course.refuse_uncounted(left, gathered.logs(gateways if left else (), every))
+        course.refuse_settings(left, gathered.gateway_settings(gateways if left else (), every))
         return {
             **_outcome(state),
             "hosts": fleet.up,

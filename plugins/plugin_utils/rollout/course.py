@@ -32,6 +32,8 @@ _NAMED = 5
 _LONGEST_NAME = 60
 # What variables of gateways have to be so that gateway_calls finds a line of each call in the journal.
 COUNTED: Mapping[str, str | bool] = {"gateway_log": log_socket.PATH, "gateway_log_calls": True}
+# And how it carries gRPC: a connection that is passed on whole cannot be divided.
+MODE = "gateway_grpc_mode"
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,18 @@ def refuse_gateways(wish: ModelWish, fleet: Fleet) -> None:
         raise WishError(path, problem, "add :tfserving_gateways to --limit")
 
 
-def refuse_uncounted(left: Iterable[Round], logs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse rounds whose calls a gateway could not count, by its values of COUNTED (``logs``). Raises WishError."""
+def refuse_settings(left: Iterable[Round], gateways: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse rounds whose calls a gateway could not divide or count. Raises WishError.
+
+    ``gateways`` has each gateway's values of MODE and COUNTED.
+    """
     if not any(each.is_watched for each in left):
         return
-    for gateway, found in logs.items():
+    for gateway, found in gateways.items():
+        if found[MODE] == "tcp":
+            # A server with both versions answers calls that name none with the newer one.
+            problem = f"is tcp for {gateway}, so gRPC calls reach the new version beyond the canary's share"
+            raise WishError(MODE, problem, "set it to auto")
         for name, needed in COUNTED.items():
             if found[name] != needed:
                 shown = quoted(found[name]) if isinstance(found[name], str) else str(found[name]).lower()

@@ -16,7 +16,7 @@ from ..gateway import settings
 from ..planner import in_force
 from ..wishes import policy as plan_policy
 from ..wishes import read
-from .course import COUNTED, Fleet
+from .course import COUNTED, MODE, Fleet
 
 # Of the words of a module that has failed.
 _LONGEST = 300
@@ -73,13 +73,14 @@ def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> dict[str, lis
     return {host: each["versions"] for host, each in served.items() if each}
 
 
-def logs(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return how each gateway logs its calls (COUNTED), with the role's defaults. Raises WishErrors for wrong ones."""
+def gateway_settings(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return each gateway's values of MODE and COUNTED, with the role's defaults. Raises WishErrors for wrong ones."""
+    names = (MODE, *COUNTED)
     found = {}
     for gateway in gateways:
         own = variables[gateway]
-        complete = settings.complete({name: own[name] for name in COUNTED if name in own})
-        found[gateway] = {name: complete[name] for name in COUNTED}
+        complete = settings.complete({name: own[name] for name in names if name in own})
+        found[gateway] = {name: complete[name] for name in names}
     return found
 
 

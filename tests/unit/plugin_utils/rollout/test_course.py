@@ -110,28 +110,34 @@ def test_a_fleet_without_gateways_goes_in_one_step_that_nobody_watches():
 
 
 @pytest.mark.parametrize(
-    ("log", "sentence"),
+    ("wrong", "sentence"),
     [
         (
-            {"gateway_log": "stdout", "gateway_log_calls": True},
+            {"gateway_grpc_mode": "tcp"},
+            "gateway_grpc_mode: is tcp for edge-2, so gRPC calls reach the new version beyond the canary's share; "
+            "set it to auto",
+        ),
+        (
+            {"gateway_log": "stdout"},
             "gateway_log: is 'stdout' for edge-2, and steps are judged by the calls in its journal; set it to /dev/log",
         ),
         (
-            {"gateway_log": "/dev/log", "gateway_log_calls": False},
+            {"gateway_log_calls": False},
             "gateway_log_calls: is false for edge-2, and steps are judged by the calls in its journal; set it to true",
         ),
     ],
 )
-def test_a_gateway_whose_calls_cannot_be_counted_is_refused(log, sentence):
-    logs = {"edge-1": dict(course.COUNTED), "edge-2": log}
+def test_a_gateway_that_could_not_divide_or_count_calls_is_refused(wrong, sentence):
+    right = {course.MODE: "auto", **course.COUNTED}
+    given = {"edge-1": right, "edge-2": {**right, **wrong}}
     left = course.rounds(wish(), fleet(4), begun())
     with pytest.raises(WishError) as caught:
-        course.refuse_uncounted(left, logs)
+        course.refuse_settings(left, given)
     assert str(caught.value) == sentence
     # Nothing is counted any more on the way to the end or back, nor without gateways.
-    course.refuse_uncounted([], logs)
-    course.refuse_uncounted([replace(each, is_watched=False) for each in left], logs)
-    course.refuse_uncounted(left, {"edge-1": course.COUNTED})
+    course.refuse_settings([], given)
+    course.refuse_settings([replace(each, is_watched=False) for each in left], given)
+    course.refuse_settings(left, {"edge-1": right})
 
 
 def test_what_is_counted_are_settings_of_gateways_and_their_defaults():
