@@ -21,6 +21,7 @@ from .client import (
     Client,
     NoRequestError,
     ServerError,
+    UnreachableError,
     Version,
     difference,
     given_request,
@@ -231,11 +232,20 @@ def probe(client: Client, expected: Expectation, repeats: int = 1) -> Probe:
     with golden requests is proven by a round of them, and by its own probe as well if it has one. Versions that have a
     proof of their own are asked by their number; the result is that of the version which is furthest from its proof.
     """
-    found = [(part, _probe(client, part, repeats)) for part in expected.parts if part.asked]
+    asked = [part for part in expected.parts if part.asked]
+    found: list[tuple[Expectation, Probe]] = []
+    for part in asked:
+        try:
+            found.append((part, _probe(client, part, repeats)))
+        except UnreachableError:
+            # What is wrong with one version stays so where the next one gives no answer.
+            if not any(one.ok is False and not one.passing for _part, one in found):
+                raise
+            break
     part, worst = max(
         found, key=lambda each: (each[1].ok is False and not each[1].passing, each[1].ok is False, each[1].ok is None)
     )
-    if len(found) == 1:
+    if len(asked) == 1:
         return worst
     note = f"version {part.version}: {worst.note}" if worst.note and part.version is not None else worst.note
     return replace(worst, note=note, parts=tuple(found))
@@ -255,10 +265,13 @@ def _golden(client: Client, expected: Expectation) -> Probe:
     except ServerError as error:
         return _refusal(error, made_up=False)
     wanted = [each for each in expected.golden["requests"] if not each.get("must_fail")]
-    note = found.note or (_label_refusal(client, expected, requests.rest_body(wanted[0])) if wanted else "")
+    if not found.note and wanted:
+        refusal = _label_refusal(client, expected, requests.rest_body(wanted[0]))
+        if refusal:
+            return refusal
     return Probe(
-        ok=not note,
-        note=shortened(note, 1024),
+        ok=not found.note,
+        note=shortened(found.note, 1024),
         latency_ms=round(min(found.latencies), 2) if found.latencies else None,
         median_ms=round(statistics.median(found.latencies), 2) if found.latencies else None,
         answer=found.answer,
@@ -278,7 +291,10 @@ def _predicted(client: Client, expected: Expectation, repeats: int) -> Probe:
     except ServerError as error:
         return _refusal(error, made_up)
     answer, latencies = asked[-1][0], [latency for _answer, latency in asked[-repeats:]]
-    note = _departure(expected, answer) or _label_refusal(client, expected, body)
+    note = _departure(expected, answer)
+    refusal = None if note else _label_refusal(client, expected, body)
+    if refusal:
+        return refusal
     return Probe(
         ok=not note,
         note=note,
@@ -311,13 +327,15 @@ def _departure(expected: Expectation, answer: Any) -> str:
     return "" if wished is None else difference(wished, answer)
 
 
-def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any]) -> str:
+def _label_refusal(client: Client, expected: Expectation, body: Mapping[str, Any]) -> Probe | None:
+    """Return what comes of a label that does not answer; None where each does."""
     for label in sorted(expected.labels):
         try:
             client.predict(expected.model, body, label)
         except ServerError as error:
-            return f"label {label}: {error}"
-    return ""
+            refusal = _refusal(error, made_up=False)
+            return replace(refusal, note=f"label {label}: {refusal.note}")
+    return None
 
 
 def _refusal(error: ServerError, made_up: bool) -> Probe:

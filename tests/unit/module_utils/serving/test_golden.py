@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check, golden
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import Client, ServerError
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import Client, ServerError, UnreachableError
 from serving_double import HALF_PLUS_TWO, Clock, FakeServer, Model
 
 ORIGIN = "golden/ranker.jsonl"
@@ -45,6 +45,7 @@ class Scripted:
 RIGHT, WRONG = ([[2.0]], 1.0), ([[3.0]], 1.0)
 BUSY = ServerError(503, "The batch scheduling queue is full")
 REFUSED = ServerError(400, "bad shape")
+SILENT = UnreachableError("port 8501 has not answered in full after 31 s")
 
 
 def ask(client: Scripted, *requests: dict[str, Any]) -> golden.Round:
@@ -81,6 +82,18 @@ def test_many_failures_are_counted_and_the_first_ones_told():
 )
 def test_only_a_full_queue_may_pass(answers, passing):
     assert ask(Scripted(*answers), request(1), request(2)).passing is passing
+
+
+def test_a_wrong_answer_is_not_forgotten_where_the_next_request_gets_none():
+    found = ask(Scripted(WRONG, SILENT), request(1), request(2))
+    assert found.note.startswith("golden request 'line 1'")
+    assert found.passing is False
+
+
+@pytest.mark.parametrize("answers", [(RIGHT, SILENT), (BUSY, SILENT)], ids=["right", "busy"])
+def test_a_round_without_a_wrong_answer_and_without_an_end_is_asked_again(answers):
+    with pytest.raises(UnreachableError, match="has not answered in full"):
+        ask(Scripted(*answers), request(1), request(2))
 
 
 def test_a_full_queue_is_not_the_failure_that_is_wanted():
@@ -175,6 +188,23 @@ def test_a_label_has_to_answer_a_golden_request_too():
     assert prove(model, wish, {"old": 6})[0].note.startswith("label old: ")
 
 
+@pytest.mark.parametrize(
+    "proof", [{"golden": entry(request())}, {"probe": {"inputs": {"x": [[0.0]]}}}], ids=["golden", "probe"]
+)
+def test_a_label_that_meets_a_full_queue_is_asked_again_later(proof):
+    class Queued(Client):
+        def predict(self, model: str, body: Any, label: str | None = None, version: int | None = None) -> Any:
+            if label:
+                raise BUSY
+            return super().predict(model, body, label, version)
+
+    with FakeServer(ranker=Model({7: "AVAILABLE"}, labels={"stable": 7})) as server:
+        (expected,) = expected_of({"name": "ranker", **proof}, [7], stable=7)
+        found = check.probe(Queued(server.port), expected)
+    assert (found.ok, found.passing) == (False, True)
+    assert found.note == "label stable: The batch scheduling queue is full"
+
+
 def test_a_probe_of_its_own_is_asked_as_well():
     wish = {"golden": entry(request()), "probe": {"inputs": {"x": [[1.0]]}, "expect": [[7.0]]}}
     found, _calls = prove(Model({7: "AVAILABLE"}), wish)
@@ -191,16 +221,20 @@ def test_a_plan_without_the_requests_of_the_file_leaves_the_proof_to_the_probe()
 # --- two versions, each with a proof of its own ---------------------------------------------------------------
 
 
+def expected_of(wish: dict[str, Any], versions: list[int], **labels: int) -> list[check.Expectation]:
+    policy = {"specific": {"versions": versions}}
+    config = {"name": "ranker", "base_path": "/none", "version_labels": labels, "model_version_policy": policy}
+    instance = {"name": "a", "model_config": {"model_config_list": {"config": [config]}}}
+    return check.expectations(instance, [wish], "/none")
+
+
 def prove_both(golden_of_8: dict[str, Any] | None, proof_of_7: dict[str, Any], **labels: int) -> check.Probe:
     """Return the proof of a server of two versions, of which 7 answers [[2.0]] and 8 [[5.0]]."""
     model = Model({7: "AVAILABLE", 8: "AVAILABLE"}, labels=labels)
     model.answers = {7: [[2.0]], 8: [[5.0]]}
     with FakeServer(ranker=model) as server:
-        policy = {"specific": {"versions": [7, 8]}}
-        config = {"name": "ranker", "base_path": "/none", "version_labels": labels, "model_version_policy": policy}
-        instance = {"name": "a", "model_config": {"model_config_list": {"config": [config]}}}
         wish = {"name": "ranker", "golden": golden_of_8, "proofs": {"7": {"golden": None, "probe": None, **proof_of_7}}}
-        (expected,) = check.expectations(instance, [wish], "/none")
+        (expected,) = expected_of(wish, [7, 8], **labels)
         return check.probe(Client(server.port), expected)
 
 
@@ -228,6 +262,20 @@ def test_a_failure_of_the_next_version_is_its_own():
     found = prove_both(GOLDEN_7, {"golden": GOLDEN_7})
     assert found.note.startswith("golden request 'line 1'")
     assert [one.ok for _part, one in found.parts] == [False, True]
+
+
+def test_a_wrong_version_stays_wrong_where_the_other_one_gives_no_answer():
+    class Halting(Client):
+        def predict(self, model: str, body: Any, label: str | None = None, version: int | None = None) -> Any:
+            if version == 7:
+                raise SILENT
+            return super().predict(model, body, label, version)
+
+    with FakeServer(ranker=Model({7: "AVAILABLE", 8: "AVAILABLE"}, answer=[[9.0]])) as server:
+        (expected,) = expected_of({"name": "ranker", "golden": GOLDEN_8, "proofs": {"7": {"golden": GOLDEN_7}}}, [7, 8])
+        found = check.probe(Halting(server.port), expected)
+    assert (found.ok, found.passing) == (False, False)
+    assert [(part.version, one.ok) for part, one in found.parts] == [(None, False)]
 
 
 @pytest.mark.parametrize(
