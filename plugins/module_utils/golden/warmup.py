@@ -65,8 +65,8 @@ class Made:
 def made(wish: Wish, model: str, known: Mapping[str, Signature]) -> Made:
     """Return the warm-up file of a model with these signatures. Raises RefusalError if it does not take a request.
 
-    Of each signature that the requests are for, the first request is taken that must not fail, once for each batch
-    size, its rows again and again. One whose rows cannot be batched is taken as it is. The largest sizes are left out
+    Of each signature that the requests are for, the first request is taken that must not fail and is no empty batch,
+    once for each batch size, its rows again and again. One whose rows cannot be batched is taken as it is. The largest sizes are left out
     where the file would get too large.
     """
     found, sent = Made(), []
@@ -86,7 +86,7 @@ def made(wish: Wish, model: str, known: Mapping[str, Signature]) -> Made:
 
 
 def _inputs(wish: Wish, model: str, known: Mapping[str, Signature]) -> dict[str, dict[str, Tensor]]:
-    """Return the inputs of the first request of each signature."""
+    """Return the inputs of the first request of each signature that has a row to repeat, where rows count."""
     found: dict[str, dict[str, Tensor]] = {}
     for request in wish.requests:
         name = requests.signature_name(request)
@@ -101,9 +101,12 @@ def _inputs(wish: Wish, model: str, known: Mapping[str, Signature]) -> dict[str,
                 wish.key,
             )
         try:
-            found[name] = requests.tensors_of(request, model, known[name], path)
+            inputs = requests.tensors_of(request, model, known[name], path)
         except WishError as error:
             raise RefusalError(f"{error.path} {error.problem}", error.remedy, wish.key) from None
+        # An empty batch would warm up nothing, and no size of batches can be made of it.
+        if signatures.unbatchable(known, name) or tensors.rows_of(list(inputs.values())) != 0:
+            found[name] = inputs
     return found
 
 

@@ -91,6 +91,13 @@ def test_each_signature_is_warmed_by_its_first_request_that_must_be_answered():
     assert [list(each["x"].values) for each in inputs_in(found.content)] == [[2, 0], [4, 0]]
 
 
+def test_an_empty_batch_leaves_the_warm_up_to_the_next_request():
+    found = warmup.made(wish(request(inputs={"x": []}), request(2), sizes=(1, 4)), "ranker", KNOWN)
+    assert (found.records, found.sizes) == (2, [1, 4])
+    assert [each["x"].shape for each in inputs_in(found.content)] == [(1, 2), (4, 2)]
+    assert warmup.made(wish(request(inputs={"x": []})), "ranker", KNOWN).records == 0
+
+
 def test_every_type_comes_back_as_it_went():
     values: dict[str, list[Any]] = {
         "DT_STRING": ["a", {"b64": "AP8="}],
