@@ -139,7 +139,8 @@ options:
           - V(auto) makes them of O(models[].golden), else of O(models[].probe), where there is one; V(false) never.
           - There is one record for each batch size of O(instances[].batching), encoded by the signature in
             C(saved_model.pb) and decoded again. A version whose signature does not take the request is refused.
-          - A published version never changes, so other requests take effect with the next version.
+          - A version that has served never changes, so other requests take effect with the next version. One that is to
+            serve and never has is replaced.
         type: raw
         default: auto
       proofs:

@@ -66,8 +66,8 @@ def made(wish: Wish, model: str, known: Mapping[str, Signature]) -> Made:
     """Return the warm-up file of a model with these signatures. Raises RefusalError if it does not take a request.
 
     Of each signature that the requests are for, the first request is taken that must not fail and is no empty batch,
-    once for each batch size, its rows again and again. One whose rows cannot be batched is taken as it is. The largest sizes are left out
-    where the file would get too large.
+    once for each batch size, its rows again and again. One whose rows cannot be batched is taken as it is. The largest
+    sizes are left out where the file would get too large.
     """
     found, sent = Made(), []
     for name, inputs in _inputs(wish, model, known).items():

@@ -111,7 +111,8 @@ def _need(request: Request, store: Store) -> dict[str, Any]:
     published = [request.published[key] for key in ("sha256", "tree") if request.published.get(key)]
     incoming = Incoming(store, request.model.name, request.version).digest()
     demands = request.demands.plain()
-    return {**wanted, "published": [] if request.sha256 else published, "incoming": incoming, "demands": demands}
+    compared = not request.sha256 and not request.stale
+    return {**wanted, "published": published if compared else [], "incoming": incoming, "demands": demands}
 
 
 # --- check mode --------------------------------------------------------------------------------------------

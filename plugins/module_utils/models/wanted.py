@@ -26,6 +26,9 @@ from .store import Store, listing
 
 _VERSION_NAME = re.compile(r"[1-9][0-9]{0,18}")
 
+# The part of a wish that declines warm-up records.
+DECLINED = "warmup"
+
 # Within the class below, the name of the module is that of a field.
 WarmUp = warmup.Wish
 
@@ -71,12 +74,13 @@ class Request:
     """One version and the place that provides it.
 
     ``published`` is empty for one that is not on disk. It is the record of one that is and never served: where the
-    source has other content, it is replaced.
+    source has other content, it is replaced, and so it is where it was to be warmed up otherwise (``stale``).
     """
 
     model: Wanted
     version: int
     published: Mapping[str, Any] = field(default_factory=dict)
+    stale: bool = False
 
     @property
     def key(self) -> str:
@@ -163,7 +167,7 @@ def _warmup(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) ->
     """Return what warm-up records are made of: the golden requests, else the probe, unless they are not wished."""
     golden, probe = model.get("golden") or {}, model.get("probe")
     if truth(model.get("warmup")) is False:
-        return warmup.Wish()
+        return warmup.Wish(key=DECLINED)
     sizes = warmup.batch_sizes(one for one in instances if model["name"] in one.get("models", ()))
     if golden.get("requests"):
         return warmup.Wish(tuple(golden["requests"]), sizes, golden["file"], "golden", golden["sha256"])
@@ -213,16 +217,18 @@ def missing_versions(
     there = [version for version in wanted.versions if version in on_disk]
     serving = served(wanted.serve, {*on_disk, *wanted.versions}) if wanted.ports else set()
     found = [_check_published(wanted, version, store, available, version in serving) for version in there]
-    replaced = [request for request, _note in found if request and differs(request)]
+    replaced = [request for request, _note in found if request and (request.stale or differs(request))]
     for version in sorted(serving & set(on_disk) - {request.version for request in replaced}):
         _check_demands(wanted, version, store)
     missing = [_request(wanted, version) for version in wanted.versions if version not in on_disk]
     notes = [note for _request, note in found if note]
     notes += [
-        f"{wanted.name}: version {request.version} has never served and its source has other content; it is replaced"
+        f"{wanted.name}: version {request.version} has never served and its "
+        f"{'warm-up records are of earlier wishes' if request.stale else 'source has other content'}; it is replaced"
         for request in replaced
     ]
-    notes += [note for version in there for note in _other_warmup(wanted, version, store)]
+    kept = set(there) - {request.version for request in replaced}
+    notes += [note for version in sorted(kept) for note in _other_warmup(wanted, version, store)]
     _refuse_to_serve_another(wanted, on_disk)
     return [*replaced, *missing], [*notes, *_files_like_versions(wanted, store)]
 
@@ -236,6 +242,17 @@ def _other_warmup(wanted: Wanted, version: int, store: Store) -> list[str]:
         f"{wanted.name}: version {version} keeps its warm-up records, which are of earlier requests than "
         f"{wish.origin} has now; a published version never changes"
     ]
+
+
+def _is_stale(wanted: Wanted, version: int, marker: Mapping[str, Any]) -> bool:
+    """Return whether a version has warm-up records that would not be made today.
+
+    A server does not load what refuses one of them, so that a mended wish has to reach a version that never served.
+    """
+    made, wish = marker.get("warmup") or {}, wanted.warmup_of(version)
+    if not made.get("of") or not wish.requests:
+        return bool(made) and wish.key == DECLINED
+    return bool(made["of"] != wish.digest or set(made.get("sizes") or ()) - set(wish.sizes))
 
 
 def _refuse_to_serve_another(wanted: Wanted, on_disk: Sequence[int]) -> None:
@@ -292,10 +309,11 @@ def _check_published(
     same = wished in (marker.get("sha256"), marker.get("tree")) if wished else None
     # Without a checksum the content itself is compared: where the type can, and only until the version has served.
     comparable = serving and sources.of(wanted.source).has_other_content
-    if same or (same is None and not comparable):
+    stale = serving and _is_stale(wanted, version, marker)
+    if not stale and (same or (same is None and not comparable)):
         return None, ""
     if version in wanted.provides and not (marker.get("proven") or version in available(wanted)):
-        return Request(wanted, version, marker), ""
+        return Request(wanted, version, marker, stale), ""
     if same is False:
         raise WishError(
             f"{wanted.where}.source.sha256",

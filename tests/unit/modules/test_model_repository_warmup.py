@@ -57,6 +57,11 @@ class Host:
     def marker(self) -> dict[str, Any]:
         return json.loads((self.root / "ranker" / ".published" / "7.json").read_text())
 
+    def serve(self) -> None:
+        """Leave behind what the module notes of a version that a server has answered for."""
+        place = self.root / "ranker" / ".published" / "7.json"
+        place.write_text(json.dumps({**self.marker, "proven": True}))
+
     def rows(self) -> list[int]:
         records = warmup.records(self.file.read_bytes())
         return [messages.decode_request(warmup.request_of(each))["x"].shape[0] for each in records]
@@ -119,8 +124,9 @@ def test_a_model_that_does_not_take_its_golden_request_is_not_published(host):
     assert not (host.root / "ranker").exists()
 
 
-def test_a_published_version_does_not_change_with_the_golden_file_and_the_run_says_so(host):
+def test_a_version_that_has_served_does_not_change_with_the_golden_file_and_the_run_says_so(host):
     host.run(golden=golden())
+    host.serve()
     before = read_tree(host.root)
     result = host.run(golden=golden("b" * 64, inputs={"x": [[9.0, 9.0, 9.0]]}))
     assert result["notes"] == [
@@ -129,6 +135,41 @@ def test_a_published_version_does_not_change_with_the_golden_file_and_the_run_sa
     ]
     assert read_tree(host.root) == before
     assert result["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("wish", "rows"),
+    [
+        ({"golden": golden("b" * 64, inputs={"x": [[9.0, 9.0, 9.0]]})}, [1, 2, 4]),
+        ({"golden": golden(), "warmup": False}, []),
+        ({"golden": golden(), "instances": ({**BATCHING, "batching": {"allowed_batch_sizes": [1, 2]}},)}, [1, 2]),
+    ],
+    ids=["golden", "declined", "sizes"],
+)
+def test_a_version_that_its_warm_up_kept_from_serving_follows_the_mended_wish(host, wish, rows):
+    host.run(golden=golden())
+    result = host.run(**wish)
+    assert (
+        "ranker: version 7 has never served and its warm-up records are of earlier wishes; it is replaced"
+        in result["notes"]
+    )
+    assert (host.rows() if host.file.exists() else []) == rows
+    assert host.run(**wish)["changed"] is False
+
+
+def test_the_controller_sends_such_a_version_once_more_though_its_source_is_the_same(host):
+    host.run(golden=golden())
+    sent = {"type": "path", "uri": str(host.source)}
+    (need,) = host.run(source=sent, golden=golden("b" * 64))["needs"]
+    assert need["published"] == []
+    (need,) = host.run(source=sent, golden=golden())["needs"]
+    assert need["published"] == [host.marker["sha256"], host.marker["tree"]]
+
+
+def test_a_plan_without_the_requests_of_its_file_leaves_records_as_they_are(host):
+    host.run(golden=golden())
+    assert host.run(golden={"file": "golden/ranker.jsonl"})["changed"] is False
+    assert host.rows() == [1, 2, 4]
 
 
 def test_a_version_put_there_by_hand_stays_as_it_is(host):

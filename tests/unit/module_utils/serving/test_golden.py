@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.serving import check, golden
-from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import Client, ServerError, UnreachableError
+from ansible_collections.tfserving.fleet.plugins.module_utils.serving.client import (
+    Client,
+    ServerError,
+    UnreachableError,
+)
 from serving_double import HALF_PLUS_TWO, Clock, FakeServer, Model
 
 ORIGIN = "golden/ranker.jsonl"
