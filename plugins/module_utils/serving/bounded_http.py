@@ -34,6 +34,10 @@ class _TooLongError(ExchangeError):
         super().__init__(f"sends more than {most_bytes // 1024} KiB")
 
 
+class TooMuchError(ValueError):
+    """A JSON text of more than is read here."""
+
+
 class _Wire(io.RawIOBase):
     """The receiving end of a socket. The limits hold for the whole answer, whatever length it declares."""
 
@@ -122,7 +126,7 @@ def _body(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
 def parsed(raw: bytes) -> Any:
     """Return the value of a JSON text. Raises ValueError if it is invalid, too much, too deep or has repeated keys."""
     if sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ValueError(f"it holds more than {MOST_VALUES} values")
+        raise TooMuchError(f"it holds more than {MOST_VALUES} values")
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_mapping)
     except RecursionError as error:

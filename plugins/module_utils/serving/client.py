@@ -150,9 +150,7 @@ class Client:
         try:
             answer = bounded_http.parsed(raw)
         except ValueError as error:
-            text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
-            problem = f"{self.place} answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
-            raise ServerError(0, problem) from error
+            raise ServerError(0, f"{self.place} {_unread(code, raw, error)}") from error
         if not isinstance(answer, dict):
             raise self._stranger("a JSON object")
         if code != http.client.OK:
@@ -164,6 +162,16 @@ class Client:
     def _stranger(self, wanted: str) -> ServerError:
         problem = f"{self.place} answers with something else than {wanted}, so it is not TensorFlow Serving"
         return ServerError(0, problem)
+
+
+def _unread(code: int, raw: bytes, error: ValueError) -> str:
+    """Return in words why an answer is not read. TensorFlow Serving writes texts as they are, UTF-8 or not."""
+    if isinstance(error, bounded_http.TooMuchError):
+        return f"answers with more than a check reads ({error}); ask for fewer rows"
+    if isinstance(error, UnicodeDecodeError) and raw.lstrip().startswith(b"{"):
+        return "answers with bytes that are no text; export that output under a name that ends in _bytes, for base64"
+    text = repr(shortened(raw[:500].decode("utf-8", "replace"), 120))
+    return f"answered {code} without JSON, so it is not TensorFlow Serving: {text} ({error})"
 
 
 def answers(port: int) -> bool:

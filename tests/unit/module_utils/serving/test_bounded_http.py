@@ -278,6 +278,17 @@ def test_many_large_inputs_are_refused_together():
         ("status", b"{}", "port {} answers with something else than the states of a model's versions, so it is no"),
         ("status", b"[]", "port {} answers with something else than a JSON object, so it is not TensorFlow Serving"),
         ("status", b"<html>", "port {} answered 200 without JSON, so it is not TensorFlow Serving: '<html>' ("),
+        (
+            "predict",
+            b'{"outputs": ["\xff\xd8"]}',
+            "port {} answers with bytes that are no text; export that output",
+        ),
+        ("predict", b"\xff\xd8", "port {} answered 200 without JSON, so it is not TensorFlow Serving: "),
+        (
+            "predict",
+            b'{"outputs": [' + b"1," * 10**6 + b"1]}",
+            "port {} answers with more than a check reads (it holds more than 1000000 values); ask for fewer rows",
+        ),
         ("predict", b"{}", "port {} answers with something else than a prediction, so it is not TensorFlow Serving"),
     ],
 )
