@@ -54,6 +54,14 @@ PLANS = {
     },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
+    "connections passed on whole to servers with TLS": {
+        "hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})),
+        "gateway_grpc_mode": "tcp",
+        **ENCRYPTED,
+        **SERVER_TLS,
+        "gateway_tls_client_ca": CERTIFICATE,
+        "gateway_tls_client_names": ["alice"],
+    },
     "one port for two instances": {
         "hosts": cases.fleet(2, *TWO),
         "gateway_grpc_ports": {"left": 9500, "right": 9500},
@@ -140,6 +148,19 @@ def test_no_keyword_is_newer_than_the_version(package, name):
 
 def test_a_source_of_ipv6_has_no_port():
     assert " source [fd00::1:250]\n" in config(TRIXIE, {"gateway_source_address": "fd00::1:250"})
+
+
+def test_connections_that_are_decrypted_here_are_encrypted_towards_servers_with_tls():
+    keys = PLANS["connections passed on whole to servers with TLS"]
+
+    def encrypted(**others):
+        servers = re.findall(r"^    server .*:8500 .*", config(TRIXIE, {**keys, **others}), re.MULTILINE)
+        assert servers
+        return [" ssl alpn h2 verify required ca-file " in line for line in servers]
+
+    assert encrypted() == [True]
+    alone = dict.fromkeys(("gateway_tls_certificate", "gateway_tls_key", "gateway_tls_client_ca"), "")
+    assert encrypted(**alone, gateway_tls_client_names=[]) == [False]
 
 
 @pytest.mark.parametrize(("address", "listening"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
