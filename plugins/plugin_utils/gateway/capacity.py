@@ -53,9 +53,9 @@ def may_leave(
     """Return why instances may not leave now, one sentence for each reason; an empty list if they may.
 
     Load is what the servers of a backend hold and what waits for them, as each gateway counts it for itself: every
-    gateway has its own part of a server's places. A server has these places once, for all of its backends together: both
-    protocols and each of its models. A server that takes no calls already is no loss. Nor is an arm of a roll-out
-    without servers, whose calls go to the model's other servers.
+    gateway has its own part of a server's places. A server has these places once for all of its backends, those of
+    both protocols and of each of its models. A server that takes no calls already is no loss. Nor is an arm of a
+    roll-out without servers, whose calls go to the model's other servers.
 
     :param gateways: what each gateway says of its backends.
     :param hosts: those whose instances leave.
