@@ -69,7 +69,8 @@ class ActionModule(Action):
         own = _ports(checked[gateway]["instances"] if gateway in checked else [])
         rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
-        plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own, others)
+        known = (len(names), rollouts, own, others, ":" in addresses[gateway])
+        plan = gateway_plan(serving, given, options["version"], gateway, *known)
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,

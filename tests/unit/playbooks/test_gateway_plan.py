@@ -74,6 +74,12 @@ def test_a_gateway_is_planned_from_all_hosts_and_its_own_variables(place):
     assert found["vrrp"] == []
 
 
+def test_a_gateway_that_is_known_by_an_address_of_ipv6_listens_there_too(place):
+    hosts = {"gpu-1": {"tfserving_plan": PLAN, "tfserving_address": "fd00::1"}}
+    place.inventory({"tfserving": hosts, "tfserving_gateways": {"edge-1": {"tfserving_address": "fd00::5"}}})
+    assert planned(place)["plan"]["bind"]["addresses"] == ["*", "[::]"]
+
+
 def test_a_roll_out_has_its_shares_in_the_map(place):
     rollouts = {"ranker": {"canary": ["gpu-1"], "control": ["gpu-2"], "permille": 50}}
     found = planned(place, rollouts=rollouts)

@@ -51,6 +51,7 @@ PLANS = {
         "hosts": cases.fleet(1, address="fd00::7"),
         "gateway_source_address": "fd00::250",
         "gateway_status_address": "::1",
+        "has_ipv6": True,
     },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
@@ -144,6 +145,22 @@ def test_no_keyword_is_newer_than_the_version(package, name):
     version = tuple(map(int, package.split(".")[:2]))
     newer = [pattern for pattern, since in SINCE.items() if since > version and re.search(pattern, text, re.MULTILINE)]
     assert newer == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "addresses"),
+    [
+        ({}, ["*:8080"]),
+        ({"has_ipv6": True}, ["*:8080", "[::]:8080 v6only"]),
+        ({"has_ipv6": True, "gateway_address": "10.0.0.9"}, ["10.0.0.9:8080"]),
+        ({"has_ipv6": True, "gateway_address": "::"}, ["[::]:8080"]),
+    ],
+)
+def test_callers_of_both_families_are_heard_where_the_gateway_has_both(keys, addresses):
+    found = config(TRIXIE, keys)
+    assert re.findall(r"bind (\S+:8080.*)", found) == addresses
+    grpc = [address.replace("8080", "9500") for address in addresses]
+    assert re.findall(r"bind (\S+:9500(?: v6only)?)", found) == grpc
 
 
 def test_a_source_of_ipv6_has_no_port():
