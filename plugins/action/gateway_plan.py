@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Acti
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
     certificates,
     fleet,
+    frontends,
     servers,
     settings,
     vrrp,
@@ -52,11 +53,14 @@ class ActionModule(Action):
         addresses = {name: fleet.address(hostvars[name]) for name in names}
         if options["only_check"]:
             check_name(gateway)
-            certificates.check(settings.complete(given))
+            wanted = settings.complete(given)
+            certificates.check(wanted)
+            frontends.check_wished(wanted)
             vrrp.instances(vips, gateway, addresses)
             for name in hosts:
                 servers.check_name(name)
                 servers.check_address(name, fleet.address(hostvars[name]))
+            servers.check_gates(fleet.site(hostvars[name])["gate_port"] for name in hosts)
             if gateway == names[0]:
                 servers.check_models(fleet.wished(gathered.wishes(hosts, hostvars)))
             return {}
