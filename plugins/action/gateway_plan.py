@@ -12,6 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Acti
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
     certificates,
     fleet,
+    frontends,
     servers,
     settings,
     vrrp,
@@ -52,11 +53,14 @@ class ActionModule(Action):
         addresses = {name: fleet.address(hostvars[name]) for name in names}
         if options["only_check"]:
             check_name(gateway)
-            certificates.check(settings.complete(given))
+            wanted = settings.complete(given)
+            certificates.check(wanted)
+            frontends.check_wished(wanted)
             vrrp.instances(vips, gateway, addresses)
             for name in hosts:
                 servers.check_name(name)
                 servers.check_address(name, fleet.address(hostvars[name]))
+            servers.check_gates(fleet.site(hostvars[name])["gate_port"] for name in hosts)
             if gateway == names[0]:
                 servers.check_models(fleet.wished(gathered.wishes(hosts, hostvars)))
             return {}
@@ -69,7 +73,8 @@ class ActionModule(Action):
         own = _ports(checked[gateway]["instances"] if gateway in checked else [])
         rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
-        plan = gateway_plan(serving, given, options["version"], gateway, len(names), rollouts, own, others)
+        known = (len(names), rollouts, own, others, ":" in addresses[gateway])
+        plan = gateway_plan(serving, given, options["version"], gateway, *known)
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,

@@ -21,11 +21,6 @@ def access(settings: Mapping[str, Any], features: Features, version: str) -> Acc
     if jwt and not features["jwt"]:
         problem = f"is set, and HAProxy {version} does not know JSON web tokens"
         raise WishError("gateway_jwt", problem, "use gateway_tokens or gateway_tls_client_ca, or HAProxy 2.6 or newer")
-    if features["grpc_mode"] == "tcp":
-        for name in ("gateway_tokens", "gateway_jwt"):
-            if settings[name]:
-                problem = "is set, and with gateway_grpc_mode tcp nobody reads the tokens of gRPC calls"
-                raise WishError(name, problem, "use gateway_tls_client_ca, or choose another mode")
     return {
         "tls": bool(settings["gateway_tls_certificate"]),
         "client_certificates": bool(settings["gateway_tls_client_ca"]),

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from ..phrases import counted, joined
@@ -24,6 +26,20 @@ class Limits(TypedDict):
     most_load: float
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A backend while some of its servers leave: those, the places of each of the others, and the calls for all."""
+
+    going: Sequence[str]
+    left: Mapping[str, int]
+    load: int
+
+    @property
+    def strain(self) -> float:
+        """Return the part of its servers' places that its calls take; a server without a limit takes any number."""
+        return self.load / sum(self.left.values()) if self.left and all(self.left.values()) else 0.0
+
+
 LIMITS: Limits = {"least_servers": 1, "most_load": 0.8}
 
 
@@ -37,7 +53,8 @@ def may_leave(
     """Return why instances may not leave now, one sentence for each reason; an empty list if they may.
 
     Load is what the servers of a backend hold and what waits for them, as each gateway counts it for itself: every
-    gateway has its own part of a server's places. A server that takes no calls already is no loss. Nor is an arm of a
+    gateway has its own part of a server's places. A server has these places once for all of its backends, those of
+    both protocols and of each of its models. A server that takes no calls already is no loss. Nor is an arm of a
     roll-out without servers, whose calls go to the model's other servers.
 
     :param gateways: what each gateway says of its backends.
@@ -49,9 +66,13 @@ def may_leave(
     reasons: list[str] = []
     for leaving in [[name] for name in instances] or [[]]:
         for gateway, backends in gateways.items():
-            for name, backend in _pools(backends, models).items():
-                if name.startswith(PREFIXES):
-                    reasons += _backend(f"{name} on {gateway}", backend, set(hosts), leaving, limits)
+            pools = {
+                f"{name} on {gateway}": _pool(backend, hosts, leaving)
+                for name, backend in _pools(backends, models).items()
+                if name.startswith(PREFIXES)
+            }
+            alone = [reason for name, pool in pools.items() for reason in _alone(name, pool, limits)]
+            reasons += alone or _together_with_others(pools, limits)
     return list(dict.fromkeys(reasons))
 
 
@@ -113,25 +134,42 @@ def unheard(gateways: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _backend(
-    where: str, backend: Mapping[str, Any], hosts: Collection[str], instances: Collection[str], limits: Limits
-) -> Iterator[str]:
+def _pool(backend: Mapping[str, Any], hosts: Collection[str], instances: Collection[str]) -> Pool:
     up = {name: server for name, server in backend["servers"].items() if _takes_calls(server)}
     going = sorted(name for name in up if _leaves(name, hosts, instances))
-    left = [server for name, server in up.items() if name not in going]
-    if not going:
-        return
-    if len(left) < limits["least_servers"]:
-        yield f"{where} would have {counted(len(left), 'server')} left without {joined(going)}"
-        return
     load = _count(backend, "qcur") + sum(_count(server, "scur") + _count(server, "qcur") for server in up.values())
-    places = [_count(server, "slim") for server in left]
-    # A server without a limit takes any number of calls.
-    if all(places) and load > sum(places) * limits["most_load"]:
+    return Pool(going, {name: _count(server, "slim") for name, server in up.items() if name not in going}, load)
+
+
+def _alone(where: str, pool: Pool, limits: Limits) -> Iterator[str]:
+    """Say why a backend cannot do without those who leave, whatever its servers do for others."""
+    if not pool.going:
+        return
+    if len(pool.left) < limits["least_servers"]:
+        yield f"{where} would have {counted(len(pool.left), 'server')} left without {joined(pool.going)}"
+    elif pool.strain > limits["most_load"]:
         yield (
-            f"{where} would have {counted(sum(places), 'place')} left without {joined(going)}, and"
-            f" {counted(load, 'call')} would take more than {limits['most_load']:.0%} of them"
+            f"{where} would have {counted(sum(pool.left.values()), 'place')} left without {joined(pool.going)}, and"
+            f" {counted(pool.load, 'call')} would take more than {limits['most_load']:.0%} of them"
         )
+
+
+def _together_with_others(pools: Mapping[str, Pool], limits: Limits) -> Iterator[str]:
+    """Say which server would have the least room for the calls of all of its backends, if that is too little."""
+    losing = {name for pool in pools.values() if pool.going for name in pool.left}
+    mine = {server: [name for name, pool in pools.items() if server in pool.left] for server in sorted(losing)}
+    # Without the last digits, in which sums of parts differ from the whole.
+    strains = {server: round(sum(pools[name].strain for name in names), 9) for server, names in mine.items()}
+    worst = max(strains, key=lambda server: strains[server], default="")
+    if not worst or strains[worst] <= limits["most_load"]:
+        return
+    busy = [name for name in mine[worst] if pools[name].strain]
+    places = pools[busy[0]].left[worst]
+    going = sorted({server for name in mine[worst] for server in pools[name].going})
+    yield (
+        f"{worst} would get {counted(math.ceil(round(strains[worst] * places, 6)), 'call')} of {joined(busy)} without"
+        f" {joined(going)}, more than {limits['most_load']:.0%} of its {counted(places, 'place')}"
+    )
 
 
 def _leaves(server: str, hosts: Collection[str], instances: Collection[str]) -> bool:

@@ -91,6 +91,12 @@ def _refuse_mixing(ports: Mapping[str, int], found: Sequence[Serving], sharing: 
             raise WishError(PORTS, problem, "give the instances that serve it one name, or choose another mode")
 
 
+def check_wished(settings: Mapping[str, Any]) -> None:
+    """Refuse a port that the role's variables give twice, whatever the hosts serve."""
+    wished = [_grpc(port, "", "", "") for port in sorted(set(settings["gateway_grpc_ports"].values()))]
+    check_ports([rest(settings), *wished], settings["gateway_status_port"], (), {})
+
+
 def check_ports(
     frontends: Sequence[Frontend], status_port: int, local: Collection[int], others: Mapping[int, str]
 ) -> None:

@@ -32,6 +32,7 @@ def gateway_plan(
     rollouts: Mapping[str, Rollout] | None = None,
     local_ports: Collection[int] = (),
     others: Mapping[int, str] | None = None,
+    has_ipv6: bool = False,
 ) -> GatewayPlan:
     """Return the plan of one gateway as plain data.
 
@@ -43,6 +44,7 @@ def gateway_plan(
     :param rollouts: the roll-outs under way, by model.
     :param local_ports: ports that servers of this host use.
     :param others: who else listens on this host, in words, by port.
+    :param has_ipv6: whether the gateway is known by an address of IPv6.
     :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
     """
     check_name(gateway)
@@ -83,7 +85,7 @@ def gateway_plan(
         "version": package,
         "features": features,
         "tune": version.tuning(features),
-        "bind": _bind(settings),
+        "bind": _bind(settings, has_ipv6),
         "timeouts": _timeouts(settings, longest_s),
         "servers": _servers(settings, encrypted),
         "access": callers,
@@ -132,9 +134,12 @@ def _of_instances(site: backends.Site, found: Sequence[servers.Serving]) -> list
     return [backends.of_instance(site, name, some) for name, some in sorted(members.items())]
 
 
-def _bind(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _bind(settings: Mapping[str, Any], has_ipv6: bool) -> dict[str, Any]:
+    address = settings["gateway_address"]
+    # For HAProxy, * is every address of IPv4 alone.
+    everywhere = ["*", "[::]"] if has_ipv6 else ["*"]
     return {
-        "address": _bracketed(settings["gateway_address"]) or "*",
+        "addresses": [_bracketed(address)] if address else everywhere,
         "status_address": _bracketed(settings["gateway_status_address"]) or "*",
         "status_port": settings["gateway_status_port"],
         "max_connections": settings["gateway_max_connections"],

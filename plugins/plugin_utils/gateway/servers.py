@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, quoted
 
+from ..wishes import checks
 from . import limits, records
 from .schema import FleetHost, Server
 
 HOSTS = "groups['tfserving']"
 # The variable that names the address of a serving host.
 ADDRESS = "tfserving_address"
+GATE_PORT = "tfserving_gate_port"
 
 # HAProxy's names hold a colon as well, which its runtime commands print between others.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -76,11 +78,16 @@ def read(fleet: Mapping[str, FleetHost]) -> list[Serving]:
             found.append(Serving(host, entry, instance))
     if not found:
         raise WishError(HOSTS, "has no host with an instance", "add serving hosts, or run site.yml on them first")
-    gates = sorted({each.fleet["gate_port"] for each in found})
+    check_gates(each.fleet["gate_port"] for each in found)
+    return found
+
+
+def check_gates(ports: Iterable[Any]) -> None:
+    """Refuse gates at different ports: a backend asks all of its servers at one."""
+    gates = sorted({checks.PORT_FIELDS["rest"](GATE_PORT, port) for port in ports})
     if len(gates) > 1:
         shown = " and ".join(map(str, gates))
-        raise WishError("tfserving_gate_port", f"is {shown} on different hosts", "use one port on all hosts")
-    return found
+        raise WishError(GATE_PORT, f"is {shown} on different hosts", "use one port on all hosts")
 
 
 def check_models(fleet: Mapping[str, Mapping[str, Any]]) -> None:

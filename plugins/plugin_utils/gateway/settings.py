@@ -98,6 +98,10 @@ def _pairs(settings: Mapping[str, Any], refusals: Refusals) -> None:
     ):
         if settings[name] and not settings[needed]:
             refusals.add(WishError(name, f"is set and {needed} is not", "set both, or leave both out"))
+    for name in ("gateway_tokens", "gateway_jwt"):
+        if settings[name] and settings["gateway_grpc_mode"] == "tcp":
+            problem = "is set, and with gateway_grpc_mode tcp nobody reads the tokens of gRPC calls"
+            refusals.add(WishError(name, problem, "use gateway_tls_client_ca, or choose another mode"))
     known = settings["gateway_tokens"] or settings["gateway_jwt"] or settings["gateway_tls_client_ca"]
     if settings["gateway_rate_limit"].get("by") == "caller" and not known:
         raise WishError(

@@ -74,6 +74,12 @@ def test_a_gateway_is_planned_from_all_hosts_and_its_own_variables(place):
     assert found["vrrp"] == []
 
 
+def test_a_gateway_that_is_known_by_an_address_of_ipv6_listens_there_too(place):
+    hosts = {"gpu-1": {"tfserving_plan": PLAN, "tfserving_address": "fd00::1"}}
+    place.inventory({"tfserving": hosts, "tfserving_gateways": {"edge-1": {"tfserving_address": "fd00::5"}}})
+    assert planned(place)["plan"]["bind"]["addresses"] == ["*", "[::]"]
+
+
 def test_a_roll_out_has_its_shares_in_the_map(place):
     rollouts = {"ranker": {"canary": ["gpu-1"], "control": ["gpu-2"], "permille": 50}}
     found = planned(place, rollouts=rollouts)
@@ -140,6 +146,33 @@ def test_a_name_or_a_moving_address_that_cannot_be_used_is_refused_before_anythi
     assert code != 0
     assert "groups['tfserving']: names a host" in output
     assert "which HAProxy cannot hold; rename it" in output
+
+
+@pytest.mark.parametrize(
+    ("edge", "sentence"),
+    [
+        ({"gateway_rest_port": 8404}, "gateway_rest_port: gives REST the port 8404, as the status page has it"),
+        ({"gateway_grpc_ports": {"ranker": 8080}}, "gateway_grpc_ports: gives gRPC the port 8080, as REST has it"),
+        (
+            {"gateway_grpc_mode": "tcp", "gateway_tokens": {"web": "w" * 16}},
+            "gateway_tokens: is set, and with gateway_grpc_mode tcp nobody reads the tokens of gRPC calls",
+        ),
+    ],
+)
+def test_variables_that_contradict_each_other_are_refused_before_anything_is_planned(place, edge, sentence):
+    assert sentence in checked(place, edge)
+
+
+def test_gates_at_different_ports_are_refused_before_anything_is_planned(place):
+    hosts = {
+        "gpu-1": {"tfserving_address": "10.0.0.1"},
+        "gpu-2": {"tfserving_address": "10.0.0.2", "tfserving_gate_port": "8491"},
+    }
+    place.inventory({"tfserving": hosts, "tfserving_gateways": {"edge-1": {}}})
+    place.playbook({"tfserving.fleet.gateway_plan": {"only_check": True}}, hosts="edge-1")
+    code, output = place.run("play.yml")
+    assert code != 0
+    assert "tfserving_gate_port: is 8490 and 8491 on different hosts; use one port on all hosts" in output
 
 
 def test_a_certificate_that_has_ended_is_refused_before_anything_is_planned(place):

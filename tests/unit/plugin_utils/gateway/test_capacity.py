@@ -71,6 +71,37 @@ def test_a_server_without_a_limit_has_room_for_all():
     assert may_leave(gateway(a_ranker=server(scur=900), b_ranker=server(slim=0)), ["a"]) == []
 
 
+def test_a_server_has_room_once_for_all_of_its_backends():
+    def seen(calls):
+        both = backend(a_ranker=server(scur=calls), b_ranker=server(scur=calls))
+        return {"edge": {"grpc_ranker": both, "rest_ranker": both}}
+
+    assert may_leave(seen(2), ["a"]) == []
+    assert may_leave(seen(3), ["a"]) == [
+        "b.ranker would get 12 calls of grpc_ranker on edge and rest_ranker on edge without a.ranker, more than 80% of"
+        " its 10 places"
+    ]
+
+
+def test_calls_of_a_model_go_to_all_of_its_servers_and_leave_each_a_part_of_its_room():
+    ranker = backend(a_ranker=server(scur=3), b_ranker=server(scur=3), c_ranker=server(scur=4))
+    alone = backend(c_ranker=server(scur=3))
+    assert may_leave({"edge": {"rest_ranker": ranker, "rest_other": alone}}, ["a"]) == []
+    alone = backend(c_ranker=server(scur=4))
+    (reason,) = may_leave({"edge": {"rest_ranker": ranker, "rest_other": alone}}, ["a"])
+    assert reason.startswith("c.ranker would get 9 calls of rest_ranker on edge and rest_other on edge without a")
+
+
+def test_a_server_that_was_busy_before_and_gains_nothing_hinders_nobody():
+    seen = {
+        "edge": {
+            "rest_ranker": backend(a_ranker=server(), b_ranker=server()),
+            "rest_other": backend(c_other=server(scur=10)),
+        }
+    }
+    assert may_leave(seen, ["a"]) == []
+
+
 def test_every_gateway_is_judged_for_itself():
     seen = {
         "edge-1": {"rest_ranker": backend(a_ranker=server(), b_ranker=server())},

@@ -51,9 +51,18 @@ PLANS = {
         "hosts": cases.fleet(1, address="fd00::7"),
         "gateway_source_address": "fd00::250",
         "gateway_status_address": "::1",
+        "has_ipv6": True,
     },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
+    "connections passed on whole to servers with TLS": {
+        "hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})),
+        "gateway_grpc_mode": "tcp",
+        **ENCRYPTED,
+        **SERVER_TLS,
+        "gateway_tls_client_ca": CERTIFICATE,
+        "gateway_tls_client_names": ["alice"],
+    },
     "one port for two instances": {
         "hosts": cases.fleet(2, *TWO),
         "gateway_grpc_ports": {"left": 9500, "right": 9500},
@@ -138,8 +147,37 @@ def test_no_keyword_is_newer_than_the_version(package, name):
     assert newer == []
 
 
+@pytest.mark.parametrize(
+    ("keys", "addresses"),
+    [
+        ({}, ["*:8080"]),
+        ({"has_ipv6": True}, ["*:8080", "[::]:8080 v6only"]),
+        ({"has_ipv6": True, "gateway_address": "10.0.0.9"}, ["10.0.0.9:8080"]),
+        ({"has_ipv6": True, "gateway_address": "::"}, ["[::]:8080"]),
+    ],
+)
+def test_callers_of_both_families_are_heard_where_the_gateway_has_both(keys, addresses):
+    found = config(TRIXIE, keys)
+    assert re.findall(r"bind (\S+:8080.*)", found) == addresses
+    grpc = [address.replace("8080", "9500") for address in addresses]
+    assert re.findall(r"bind (\S+:9500(?: v6only)?)", found) == grpc
+
+
 def test_a_source_of_ipv6_has_no_port():
     assert " source [fd00::1:250]\n" in config(TRIXIE, {"gateway_source_address": "fd00::1:250"})
+
+
+def test_connections_that_are_decrypted_here_are_encrypted_towards_servers_with_tls():
+    keys = PLANS["connections passed on whole to servers with TLS"]
+
+    def encrypted(**others):
+        servers = re.findall(r"^    server .*:8500 .*", config(TRIXIE, {**keys, **others}), re.MULTILINE)
+        assert servers
+        return [" ssl alpn h2 verify required ca-file " in line for line in servers]
+
+    assert encrypted() == [True]
+    alone = dict.fromkeys(("gateway_tls_certificate", "gateway_tls_key", "gateway_tls_client_ca"), "")
+    assert encrypted(**alone, gateway_tls_client_names=[]) == [False]
 
 
 @pytest.mark.parametrize(("address", "listening"), [("", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])

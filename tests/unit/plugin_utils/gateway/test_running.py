@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import time
 
 import gateway_cases as cases
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.load.stub_grpc import PREFACE, SETTINGS, frame
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import backends
 from gateway_hosts import awaited, field, gateway, message, model_spec, predict
 from haproxies import BOOKWORM, TRIXIE
+from patience import LONG_S
 from tls_pairs import pair
 
 MODELS = ("dense", "ranker")
@@ -178,6 +182,29 @@ def test_connections_are_passed_on_whole_where_the_user_says_so(tmp_path):
         assert b"gpu-2" in running.grpc(predict("ranker"))
 
 
+@pytest.mark.parametrize(("names", "passed"), [(["gpu-1"], True), (["others"], False)])
+def test_certificates_of_other_names_open_no_connection_that_is_passed_on_whole(tmp_path, names, passed):
+    certificate, private = pair()
+    settings = {
+        "gateway_grpc_mode": "tcp",
+        "gateway_tls_certificate": certificate,
+        "gateway_tls_key": private,
+        "gateway_tls_client_ca": certificate,
+        "gateway_tls_client_names": names,
+    }
+    with gateway(tmp_path, BOOKWORM, [[cases.instance()]], **settings) as running:
+        running.settled()
+        (tmp_path / "own.pem").write_text(certificate + private)
+        running.context.load_cert_chain(tmp_path / "own.pem")
+        running.context.set_alpn_protocols(["h2"])
+        answer = b""
+        with socket.create_connection(("127.0.0.1", running.grpc_port), LONG_S) as plain, contextlib.suppress(OSError):
+            line = running.context.wrap_socket(plain)
+            line.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+            answer = line.recv(1)
+        assert bool(answer) == passed
+
+
 def web_token(key, **claims):
     """Return a JSON web token signed by an elliptic key."""
     from cryptography.hazmat.primitives import hashes
@@ -224,6 +251,28 @@ def test_web_tokens_and_client_certificates_are_proven(tmp_path, package):
         assert [status(**{name: value}) for name, value in (("iss", "me"), ("aud", "you"), ("exp", 1))] == [401] * 3
         assert running.rest("/v1/models/ranker:predict")[0] == 401
         running.says("caller=alice%20b model=ranker")
+
+
+@pytest.mark.parametrize("package", [BOOKWORM, TRIXIE])
+def test_callers_whom_nothing_names_are_limited_as_others_are(tmp_path, package):
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    settings = {
+        "gateway_jwt": {"algorithm": "ES256", "key": public},
+        "gateway_rate_limit": {"requests": 2, "period_s": 86400, "by": "caller"},
+    }
+    with gateway(tmp_path, package, [[cases.instance()]], **settings) as running:
+        running.settled()
+
+        def statuses(**claims):
+            bearer = f"Bearer {web_token(key, exp=int(time.time()) + 9999, **claims)}"
+            return [running.rest("/v1/models/ranker:predict", authorization=bearer)[0] for _ in range(3)]
+
+        assert statuses() == [200, 200, 429]
+        assert statuses(sub="alice") == [200, 200, 429]
 
 
 def test_calls_of_one_user_meet_one_version_and_the_log_names_the_arm(tmp_path):
