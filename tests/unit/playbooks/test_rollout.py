@@ -123,6 +123,26 @@ def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(pla
     assert place.state()["generation"] == 2
 
 
+def test_a_host_whose_gate_could_not_be_opened_is_back_in_the_traffic_after_the_next_run(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "gate open", "failing": ["h1"]}))
+    assert code != 0
+    assert place.state()["held"] == "h1: no answer from ranker 8"
+    code, output = place.roll()
+    assert code == 0, output
+    assert "gate open h1" in place.log()
+
+
+def test_a_host_whose_step_a_person_takes_as_passed_is_back_in_the_traffic_at_the_end(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h2"]}))
+    assert code != 0
+    assert "gate draining h2" in place.log()
+    assert "gate open h2" not in place.log()
+    code, output = place.roll("rollout", "-e", "promote=true")
+    assert code == 0, output
+    log = place.log()
+    assert log.index("tfserving h2") < log.index("gate open h2")
+
+
 def test_a_first_host_that_may_not_leave_holds_the_roll_out_before_anybody_goes_on_without_it(place):
     code, output = place.roll("rollout", "-e", json.dumps({"fails": "fleet/capacity", "failing": ["h1"]}))
     assert code != 0
