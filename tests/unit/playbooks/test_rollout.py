@@ -279,6 +279,14 @@ def test_a_gateway_that_does_not_log_its_calls_is_refused_before_anything_change
     assert not (place.folder / "edge/rollout/ranker.json").exists()
 
 
+def test_too_few_forks_for_the_watch_are_refused_before_anything_changes(place):
+    code, output = place.roll("rollout", "--forks", "2")
+    assert code != 0
+    assert "forks: is 2, and 1 gateway and a host of each arm have to be looked at together; run with --forks 3" in output
+    assert not place.log()
+    assert not (place.folder / "edge/rollout/ranker.json").exists()
+
+
 def test_check_mode_shows_the_course_and_changes_nothing(place):
     code, output = place.roll("rollout", "--check")
     assert code == 0, output
