@@ -242,6 +242,7 @@ def refuse_settings(left: Iterable[Round], gateways: Mapping[str, Mapping[str, A
 def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:
     """Return the rounds that are left; raise WishError, one sentence, for steps that this fleet cannot take."""
     if state.stage not in ("prepare", "canary", "share"):
+        _refuse_left_out(wish, fleet, state)
         return []
     assert wish.rollout is not None
     path = f"{wish.path}.rollout"
@@ -265,6 +266,15 @@ def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:
         loaded.update(waiting)
         left.append(replace(each, batches=_batches(waiting, fleet.serial, len(fleet.up), alone=each.first == 0)))
     return left
+
+
+def _refuse_left_out(wish: ModelWish, fleet: Fleet, state: State) -> None:
+    """Refuse to end without some hosts: the gateways forget the arms then, and would call those with both versions."""
+    beyond = [host for host in fleet.up if fleet.limit is not None and host not in fleet.limit]
+    if state.arms and beyond:
+        stage = f"is at the stage {state.stage}, which takes every host"
+        problem = f"{stage}, and this run's limit leaves out {_some(beyond)}"
+        raise WishError(f"{wish.path}.rollout", problem, "run without --limit")
 
 
 def _first_hosts(wish: ModelWish, fleet: Fleet, state: State) -> int | list[str]:

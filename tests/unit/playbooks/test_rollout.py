@@ -264,6 +264,16 @@ def test_a_way_back_that_does_not_exist_is_refused_before_anything_is_changed(pl
         assert not [line for line in place.log() if not line.startswith(("share", "return"))]
 
 
+def test_a_rollback_whose_limit_leaves_out_a_gateway_is_refused_before_anything_is_changed(place):
+    place.verdicts(p50="no traffic")
+    assert place.roll()[0] != 0
+    code, output = place.roll("rollback", "--limit", "h1,h2")
+    assert code != 0
+    assert "--limit: leaves out edge, which would keep sending calls to the version; add :tfserving_gateways" in output
+    assert not place.log()
+    assert place.state()["stage"] == "share"
+
+
 def test_a_run_without_a_model_is_refused_in_one_sentence(place):
     code, output = place.run("rollout.yml")
     assert code != 0
@@ -282,7 +292,7 @@ def test_a_gateway_that_does_not_log_its_calls_is_refused_before_anything_change
 def test_too_few_forks_for_the_watch_are_refused_before_anything_changes(place):
     code, output = place.roll("rollout", "--forks", "2")
     assert code != 0
-    assert "forks: is 2, and 1 gateway and a host of each arm have to be looked at together; run with --forks 3" in output
+    assert "forks: is 2, and 1 gateway and a host of each arm have to be looked at together; run with" in output
     assert not place.log()
     assert not (place.folder / "edge/rollout/ranker.json").exists()
 

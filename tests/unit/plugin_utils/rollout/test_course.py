@@ -288,6 +288,17 @@ def test_a_host_that_missed_two_roll_outs_does_not_change_what_a_rollback_goes_b
     assert course.taken_back("ranker", done, "wrong scores", NOW).serving == 7
 
 
+@pytest.mark.parametrize("stage", ["rest", "reverting"])
+def test_a_roll_out_does_not_end_without_hosts_that_may_serve_both_versions(stage):
+    hosts = fleet(3, limit=["h001", "h002", *EDGES])
+    arms = {"canary": ("h001", "h002", "h003"), "control": ()}
+    sentence = f"is at the stage {stage}, which takes every host, and this run's limit leaves out h003; run without"
+    assert sentence in refused(wish(), hosts, at(stage, step=4, ready=4, arms=arms))
+    # Hosts that follow the others when all is over are as good alone.
+    later = replace(hosts, in_force={"h001": [7], "h002": [8]})
+    assert course.rounds(wish(), later, course.opened(wish(), later, at("done", step=4), NOW)) == []
+
+
 def test_a_person_takes_a_step_as_passed():
     assert course.promoted(at("share", step=2), NOW).step == 3
     assert course.promoted(at("share", step=4), NOW).stage == "rest"
