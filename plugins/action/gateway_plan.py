@@ -71,7 +71,9 @@ class ActionModule(Action):
         # The gateway's own record is a file that anybody may have damaged.
         checked = servers.checked(serving)
         own = _ports(checked[gateway]["instances"] if gateway in checked else [])
-        rollouts = {**gateway_rollouts(options["states"], fleet.serving_hosts(checked)), **options["rollouts"]}
+        told_by = {name: hostvars[name].get("serving_rollouts") or {} for name in hosts}
+        known = gathered.known(options["states"], told_by)
+        rollouts = {**gateway_rollouts(known, fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
         known = (len(names), rollouts, own, others, ":" in addresses[gateway])
         plan = gateway_plan(serving, given, options["version"], gateway, *known)

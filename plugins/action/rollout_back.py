@@ -35,6 +35,8 @@ class ActionModule(Action):
         if given["part"] == "begin":
             if not given["model"]:
                 raise WishError("model", "is missing", "add -e model=NAME")
+            gateways = self.hosts_of("tfserving_gateways", task_vars) if task_vars.get("ansible_limit") else []
+            back.refuse_limit(gateways, task_vars["ansible_play_hosts_all"])
             # The parent of this worker is the run.
             return {"at": now, "began": now - (process.age_s(os.getppid()) or 0.0)}
         said = {host: task_vars["hostvars"][host] for host in given["hosts"]}

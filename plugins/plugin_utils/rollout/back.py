@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.plain_files import fits
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told, visible
 
@@ -20,6 +21,15 @@ Answers = Mapping[str, Mapping[str, Any]]
 _INSTANCES = [{"name": str, "answers": bool, "words": str}]
 _NAMED = 5
 _WORDS = 200
+
+
+def refuse_limit(gateways: Sequence[str], within: Collection[str]) -> None:
+    """Refuse a limit without all gateways: the others would go on sending calls to the version. Raises WishError."""
+    beyond = [gateway for gateway in gateways if gateway not in within]
+    if beyond:
+        others = f" and {counted(len(beyond) - _NAMED, 'more gateway')}" if len(beyond) > _NAMED else ""
+        problem = f"leaves out {', '.join(beyond[:_NAMED])}{others}, which would keep sending calls to the version"
+        raise WishError("--limit", problem, "add :tfserving_gateways to it, or leave it out")
 
 
 def decided(model: str, gateways: Answers, found: Answers, reason: str, now: float) -> State:

@@ -242,6 +242,7 @@ def refuse_settings(left: Iterable[Round], gateways: Mapping[str, Mapping[str, A
 def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:
     """Return the rounds that are left; raise WishError, one sentence, for steps that this fleet cannot take."""
     if state.stage not in ("prepare", "canary", "share"):
+        _refuse_left_out(wish, fleet, state)
         return []
     assert wish.rollout is not None
     path = f"{wish.path}.rollout"
@@ -251,17 +252,29 @@ def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:
     _refuse_one_host(path, fleet, state.steps)
     arms = [_arms(steps.assign(path, hosts, percent, canary, fleet.down, fleet.limit)) for percent in state.steps]
     present = state.step if state.stage == "share" else 0
-    found: list[Round] = []
-    loaded = {host for host in fleet.up if state.new in fleet.in_force.get(host, ())}
+    same: list[Round] = []
     for place, (given, others) in enumerate(arms):
-        if found and (found[-1].canary, found[-1].control) == (given, others):
-            found[-1] = replace(found[-1], last=place)
-            continue
-        waiting = [host for host in given if host not in loaded]
+        if same and (same[-1].canary, same[-1].control) == (given, others):
+            same[-1] = replace(same[-1], last=place)
+        else:
+            same.append(Round(place, place, given, others, (), len(fleet.up) > 1, bool(fleet.gateways)))
+    loaded = {host for host in fleet.up if state.new in fleet.in_force.get(host, ())}
+    left: list[Round] = []
+    # Rounds that are over load nothing any more: what a host still lacks is for the present one.
+    for each in (each for each in same if each.last >= present):
+        waiting = [host for host in each.canary if host not in loaded]
         loaded.update(waiting)
-        batches = _batches(waiting, fleet.serial, len(fleet.up), alone=place == 0)
-        found.append(Round(place, place, given, others, batches, len(fleet.up) > 1, bool(fleet.gateways)))
-    return [each for each in found if each.last >= present]
+        left.append(replace(each, batches=_batches(waiting, fleet.serial, len(fleet.up), alone=each.first == 0)))
+    return left
+
+
+def _refuse_left_out(wish: ModelWish, fleet: Fleet, state: State) -> None:
+    """Refuse to end without some hosts: the gateways forget the arms then, and would call those with both versions."""
+    beyond = [host for host in fleet.up if fleet.limit is not None and host not in fleet.limit]
+    if state.arms and beyond:
+        stage = f"is at the stage {state.stage}, which takes every host"
+        problem = f"{stage}, and this run's limit leaves out {_some(beyond)}"
+        raise WishError(f"{wish.path}.rollout", problem, "run without --limit")
 
 
 def _first_hosts(wish: ModelWish, fleet: Fleet, state: State) -> int | list[str]:

@@ -17,6 +17,7 @@ from ..planner import in_force
 from ..wishes import policy as plan_policy
 from ..wishes import read
 from .course import COUNTED, MODE, Fleet
+from .state import from_json
 
 # Of the words of a module that has failed.
 _LONGEST = 300
@@ -35,6 +36,32 @@ def states(model: str, answers: Answers) -> dict[str, dict[str, Any]]:
             path = f"{rollout_record.FOLDER}/{model}.json"
             raise WishError(path, f"is damaged on {host}", rollout_record.REMEDY)
     return {host: state for host, state in found.items() if state is not None}
+
+
+def known(own: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    """Return for each model the state that a gateway goes by: its own, or one that serving hosts have and that wins.
+
+    ``answers`` are results of the module rollout_state. A damaged one of a host says nothing; others have it too.
+    """
+    found = dict(own)
+    for answer in answers.values():
+        for model, state in (answer.get("states") or {}).items():
+            mine = found.get(model)
+            is_newer = mine is None or (fits(mine, rollout_record.SHAPE) and _age(state) > rollout_record.age(mine))
+            if is_newer and _is_sound(model, state):
+                found[model] = state
+    return found
+
+
+def _age(state: Any) -> tuple[int, bool, int]:
+    return rollout_record.age(state) if fits(state, rollout_record.SHAPE) else (0, False, 0)
+
+
+def _is_sound(model: str, state: Any) -> bool:
+    try:
+        return fits(state, rollout_record.SHAPE) and from_json(state).model == model
+    except ValueError:
+        return False
 
 
 def refuse_failed(answers: Answers) -> None:

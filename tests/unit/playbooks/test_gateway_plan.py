@@ -214,6 +214,28 @@ def test_a_gateway_keeps_the_shares_that_it_has_recorded(place):
     assert "rest_ranker_canary" not in {each["name"] for each in ended["plan"]["backends"]}
 
 
+def test_a_gateway_that_is_new_or_was_down_goes_by_what_serving_hosts_know_of_a_roll_out(place):
+    moving = replace(begin(None, "ranker", 7, 8, [1, 100], 1.0, False), stage="share", ready=0, revision=5)
+    moving = replace(moving, arms={"canary": ("gpu-1",), "control": ("gpu-3",)})
+    hosts = {
+        "gpu-1": {"tfserving_plan": PLAN, "tfserving_address": "10.0.0.1"},
+        "gpu-2": {"serving_rollouts": {"states": {"ranker": moving.to_json()}}, "tfserving_address": "10.0.0.2"},
+        "gpu-3": {"serving_rollouts": {"states": {"ranker": {"schema": 1}}}, "tfserving_address": "10.0.0.3"},
+    }
+    place.inventory({"tfserving": hosts, "tfserving_gateways": {"edge-1": {"tfserving_address": "10.0.0.5"}}})
+    new = planned(place)
+    arms = {each["name"]: [server["name"] for server in each["servers"]] for each in new["plan"]["backends"]}
+    assert arms["rest_ranker"] == ["gpu-2.ranker"]
+    assert arms["rest_ranker_canary"] == ["gpu-1.ranker"]
+    assert new["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 10}}
+    # One that was down has an older record; a newer one of its own counts.
+    stale = replace(moving, revision=2, ready=1, step=1)
+    assert planned(place, states={"ranker": stale.to_json()})["shares"] == new["shares"]
+    back = replace(moving, generation=2, revision=1, stage="reverting", is_share_zero=True)
+    zero = planned(place, states={"ranker": back.to_json()})
+    assert zero["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 0}}
+
+
 def test_what_a_playbook_says_of_a_share_comes_before_the_record(place):
     state = replace(begin(None, "ranker", 7, 8, [25, 100], 1.0, False), stage="share", ready=0)
     moving = replace(state, arms={"canary": ("gpu-1",), "control": ("gpu-3",)})

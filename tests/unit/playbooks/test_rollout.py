@@ -123,6 +123,26 @@ def test_a_host_that_fails_later_holds_the_roll_out_and_the_next_run_goes_on(pla
     assert place.state()["generation"] == 2
 
 
+def test_a_host_whose_gate_could_not_be_opened_is_back_in_the_traffic_after_the_next_run(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "gate open", "failing": ["h1"]}))
+    assert code != 0
+    assert place.state()["held"] == "h1: no answer from ranker 8"
+    code, output = place.roll()
+    assert code == 0, output
+    assert "gate open h1" in place.log()
+
+
+def test_a_host_whose_step_a_person_takes_as_passed_is_back_in_the_traffic_at_the_end(place):
+    code, output = place.roll("rollout", "-e", json.dumps({"fails": "tfserving", "failing": ["h2"]}))
+    assert code != 0
+    assert "gate draining h2" in place.log()
+    assert "gate open h2" not in place.log()
+    code, output = place.roll("rollout", "-e", "promote=true")
+    assert code == 0, output
+    log = place.log()
+    assert log.index("tfserving h2") < log.index("gate open h2")
+
+
 def test_a_first_host_that_may_not_leave_holds_the_roll_out_before_anybody_goes_on_without_it(place):
     code, output = place.roll("rollout", "-e", json.dumps({"fails": "fleet/capacity", "failing": ["h1"]}))
     assert code != 0
@@ -244,6 +264,16 @@ def test_a_way_back_that_does_not_exist_is_refused_before_anything_is_changed(pl
         assert not [line for line in place.log() if not line.startswith(("share", "return"))]
 
 
+def test_a_rollback_whose_limit_leaves_out_a_gateway_is_refused_before_anything_is_changed(place):
+    place.verdicts(p50="no traffic")
+    assert place.roll()[0] != 0
+    code, output = place.roll("rollback", "--limit", "h1,h2")
+    assert code != 0
+    assert "--limit: leaves out edge, which would keep sending calls to the version; add :tfserving_gateways" in output
+    assert not place.log()
+    assert place.state()["stage"] == "share"
+
+
 def test_a_run_without_a_model_is_refused_in_one_sentence(place):
     code, output = place.run("rollout.yml")
     assert code != 0
@@ -255,6 +285,14 @@ def test_a_gateway_that_does_not_log_its_calls_is_refused_before_anything_change
     code, output = place.roll("rollout", "-e", json.dumps({"gateway_log_calls": "{{ 1 > 2 }}"}))
     assert code != 0
     assert "gateway_log_calls: is false for edge, and steps are judged by the calls in its journal; set it" in output
+    assert not place.log()
+    assert not (place.folder / "edge/rollout/ranker.json").exists()
+
+
+def test_too_few_forks_for_the_watch_are_refused_before_anything_changes(place):
+    code, output = place.roll("rollout", "--forks", "2")
+    assert code != 0
+    assert "forks: is 2, and 1 gateway and a host of each arm have to be looked at together; run with" in output
     assert not place.log()
     assert not (place.folder / "edge/rollout/ranker.json").exists()
 

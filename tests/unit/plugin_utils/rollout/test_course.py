@@ -247,6 +247,19 @@ def test_the_canary_stays_where_it_was_although_others_are_first_now():
     assert course.rounds(wish(), fleet(4, down=["h003"]), state)[0].canary == ("h001",)
 
 
+@pytest.mark.parametrize("count", [4, 8, 200])
+def test_a_host_that_did_not_load_the_version_for_the_last_step_loads_it_in_the_next_run(count):
+    every = list(fleet(count).serving)
+    failed = every[-2]
+    in_force = {host: [7] if host in every[-2:] else [7, 8] for host in every}
+    # The gateways have learnt the arms of the last step; two hosts never came to load the version for it.
+    last = at("share", step=4, ready=3, held=f"{failed}: no room", arms={"canary": tuple(every), "control": ()})
+    hosts = fleet(count, in_force=in_force)
+    left = course.rounds(wish(), hosts, course.opened(wish(), hosts, last, NOW))
+    loading = {host for each in left for batch in each.batches for host in batch}
+    assert loading == {failed, every[-1]}
+
+
 def test_steps_may_change_until_the_first_share():
     wished = wish(steps=[10, 100])
     assert course.opened(wished, fleet(4), at("canary"), NOW).steps == (10, 100)
@@ -273,6 +286,17 @@ def test_a_host_that_missed_two_roll_outs_does_not_change_what_a_rollback_goes_b
     assert state.stage == "rest"
     done = course.after("finish", state, "", NOW)
     assert course.taken_back("ranker", done, "wrong scores", NOW).serving == 7
+
+
+@pytest.mark.parametrize("stage", ["rest", "reverting"])
+def test_a_roll_out_does_not_end_without_hosts_that_may_serve_both_versions(stage):
+    hosts = fleet(3, limit=["h001", "h002", *EDGES])
+    arms = {"canary": ("h001", "h002", "h003"), "control": ()}
+    sentence = f"is at the stage {stage}, which takes every host, and this run's limit leaves out h003; run without"
+    assert sentence in refused(wish(), hosts, at(stage, step=4, ready=4, arms=arms))
+    # Hosts that follow the others when all is over are as good alone.
+    later = replace(hosts, in_force={"h001": [7], "h002": [8]})
+    assert course.rounds(wish(), later, course.opened(wish(), later, at("done", step=4), NOW)) == []
 
 
 def test_a_person_takes_a_step_as_passed():
