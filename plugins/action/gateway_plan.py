@@ -72,11 +72,11 @@ class ActionModule(Action):
         checked = servers.checked(serving)
         own = _ports(checked[gateway]["instances"] if gateway in checked else [])
         told_by = {name: hostvars[name].get("serving_rollouts") or {} for name in hosts}
-        known = gathered.known(options["states"], told_by)
-        rollouts = {**gateway_rollouts(known, fleet.serving_hosts(checked)), **options["rollouts"]}
+        states = gathered.known(options["states"], told_by)
+        rollouts = {**gateway_rollouts(states, fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
-        known = (len(names), rollouts, own, others, ":" in addresses[gateway])
-        plan = gateway_plan(serving, given, options["version"], gateway, *known)
+        facts = (len(names), rollouts, own, others, ":" in addresses[gateway])
+        plan = gateway_plan(serving, given, options["version"], gateway, *facts)
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,
