@@ -75,8 +75,9 @@ class ActionModule(Action):
         states = gathered.known(options["states"], told_by)
         rollouts = {**gateway_rollouts(states, fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
-        facts = (len(names), rollouts, own, others, ":" in addresses[gateway])
-        plan = gateway_plan(serving, given, options["version"], gateway, *facts)
+        plan = gateway_plan(
+            serving, given, options["version"], gateway, len(names), rollouts, own, others, ":" in addresses[gateway]
+        )
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
             "fleet": serving,

@@ -10,7 +10,7 @@ from typing import Any
 from ansible import context
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import current
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, gathered, team
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, gateway_settings, gathered, team
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import State
 
@@ -83,12 +83,11 @@ class ActionModule(Action):
         state = course.opened(wish, fleet, self._newest(model, given), now)
         state = course.promoted(state, now) if given["promote"] else state
         left = course.rounds(wish, fleet, state)
-        course.refuse_settings(left, gathered.gateway_settings(gateways if left else (), every))
-        for each in left:
-            if each.is_watched:
-                # Else the watch would refuse them, with the first hosts loaded.
-                arms = {"canary": each.canary, "control": each.control}
-                team.members(gateways, arms, context.CLIARGS["forks"])
+        watched = [each for each in left if each.is_watched]
+        gateway_settings.check(gateway_settings.of(gateways if watched else (), every))
+        for each in watched:
+            # Else the watch would refuse too few forks, with the first hosts loaded.
+            team.members(gateways, {"canary": each.canary, "control": each.control}, context.CLIARGS["forks"])
         return {
             **_outcome(state),
             "hosts": fleet.up,

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError, nearest, quoted
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import log_socket
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told, visible
 
@@ -30,10 +29,6 @@ from .state import State
 # Hosts and versions in one sentence; the rest is counted.
 _NAMED = 5
 _LONGEST_NAME = 60
-# What variables of gateways have to be so that gateway_calls finds a line of each call in the journal.
-COUNTED: Mapping[str, str | bool] = {"gateway_log": log_socket.PATH, "gateway_log_calls": True}
-# And how it carries gRPC: a connection that is passed on whole cannot be divided.
-MODE = "gateway_grpc_mode"
 
 
 @dataclass(frozen=True)
@@ -218,25 +213,6 @@ def refuse_gateways(wish: ModelWish, fleet: Fleet) -> None:
     if beyond:
         problem = f"needs every gateway, and this run's limit leaves out {_some(beyond)}"
         raise WishError(path, problem, "add :tfserving_gateways to --limit")
-
-
-def refuse_settings(left: Iterable[Round], gateways: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse rounds whose calls a gateway could not divide or count. Raises WishError.
-
-    ``gateways`` has each gateway's values of MODE and COUNTED.
-    """
-    if not any(each.is_watched for each in left):
-        return
-    for gateway, found in gateways.items():
-        if found[MODE] == "tcp":
-            # A server with both versions answers calls that name none with the newer one.
-            problem = f"is tcp for {gateway}, so gRPC calls reach the new version beyond the canary's share"
-            raise WishError(MODE, problem, "set it to auto")
-        for name, needed in COUNTED.items():
-            if found[name] != needed:
-                shown = quoted(found[name]) if isinstance(found[name], str) else str(found[name]).lower()
-                problem = f"is {shown} for {gateway}, and steps are judged by the calls in its journal"
-                raise WishError(name, problem, f"set it to {str(needed).lower()}")
 
 
 def rounds(wish: ModelWish, fleet: Fleet, state: State) -> list[Round]:

@@ -12,11 +12,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
-from ..gateway import settings
 from ..planner import in_force
 from ..wishes import policy as plan_policy
 from ..wishes import read
-from .course import COUNTED, MODE, Fleet
+from .course import Fleet
 from .state import from_json
 
 # Of the words of a module that has failed.
@@ -47,14 +46,13 @@ def known(own: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
     for answer in answers.values():
         for model, state in (answer.get("states") or {}).items():
             mine = found.get(model)
-            is_newer = mine is None or (fits(mine, rollout_record.SHAPE) and _age(state) > rollout_record.age(mine))
-            if is_newer and _is_sound(model, state):
+            # A damaged one of its own is left to whoever reads it.
+            is_damaged = mine is not None and not fits(mine, rollout_record.SHAPE)
+            if is_damaged or not _is_sound(model, state):
+                continue
+            if mine is None or rollout_record.age(state) > rollout_record.age(mine):
                 found[model] = state
     return found
-
-
-def _age(state: Any) -> tuple[int, bool, int]:
-    return rollout_record.age(state) if fits(state, rollout_record.SHAPE) else (0, False, 0)
 
 
 def _is_sound(model: str, state: Any) -> bool:
@@ -98,17 +96,6 @@ def serving(model: str, plans: Mapping[str, Mapping[str, Any]]) -> dict[str, lis
     """Return the hosts whose plan in force serves a model, each with the versions."""
     served = {host: in_force.of_plan(plan).get(model) for host, plan in plans.items()}
     return {host: each["versions"] for host, each in served.items() if each}
-
-
-def gateway_settings(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return each gateway's values of MODE and COUNTED, with the role's defaults. Raises WishErrors for wrong ones."""
-    names = (MODE, *COUNTED)
-    found = {}
-    for gateway in gateways:
-        own = variables[gateway]
-        complete = settings.complete({name: own[name] for name in names if name in own})
-        found[gateway] = {name: complete[name] for name in names}
-    return found
 
 
 def fleet(

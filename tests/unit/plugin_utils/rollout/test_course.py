@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import settings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, plan, verdict
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import Fleet
@@ -107,41 +106,6 @@ def test_a_fleet_without_gateways_goes_in_one_step_that_nobody_watches():
     (only,) = course.rounds(wished, hosts, course.opened(wished, hosts, None, NOW))
     assert not only.is_watched
     assert only.batches == (("h001",), ("h002",), ("h003",))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        (
-            {"gateway_grpc_mode": "tcp"},
-            "gateway_grpc_mode: is tcp for edge-2, so gRPC calls reach the new version beyond the canary's share; "
-            "set it to auto",
-        ),
-        (
-            {"gateway_log": "stdout"},
-            "gateway_log: is 'stdout' for edge-2, and steps are judged by the calls in its journal; set it to /dev/log",
-        ),
-        (
-            {"gateway_log_calls": False},
-            "gateway_log_calls: is false for edge-2, and steps are judged by the calls in its journal; set it to true",
-        ),
-    ],
-)
-def test_a_gateway_that_could_not_divide_or_count_calls_is_refused(wrong, sentence):
-    right = {course.MODE: "auto", **course.COUNTED}
-    given = {"edge-1": right, "edge-2": {**right, **wrong}}
-    left = course.rounds(wish(), fleet(4), begun())
-    with pytest.raises(WishError) as caught:
-        course.refuse_settings(left, given)
-    assert str(caught.value) == sentence
-    # Nothing is counted any more on the way to the end or back, nor without gateways.
-    course.refuse_settings([], given)
-    course.refuse_settings([replace(each, is_watched=False) for each in left], given)
-    course.refuse_settings(left, {"edge-1": right})
-
-
-def test_what_is_counted_are_settings_of_gateways_and_their_defaults():
-    assert {name: settings.DEFAULTS[name] for name in course.COUNTED} == course.COUNTED
 
 
 def test_hosts_that_have_the_version_do_not_load_it_again():

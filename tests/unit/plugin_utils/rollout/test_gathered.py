@@ -45,21 +45,3 @@ def test_a_fleet_is_what_hosts_are_to_serve_and_what_they_serve():
     assert found.up == ["h1", "h2"]
     assert found.serial == [2]
     assert gathered.serving("ranker", plans) == {"h1": [7], "h3": [6]}
-
-
-def test_gateways_have_the_settings_that_their_variables_and_the_roles_defaults_say():
-    hosts = {
-        "edge-1": {},
-        "edge-2": {"gateway_log_calls": "False"},
-        "edge-3": {"gateway_log": "10.0.0.1:514"},
-        "edge-4": {"gateway_grpc_mode": "tcp"},
-    }
-    usual = {"gateway_grpc_mode": "auto", "gateway_log": "/dev/log", "gateway_log_calls": True}
-    assert gathered.gateway_settings(hosts, hosts) == {
-        "edge-1": usual,
-        "edge-2": {**usual, "gateway_log_calls": False},
-        "edge-3": {**usual, "gateway_log": "10.0.0.1:514"},
-        "edge-4": {**usual, "gateway_grpc_mode": "tcp"},
-    }
-    with pytest.raises(WishError, match=r"^gateway_log_calls: is the string 'perhaps'; give true"):
-        gathered.gateway_settings(["edge-1"], {"edge-1": {"gateway_log_calls": "perhaps"}})
