@@ -24,11 +24,12 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "trial"),
+    *("gateway", "trial", "collector", "diagnosis"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
     *("gateway", "templates", "bundle", "fleet", "report", "measure", "rollout", "benchmark", "tuning", "progress"),
+    *("signals", "monitoring", "diagnosis"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
