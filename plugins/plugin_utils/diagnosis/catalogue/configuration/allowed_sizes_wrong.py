@@ -9,7 +9,7 @@ from ...case import Case
 from ...derived import each_running
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
-from ...verdicts import cleared, percent, proof
+from ...verdicts import cleared, percent, proof, unknown
 
 _SIZES = ("allowed_batch_sizes",)
 _LARGE = (r"larger than maximum (input )?batch size", r"batch size .{0,40}exceeds")
@@ -44,6 +44,8 @@ def _are_wrong(batching: batched.Batching) -> bool:
 
 def _too_large(case: Case, instance: Instance, batching: batched.Batching, evidence: Proof) -> Judged:
     refused = instance.failed_ratio("INVALID_ARGUMENT")
+    if refused is None and instance.evidence.get("log") is None:
+        return unknown("neither its page nor its log could be read", instance.name)
     words = said.proofs(instance, *_LARGE)
     if not words and (refused or 0.0) < REFUSED:
         return cleared("No request was refused as wrong.", evidence, instance=instance.name)

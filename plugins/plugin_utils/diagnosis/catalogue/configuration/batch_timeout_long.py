@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ... import batched
 from ...case import Case
-from ...derived import each_used, is_pool_full, part, weighed
+from ...derived import MAIN_PART, each_used, is_pool_full, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, ms, percent, proof, unknown
@@ -38,6 +38,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
             "Batches ended by their size, or ran as soon as a thread was free.", *evidence, instance=instance.name
         )
     share = part(case, instance, found.queue_ms)
+    if share is not None and share < MAIN_PART:
+        return cleared("The wait is a small part of the latency.", *evidence, instance=instance.name)
     capped = is_pool_full(instance, "GRPC") or is_pool_full(instance, "REST")
     return Judged(
         "contributor" if capped else weighed(case, instance, share),

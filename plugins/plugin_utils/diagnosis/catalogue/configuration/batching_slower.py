@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import linear_regression
 
 from ... import batched
 from ...case import Case
-from ...derived import each_used, part, weighed
+from ...derived import MAIN_PART, each_used, keeps_objective, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -45,7 +44,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         )
     fixed = _fixed(_points(case, instance))
     if fixed is None:
-        return _suspected(instance, waits, added)
+        return _suspected(case, instance, found.queue_ms, waits)
     slope = proof("batches of other sizes", f"{percent(fixed)} of a batch's time is spent once", "over 20 %")
     if fixed >= FIXED:
         return cleared("A batch is cheaper than its requests one by one.", waits, slope, instance=instance.name)
@@ -59,12 +58,15 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     )
 
 
-def _suspected(instance: Instance, waits: Proof, added: float | None) -> Judged:
-    """Suspect it on CPUs alone, where a row costs the same in a batch as outside."""
+def _suspected(case: Case, instance: Instance, queue_ms: float, waits: Proof) -> Judged:
+    """Suspect it on CPUs alone, where a row costs the same in a batch as outside, and requests wait for batches."""
     if instance.plan.get("gpus"):
         return cleared("A GPU computes the rows of a batch side by side.", instance=instance.name)
+    share = part(case, instance, queue_ms)
+    if share is None or share < MAIN_PART or keeps_objective(case, instance):
+        return cleared("Requests wait little for their batches.", waits, instance=instance.name)
     words = "No batches of another size are known; a benchmark without batching would tell."
-    return Judged("suspect", 0.4, (waits,), words, instance.name, share=added)
+    return Judged("suspect", 0.4, (waits,), words, instance.name, share=share)
 
 
 def _points(case: Case, instance: Instance) -> list[Point]:
@@ -81,10 +83,13 @@ def _point(instance: Instance) -> Point | None:
 
 def _fixed(points: Sequence[Point]) -> float | None:
     """Return the part of the first point's time that does not grow with its rows, None where sizes are too alike."""
-    rows = [point[0] for point in points]
-    if len(points) < 2 or max(rows) < APART * min(rows):
+    if len(points) < 2:
         return None
-    return max(linear_regression(rows, [point[1] for point in points]).intercept, 0.0) / max(points[0][1], 1e-9)
+    small, large = min(points), max(points)
+    if large[0] < APART * small[0]:
+        return None
+    for_a_row = (large[1] - small[1]) / (large[0] - small[0])
+    return max(small[1] - for_a_row * small[0], 0.0) / max(points[0][1], 1e-9)
 
 
 FAULT = Fault(
