@@ -70,6 +70,12 @@ def held(gpu: Tree, *bits: int) -> bool | None:
     return None if reasons is None else any(int(reasons) & bit for bit in bits)
 
 
+def reasons_of(gpu: Tree) -> str:
+    """Return the reasons that hold a GPU's clocks back, as the driver's mask."""
+    reasons = number(gpu.get("reasons"))
+    return "unknown" if reasons is None else hex(int(reasons))
+
+
 def clock_ratio(gpu: Tree) -> float | None:
     """Return the clock of a GPU as a part of its highest."""
     return ratio(number(gpu.get("sm_mhz")), number(gpu.get("sm_max_mhz")))

@@ -14,7 +14,8 @@ WAIT_RATIO = 0.10
 # Part of the time taken by the hypervisor. Under 2 % it is noise of its bookkeeping.
 # https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat
 STEAL_RATIO = 0.02
-# Interrupts a second on one serving CPU: with 5 to 10 µs each, 1000 are a hundredth of it, and they hit single requests.
+# Interrupts a second on one serving CPU: with 5 to 10 µs each, 1000 are a hundredth of it,
+# and they hit single requests.
 INTERRUPTS_PER_S = 1000.0
 # Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
 # above it on servers, the one of power saving far below.

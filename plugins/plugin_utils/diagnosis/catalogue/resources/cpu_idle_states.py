@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
@@ -24,7 +26,7 @@ def judge(case: Case) -> list[Judged]:
     return [_judged(case, each, mapping(states)) for each in case.running if mapping(states)]
 
 
-def _judged(case: Case, instance: Instance, states: dict[str, object]) -> Judged:
+def _judged(case: Case, instance: Instance, states: Mapping[str, object]) -> Judged:
     deepest = max((_deepest(states.get(str(cpu))) for cpu in instance.cpus), default=0.0)
     request, idle = instance.request_ms(), case.idle(instance.cpus)
     allowed = proof("cpuidle", f"deepest allowed state wakes in {deepest:g} µs", f"under {DEEP_US:g} µs")

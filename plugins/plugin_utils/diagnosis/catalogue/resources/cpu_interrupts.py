@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ....signals.thresholds import INTERRUPTS_PER_S
 from ...case import Case
-from ...finding import Fault, Judged, Remedy
+from ...finding import Fault, Judged, Remedy, Verdict
 from ...verdicts import cleared, percent, proof, unknown
 
 
@@ -26,7 +26,7 @@ def judge(case: Case) -> list[Judged]:
     )
     if known[worst] <= INTERRUPTS_PER_S:
         return [cleared("Devices leave the serving CPUs alone.", *proofs)]
-    verdict = "cause" if taken > 0.1 else "contributor"
+    verdict: Verdict = "cause" if taken > 0.1 else "contributor"
     test = "The interrupts are counted on serving CPUs, which the partition keeps free of them."
     return [Judged(verdict, 0.8, proofs, test, share=taken)]
 

@@ -66,7 +66,7 @@ FAULT = Fault(
     observable="intra-op and inter-op threads together far above the CPUs, and threads that wait",
     remedy=Remedy(
         "Take the thread settings out of the instance, so that the planner splits its CPUs between both pools.",
-        "tfserving_instances[].threads",
+        "tfserving_instances[].flags: without tensorflow_intra_op_parallelism and tensorflow_inter_op_parallelism",
         "low",
         restart=True,
     ),

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ....signals.thresholds import DISK_FREE
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
@@ -19,7 +21,7 @@ def judge(case: Case) -> list[Judged]:
     return [_judged(case, mapping(each)) for each in listed(disks)]
 
 
-def _judged(case: Case, disk: dict[str, object]) -> Judged:
+def _judged(case: Case, disk: Mapping[str, object]) -> Judged:
     path, free, inodes = text(disk.get("path")), number(disk.get("free_mb")), number(disk.get("inodes_free"))
     share = ratio(free, number(disk.get("total_mb")))
     if free is None or share is None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ...case import Case
-from ...finding import Fault, Judged, Remedy
+from ...finding import Fault, Judged, Remedy, Verdict
 from ...instance import Instance
 from ...reading import at, listed, mapping, number, text
 from ...verdicts import cleared, proof, unknown
@@ -42,7 +42,7 @@ def _judged(case: Case, instance: Instance, model: str) -> Judged:
     )
     if need <= limit:
         return cleared("Both versions fit.", *proofs, instance=instance.name, model=model)
-    verdict = "cause" if _killed(instance) else "contributor"
+    verdict: Verdict = "cause" if _killed(instance) else "contributor"
     test = "The sizes of both versions are above the limit of memory; one alone is below it."
     return Judged(verdict, 0.9, proofs, test, instance.name, model, impact=0.95 if verdict == "cause" else 0.3)
 

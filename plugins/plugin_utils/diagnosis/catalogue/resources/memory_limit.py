@@ -28,7 +28,7 @@ def _judged(case: Case, instance: Instance) -> Judged:
         proof(
             "plan",
             f"at most {at(instance.plan, 'memory', 'max_mb')} MB",
-            "enough for its models while they are swapped",
+            "enough for a swap of versions",
         ),
     )
     if kills:

@@ -55,8 +55,8 @@ FAULT = Fault(
     layer="resources",
     observable="numa_maps has pages on nodes that its CPUs are not on",
     remedy=Remedy(
-        "Bind its memory and restart it: pages that are there already do not move by themselves.",
-        "tfserving_instances[].numa_policy",
+        "Apply the plan, which binds it to its node, and restart it: pages that are there do not move by themselves.",
+        "ansible-playbook playbooks/site.yml --limit HOST; systemctl restart tfserving@INSTANCE.service",
         "low",
         restart=True,
     ),
