@@ -84,6 +84,11 @@ class Case:
         first, last = (mapping(at(sample, "instances", name)) for sample in self.samples)
         return Instance(name, plan, evidence, (first, last), self.window_s)
 
+    @property
+    def running(self) -> tuple[Instance, ...]:
+        """Return the instances that run, or of which it is not known."""
+        return tuple(each for each in self.instances if each.running is not False)
+
     def instance(self, name: str) -> Instance | None:
         """Return an instance by its name."""
         return next((each for each in self.instances if each.name == name), None)

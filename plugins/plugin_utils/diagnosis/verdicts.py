@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ...module_utils.visible_text import told
 from .finding import Judged, Proof
 
 
@@ -30,3 +31,8 @@ def percent(part: float | None) -> str:
 def ms(value: float | None) -> str:
     """Return milliseconds for people."""
     return "unknown" if value is None else f"{value:.3g} ms"
+
+
+def first_line(lines: list[str]) -> str:
+    """Return the last of some lines of a log, which is the newest, short enough for a report."""
+    return told(lines[-1], 160) if lines else "no such line"

@@ -376,7 +376,8 @@ def _instance(planned: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "unit": {
             "name": f"tfserving@{name}.service", "load": "loaded", "state": "active", "sub_state": "running",
-            "restarts": 0, "result": "success", "exit_status": 0, "started": AT - 3600, "invocation": "5f" * 16, "pid": PID_OF[name],
+            "restarts": 0, "result": "success", "exit_status": 0, "started": AT - 3600, "invocation": "5f" * 16,
+            "pid": PID_OF[name],
             "enabled": True, "needs_reload": False, "mark_is_planned": True, "cpu_quota": None,
             "memory_high_mb": planned["memory"]["high_mb"], "memory_max_mb": planned["memory"]["max_mb"],
             "allowed_cpus": cpus, "affinity": "", "tasks_max": None, "limit_nofile": 1_048_576,

@@ -13,7 +13,7 @@ from ...verdicts import cleared, percent, proof, unknown
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that runs."""
-    return [_judged(case, each) for each in case.instances if each.running is not False]
+    return [_judged(case, each) for each in case.running]
 
 
 def _judged(case: Case, instance: Instance) -> Judged:

@@ -1,0 +1,63 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The processor slows down because it is too hot."""
+
+from __future__ import annotations
+
+from ....signals.thresholds import CLOCK_RATIO
+from ...case import Case
+from ...finding import Fault, Judged, Remedy
+from ...hardware import speed_ratio
+from ...reading import mapping, number
+from ...verdicts import cleared, first_line, percent, proof, unknown
+
+
+def judge(case: Case) -> list[Judged]:
+    """Judge the host, where its processor counts such slow-downs."""
+    counts = case.fact("thermal_throttle")
+    if counts is None:
+        return [] if case.virtual else [unknown("the counters of thermal slow-downs could not be read")]
+    if not mapping(counts):
+        return []
+    counted = sum(number(each) or 0.0 for each in mapping(counts).values())
+    clock, lines = (
+        speed_ratio(case, case.serving_cpus),
+        case.kernel_lines(r"cpu clock.*throttled", r"temperature above"),
+    )
+    proofs = (
+        proof("core_throttle_count", f"{counted:.0f} since boot, {_since(case, counted)}", "0"),
+        proof("scaling_cur_freq", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        proof("kernel log", first_line(lines), "no line about it"),
+    )
+    if not counted:
+        return [cleared("The processor has never been too hot since boot.", *proofs)]
+    if clock is not None and clock >= CLOCK_RATIO:
+        return [cleared("It was too hot at some time, but its clock is up now.", *proofs)]
+    share = 0.2 if clock is None else 1 - clock
+    test = "The counter is the processor's own; power saving does not count there."
+    return [Judged("suspect" if clock is None else "cause", 0.5 if clock is None else 0.9, proofs, test, share=share)]
+
+
+def _since(case: Case, counted: float) -> str:
+    """Return how many were counted since the evidence of another day."""
+    before = mapping(case.yesterday.fact("thermal_throttle")) if case.yesterday else {}
+    if not before:
+        return "no earlier evidence"
+    return f"{max(counted - sum(number(each) or 0.0 for each in before.values()), 0.0):.0f} since the last evidence"
+
+
+FAULT = Fault(
+    id="cpu.thermal",
+    title="The processor is too hot",
+    layer="resources",
+    observable="core_throttle_count is not 0 and the clock is low",
+    remedy=Remedy(
+        "Check the cooling: fans, dust, the rack's air; take the host out of rotation meanwhile.",
+        "ansible-playbook playbooks/drain.yml --limit HOST",
+        "low",
+        restart=False,
+    ),
+    refs=("https://docs.kernel.org/admin-guide/thermal/intel_powerclamp.html",),
+    judge=judge,
+    needs=("facts.thermal_throttle",),
+)

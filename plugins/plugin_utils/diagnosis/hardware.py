@@ -1,0 +1,92 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What faults of CPUs, memory and GPUs ask in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from .case import Case
+from .instance import Instance, cpus_of
+from .reading import at, listed, mapping, number, ratio, text
+
+Tree = Mapping[str, Any]
+# NVML's clock event reasons. https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)
+POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x40, 0x80
+
+
+def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
+    """Return the clock of some CPUs as a part of their highest, by the median."""
+    clocks, highest = (mapping(case.fact("cpufreq", name)) for name in ("mhz", "max_mhz"))
+    ratios = [ratio(number(clocks.get(str(cpu))), number(highest.get(str(cpu)))) for cpu in cpus]
+    known = [each for each in ratios if each is not None]
+    return median(known) if known else None
+
+
+def nodes_of(case: Case, cpus: frozenset[int]) -> frozenset[str]:
+    """Return the nodes that some CPUs belong to."""
+    nodes = mapping(case.fact("nodes"))
+    return frozenset(name for name, node in nodes.items() if cpus_of(mapping(node).get("cpus")) & cpus)
+
+
+def planned_gpus(instance: Instance) -> frozenset[str]:
+    """Return the GPUs that the plan gives to an instance, as the plan names them."""
+    return frozenset(str(each) for each in listed(instance.plan.get("gpus")))
+
+
+def on_gpus(case: Case) -> list[Instance]:
+    """Return the instances that are to use GPUs."""
+    return [each for each in case.instances if planned_gpus(each)]
+
+
+def of_gpus(case: Case, instance: Instance) -> list[Tree]:
+    """Return the GPUs of an instance among those of the host."""
+    planned = planned_gpus(instance)
+    return [gpu for gpu in case.gpus or () if planned & {text(gpu.get("uuid")), str(gpu.get("index"))}]
+
+
+def of_gpu(case: Case, gpu: Tree) -> list[Instance]:
+    """Return the instances that the plan puts on a GPU."""
+    names = {text(gpu.get("uuid")), str(gpu.get("index"))}
+    return [each for each in case.instances if planned_gpus(each) & names]
+
+
+def owner_of(case: Case, gpu: Tree) -> str | None:
+    """Return the instance of a GPU by name, None where it has none or several."""
+    owners = of_gpu(case, gpu)
+    return owners[0].name if len(owners) == 1 else None
+
+
+def gpu_label(gpu: Tree) -> str:
+    """Return a GPU's name for people."""
+    return f"GPU {gpu.get('index')}"
+
+
+def held(gpu: Tree, *bits: int) -> bool | None:
+    """Tell whether one of these reasons holds a GPU's clocks back; None where the driver did not say."""
+    reasons = number(gpu.get("reasons"))
+    return None if reasons is None else any(int(reasons) & bit for bit in bits)
+
+
+def reasons_of(gpu: Tree) -> str:
+    """Return the reasons that hold a GPU's clocks back, as the driver's mask."""
+    reasons = number(gpu.get("reasons"))
+    return "unknown" if reasons is None else hex(int(reasons))
+
+
+def clock_ratio(gpu: Tree) -> float | None:
+    """Return the clock of a GPU as a part of its highest."""
+    return ratio(number(gpu.get("sm_mhz")), number(gpu.get("sm_max_mhz")))
+
+
+def server_pids(case: Case) -> frozenset[int]:
+    """Return the processes of the instances, in either sample."""
+    found = (at(sample, "instances", each.name, "process", "pid") for sample in case.samples for each in case.instances)
+    return frozenset(pid for pid in found if isinstance(pid, int))
+
+
+def not_told(case: Case) -> str:
+    """Return why GPUs could not be read."""
+    return text(case.evidence.get("gpu_error")) or "nvidia-smi gave no GPUs"
