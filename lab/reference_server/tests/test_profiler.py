@@ -85,3 +85,13 @@ def test_a_server_without_the_profiler_knows_no_such_method(start, models, tmp_p
         call(closed, "Profile", request(tmp_path, 1))
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
     assert not list(tmp_path.rglob("*.xplane.pb"))
+
+
+def test_the_load_generator_asks_as_a_server_expects(under_load, tmp_path):
+    from ansible_collections.tfserving.fleet.plugins.module_utils.load import trace
+
+    target = {"host": "127.0.0.1", "grpc": under_load.grpc_port, "rest": under_load.rest_port, "tls": None}
+    where = {"root": str(tmp_path), "session": "two", "host": "gpu-a01"}
+    found = trace.answered({"target": target, "delay_s": 0.0, "duration_ms": 200, **where})
+    assert found == {"status": "OK", "words": "", "empty": False}
+    assert (tmp_path / "two" / "gpu-a01.xplane.pb").stat().st_size > 0

@@ -180,6 +180,10 @@ def _bare() -> Evidence:
     return hosts.traffic(evidence, "ranker", batching=False)
 
 
+def _one_thread() -> Evidence:
+    return silent(flags(hosts.healthy(), "spelling", "rest_api_num_threads=1"), "spelling")
+
+
 def _json() -> Evidence:
     return hosts.traffic(hosts.healthy(), "spelling", rest_rps=60, rest_overhead_us=120_000)
 
@@ -218,7 +222,7 @@ INJECTED: dict[str, tuple[Callable[[], Evidence], str | None]] = {
     ),
     "batching.sizes": (lambda: batching(hosts.healthy(), allowed_batch_sizes=(8, 16)), "ranker"),
     "batching.file_missing": (_bare, "ranker"),
-    "rest.threads": (lambda: silent(flags(hosts.healthy(), "spelling", "rest_api_num_threads=1"), "spelling"), "spelling"),
+    "rest.threads": (_one_thread, "spelling"),
     "rest.port_closed": (_closed, "spelling"),
     "flags.unknown": (lambda: flags(hosts.healthy(), "spelling", "tensorflow_intra_op_paralelism=4"), "spelling"),
     "flags.settings_lost": (_lost, "spelling"),

@@ -49,7 +49,8 @@ def test_every_fault_has_a_case():
 def test_a_fault_is_found_where_it_is(fault):
     found = judged(fault, fault_cases.case(fault), fault_cases.INJECTED[fault][1])
     assert found.verdict == ("suspect" if fault in SUSPECTED else "cause")
-    assert found.proofs and found.test
+    assert found.proofs
+    assert found.test
     assert 0 < found.confidence <= 1
     assert found.impact or found.share
 
@@ -94,5 +95,7 @@ def test_the_fault_itself_ranks_before_what_looks_like_it(fault):
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_a_remedy_names_what_does_it(fault):
     remedy = FAULTS[fault].remedy
-    assert remedy.text.endswith(".") and remedy.command
-    assert FAULTS[fault].refs and FAULTS[fault].needs
+    assert remedy.text.endswith(".")
+    assert remedy.command
+    assert FAULTS[fault].refs
+    assert FAULTS[fault].needs

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .....module_utils.visible_text import told
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...reading import listed, mapping, number, text

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from .....module_utils.errors import WishError, nearest
-from .....module_utils.visible_text import told
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
 from ....server import flags as server_flags
 from ....tables import surveyed
 from ... import said

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .....module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
 from ....tables import surveyed
 from ... import said
 from ...case import Case
