@@ -76,6 +76,30 @@ def test_a_throttled_instance_is_not_called_overloaded():
     assert ranked(case)[0] == "cpu.throttled"
 
 
+@pytest.mark.parametrize(
+    ("finished", "said"),
+    [(None, "suspect"), (0, "cause")],
+    ids=["no page to count calls", "no call ended"],
+)
+def test_work_that_runs_away_is_sure_only_where_calls_are_counted(finished, said):
+    evidence = hosts.healthy()
+    for task in evidence["samples"][1]["instances"]["spelling"]["tasks"][:4]:
+        task["cpu_us"] += hosts.WINDOW_S * 1e6
+    if finished is None:
+        evidence = fault_cases.silent(evidence, "spelling")
+        evidence = hosts.put(evidence, "instances/spelling/probe", {"error": "late", "grpc_error": "late"})
+    else:
+        page = hosts.at(evidence, "samples/0/instances/spelling/metrics")
+        evidence = hosts.put(evidence, "samples/1/instances/spelling/metrics", page)
+    assert verdict("model.stuck", Case(evidence), "spelling") == said
+
+
+def test_a_state_that_could_not_be_asked_for_is_no_missing_version():
+    evidence = fault_cases.silent(hosts.healthy(), "spelling")
+    for fault in ("model.version_skew", "model.load_fails"):
+        assert verdict(fault, Case(evidence, peers=hosts.peers()), "spelling") == "unknown"
+
+
 def test_capped_callers_make_the_time_out_a_contributor():
     case = fault_cases.case("batching.never_fill")
     assert verdict("batching.never_fill", case) == "cause"
