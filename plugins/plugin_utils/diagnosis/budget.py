@@ -1,0 +1,256 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time of a call goes: client = gateway + transport + overhead + queue + execution.
+
+The server tells three parts by its histograms: `request_latency` is all that happens inside of it, `runtime_latency`
+the run of the session with its wait in the batcher, and `queuing_latency` that wait. HAProxy tells its own part, and
+a probe by the load generator the whole. What nobody has measured is None, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import latencies
+
+SERVING = ":tensorflow:serving:"
+REQUEST = f"{SERVING}request_latency"
+RUNTIME = f"{SERVING}runtime_latency"
+QUEUE = f"{SERVING}batching_session:queuing_latency"
+PARTS = ("gateway", "transport", "overhead", "queue", "execution")
+# The parts agree with the whole where no more than this is left over.
+TOLERANCE = 0.1
+
+Evidence = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The mean time of calls to an instance by one entrypoint (GRPC or REST), in milliseconds.
+
+    ``whole`` is that of ``seen_by``: the client where one was measured, else the gateway, else the server, whose parts
+    alone are known then.
+    """
+
+    instance: str
+    entrypoint: str
+    requests: int
+    seen_by: str
+    whole: float
+    gateway: float | None
+    transport: float | None
+    overhead: float | None
+    queue: float | None
+    execution: float | None
+    server_p99: tuple[float, float] | None = None
+
+    @property
+    def parts(self) -> dict[str, float | None]:
+        """Return the parts by name, in the order in which a call meets them."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    @property
+    def rest(self) -> float:
+        """Return what the parts leave unexplained; negative where they are more than the whole."""
+        return self.whole - sum(part for part in self.parts.values() if part is not None)
+
+    @property
+    def adds_up(self) -> bool:
+        """Return whether the parts make up the whole."""
+        return abs(self.rest) <= TOLERANCE * self.whole
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """Return the share of each part in the whole, and that of the ``rest``."""
+        found = {name: None if part is None else part / self.whole for name, part in self.parts.items()}
+        return {**found, "rest": self.rest / self.whole}
+
+    @property
+    def largest(self) -> str | None:
+        """Return the name of the largest part; it tells where to look first."""
+        known = {name: part for name, part in self.parts.items() if part is not None}
+        return max(known, key=lambda name: known[name]) if known else None
+
+    @property
+    def text(self) -> str:
+        """Return the budget as one line."""
+        known = " + ".join(f"{name} {_ms(part)}" for name, part in self.parts.items() if part is not None)
+        missing = [name for name, part in self.parts.items() if part is None]
+        tail = f"; not measured: {', '.join(missing)}" if missing else ""
+        left = f", unexplained {_ms(self.rest)} ({self.rest / self.whole:.0%})"
+        return f"{self.seen_by} {_ms(self.whole)} ms = {known or 'nothing that is known'}{left}{tail}"
+
+
+def _ms(value: float) -> str:
+    return f"{0.0 if abs(value) < 0.005 else value:.{2 if abs(value) < 10 else 1}f}"
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The parts that the server tells, in milliseconds."""
+
+    requests: int
+    request: float
+    overhead: float | None
+    queue: float | None
+    execution: float | None
+    p99: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What HAProxy tells of the way to a server, in milliseconds: its own part, and all behind it up to the answer."""
+
+    own: float
+    behind: float
+    whole: float
+
+
+def budgets(
+    evidence: Evidence, instance: str, client: Evidence | None = None, gateways: Sequence[Evidence] = ()
+) -> tuple[Budget, ...]:
+    """Return the budgets of an instance, that of the entrypoint with the most time first; none without calls.
+
+    ``client`` is what a probe measured: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is given),
+    ``via`` ("gateway", or "direct", as without it), and ``network_ms``, a round trip of the network, if that is known.
+    ``gateways`` is the evidence of the gateways.
+    """
+    before, after = _pages(evidence, instance)
+    found = {name: _server(evidence, instance, before, after, name) for name in _entrypoints(after)}
+    servers = {name: each for name, each in found.items() if each is not None}
+    order = sorted(servers, key=lambda name: -servers[name].requests * servers[name].request)
+    way = _way(gateways, f"{evidence.get('host')}.{instance}")
+    probed = str((client or {}).get("entrypoint") or (order[0] if order else "")).upper()
+    return tuple(_budget(instance, name, servers[name], client if name == probed else None, way) for name in order)
+
+
+def _budget(instance: str, entrypoint: str, server: _Server, client: Evidence | None, way: _Way | None) -> Budget:
+    seen = (client or {}).get("mean_ms")
+    is_direct = seen is not None and (client or {}).get("via") != "gateway"
+    seen_by, whole = ("client", float(seen)) if seen else ("gateway", way.whole) if way else ("server", server.request)
+    gateway = 0.0 if is_direct else way.own if way else None
+    network = (client or {}).get("network_ms")
+    return Budget(
+        instance,
+        entrypoint,
+        server.requests,
+        seen_by,
+        whole,
+        gateway,
+        _transport(whole, gateway or 0.0, server.request, network, seen_by),
+        server.overhead,
+        server.queue,
+        server.execution,
+        server.p99,
+    )
+
+
+def _transport(whole: float, gateway: float, server: float, network: float | None, seen_by: str) -> float | None:
+    """Return the time on the network: the measured round trip, or what neither gateway nor server has had."""
+    if network is not None:
+        return float(network)
+    # Less than nothing is no time on the network but a contradiction, which the rest shows.
+    return None if seen_by == "server" else max(0.0, whole - gateway - server)
+
+
+def _pages(evidence: Evidence, instance: str) -> tuple[latencies.Page, latencies.Page]:
+    samples: Sequence[Any] = evidence.get("samples") or ()
+    if len(samples) < 2:
+        return {}, {}
+    first, last = ((each.get("instances") or {}).get(instance) or {} for each in (samples[0], samples[-1]))
+    # Two processes have no counters in common.
+    if (first.get("process") or {}).get("started") != (last.get("process") or {}).get("started"):
+        return {}, {}
+    return first.get("metrics") or {}, last.get("metrics") or {}
+
+
+def _entrypoints(page: latencies.Page) -> list[str]:
+    return sorted({labels.get("entrypoint", "") for labels, _value in page.get(f"{REQUEST}_count", ())})
+
+
+def _server(
+    evidence: Evidence, instance: str, before: latencies.Page, after: latencies.Page, entrypoint: str
+) -> _Server | None:
+    # The server's page counts questions for the status of a model as well, with an empty API.
+    request = latencies.grown(
+        before, after, REQUEST, lambda labels: labels.get("entrypoint") == entrypoint and bool(labels.get("API"))
+    )
+    if request is None or request.mean is None:
+        return None
+    runtime = _runtime(before, after, entrypoint)
+    queue = _queue(evidence, instance, before, after)
+    bracket = request.bracket(0.99)
+    return _Server(
+        requests=request.count,
+        request=request.mean / 1000,
+        overhead=None if runtime is None else max(0.0, request.mean - runtime) / 1000,
+        queue=None if queue is None else queue / 1000,
+        execution=None if runtime is None or queue is None else max(0.0, runtime - queue) / 1000,
+        p99=bracket and (bracket[0] / 1000, bracket[1] / 1000),
+    )
+
+
+def _runtime(before: latencies.Page, after: latencies.Page, entrypoint: str) -> float | None:
+    """Return the mean run of the calls by one entrypoint: the histogram of runs knows models and APIs alone."""
+    total, calls = 0.0, 0
+    for model, api in _kinds(after, entrypoint):
+        request = latencies.grown(before, after, REQUEST, _of(model, api, entrypoint))
+        run = latencies.grown(before, after, RUNTIME, _of(model, api))
+        if request is None or request.count == 0:
+            continue
+        if run is None or run.mean is None:
+            return None
+        total, calls = total + request.count * run.mean, calls + request.count
+    return total / calls if calls else None
+
+
+def _kinds(page: latencies.Page, entrypoint: str) -> list[tuple[str, str]]:
+    rows = (labels for labels, _value in page.get(f"{REQUEST}_count", ()) if labels.get("entrypoint") == entrypoint)
+    return sorted({(each.get("model_name", ""), each["API"].lower()) for each in rows if each.get("API")})
+
+
+def _of(model: str, api: str, entrypoint: str | None = None) -> Any:
+    def wanted(labels: latencies.Labels) -> bool:
+        # REST writes the name of the API in lower case.
+        same = labels.get("model_name") == model and labels.get("API", "").lower() == api
+        return same and entrypoint in (None, labels.get("entrypoint"))
+
+    return wanted
+
+
+def _queue(evidence: Evidence, instance: str, before: latencies.Page, after: latencies.Page) -> float | None:
+    """Return the mean wait in the batcher in microseconds: none at all where the server forms no batches."""
+    waits = latencies.grown(before, after, QUEUE)
+    if waits is not None and waits.count:
+        return waits.mean
+    return 0.0 if _batches(evidence, instance) is False else None
+
+
+def _batches(evidence: Evidence, instance: str) -> bool | None:
+    """Return whether the running server forms batches, by its command line; None where that is not known."""
+    words = ((evidence.get("instances") or {}).get(instance) or {}).get("cmdline")
+    return None if not words else any(word in ("--enable_batching", "--enable_batching=true") for word in words)
+
+
+def _way(gateways: Iterable[Evidence], server: str) -> _Way | None:
+    """Return the means of all gateways before a server, by the calls that each has sent it."""
+    rows = [row for gateway in gateways for row in _rows(gateway, server)]
+    calls = sum(count for count, _row in rows)
+    if not calls:
+        return None
+    mean = {key: sum(count * float(row[key]) for count, row in rows) / calls for key in ("rtime", "ttime")}
+    # HAProxy waits for a free place, connects, and hands on what was said; its times are whole milliseconds.
+    return _Way(max(0.0, mean["ttime"] - mean["rtime"]), mean["rtime"], mean["ttime"])
+
+
+def _rows(gateway: Evidence, server: str) -> Iterable[tuple[float, Mapping[str, Any]]]:
+    stats: Sequence[Any] = (gateway.get("gateway") or {}).get("stats") or ()
+    if len(stats) < 2:
+        return
+    for name, backend in (stats[-1].get("backends") or {}).items():
+        last = (backend.get("servers") or {}).get(server)
+        first = (((stats[0].get("backends") or {}).get(name) or {}).get("servers") or {}).get(server) or {}
+        if last and all(isinstance(last.get(key), (int, float)) for key in ("rtime", "ttime")):
+            yield max(0, last.get("stot", 0) - first.get("stot", 0)), last
