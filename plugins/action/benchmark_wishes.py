@@ -21,7 +21,7 @@ class ActionModule(Action):
     _requires_connection = False
     ARGUMENTS = {
         "pattern": {"type": "raw", "required": True},
-        "purpose": {"type": "str", "choices": ["benchmark", "tune"], "default": "benchmark"},
+        "purpose": {"type": "str", "choices": ["benchmark", "tune", "profile"], "default": "benchmark"},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,19 @@ HOSTS = [
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
-    *("gateway", "templates", "bundle", "fleet", "report", "measure", "rollout", "benchmark", "tuning", "progress"),
+    *(
+        "gateway",
+        "templates",
+        "bundle",
+        "fleet",
+        "report",
+        "measure",
+        "rollout",
+        "benchmark",
+        "tuning",
+        "profiling",
+        "progress",
+    ),
     *("signals", "monitoring", "diagnosis"),
 ]
 
@@ -74,6 +86,7 @@ SHIPPED = {
     "nvidia_gpu_status": 24,
     "package_holds": 9,
     "plan_record": 9,
+    "profile": 0,
     "report": 0,
     "rollout_back": 0,
     "rollout_return": 37,  # record, share and servers in the one call that a rollback waits for
@@ -224,6 +237,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "host_plan",
         "load_program",
         "model_waves",
+        "profile",
         "report",
         "rollout_back",
         "rollout_watch",

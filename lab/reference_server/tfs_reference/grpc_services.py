@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The gRPC face: PredictionService, ModelService, and grpc.health.v1 when it is enabled."""
+"""The gRPC face: PredictionService, ModelService, and the profiler and grpc.health.v1 when they are enabled."""
 
 # ruff: noqa: N802 (the method names are those of the services)
 
@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfs_reference import admission, health, inference, log, metrics
+from tfs_reference import admission, health, inference, log, metrics, profiler
 from tfs_reference.core import ServerCore
 from tfs_reference.inference import Settings
 from tfs_reference.model_status import model_status
@@ -136,7 +136,13 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def create_server(
-    core: ServerCore, settings: Settings, threads: int, channel_arguments: str, with_health: bool
+    core: ServerCore,
+    settings: Settings,
+    threads: int,
+    channel_arguments: str,
+    *,
+    with_health: bool,
+    with_profiler: bool,
 ) -> grpc.Server:
     """A server with all services registered and no address yet.
 
@@ -150,6 +156,8 @@ def create_server(
     server = grpc.server(admission.thread_pool(threads), options=options, interceptors=[admission.Admission(threads)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core, settings), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    if with_profiler:
+        profiler.add_to_server(server)
     if with_health:
         health.add_to_server(server)
     return server

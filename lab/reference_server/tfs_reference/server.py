@@ -175,7 +175,8 @@ class Server:
             self._settings(0),
             flags.grpc_max_threads,
             flags.grpc_channel_arguments,
-            flags.enable_grpc_healthcheck_service,
+            with_health=flags.enable_grpc_healthcheck_service,
+            with_profiler=flags.enable_profiler,
         )
         credentials = self._credentials()
         # 0.0.0.0 is fixed in upstream's code: no flag narrows it.

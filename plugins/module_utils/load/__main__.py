@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/`` and ``... look QUESTION.json``."""
+"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/``, ``... look QUESTION.json`` and ``trace``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from .calibrate import calibrate
 from .keepalive import watch
 from .look import look
 from .run import REFUSED, run
+from .trace import trace
 
-USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look QUESTION.json"
+USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look QUESTION.json | trace QUESTION.json [OUT/]"
 
 
 def main(arguments: list[str]) -> int:
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> int:
         return calibrate(Path(paths[0]))
     if command == "look" and len(paths) == 1:
         return look(Path(paths[0]))
+    if command == "trace" and len(paths) in (1, 2):
+        return trace(Path(paths[0]), Path(paths[1]) if len(paths) == 2 else None)
     print(USAGE, file=sys.stderr)
     return REFUSED
 

@@ -63,6 +63,13 @@ def imported() -> Any:
     return grpc
 
 
+def credentials(grpc: Any, tls: dict[str, Any]) -> Any:
+    """Return what a channel with TLS needs, from PEM texts and the file of the key."""
+    ca, certificate = (tls[key].encode() if tls.get(key) else None for key in ("ca", "certificate"))
+    key = Path(tls["key_file"]).read_bytes() if certificate and tls.get("key_file") else None
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
 def word(status: str, details: str) -> str:
     """Return what an error counts as: its status where the server sent it, else ``connection`` or ``timeout``."""
     said = details.lower()
@@ -91,12 +98,7 @@ class Grpc:
         if tls is None:
             return self._grpc.aio.insecure_channel(where, options=OPTIONS)
         name = ("grpc.ssl_target_name_override", server_name(self._target))
-        return self._grpc.aio.secure_channel(where, self._credentials(tls), options=[*OPTIONS, name])
-
-    def _credentials(self, tls: dict[str, Any]) -> Any:
-        ca, certificate = (tls[key].encode() if tls.get(key) else None for key in ("ca", "certificate"))
-        key = Path(tls["key_file"]).read_bytes() if certificate and tls.get("key_file") else None
-        return self._grpc.ssl_channel_credentials(ca, key, certificate)
+        return self._grpc.aio.secure_channel(where, credentials(self._grpc, tls), options=[*OPTIONS, name])
 
     async def open(self) -> None:
         """Wait until all channels are connected. Raise UnreachableError where that fails."""

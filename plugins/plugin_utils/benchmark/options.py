@@ -30,9 +30,13 @@ USUAL_DURATION_S = 120.0
 # Caches, pools and the allocator settle within the first requests; steady state is looked for after this.
 USUAL_WARMUP_S = 5.0
 # A search takes some ten stages; three of a minute confirm its result. A tuning takes some twenty trials.
-BUDGETS_S = {"benchmark": 900.0, "tune": 1800.0}
+BUDGETS_S = {"benchmark": 900.0, "tune": 1800.0, "profile": 900.0}
 # Where the results go, without a suffix.
-OUTPUTS = {"benchmark": "benchmark-{instance}", "tune": "tuned/{instance}"}
+OUTPUTS = {"benchmark": "benchmark-{instance}", "tune": "tuned/{instance}", "profile": "profile-{instance}"}
+# A trace has every operation of every call: enough calls to see what is usual, and not more than a viewer opens.
+PROFILE_RATE = 20.0
+# The tracer keeps all events in memory; a minute of a busy server has some gigabytes.
+LONGEST_TRACE_S = 60
 # Calibration, connections, the last replies, the way of results: what a run takes besides its stages.
 BESIDES_S = 600.0
 # An hour is where the generator begins to coarsen its series, and a benchmark of a day is monitoring.
@@ -95,6 +99,8 @@ class Options:
     """How many settings a tuning measures at most."""
     stage_s: float
     """How long a stage of a trial takes; those of the best settings take six times as long."""
+    trace_s: int
+    """How long a trace takes."""
     despite_differences: bool
     """Whether runs under different conditions are compared all the same."""
 
@@ -247,6 +253,7 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "search": (one_of(SEARCHES), "standard"),
     "trials": (whole(2, 1000), 20),
     "stage": (seconds(1, 600), 10.0),
+    "seconds": (whole(1, LONGEST_TRACE_S), 10),
     "despite_differences": (boolean, False),
 }
 """The variables of playbooks/benchmark.yml and tune.yml: the check of each, and what stands for it where it is not
@@ -260,6 +267,7 @@ RENAMED = {
     "timeout": "timeout_s",
     "slo": "slo_ms",
     "stage": "stage_s",
+    "seconds": "trace_s",
 }
 
 
@@ -278,6 +286,8 @@ def read(given: Mapping[str, Any], purpose: str = "benchmark") -> Options:
     refusals.stop()
     found["output"] = found["output"] or OUTPUTS[purpose].format(**found)
     found["budget"] = found["budget"] or BUDGETS_S[purpose]
+    if purpose == "profile":
+        found["rate"] = found["rate"] or PROFILE_RATE
     options = Options(**{RENAMED.get(name, name): value for name, value in found.items()})
     _refuse_contradictions(options, refusals)
     earlier, protocol = options.earlier is not None, options.protocol

@@ -11,6 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "tune": {
+        "seconds": ("has no meaning for tune.yml, which takes no trace", "remove it, or use it with profile.yml"),
         "rate": (
             "has no meaning for tune.yml, which looks for the highest rate of each setting",
             "remove it, or measure one rate with benchmark.yml",
@@ -33,12 +34,26 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         ),
     },
     "benchmark": {
+        "seconds": ("has no meaning for benchmark.yml, which takes no trace", "give duration, or use profile.yml"),
         "search": ("has no meaning for benchmark.yml, which tries no settings", "remove it, or use it with tune.yml"),
         "trials": ("has no meaning for benchmark.yml, which tries no settings", "remove it, or use it with tune.yml"),
         "stage": (
             "has no meaning for benchmark.yml, whose searches choose the length of their stages",
             "give budget for a search, or rate and duration for one stage",
         ),
+    },
+    "profile": {
+        **{
+            name: ("has no meaning for profile.yml, which takes one trace", f"remove it, or use it with {playbook}")
+            for names, playbook in (
+                (("against", "against_host", "despite_differences", "shards", "utilisation"), "benchmark.yml"),
+                (("search", "trials", "stage"), "tune.yml"),
+            )
+            for name in names
+        },
+        "duration": ("has no meaning for profile.yml, whose load lasts as long as its trace", "give seconds"),
+        "budget": ("has no meaning for profile.yml, which takes one trace", "give seconds"),
+        "protocol": ("has no meaning for profile.yml: the server takes traces by gRPC", "remove it"),
     },
 }
 """By what is measured for, then by variable: what is wrong with it there, and what to do."""

@@ -13,7 +13,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -98,6 +98,32 @@ def measure(
                 yield progress
             sleep(LOOK_S)
     yield _result(place, what, out, status)
+
+
+@contextmanager
+def beside(place: Place, what: str, spec: Mapping[str, Any], seconds: float) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Run something of the generator beside a stage of the same load host; yield what waits for its result.
+
+    It ends by itself: nobody asks for its progress meanwhile.
+    """
+    aside = replace(place, folder=f"{place.folder}/{what}")
+    place.run(f"mkdir -m 0700 {shlex.quote(aside.folder)}")
+    out = f"{aside.folder}/out"
+    with _with_key(aside, spec) as asked:
+        _start(aside, what, asked, out)
+        try:
+            yield lambda: _awaited(aside, what, out, seconds)
+        finally:
+            _stop(aside, out)
+
+
+def _awaited(place: Place, what: str, out: str, seconds: float) -> dict[str, Any]:
+    until = time.monotonic() + seconds + OVERTIME_S
+    while (status := _look(place, out)[0]) == RUNNING:
+        if time.monotonic() > until:
+            raise WishError("tfserving_load", f"{what} on {place.name} has not ended in time", "run again")
+        time.sleep(LOOK_S)
+    return _result(place, what, out, status)
 
 
 def interrupt(place: Place) -> None:

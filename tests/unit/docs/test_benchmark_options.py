@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of variables in docs/benchmark.md and docs/tuning.md have what the playbooks take, with its defaults."""
+"""The tables of variables in benchmark.md, tuning.md and profile.md have what the playbooks take, with its defaults."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from repository import REPOSITORY
 OF_TUNING = {"search", "trials", "stage"}
 # Variables of a benchmark that a tuning has no use for.
 OF_BENCHMARKS = {"rate", "duration", "against", "against_host", "despite_differences"}
+# The one that profile.yml alone has.
+OF_TRACES = {"seconds"}
 ROW = re.compile(r"^\| `(\w+)` \| (.*?) \| .* \|$", re.MULTILINE)
 
 
@@ -48,21 +50,30 @@ def told(name, cell):
 
 BENCHMARK = table(page("benchmark.md"), "Options")
 TUNING = table(page("tuning.md"), "Options")
+TRACES = table(page("profile.md"), "Options")
 
 
 def test_the_variables_of_one_playbook_are_refused_by_the_other():
-    assert (set(purposes.ELSEWHERE["benchmark"]), set(purposes.ELSEWHERE["tune"])) == (OF_TUNING, OF_BENCHMARKS)
+    assert set(purposes.ELSEWHERE["benchmark"]) == OF_TUNING | OF_TRACES
+    assert set(purposes.ELSEWHERE["tune"]) == OF_BENCHMARKS | OF_TRACES
 
 
 def test_the_page_of_benchmarks_has_every_variable_of_theirs_and_no_other():
-    assert set(BENCHMARK) == set(options.FIELDS) - OF_TUNING
+    assert set(BENCHMARK) == set(options.FIELDS) - OF_TUNING - OF_TRACES
+
+
+def test_the_page_of_traces_has_its_own_and_names_those_of_benchmarks():
+    shared = page("profile.md").split("\n## Options\n")[1].split("are as for")[0]
+    named = set(re.findall(r"`(\w+)`", shared.split("side by side. |\n")[1]))
+    names = named | {name for name in options.FIELDS if name.startswith("tls_")}
+    assert names | set(TRACES) == set(options.FIELDS) - set(purposes.ELSEWHERE["profile"])
 
 
 def test_the_page_of_tuning_has_its_own_and_names_those_of_benchmarks():
     (shared,) = re.findall(r"^These are as for .*?\.\s", page("tuning.md"), re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"`(\w+)`", shared))
     assert not named & set(TUNING)
-    assert named | set(TUNING) == set(options.FIELDS) - OF_BENCHMARKS
+    assert named | set(TUNING) == set(options.FIELDS) - OF_BENCHMARKS - OF_TRACES
 
 
 @pytest.mark.parametrize(
@@ -79,7 +90,14 @@ def test_defaults_are_those_of_the_code(purpose, name, cell):
         assert told(name, cell) == default_of(name, purpose)
 
 
-@pytest.mark.parametrize(("playbook", "other"), [("benchmark", OF_TUNING), ("tune", OF_BENCHMARKS)])
+@pytest.mark.parametrize(
+    ("playbook", "other"),
+    [
+        ("benchmark", OF_TUNING | OF_TRACES),
+        ("tune", OF_BENCHMARKS | OF_TRACES),
+        ("profile", set(purposes.ELSEWHERE["profile"])),
+    ],
+)
 def test_the_head_of_a_playbook_names_its_variables(playbook, other):
     head = (REPOSITORY / f"playbooks/{playbook}.yml").read_text(encoding="utf-8").split("\n- name:")[0]
     words = set(re.findall(r"[a-z_]+", head))

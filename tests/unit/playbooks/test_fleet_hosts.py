@@ -37,7 +37,7 @@ def test_every_playbook_looks_for_its_hosts_first_and_what_changes_them_takes_th
     assert changing == {"rollout", "serve", "server_rollback", "site"}
     # They look for the host of one instance, in a play that takes that host's lock.
     measuring = {playbook for playbook in PLAYBOOKS - HOSTLESS if first_of(playbook) == "plays/measured.yml"}
-    assert measuring == {"benchmark", "tune"}
+    assert measuring == {"benchmark", "profile", "tune"}
     assert {first_of(playbook) for playbook in PLAYBOOKS - HOSTLESS - changing - measuring} == {"plays/hosts.yml"}
     assert first_of("plays/begin") == "hosts.yml"
 

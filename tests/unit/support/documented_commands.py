@@ -22,7 +22,7 @@ SHELLS = {"", "sh", "console"}
 PROMPT = re.compile(r"^ *\$ ")
 CLI = {"playbook": "PlaybookCLI", "galaxy": "GalaxyCLI", "vault": "VaultCLI", "doc": "DocCLI"}
 # The playbooks whose variables have names of one word, and their table of them.
-MEASURING = {"benchmark", "tune"}
+MEASURING = {"benchmark", "tune", "profile"}
 # The same of others, which are few.
 WORDS = {
     "drain": {"instance", "reason", "until"},

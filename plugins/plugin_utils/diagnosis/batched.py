@@ -1,0 +1,131 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How an instance forms batches: the settings that its process was given, and what came of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from . import page
+from .instance import Instance
+from .reading import at, listed, mapping, number, ratio, text
+
+# ``name: value`` and ``name { value: value }`` of the text format.
+_FIELD = re.compile(r"\b([a-z_]{1,60})\s*(?::\s*|\{\s*value\s*:\s*)(-?[0-9]{1,18}|true|false)")
+# What the server takes where a field is missing: batching/README.md and session_bundle_config.proto.
+_SIZE, _TIMEOUT_US, _QUEUE = 1000.0, 0.0, 10.0
+
+
+@dataclass(frozen=True)
+class Batching:
+    """The batching in force: rows of the largest batch, times in ms, batch threads, batches that may wait."""
+
+    size: float
+    timeout_ms: float
+    threads: float | None
+    queue: float
+    allowed: tuple[float, ...]
+    splits: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What was measured: the wait of a request, rows and fill of a batch, rows of a request, busy batch threads."""
+
+    queue_ms: float
+    rows: float
+    fill: float
+    request_rows: float
+    threads_used: float
+
+    @property
+    def requests(self) -> float:
+        """Return how many requests shared a batch."""
+        return self.rows / self.request_rows if self.request_rows else 0.0
+
+
+def is_on(instance: Instance) -> bool:
+    """Tell whether its server forms batches: by its command line, or by the plan where that is unknown."""
+    if instance.flags:
+        return instance.flags.get("enable_batching", "false").lower() in ("true", "1")
+    return instance.batching is not None
+
+
+def in_force(instance: Instance) -> Batching | None:
+    """Return the batching that its process was given, None where it forms no batches."""
+    if not is_on(instance):
+        return None
+    name, content = _file(instance)
+    fields = _read(content) if content else _planned(instance)
+    sizes = fields.get("allowed_batch_sizes", ())
+    return Batching(
+        size=_one(fields, "max_batch_size", _SIZE),
+        timeout_ms=_one(fields, "batch_timeout_micros", _TIMEOUT_US) / 1e3,
+        threads=_one(fields, "num_batch_threads", 0.0) or float(len(instance.cpus)) or None,
+        queue=_one(fields, "max_enqueued_batches", _QUEUE),
+        allowed=tuple(sizes),
+        splits=bool(_one(fields, "enable_large_batch_splitting", 0.0)),
+        source=name if content else "the plan",
+    )
+
+
+def measured(instance: Instance, batching: Batching) -> Batches | None:
+    """Return what came of the batching between the samples; None where the page does not tell."""
+    rows, request_rows = rows_per_batch(instance), instance.rows_per_request
+    queue, execution = instance.page.mean(page.QUEUEING), execution_ms(instance)
+    batches = instance.rate(ran(instance))
+    if None in (rows, request_rows, queue, execution, batches) or not batching.threads:
+        return None
+    busy = (batches or 0.0) * (execution or 0.0) / 1e3 / batching.threads
+    return Batches((queue or 0.0) / 1e3, rows or 0.0, (rows or 0.0) / batching.size, request_rows or 0.0, busy)
+
+
+def ran(instance: Instance) -> float | None:
+    """Return the batches that ran: the server's own count since 2.11, before that those with a size."""
+    counted = instance.page.grown(page.BATCHES)
+    return instance.page.count(page.BATCH_ROWS) if counted is None else counted
+
+
+def rows_per_batch(instance: Instance) -> float | None:
+    """Return the rows of requests in a batch, without padding."""
+    return ratio(instance.page.grown(page.INPUT_ROWS + "_sum"), ran(instance))
+
+
+def execution_ms(instance: Instance) -> float | None:
+    """Return the mean time of a run without the wait for its batch, whatever the plan says of batching."""
+    runtime, queue = instance.runtime_ms, instance.page.mean(page.QUEUEING)
+    if runtime is None:
+        return None
+    return max(runtime - (queue or 0.0) / 1e3, 0.0)
+
+
+def _file(instance: Instance) -> tuple[str, str]:
+    """Return the name and the content of the file of parameters; the content is empty where it was not read."""
+    path = instance.flags.get("batching_parameters_file") or "batching.config"
+    return path, text(at(instance.evidence, "files", PurePosixPath(path).name))
+
+
+def _read(content: str) -> dict[str, list[float]]:
+    fields: dict[str, list[float]] = {}
+    for name, value in _FIELD.findall(content):
+        fields.setdefault(name, []).append(float(value == "true") if value.isalpha() else float(value))
+    return fields
+
+
+def _planned(instance: Instance) -> dict[str, list[float]]:
+    return {name: _numbers(value) for name, value in mapping(instance.batching).items()}
+
+
+def _numbers(value: Any) -> list[float]:
+    values = listed(value) if isinstance(value, (list, tuple)) else [value]
+    found = [float(each) if isinstance(each, bool) else number(each) for each in values]
+    return [each for each in found if each is not None]
+
+
+def _one(fields: Mapping[str, list[float]], name: str, default: float) -> float:
+    return (fields.get(name) or [default])[-1]

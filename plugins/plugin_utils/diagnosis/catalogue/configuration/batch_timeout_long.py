@@ -1,0 +1,89 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Requests wait for a batch that cannot fill in time: the time-out, and nothing else, ends their wait."""
+
+from __future__ import annotations
+
+from ... import batched
+from ...case import Case
+from ...derived import MAIN_PART, each_used, is_pool_full, part, weighed
+from ...finding import Fault, Judged, Proof, Remedy
+from ...instance import Instance
+from ...verdicts import cleared, ms, percent, proof, unknown
+
+# The first request of a batch waits for the whole time-out, those that join it for half of it on average; a longer wait
+# is one behind busy batch threads. (The wait of Poisson arrivals: timeout * (1 + n / 2) / (1 + n) for n that join.)
+WAITS = (0.4, 1.3)
+# A batch that is half full has not been ended by its size.
+FILL = 0.5
+# With fewer busy threads than this a thread was free, and only then does the time-out count (batching/README.md).
+BUSY = 0.8
+
+
+def judge(case: Case) -> list[Judged]:
+    """Judge each instance that forms batches."""
+    return each_used(case, _judged)
+
+
+def _judged(case: Case, instance: Instance) -> Judged | None:
+    batching = batched.in_force(instance)
+    if batching is None:
+        return None
+    found = batched.measured(instance, batching)
+    if found is None:
+        return unknown("its metrics do not tell how batches were formed", instance.name)
+    evidence = _evidence(case, batching, found)
+    if not _timed_out(batching, found):
+        return cleared(
+            "Batches ended by their size, or ran as soon as a thread was free.", *evidence, instance=instance.name
+        )
+    share = part(case, instance, found.queue_ms)
+    if share is not None and share < MAIN_PART:
+        return cleared("The wait is a small part of the latency.", *evidence, instance=instance.name)
+    capped = is_pool_full(instance, "GRPC") or is_pool_full(instance, "REST")
+    return Judged(
+        "contributor" if capped else weighed(case, instance, share),
+        0.6 if capped else 0.9,
+        evidence,
+        "At capacity batches are full and wait for threads; here they are not, threads are free, and the wait is as "
+        "long as the time-out.",
+        instance.name,
+        share=share,
+        words=f"{found.requests:.1f} requests share a batch of {batching.size:g} rows",
+    )
+
+
+def _timed_out(batching: batched.Batching, found: batched.Batches) -> bool:
+    low, high = WAITS
+    waits = batching.timeout_ms > 0 and low * batching.timeout_ms <= found.queue_ms <= high * batching.timeout_ms
+    return waits and found.fill < FILL and found.threads_used < BUSY
+
+
+def _evidence(case: Case, batching: batched.Batching, found: batched.Batches) -> tuple[Proof, ...]:
+    wait = f"{ms(found.queue_ms)} of waiting, the time-out being {ms(batching.timeout_ms)}"
+    return (
+        proof("batching_session/queuing_latency", wait, "far below the time-out", case.window_s),
+        proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s),
+        proof("runtime_latency", f"batch threads {percent(found.threads_used)} busy", "busy while requests wait"),
+    )
+
+
+FAULT = Fault(
+    id="batching.timeout_long",
+    title="Requests wait for batches that do not fill",
+    layer="configuration",
+    observable="the wait in the batch queue is about batch_timeout_micros, and batches are half empty",
+    remedy=Remedy(
+        "Set the time-out to 0: batches then grow by themselves while threads are busy. tune.yml finds the best one.",
+        "tfserving_instances: [{name: INSTANCE, batching: {batch_timeout_micros: 0}}]; "
+        "ansible-playbook playbooks/site.yml --limit HOST",
+        "low",
+        restart=True,
+    ),
+    refs=(
+        "https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md",
+        "https://github.com/tensorflow/serving/issues/1483",
+    ),
+    judge=judge,
+    needs=("metrics",),
+)

@@ -1,0 +1,84 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A version cannot be loaded."""
+
+from __future__ import annotations
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
+from ... import said
+from ...case import Case
+from ...derived import each_running
+from ...finding import Fault, Judged, Proof, Remedy
+from ...instance import Instance
+from ...verdicts import cleared, proof, unknown
+from ...versions import State, available, models, states
+
+_WORDS = (r"Loading servable: .{0,200} failed",)
+_LONGEST = 300
+
+
+def judge(case: Case) -> list[Judged]:
+    """Judge each model of each instance."""
+    return each_running(case, _judged)
+
+
+def _judged(case: Case, instance: Instance) -> Judged | None:
+    known = {model: states(instance, model) for model in models(instance)}
+    failed = [(model, each) for model, rows in known.items() for each in rows or () if each.code]
+    if failed:
+        return _found(case, instance, *max(failed, key=lambda row: row[1].version))
+    retried = instance.loads("fail") or 0.0
+    words = said.proofs(instance, *_WORDS)
+    if retried and words:
+        counted = proof("load_attempt_count", f"{retried:.0f} loads failed", "none", case.window_s)
+        test = "The server goes on trying; it gives the version up after its last attempt."
+        return Judged("cause", 0.8, (counted, *words), test, instance.name, impact=0.6)
+    if None in known.values():
+        return unknown("the server did not say how its models are", instance.name)
+    return cleared("No version failed to load.", instance=instance.name)
+
+
+def _found(case: Case, instance: Instance, model: str, state: State) -> Judged:
+    serving = available(instance, model)
+    return Judged(
+        "cause",
+        0.95,
+        (
+            proof("the server's status", f"version {state.version} {state.state}: {state.code}", "AVAILABLE"),
+            proof("its words", told(state.message, _LONGEST), "none"),
+            *_elsewhere(case, instance, model, state.version),
+        ),
+        "A model whose directory is missing has no state at all; this version was found, and refused.",
+        instance.name,
+        model,
+        impact=0.6 if serving else 1.0,
+        words="an older version serves" if serving else "no version of it serves",
+    )
+
+
+def _elsewhere(case: Case, instance: Instance, model: str, version: int) -> tuple[Proof, ...]:
+    """Tell whether peers load the version: then it is this host's copy or memory, and not the model."""
+    others = [peer for peer in (each.instance(instance.name) for each in case.peers) if peer is not None]
+    having = [peer for peer in others if version in (available(peer, model) or ())]
+    if not others:
+        return ()
+    return (proof("its peers", f"{len(having)} of {len(others)} serve it", "all or none"),)
+
+
+FAULT = Fault(
+    id="model.load_fails",
+    title="A version cannot be loaded",
+    layer="model",
+    observable="a version ends with an error, and load_attempt_count counts a failure",
+    remedy=Remedy(
+        "Read the server's words: publish a whole or a mended model as a new version, or go back to the one before. "
+        "Where peers serve it, remove this host's copy and let the role fetch it again.",
+        "tfserving_models: [{name: MODEL, version: NUMBER}]; ansible-playbook playbooks/site.yml --limit HOST",
+        "low",
+        restart=False,
+    ),
+    refs=("https://github.com/tensorflow/serving/blob/2.19.1/tensorflow_serving/core/aspired_versions_manager.cc",),
+    judge=judge,
+    needs=("models",),
+)

@@ -1,0 +1,124 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults that look alike, and two faults at a time: which one is said to be the cause."""
+
+from __future__ import annotations
+
+import evidence_cases as hosts
+import fault_cases
+import pytest
+import yaml
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
+from repository import REPOSITORY
+
+FAULTS = {fault.id: fault for fault in faults()}
+RANK = {"cause": 3, "contributor": 2, "suspect": 1}
+
+
+def verdict(fault: str, case: Case, instance: str | None = "ranker") -> str:
+    found = [each for each in FAULTS[fault].judge(case) if each.instance == instance]
+    return max((each.verdict for each in found), key=lambda each: RANK.get(each, 0), default="nothing")
+
+
+def ranked(case: Case) -> list[str]:
+    """Return what was found, the likeliest first: verdict, then share explained or impact, times confidence."""
+    rows = [
+        (RANK[found.verdict], found.confidence * max(found.share or 0.0, found.impact), fault.id)
+        for fault in faults()
+        for found in fault.judge(case)
+        if found.verdict in RANK
+    ]
+    return [fault for _rank, _weight, fault in sorted(rows, reverse=True)]
+
+
+# Of each pair the first is what the host has, and the second what looks like it from afar.
+ALIKE = [
+    ("batching.timeout_long", "batching.never_fill", "ranker"),
+    ("batching.timeout_long", "model.overload", "ranker"),
+    ("batching.timeout_long", "batching.queue_full", "ranker"),
+    ("batching.queue_full", "batching.timeout_long", "ranker"),
+    ("batching.padding", "batching.slower", "ranker"),
+    ("model.json", "rest.threads", "spelling"),
+    ("rest.threads", "model.json", "spelling"),
+    ("rest.threads", "rest.port_closed", "spelling"),
+    ("rest.port_closed", "rest.threads", "spelling"),
+    ("rest.port_closed", "model.stuck", "spelling"),
+    ("model.load_fails", "models.base_path", "spelling"),
+    ("models.base_path", "model.load_fails", "spelling"),
+    ("model.load_fails", "models.reload_loop", "spelling"),
+    ("models.reload_loop", "model.load_fails", "spelling"),
+    ("model.no_warmup", "model.new_shapes", "spelling"),
+    ("model.new_shapes", "model.no_warmup", "spelling"),
+    ("model.giant_requests", "model.no_warmup", "spelling"),
+    ("rest.time_limit", "model.late_work", "spelling"),
+    ("model.late_work", "rest.time_limit", "spelling"),
+    ("model.overload", "model.stuck", "spelling"),
+    ("model.stuck", "model.overload", "spelling"),
+    ("model.overload", "cpu.throttled", "spelling"),
+    ("models.label", "model.load_fails", "spelling"),
+]
+
+
+@pytest.mark.parametrize(("fault", "other", "instance"), ALIKE)
+def test_what_looks_alike_is_told_apart(fault, other, instance):
+    case = fault_cases.case(fault)
+    assert verdict(fault, case, instance) == "cause"
+    assert verdict(other, case, instance) in ("cleared", "unknown", "nothing")
+
+
+def test_a_throttled_instance_is_not_called_overloaded():
+    evidence = fault_cases.INJECTED["model.overload"][0]()
+    evidence = hosts.grow(evidence, "instances/spelling/cgroup/cpu_stat/nr_periods", 100)
+    evidence = hosts.grow(evidence, "instances/spelling/cgroup/cpu_stat/nr_throttled", 80)
+    case = Case(evidence, peers=hosts.peers())
+    assert verdict("model.overload", case, "spelling") == "cleared"
+    assert ranked(case)[0] == "cpu.throttled"
+
+
+def test_capped_callers_make_the_time_out_a_contributor():
+    case = fault_cases.case("batching.never_fill")
+    assert verdict("batching.never_fill", case) == "cause"
+    assert verdict("batching.timeout_long", case) == "contributor"
+
+
+def test_full_load_that_keeps_the_objective_is_no_fault():
+    evidence = hosts.traffic(hosts.healthy(), "spelling", execution_us={3_000: 1.0}, grpc_rps=1200)
+    case = Case(fault_cases.busy(evidence, "spelling", 0.97), peers=hosts.peers())
+    found = {judged.verdict for fault in faults() if fault.layer != "resources" for judged in fault.judge(case)}
+    assert found <= {"cleared", "unknown"}
+
+
+def test_a_roll_out_is_neither_a_loop_nor_a_skew():
+    evidence = fault_cases.states(hosts.healthy(), "spelling", (41, "AVAILABLE", "OK", ""), (42, "LOADING", "OK", ""))
+    metric = "instances/spelling/metrics/:tensorflow:cc:saved_model:load_attempt_count/0/1"
+    case = Case(hosts.grow(evidence, metric, 1), peers=hosts.peers())
+    assert verdict("models.reload_loop", case, "spelling") == "cleared"
+    assert verdict("model.version_skew", case, "spelling") == "cleared"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("batching.timeout_long", "models.base_path"),
+        ("batching.padding", "flags.unknown"),
+        ("batching.never_fill", "model.load_fails"),
+        ("batching.queue_full", "tls.certificate"),
+        ("batching.sizes", "rest.threads"),
+    ],
+)
+def test_of_two_faults_both_are_among_the_first_three(one, other):
+    """The first one is ranker's, the second spelling's or the host's."""
+    evidence, second = fault_cases.INJECTED[one][0](), fault_cases.INJECTED[other][0]()
+    evidence["instances"]["spelling"] = second["instances"]["spelling"]
+    evidence["facts"] = second["facts"]
+    for sample, also in zip(evidence["samples"], second["samples"], strict=True):
+        sample["instances"]["spelling"] = also["instances"]["spelling"]
+    assert {one, other} <= set(ranked(Case(evidence, peers=hosts.peers()))[:3])
+
+
+def test_the_table_of_injections_has_every_fault():
+    table = yaml.safe_load((REPOSITORY / "tests/unit/support/fault_injections.yml").read_text(encoding="utf-8"))
+    assert set(table) >= set(fault_cases.INJECTED)
+    for fault in fault_cases.INJECTED:
+        assert fault in ranked(fault_cases.case(fault))[: table[fault]["rank"]]

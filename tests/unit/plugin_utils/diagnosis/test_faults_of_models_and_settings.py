@@ -1,0 +1,101 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of models and settings: found where they are, cleared where they are not, unknown where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import evidence_cases as hosts
+import fault_cases
+import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.finding import Judged
+
+FAULTS = {fault.id: fault for fault in faults() if fault.layer != "resources"}
+# Only callers can tell these from others.
+SUSPECTED = {"client.message_limit"}
+RANK = {"cause": 3, "contributor": 2, "suspect": 1}
+
+
+def judged(fault: str, case: Case, instance: str | None) -> Judged:
+    """Return what a fault says of an instance, the worst of it where it says several things."""
+    found = [each for each in FAULTS[fault].judge(case) if each.instance == instance]
+    assert found
+    return max(found, key=lambda each: RANK.get(each.verdict, 0))
+
+
+def weight(found: Judged) -> float:
+    return found.confidence * max(found.share or 0.0, found.impact)
+
+
+def ranked(case: Case) -> list[str]:
+    """Return the ids of what was found, the likeliest first: verdict, then share explained times confidence."""
+    rows = [
+        (RANK[found.verdict], weight(found), fault.id)
+        for fault in faults()
+        for found in fault.judge(case)
+        if found.verdict in RANK
+    ]
+    return [fault for _rank, _weight, fault in sorted(rows, reverse=True)]
+
+
+def test_every_fault_has_a_case():
+    assert set(fault_cases.INJECTED) == set(FAULTS)
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_a_fault_is_found_where_it_is(fault):
+    found = judged(fault, fault_cases.case(fault), fault_cases.INJECTED[fault][1])
+    assert found.verdict == ("suspect" if fault in SUSPECTED else "cause")
+    assert found.proofs
+    assert found.test
+    assert 0 < found.confidence <= 1
+    assert found.impact or found.share
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+@pytest.mark.parametrize("shape", [{}, {"with_gpus": False}, {"cgroup": 1}], ids=["gpus", "cpus", "cgroup 1"])
+def test_a_healthy_host_has_no_fault(fault, shape):
+    case = Case(fault_cases.healthy(**shape), peers=hosts.peers(**shape))
+    assert {found.verdict for found in FAULTS[fault].judge(case)} <= {"cleared"}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_nothing_read_is_no_pass(fault):
+    blank = hosts.healthy(samples=[], facts={}, gpus=None, instances={name: {} for name in hosts.INSTANCES})
+    verdicts = {found.verdict for found in FAULTS[fault].judge(Case(blank))}
+    assert verdicts <= {"unknown"}
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_foreign_data_of_the_wrong_kind_breaks_no_rule(fault, depth):
+    for other in (None, 7, "x", [None, 7], {"x": None}):
+        for found in FAULTS[fault].judge(Case(_spoilt(hosts.healthy(), other, depth=depth))):
+            assert found.verdict in ("cause", "contributor", "suspect", "cleared", "unknown")
+
+
+def _spoilt(tree: Any, other: Any, depth: int) -> Any:
+    """Return a copy in which whatever lies at a depth is something else."""
+    if depth == 0:
+        return other
+    if isinstance(tree, dict):
+        return {key: _spoilt(value, other, depth - 1) for key, value in tree.items()}
+    return [_spoilt(value, other, depth - 1) for value in tree] if isinstance(tree, list) else tree
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_the_fault_itself_ranks_before_what_looks_like_it(fault):
+    first = ranked(fault_cases.case(fault))
+    assert first[0] == fault, first
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS))
+def test_a_remedy_names_what_does_it(fault):
+    remedy = FAULTS[fault].remedy
+    assert remedy.text.endswith(".")
+    assert remedy.command
+    assert FAULTS[fault].refs
+    assert FAULTS[fault].needs
