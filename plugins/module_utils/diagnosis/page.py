@@ -55,7 +55,7 @@ def read(port: int, path: str, models: Collection[str]) -> Page:
 
 
 def parsed(text: str, models: Collection[str]) -> Page:
-    """Return the known series of a page by name, each its labels and its value. Raises ValueError for a made-up page."""
+    """Return the known series of a page by name, each its labels and its value. Raises ValueError of a made-up one."""
     found: Page = {}
     seen: set[tuple[Any, ...]] = set()
     strangers: set[str] = set()

@@ -51,7 +51,7 @@ def listeners(tree: Tree, ss: str | None, pids: Collection[int], ports: Collecti
     """Return the listeners on ``ports`` or of ``pids``; ``ss`` is the answer of ss -ltnH, which knows the backlogs."""
     told_by_ss = {int(port): (address, int(queue), int(most)) for queue, most, address, port in _SS.findall(ss or "")}
     owners = {inode: pid for pid in pids for inode in _inodes(tree, pid)}
-    found = []
+    found: list[dict[str, Any]] = []
     for row in _rows(tree):
         pid = owners.get(row.inode)
         if row.state == LISTEN and (pid or row.port in ports) and len(found) < MOST_LISTENERS:

@@ -12,7 +12,7 @@ import csv
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..visible_text import told
@@ -94,7 +94,7 @@ def generation(found: dict[str, str]) -> str:
     return named[1] if named else ""
 
 
-def stat(answer: str) -> dict[str, dict[str, Any]]:
+def stat(answer: str, numbers: Sequence[str] = NUMBERS) -> dict[str, dict[str, Any]]:
     """Return what ``show stat`` says: ``frontends`` and ``backends`` by name, and in each backend its ``servers``.
 
     Raises SocketError for an answer that is not the table, or not all of it: the backends that lack would have no
@@ -109,11 +109,11 @@ def stat(answer: str) -> dict[str, dict[str, Any]]:
     for row in csv.DictReader(answer[2:].splitlines()):
         proxy, name = told(row["pxname"] or "", _WORDS), told(row.get("svname") or "", _WORDS)
         if name == "FRONTEND":
-            found["frontends"][proxy] = _entry(row)
+            found["frontends"][proxy] = _entry(row, numbers)
         elif name == "BACKEND":
-            found["backends"].setdefault(proxy, {"servers": {}}).update(_entry(row))
+            found["backends"].setdefault(proxy, {"servers": {}}).update(_entry(row, numbers))
         elif row.get("type") == "2":
-            found["backends"].setdefault(proxy, {"servers": {}})["servers"][name] = _entry(row)
+            found["backends"].setdefault(proxy, {"servers": {}})["servers"][name] = _entry(row, numbers)
     return found
 
 
@@ -130,9 +130,9 @@ def _without_servers(backend: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in backend.items() if key != "servers"}
 
 
-def _entry(row: dict[str, Any]) -> dict[str, Any]:
+def _entry(row: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     texts = {name: told(row[name], _WORDS) for name in TEXTS if row.get(name)}
-    numbers = {name: int(row[name]) for name in NUMBERS if re.fullmatch(r"-?[0-9]{1,18}", row.get(name) or "")}
+    numbers = {name: int(row[name]) for name in wanted if re.fullmatch(r"-?[0-9]{1,18}", row.get(name) or "")}
     return {**texts, **numbers}
 
 

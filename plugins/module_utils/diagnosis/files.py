@@ -1,0 +1,72 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The files that an instance reads: its configuration, and the versions of its models on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..disk import plain_files
+from ..host.sysfs import Tree
+from ..visible_text import visible_lines
+
+# Flags of the server whose files hold no secret. Those of TLS hold keys, and are never read.
+CONFIGURATION = {
+    "batching_parameters_file": "batching.config",
+    "model_config_file": "models.config",
+    "monitoring_config_file": "monitoring.config",
+}
+MOST_BYTES = 64 << 10
+MOST_VERSIONS = 8
+MOST_ENTRIES = 5000
+WARMUP = "assets.extra/tf_serving_warmup_requests"
+BATCHING = "batching_params.pbtxt"
+GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+
+
+def configuration(tree: Tree, instance: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of the configuration that the plan names. Raises OSError."""
+    paths = {name: instance.get("flags", {}).get(flag) for flag, name in CONFIGURATION.items()}
+    return {name: _text(tree, path) for name, path in paths.items() if path}
+
+
+def _text(tree: Tree, path: str) -> str:
+    return visible_lines(plain_files.read(tree.path(path), MOST_BYTES).decode("utf-8", "replace"))
+
+
+def models(tree: Tree, instance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by model what lies in the folder that the server reads it from."""
+    config = instance.get("model_config", {}).get("model_config_list", {}).get("config", ())
+    return {each["name"]: _model(tree, each["base_path"]) for each in config if each.get("base_path")}
+
+
+def _model(tree: Tree, base: str) -> dict[str, Any]:
+    numbers = sorted(int(name) for name in tree.names(base) if name.isdecimal() and name.isascii() and len(name) < 20)
+    versions = {str(number): _version(tree, f"{base}/{number}") for number in numbers[-MOST_VERSIONS:]}
+    return {"base_exists": tree.exists(base), "versions": versions}
+
+
+def _version(tree: Tree, folder: str) -> dict[str, Any]:
+    sizes = list(_sizes(tree.path(folder)))
+    return {
+        "size_mb": None if len(sizes) >= MOST_ENTRIES else round(sum(sizes) / (1 << 20), 2),
+        "warmup": tree.exists(f"{folder}/{WARMUP}"),
+        "batching_params": tree.exists(f"{folder}/{BATCHING}"),
+        "complete": any(tree.exists(f"{folder}/{name}") for name in GRAPHS),
+    }
+
+
+def _sizes(folder: str) -> Iterator[int]:
+    """Yield the sizes of the files below a folder, of as many as a version may have; links are not followed."""
+    seen = 0
+    for place, _folders, names in os.walk(folder):
+        for name in names:
+            seen += 1
+            if seen > MOST_ENTRIES:
+                return
+            try:
+                yield os.lstat(os.path.join(place, name)).st_size
+            except OSError:
+                continue
