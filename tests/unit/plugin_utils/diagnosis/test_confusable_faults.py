@@ -8,6 +8,7 @@ import evidence_cases as hosts
 import fault_cases
 import pytest
 import yaml
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import rank
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
 from repository import REPOSITORY
@@ -22,14 +23,8 @@ def verdict(fault: str, case: Case, instance: str | None = "ranker") -> str:
 
 
 def ranked(case: Case) -> list[str]:
-    """Return what was found, the likeliest first: verdict, then share explained or impact, times confidence."""
-    rows = [
-        (RANK[found.verdict], found.confidence * max(found.share or 0.0, found.impact), fault.id)
-        for fault in faults()
-        for found in fault.judge(case)
-        if found.verdict in RANK
-    ]
-    return [fault for _rank, _weight, fault in sorted(rows, reverse=True)]
+    """Return the ids of what was found, the likeliest first."""
+    return [finding.fault.id for finding in rank.ranked([case]).findings]
 
 
 # Of each pair the first is what the host has, and the second what looks like it from afar.
