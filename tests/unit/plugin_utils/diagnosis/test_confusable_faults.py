@@ -95,6 +95,42 @@ def test_a_state_that_could_not_be_asked_for_is_no_missing_version():
         assert verdict(fault, Case(evidence, peers=hosts.peers()), "spelling") == "unknown"
 
 
+def test_a_process_that_was_stopped_is_told_from_a_deadlock():
+    evidence = fault_cases.still(hosts.healthy(), "spelling")
+    for sample in evidence["samples"]:
+        for task in sample["instances"]["spelling"]["tasks"]:
+            task["state"] = "T"
+    (found,) = (each for each in FAULTS["model.stuck"].judge(Case(evidence)) if each.instance == "spelling")
+    assert (found.verdict, found.words) == ("cause", "somebody stopped its process (SIGSTOP)")
+
+
+def test_a_server_that_ends_over_its_model_is_told_by_its_last_words():
+    evidence = hosts.both(hosts.healthy(), "instances/spelling/process", None)
+    evidence = hosts.both(fault_cases.silent(evidence, "spelling"), "instances/spelling/tasks", [])
+    words = "Loading servable: {name: spelling version: 41} failed: Not found: Op type not registered"
+    evidence = hosts.put(evidence, "instances/spelling/cmdline", [])
+    case = Case(fault_cases.logged(evidence, "spelling", words))
+    (found,) = (each for each in FAULTS["model.load_fails"].judge(case) if each.instance == "spelling")
+    assert (found.verdict, found.impact, found.words) == ("cause", 1.0, "it cannot start")
+    assert any("Op type not registered" in proof.value for proof in found.proofs)
+
+
+def test_wrong_sizes_are_told_of_a_server_that_is_down():
+    evidence = fault_cases.batching(hosts.healthy(), allowed_batch_sizes=(8, 16))
+    evidence = hosts.put(hosts.both(evidence, "instances/ranker/process", None), "instances/ranker/cmdline", [])
+    assert verdict("batching.sizes", Case(evidence)) == "cause"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("Failed to start HTTP Server at localhost:8511", "cause"), ("", "cleared")]
+)
+def test_a_port_whose_owner_is_not_known_is_judged_by_the_log(line, said):
+    evidence = hosts.healthy()
+    for row in evidence["facts"]["listeners"]:
+        row["pid"] = None
+    assert verdict("rest.port_closed", Case(fault_cases.logged(evidence, "spelling", line)), "spelling") == said
+
+
 def test_capped_callers_make_the_time_out_a_contributor():
     case = fault_cases.case("batching.never_fill")
     assert verdict("batching.never_fill", case) == "cause"

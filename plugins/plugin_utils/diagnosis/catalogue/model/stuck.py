@@ -19,6 +19,8 @@ KINDS: dict[str, tuple[Verdict, float, float, str]] = {
     "runaway work": ("cause", 0.8, 0.9, "it computes what nobody waits for"),
     "waiting for disk": ("suspect", 0.6, 0.8, "its threads wait for a disk"),
 }
+# Stopped by a signal, and by a tracer (proc(5)).
+_STOPPED = ("T", "t")
 # What could not be told from an idle or an overloaded server.
 UNSURE = 0.5
 
@@ -34,6 +36,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     probe = mapping(instance.evidence.get("probe"))
     if probe.get("grpc_ms") is not None and not _offers_rest(case, instance):
         return cleared("gRPC answers; REST alone is missing.", instance=instance.name)
+    if all(after.get("state") in _STOPPED for _before, after in instance.tasks):
+        return _stopped(case, instance)
     try:
         found = stuck.look(case.evidence, instance.name)
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -43,6 +47,18 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if found.kind not in KINDS or (found.kind == "runaway work" and not found.certain and _answers(probe)):
         return cleared("Calls end, or nobody waits for one.", instance=instance.name)
     return _found(case, instance, found)
+
+
+def _stopped(case: Case, instance: Instance) -> Judged:
+    return Judged(
+        "cause",
+        0.97,
+        (proof("/proc/PID/task/*/stat", "all threads in state T", "running or sleeping", case.window_s),),
+        "Threads that wait for each other sleep; these were stopped by a signal, or by a debugger.",
+        instance.name,
+        impact=1.0,
+        words="somebody stopped its process (SIGSTOP)",
+    )
 
 
 def _found(case: Case, instance: Instance, found: stuck.Stuck) -> Judged:
