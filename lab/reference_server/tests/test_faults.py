@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,13 +16,14 @@ import grpc
 import harness
 import numpy as np
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import page
+from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import page, tasks
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import sysfs
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfs_reference import tensors
 
-MODELS = ("plus", "busy", "rowsum")
+MODELS = ("plus", "busy", "rowsum", "types")
 WEIGHTS = {"cause": 3, "contributor": 2, "suspect": 1}
 
 
@@ -55,11 +58,14 @@ class Host:
 
 @pytest.fixture
 def host(start, tmp_path, models, monitoring):
-    """host(batching, *flags) starts a server with plus, busy and rowsum."""
+    """host(batching, *flags) starts a server with the models of MODELS."""
 
     def starter(batching="", *more):
+        own = tmp_path / "models"
+        if not own.exists():
+            shutil.copytree(models, own)
         config = harness.write_config(
-            tmp_path / "models.config", *(harness.model_config(name, models / name) for name in MODELS)
+            tmp_path / "models.config", *(harness.model_config(name, own / name) for name in MODELS)
         )
         flags = [f"--model_config_file={config}", f"--monitoring_config_file={monitoring}", *more]
         if batching:
@@ -166,6 +172,47 @@ def test_calls_by_rest_that_end_at_its_limit(host):
             rounds *= 1.2
 
     assert host("", "--rest_api_timeout_in_ms=200").diagnosed(send)[0] == ("rest.time_limit", "cause")
+
+
+def test_graphs_that_are_built_for_every_new_signature(host):
+    def send(running):
+        signatures = running.json("/v1/models/types/metadata")[1]["metadata"]["signature_def"]["signature_def"]
+        for name in signatures:
+            running.predict("types", {"signature_name": name, "instances": [1]})
+
+    assert "model.new_shapes" in dict(host().diagnosed(send))
+
+
+def test_a_version_that_goes_and_comes_back(host, tmp_path):
+    version, aside = tmp_path / "models" / "plus" / "3", tmp_path / "models" / "plus" / "aside"
+
+    def send(running):
+        for _time in range(3):
+            version.rename(aside)
+            running.await_states("plus", {2: "AVAILABLE", 3: "END"})
+            aside.rename(version)
+            harness.eventually(lambda: running.states("plus").get(3) == "AVAILABLE", "version 3 is back")
+
+    assert host().diagnosed(send)[0] == ("models.reload_loop", "cause")
+
+
+def test_a_process_that_was_stopped(start, models):
+    server = start("--model_name=plus", f"--model_base_path={models}/plus")
+    evidence = hosts.healthy()
+    os.kill(server.pid, signal.SIGSTOP)
+    for sample in evidence["samples"]:
+        harness.eventually(lambda: "T" in {task["state"] for task in look(server.pid)}, "it stands still")
+        sample["instances"]["ranker"]["tasks"] = look(server.pid)
+    evidence = hosts.put(evidence, "instances/ranker/probe", {"error": "late", "grpc_error": "late"})
+    (fault,) = (each for each in faults() if each.id == "model.stuck")
+    (found,) = (each for each in fault.judge(Case(evidence)) if each.instance == "ranker")
+    assert (found.verdict, found.words) == ("cause", "somebody stopped its process (SIGSTOP)")
+
+
+def look(pid):
+    running = tasks.read(sysfs.Tree(), pid)
+    assert running
+    return running.tasks
 
 
 def test_a_healthy_server_under_load_has_no_cause(host):
