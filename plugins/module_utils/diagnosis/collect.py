@@ -20,9 +20,23 @@ from ..gateway import runtime
 from ..host import plan_key, plan_record
 from ..host.sysfs import Tree
 from ..nvidia import query
-from . import certificates, command, counters, facts, files, gpus, groups, haproxy, logs, others, page, server, sockets
+from . import (
+    certificates,
+    command,
+    counters,
+    facts,
+    files,
+    gpus,
+    groups,
+    haproxy,
+    logs,
+    others,
+    page,
+    server,
+    sockets,
+    units,
+)
 from . import tasks as threads
-from . import units
 from .unread import Unread
 
 SCHEMA = 1
@@ -296,9 +310,9 @@ class _Collection:
         return {"stats": stats if all(stats) else [], "error": error}
 
 
-_NO_PROBE = {"grpc_health": None, "grpc_ms": None, "rest_ms": None, "status_calls": 0}
-_NO_PAGE = {"metrics": None, "metrics_error": False}
-_NO_SAMPLE = {
+_NO_PROBE: dict[str, Any] = {"grpc_health": None, "grpc_ms": None, "rest_ms": None, "status_calls": 0}
+_NO_PAGE: dict[str, Any] = {"metrics": None, "metrics_error": False}
+_NO_SAMPLE: dict[str, Any] = {
     "process": None, "tasks": [], "tasks_left_out": 0, "cgroup": None, "sockets": None, **_NO_PAGE,
 }  # fmt: skip
 

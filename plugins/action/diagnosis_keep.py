@@ -1,0 +1,29 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the evidence of a diagnosis on the controller, and reads it back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
+
+
+class ActionModule(Action):
+    """Reads and writes files on the controller."""
+
+    _requires_connection = False
+    ARGUMENTS = {
+        "folder": {"type": "str", "default": ""},
+        "evidence": {"type": "dict"},
+        "read": {"type": "bool", "default": False},
+    }
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the folder, the file that was written, and the evidence by host that was read."""
+        given = self.options(mutually_exclusive=[("evidence", "read")])
+        folder = keep.folder_named(given["folder"], datetime.now(timezone.utc))
+        path = None if given["evidence"] is None else keep.write(folder, given["evidence"])
+        return {"folder": folder, "path": path, "evidence": keep.read(folder) if given["read"] else {}}
