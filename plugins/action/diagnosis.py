@@ -30,4 +30,8 @@ class ActionModule(Action):
         missing = dict.fromkeys(given["missing"], "it gave no evidence, see above")
         report = publish.published(given["folder"], evidence, missing, before, given["client"])
         Display().display(f"\n{report.text}")
-        return {"diagnosis_exit": report.document["exit"], "files": report.files, "findings": report.document["findings"]}
+        return {
+            "diagnosis_exit": report.document["exit"],
+            "files": report.files,
+            "findings": report.document["findings"],
+        }

@@ -37,7 +37,8 @@ def headline(document: Row) -> str:
         return "The diagnosis failed: no host gave two samples."
     found = causes(document)
     if found:
-        return f"{counted(len(found), 'cause')} found on {hosts}; the most likely: {found[0]['title']} ({subject(found[0])})."
+        most = f"{found[0]['title']} ({subject(found[0])})"
+        return f"{counted(len(found), 'cause')} found on {hosts}; the most likely: {most}."
     if document["findings"]:
         return f"No cause found on {hosts}, but {counted(len(document['findings']), 'thing')} to look at."
     return f"Nothing found on {hosts}."
