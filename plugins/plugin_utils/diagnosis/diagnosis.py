@@ -73,7 +73,7 @@ def _exit(cases: Sequence[Case], found: Ranked) -> int:
 
 
 def _budgets(case: Case) -> list[Budget]:
-    found = []
+    found: list[Budget] = []
     for instance in case.instances:
         client = mapping(case.client.get(instance.name)) or None
         found += budgets(case.evidence, instance.name, client, case.gateways)

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ...module_utils.disk import durable, plain_files
-from ...module_utils.errors import WishError
-from ...module_utils.visible_text import told
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import durable, plain_files
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 # Of the evidence that this release writes and reads.
 SCHEMA = 1

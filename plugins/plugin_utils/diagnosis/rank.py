@@ -153,7 +153,7 @@ def _concerns(cause: Finding, finding: Finding) -> bool:
 
 
 def _together(found: Iterable[Finding]) -> list[Finding]:
-    """Return one finding for what several hosts or instances of theirs have in common, the weightiest, with all hosts."""
+    """Return one finding, the weightiest, for what several hosts have in common."""
     groups: dict[tuple[Any, ...], list[Finding]] = {}
     for each in found:
         groups.setdefault((each.fault.id, each.verdict, each.judged.instance, each.judged.model), []).append(each)

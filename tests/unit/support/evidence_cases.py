@@ -278,7 +278,7 @@ def _running(name: str, seconds: float, cgroup: int) -> dict[str, Any]:
             "read_bytes": 700 << 20, "fds": 62,
         },
         "tasks": _tasks(PID_OF[name], cpu_us, wait_us),
-        "tasks_left_out": 0,
+        "tasks_left_out": 0, "sockets": {"established": 24, "unread_bytes": 0, "queued": 0}, "metrics_error": False,
         "cgroup": _group(cpu_us, rss, cgroup),
         "metrics": None,
     }  # fmt: skip
@@ -396,7 +396,7 @@ def _instance(planned: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "files": _files(planned),
         "model_files": {name: {"base_exists": True, "versions": {VERSION_OF[name]: dict(_VERSION)}}},
-        "probe": {"grpc_health": "SERVING", "rest_ms": 1.4, "grpc_ms": 0.9},
+        "probe": {"grpc_health": "SERVING", "rest_ms": 1.4, "grpc_ms": 0.9, "grpc_error": "", "status_calls": 1},
         "gate": None,
     }  # fmt: skip
 

@@ -1,0 +1,37 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Diagnoses a fleet from the evidence of its hosts, prints the report and writes it to files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.utils.display import Display
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep, publish
+
+
+class ActionModule(Action):
+    """Reads and writes files on the controller, and prints."""
+
+    _requires_connection = False
+    ARGUMENTS = {
+        "folder": {"type": "str", "required": True},
+        "against": {"type": "str", "default": ""},
+        "missing": {"type": "list", "elements": "str", "default": []},
+        "client": {"type": "dict", "default": {}},
+    }
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return how the diagnosis ends, and the files of its report."""
+        given = self.options()
+        evidence = keep.read(given["folder"])
+        before = keep.read(given["against"]) if given["against"] else {}
+        missing = dict.fromkeys(given["missing"], "it gave no evidence, see above")
+        report = publish.published(given["folder"], evidence, missing, before, given["client"])
+        Display().display(f"\n{report.text}")
+        return {
+            "diagnosis_exit": report.document["exit"],
+            "files": report.files,
+            "findings": report.document["findings"],
+        }

@@ -1,0 +1,48 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A diagnosis as one self-contained page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from ...report.page import TEMPLATES
+from ..budget import PARTS
+from . import wording
+from .wording import Row
+
+
+def page(document: Row) -> str:
+    """Return the report as HTML. Every text is escaped; the same document gives the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    told = wording.at_length(document)
+    return environment.get_template("diagnosis.html.j2").render(
+        title=wording.headline(document),
+        missing=document["missing"],
+        parts=PARTS,
+        budgets=[_budget(each) for each in document["budgets"]],
+        told=[(each, wording.subject(each), wording.weight(each), wording.risk(each)) for each in told],
+        others=[(each, wording.subject(each), wording.weight(each)) for each in wording.others(document)],
+        cleared=wording.cleared(document),
+        not_checked=wording.not_checked(document),
+    )
+
+
+def _budget(row: Row) -> dict[str, Any]:
+    """Return a budget with the width of each part in its bar, in percent."""
+    whole = max(row["whole_ms"], sum(each or 0.0 for each in row["parts_ms"].values())) or 1.0
+    left = max(row["unexplained_ms"], 0.0)
+    parts = [*row["parts_ms"].items(), ("unexplained", left)]
+    return {
+        **row,
+        "name": f"{row['host']}.{row['instance']} {row['entrypoint']}",
+        "bar": [(name, each, each / whole * 100) for name, each in parts if each],
+    }
