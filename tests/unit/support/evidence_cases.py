@@ -437,7 +437,8 @@ def _gpu(index: int, name: str) -> dict[str, Any]:
         "index": index, "uuid": f"GPU-{index:04d}", "name": "NVIDIA H100 80GB HBM3", "node": index,
         "pci": ("0000:3b:00.0", "0000:af:00.0")[index], "driver": DRIVER, "utilisation": 55.0,
         "memory_used_mb": 9_000, "memory_total_mb": 81_920, "temperature": 58, "power_w": 310.0, "power_limit_w": 700.0,
-        "sm_mhz": 1_980, "sm_max_mhz": 1_980, "pstate": "P0", "persistence": True, "mig": None, "reasons": 0, "pcie_width": 16,
+        "sm_mhz": 1_980, "sm_max_mhz": 1_980, "pstate": "P0", "persistence": True, "mig": None, "reasons": 0,
+        "pcie_width": 16,
         "pcie_width_max": 16, "pcie_gen": 4, "pcie_gen_max": 4, "ecc_uncorrectable": 0, "remap_pending": False,
         "remap_failed": False, "processes": [{"pid": PID_OF[name], "memory_mb": 8_900}],
     }  # fmt: skip

@@ -95,7 +95,8 @@ def counters(root: Path, step: int) -> None:
 
 
 def _pressure(total: int) -> str:
-    return f"some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={total // 10}\n"
+    averages = "avg10=0.00 avg60=0.00 avg300=0.00"
+    return f"some {averages} total={total}\nfull {averages} total={total // 10}\n"
 
 
 def standing(root: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import threading
 
 import evidence_cases
 import pytest
@@ -235,10 +235,9 @@ def test_a_host_that_tells_nothing_fails_nothing(tmp_path):
 def test_a_server_that_hangs_costs_the_others_nothing(host, monkeypatch):
     monkeypatch.setattr(collect, "ANSWERS_S", 0.2)
 
-    def hang(_instance):
-        time.sleep(5)
-
-    found = collected(host, server=hang)
+    end = threading.Event()
+    found = collected(host, server=lambda _instance: end.wait())
+    end.set()
     assert {"source": "server ranker", "why": "it has not answered within 0.2 s"} in found["unread"]
     assert found["instances"]["ranker"]["model_files"]["ranker"]["base_exists"]
 
