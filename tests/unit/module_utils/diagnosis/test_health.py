@@ -78,7 +78,7 @@ def saying(words):
 
 
 def test_a_server_that_closes_the_connection_is_told():
-    with saying(b"") as port, pytest.raises(OSError, match="closes the connection|reset"):
+    with saying(b"") as port, pytest.raises(OSError, match=r"closes the connection|reset"):
         health.check(port)
 
 
