@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases of alerts, as data in ``plugin_utils/signals/alert_cases/SUBJECT.yml``, and the files promtool runs them by.
+"""The cases of alerts, as data in ``plugin_utils/signals/alert_cases/SUBJECT.yml``, and the files promtool reads.
 
 A case is one timeline in which an alert fires and then resolves, and a second one just below its threshold::
 
