@@ -67,6 +67,15 @@ SIGNALS = (
         ("host", "gpu"),
     ),
     Signal(
+        "tfserving:gpu_ecc_uncorrectable",
+        "Uncorrectable errors of memory",
+        "short",
+        "gpu",
+        f"max by {_GPU} ({' or '.join(_UNCORRECTED)})",
+        "Errors since the driver was loaded that ECC could not correct.",
+        ("host", "gpu"),
+    ),
+    Signal(
         "tfserving:xids:increase15m",
         "Xids",
         "short",
@@ -117,7 +126,7 @@ ALERTS = (
     ),
     Alert(
         "GpuEccUncorrectable",
-        f"sum by (host, gpu) ({_UNCORRECTED}) > 0.5",
+        f"sum by (host, gpu) ({' or '.join(f'increase({each}[15m])' for each in _UNCORRECTED)}) > 0.5",
         "0s",
         "page",
         "gpu",

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""All rules at once, over a fleet in which everything is there twice: no join may meet two series where it wants one."""
+"""All rules at once, over a fleet with everything in it twice: no join may meet two series where it wants one."""
 
 from __future__ import annotations
 
