@@ -243,7 +243,7 @@ class _Collection:
 
     def _cuda_cache(self, name: str) -> dict[str, Any] | None:
         path = self.planned[name].get("environment", {}).get("CUDA_CACHE_PATH")
-        return {"exists": self.tree.exists(path), "size_mb": None} if path else None
+        return {"exists": self.tree.exists(path), "size_mb": files.size_mb(self.tree, path)} if path else None
 
     def _gpus(self, once: Mapping[str, Any]) -> dict[str, Any]:
         why = next((row["why"] for row in self.unread.notes if row["source"] == "nvidia-smi"), None)

@@ -49,13 +49,18 @@ def _model(tree: Tree, base: str) -> dict[str, Any]:
 
 
 def _version(tree: Tree, folder: str) -> dict[str, Any]:
-    sizes = list(_sizes(tree.path(folder)))
     return {
-        "size_mb": None if len(sizes) >= MOST_ENTRIES else round(sum(sizes) / (1 << 20), 2),
+        "size_mb": size_mb(tree, folder),
         "warmup": tree.exists(f"{folder}/{WARMUP}"),
         "batching_params": tree.exists(f"{folder}/{BATCHING}"),
         "complete": any(tree.exists(f"{folder}/{name}") for name in GRAPHS),
     }
+
+
+def size_mb(tree: Tree, folder: str) -> float | None:
+    """Return the size of the files below a folder in MiB; None where there are too many to look at."""
+    sizes = list(_sizes(tree.path(folder)))
+    return None if len(sizes) >= MOST_ENTRIES else round(sum(sizes) / (1 << 20), 2)
 
 
 def _sizes(folder: str) -> Iterator[int]:

@@ -260,6 +260,9 @@ def _sample(now: float, seconds: float, with_gpus: bool, cgroup: int) -> dict[st
         "softnet": {str(cpu): {"processed": round(whole * 900), "dropped": 0, "squeezed": 0} for cpu in range(8)},
         "interrupts": {str(cpu): round(whole * (3_000 if cpu == 0 else 120)) for cpu in range(8)},
         "conntrack": {"count": 60, "max": 262_144},
+        "gpus": [{key: _gpu(index, name)[key] for key in _MOVING} for index, name in enumerate(INSTANCES)]
+        if with_gpus
+        else None,
         "instances": {name: _running(name, seconds, cgroup) for name in INSTANCES},
     }  # fmt: skip
 
@@ -423,12 +426,19 @@ def _files(planned: Mapping[str, Any]) -> dict[str, str]:
     return files
 
 
+_MOVING = (
+    "index", "uuid", "utilisation", "memory_used_mb", "temperature", "power_w", "sm_mhz", "pcie_width", "pcie_gen",
+    "reasons",
+)  # fmt: skip
+
+
 def _gpu(index: int, name: str) -> dict[str, Any]:
     return {
         "index": index, "uuid": f"GPU-{index:04d}", "name": "NVIDIA H100 80GB HBM3", "node": index,
         "pci": ("0000:3b:00.0", "0000:af:00.0")[index], "driver": DRIVER, "utilisation": 55.0,
         "memory_used_mb": 9_000, "memory_total_mb": 81_920, "temperature": 58, "power_w": 310.0, "power_limit_w": 700.0,
-        "sm_mhz": 1_980, "sm_max_mhz": 1_980, "pstate": "P0", "persistence": True, "reasons": 0, "pcie_width": 16,
+        "sm_mhz": 1_980, "sm_max_mhz": 1_980, "pstate": "P0", "persistence": True, "mig": None, "reasons": 0,
+        "pcie_width": 16,
         "pcie_width_max": 16, "pcie_gen": 4, "pcie_gen_max": 4, "ecc_uncorrectable": 0, "remap_pending": False,
         "remap_failed": False, "processes": [{"pid": PID_OF[name], "memory_mb": 8_900}],
     }  # fmt: skip

@@ -9,8 +9,14 @@ import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import stuck
 
 SERVER = "samples/1/instances/ranker"
-NO_ANSWER = {"grpc_health": None, "grpc_ms": None, "rest_ms": None, "status_calls": 1,
-             "error": "port 8501 has not answered in full after 2 s", "grpc_error": "it has not answered within 2 s"}  # fmt: skip
+NO_ANSWER = {
+    "grpc_health": None,
+    "grpc_ms": None,
+    "rest_ms": None,
+    "status_calls": 1,
+    "error": "port 8501 has not answered in full after 2 s",
+    "grpc_error": "it has not answered within 2 s",
+}
 
 
 def still(evidence):
