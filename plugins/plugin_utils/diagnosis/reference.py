@@ -48,11 +48,11 @@ def _fault(fault: Fault) -> Iterator[str]:
         yield _wrapped(f"- Brings about, so that these are no causes beside it: {_ids(EXPLAINS[fault.id])}.")
     if fault.refs:
         yield _wrapped(f"- See {', '.join(map(_link, fault.refs))}.")
-    yield f"\n```text\n{remedy.command}\n```\n"
+    yield f"\n```text\n{_wrapped(remedy.command)}\n```\n"
 
 
 def _wrapped(text: str) -> str:
-    """Return an item of a list in lines."""
+    """Return an item of a list, or a command, in lines."""
     return textwrap.fill(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
