@@ -12,4 +12,5 @@ from fleet_lab.shell import quietly
 def docs(lab: Lab) -> str:
     """Refresh the generated part of every role's README; keep the text around it."""
     quietly([lab.python, lab.root / "tools" / "role_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
+    quietly([lab.python, lab.root / "tools" / "fault_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
     return "roles/*/README.md"

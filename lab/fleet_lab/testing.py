@@ -87,6 +87,7 @@ def lint(lab: Lab) -> list[Shown]:
         "yamllint": ["yamllint", "."],
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/role_docs.py", "--check"],
+        "fault docs": ["python", "tools/fault_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
         "tables": ["python", "tools/generate_tables.py", "--check"],

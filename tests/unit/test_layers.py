@@ -56,6 +56,7 @@ SHIPPED = {
     "bundle_files": 12,
     "bundle_manifest": 6,
     "cpu_partition": 16,
+    "diagnosis": 0,
     "diagnosis_evidence": 43,  # all that a diagnosis reads, in one call
     "diagnosis_keep": 0,
     "driver_foreseen": 0,
@@ -229,6 +230,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "benchmark_report",
         "benchmark_target",
         "benchmark_wishes",
+        "diagnosis",
         "diagnosis_keep",
         "driver_foreseen",
         "driver_plan",

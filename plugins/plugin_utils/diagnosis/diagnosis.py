@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...module_utils.visible_text import visible_data
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
+
 from .budget import Budget, budgets
 from .case import Case
 from .rank import Finding, Ranked, ranked

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from ...module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+
 from . import page
 from .reading import at, growth, listed, mapping, number, ratio, text
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...module_utils.disk import durable
-from ...module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import durable
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
 from .diagnosis import diagnosed
 from .keep import MODE
 from .report.page import page

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ...module_utils.visible_text import told
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
+
 from .finding import Judged, Proof
 
 

@@ -28,8 +28,10 @@ IO_PRESSURE = 0.10
 # Parts of a table or a limit in use: of conntrack's table, of open files, of the ports for connections. Above 80 % a
 # burst of a quarter more fills it.
 FULL_SHARE = 0.8
-# Free part of a file system below which a publication is likely to fail, and below which writes do.
-DISK_FREE = 0.05
+# Free part of a file system below which the next version of a model may not fit, and below which journals and records
+# stop being written soon.
+DISK_FREE = 0.10
+DISK_FREE_PAGE = 0.02
 # Segments sent again, as a part of those sent. Within a data centre it is near 0; from 1 % on the 99th percentile
 # contains the kernel's shortest retransmission time of 200 ms. https://www.rfc-editor.org/rfc/rfc6298
 RETRANSMITTED_RATIO = 0.01

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .....module_utils import cpu_list
+from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
+
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance, cpus_of

@@ -12,7 +12,7 @@ from ...verdicts import cleared, percent, proof, unknown
 
 def judge(case: Case) -> list[Judged]:
     """Judge the host, if it is a guest."""
-    if not case.virtual:
+    if not case.virtual or not case.serving_cpus:
         return []
     stolen = case.cpu_ratio(case.serving_cpus, "steal")
     if stolen is None:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from .....module_utils.gpus.xid_findings import SEVERITY_OF_ACTION
-from .....module_utils.nvidia import xid_lines, xids
+from ansible_collections.tfserving.fleet.plugins.module_utils.gpus.xid_findings import SEVERITY_OF_ACTION
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import xid_lines, xids
+
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...hardware import on_gpus, owner_of
