@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..evidence import groups
 from .host import Host, whole
-from .sample import Samples, known, sample
+from .sample import Samples, known
 
 EVENTS = ("low", "high", "max", "oom", "oom_kill")
 
@@ -22,8 +22,8 @@ def read(host: Host) -> Samples:
             slices[groups.slice_of(group.unified)] = True
             yield from known(_quotas(host, group), serving_instance=name)
             yield from _memory(host, name, group)
-    for group in filter(None, slices):
-        yield from _pressure(host, group)
+    for above in filter(None, slices):
+        yield from _pressure(host, above)
 
 
 def _quotas(host: Host, group: groups.Groups) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import cpu_list
+from ..disk import plain_files
 from ..kernel.cpusets import granted
 from .host import Host, Mark
 from .sample import Samples, known
@@ -16,7 +17,13 @@ from .sample import Samples, known
 # The unit's TasksMax=.
 MOST_THREADS = 8192
 _ONLINE = "sys/devices/system/cpu/online"
-_KEPT = {str: {"pid": int, "ticks": int, "seen": [int], "total": [int]}}
+
+
+def _is_pair(value: Any) -> bool:
+    return plain_files.fits(value, [int]) and len(value) == 2
+
+
+_KEPT = {str: {"pid": int, "ticks": int, "seen": _is_pair, "total": _is_pair}}
 
 
 def read(host: Host) -> Samples:
@@ -71,9 +78,9 @@ def _times(host: Host, process: Mark, threads: list[int], before: Mapping[str, A
     is added to the counters.
     """
     seen = _sums(host, process.pid, threads)
-    if (before.get("pid"), before.get("ticks")) != process:
-        return {"pid": process.pid, "ticks": process.ticks, "seen": seen, "total": seen}
-    total = [old + max(0, now - then) for old, now, then in zip(before["total"], seen, before["seen"])]
+    total = seen
+    if (before.get("pid"), before.get("ticks")) == process:
+        total = [old + max(0, now - then) for old, now, then in zip(before["total"], seen, before["seen"])]
     return {"pid": process.pid, "ticks": process.ticks, "seen": seen, "total": total}
 
 

@@ -84,9 +84,9 @@ class Host:
         return self.tree.exists(PLAN)
 
     @property
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> dict[str, Any]:
         """Return the plan in force. Raises PartError."""
-        found: Mapping[str, Any] = self._once("plan", lambda: _plan(self.tree))
+        found: dict[str, Any] = self._once("plan", lambda: _plan(self.tree))
         return found
 
     @property

@@ -25,7 +25,6 @@ LEFT_OVER = 0.05
 _ON_THEIR_WAY = ("START", "LOADING", "UNLOADING")
 
 _NUMBER = (int, float)
-_MAYBE = lambda value: value is None or plain_files.fits(value, _NUMBER)  # noqa: E731
 _KEPT = {
     str: {
         "pid": int,
@@ -34,7 +33,7 @@ _KEPT = {
         "resident": _NUMBER,
         "loads": int,
         "steps": int,
-        "growth": _MAYBE,
+        "growth": lambda value: value is None or plain_files.fits(value, _NUMBER),
         "before": lambda value: value is None or plain_files.fits(value, {"versions": [str], "resident": _NUMBER}),
     }
 }

@@ -28,14 +28,16 @@ MOST_BYTES = 4 << 20
 # The server never forgets a version that it had.
 MOST_VERSIONS = 20
 _PAGE = {
-    "instances": {str: {"open": bool, "state": str, "record": lambda value: True, "health": {"models": {str: {str: str}}}}}
+    "instances": {
+        str: {"open": bool, "state": str, "record": lambda value: True, "health": {"models": {str: {str: str}}}}
+    }
 }
 _KEPT = {"at": (int, float), "states": {str: {str: {str: str}}}}
 
 
 def page(host: Host) -> Mapping[str, Any]:
     """Return what the companion says of each instance. Raises PartError."""
-    found: Mapping[str, Any] = host.shared("page", lambda: _page(host.plan["gate"]["port"]))
+    found: Mapping[str, Any] = host.shared("page", lambda: _page(int(host.plan["gate"]["port"])))
     return found
 
 
@@ -102,7 +104,9 @@ def _of_servers(host: Host) -> dict[str, dict[str, dict[str, str]]]:
     for instance in host.instances:
         if host.process(instance["name"]):
             look = health.look(instance["ports"]["rest"], instance["models"], 0.0)
-            heard = {model: {str(version): state for version, state in each.items()} for model, each in look.states.items()}
+            heard = {
+                model: {str(version): state for version, state in each.items()} for model, each in look.states.items()
+            }
             found[instance["name"]] = heard
     host.state.keep("models", {"at": host.now, "states": found})
     return found
