@@ -170,7 +170,13 @@ def plan(port: int) -> dict:
         "digest": "0123456789ab", "environment": {}, "model_config": {"model_config_list": {"config": models}},
     }  # fmt: skip
     paths = {"models": "/nonexistent", "config": "/etc/tfserving"}
-    return {"schema": 1, "server": {"version": "2.19.1"}, "paths": paths, "gate": {"port": port}, "instances": [instance]}
+    return {
+        "schema": 1,
+        "server": {"version": "2.19.1"},
+        "paths": paths,
+        "gate": {"port": port},
+        "instances": [instance],
+    }
 
 
 def program(folder: Path, name: str, says: str) -> None:

@@ -39,7 +39,9 @@ def parts_of(text):
 def test_the_file_has_help_and_type_of_each_metric_once_and_no_timestamp(place):
     code, text = collect(place)
     assert code == 0
-    assert "# HELP tfserving_instance_cpus CPUs that its process may use.\n# TYPE tfserving_instance_cpus gauge\n" in text
+    assert (
+        "# HELP tfserving_instance_cpus CPUs that its process may use.\n# TYPE tfserving_instance_cpus gauge\n" in text
+    )
     heads = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
     assert len(heads) == len(set(heads))
     assert set(heads) <= set(METRICS)
