@@ -12,7 +12,11 @@ import threading
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector import gate, models, sizes
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.host import PartError
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.config import Watched
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.health import Look
 from collected_host import CollectedHost, instance
+from gate_cases import Folder, record
 from ports import free_port
 from serving_double import FakeServer, Model
 
@@ -100,6 +104,20 @@ def test_a_closed_gate_is_told_with_who_or_what_holds_it(place, companion, close
 def test_an_open_gate_has_no_holder(place, companion):
     companion(page())
     assert place.read(gate) == ['tfserving_gate_open{serving_instance="ranker"} 1']
+
+
+def test_the_page_of_the_companion_is_understood(place, companion, tmp_path):
+    (tmp_path / "gates").mkdir()
+    folder = Folder(tmp_path / "gates")
+    folder.write()
+    folder.runs("a")
+    look = Look(0.0, states={"m": {7: "AVAILABLE", 8: "LOADING"}})
+    gates = folder.gates(Watched(folder.path), ask=lambda _port, _models, _now: look)
+    gates.look(gates.config.instances["ranker"], 0.0)
+    records.write("ranker", record(kind="run"), folder.records)
+    companion(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"instances": gates.page()}).encode())
+    assert place.read(models) == [state("8", "LOADING"), state("7", "AVAILABLE"), WANTED]
+    assert place.read(gate)[1] == 'tfserving_gate_info{serving_instance="ranker",kind="run"} 1'
 
 
 @pytest.mark.parametrize(
