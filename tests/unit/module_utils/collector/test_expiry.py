@@ -43,9 +43,11 @@ def test_the_first_end_of_each_file_is_told(place):
     certificate, key = pair(end=END)
     place.write("etc/tfserving/ranker/ssl.config", ssl_config(certificate, key))
     place.write("etc/haproxy/tfserving/tls.pem", pair(end=LATER)[0] + certificate + key)
+    place.write("etc/prometheus/tfserving-exporter/tls.crt", certificate)
     place.write("etc/haproxy/tfserving/jwt.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
     assert place.read(certificates) == [
         told("/etc/haproxy/tfserving/tls.pem"),
+        told("/etc/prometheus/tfserving-exporter/tls.crt"),
         told("/etc/tfserving/ranker/ssl.config"),
     ]
 
