@@ -1,0 +1,80 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which signals are shown where, and how: what console pages and Grafana's dashboards have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .model import Alert, Scope, Signal
+
+# What names the lower edge of a bracket; the upper one says high there. They are shown as one, never alone.
+LOW = re.compile(r"(?<![a-z])low(?![a-z])")
+# SIGNAL{...} > 0.05, also within a longer expression.
+LIMIT = r"\b{name}(?:\{{[^}}]*\}})?\s*[<>]=?\s*(?:bool\s+)?(-?[0-9.]+(?:e-?[0-9]+)?)(?![\w.])"
+# What the titles of the two edges end with.
+ENDING = re.compile(r",? at (least|most)$")
+VERDICT = "tfserving:slo_verdict"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A threshold as a line in a chart: where, and the name of the alert beside it."""
+
+    at: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart of a signal, or of the two edges between which a figure lies: then ``high`` is the upper one's name."""
+
+    signal: Signal
+    high: str | None
+    title: str
+    lines: tuple[Line, ...]
+
+    @property
+    def legend(self) -> tuple[str, ...]:
+        """Return the labels by which the series are told apart."""
+        return self.signal.labels
+
+
+def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[Scope]) -> list[Panel]:
+    """Return the charts of all signals of some scopes that a chart can show, in the order of the table."""
+    wanted = set(scopes)
+    return [
+        Panel(each, partner(each.name, signals), bracket_title(each.title, each.name, signals), lines(each.name, alerts))
+        for each in signals
+        if each.scope in wanted and is_drawn(each, signals)
+    ]
+
+
+def is_drawn(signal: Signal, signals: Sequence[Signal]) -> bool:
+    """Return whether a signal has a chart of its own: buckets are no figure, and an upper edge stands with its lower."""
+    uppers = {partner(each.name, signals) for each in signals}
+    return "le" not in signal.labels and signal.name not in uppers
+
+
+def partner(name: str, signals: Sequence[Signal]) -> str | None:
+    """Return the name of the upper edge of the bracket whose lower one this is."""
+    upper = LOW.sub("high", name)
+    return upper if upper != name and any(each.name == upper for each in signals) else None
+
+
+def bracket_title(title: str, name: str, signals: Sequence[Signal]) -> str:
+    """Return the title of a chart: that of a bracket is about both of its edges."""
+    return ENDING.sub("", title) if partner(name, signals) else title
+
+
+def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
+    """Return the thresholds that the alerts' expressions compare a signal with."""
+    sought = re.compile(LIMIT.format(name=re.escape(name)))
+    found = {
+        Line(float(number), alert.name)
+        for alert in alerts
+        for number in sought.findall(alert.expr)
+    }
+    return tuple(sorted(found, key=lambda line: (line.at, line.name)))

@@ -1,0 +1,35 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What pages and documentation both say of an alert."""
+
+from __future__ import annotations
+
+import re
+
+from .model import Alert
+
+LABEL = re.compile(r"\{\{\s*\$labels\.(\w+)\s*\}\}")
+ANY = re.compile(r"\{\{.*?\}\}")
+
+# Long enough to repair something, short enough that a forgotten silence does no harm.
+SILENCE = "2h"
+
+
+def silence(alert: Alert) -> str:
+    """Return the command that silences an alert for a while, on a monitoring host."""
+    return f'amtool silence add alertname={alert.name} --duration={SILENCE} --comment="why, and who"'
+
+
+def condition(alert: Alert) -> str:
+    """Return when an alert fires: its threshold, and for how long it has to last."""
+    return alert.threshold.value if alert.after in ("0s", "0m") else f"{alert.threshold.value}, for {alert.after}"
+
+
+def told(text: str) -> str:
+    """Return a text of the table for people: its labels in capitals, and N for the value."""
+    return ANY.sub("N", LABEL.sub(lambda label: label[1].upper(), text))
+
+
+def by_weight(alerts: tuple[Alert, ...]) -> list[Alert]:
+    """Return those first that wake somebody."""
+    return sorted(alerts, key=lambda alert: (alert.severity != "page", alert.name))
