@@ -31,6 +31,7 @@
     var size = Math.abs(number);
     return size >= 100 ? number.toFixed(0) : String(Number(number.toPrecision(3)));
   }
+  function rough(number) { return number >= 10 ? number.toFixed(0) : String(Number(number.toPrecision(2))); }
   function told(value, unit) {
     if (value === null || isNaN(value)) { return 'no data'; }
     if (unit === 'verdict') { return VERDICTS[Math.round(value)] || 'no data'; }
@@ -46,7 +47,7 @@
     if (low === high) { return told(low, unit); }
     if (!isFinite(high)) { return 'more than ' + told(low, unit); }
     var scale = scaleOf(unit, Math.abs(high));
-    return 'between ' + plain(low / scale.by) + ' and ' + plain(high / scale.by) + (scale.name ? ' ' + scale.name : '');
+    return 'between ' + rough(low / scale.by) + ' and ' + rough(high / scale.by) + (scale.name ? ' ' + scale.name : '');
   }
   function pad(number) { return (number < 10 ? '0' : '') + number; }
   function clock(at, withDate) {
@@ -77,7 +78,7 @@
   }
   function labelled(metric, names) {
     var said = names.map(function (name) { return metric[name]; }).filter(Boolean);
-    return said.join(' · ') || 'all';
+    return said.join(' · ') || document.querySelector('h1').textContent;
   }
   function pointsOf(values, start, step, count) {
     var points = [];
@@ -112,8 +113,11 @@
       var name = labelled(each.metric, names);
       return {name: name, low: pointsOf(each.values, span.start, span.step, count), high: high[name] || null};
     });
-    found.sort(function (a, b) { return (lastOf(b.low) || 0) - (lastOf(a.low) || 0) || (a.name < b.name ? -1 : 1); });
-    return found;
+    found.sort(function (a, b) { return (lastOf(b.low) || 0) - (lastOf(a.low) || 0); });
+    /* By name, so that a series has the same colour in every chart of the page. */
+    var kept = found.slice(0, MOST_SERIES).sort(function (a, b) { return a.name < b.name ? -1 : 1; });
+    kept.hidden = found.length - kept.length;
+    return kept;
   }
 
   /* Lines through what was measured: where a sample is missing the line breaks. */
@@ -184,13 +188,16 @@
       picture.appendChild(svg('text', {x: edge.left - 7, y: y(tick) + 4, 'class': 'tick', 'text-anchor': 'end'}, text));
     }
     timeTicks(picture, span, width, edge);
+    var last = {y: -99, room: 0};
     lines.forEach(function (line) {
       if (line.at > top || line.at < floor) { return; }
+      /* Names of lines that are close stand beside each other. */
+      last = {y: y(line.at), room: Math.abs(y(line.at) - last.y) < 13 ? last.room + last.wide : 0, wide: 7.2 * line.name.length + 8};
       picture.appendChild(svg('path', {'class': 'limit', d: 'M' + edge.left + ' ' + y(line.at).toFixed(1) + 'H' + (width - edge.right)}));
-      picture.appendChild(svg('text', {x: width - edge.right, y: y(line.at) < edge.top + 14 ? y(line.at) + 13 : y(line.at) - 4,
+      picture.appendChild(svg('text', {x: width - edge.right - last.room, y: y(line.at) < edge.top + 14 ? y(line.at) + 13 : y(line.at) - 4,
         'class': 'limit-name', 'text-anchor': 'end'}, line.name));
     });
-    series.slice(0, MOST_SERIES).forEach(function (each, at) {
+    series.forEach(function (each, at) {
       if (each.high) {
         picture.appendChild(svg('path', {'class': 'band tone-' + at % 6, d: bandOf(each, x, y)}));
         picture.appendChild(svg('path', {'class': 'line tone-' + at % 6 + ' dash-' + Math.floor(at / 6), d: pathOf(each.high, x, y, true)}));
@@ -255,7 +262,7 @@
       head.appendChild(made);
     });
     var body = table.createTBody();
-    series.slice(0, MOST_SERIES).forEach(function (each, at) {
+    series.forEach(function (each, at) {
       var row = body.insertRow();
       var name = html('th');
       name.scope = 'row';
@@ -277,14 +284,15 @@
     var below = figure.querySelector('.below');
     function redraw() {
       plot.querySelectorAll('svg, p').forEach(function (each) { each.remove(); });
+      figure.drawnAt = plot.clientWidth;
       if (!series.length) { plot.appendChild(html('p', 'none', 'no data')); return; }
       plot.appendChild(drawn(figure, series, lines, span));
     }
     redraw();
     below.textContent = '';
     if (series.length) { below.appendChild(legend(series, figure.dataset.unit)); }
-    if (series.length > MOST_SERIES) {
-      below.appendChild(html('p', 'note', 'The ' + MOST_SERIES + ' highest of ' + series.length + ' series.'));
+    if (series.hidden) {
+      below.appendChild(html('p', 'note', 'The ' + series.length + ' highest of ' + (series.length + series.hidden) + ' series.'));
     }
     figure.redraw = redraw;
   }
@@ -313,7 +321,9 @@
         if (each.isIntersecting) { watcher.unobserve(each.target); load(each.target); }
       });
     }, {rootMargin: '400px'});
-    document.querySelectorAll('figure.chart').forEach(function (figure) { watcher.observe(figure); });
+    document.querySelectorAll('figure.chart').forEach(function (figure) {
+      if (figure.getBoundingClientRect().top < innerHeight) { load(figure); } else { watcher.observe(figure); }
+    });
   }
   function again() {
     if (document.hidden || document.querySelector('.tip:not([hidden])')) { return; }
@@ -331,13 +341,13 @@
       document.querySelectorAll('figure.chart[data-ready]').forEach(load);
     }).catch(function () { document.body.classList.add('stale'); });
   }
-  var waiting = 0;
-  window.addEventListener('resize', function () {
-    clearTimeout(waiting);
-    waiting = setTimeout(function () {
-      document.querySelectorAll('figure.chart').forEach(function (figure) { if (figure.redraw) { figure.redraw(); } });
-    }, 150);
+  var resized = new ResizeObserver(function (seen) {
+    seen.forEach(function (each) {
+      var figure = each.target.parentElement;
+      if (figure.redraw && figure.drawnAt !== each.target.clientWidth) { figure.redraw(); }
+    });
   });
+  document.querySelectorAll('figure.chart .plot').forEach(function (plot) { resized.observe(plot); });
   watch();
   setInterval(again, EVERY_MS);
 })();

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .model import Signal
 from .tables import EVALUATED, Column, Table, alerts
@@ -39,7 +39,7 @@ def _within(braces: str) -> str:
 
 
 def verdict(braces: str = "") -> str:
-    """Return the verdict of each service about its objective, as a number."""
+    """Return the verdict of each instance about its objective, as a number."""
     return VERDICT.format(_within(braces))
 
 
@@ -77,15 +77,15 @@ def p99_exprs(braces: str = "") -> tuple[str, str]:
 
 
 def services(titles: Titles) -> Table:
-    """Return the table of services: instances of a name, over all hosts."""
+    """Return the table of instances by name, over all hosts."""
     rows = 'up{job="tfserving"}'
     return Table(
-        "Services",
+        "Instances, over all hosts",
         ("serving_instance",),
         rows,
         (
             Column("", "", rows, "sum", with_next=True),
-            Column("Instances up", "all", rows, "count"),
+            Column("Hosts up", "all", rows, "count"),
             titles.column("tfserving:requests:rate5m"),
             Column("Errors, worst model", "percentunit", "tfserving:error_ratio:rate5m", "max"),
             *p99(),
@@ -213,6 +213,17 @@ def versions(braces: str = "", keys: tuple[str, ...] = INSTANCE) -> Table:
             Column("Files", "bytes", sized(braces), "max"),
         ),
         "no data: no collector has reported the versions.",
+    )
+
+
+def under_rollout() -> Table:
+    """Return the table of versions of those models that are under a roll-out: a fleet has thousands of others."""
+    every = versions()
+    return replace(
+        every,
+        title="Versions of models under roll-out",
+        rows=f"{every.rows} and on (model) tfserving_rollout_info",
+        empty="No host reports a version of a model under roll-out.",
     )
 
 

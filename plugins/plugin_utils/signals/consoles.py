@@ -82,7 +82,6 @@ class Rule:
     scope: str
     condition: str
     reason: str
-    source: str
     remedy: str
     expr: str
     silence: str
@@ -187,8 +186,8 @@ def _tables(titles: Titles) -> dict[str, Any]:
         "one_gpu": console_tables.gpus(gpu, "Now"),
         "one_gpu_health": console_tables.gpu_health(gpu, "Health"),
         "gpu_reasons": console_tables.gpu_reasons(gpu),
-        "versions": console_tables.versions(HERE),
-        "rollout_versions": console_tables.versions(),
+        "versions": console_tables.versions(HERE, ()),
+        "rollout_versions": console_tables.under_rollout(),
         "host_alerts": console_tables.firing(ON_HOST),
         "instance_alerts": console_tables.firing(HERE),
     }
@@ -230,10 +229,10 @@ def _chart(panel: Panel, *fixed: str) -> Chart:
     braces = gotext.matchers(panel.signal.labels, fixed)
     if panel.signal.name == layout.VERDICT:
         worst = f"max by (serving_instance) ({console_tables.verdict(braces)})"
-        return Chart(panel.title, panel.signal.help, "verdict", worst, "" if fixed else "serving_instance")
+        return Chart(panel.title, panel.help, "verdict", worst, "" if fixed else "serving_instance")
     return Chart(
         panel.title,
-        panel.signal.help,
+        panel.help,
         panel.signal.unit,
         panel.signal.name + braces,
         " ".join(label for label in panel.legend if label not in fixed),
@@ -251,9 +250,8 @@ def _rule(alert: Alert, signals: tuple[Signal, ...]) -> Rule:
         alert.severity,
         TONES[alert.severity],
         alert.scope,
-        runbook.condition(alert),
-        alert.threshold.reason,
-        alert.threshold.source,
+        alert.threshold.value,
+        runbook.reason(alert),
         runbook.told(alert.remedy),
         alert.expr,
         runbook.silence(alert),

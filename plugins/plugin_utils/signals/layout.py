@@ -34,6 +34,7 @@ class Panel:
     signal: Signal
     high: str | None
     title: str
+    help: str
     lines: tuple[Line, ...]
 
     @property
@@ -46,7 +47,7 @@ def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[
     """Return the charts of all signals of some scopes that a chart can show, in the order of the table."""
     wanted = set(scopes)
     return [
-        Panel(each, partner(each.name, signals), bracket_title(each.title, each.name, signals), lines(each.name, alerts))
+        panel(each, signals, alerts)
         for each in signals
         if each.scope in wanted and is_drawn(each, signals)
     ]
@@ -64,9 +65,20 @@ def partner(name: str, signals: Sequence[Signal]) -> str | None:
     return upper if upper != name and any(each.name == upper for each in signals) else None
 
 
-def bracket_title(title: str, name: str, signals: Sequence[Signal]) -> str:
-    """Return the title of a chart: that of a bracket is about both of its edges."""
-    return ENDING.sub("", title) if partner(name, signals) else title
+def panel(signal: Signal, signals: Sequence[Signal], alerts: Sequence[Alert]) -> Panel:
+    """Return the chart of a signal; that of a bracket is about both of its edges."""
+    upper = partner(signal.name, signals)
+    if not upper:
+        return Panel(signal, None, signal.title, signal.help, lines(signal.name, alerts))
+    above = next(each for each in signals if each.name == upper)
+    said = f"Lies within the band, nobody can say where. Its lower edge: {signal.help} Its upper edge: {above.help}"
+    found = {*lines(signal.name, alerts), *lines(upper, alerts)}
+    return Panel(signal, upper, ENDING.sub("", signal.title), said, tuple(sorted(found, key=by_place)))
+
+
+def by_place(line: Line) -> tuple[float, str]:
+    """Return what lines are sorted by."""
+    return line.at, line.name
 
 
 def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
@@ -77,4 +89,4 @@ def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
         for alert in alerts
         for number in sought.findall(alert.expr)
     }
-    return tuple(sorted(found, key=lambda line: (line.at, line.name)))
+    return tuple(sorted(found, key=by_place))

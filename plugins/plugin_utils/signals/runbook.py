@@ -20,9 +20,10 @@ def silence(alert: Alert) -> str:
     return f'amtool silence add alertname={alert.name} --duration={SILENCE} --comment="why, and who"'
 
 
-def condition(alert: Alert) -> str:
-    """Return when an alert fires: its threshold, and for how long it has to last."""
-    return alert.threshold.value if alert.after in ("0s", "0m") else f"{alert.threshold.value}, for {alert.after}"
+def reason(alert: Alert) -> str:
+    """Return why an alert fires from its threshold on, and who says so."""
+    why = alert.threshold.reason
+    return f"{why[:1].upper()}{why[1:].rstrip('.')} ({alert.threshold.source})."
 
 
 def told(text: str) -> str:

@@ -22,7 +22,7 @@ def opened(page: Path | str, picture: Path, width: int = 1280, height: int = 320
     """
     with tempfile.TemporaryDirectory() as profile:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-        command += ["--enable-logging=stderr", "--virtual-time-budget=5000", f"--user-data-dir={profile}"]
+        command += ["--enable-logging=stderr", "--virtual-time-budget=15000", f"--user-data-dir={profile}"]
         command += ["--blink-settings=preferredColorScheme=0"] if dark else []
         command += [f"--window-size={width},{height}", f"--screenshot={picture}"]
         command += [page if isinstance(page, str) else page.absolute().as_uri()]

@@ -32,6 +32,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "window": ("5m", "1h"),
     "kind": ("capacity", "timeout"),
     "state": ("AVAILABLE",),
+    "old": ("7",),
+    "new": ("8",),
     "reason": ("idle", "sw_power_cap", "hw_slowdown"),
     "proxy": ("rest_ranker", "grpc_ranker"),
     "verdict": ("violated", "met", "undecided"),
@@ -43,8 +45,10 @@ UNITS |= {"hertz": 1.4e9, "bool": 1, "short": 12, "dateTimeAsIso": 1.8e9}
 # What has a meaning of its own; (name, labels, value), to which host and address are added.
 EDGES = {"ranker": (0.0674664, 0.12144), "embedder": (0.00642857, 0.0115714)}
 VERDICTS = {"ranker": "undecided", "embedder": "met"}
+BUCKETS = {"67466.4": 90.0, "121440": 119.0, "+Inf": 120.0}
 
-Series = tuple[str, dict[str, str], float, bool]
+# Name, labels, value and course: None for a counter that grows by the value a second, True for a figure in waves.
+Series = tuple[str, dict[str, str], float, bool | None]
 
 
 def page(signals: Sequence[Signal], alerts: Sequence[Alert], now: float) -> str:
@@ -68,7 +72,9 @@ def _labels(labels: dict[str, str]) -> str:
     return "{" + ",".join(f'{key}="{value}"' for key, value in escaped.items()) + "}"
 
 
-def _value(value: float, waves: bool, at: int, labels: dict[str, str]) -> float:
+def _value(value: float, waves: bool | None, at: int, labels: dict[str, str]) -> float:
+    if waves is None:
+        return value * at
     shift = sum(map(ord, "".join(labels.values()))) % 7
     return value * (1 + 0.25 * math.sin(at / 600 + shift)) * (1 + shift / 10) if waves else value
 
@@ -90,6 +96,10 @@ def _figure(signal: Signal, labels: dict[str, str]) -> tuple[float, bool]:
         return EDGES[service]["high" in signal.name], False
     if signal.name == "tfserving:slo_verdict":
         return float(labels["verdict"] == VERDICTS[service]), False
+    if signal.name == "tfserving:latency_edge_seconds":
+        return float(labels["le"]) / 1e6, False
+    if signal.name.startswith("tfserving:latency_bucket"):
+        return BUCKETS[labels["le"]], False
     if labels.get("status", "OK") != "OK":
         return 0.4, True
     return UNITS[signal.unit], signal.unit not in ("bool", "dateTimeAsIso") and "le" not in labels
@@ -111,6 +121,8 @@ def _others() -> Iterator[Series]:
     for host in HOSTS:
         here = {"host": host, "instance": host, "job": "node"}
         yield "up", here, 1, False
+        yield "node_cpu_seconds_total", {**here, "cpu": "0", "mode": "idle"}, 0.7, None
+        yield "node_textfile_mtime_seconds", {**here, "file": "tfserving.prom"}, 1.8e9, False
         yield "node_memory_MemAvailable_bytes", here, 9e10, True
         yield "node_memory_MemTotal_bytes", here, 2.7e11, False
         for service in (*SERVICES, IDLE):
@@ -125,6 +137,8 @@ def _gateway() -> Iterator[Series]:
         for protocol in ("rest", "grpc"):
             proxy = {**here, "proxy": f"{protocol}_ranker{end}"}
             yield "haproxy_server_status", {**proxy, "server": f"{host}.ranker", "state": "UP"}, 1, False
+            for code, rate in (("2xx", 40), ("5xx", 0.2)):
+                yield "haproxy_backend_http_responses_total", {**proxy, "code": code}, rate, None
             yield "haproxy_backend_response_time_average_seconds", proxy, 0.031, True
 
 
