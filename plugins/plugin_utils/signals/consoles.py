@@ -204,7 +204,7 @@ def _rollout() -> dict[str, Any]:
     }
 
 
-def _charts(signals: tuple[Signal, ...], alerts: tuple[Alert, ...]) -> dict[str, list[Chart]]:
+def _charts(signals: tuple[Signal, ...], alerts: tuple[Alert, ...]) -> dict[str, list[tuple[str, list[Chart]]]]:
     def of(*scopes: Scope) -> list[Panel]:
         return layout.panels(signals, alerts, scopes)
 
@@ -212,16 +212,22 @@ def _charts(signals: tuple[Signal, ...], alerts: tuple[Alert, ...]) -> dict[str,
     hosted = [panel for panel in instance if "host" in panel.signal.labels]
     shared = [panel for panel in instance if "host" not in panel.signal.labels]
     return {
-        "fleet_charts": [_chart(panel) for panel in shared],
-        "gateway_charts": [_chart(panel) for panel in of("gateway")],
-        "monitoring_charts": [_chart(panel) for panel in of("monitoring")],
-        "host_charts": [_chart(panel, "host") for panel in of("host")],
-        "instance_charts": [_chart(panel, "host", "serving_instance") for panel in hosted],
-        "service_charts": [_chart(panel, "serving_instance") for panel in shared],
-        "host_gpu_charts": [_chart(panel, "host") for panel in of("gpu")],
-        "gpu_charts": [_chart(panel, "host", "gpu") for panel in of("gpu")],
-        "rollout_charts": [_chart(panel) for panel in of("rollout")],
+        "fleet_charts": [
+            *_groups(layout.grouped(shared, layout.red)),
+            *_groups([("Gateways", of("gateway")), ("Monitoring itself", of("monitoring"))]),
+        ],
+        "host_charts": _groups(layout.grouped(of("host"), layout.use), "host"),
+        "instance_charts": _groups(layout.grouped(hosted, layout.red), "host", "serving_instance"),
+        "service_charts": _groups(layout.grouped(shared, layout.red), "serving_instance"),
+        "host_gpu_charts": _groups([("GPUs over time", of("gpu"))], "host"),
+        "gpu_charts": _groups([("This GPU over time", of("gpu"))], "host", "gpu"),
+        "rollout_charts": _groups([("Roll-outs over time", of("rollout"))]),
     }
+
+
+def _groups(rows: Sequence[tuple[str, Sequence[Panel]]], *fixed: str) -> list[tuple[str, list[Chart]]]:
+    """Return charts below their headings."""
+    return [(title, [_chart(panel, *fixed) for panel in panels]) for title, panels in rows]
 
 
 def _chart(panel: Panel, *fixed: str) -> Chart:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .model import Alert, Scope, Signal
@@ -90,3 +90,41 @@ def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
         for number in sought.findall(alert.expr)
     }
     return tuple(sorted(found, key=by_place))
+
+
+# Rate, errors and duration of what is served; utilisation, saturation and errors of what serves it.
+RED = ("Rate", "Errors", "Duration", "Batches", "CPUs", "Memory and state")
+USE = ("Utilisation", "Saturation", "Errors and state")
+_RED_WORDS = (
+    ("Errors", r"error|fail|bad|availability_burn"),
+    ("Batches", r"batch|queue|padding|saturation"),
+    ("Duration", r"latency|seconds|slo|p99|slow"),
+    ("CPUs", r"cpu|throttled|wait_ratio"),
+    ("Rate", r"requests|calls|in_flight|completed|rate\d"),
+)
+_USE_WORDS = (
+    ("Saturation", r"pressure|steal|wait|queue|overflow|drop|retrans|squeez|backlog|conntrack|swap"),
+    ("Utilisation", r"used|busy|utilisation|available|free|share|cpus"),
+)
+
+
+def red(signal: Signal) -> str:
+    """Return the row of a signal of what is served."""
+    return _row(signal, _RED_WORDS, "Memory and state")
+
+
+def use(signal: Signal) -> str:
+    """Return the row of a signal of a host."""
+    return _row(signal, _USE_WORDS, "Errors and state")
+
+
+def grouped(panels: Iterable[Panel], row: Callable[[Signal], str]) -> list[tuple[str, list[Panel]]]:
+    """Return panels by the row that they stand in, in the order of rows."""
+    rows: dict[str, list[Panel]] = {name: [] for name in (*RED, *USE)}
+    for each in panels:
+        rows[row(each.signal)].append(each)
+    return [(name, found) for name, found in rows.items() if found]
+
+
+def _row(signal: Signal, words: Sequence[tuple[str, str]], other: str) -> str:
+    return next((row for row, pattern in words if re.search(pattern, signal.name)), other)
