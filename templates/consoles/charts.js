@@ -9,6 +9,7 @@
   var HEIGHT = 220;
   var TIME_STEPS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800];
   var VERDICTS = ['met', 'undecided', 'violated'];
+  var SAID = {gpu: 'GPU ', window: 'over ', version: 'version '};
   var SCALES = {
     s: [[1e-6, 'µs'], [1e-3, 'ms'], [1, 's'], [60, 'min'], [3600, 'h'], [86400, 'd']],
     bytes: [[1, 'B'], [1024, 'KiB'], [1048576, 'MiB'], [1073741824, 'GiB'], [1099511627776, 'TiB']],
@@ -77,7 +78,7 @@
     return step * base;
   }
   function labelled(metric, names) {
-    var said = names.map(function (name) { return metric[name]; }).filter(Boolean);
+    var said = names.map(function (name) { return metric[name] && (SAID[name] || '') + metric[name]; }).filter(Boolean);
     return said.join(' · ') || document.querySelector('h1').textContent;
   }
   function pointsOf(values, start, step, count) {
@@ -188,13 +189,14 @@
       picture.appendChild(svg('text', {x: edge.left - 7, y: y(tick) + 4, 'class': 'tick', 'text-anchor': 'end'}, text));
     }
     timeTicks(picture, span, width, edge);
+    var names = [];
     var last = {y: -99, room: 0};
     lines.forEach(function (line) {
       if (line.at > top || line.at < floor) { return; }
       /* Names of lines that are close stand beside each other. */
       last = {y: y(line.at), room: Math.abs(y(line.at) - last.y) < 13 ? last.room + last.wide : 0, wide: 7.2 * line.name.length + 8};
       picture.appendChild(svg('path', {'class': 'limit', d: 'M' + edge.left + ' ' + y(line.at).toFixed(1) + 'H' + (width - edge.right)}));
-      picture.appendChild(svg('text', {x: width - edge.right - last.room, y: y(line.at) < edge.top + 14 ? y(line.at) + 13 : y(line.at) - 4,
+      names.push(svg('text', {x: width - edge.right - last.room, y: y(line.at) < edge.top + 14 ? y(line.at) + 13 : y(line.at) - 4,
         'class': 'limit-name', 'text-anchor': 'end'}, line.name));
     });
     series.forEach(function (each, at) {
@@ -205,6 +207,7 @@
       picture.appendChild(svg('path', {'class': 'line tone-' + at % 6 + ' dash-' + Math.floor(at / 6),
         d: pathOf(each.low, x, y, unit === 'bool' || unit === 'verdict' || Boolean(each.high))}));
     });
+    names.forEach(function (name) { picture.appendChild(name); });
     pointed(figure, picture, series, span, x, {width: width, edge: edge, count: count, unit: unit});
     return picture;
   }
@@ -278,8 +281,15 @@
     });
     return table;
   }
-  function show(figure, series, span) {
-    var lines = JSON.parse(figure.dataset.lines || '[]');
+  /* Thresholds of alerts, and what the plans promise. */
+  function limitsOf(figure, goals) {
+    var names = (figure.dataset.legend || '').split(' ').filter(Boolean);
+    return JSON.parse(figure.dataset.lines || '[]').concat(goals.map(function (each) {
+      var whose = names.length ? ' of ' + labelled(each.metric, names) : '';
+      return {at: parseFloat(each.values[each.values.length - 1][1]), name: 'objective' + whose};
+    }));
+  }
+  function show(figure, series, lines, span) {
     var plot = figure.querySelector('.plot');
     var below = figure.querySelector('.below');
     function redraw() {
@@ -306,11 +316,11 @@
     var step = Math.max(SCRAPE_S, Math.ceil(length / MOST_POINTS));
     var end = Math.floor(Number(document.body.dataset.now) / step) * step;
     var span = {start: end - Math.floor(length / step) * step, end: end, step: step};
-    var queries = [figure.dataset.query].concat(figure.dataset.high ? [figure.dataset.high] : []);
+    var queries = [figure.dataset.query, figure.dataset.high, figure.dataset.goal].filter(Boolean);
     return Promise.all(queries.map(function (query) {
       return asked(query, span.start, span.end, span.step);
     })).then(function (answers) {
-      show(figure, seriesOf(figure, answers, span), span);
+      show(figure, seriesOf(figure, answers, span), limitsOf(figure, answers[2] || []), span);
     }).catch(function (error) { complain(figure, error); }).then(function () { figure.dataset.ready = 'yes'; });
   }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .model import Signal
+from .table.gpus import HELD_BACK
 from .tables import EVALUATED, Column, Table, alerts
 
 INSTANCE = ("host", "serving_instance")
@@ -167,16 +168,15 @@ def gpus(braces: str = "", title: str = "GPUs") -> Table:
 
 def gpu_health(braces: str = "", title: str = "Health of GPUs") -> Table:
     """Return the table of what GPUs suffer from."""
-    idle = f'tfserving_gpu_clock_event{{reason!~"idle|applications_clocks.*"{_within(braces)}}}'
+    held = f'tfserving_gpu_clock_event{{reason=~"{"|".join(HELD_BACK)}"{_within(braces)}}}'
+    errors = f'tfserving_gpu_ecc_errors_total{{kind="uncorrectable"{_within(braces)}}}'
     return Table(
         title,
         GPU,
         f"tfserving_gpu_info{braces}",
         (
-            Column("Reasons that hold clocks back", "faults", idle),
-            Column(
-                "Uncorrectable ECC errors", "faults", f'tfserving_gpu_ecc_errors_total{{kind="uncorrectable"{_within(braces)}}}'
-            ),
+            Column("Reasons that hold clocks back", "faults", held),
+            Column("Uncorrectable ECC errors", "faults", errors),
             Column("Remap pending", "unwanted", f"tfserving_gpu_remap_pending{braces}", "max"),
             Column("Remap failed", "unwanted", f"tfserving_gpu_remap_failed{braces}", "max"),
             Column("", "", f"tfserving_gpu_pcie_width{braces}", "max", with_next=True),
@@ -198,7 +198,7 @@ def gpu_reasons(braces: str) -> Table:
         rows,
         (Column("Holds the clocks back", "bool", rows, "max"),),
         "no data: the collector reports no reasons of this GPU.",
-        "Idle and application clocks are no faults.",
+        "Idle and application clocks are no faults; a power cap is one only where it was not meant.",
     )
 
 
@@ -300,5 +300,7 @@ def alert_tiles() -> list[Tile]:
         *fleet_tiles()[:2],
         Tile("Pending", "count", evaluated_count('ALERTS{alertstate="pending"}'), "true, not yet for long enough"),
         Tile("Rules evaluated", "s", last, "ago"),
-        Tile("Targets that do not answer", "faults", "count(up == 0) or (vector(0) and on () group(up))", "of all jobs"),
+        Tile(
+            "Targets that do not answer", "faults", "count(up == 0) or (vector(0) and on () group(up))", "of all jobs"
+        ),
     ]

@@ -21,8 +21,7 @@ from . import console_rollout, console_tables, gotext, layout, runbook
 from .console_tables import HERE, ON_HOST, SERVICE, Titles
 from .layout import Line, Panel
 from .model import Alert, Scope, Signal
-from .table import SIGNALS
-from .table import alerts as table_alerts
+from .table import ALERTS, SIGNALS
 from .tables import EVALUATED, Table
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
@@ -65,6 +64,7 @@ class Chart:
     legend: str
     high: str = ""
     lines: tuple[Line, ...] = ()
+    goal: str = ""
 
     @property
     def limits(self) -> str:
@@ -91,7 +91,7 @@ class Rule:
 
 def pages(signals: Sequence[Signal] = SIGNALS, alerts: Sequence[Alert] | None = None) -> dict[str, str]:
     """Return the pages by file name."""
-    rules = tuple(table_alerts(()) if alerts is None else alerts)
+    rules = runbook.every(ALERTS) if alerts is None else tuple(alerts)
     known = tuple(signals)
     context = {
         **_tables(Titles(known)),
@@ -235,7 +235,8 @@ def _chart(panel: Panel, *fixed: str) -> Chart:
     braces = gotext.matchers(panel.signal.labels, fixed)
     if panel.signal.name == layout.VERDICT:
         worst = f"max by (serving_instance) ({console_tables.verdict(braces)})"
-        return Chart(panel.title, panel.help, "verdict", worst, "" if fixed else "serving_instance")
+        said = panel.help.replace("1 for what", "What", 1)
+        return Chart(panel.title, said, "verdict", worst, "" if fixed else "serving_instance")
     return Chart(
         panel.title,
         panel.help,
@@ -244,6 +245,7 @@ def _chart(panel: Panel, *fixed: str) -> Chart:
         " ".join(label for label in panel.legend if label not in fixed),
         panel.high + braces if panel.high else "",
         panel.lines,
+        panel.goal + braces if panel.goal else "",
     )
 
 

@@ -13,11 +13,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from . import layout
+from . import layout, runbook
 from .layout import Panel
 from .model import Alert, Scope, Signal
-from .table import SIGNALS
-from .table import alerts as table_alerts
+from .table import ALERTS, SIGNALS
 
 # Grafana 9.0, whose time series panels and variables these are; newer ones bring older dashboards up to date.
 SCHEMA = 36
@@ -38,7 +37,7 @@ Row = tuple[str, list[Panel]]
 
 def dashboards(signals: Sequence[Signal] = SIGNALS, alerts: Sequence[Alert] | None = None) -> dict[str, dict[str, Any]]:
     """Return the dashboards by uid, as Grafana keeps them."""
-    known, rules = tuple(signals), tuple(table_alerts(()) if alerts is None else alerts)
+    known, rules = tuple(signals), runbook.every(ALERTS) if alerts is None else tuple(alerts)
     found = (
         _dashboard("fleet", "Fleet", ("serving_instance",), _fleet(known, rules)),
         _dashboard("host", "Host", ("host",), _use(known, rules)),
@@ -84,7 +83,14 @@ def _dashboard(name: str, title: str, about: tuple[str, ...], rows: Sequence[Row
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
         "links": [
-            {"type": "dashboards", "title": "Fleet", "tags": [TAG], "asDropdown": True, "includeVars": True, "keepTime": True}
+            {
+                "type": "dashboards",
+                "title": "Fleet",
+                "tags": [TAG],
+                "asDropdown": True,
+                "includeVars": True,
+                "keepTime": True,
+            }
         ],
         "templating": {"list": [_source(), *(_variable(each) for each in ("job", "instance", *about))]},
         "annotations": {"list": [_annotation()]},
@@ -195,14 +201,24 @@ def _targets(panel: Panel, about: tuple[str, ...]) -> list[dict[str, Any]]:
     legend = " ".join(f"{{{{{label}}}}}" for label in panel.legend) or panel.title
     if not panel.high:
         return [_target("A", query(panel.signal, about), legend)]
+    labels = panel.signal.labels
+    goal = [_target("C", recorded(panel.goal, labels, about), f"{legend} objective")] if panel.goal else []
     return [
-        _target("A", recorded(panel.signal.name, panel.signal.labels, about), f"{legend} at least"),
-        _target("B", recorded(panel.high, panel.signal.labels, about), f"{legend} at most"),
+        _target("A", recorded(panel.signal.name, labels, about), f"{legend} at least"),
+        _target("B", recorded(panel.high, labels, about), f"{legend} at most"),
+        *goal,
     ]
 
 
 def _target(ref: str, expr: str, legend: str) -> dict[str, Any]:
-    return {"refId": ref, "datasource": SOURCE, "expr": expr, "legendFormat": legend, "editorMode": "code", "range": True}
+    return {
+        "refId": ref,
+        "datasource": SOURCE,
+        "expr": expr,
+        "legendFormat": legend,
+        "editorMode": "code",
+        "range": True,
+    }
 
 
 def query(signal: Signal, about: tuple[str, ...]) -> str:
@@ -219,7 +235,7 @@ def recorded(name: str, labels: tuple[str, ...], about: tuple[str, ...]) -> str:
 
 
 def selected(expr: str, about: Sequence[str]) -> str:
-    """Return an expression in which every exported metric is selected by job, instance and what a dashboard is about."""
+    """Return an expression whose exported metrics are selected by job, instance and what a dashboard is about."""
     ours = ", ".join(f'{label}=~"${label}"' for label in ("job", "instance", *about))
 
     def matched(found: re.Match[str]) -> str:

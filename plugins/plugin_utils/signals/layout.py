@@ -13,10 +13,12 @@ from .model import Alert, Scope, Signal
 # What names the lower edge of a bracket; the upper one says high there. They are shown as one, never alone.
 LOW = re.compile(r"(?<![a-z])low(?![a-z])")
 # SIGNAL{...} > 0.05, also within a longer expression.
-LIMIT = r"\b{name}(?:\{{[^}}]*\}})?\s*[<>]=?\s*(?:bool\s+)?(-?[0-9.]+(?:e-?[0-9]+)?)(?![\w.])"
+LIMIT = r"\b{name}(?:\{{[^}}]*\}})?\s*[<>]=?\s*(?:bool\s+)?([0-9.]+(?:e-?[0-9]+)?)(?:\s*\*\s*([0-9.]+))?(?![\w.])"
 # What the titles of the two edges end with.
 ENDING = re.compile(r",? at (least|most)$")
 VERDICT = "tfserving:slo_verdict"
+# What a bracket is held against, as the plans have it.
+GOALS = {"tfserving:p99_low_seconds": "tfserving:objective:p99_seconds"}
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart of a signal, or of the two edges between which a figure lies: then ``high`` is the upper one's name."""
+    """A chart of a signal, or of the two edges between which a figure lies: then ``high`` is the upper one's name.
+
+    ``goal`` is the name of what the plans promise of it.
+    """
 
     signal: Signal
     high: str | None
     title: str
     help: str
     lines: tuple[Line, ...]
+    goal: str | None = None
 
     @property
     def legend(self) -> tuple[str, ...]:
@@ -46,15 +52,11 @@ class Panel:
 def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[Scope]) -> list[Panel]:
     """Return the charts of all signals of some scopes that a chart can show, in the order of the table."""
     wanted = set(scopes)
-    return [
-        panel(each, signals, alerts)
-        for each in signals
-        if each.scope in wanted and is_drawn(each, signals)
-    ]
+    return [panel(each, signals, alerts) for each in signals if each.scope in wanted and is_drawn(each, signals)]
 
 
 def is_drawn(signal: Signal, signals: Sequence[Signal]) -> bool:
-    """Return whether a signal has a chart of its own: buckets are no figure, and an upper edge stands with its lower."""
+    """Return whether a signal has a chart of its own: buckets are no figure, upper edges stand with their lower ones."""
     uppers = {partner(each.name, signals) for each in signals}
     return "le" not in signal.labels and signal.name not in uppers
 
@@ -73,7 +75,9 @@ def panel(signal: Signal, signals: Sequence[Signal], alerts: Sequence[Alert]) ->
     above = next(each for each in signals if each.name == upper)
     said = f"Lies within the band, nobody can say where. Its lower edge: {signal.help} Its upper edge: {above.help}"
     found = {*lines(signal.name, alerts), *lines(upper, alerts)}
-    return Panel(signal, upper, ENDING.sub("", signal.title), said, tuple(sorted(found, key=by_place)))
+    return Panel(
+        signal, upper, ENDING.sub("", signal.title), said, tuple(sorted(found, key=by_place)), GOALS.get(signal.name)
+    )
 
 
 def by_place(line: Line) -> tuple[float, str]:
@@ -85,9 +89,9 @@ def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
     """Return the thresholds that the alerts' expressions compare a signal with."""
     sought = re.compile(LIMIT.format(name=re.escape(name)))
     found = {
-        Line(float(number), alert.name)
+        Line(float(number) * float(times or 1), alert.name)
         for alert in alerts
-        for number in sought.findall(alert.expr)
+        for number, times in sought.findall(alert.expr)
     }
     return tuple(sorted(found, key=by_place))
 

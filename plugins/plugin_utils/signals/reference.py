@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from . import runbook
 from .model import Alert, Scope, Signal
-from .table import SIGNALS
-from .table import alerts as table_alerts
+from .table import ALERTS, CONSTANTS, SIGNALS
 
 WIDTH = 118
 LICENCE = """\
@@ -67,7 +66,7 @@ silenced, `amtool silence expire ID` ends it early.
 """
 
 
-def signals_page(signals: Sequence[Signal] = SIGNALS) -> str:
+def signals_page(signals: Sequence[Signal] = (*CONSTANTS, *SIGNALS)) -> str:
     """Return docs/signals.md."""
     parts = [LICENCE, SIGNALS_TOP]
     for scope, title in SCOPES.items():
@@ -102,13 +101,14 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def alerts_page(alerts: Sequence[Alert] | None = None, signals: Sequence[Signal] = SIGNALS) -> str:
+def alerts_page(alerts: Sequence[Alert] | None = None, signals: Sequence[Signal] = (*CONSTANTS, *SIGNALS)) -> str:
     """Return docs/alerts.md."""
-    rules = runbook.by_weight(tuple(table_alerts(()) if alerts is None else alerts))
+    rules = runbook.by_weight(runbook.every(ALERTS) if alerts is None else tuple(alerts))
     helps = {each.name: each.help for each in signals}
     overview = ["| alert | severity | about | fires |", "|---|---|---|---|"]
     overview += [
-        f"| [{each.name}](#{each.name}) | {each.severity} | {each.scope} | {_cell(each.threshold.value)} |" for each in rules
+        f"| [{each.name}](#{each.name}) | {each.severity} | {each.scope} | {_cell(each.threshold.value)} |"
+        for each in rules
     ]
     return "\n".join([LICENCE, ALERTS_TOP, *overview, *(_section(each, helps) for each in rules)]) + "\n"
 

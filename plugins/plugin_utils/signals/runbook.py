@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from .model import Alert
 
@@ -29,6 +30,11 @@ def reason(alert: Alert) -> str:
 def told(text: str) -> str:
     """Return a text of the table for people: its labels in capitals, and N for the value."""
     return ANY.sub("N", LABEL.sub(lambda label: label[1].upper(), text))
+
+
+def every(alerts: Mapping[str, Sequence[Alert]]) -> tuple[Alert, ...]:
+    """Return all alerts of the table, those of objectives included: pages are the same whatever was promised."""
+    return tuple(alert for some in alerts.values() for alert in some)
 
 
 def by_weight(alerts: tuple[Alert, ...]) -> list[Alert]:

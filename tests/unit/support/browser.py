@@ -16,9 +16,9 @@ PATIENCE_S = 120
 
 
 def opened(page: Path | str, picture: Path, width: int = 1280, height: int = 3200, dark: bool = False) -> list[str]:
-    """Open a file or an address, write a PNG of it to ``picture`` and return the lines of the console, of which a good page has none.
+    """Open a file or an address, write a PNG of it to ``picture`` and return the lines of the console.
 
-    Raises CalledProcessError where the browser fails.
+    A good page has none.     Raises CalledProcessError where the browser fails.
     """
     with tempfile.TemporaryDirectory() as profile:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
@@ -35,3 +35,20 @@ def opened(page: Path | str, picture: Path, width: int = 1280, height: int = 320
 def console(log: str) -> list[str]:
     """Return the lines of the console among those of a browser's log."""
     return CONSOLE.findall(log)
+
+
+def read(address: str) -> tuple[str, list[str]]:
+    """Return what the scripts of a page have made of it, as HTML, and the lines of the console."""
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--window-size=1280,9000",
+        ]
+        command += ["--enable-logging=stderr", "--virtual-time-budget=15000", f"--user-data-dir={profile}"]
+        command += ["--dump-dom", address]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return done.stdout, console(done.stderr)

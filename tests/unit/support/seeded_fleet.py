@@ -30,11 +30,11 @@ VALUES: dict[str, tuple[str, ...]] = {
     "gpu": ("0", "1"),
     "resource": ("cpu", "io", "memory"),
     "window": ("5m", "1h"),
-    "kind": ("capacity", "timeout"),
+    "kind": ("capacity", "uncorrectable"),
     "state": ("AVAILABLE",),
     "old": ("7",),
     "new": ("8",),
-    "reason": ("idle", "sw_power_cap", "hw_slowdown"),
+    "reason": ("idle", "sw_power_cap", "hw_slowdown", "hw_thermal_slowdown"),
     "proxy": ("rest_ranker", "grpc_ranker"),
     "verdict": ("violated", "met", "undecided"),
     "path": ("/etc/ssl/gateway.pem",),
@@ -96,6 +96,8 @@ def _figure(signal: Signal, labels: dict[str, str]) -> tuple[float, bool]:
         return EDGES[service]["high" in signal.name], False
     if signal.name == "tfserving:slo_verdict":
         return float(labels["verdict"] == VERDICTS[service]), False
+    if signal.name == "tfserving:objective:p99_seconds":
+        return 0.1 if service == "ranker" else 0.02, False
     if signal.name == "tfserving:latency_edge_seconds":
         return float(labels["le"]) / 1e6, False
     if signal.name.startswith("tfserving:latency_bucket"):
@@ -110,7 +112,7 @@ def _collector() -> Iterator[Series]:
         unit = next((value for end, value in ENDINGS.items() if end in name), 1.0)
         for host in HOSTS:
             for labels in _combined(metric.labels):
-                yield name, {**labels, "host": host, "instance": host, "job": "node"}, unit, unit > 1
+                yield name, {**labels, "host": host, "instance": host, "job": "node"}, unit, unit > 16 or unit == 0.6
 
 
 ENDINGS = {"_ratio": 0.6, "_bytes": 6e9, "_celsius": 61.0, "_watts": 240.0, "_hertz": 1.4e9, "_timestamp": 1.8e9}
