@@ -50,11 +50,10 @@
     var scale = scaleOf(unit, Math.abs(high));
     return 'between ' + rough(low / scale.by) + ' and ' + rough(high / scale.by) + (scale.name ? ' ' + scale.name : '');
   }
-  function pad(number) { return (number < 10 ? '0' : '') + number; }
+  /* UTC, as the tables and the alerts have it. */
   function clock(at, withDate) {
-    var when = new Date(at * 1000);
-    var time = pad(when.getHours()) + ':' + pad(when.getMinutes());
-    return withDate ? pad(when.getMonth() + 1) + '-' + pad(when.getDate()) + ' ' + time : time;
+    var text = new Date(at * 1000).toISOString();
+    return withDate ? text.slice(5, 10) + ' ' + text.slice(11, 16) : text.slice(11, 16);
   }
   function svg(name, attributes, text) {
     var made = document.createElementNS('http://www.w3.org/2000/svg', name);
@@ -214,8 +213,7 @@
   function timeTicks(picture, span, width, edge) {
     var wanted = Math.max(2, Math.floor(width / 110));
     var step = TIME_STEPS.filter(function (each) { return (span.end - span.start) / each <= wanted; })[0] || 604800;
-    var shift = new Date(span.start * 1000).getTimezoneOffset() * 60;
-    for (var at = Math.ceil((span.start - shift) / step) * step + shift; at <= span.end; at += step) {
+    for (var at = Math.ceil(span.start / step) * step; at <= span.end; at += step) {
       var place = edge.left + (width - edge.left - edge.right) * (at - span.start) / (span.end - span.start);
       picture.appendChild(svg('path', {'class': 'axis', d: 'M' + place.toFixed(1) + ' ' + (HEIGHT - edge.bottom) + 'v4'}));
       picture.appendChild(svg('text', {x: place.toFixed(1), y: HEIGHT - 6, 'class': 'tick',
@@ -243,7 +241,7 @@
       if (at < 0 || at >= size.count) { return; }
       mark.setAttribute('d', 'M' + x(at).toFixed(1) + ' ' + size.edge.top + 'V' + (HEIGHT - size.edge.bottom));
       tip.textContent = '';
-      tip.appendChild(html('strong', '', clock(span.start + at * span.step, true)));
+      tip.appendChild(html('strong', '', clock(span.start + at * span.step, true) + ' UTC'));
       series.slice(0, 8).forEach(function (each) {
         tip.appendChild(html('div', '', each.name + ': ' + (each.high ? between(each.low[at], each.high[at], size.unit) : told(each.low[at], size.unit))));
       });

@@ -280,7 +280,7 @@ def service_tiles(titles: Titles, braces: str, promise: str) -> list[Tile]:
     ]
 
 
-def host_tiles() -> list[Tile]:
+def host_tiles(titles: Titles) -> list[Tile]:
     """Return the large figures of a host."""
     idle = 'avg(rate(node_cpu_seconds_total{host=$host, mode="idle"}[5m]))'
     memory = "node_memory_MemAvailable_bytes{host=$host} / node_memory_MemTotal_bytes{host=$host}"
@@ -289,7 +289,7 @@ def host_tiles() -> list[Tile]:
         Tile("Node exporter", "up", 'up{job="node", host=$host}', "answers Prometheus"),
         Tile("CPUs busy", "percentunit", f"1 - {idle}", "over 5 minutes"),
         Tile("Memory available", "percentunit", memory, "of all memory"),
-        Tile("Collector", "s", "time() - max(node_textfile_mtime_seconds{host=$host})", "since it wrote its figures"),
+        titles.tile("tfserving:collector_age_seconds", ON_HOST, "max"),
     ]
 
 

@@ -158,6 +158,8 @@ def _ordered(table: Table) -> Markup:
 def _linked(key: str, keys: Sequence[str]) -> Markup:
     """Return the heading of a row, which leads one step down."""
     shown = f"{{{{ .Labels.{key} }}}}"
+    if key == "alertname":
+        return Markup(f'<a href="alerts.html#{shown}">{shown}</a>')
     parts = [each for each in ("host", "serving_instance", "gpu") if each in keys and (each == key or each == "host")]
     page = {"host": "host.html", "serving_instance": "instance.html", "gpu": "gpu.html"}.get(key)
     if not page:
@@ -170,7 +172,7 @@ def _tables(titles: Titles) -> dict[str, Any]:
     gpu = "{host=$host, gpu=$gpu}"
     return {
         "fleet_tiles": console_tables.fleet_tiles(),
-        "host_tiles": console_tables.host_tiles(),
+        "host_tiles": console_tables.host_tiles(titles),
         "instance_tiles": console_tables.service_tiles(titles, HERE, SERVICE),
         "service_tiles": console_tables.service_tiles(titles, SERVICE, SERVICE),
         "alert_tiles": console_tables.alert_tiles(),

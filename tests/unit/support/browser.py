@@ -18,7 +18,7 @@ PATIENCE_S = 120
 def opened(page: Path | str, picture: Path, width: int = 1280, height: int = 3200, dark: bool = False) -> list[str]:
     """Open a file or an address, write a PNG of it to ``picture`` and return the lines of the console.
 
-    A good page has none.     Raises CalledProcessError where the browser fails.
+    A good page has none. Raises CalledProcessError where the browser fails.
     """
     with tempfile.TemporaryDirectory() as profile:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
