@@ -47,8 +47,8 @@ def of_arm(expr: str) -> str:
 def figures() -> list[Tile]:
     """Return what is shown of each arm."""
     calls = "tfserving:requests:rate5m{model_name=$model}"
-    failed = 'tfserving:requests:rate5m{model_name=$model, status!="OK"}'
-    ratio = f"(sum({of_arm(failed)}) or 0 * sum({of_arm(calls)})) / (sum({of_arm(calls)}) > 0)"
+    failed = "tfserving:errors:rate5m{model_name=$model}"
+    ratio = f"sum({of_arm(failed)}) / (sum({of_arm(calls)}) > 0)"
     low, high = bracket()
     return [
         Tile("Requests, by the servers", "reqps", f"sum({of_arm(calls)})", ""),

@@ -87,7 +87,7 @@ def services(titles: Titles) -> Table:
         (
             Column("", "", rows, "sum", with_next=True),
             Column("Hosts up", "all", rows, "count"),
-            titles.column("tfserving:requests:rate5m"),
+            titles.column("tfserving:calls:rate5m"),
             Column("Errors, worst model", "percentunit", "tfserving:error_ratio:rate5m", "max"),
             *p99(),
             Column("Objective of p99", "verdict", verdict(), "max"),
@@ -133,7 +133,7 @@ def instances(titles: Titles, title: str = "Instances", braces: str = "") -> Tab
         (
             Column("Answers", "up", f'up{{job="tfserving"{_within(braces)}}}', "min"),
             Column("Gate open", "bool", f"tfserving_gate_open{braces}", "min"),
-            titles.column("tfserving:requests:rate5m", braces),
+            titles.column("tfserving:calls:rate5m", braces),
             titles.column("tfserving:in_flight", braces),
             titles.column("tfserving:queue_length", braces),
             Column("Resident memory", "bytes", f"tfserving_instance_resident_bytes{braces}"),
@@ -253,16 +253,23 @@ def firing(braces: str) -> Table:
     )
 
 
-def fleet_tiles() -> list[Tile]:
+def fleet_tiles(titles: Titles) -> list[Tile]:
     """Return the large figures of the fleet."""
+    return [
+        *firing_tiles(),
+        Tile("Instances up", "all", 'sum(up{job="tfserving"})', "of those in the plans", 'count(up{job="tfserving"})'),
+        Tile("Hosts up", "all", 'sum(up{job="node"})', "node exporters that answer", 'count(up{job="node"})'),
+        titles.tile("tfserving:calls:rate5m", "", "sum"),
+        Tile("Worst objective", "verdict", f"max({verdict()})", "p99 of any service that has an objective"),
+    ]
+
+
+def firing_tiles() -> list[Tile]:
+    """Return how many alerts fire, by how much they matter."""
     page, ticket = (FIRING.format(f', severity="{each}"') for each in ("page", "ticket"))
     return [
         Tile("Alerts that page", "faults", evaluated_count(page), "firing now"),
         Tile("Alerts as tickets", "faults", evaluated_count(ticket), "firing now"),
-        Tile("Instances up", "all", 'sum(up{job="tfserving"})', "of those in the plans", 'count(up{job="tfserving"})'),
-        Tile("Hosts up", "all", 'sum(up{job="node"})', "node exporters that answer", 'count(up{job="node"})'),
-        Tile("Requests", "reqps", "sum(tfserving:requests:rate5m)", "over 5 minutes"),
-        Tile("Worst objective", "verdict", f"max({verdict()})", "p99 of any service that has an objective"),
     ]
 
 
@@ -272,7 +279,7 @@ def service_tiles(titles: Titles, braces: str, promise: str) -> list[Tile]:
     up = f'up{{job="tfserving"{_within(braces)}}}'
     return [
         Tile("Answers", "all", f"sum({up})", "instances that answer", f"count({up})"),
-        titles.tile("tfserving:requests:rate5m", braces, "sum"),
+        titles.tile("tfserving:calls:rate5m", braces, "sum"),
         Tile("Errors, worst model", "percentunit", f"max(tfserving:error_ratio:rate5m{promise})", "over all hosts"),
         Tile("p99", "between", low, "of its service, over all hosts", high),
         Tile("Objective of p99", "verdict", f"max({verdict(promise)})", "of its service, over all hosts"),
@@ -295,9 +302,9 @@ def host_tiles(titles: Titles) -> list[Tile]:
 
 def alert_tiles() -> list[Tile]:
     """Return the large figures of the page of alerts."""
-    last = 'time() - max(prometheus_rule_group_last_evaluation_timestamp_seconds{rule_group=~".*tfserving-alerts.*"})'
+    last = 'time() - min(prometheus_rule_group_last_evaluation_timestamp_seconds{rule_group=~".*tfserving-alerts.*"})'
     return [
-        *fleet_tiles()[:2],
+        *firing_tiles(),
         Tile("Pending", "count", evaluated_count('ALERTS{alertstate="pending"}'), "true, not yet for long enough"),
         Tile("Rules evaluated", "s", last, "ago"),
         Tile(

@@ -171,7 +171,7 @@ def _linked(key: str, keys: Sequence[str]) -> Markup:
 def _tables(titles: Titles) -> dict[str, Any]:
     gpu = "{host=$host, gpu=$gpu}"
     return {
-        "fleet_tiles": console_tables.fleet_tiles(),
+        "fleet_tiles": console_tables.fleet_tiles(titles),
         "host_tiles": console_tables.host_tiles(titles),
         "instance_tiles": console_tables.service_tiles(titles, HERE, SERVICE),
         "service_tiles": console_tables.service_tiles(titles, SERVICE, SERVICE),

@@ -56,7 +56,7 @@ def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[
 
 
 def is_drawn(signal: Signal, signals: Sequence[Signal]) -> bool:
-    """Return whether a signal has a chart of its own: buckets are no figure, upper edges stand with their lower ones."""
+    """Return whether a signal has a chart of its own: buckets are no figure, upper edges stand with lower ones."""
     uppers = {partner(each.name, signals) for each in signals}
     return "le" not in signal.labels and signal.name not in uppers
 

@@ -8,7 +8,7 @@ row, in order: what has no sample is NaN there, and "no data" on the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from . import gotext
@@ -16,7 +16,7 @@ from . import gotext
 # Over the alerts' last evaluation this age, nobody knows whether one would fire: eight intervals of 15 s.
 EVALUATED_S = 120
 EVALUATED = (
-    "(time() - max(prometheus_rule_group_last_evaluation_timestamp_seconds"
+    "(time() - min(prometheus_rule_group_last_evaluation_timestamp_seconds"
     f'{{rule_group=~".*tfserving-alerts.*"}}) < {EVALUATED_S})'
 )
 
@@ -86,8 +86,3 @@ def alerts(keys: tuple[str, ...], rows: str, where: str = "") -> Column:
     firing = f'count by ({by}) (ALERTS{{alertstate="firing"{where}}})'
     quiet = f"0 * group by ({by}) ({rows}) and on () {EVALUATED}"
     return Column("Alerts", "faults", f"({firing}) or ({quiet})", "max")
-
-
-def renamed(column: Column, title: str) -> Column:
-    """Return a column with another heading."""
-    return replace(column, title=title)
