@@ -84,10 +84,3 @@ def asked(server: str, query: str) -> list[dict[str, Any]]:
     assert status == 200, f"{query}: {answer.get('error')}"
     found: list[dict[str, Any]] = answer["data"]["result"]
     return found
-
-
-RELEASES = ("d12", "d13")
-
-
-def programs(release: str) -> Path:
-    return Path("/tmp/sDpkg") / release / "usr/bin"

@@ -11,6 +11,7 @@ import time
 from urllib.parse import urlencode
 
 import browser
+import prometheuses
 import pytest
 import running_prometheus
 import seeded_fleet
@@ -41,17 +42,17 @@ NOWHERE = [
 ]
 
 
-@pytest.fixture(scope="module", params=running_prometheus.RELEASES)
+@pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def server(request, tmp_path_factory):
-    programs = running_prometheus.programs(request.param)
+    programs = prometheuses.programs(request.param)
     series = seeded_fleet.page((*CONSTANTS, *SIGNALS), EVERY_ALERT, time.time())
     with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("full"), consoles.pages(), series) as address:
         yield address
 
 
-@pytest.fixture(scope="module", params=running_prometheus.RELEASES)
+@pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def empty_server(request, tmp_path_factory):
-    programs = running_prometheus.programs(request.param)
+    programs = prometheuses.programs(request.param)
     with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("empty"), consoles.pages(), "") as address:
         yield address
 
@@ -138,7 +139,10 @@ def test_silence_of_rules_that_are_not_evaluated_is_no_health(empty_server):
     assert "No alert fires" not in said
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
+IN_A_BROWSER = pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
+
+
+@IN_A_BROWSER
 @pytest.mark.parametrize(
     ("file", "asked"), [(file, asked) for file, asked, _shown in SHOWN if asked in ({}, RANKER, GPU)]
 )
@@ -149,3 +153,26 @@ def test_a_browser_draws_every_chart_and_complains_of_nothing(server, file, aske
     assert "<title>run</title>" not in drawn
     plots = re.findall(r'<div class="plot">(.*?)</figure>', drawn, re.DOTALL)
     assert [each[:200] for each in plots if 'role="img"' not in each] == []
+
+
+def chart(drawn, title):
+    """Return what a chart says: its description, the names in its picture, and its legend."""
+    found = re.search(rf'<figure [^>]*data-title="{title}".*?</figure>', drawn, re.DOTALL)
+    return words(found[0])
+
+
+@IN_A_BROWSER
+def test_a_chart_says_between_which_limits_p99_lies_and_what_was_promised(server):
+    drawn, _complaints = browser.read(f"{server}/consoles/fleet.html")
+    said = chart(drawn, "p99")
+    assert "ranker between 67 and 121 ms 67.5 ms 121 ms" in said
+    assert "objective of ranker" in said
+    assert "embedder undecided" not in chart(drawn, "Verdict on the objective")
+    assert "ranker undecided undecided undecided" in chart(drawn, "Verdict on the objective")
+
+
+@IN_A_BROWSER
+def test_a_series_that_has_ended_is_no_data_now(server):
+    drawn, _complaints = browser.read(f"{server}/consoles/instance.html?host=gpu-a03&serving_instance=tagger")
+    assert "tagger on gpu-a03 no data " in chart(drawn, "Calls")
+    assert chart(drawn, "Mean time of execution").endswith("no data")
