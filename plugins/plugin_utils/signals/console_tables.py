@@ -260,7 +260,7 @@ def fleet_tiles(titles: Titles) -> list[Tile]:
         Tile("Instances up", "all", 'sum(up{job="tfserving"})', "of those in the plans", 'count(up{job="tfserving"})'),
         Tile("Hosts up", "all", 'sum(up{job="node"})', "node exporters that answer", 'count(up{job="node"})'),
         titles.tile("tfserving:calls:rate5m", "", "sum"),
-        Tile("Worst objective", "verdict", f"max({verdict()})", "p99 of any service that has an objective"),
+        Tile("Worst objective", "verdict", f"max({verdict()})", "p99 of any instance that has one"),
     ]
 
 
@@ -281,8 +281,8 @@ def service_tiles(titles: Titles, braces: str, promise: str) -> list[Tile]:
         Tile("Answers", "all", f"sum({up})", "instances that answer", f"count({up})"),
         titles.tile("tfserving:calls:rate5m", braces, "sum"),
         Tile("Errors, worst model", "percentunit", f"max(tfserving:error_ratio:rate5m{promise})", "over all hosts"),
-        Tile("p99", "between", low, "of its service, over all hosts", high),
-        Tile("Objective of p99", "verdict", f"max({verdict(promise)})", "of its service, over all hosts"),
+        Tile("p99", "between", low, "over all hosts", high),
+        Tile("Objective of p99", "verdict", f"max({verdict(promise)})", "over all hosts"),
         titles.tile("tfserving:in_flight", braces, "sum"),
     ]
 
