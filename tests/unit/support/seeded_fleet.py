@@ -46,7 +46,15 @@ UNITS |= {"hertz": 1.4e9, "bool": 1, "short": 12, "dateTimeAsIso": 1.8e9}
 # A fleet without great trouble: what is small there, by a part of the name.
 SMALL = {"error_ratio": 0.0004, "bad_ratio": 0.004, "burn": 0.4, "steal": 0.001, "pressure": 0.02, "retransmit": 0.0005}
 SMALL |= {"conntrack": 0.1, "load_failures": 0, "loads": 0, "xids": 0, "skew": 0, "missing": 0, "padding": 0.08}
-SMALL |= {"_bad:": 0.05, "errors:": 0.05, "slow": 0.5, "throttled": 0, "swapped": 0, "wait_ratio": 0.01, "offset": 0.002}
+SMALL |= {
+    "_bad:": 0.05,
+    "errors:": 0.05,
+    "slow": 0.5,
+    "throttled": 0,
+    "swapped": 0,
+    "wait_ratio": 0.01,
+    "offset": 0.002,
+}
 SMALL |= {"collector_age": 24, "certificate": 5e6, "apt_key": 5e7, "saturation": 0}
 # What has a meaning of its own; (name, labels, value), to which host and address are added.
 EDGES = {"ranker": (0.0674664, 0.12144), "embedder": (0.00642857, 0.0115714)}

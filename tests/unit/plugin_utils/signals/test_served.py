@@ -44,16 +44,18 @@ NOWHERE = [
 
 @pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def server(request, tmp_path_factory):
-    programs = prometheuses.programs(request.param)
     series = seeded_fleet.page((*CONSTANTS, *SIGNALS), EVERY_ALERT, time.time())
-    with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("full"), consoles.pages(), series) as address:
+    with running_prometheus.prometheus(
+        request.param, tmp_path_factory.mktemp("full"), consoles.pages(), series
+    ) as address:
         yield address
 
 
 @pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def empty_server(request, tmp_path_factory):
-    programs = prometheuses.programs(request.param)
-    with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("empty"), consoles.pages(), "") as address:
+    with running_prometheus.prometheus(
+        request.param, tmp_path_factory.mktemp("empty"), consoles.pages(), ""
+    ) as address:
         yield address
 
 
