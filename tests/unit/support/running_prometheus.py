@@ -30,7 +30,7 @@ def prometheus(version: str, place: Path, pages: dict[str, str], series: str) ->
     consoles.mkdir(parents=True)
     for name, text in pages.items():
         (consoles / name).write_text(text, encoding="utf-8")
-    _fill(promtools.program(version), place, series)
+    _fill(promtools.program(promtools.TRIXIE), place, series)
     config = place / "prometheus.yml"
     config.write_text("global:\n  external_labels: {fleet: lab}\n", encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
