@@ -33,7 +33,7 @@ KEYS = {"labels", "series", "fires", "resolves"}
 # A target of the server, an instance by the collector, a host, and HAProxy.
 _SHORT = {
     "$T": 'job="tfserving",instance="gpu-1.ranker",host="gpu-1",serving_instance="ranker"',
-    "$I": 'job="node",instance="gpu-1",host="gpu-1",serving_instance="ranker"',
+    "$I": 'job="node",instance="gpu-1",host="gpu-1",kind="serving",serving_instance="ranker"',
     "$N": 'job="node",instance="gpu-1",host="gpu-1",kind="serving"',
     "$G": 'job="haproxy",instance="gw-1",host="gw-1"',
     "$P": 'job="prometheus",instance="mon-1",host="mon-1"',
@@ -45,7 +45,8 @@ def cases(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """Return the cases of all alerts, by name."""
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("*.yml")):
-        found.update(yaml.safe_load(file.read_text(encoding="utf-8")))
+        # All of it is text: to other loaders 0x60 is a number.
+        found.update(yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader))
     return found
 
 
