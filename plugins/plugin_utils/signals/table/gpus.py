@@ -20,8 +20,8 @@ _NODE = 'job="node"'
 # As nvidia-smi calls them: bits 0x8, 0x20, 0x40 and 0x80. Idle clocks and those that somebody has set are no faults.
 HELD_BACK = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
-_ECC = 'increase(tfserving_gpu_ecc_errors_total{%s="uncorrectable"}[15m])'
-_UNCORRECTED = f"{_ECC % 'exported_kind'} or {_ECC % 'kind'}"
+_ECC = 'tfserving_gpu_ecc_errors_total{%s="uncorrectable"}'
+_UNCORRECTED = (_ECC % "exported_kind", _ECC % "kind")
 _CRITICAL = (xids.RESET_GPU, xids.RESTART_HOST, xids.CHECK_MECHANICALS, xids.CONTACT_SUPPORT)
 # "unknown" is a line of the driver's that has a form of its own.
 _OTHER = (xids.RESTART_APP, xids.UPDATE_SOFTWARE, xids.DRAIN_P2P, xids.RECOVER_IMEX, "unknown")
