@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the roles' argument specs into their READMEs."""
+"""Write the roles' argument specs into their READMEs, and the table of signals into docs and dashboards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_lab.shell import quietly
 
 
 def docs(lab: Lab) -> str:
-    """Refresh the generated part of every role's README; keep the text around it."""
-    quietly([lab.python, lab.root / "tools" / "role_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
-    quietly([lab.python, lab.root / "tools" / "fault_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
-    return "roles/*/README.md"
+    """Refresh the generated part of every role's README, keep the text around it; write the pages made from tables."""
+    for tool in ("role_docs.py", "fault_docs.py", "signal_docs.py"):
+        quietly([lab.python, lab.root / "tools" / tool], lab.logs / "docs.log", environment.ansible(lab))
+    return "roles/*/README.md, docs/faults.md, docs/signals.md, docs/alerts.md"
