@@ -52,21 +52,26 @@ def configuration(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def inhibitions() -> list[dict[str, Any]]:
-    """Return which alerts are silent while another tells their cause.
+    """Return which alerts are silent while another tells their cause, on the same host.
 
-    An alert says by its label ``mutes`` what it makes silent: ``host`` everything of the same host, ``gpu`` what
-    the models of the same host suffer, and ``ticket`` the ticket about the same as its page.
+    An alert without a label of the host, such as that of an objective, is never silent: calls do suffer.
     """
     return [
         {
-            "source_matchers": ['mutes="host"'],
-            "target_matchers": ['scope=~"instance|gpu|host|rollout"', 'mutes!="host"'],
+            "source_matchers": ['alertname="HostGone"'],
+            "target_matchers": ['alertname!="HostGone"', 'scope=~"instance|host|gpu|gateway|monitoring"'],
             "equal": ["host"],
         },
         {
-            "source_matchers": ['mutes="gpu"'],
+            # A GPU or its driver that is at fault, before what its models suffer from it.
+            "source_matchers": ['alertname=~"Gpu(Missing|EccUncorrectable|RemapFailed)|.*Xid.*"'],
             "target_matchers": ['scope="instance"'],
             "equal": ["host"],
+        },
+        {
+            "source_matchers": ['alertname="GateClosedForLong"'],
+            "target_matchers": ['alertname=~"Instance(Gone|Hangs)"'],
+            "equal": ["host", "serving_instance"],
         },
     ]
 
