@@ -89,6 +89,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role docs": ["python", "tools/role_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
+        "signal docs": ["python", "tools/signal_docs.py", "--check"],
         "tables": ["python", "tools/generate_tables.py", "--check"],
         "ansible-lint": ["ansible-lint"],
     }
