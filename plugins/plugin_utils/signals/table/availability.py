@@ -74,7 +74,7 @@ SIGNALS = (
         "Use of the error budget",
         "short",
         "fleet",
-        "tfserving:availability_bad_ratio / on (serving_instance) group_left (1 - tfserving:objective:availability)",
+        "tfserving:availability_bad_ratio / on (serving_instance) group_left () (1 - tfserving:objective:availability)",
         "How many times as fast as allowed the budget of failures is used up; 1 uses it up in 30 days.",
         ("serving_instance", "window"),
     ),

@@ -117,7 +117,7 @@ SIGNALS = (
         "s",
         "fleet",
         "max by (serving_instance)"
-        f" (({_ALL} < on (serving_instance) group_left ({_QUANTILE} * sum by (serving_instance) ({_TOTAL})))"
+        f" (({_ALL} < on (serving_instance) group_left () ({_QUANTILE} * sum by (serving_instance) ({_TOTAL})))"
         " * 0 + on (le) group_left tfserving:latency_edge_seconds)"
         f" or sum by (serving_instance) ({_TOTAL}) * 0",
         "The lower limit of the bucket that the 99th percentile of successful calls lies in.",
@@ -129,7 +129,7 @@ SIGNALS = (
         "s",
         "fleet",
         "min by (serving_instance)"
-        f" (({_ALL} >= on (serving_instance) group_left ({_QUANTILE} * sum by (serving_instance) ({_TOTAL})))"
+        f" (({_ALL} >= on (serving_instance) group_left () ({_QUANTILE} * sum by (serving_instance) ({_TOTAL})))"
         " * 0 + on (le) group_left tfserving:latency_edge_seconds)",
         "The upper limit of the bucket that the 99th percentile of successful calls lies in.",
         ("serving_instance",),
