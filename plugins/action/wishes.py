@@ -12,7 +12,14 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, golden, inventory, monitoring, read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
+    derived,
+    gate,
+    golden,
+    inventory,
+    monitoring,
+    read,
+)
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 
