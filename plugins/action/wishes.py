@@ -52,7 +52,9 @@ class ActionModule(Action):
             "policy": policy,
             "rollouts": [model.name for model in asked.models.values() if model.rollout is not None],
             "servers": derived.servers(values),
-            "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", [])), gateways),
+            "bundle": derived.bundle(
+                values, self._templar.template(task_vars.get("bundle_packages", [])), gateways, watchers
+            ),
         }
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)

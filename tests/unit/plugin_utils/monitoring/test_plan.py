@@ -147,8 +147,8 @@ def test_a_fleet_that_does_not_fit_on_the_disk_is_refused_with_what_would_fit():
     with pytest.raises(WishError) as caught:
         sizes.check(small, 30, 200_000, 0, "/var/lib/prometheus")
     assert str(caught.value) == (
-        "monitoring_retention_days: 30 days of 1,500,000 series take 591,342 MB, and /var/lib/prometheus has 200,000 MB;"
-        " set monitoring_retention_days to 9 or less"
+        "monitoring_retention_days: 30 days of 1,500,000 series take 591,342 MB, and /var/lib/prometheus has 200,000"
+        " MB; set monitoring_retention_days to 9 or less"
     )
 
 
@@ -208,6 +208,6 @@ def test_a_host_that_is_known_by_a_name_is_refused():
     with pytest.raises(WishError) as caught:
         read(hosts={**HOSTS, "gpu-2": variables(2, tfserving_address="gpu-2.example.com")})
     assert str(caught.value) == (
-        "tfserving_address: is 'gpu-2.example.com' for the host gpu-2, which is no IP address; set it, for that host, to"
-        " the address at which monitoring hosts reach it"
+        "tfserving_address: is 'gpu-2.example.com' for the host gpu-2, which is no IP address; set it, for that host,"
+        " to the address at which monitoring hosts reach it"
     )

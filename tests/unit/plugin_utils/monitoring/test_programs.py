@@ -7,12 +7,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import amtools
+import promtools
 import pytest
 from ansible_collections.tfserving.fleet.plugins.action.monitoring_plan import hashed
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import alertmanager, contents, settings, web
 from monitoring_cases import planned, read
-from prometheuses import PACKAGES, programs
 from repository import REPOSITORY
 
 SECRETS = {
@@ -56,28 +57,34 @@ def check(*command: str | Path) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("version", PACKAGES)
+@pytest.mark.parametrize("version", promtools.PACKAGES)
 def test_both_releases_take_the_configuration_the_rules_and_the_accounts(version, tmp_path):
-    folder = programs(version)
+    program = promtools.program(version)
     made(tmp_path)
-    assert "SUCCESS" in check(folder / "promtool", "check", "config", tmp_path / "prometheus.yml")
-    check(folder / "promtool", "check", "web-config", tmp_path / "web.yml")
-    told = check(folder / "amtool", "check-config", tmp_path / "alertmanager.yml")
+    assert "SUCCESS" in check(program, "check", "config", tmp_path / "prometheus.yml")
+    check(program, "check", "web-config", tmp_path / "web.yml")
+
+
+@pytest.mark.parametrize("version", amtools.PACKAGES)
+def test_both_releases_take_the_routes_and_the_template(version, tmp_path):
+    program = amtools.program(version)
+    made(tmp_path)
+    told = check(program, "check-config", tmp_path / "alertmanager.yml")
     assert "3 inhibit rules" in told
     assert "2 receivers" in told
     assert "1 templates" in told
 
 
-@pytest.mark.parametrize("version", PACKAGES)
+@pytest.mark.parametrize("version", amtools.PACKAGES)
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [(["severity=page"], "page"), (["severity=ticket"], "ticket"), (["severity=other"], "ticket")],
 )
 def test_alerts_go_to_the_receiver_of_their_severity(version, labels, receiver, tmp_path):
-    folder = programs(version)
+    program = amtools.program(version)
     made(tmp_path)
     config = f"--config.file={tmp_path / 'alertmanager.yml'}"
-    assert check(folder / "amtool", "config", "routes", "test", config, *labels).strip() == receiver
+    assert check(program, "config", "routes", "test", config, *labels).strip() == receiver
 
 
 def test_no_secret_is_in_a_plan():
