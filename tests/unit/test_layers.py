@@ -24,7 +24,7 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "trial", "collector", "diagnosis"),
+    *("gateway", "monitoring", "trial", "collector", "diagnosis"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
@@ -84,6 +84,9 @@ SHIPPED = {
     "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 19,
     "model_waves": 0,
+    "monitoring_plan": 0,
+    "monitoring_proof": 9,
+    "monitoring_state": 25,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
@@ -243,6 +246,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "load_program",
         "model_waves",
         "profile",
+        "monitoring_plan",
         "report",
         "rollout_back",
         "rollout_watch",

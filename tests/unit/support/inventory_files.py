@@ -102,6 +102,7 @@ class Host:
             "__tfserving_tls": bool(self.value("tfserving_tls_certificate")),
             "__tfserving_ssl": self.ssl,
             "__tfserving_own_addresses": self.own_addresses,
+            "__tfserving_readers": [],
             "__tfserving_gate_revision": "0123456789ab",
             "__tfserving_address_rules": rules,
             "__tfserving_ports": sorted(port for rule in rules for port in rule["ports"]),
@@ -145,7 +146,7 @@ def templates() -> dict[str, Path]:
     found = {}
     for path in sorted(ROLES.glob("*/templates/**/*.j2")):
         role, _, *parts = path.relative_to(ROLES).parts
-        if role == "gateway":
+        if role in ("gateway", "monitoring"):
             continue
         parts = parts if parts[0] in ("etc", "usr") else parts[1:]
         found["/".join(parts).removesuffix(".j2")] = path
