@@ -74,8 +74,8 @@ def _scheme(tls: bool) -> dict[str, str]:
     return {"__scheme__": "https"} if tls else {}
 
 
-def _node(name: str, each: Exporters, kind: str) -> Group:
-    return _group(endpoint(each["address"], each["node_port"]), name, kind=kind, **_scheme(each["tls"]))
+def _node(name: str, each: Exporters, role: str) -> Group:
+    return _group(endpoint(each["address"], each["node_port"]), name, role=role, **_scheme(each["tls"]))
 
 
 def _watcher(name: str, each: Watcher, port: str) -> Group:

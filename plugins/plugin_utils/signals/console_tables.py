@@ -169,11 +169,7 @@ def gpus(braces: str = "", title: str = "GPUs") -> Table:
 def gpu_health(braces: str = "", title: str = "Health of GPUs") -> Table:
     """Return the table of what GPUs suffer from."""
     held = f'tfserving_gpu_clock_event{{reason=~"{"|".join(HELD_BACK)}"{_within(braces)}}}'
-    # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
-    errors = " or ".join(
-        f'tfserving_gpu_ecc_errors_total{{{label}="uncorrectable"{_within(braces)}}}'
-        for label in ("kind", "exported_kind")
-    )
+    errors = f'tfserving_gpu_ecc_errors_total{{kind="uncorrectable"{_within(braces)}}}'
     return Table(
         title,
         GPU,

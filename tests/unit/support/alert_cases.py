@@ -33,8 +33,8 @@ KEYS = {"labels", "series", "fires", "resolves"}
 # A target of the server, an instance by the collector, a host, and HAProxy.
 _SHORT = {
     "$T": 'job="tfserving",instance="gpu-1.ranker",host="gpu-1",serving_instance="ranker"',
-    "$I": 'job="node",instance="gpu-1",host="gpu-1",kind="serving",serving_instance="ranker"',
-    "$N": 'job="node",instance="gpu-1",host="gpu-1",kind="serving"',
+    "$I": 'job="node",instance="gpu-1",host="gpu-1",role="serving",serving_instance="ranker"',
+    "$N": 'job="node",instance="gpu-1",host="gpu-1",role="serving"',
     "$G": 'job="haproxy",instance="gw-1",host="gw-1"',
     "$P": 'job="prometheus",instance="mon-1",host="mon-1"',
     "$A": 'job="alertmanager",instance="mon-1",host="mon-1"',

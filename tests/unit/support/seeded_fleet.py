@@ -132,10 +132,9 @@ def _collector() -> Iterator[Series]:
         unit = next((value for end, value in ENDINGS.items() if end in name), 1.0)
         for host in HOSTS:
             for labels in _combined(metric.labels):
-                labels = {f"exported_{key}" if key == "kind" else key: value for key, value in labels.items()}
                 yield (
                     name,
-                    {**labels, "kind": "serving", "host": host, "instance": host, "job": "node"},
+                    {**labels, "role": "serving", "host": host, "instance": host, "job": "node"},
                     unit,
                     unit > 16 or unit == 0.6,
                 )

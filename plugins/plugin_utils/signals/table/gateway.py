@@ -77,15 +77,13 @@ SIGNALS = (
         "1 for an instance that may get calls from gateways.",
         ("host", "serving_instance"),
     ),
-    # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
     Signal(
         "tfserving:gate_held",
         "Closed gates",
         "bool",
         "instance",
         "max by (host, serving_instance, by) (label_replace("
-        'label_replace(tfserving_gate_info{job="node"}, "by", "$1", "kind", "(.+)"),'
-        ' "by", "$1", "exported_kind", "(.+)"))',
+        'tfserving_gate_info{job="node"}, "by", "$1", "kind", "(.+)"))',
         "1 for a gate that is closed, with who holds it (person, run, rollout), or else what does.",
         ("host", "serving_instance", "by"),
     ),

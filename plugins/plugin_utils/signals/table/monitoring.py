@@ -42,7 +42,7 @@ _TEXTFILE = (
     ),
     Alert(
         "CollectorMissing",
-        'up{job="node",kind="serving"} == 1 unless on (host) tfserving:collector_age_seconds',
+        'up{job="node",role="serving"} == 1 unless on (host) tfserving:collector_age_seconds',
         "5m",
         "ticket",
         "monitoring",

@@ -46,7 +46,7 @@ def test_every_instance_is_a_target_under_the_name_that_haproxy_gives_it():
 def test_every_host_is_watched_as_what_it_is_first():
     groups = {**GROUPS, "gateway": ["edge-1", "gpu-1"], "monitoring": ["mon-1", "edge-1"]}
     found = planned(read(groups)[0])["targets"]["node"]
-    assert {each["labels"]["host"]: each["labels"]["kind"] for each in found} == {
+    assert {each["labels"]["host"]: each["labels"]["role"] for each in found} == {
         "gpu-1": "serving",
         "gpu-2": "serving",
         "edge-1": "gateway",
