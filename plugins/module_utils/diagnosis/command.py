@@ -10,7 +10,7 @@ from typing import Callable, Optional
 
 # Some thousand lines of a journal.
 MOST_CHARACTERS = 4 << 20
-SECONDS = 4.0
+SECONDS = 3.0
 
 # Arguments in, standard output out; None if the program is not there. Raises RuntimeError if it fails.
 Ask = Callable[[list[str]], Optional[str]]

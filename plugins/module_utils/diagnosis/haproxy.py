@@ -10,7 +10,7 @@ from typing import Any
 
 from ..gateway import runtime
 
-SECONDS = 3.0
+SECONDS = 1.0
 INFO = (
     *(
         "Idle_pct",

@@ -1,6 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One call of gRPC's health service, without a library: what the server has answered since 2.15.1.
+"""One call of gRPC's health service, without a library.
+
+Servers have it since 2.15.1, where `enable_grpc_healthcheck_service` is set; without it the time still tells.
 
 A call is a handful of HTTP/2 frames (RFC 9113); its headers are written without compression (RFC 7541), and of the
 answer only the message is read.

@@ -16,7 +16,7 @@ from typing import Any
 from ..serving import bounded_http
 from ..visible_text import told
 
-SECONDS = 3.0
+SECONDS = 2.0
 MOST_BYTES = 16 << 20
 MOST_SERIES = 4000
 MOST_STRANGERS = 50

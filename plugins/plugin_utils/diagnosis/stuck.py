@@ -15,7 +15,7 @@ from typing import Any, Literal
 from . import latencies
 
 Kind = Literal[
-    "working", "idle", "loading", "deadlock", "exhausted pool", "runaway work", "waiting for disk", "unknown"
+    "working", "idle", "loading", "deadlock", "exhausted pool", "runaway work", "waiting for disk", "stopped", "unknown"
 ]
 
 REQUESTS = ":tensorflow:serving:request_latency_count"
@@ -62,6 +62,8 @@ def look(evidence: Mapping[str, Any], instance: str) -> Stuck:
 def _kind(seen: _Seen) -> tuple[Kind, bool]:
     if seen.finished:
         return "working", True
+    if seen.stopped:
+        return "stopped", True
     if seen.loading:
         return "loading", True
     if seen.busy or seen.cpus > BUSY:
@@ -90,6 +92,8 @@ class _Seen:
     busy: int
     locked: float | None
     on_disk: int
+    stopped: bool
+    """Whether all threads were stopped, by a signal or by a debugger."""
     finished: int | None
     loading: bool
     wanted: bool | None
@@ -117,6 +121,7 @@ class _Seen:
             busy=sum(share >= BUSY for share in used),
             locked=_locked(pairs),
             on_disk=sum(before["state"] == after["state"] == "D" for before, after in pairs),
+            stopped=all(each["state"] in ("T", "t") for pair in pairs for each in pair),
             finished=_finished(first.get("metrics"), last.get("metrics"), found.get("probe") or {}),
             loading=_loading(found.get("models") or {}),
             wanted=_wanted(first, last, found.get("probe") or {}),
@@ -163,7 +168,8 @@ def _loading(models: Mapping[str, Any]) -> bool:
 
 def _wanted(first: Mapping[str, Any], last: Mapping[str, Any], probe: Mapping[str, Any]) -> bool | None:
     sockets = [each.get("sockets") for each in (first, last)]
-    if any(each and (each.get("unread_bytes") or each.get("queued")) for each in sockets):
+    # One look may meet a call that is on its way.
+    if all(each and (each.get("unread_bytes") or each.get("queued")) for each in sockets):
         return True
     # The question for a status was a caller too, and so was the page of metrics.
     if probe.get("error") or (last.get("metrics") is None and last.get("metrics_error")):

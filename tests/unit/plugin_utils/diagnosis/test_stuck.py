@@ -101,3 +101,14 @@ def test_the_questions_of_the_diagnosis_itself_are_no_calls():
     )
     evidence = cases.put(evidence, "instances/ranker/probe/status_calls", 1)
     assert stuck.look(evidence, "ranker").finished == 0
+
+
+def test_a_process_that_was_stopped_is_no_deadlock():
+    tasks = [{**task, "state": "T", "wchan": "do_signal_stop"} for task in cases.at(cases.healthy(), f"{SERVER}/tasks")]
+    evidence = cases.both(waiting(still(cases.healthy())), "instances/ranker/tasks", tasks)
+    assert stuck.look(evidence, "ranker").kind == "stopped"
+
+
+def test_a_call_on_its_way_at_one_look_is_no_caller_that_waits():
+    evidence = cases.put(waiting(still(cases.healthy())), "samples/0/instances/ranker/sockets/unread_bytes", 0)
+    assert stuck.look(evidence, "ranker").kind == "idle"
