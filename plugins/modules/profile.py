@@ -55,7 +55,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Take the trace
+- name: Record the trace
   tfserving.fleet.profile:
     options: "{{ benchmark.options }}"
     target: "{{ hostvars[benchmark.host].benchmark_target.targets.A }}"

@@ -32,6 +32,11 @@ def each_running(case: Case, judge: Callable[[Case, Instance], Judged | None]) -
     return [each for each in found if each is not None]
 
 
+def each_instance(case: Case, judge: Callable[[Case, Instance], Judged | None]) -> list[Judged]:
+    """Return what a rule says of each instance, also of one that is down: for what may keep it from starting."""
+    return [each for each in (judge(case, instance) for instance in case.instances) if each is not None]
+
+
 def each_used(case: Case, judge: Callable[[Case, Instance], Judged | None]) -> list[Judged]:
     """Return what a rule says of each instance that answers requests; nothing can be said of one without any."""
 

@@ -33,7 +33,7 @@ def models(instance: Instance) -> list[str]:
 def states(instance: Instance, model: str) -> list[State] | None:
     """Return the versions that the server knows of a model, None where it did not say."""
     rows = at(instance.evidence, "models", model, "states")
-    if not isinstance(rows, (list, tuple)):
+    if not isinstance(rows, (list, tuple)) or text(at(instance.evidence, "models", model, "error")):
         return None
     return [_state(mapping(row)) for row in rows]
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The actions of benchmark.yml and tune.yml hand on what Ansible knows, and refuse in one sentence."""
+"""The actions of benchmark.yml, tune.yml and profile.yml hand on what Ansible knows, and refuse in one sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.action import (
     benchmark_target,
     benchmark_wishes,
     load_program,
+    profile,
     tune,
 )
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -149,7 +150,7 @@ def controller(monkeypatch, tmp_path):
 
     monkeypatch.setattr(here, "C", SimpleNamespace(DEFAULT_LOCAL_TMP=str(tmp_path)))
     monkeypatch.setattr(here.context, "CLIARGS", {"forks": 5})
-    for module in (benchmark, tune):
+    for module in (benchmark, profile, tune):
         monkeypatch.setattr(module.ActionModule, "_low_level_execute_command", run)
     return SimpleNamespace(commands=commands, folder=tmp_path / "crew-1234")
 
@@ -193,11 +194,20 @@ def test_the_others_are_dismissed_where_the_first_load_host_cannot_be_reached(co
     assert dismissed(controller.folder) == others
 
 
-@pytest.mark.parametrize("module", [benchmark, tune])
+@pytest.mark.parametrize("module", [benchmark, profile, tune])
 def test_another_load_host_follows_until_it_is_dismissed(controller, module):
     controller.folder.mkdir()
     (controller.folder / "1.1.order").write_text('"end"')
     assert measuring(module).perform({"inventory_hostname": "load-2"}) == {}
+    assert dismissed(controller.folder) == 1
+
+
+@pytest.mark.parametrize(("state", "deed"), [("captured", "capture"), ("closed", "prove_closed")])
+def test_a_trace_is_recorded_or_its_end_is_proved(controller, monkeypatch, state, deed):
+    monkeypatch.setattr(profile.capture, deed, lambda asked, *_more: {"did": deed, "seconds": asked.trace_s})
+    options_of_it = vars(options.read({"instance": "ranker", "seconds": 3}, "profile"))
+    found = measuring(profile, options=options_of_it, session="5f5f", state=state)
+    assert found.perform({"inventory_hostname": "load-1"}) == {"did": deed, "seconds": 3}
     assert dismissed(controller.folder) == 1
 
 

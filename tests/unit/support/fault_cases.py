@@ -61,7 +61,10 @@ def sized(evidence: Evidence, name: str, metric: str, values: dict[float, float]
 def silent(evidence: Evidence, name: str) -> Evidence:
     """Return a copy whose REST, and with it the page of metrics, does not answer."""
     found = hosts.both(evidence, f"instances/{name}/metrics", None)
-    return hosts.put(found, f"instances/{name}/probe/rest_ms", None)
+    found = hosts.both(found, f"instances/{name}/metrics_error", "timed out")
+    found = hosts.put(found, f"instances/{name}/models/{name}", {"states": [], "error": "port 8511 timed out"})
+    probe = hosts.at(found, f"instances/{name}/probe")
+    return hosts.put(found, f"instances/{name}/probe", {"error": "port 8511 timed out", **probe, "rest_ms": None})
 
 
 def label(evidence: Evidence, name: str, label_: str, version: int) -> Evidence:
@@ -98,7 +101,8 @@ def still(evidence: Evidence, name: str) -> Evidence:
     """Return a copy whose threads did nothing between the samples, and which does not answer."""
     tasks = hosts.at(evidence, f"samples/0/instances/{name}/tasks")
     waiting = [{**task, "state": "S", "wchan": "futex_wait_queue"} for task in tasks]
-    probe = {"grpc_health": None, "rest_ms": None, "grpc_ms": None}
+    late = "port 8511 timed out"
+    probe = {"grpc_health": None, "rest_ms": None, "grpc_ms": None, "error": late, "grpc_error": "timed out"}
     found = busy(hosts.both(evidence, f"instances/{name}/tasks", waiting), name, 0.0)
     return silent(hosts.put(found, f"instances/{name}/probe", probe), name)
 

@@ -96,6 +96,22 @@ def test_an_interrupted_run_has_a_result(place):
     assert last["rate"] == 5
 
 
+def test_a_trace_runs_beside_a_stage_and_is_awaited_after_it(place, tmp_path):
+    go = tmp_path / "go"
+    with runner.beside(place, "trace", {"rate": 1, "wait": str(go)}, 60) as awaited:
+        *_, stage = runner.measure(place, "run", {"rate": 5}, 60)
+        go.touch()
+        assert (stage["did"], awaited()) == ("run", {"did": "trace", "rate": 1})
+
+
+def test_what_runs_beside_a_stage_that_fails_is_ended(place, tmp_path):
+    with pytest.raises(WishError), runner.beside(place, "trace", {"wait": str(tmp_path / "never")}, 60):
+        list(runner.measure(place, "run", {"refuse": "no"}, 60))
+    pid = int((Path(place.folder) / "trace" / "out" / "pid").read_text())
+    while group_lives(pid):  # a test that hangs is ended from outside
+        time.sleep(0.01)
+
+
 def test_a_question_is_answered_at_once(place):
     assert runner.ask(place, "look", {"target": {"host": "gpu-a"}}) == {"seen": {"host": "gpu-a"}}
 

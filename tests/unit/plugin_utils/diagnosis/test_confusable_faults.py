@@ -8,6 +8,7 @@ import evidence_cases as hosts
 import fault_cases
 import pytest
 import yaml
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import rank
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
 from repository import REPOSITORY
@@ -22,14 +23,8 @@ def verdict(fault: str, case: Case, instance: str | None = "ranker") -> str:
 
 
 def ranked(case: Case) -> list[str]:
-    """Return what was found, the likeliest first: verdict, then share explained or impact, times confidence."""
-    rows = [
-        (RANK[found.verdict], found.confidence * max(found.share or 0.0, found.impact), fault.id)
-        for fault in faults()
-        for found in fault.judge(case)
-        if found.verdict in RANK
-    ]
-    return [fault for _rank, _weight, fault in sorted(rows, reverse=True)]
+    """Return the ids of what was found, the likeliest first."""
+    return [finding.fault.id for finding in rank.ranked([case]).findings]
 
 
 # Of each pair the first is what the host has, and the second what looks like it from afar.
@@ -74,6 +69,66 @@ def test_a_throttled_instance_is_not_called_overloaded():
     case = Case(evidence, peers=hosts.peers())
     assert verdict("model.overload", case, "spelling") == "cleared"
     assert ranked(case)[0] == "cpu.throttled"
+
+
+@pytest.mark.parametrize(
+    ("finished", "said"),
+    [(None, "suspect"), (0, "cause")],
+    ids=["no page to count calls", "no call ended"],
+)
+def test_work_that_runs_away_is_sure_only_where_calls_are_counted(finished, said):
+    evidence = hosts.healthy()
+    for task in evidence["samples"][1]["instances"]["spelling"]["tasks"][:4]:
+        task["cpu_us"] += hosts.WINDOW_S * 1e6
+    if finished is None:
+        evidence = fault_cases.silent(evidence, "spelling")
+        evidence = hosts.put(evidence, "instances/spelling/probe", {"error": "late", "grpc_error": "late"})
+    else:
+        page = hosts.at(evidence, "samples/0/instances/spelling/metrics")
+        evidence = hosts.put(evidence, "samples/1/instances/spelling/metrics", page)
+    assert verdict("model.stuck", Case(evidence), "spelling") == said
+
+
+def test_a_state_that_could_not_be_asked_for_is_no_missing_version():
+    evidence = fault_cases.silent(hosts.healthy(), "spelling")
+    for fault in ("model.version_skew", "model.load_fails"):
+        assert verdict(fault, Case(evidence, peers=hosts.peers()), "spelling") == "unknown"
+
+
+def test_a_process_that_was_stopped_is_told_from_a_deadlock():
+    evidence = fault_cases.still(hosts.healthy(), "spelling")
+    for sample in evidence["samples"]:
+        for task in sample["instances"]["spelling"]["tasks"]:
+            task["state"] = "T"
+    (found,) = (each for each in FAULTS["model.stuck"].judge(Case(evidence)) if each.instance == "spelling")
+    assert (found.verdict, found.words) == ("cause", "somebody stopped its process (SIGSTOP)")
+
+
+def test_a_server_that_ends_over_its_model_is_told_by_its_last_words():
+    evidence = hosts.both(hosts.healthy(), "instances/spelling/process", None)
+    evidence = hosts.both(fault_cases.silent(evidence, "spelling"), "instances/spelling/tasks", [])
+    words = "Loading servable: {name: spelling version: 41} failed: Not found: Op type not registered"
+    evidence = hosts.put(evidence, "instances/spelling/cmdline", [])
+    case = Case(fault_cases.logged(evidence, "spelling", words))
+    (found,) = (each for each in FAULTS["model.load_fails"].judge(case) if each.instance == "spelling")
+    assert (found.verdict, found.impact, found.words) == ("cause", 1.0, "it cannot start")
+    assert any("Op type not registered" in proof.value for proof in found.proofs)
+
+
+def test_wrong_sizes_are_told_of_a_server_that_is_down():
+    evidence = fault_cases.batching(hosts.healthy(), allowed_batch_sizes=(8, 16))
+    evidence = hosts.put(hosts.both(evidence, "instances/ranker/process", None), "instances/ranker/cmdline", [])
+    assert verdict("batching.sizes", Case(evidence)) == "cause"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("Failed to start HTTP Server at localhost:8511", "cause"), ("", "cleared")]
+)
+def test_a_port_whose_owner_is_not_known_is_judged_by_the_log(line, said):
+    evidence = hosts.healthy()
+    for row in evidence["facts"]["listeners"]:
+        row["pid"] = None
+    assert verdict("rest.port_closed", Case(fault_cases.logged(evidence, "spelling", line)), "spelling") == said
 
 
 def test_capped_callers_make_the_time_out_a_contributor():

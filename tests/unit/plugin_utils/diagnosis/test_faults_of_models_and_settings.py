@@ -9,6 +9,7 @@ from typing import Any
 import evidence_cases as hosts
 import fault_cases
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import rank
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.finding import Judged
@@ -26,19 +27,9 @@ def judged(fault: str, case: Case, instance: str | None) -> Judged:
     return max(found, key=lambda each: RANK.get(each.verdict, 0))
 
 
-def weight(found: Judged) -> float:
-    return found.confidence * max(found.share or 0.0, found.impact)
-
-
 def ranked(case: Case) -> list[str]:
-    """Return the ids of what was found, the likeliest first: verdict, then share explained times confidence."""
-    rows = [
-        (RANK[found.verdict], weight(found), fault.id)
-        for fault in faults()
-        for found in fault.judge(case)
-        if found.verdict in RANK
-    ]
-    return [fault for _rank, _weight, fault in sorted(rows, reverse=True)]
+    """Return the ids of what was found, the likeliest first."""
+    return [finding.fault.id for finding in rank.ranked([case]).findings]
 
 
 def test_every_fault_has_a_case():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ... import batched, said
 from ...case import Case
-from ...derived import each_running
+from ...derived import each_instance
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -19,7 +19,7 @@ REFUSED = 0.005
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_running(case, _judged)
+    return each_instance(case, _judged)
 
 
 def _judged(case: Case, instance: Instance) -> Judged | None:

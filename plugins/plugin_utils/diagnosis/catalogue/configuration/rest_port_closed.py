@@ -35,11 +35,11 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return unknown("the listening sockets could not be read", instance.name)
     pid = instance.process("pid")
     owner = _owner(case, rest)
-    if owner and owner.get("pid") in (pid, None):
+    if owner and (owner.get("pid") == pid or (owner.get("pid") is None and not instance.log(*_WORDS))):
         return cleared("It listens on its port of REST.", instance=instance.name)
     if not owner and _owner(case, grpc) is None:
         return cleared("No port of it is open, so that it is still loading.", instance=instance.name)
-    by = f"process {owner['pid']} listens" if owner else "nobody listens"
+    by = f"process {owner.get('pid') or 'unknown'} listens" if owner else "nobody listens"
     return _found(instance, proof("/proc/net/tcp", f"{by} on port {rest}", f"process {pid or 0:.0f}"))
 
 

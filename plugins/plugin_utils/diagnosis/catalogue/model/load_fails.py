@@ -8,7 +8,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 from ... import said
 from ...case import Case
-from ...derived import each_running
+from ...derived import each_instance
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, proof, unknown
@@ -20,7 +20,7 @@ _LONGEST = 300
 
 def judge(case: Case) -> list[Judged]:
     """Judge each model of each instance."""
-    return each_running(case, _judged)
+    return each_instance(case, _judged)
 
 
 def _judged(case: Case, instance: Instance) -> Judged | None:
@@ -28,15 +28,29 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     failed = [(model, each) for model, rows in known.items() for each in rows or () if each.code]
     if failed:
         return _found(case, instance, *max(failed, key=lambda row: row[1].version))
-    retried = instance.loads("fail") or 0.0
     words = said.proofs(instance, *_WORDS)
-    if retried and words:
-        counted = proof("load_attempt_count", f"{retried:.0f} loads failed", "none", case.window_s)
-        test = "The server goes on trying; it gives the version up after its last attempt."
-        return Judged("cause", 0.8, (counted, *words), test, instance.name, impact=0.6)
+    if words and (instance.running is False or instance.loads("fail")):
+        return _trying(case, instance, words)
     if None in known.values():
         return unknown("the server did not say how its models are", instance.name)
     return cleared("No version failed to load.", instance=instance.name)
+
+
+def _trying(case: Case, instance: Instance, words: tuple[Proof, ...]) -> Judged:
+    """Return the finding of a server that is still at it, or that ended because a first version does not load."""
+    down = instance.running is False
+    counted = proof("load_attempt_count", f"{instance.loads('fail') or 0:.0f} loads failed", "none", case.window_s)
+    return Judged(
+        "cause",
+        0.9 if down else 0.8,
+        (*words, counted),
+        "A server ends if a model's first version cannot be loaded; its last words are about that version."
+        if down
+        else "The server goes on trying; it gives the version up after its last attempt.",
+        instance.name,
+        impact=1.0 if down else 0.6,
+        words="it cannot start" if down else "",
+    )
 
 
 def _found(case: Case, instance: Instance, model: str, state: State) -> Judged:

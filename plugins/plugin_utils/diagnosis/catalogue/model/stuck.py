@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from ... import stuck
 from ...case import Case
 from ...derived import each_running, pool_size, whole
-from ...finding import Fault, Judged, Proof, Remedy
+from ...finding import Fault, Judged, Remedy, Verdict
 from ...instance import Instance
-from ...reading import at, growth, total
-from ...verdicts import cleared, percent, proof, unknown
+from ...reading import at, listed, mapping
+from ...verdicts import cleared, proof, unknown
 
-# All threads together: less than this is a timer of the runtime's, not a request.
-STILL_US_PER_S = 2_000.0
-# Of its CPUs: work that ends nothing.
-BUSY = 0.5
-_FUTEX = "futex"
+# What a standstill is called, how sure it is where all of it could be read, and how much of the service it takes.
+KINDS: dict[str, tuple[Verdict, float, float, str]] = {
+    "deadlock": ("cause", 0.93, 1.0, "its threads wait for each other"),
+    "exhausted pool": ("cause", 0.85, 0.8, "all threads of a pool hold a call that does not end"),
+    "runaway work": ("cause", 0.8, 0.9, "it computes what nobody waits for"),
+    "waiting for disk": ("suspect", 0.6, 0.8, "its threads wait for a disk"),
+}
+# Stopped by a signal, and by a tracer (proc(5)).
+_STOPPED = ("T", "t")
+# What could not be told from an idle or an overloaded server.
+UNSURE = 0.5
 
 
 def judge(case: Case) -> list[Judged]:
@@ -26,75 +31,82 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged | None:
-    probe = instance.evidence.get("probe")
-    if probe is None:
-        return unknown("nobody asked it for an answer", instance.name)
-    if _answers(probe):
-        return cleared("It answers.", _asked(probe), instance=instance.name)
     if not instance.tasks:
-        return unknown("its threads could not be read", instance.name)
-    if not _listens(case, instance):
-        return cleared("Its ports are closed: it is still loading, or REST alone is missing.", instance=instance.name)
-    return _kind(case, instance, _asked(probe))
+        return unknown("its threads could not be read twice", instance.name)
+    probe = mapping(instance.evidence.get("probe"))
+    if probe.get("grpc_ms") is not None and not _offers_rest(case, instance):
+        return cleared("gRPC answers; REST alone is missing.", instance=instance.name)
+    if all(after.get("state") in _STOPPED for _before, after in instance.tasks):
+        return _stopped(case, instance)
+    try:
+        found = stuck.look(case.evidence, instance.name)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return unknown("its threads are written down in another form", instance.name)
+    if found.kind == "unknown":
+        return unknown(found.text, instance.name)
+    if found.kind not in KINDS or (found.kind == "runaway work" and not found.certain and _answers(probe)):
+        return cleared("Calls end, or nobody waits for one.", instance=instance.name)
+    return _found(case, instance, found)
+
+
+def _stopped(case: Case, instance: Instance) -> Judged:
+    return Judged(
+        "cause",
+        0.97,
+        (proof("/proc/PID/task/*/stat", "all threads in state T", "running or sleeping", case.window_s),),
+        "Threads that wait for each other sleep; these were stopped by a signal, or by a debugger.",
+        instance.name,
+        impact=1.0,
+        words="somebody stopped its process (SIGSTOP)",
+    )
+
+
+def _found(case: Case, instance: Instance, found: stuck.Stuck) -> Judged:
+    verdict, confidence, impact, words = KINDS[found.kind]
+    probe = mapping(instance.evidence.get("probe"))
+    asked = ", ".join(f"{name} {probe.get(name)}" for name in ("grpc_health", "grpc_ms", "rest_ms"))
+    return Judged(
+        verdict if found.certain else "suspect",
+        confidence if found.certain else UNSURE,
+        (
+            proof("/proc/PID/task/*/{stat,wchan}", found.text, "calls end", case.window_s),
+            proof("a call to each port", asked, "an answer"),
+        ),
+        "An overloaded server ends calls, late as they may be; of this one none ended between two looks.",
+        instance.name,
+        impact=impact,
+        words=words,
+    )
 
 
 def _answers(probe: object) -> bool:
-    answered = at(probe, "grpc_ms") is not None or at(probe, "rest_ms") is not None
-    return answered or at(probe, "grpc_health") == "SERVING"
+    return at(probe, "grpc_ms") is not None or at(probe, "rest_ms") is not None
 
 
-def _asked(probe: object) -> Proof:
-    words = ", ".join(f"{name} {at(probe, name)}" for name in ("grpc_health", "grpc_ms", "rest_ms"))
-    return proof("a call to each port", words, "an answer")
-
-
-def _listens(case: Case, instance: Instance) -> bool:
-    rows = case.fact("listeners")
-    if not isinstance(rows, (list, tuple)):
-        return True
-    return any(at(row, "port") == whole(instance, "port") for row in rows)
-
-
-def _kind(case: Case, instance: Instance, asked: Proof) -> Judged:
-    spent = instance.rate(total(growth(before.get("cpu_us"), after.get("cpu_us")) for before, after in instance.tasks))
-    waiting = _waiting(instance)
-    evidence = (
-        asked,
-        proof("/proc/PID/task/*/stat", f"{(spent or 0.0) / 1e6:.3g} CPUs used", "some", case.window_s),
-        proof("/proc/PID/task/*/wchan", f"{percent(waiting)} of {len(instance.tasks)} threads wait in futex", "fewer"),
-    )
-    if spent is not None and spent < STILL_US_PER_S:
-        test = "An overloaded server computes; of this one no thread ran between two looks."
-        return Judged("cause", 0.93, evidence, test, instance.name, impact=1.0, words=_words(instance))
-    if spent is not None and spent / 1e6 >= BUSY * max(len(instance.cpus), 1) and not instance.used:
-        test = "It computes and ends no request: work of callers that have gone, or a loop."
-        return Judged("cause", 0.8, evidence, test, instance.name, impact=1.0, words="work runs away")
-    test = "Some of its threads work; a third look tells whether the same ones do."
-    return Judged("suspect", 0.6, evidence, test, instance.name, impact=0.9)
-
-
-def _waiting(instance: Instance) -> float:
-    return sum(_FUTEX in str(after.get("wchan", "")) for _before, after in instance.tasks) / len(instance.tasks)
-
-
-def _words(instance: Instance) -> str:
-    sizes: Sequence[int | None] = [pool_size(instance, "GRPC"), pool_size(instance, "REST")]
-    held = " and ".join(str(size) for size in sizes if size is not None)
-    return f"its threads wait for each other, or all of a pool ({held}) hold a request"
+def _offers_rest(case: Case, instance: Instance) -> bool:
+    """Tell whether REST is open, and has a thread that could answer."""
+    port, size = whole(instance, "rest_api_port"), pool_size(instance, "REST")
+    rows = [mapping(row) for row in listed(case.fact("listeners"))]
+    pid = instance.process("pid")
+    is_open = not rows or any(row.get("port") == port and row.get("pid") in (pid, None) for row in rows)
+    return is_open and (size is None or size > 0)
 
 
 FAULT = Fault(
     id="model.stuck",
     title="The server answers nothing",
     layer="model",
-    observable="calls to open ports are not answered",
+    observable="calls wait and none ends",
     remedy=Remedy(
         "Keep this report, which has all threads, and start the instance again; report it with them if it comes back.",
         "systemctl restart tfserving@INSTANCE.service",
         "medium",
         restart=True,
     ),
-    refs=("https://github.com/tensorflow/serving/issues/1786",),
+    refs=(
+        "https://github.com/tensorflow/serving/issues/1786",
+        "https://github.com/tensorflow/serving/issues/1265",
+    ),
     judge=judge,
     needs=("probe", "tasks"),
 )
