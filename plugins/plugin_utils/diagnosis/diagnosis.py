@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from .budget import Budget, budgets
 from .case import Case
 from .rank import Finding, Ranked, ranked
-from .reading import mapping, text
+from .reading import mapping, number, text
 
 SCHEMA = 1
 Evidence = Mapping[str, Any]
@@ -34,17 +35,18 @@ def diagnosed(
     """
     cases = _cases(evidence, before or {}, client or {})
     found = ranked(cases)
+    told = [(case.host, each) for case in cases for each in _budgets(case)]
     document = {
         "schema": SCHEMA,
-        "started": min((at for case in cases if (at := case.samples[0].get("at"))), default=None),
-        "finished": max((at for case in cases if (at := case.samples[1].get("at"))), default=None),
+        "started": min(_times(cases, 0), default=None),
+        "finished": max(_times(cases, 1), default=None),
         "hosts": [case.host for case in cases],
         "missing": [{"host": host, "why": why} for host, why in sorted((missing or {}).items())],
         "exit": _exit(cases, found),
-        "budgets": [_budget(case.host, each) for case in cases for each in _budgets(case)],
+        "budgets": [_budget(host, each) for host, each in told],
         "findings": [_finding(each) for each in found.findings],
         "cleared": [_brief(each) for each in found.cleared],
-        "not_checked": [*_not_checked(found), *_unread(cases)],
+        "not_checked": [*_not_checked(found), *_unread(cases), *_unmeasured(cases, told)],
     }
     return dict(visible_data(document))
 
@@ -77,8 +79,28 @@ def _budgets(case: Case) -> list[Budget]:
     found: list[Budget] = []
     for instance in case.instances:
         client = mapping(case.client.get(instance.name)) or None
-        found += budgets(case.evidence, instance.name, client, case.gateways)
+        # A budget comes first, but never at the price of the findings: evidence of an odd form gives none.
+        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            found += budgets(case.evidence, instance.name, client, case.gateways)
     return found
+
+
+def _times(cases: Sequence[Case], sample: int) -> list[float]:
+    """Return when the hosts took a sample."""
+    times = (number(case.samples[sample].get("at")) for case in cases)
+    return [each for each in times if each is not None]
+
+
+def _unmeasured(cases: Sequence[Case], told: Sequence[tuple[str, Budget]]) -> list[dict[str, Any]]:
+    """Return the instances that answer requests and have no budget."""
+    known = {(host, budget.instance) for host, budget in told}
+    why = "where its time goes could not be read"
+    return [
+        {"id": None, "host": case.host, "instance": each.name, "model": None, "why": why}
+        for case in cases
+        for each in case.instances
+        if each.used and (case.host, each.name) not in known
+    ]
 
 
 def _budget(host: str, budget: Budget) -> dict[str, Any]:

@@ -20,9 +20,9 @@ INTERRUPTS_PER_S = 1000.0
 # Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
 # above it on servers, the one of power saving far below.
 CLOCK_RATIO = 0.8
-# Part of the time in which a task waited for memory: the kernel reclaims while requests wait.
+# Part of the time in which a task waited for memory: servers of a plan fit, so any wait comes from something else.
 # https://docs.kernel.org/accounting/psi.html
-MEMORY_PRESSURE = 0.02
+MEMORY_PRESSURE = 0.05
 # Part of the time in which a task waited for a disk.
 IO_PRESSURE = 0.10
 # Parts of a table or a limit in use: of conntrack's table, of open files, of the ports for connections. Above 80 % a

@@ -220,3 +220,26 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(WishError) as refusal:
         publish.published(str(tmp_path / "none"), {"a1": healthy()}, {}, {}, {})
     assert str(refusal.value).endswith("cannot be written (No such file or directory); give another folder")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("samples/0/at", "x"),
+        ("samples/1/at", [1]),
+        ("samples/1/instances/spelling/process", float("nan")),
+        ("instances/ranker/models", 10**30),
+        ("gpus/1/processes/0/pid", [1]),
+        ("facts", "x"),
+    ],
+)
+def test_evidence_of_an_odd_form_costs_only_what_hangs_on_it(path, value):
+    document = diagnosed({"a1": put(healthy(), path, value), "b1": throttled("b1")})
+    assert "cpu.throttled" in ids(document)
+
+
+def test_a_broken_gateway_costs_the_budgets_which_is_said():
+    broken = put(gateway(), "gateway/stats", float("nan"))
+    document = diagnosed({"a1": throttled(), "g1": broken})
+    assert ids(document) == ["cpu.throttled"]
+    assert {"where its time goes could not be read"} <= {each["why"] for each in document["not_checked"]}
