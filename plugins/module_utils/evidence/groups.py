@@ -54,17 +54,33 @@ def _joined(mount: str | None, path: str | None) -> str | None:
     return posixpath.join(mount, path.lstrip("/")).rstrip("/")
 
 
-def throttled(tree: Tree, group: str | None) -> tuple[int | None, int | None]:
-    """Return how often and for how many microseconds quotas stopped a group, its own and those of the groups above."""
+class Quotas(NamedTuple):
+    """Periods with a CPU quota, those in which it stopped a group, and for how long; None where nothing is counted."""
+
+    periods: int | None
+    throttled: int | None
+    throttled_us: int | None
+
+
+def quotas(tree: Tree, group: str | None) -> Quotas:
+    """Return what the quotas of a group and of those above it have done to it."""
+    periods: list[int] = []
     counts: list[int] = []
     times: list[int] = []
     while group and group.count("/") > 1:
         stat = dict(line.split(None, 1) for line in tree.lines(f"{group}/cpu.stat") if " " in line)
+        periods += _whole(stat.get("nr_periods"))
         counts += _whole(stat.get("nr_throttled"))
         # v1 counts nanoseconds.
         times += _whole(stat.get("throttled_usec")) or [each // 1000 for each in _whole(stat.get("throttled_time"))]
         group = posixpath.dirname(group)
-    return sum(counts) if counts else None, sum(times) if times else None
+    return Quotas(*(sum(found) if found else None for found in (periods, counts, times)))
+
+
+def throttled(tree: Tree, group: str | None) -> tuple[int | None, int | None]:
+    """Return how often and for how many microseconds quotas stopped a group, its own and those of the groups above."""
+    found = quotas(tree, group)
+    return found.throttled, found.throttled_us
 
 
 def pressures(tree: Tree, group: str | None) -> dict[str, int | None]:

@@ -1,0 +1,69 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of the GPUs in the kernel's journal, counted since boot by device, code and NVIDIA's action.
+
+DCGM's gauge holds the last code for ever, and hides that one repeats. The journal is read on from where the run before
+had ended (``cursor``), so that a run reads a few lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..disk import plain_files
+from ..nvidia import xid_lines
+from .host import Host, PartError
+from .sample import Samples, sample
+
+COMMAND = ["journalctl", "--dmesg", "--no-pager", "--quiet", "--output=cat", "--show-cursor"]
+# All that a kernel writes within days. Of more, such as of a driver that fills the log, nothing is counted.
+MOST_BYTES = 16 << 20
+SECONDS = 3.0
+MOST_KINDS = 200
+# The action of an Xid in a form that nobody knows.
+UNREAD = "unknown"
+
+_CURSOR = re.compile(r"-- cursor: ([A-Za-z0-9=;._-]{1,400})")
+
+
+def _are_counts(value: Any) -> bool:
+    return plain_files.fits(value, {str: int}) and all(key.count("|") == 2 for key in value)
+
+
+_KEPT = {"cursor": str, "counts": _are_counts}
+
+
+def applies(host: Host) -> bool:
+    """Return whether NVIDIA's driver is loaded: without it nothing writes such lines."""
+    return host.tree.exists("proc/driver/nvidia/version") or host.tree.exists("sys/module/nvidia")
+
+
+def read(host: Host) -> Samples:
+    """Yield the samples."""
+    kept = host.state.section("xids", _KEPT) or {"cursor": "", "counts": {}}
+    begin = [f"--after-cursor={kept['cursor']}"] if kept["cursor"] else ["--boot"]
+    status, out = host.run([*COMMAND, *begin], seconds=SECONDS, most=MOST_BYTES)
+    if status != 0:
+        # The journal may have lost the place. The next run counts all of this boot anew.
+        host.state.keep("xids", {"cursor": "", "counts": {}})
+        raise PartError("journalctl does not tell the lines of the kernel")
+    lines = out.splitlines()
+    cursors = [found[1] for line in lines[-1:] if (found := _CURSOR.fullmatch(line))]
+    counts = added(kept["counts"], xid_lines.events(lines[: len(lines) - len(cursors)]))
+    host.state.keep("xids", {"cursor": (cursors or [kept["cursor"]])[0], "counts": counts})
+    for key, count in counts.items():
+        pci, code, action = key.split("|")
+        yield sample("xid_total", count, pci=pci, code=code, action=action)
+
+
+def added(counts: Mapping[str, int], events: list[xid_lines.Event]) -> dict[str, int]:
+    """Return the counts, by ``PCI|CODE|ACTION``, with further events. An error of an NVSwitch has the code sxid-N."""
+    found = dict(counts)
+    for event in events:
+        code = f"sxid-{event.code}" if event.kind == "sxid" else str(event.code)
+        key = f"{event.address}|{code}|{event.action or UNREAD}"
+        if key in found or len(found) < MOST_KINDS:
+            found[key] = found.get(key, 0) + event.count
+    return found
