@@ -21,7 +21,9 @@ options:
     type: str
     required: true
   state:
-    description: C(present) begins or lengthens the silences of the work, C(absent) ends them.
+    description: >-
+      C(present) begins or lengthens the silences of the work, C(absent) ends them, and those of work whose name begins
+      with O(name) and a blank.
     type: str
     choices: [present, absent]
     default: present

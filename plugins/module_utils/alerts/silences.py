@@ -104,11 +104,12 @@ class Amtool:
         self.options += [f"--alertmanager.url={url}"] if url else []
         self.options += [f"--http.config.file={http_config}"] if http_config else []
 
-    def silences(self, name: str) -> list[Silence]:
-        """Return the silences of a piece of work that have not ended."""
+    def silences(self, name: str, with_parts: bool = False) -> list[Silence]:
+        """Return the silences of a piece of work that have not ended, and those of work whose name goes on."""
         text = self._call("query", f"--created-by={AUTHOR}", "--output=json")
+        begins = (f"{name}: ", f"{name} ") if with_parts else f"{name}: "
         try:
-            found = [_read(each) for each in parsed(text.encode()) if each["comment"].startswith(f"{name}: ")]
+            found = [_read(each) for each in parsed(text.encode()) if each["comment"].startswith(begins)]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SilenceError(f"amtool does not list silences as known ({told(str(error), 100)})") from error
         return sorted(found, key=lambda each: each.id)
@@ -179,8 +180,8 @@ def present(amtool: Amtool, work: Work, now: datetime, is_check: bool) -> dict[s
 
 
 def absent(amtool: Amtool, name: str, is_check: bool) -> dict[str, list[str]]:
-    """End all silences of a piece of work; return their ids."""
-    found = amtool.silences(name)
+    """End all silences of a piece of work and of its parts; return their ids."""
+    found = amtool.silences(name, with_parts=True)
     for silence in () if is_check else found:
         amtool.expire(silence)
     return {"added": [], "lengthened": [], "expired": _ids(found)}

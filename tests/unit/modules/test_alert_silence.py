@@ -86,6 +86,14 @@ def test_the_end_of_the_work_ends_its_silences_and_no_others(host):
     assert not run("absent")["changed"]
 
 
+def test_the_end_of_the_work_ends_its_parts(host):
+    host(
+        silence("roll-out of ranker main", 40, alertname="Skew", host="a"),
+        silence("roll-out of rankers", 30, alertname="Skew", host="a"),
+    )
+    assert run("absent")["expired"] == ["roll-out of ranker main-40"]
+
+
 def test_check_mode_says_what_it_would_do_and_does_nothing(host):
     amtool = host(silence("roll-out of ranker", 50, alertname="Skew", model="other"))
     before = amtool.silences()
