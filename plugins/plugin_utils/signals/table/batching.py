@@ -1,0 +1,178 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of the server: how full they are, how long calls wait for them, and what saturates.
+
+The queue's histogram knows no model, so all of it is by instance. Rows are those of executed batches less their
+padding: ``input_batch_size`` counts every input of a request anew.
+"""
+
+from __future__ import annotations
+
+from ..model import Alert, Signal, Threshold
+from . import sources
+from .latency import any_of, labelled, mean
+
+_BY = "host, serving_instance"
+_BATCH = ":tensorflow:serving:batching_session"
+_OF_PLAN = "on (serving_instance) group_left tfserving:objective"
+_QUEUE_OF_TIMEOUT = f"(tfserving:queue_seconds / {_OF_PLAN}:batch_timeout_seconds)"
+
+
+def _rate(name: str) -> str:
+    return f'sum by ({_BY}) (rate({_BATCH}:{name}{{job="tfserving"}}[5m]))'
+
+
+def _saturation() -> str:
+    fill, queue = "tfserving:batch_fill_ratio", _QUEUE_OF_TIMEOUT
+    kinds = {
+        "capacity": f"({fill} > bool 0.8) * ({queue} > bool 2)",
+        "timeout": f"({fill} < bool 0.5) * ({queue} > bool 0.5) * ({queue} <= bool 1.5)",
+        "callers": f"(tfserving:batch_rows < bool 1.5) * ({queue} <= bool 0.5)"
+        " * (tfserving:batch_threads_used_ratio > bool 0.5)",
+    }
+    return any_of([labelled(f"({expr})", "kind", kind) for kind, expr in kinds.items()])
+
+
+SIGNALS = (
+    Signal(
+        "tfserving:queue_length",
+        "Calls in the queue",
+        "short",
+        "instance",
+        f"{_rate('queuing_latency_sum')} / 1e6",
+        "Calls that wait for a batch at the same time, by Little's law.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:queue_seconds",
+        "Mean wait for a batch",
+        "s",
+        "instance",
+        mean("batching_session:queuing_latency", _BY, 'job="tfserving"'),
+        "Mean time that a call waits in the server's queue before its batch is executed.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:execution_seconds",
+        "Mean time of execution",
+        "s",
+        "instance",
+        "clamp_min(tfserving:runtime_seconds - (tfserving:queue_seconds or tfserving:runtime_seconds * 0), 0)",
+        "Mean time in TensorFlow without the wait for a batch.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:batch_rows",
+        "Rows of a batch",
+        "short",
+        "instance",
+        f"({_rate('processed_batch_size_sum')} - ({_rate('padding_size_sum')}"
+        f" or {_rate('processed_batch_size_sum')} * 0))"
+        f" / ({_rate('processed_batch_size_count')} > 0)",
+        "Mean rows of a batch, padding left out. Servers before 2.10 do not tell.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:batch_fill_ratio",
+        "Fill of batches",
+        "percentunit",
+        "instance",
+        f"tfserving:batch_rows / {_OF_PLAN}:max_batch_size",
+        "Mean rows of a batch, of those that it may have.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:batch_threads_used_ratio",
+        "Use of batch threads",
+        "percentunit",
+        "instance",
+        f"{_rate('wrapped_run_count')} * tfserving:execution_seconds / {_OF_PLAN}:batch_threads",
+        "Share of time in which a batch thread executes one: batches a second, times their time, over the threads."
+        " Servers before 2.11 do not tell.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:padding_ratio",
+        "Padding",
+        "percentunit",
+        "instance",
+        f"{_rate('padding_size_sum')} / ({_rate('processed_batch_size_sum')} > 0)",
+        "Share of executed rows that only fill a batch up to an allowed size.",
+        ("host", "serving_instance"),
+    ),
+    Signal(
+        "tfserving:saturation",
+        "Kind of saturation",
+        "bool",
+        "instance",
+        _saturation(),
+        "1 for what holds calls up: capacity (full batches, a long queue), timeout (half-empty batches that wait as"
+        " long as they may) or callers (batches of one row, and busy threads).",
+        ("host", "serving_instance", "kind"),
+    ),
+)
+
+ALERTS = (
+    Alert(
+        "BatchQueueSaturated",
+        'tfserving:saturation{kind="capacity"} == 1',
+        "10m",
+        "ticket",
+        "instance",
+        Threshold(
+            "fill over 80 %, wait over twice the time-out, 10 min",
+            "full batches that still wait mean that calls arrive faster than they are executed",
+            "tensorflow/serving#10, #60; queueing theory",
+        ),
+        "Calls reach {{ $labels.serving_instance }} on {{ $labels.host }} faster than it executes full batches.",
+        "Add hosts or send less; a bounded queue (max_enqueued_batches) sheds what cannot be served in time.",
+        ("tfserving:saturation", "tfserving:batch_fill_ratio", "tfserving:queue_seconds"),
+    ),
+    Alert(
+        "BatchTimeoutTooLong",
+        'tfserving:saturation{kind="timeout"} == 1',
+        "1h",
+        "ticket",
+        "instance",
+        Threshold(
+            "fill under 50 %, wait of half the time-out or more, 1 h",
+            "batches wait for rows that do not come, and every call pays for it",
+            "tensorflow/serving#1483",
+        ),
+        "Batches of {{ $labels.serving_instance }} on {{ $labels.host }} wait for calls that do not come.",
+        "Lower batch_timeout_micros, down to 0; playbooks/tune.yml measures what fits the load.",
+        ("tfserving:saturation", "tfserving:batch_fill_ratio", "tfserving:queue_seconds"),
+    ),
+    Alert(
+        "BatchThreadsBusy",
+        "tfserving:batch_threads_used_ratio > 0.9",
+        "15m",
+        "ticket",
+        "instance",
+        Threshold(
+            "90 % for 15 min",
+            "waits grow as 1/(1 - use): at 90 % calls queue nine times as long as at 50 %",
+            "queueing theory (M/M/c); tfserving:batch_threads_used_ratio is a mean",
+        ),
+        "The batch threads of {{ $labels.serving_instance }} on {{ $labels.host }} are busy"
+        " {{ $value | humanizePercentage }} of the time.",
+        "Add hosts, or let playbooks/tune.yml look for larger batches or more threads within the objective.",
+        ("tfserving:batch_threads_used_ratio",),
+    ),
+    Alert(
+        "BatchPaddingWaste",
+        "tfserving:padding_ratio > 0.2",
+        "1h",
+        "ticket",
+        "instance",
+        Threshold(
+            "20 % of all rows for 1 h",
+            "a fifth of the capacity computes rows that nobody asked for",
+            sources.OWN,
+        ),
+        "{{ $value | humanizePercentage }} of the rows that {{ $labels.serving_instance }} on {{ $labels.host }}"
+        " executes are padding.",
+        "Set allowed_batch_sizes closer to the sizes that batches have (playbooks/tune.yml proposes them).",
+        ("tfserving:padding_ratio",),
+    ),
+)

@@ -1,0 +1,16 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sources that several thresholds name."""
+
+from __future__ import annotations
+
+WORKBOOK = "Site Reliability Workbook, chapter 5, table 5-8"
+SLOTH = "slok/sloth, internal/alert/windows/google-30d.yaml"
+OWN = "operating experience of this collection's lab"
+ABSENCE = "Prometheus documentation, absent(): what is gone raises no threshold"
+PLAN = "the plan in force"
+MAIL = "design: mail within 2 minutes; scrape and evaluation take 15 s each"
+XID = "NVIDIA, Xid catalogue, column Immediate Action"
+MEMORY = "NVIDIA, GPU memory error management"
+TEXTFILE = "node exporter, textfile collector; the collector runs once a minute"
+DOCS = "Prometheus and Alertmanager, their own metrics"
