@@ -29,7 +29,12 @@ def test_a_roll_out_silences_tickets_alone():
 
 
 def test_no_planned_work_silences_how_the_fleet_serves():
-    names = (*planned.ROLLOUT_OF_MODEL, *planned.ROLLOUT_OF_INSTANCE, *planned.DRAIN_OF_HOST, *planned.DRAIN_OF_INSTANCE)
+    names = (
+        *planned.ROLLOUT_OF_MODEL,
+        *planned.ROLLOUT_OF_INSTANCE,
+        *planned.DRAIN_OF_HOST,
+        *planned.DRAIN_OF_INSTANCE,
+    )
     assert {ALERTS[name].scope for name in names} <= {"instance", "host", "monitoring", "rollout"}
 
 
