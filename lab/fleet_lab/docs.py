@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the roles' argument specs into their READMEs."""
+"""Write the roles' argument specs into their READMEs, and the table of signals into docs and dashboards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fleet_lab.shell import quietly
 
 
 def docs(lab: Lab) -> str:
-    """Refresh the generated part of every role's README; keep the text around it."""
+    """Refresh the generated part of every role's README, keep the text around it; write what shows the signals."""
     quietly([lab.python, lab.root / "tools" / "role_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
-    return "roles/*/README.md"
+    quietly([lab.python, lab.root / "tools" / "signal_docs.py"], lab.logs / "docs.log", environment.ansible(lab))
+    return "roles/*/README.md, docs/signals.md, docs/alerts.md"

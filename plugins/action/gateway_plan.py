@@ -20,6 +20,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway.plan import check_name, gateway_plan
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import gathered
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.course import gateway_rollouts
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import monitoring
 
 # Of the words about who else listens on a port.
 LONGEST = 100
@@ -76,7 +77,16 @@ class ActionModule(Action):
         rollouts = {**gateway_rollouts(states, fleet.serving_hosts(checked)), **options["rollouts"]}
         others = {int(port): told(who, LONGEST) for port, who in options["others"].items() if str(port).isdecimal()}
         plan = gateway_plan(
-            serving, given, options["version"], gateway, len(names), rollouts, own, others, ":" in addresses[gateway]
+            serving,
+            given,
+            options["version"],
+            gateway,
+            len(names),
+            rollouts,
+            own,
+            others,
+            ":" in addresses[gateway],
+            fleet.readers(self.hosts_of(monitoring.GROUP, task_vars), hostvars, hostvars[gateway]),
         )
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, golden, inventory, read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, golden, inventory, monitoring, read
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 
@@ -32,9 +33,10 @@ class ActionModule(Action):
             return private({"options": inventory.complete(values, options)})
         values = self._values(inventory.role_options(), task_vars, refusals)
         warnings = inventory.check(task_vars, values, refusals)
-        gateways = gate.gateways(self._addresses(task_vars), refusals)
+        gateways = gate.gateways(self._addresses(task_vars, gate.GROUP, gate.ADDRESSES), refusals)
+        watchers = monitoring.hosts(self._addresses(task_vars, monitoring.GROUP, monitoring.ADDRESSES), refusals)
         refusals.stop()
-        policy = derived.policy(values, gateways)
+        policy = derived.policy(values, gateways, watchers)
         # The planner reads them too, but a driver may have been changed by then.
         instances, models = (inventory.value(values, name) for name in (read.INSTANCES, read.MODELS))
         asked = read.read(instances, models, plan_policy.complete(policy))
@@ -48,10 +50,10 @@ class ActionModule(Action):
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
 
-    def _addresses(self, task_vars: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return what each gateway's variables say of its address."""
-        hosts, every = task_vars.get("groups", {}).get(gate.GROUP, ()), task_vars.get("hostvars", {})
-        return {host: {name: every[host].get(name) for name in gate.ADDRESSES} for host in hosts}
+    def _addresses(self, task_vars: dict[str, Any], group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what the variables of each host of a group say of its address."""
+        hosts, every = task_vars.get("groups", {}).get(group, ()), task_vars.get("hostvars", {})
+        return {host: {name: every[host].get(name) for name in names} for host in hosts}
 
     def _values(self, options: inventory.Options, task_vars: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
         """Return the options that are set, with their templates worked out."""

@@ -24,7 +24,7 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "trial", "collector", "alerts", "diagnosis"),
+    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
@@ -70,6 +70,9 @@ SHIPPED = {
     "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 19,
     "model_waves": 0,
+    "monitoring_plan": 0,
+    "monitoring_proof": 9,
+    "monitoring_state": 25,
     "nvidia_driver_state": 23,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
@@ -225,6 +228,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "host_plan",
         "load_program",
         "model_waves",
+        "monitoring_plan",
         "report",
         "rollout_back",
         "rollout_watch",

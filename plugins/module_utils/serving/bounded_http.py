@@ -11,7 +11,7 @@ import io
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 # Status line and headers of TensorFlow Serving take some hundred bytes; http.client itself accepts 100 headers.
@@ -87,17 +87,19 @@ class _Wire(io.RawIOBase):
 
 def exchange(
     port: int, method: str, path: str, headers: Mapping[str, str], seconds: float, most_bytes: int,
-    body: Optional[bytes] = None, host: str = "127.0.0.1",
+    body: Optional[bytes] = None, host: str = "127.0.0.1", wrap: Optional[Callable[[socket.socket], Any]] = None,
 ) -> tuple[int, bytes]:  # fmt: skip
     """Return status and body of the answer from the server on ``port``; redirects count as ordinary answers.
 
-    ``seconds`` is for the whole exchange, ``most_bytes`` for the body. Raises ExchangeError.
+    ``seconds`` is for the whole exchange, ``most_bytes`` for the body; ``wrap`` puts TLS around the connection. Raises
+    ExchangeError.
     """
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
     wire = None
     try:
         connection.connect()
         wire = connection.sock
+        wire = wrap(wire) if wrap else wire
         connection.sock = _Wire(wire, seconds, most_bytes)
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
-from ..wishes import inventory
+from ..wishes import addresses, inventory, monitoring
 from ..wishes.read import Wishes
 
 HOSTS = "groups['tfserving']"
@@ -40,6 +41,17 @@ def address(variables: Mapping[str, Any]) -> str:
     """Return where other hosts reach a host."""
     given = (variables.get(name) for name in ("tfserving_address", "ansible_host", "inventory_hostname"))
     return str(next(filter(None, given)))
+
+
+def readers(watchers: Sequence[str], variables: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]) -> list[str]:
+    """Return who reads a gateway's metrics: the addresses of monitoring hosts, and the networks that ``own`` names."""
+    refusals = Refusals()
+    found = monitoring.hosts(
+        {name: {each: variables[name].get(each) for each in monitoring.ADDRESSES} for name in watchers}, refusals
+    )
+    refusals.stop()
+    named = addresses.networks(own.get(monitoring.ALLOW_FROM) or [], monitoring.ALLOW_FROM)
+    return [*(each["address"] for each in found), *named["ipv4"], *named["ipv6"]]
 
 
 def gathered(

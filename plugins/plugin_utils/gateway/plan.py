@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +34,7 @@ def gateway_plan(
     local_ports: Collection[int] = (),
     others: Mapping[int, str] | None = None,
     has_ipv6: bool = False,
+    readers: Sequence[str] = (),
 ) -> GatewayPlan:
     """Return the plan of one gateway as plain data.
 
@@ -45,6 +47,7 @@ def gateway_plan(
     :param local_ports: ports that servers of this host use.
     :param others: who else listens on this host, in words, by port.
     :param has_ipv6: whether the gateway is known by an address of IPv6.
+    :param readers: the addresses and networks that read its metrics.
     :raises WishError: a wish is malformed (all reported at once), or cannot be granted.
     """
     check_name(gateway)
@@ -85,7 +88,7 @@ def gateway_plan(
         "version": package,
         "features": features,
         "tune": version.tuning(features),
-        "bind": _bind(settings, has_ipv6),
+        "bind": _bind(settings, has_ipv6, readers),
         "timeouts": _timeouts(settings, longest_s),
         "servers": _servers(settings, encrypted),
         "access": callers,
@@ -134,14 +137,18 @@ def _of_instances(site: backends.Site, found: Sequence[servers.Serving]) -> list
     return [backends.of_instance(site, name, some) for name, some in sorted(members.items())]
 
 
-def _bind(settings: Mapping[str, Any], has_ipv6: bool) -> dict[str, Any]:
+def _bind(settings: Mapping[str, Any], has_ipv6: bool, readers: Sequence[str]) -> dict[str, Any]:
     address = settings["gateway_address"]
     # For HAProxy, * is every address of IPv4 alone.
     everywhere = ["*", "[::]"] if has_ipv6 else ["*"]
+    status = settings["gateway_status_address"]
+    # An address that somebody has chosen is where the metrics are; on loopback nobody else could read them.
+    is_local = bool(status) and ipaddress.ip_address(status).is_loopback
     return {
         "addresses": [_bracketed(address)] if address else everywhere,
         "status_address": _bracketed(settings["gateway_status_address"]) or "*",
         "status_port": settings["gateway_status_port"],
+        "readers": {"addresses": everywhere, "sources": list(readers)} if readers and is_local else {},
         "max_connections": settings["gateway_max_connections"],
         "threads": settings["gateway_threads"],
     }

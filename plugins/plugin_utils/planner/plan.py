@@ -34,6 +34,7 @@ from . import (
 )
 from . import gate as serving_gate
 from . import kernel as kernel_settings
+from . import monitoring as watched
 from . import partition as cpu_partition
 from . import runtimes as server_runtimes
 from .places import Place
@@ -106,6 +107,7 @@ def of_wishes(topology: Topology, asked: wishes.Wishes, settings: Mapping[str, A
         ],
         "partition": partition,
         "gate": serving_gate.gate(settings["gate"], planned),
+        "monitoring": watched.monitoring(settings["monitoring"], settings["gate"], planned),
         "kernel": kernel_settings.settings(topology, settings["kernel"], bool(system["cpus"]), ports),
     }
 

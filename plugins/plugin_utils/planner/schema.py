@@ -272,6 +272,15 @@ class Gate(TypedDict):
     reason: str
 
 
+class Monitoring(TypedDict):
+    """Who reads the figures of a host, and where its node exporter answers."""
+
+    hosts: list[dict[str, str]]
+    networks: list[str]
+    node_port: int
+    reason: str
+
+
 class Plan(TypedDict):
     """The plan of one host."""
 
@@ -284,6 +293,7 @@ class Plan(TypedDict):
     partition: Partition
     kernel: Kernel
     gate: Gate | None
+    monitoring: Monitoring | None
     instances: list[InstancePlan]
     models: list[ModelPlan]
     warnings: list[str]

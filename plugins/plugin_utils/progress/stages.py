@@ -24,6 +24,7 @@ TITLES = {
     "tfserving.fleet.cpu_partition": "Partition the CPUs",
     "tfserving.fleet.tfserving": "Install the server, restart and prove its instances",
     "tfserving.fleet.gateway": "Apply the gateways",
+    "tfserving.fleet.monitoring": "Apply the monitoring",
 }
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import gate
+from . import gate, monitoring
 from .inventory import Values, value
 
 KEYRING = "/etc/apt/keyrings/tfserving.gpg"
@@ -24,10 +24,13 @@ _SWITCHES = ("kernel_tuning_state", "kernel_tuning_require_live")
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
-def policy(values: Values, gateways: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+def policy(
+    values: Values, gateways: Sequence[Mapping[str, str]] = (), watchers: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
     """Return the planner's policy: its input besides the host, the models and the instances.
 
     :param gateways: what ``gate.gateways`` returned.
+    :param watchers: what ``monitoring.hosts`` returned.
     """
     return {
         "version": value(values, "tfserving_version"),
@@ -55,6 +58,11 @@ def policy(values: Values, gateways: Sequence[Mapping[str, str]] = ()) -> dict[s
             "drain_timeout_s": value(values, gate.TIMEOUT),
             "longest_call_s": value(values, gate.LONGEST),
             "gateways": [dict(each) for each in gateways],
+        },
+        "monitoring": {
+            "hosts": [dict(each) for each in watchers],
+            "networks": value(values, monitoring.ALLOW_FROM),
+            "node_port": value(values, monitoring.NODE_PORT),
         },
         "jemalloc": {
             "enabled": value(values, "tfserving_allocator") == "jemalloc",

@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
-from . import addresses, gate, logins, roles, tls, variables
+from . import addresses, gate, logins, monitoring, roles, tls, variables
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
@@ -28,6 +28,7 @@ FACTS = frozenset((
     "gateway_result",
     "kernel_tuning_result",
     "load_generator_result",
+    "monitoring_result",
     "nvidia_driver_due",
     "nvidia_driver_missing_packages",
     "nvidia_driver_reboot_reasons",
@@ -131,4 +132,5 @@ TOGETHER: Sequence[tuple[tuple[str, ...], Callable[..., Any]]] = (
     (("tfserving_tls_certificate", "tfserving_tls_key", "tfserving_tls_client_ca"), tls.check),
     (("tfserving_registry_credentials",), logins.auths),
     ((gate.TIMEOUT, gate.LONGEST), gate.check),
+    ((monitoring.ALLOW_FROM, monitoring.WEB_ALLOW_FROM), monitoring.check),
 )

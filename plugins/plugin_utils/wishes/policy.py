@@ -23,7 +23,7 @@ from ..tables import surveyed
 from . import bounds as wish_bounds
 from . import checks as fields
 from . import contract as wish_contract
-from . import gate, golden, tuned
+from . import gate, golden, monitoring, tuned
 
 ROOT = "host_plan_policy"
 # The key of the policy for what users set in ROOT.
@@ -52,6 +52,9 @@ PATHS = {
     "gate.drain_timeout_s": gate.TIMEOUT,
     "gate.longest_call_s": gate.LONGEST,
     "gate.gateways": gate.GROUP,
+    "monitoring.hosts": monitoring.GROUP,
+    "monitoring.networks": monitoring.ALLOW_FROM,
+    "monitoring.node_port": monitoring.NODE_PORT,
     "rollout": "host_plan_rollout",
 }
 # What the hosts' records say. Set by a user, it would let a version pass that nobody has looked at.
@@ -149,6 +152,8 @@ DEFAULTS: dict[str, Any] = {
     "tuned": {},
     # The gate of the instances; see planner/gate.py.
     "gate": {"when": "auto", "port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []},
+    # Who reads figures of this host; see planner/monitoring.py.
+    "monitoring": {"hosts": [], "networks": [], "node_port": 9100},
     # The stage of each model in a roll-out: hold serves what is in force, both this and what is wished, new what is
     # wished, old what was served before.
     "rollout": {},
@@ -319,6 +324,11 @@ CHECKS: dict[str, Any] = {
         "drain_timeout_s": fields.whole(1, 3600, "a number of seconds"),
         "longest_call_s": fields.whole(1, 3600, "a number of seconds"),
         "gateways": gate.listed,
+    },
+    "monitoring": {
+        "hosts": monitoring.listed,
+        "networks": monitoring.networks,
+        "node_port": fields.PORT_FIELDS["rest"],
     },
     "rollout": _of_models(fields.one_of(*STAGES)),
     "in_force": _of_models(_in_force),

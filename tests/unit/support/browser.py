@@ -15,16 +15,17 @@ CONSOLE = re.compile(r'^\[[^\]]*:CONSOLE[:(][^\]]*\] "(.*)", source: ', re.MULTI
 PATIENCE_S = 120
 
 
-def opened(page: Path, picture: Path, width: int = 1280, height: int = 3200, dark: bool = False) -> list[str]:
-    """Open a page, write a PNG of it to ``picture`` and return the lines of the console, of which a good page has none.
+def opened(page: Path | str, picture: Path, width: int = 1280, height: int = 3200, dark: bool = False) -> list[str]:
+    """Open a file or an address, write a PNG of it to ``picture`` and return the lines of the console.
 
-    Raises CalledProcessError where the browser fails.
+    A good page has none. Raises CalledProcessError where the browser fails.
     """
     with tempfile.TemporaryDirectory() as profile:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-        command += ["--enable-logging=stderr", "--virtual-time-budget=2000", f"--user-data-dir={profile}"]
+        command += ["--enable-logging=stderr", "--virtual-time-budget=15000", f"--user-data-dir={profile}"]
         command += ["--blink-settings=preferredColorScheme=0"] if dark else []
-        command += [f"--window-size={width},{height}", f"--screenshot={picture}", page.absolute().as_uri()]
+        command += [f"--window-size={width},{height}", f"--screenshot={picture}"]
+        command += [page if isinstance(page, str) else page.absolute().as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     if not picture.is_file():
         raise FileNotFoundError(f"chromium made no picture of {page}: {done.stderr[-2000:]}")
@@ -34,3 +35,20 @@ def opened(page: Path, picture: Path, width: int = 1280, height: int = 3200, dar
 def console(log: str) -> list[str]:
     """Return the lines of the console among those of a browser's log."""
     return CONSOLE.findall(log)
+
+
+def read(address: str) -> tuple[str, list[str]]:
+    """Return what the scripts of a page have made of it, as HTML, and the lines of the console."""
+    with tempfile.TemporaryDirectory() as profile:
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--window-size=1280,9000",
+        ]
+        command += ["--enable-logging=stderr", "--virtual-time-budget=15000", f"--user-data-dir={profile}"]
+        command += ["--dump-dom", address]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return done.stdout, console(done.stderr)

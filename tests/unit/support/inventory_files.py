@@ -100,6 +100,7 @@ class Host:
             "__tfserving_tls": bool(self.value("tfserving_tls_certificate")),
             "__tfserving_ssl": self.ssl,
             "__tfserving_own_addresses": self.own_addresses,
+            "__tfserving_readers": [],
             "__tfserving_gate_revision": "0123456789ab",
             "__tfserving_address_rules": rules,
             "__tfserving_ports": sorted(port for rule in rules for port in rule["ports"]),

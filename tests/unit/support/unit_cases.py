@@ -31,6 +31,7 @@ VARIABLES = {
     "tfserving_allow_to": [],
     "tfserving_plan": {"gate": {"port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []}},
     "__tfserving_own_addresses": ["localhost"],
+    "__tfserving_readers": [],
     "__tfserving_gate_revision": "x",
     "__tfserving_tls": False,
     "__tfserving_unit_revision": "x",

@@ -1,0 +1,63 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans a monitoring host, or a host's exporters, or refuses with everything that cannot be granted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.utils.encrypt import do_encrypt
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import contents, exporters, fleet, sizes
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import settings as monitoring_settings
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.configuration import FOLDER
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.plan import monitoring_plan
+
+
+def hashed(password: str, salt: str, cost: int) -> str:
+    """Return the bcrypt hash of a password, by whatever library Ansible finds: passlib, or the C library's crypt."""
+    return str(do_encrypt(password, "bcrypt", salt=salt, rounds=cost, ident="2b"))
+
+
+class ActionModule(Action):
+    """Gathers what the run knows of all hosts, and the role's variables, which need not be handed over."""
+
+    _requires_connection = False
+    ARGUMENTS = {
+        "part": {"type": "str", "default": "plan", "choices": ["check", "plan", "exporters", "elsewhere"]},
+        "pattern": {"type": "raw", "default": "tfserving"},
+        "records": {"type": "dict", "default": {}},
+        "state": {"type": "dict", "default": {}},
+    }
+
+    def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan, and the contents of the files, some of which are secret."""
+        options, part = self.options(), self.options()["part"]
+        names = monitoring_settings.DEFAULTS
+        given = {name: self._templar.template(task_vars[name]) for name in names if name in task_vars}
+        settings, host = monitoring_settings.complete(given), task_vars["inventory_hostname"]
+        groups = {
+            "serving": self.hosts_of(options["pattern"], task_vars),
+            "gateway": self.hosts_of(fleet.GATEWAYS, task_vars),
+            "monitoring": self.hosts_of(fleet.MONITORING, task_vars),
+        }
+        exporters.check(settings)
+        if part == "exporters":
+            own = exporters.exporters(settings, host, task_vars, groups, options["state"], hashed)
+            return private(own)
+        state = options["state"]
+        found, warnings = fleet.read(groups, task_vars["hostvars"], options["records"], state.get("fleet") or {})
+        if part == "check":
+            return {}
+        if part == "elsewhere":
+            return {"files": contents.elsewhere(found, settings), "warnings": warnings}
+        plan = monitoring_plan(found, settings, host, **fleet.room(state))
+        return private(
+            {
+                "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},
+                "fleet": dict(found.serving),
+                "text": sizes.text(plan["sizes"], host),
+                "files": contents.files(found, settings, plan, host, FOLDER, hashed),
+                **exporters.watcher(found, settings, host),
+            }
+        )
