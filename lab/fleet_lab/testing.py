@@ -42,8 +42,11 @@ ON_BOTH_RELEASES = ("gateway", "rollout", "monitoring")
 EMULATED = ("molecule: vm", "molecule: vm_boots")
 ONE_PROCESS = ("unit tests", "ansible-core ")  # as their names begin
 
-# What tests of images, certificates and units run for real.
-UNIT_COMMANDS = {"skopeo": "skopeo", "umoci": "umoci", "openssl": "openssl", "systemd-analyze": "systemd"}
+# What tests of images, certificates, units and pages run for real.
+UNIT_COMMANDS = {
+    **{name: name for name in ("skopeo", "umoci", "openssl", "chromium")},
+    "systemd-analyze": "systemd",
+}
 
 # What a scenario needs on this machine, with the packages that have it.
 SCENARIO_COMMANDS = {

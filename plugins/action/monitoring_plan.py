@@ -8,15 +8,22 @@ from typing import Any
 
 from ansible.utils.encrypt import do_encrypt
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import contents, exporters, fleet, sizes
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import (
+    contents,
+    exporters,
+    fleet,
+    libcrypt,
+    sizes,
+)
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import settings as monitoring_settings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.configuration import FOLDER
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.plan import monitoring_plan
 
 
 def hashed(password: str, salt: str, cost: int) -> str:
-    """Return the bcrypt hash of a password, by whatever library Ansible finds: passlib, or the C library's crypt."""
-    return str(do_encrypt(password, "bcrypt", salt=salt, rounds=cost, ident="2b"))
+    """Return the bcrypt hash of a password, by the C library, or else by what Ansible finds: passlib."""
+    found = libcrypt.bcrypt(password, salt, cost)
+    return found or str(do_encrypt(password, "bcrypt", salt=salt, rounds=cost, ident="2b"))
 
 
 class ActionModule(Action):

@@ -12,7 +12,14 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import derived, gate, golden, inventory, monitoring, read
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
+    derived,
+    gate,
+    golden,
+    inventory,
+    monitoring,
+    read,
+)
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 
@@ -45,7 +52,9 @@ class ActionModule(Action):
             "policy": policy,
             "rollouts": [model.name for model in asked.models.values() if model.rollout is not None],
             "servers": derived.servers(values),
-            "bundle": derived.bundle(values, self._templar.template(task_vars.get("bundle_packages", [])), gateways),
+            "bundle": derived.bundle(
+                values, self._templar.template(task_vars.get("bundle_packages", [])), gateways, watchers
+            ),
         }
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)

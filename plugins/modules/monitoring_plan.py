@@ -9,12 +9,13 @@ module: monitoring_plan
 short_description: Plan a monitoring host, or the exporters of a host
 version_added: 0.2.0
 description:
-  - Works out, on the controller, what a host is configured with to watch the fleet or to be watched, from the plans of all
-    serving hosts and the role's variables, which it reads where Ansible has them.
+  - Works out, on the controller, what a host is configured with to watch the fleet or to be watched, from the plans of
+    all serving hosts and the role's variables, which it reads where Ansible has them.
   - Refuses in a sentence each what cannot be granted, such as figures that do not fit on the disk.
 options:
   part:
-    description: V(check) the variables, V(plan) a monitoring host, its V(exporters), or what a Prometheus V(elsewhere) needs.
+    description:
+      - V(check) the variables, V(plan) a monitoring host, its V(exporters), or what a Prometheus V(elsewhere) needs.
     type: str
     choices: [check, plan, exporters, elsewhere]
     default: plan

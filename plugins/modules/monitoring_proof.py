@@ -14,8 +14,7 @@ description:
     every target. Waits for that, and fails with the first thing that is not so.
 options:
   programs:
-    description: The programs, each with its C(kind) (V(prometheus), V(alertmanager) or V(node)), its C(port) and the C(files)
-      that it has to have read.
+    description: The programs, each with its C(kind), its C(port) and the C(files) that it has to have read.
     type: list
     elements: dict
     required: true

@@ -78,13 +78,14 @@ def after(
     if found is None:
         return dict(kept)
     served = sorted(f"{model}/{version}" for (model, version), state in found.items() if state == AVAILABLE)
-    is_settled = served == kept["versions"] and not any(state in _ON_THEIR_WAY for state in found.values())
-    now = {**kept, "versions": served, "resident": resident}
+    is_quiet = not any(state in _ON_THEIR_WAY for state in found.values())
+    # What a load takes for a while must not become the figure before it.
+    now = {**kept, "versions": served, "resident": resident if is_quiet else kept["resident"]}
     if not kept["versions"]:
         return now  # the first load of a process, against which the later ones are held
     if served != kept["versions"] and kept["before"] is None:
         now["before"] = {"versions": kept["versions"], "resident": kept["resident"]}
-    elif is_settled and kept["before"] is not None:
+    elif is_quiet and served == kept["versions"] and kept["before"] is not None:
         now.update(_measured(kept, resident, bytes_of))
     return now
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..disk import plain_files
 from . import sizes
-from .host import Host
+from .host import Host, PartError
 from .sample import Samples, sample
 from .served import states
 
@@ -25,9 +25,13 @@ def read(host: Host) -> Samples:
     for name, size in sizes.of(host).items():
         model, _slash, version = name.rpartition("/")
         yield sample("model_size_bytes", size, model=model, version=version)
-    for name, found in states(host).items():
+    known = states(host)
+    for name, found in known.items():
         for (model, version), state in found.items():
             yield sample("model_state", 1, serving_instance=name, model=model, version=version, state=state)
+    silent = [each["name"] for each in host.instances if each["name"] not in known and host.process(each["name"])]
+    if silent:
+        raise PartError(f"{silent[0]} does not tell the states of its models")
 
 
 def wanted(instance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

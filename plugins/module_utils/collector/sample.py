@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 Samples = Iterator[Sample]
 
 
-def sample(name: str, value: float, **labels: str) -> Sample:
+def sample(name: str, value: float, /, **labels: str) -> Sample:
     """Return a sample of a metric without its prefix. Raises KeyError for a name or a label that is not agreed."""
     name = f"tfserving_{name}"
     wanted = METRICS[name].labels
@@ -31,7 +31,7 @@ def sample(name: str, value: float, **labels: str) -> Sample:
     return Sample(name, value, tuple(labels[label] for label in wanted))
 
 
-def known(values: Mapping[str, float | None], **labels: str) -> Samples:
+def known(values: Mapping[str, float | None], /, **labels: str) -> Samples:
     """Yield a sample for each value that is known."""
     for name, value in values.items():
         if value is not None:

@@ -47,7 +47,7 @@ def _page(port: int) -> Any:
         found = plain_files.parsed(body) if head.startswith(b"HTTP/1.1 200 ") else None
     except (OSError, ValueError):
         found = None
-    if not plain_files.fits(found, _PAGE):
+    if not isinstance(found, dict) or not plain_files.fits(found, _PAGE):
         raise PartError(f"the companion of the gates does not answer on port {port}; see tfserving-gate.service")
     return found["instances"]
 

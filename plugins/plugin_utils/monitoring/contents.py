@@ -33,9 +33,16 @@ _PROVIDER = {
 }
 
 
+class _Plain(yaml.SafeDumper):
+    """A dumper that writes what occurs twice out twice: people read these files."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def yaml_text(data: Any) -> str:
     """Return data as a YAML file."""
-    return str(yaml.safe_dump(data, sort_keys=False, width=_WIDTH, allow_unicode=True))
+    return str(yaml.dump(data, Dumper=_Plain, sort_keys=False, width=_WIDTH, allow_unicode=True))
 
 
 def json_text(data: Any) -> str:

@@ -80,7 +80,8 @@ class Rule:
     severity: str
     tone: str
     scope: str
-    condition: str
+    summary: str
+    threshold: str
     reason: str
     remedy: str
     expr: str
@@ -234,7 +235,7 @@ def _groups(rows: Sequence[tuple[str, Sequence[Panel]]], *fixed: str) -> list[tu
 
 def _chart(panel: Panel, *fixed: str) -> Chart:
     """Return the chart of a panel, of what the page is about."""
-    braces = gotext.matchers(panel.signal.labels, fixed)
+    braces = gotext.matchers(panel.signal.labels, fixed, panel.matchers)
     if panel.signal.name == layout.VERDICT:
         worst = f"max by (serving_instance) ({console_tables.verdict(braces)})"
         said = panel.help.replace("1 for what", "What", 1)
@@ -260,6 +261,7 @@ def _rule(alert: Alert, signals: tuple[Signal, ...]) -> Rule:
         alert.severity,
         TONES[alert.severity],
         alert.scope,
+        runbook.told(alert.summary),
         alert.threshold.value,
         runbook.reason(alert),
         runbook.told(alert.remedy),

@@ -23,7 +23,7 @@ def text(expr: str) -> str:
     return f"(printf `{form}` {' '.join('$' + name for name in names)})"
 
 
-def matchers(labels: tuple[str, ...], fixed: tuple[str, ...]) -> str:
-    """Return the matchers of a series' labels against the variables of the same names, in braces."""
-    found = [f"{label}=${label}" for label in labels if label in fixed]
+def matchers(labels: tuple[str, ...], fixed: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
+    """Return the matchers of a series' labels against the variables of the same names, and more, in braces."""
+    found = [*(f"{label}=${label}" for label in labels if label in fixed), *more]
     return "{" + ", ".join(found) + "}" if found else ""

@@ -200,12 +200,12 @@ def _links(labels: tuple[str, ...]) -> list[dict[str, str]]:
 def _targets(panel: Panel, about: tuple[str, ...]) -> list[dict[str, Any]]:
     legend = " ".join(f"{{{{{label}}}}}" for label in panel.legend) or panel.title
     if not panel.high:
-        return [_target("A", query(panel.signal, about), legend)]
+        return [_target("A", query(panel.signal, about, panel.matchers), legend)]
     labels = panel.signal.labels
     goal = [_target("C", recorded(panel.goal, labels, about), f"{legend} objective")] if panel.goal else []
     return [
-        _target("A", recorded(panel.signal.name, labels, about), f"{legend} at least"),
-        _target("B", recorded(panel.high, labels, about), f"{legend} at most"),
+        _target("A", recorded(panel.signal.name, labels, about, panel.matchers), f"{legend} at least"),
+        _target("B", recorded(panel.high, labels, about, panel.matchers), f"{legend} at most"),
         *goal,
     ]
 
@@ -221,16 +221,16 @@ def _target(ref: str, expr: str, legend: str) -> dict[str, Any]:
     }
 
 
-def query(signal: Signal, about: tuple[str, ...]) -> str:
+def query(signal: Signal, about: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
     """Return what a panel asks: the expression itself where it reads exported metrics, else what rules recorded."""
-    if RULES_ONLY.search(signal.expr):
-        return recorded(signal.name, signal.labels, about)
+    if more or RULES_ONLY.search(signal.expr):
+        return recorded(signal.name, signal.labels, about, more)
     return WINDOW.sub("[$__rate_interval]", selected(signal.expr, [each for each in about if each in signal.labels]))
 
 
-def recorded(name: str, labels: tuple[str, ...], about: tuple[str, ...]) -> str:
+def recorded(name: str, labels: tuple[str, ...], about: tuple[str, ...], more: tuple[str, ...] = ()) -> str:
     """Return a recorded signal, of what the dashboard is about."""
-    found = ", ".join(f'{label}=~"${label}"' for label in labels if label in about)
+    found = ", ".join([*(f'{label}=~"${label}"' for label in labels if label in about), *more])
     return f"{name}{{{found}}}" if found else name
 
 

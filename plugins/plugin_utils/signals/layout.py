@@ -13,10 +13,14 @@ from .model import Alert, Scope, Signal
 # What names the lower edge of a bracket; the upper one says high there. They are shown as one, never alone.
 LOW = re.compile(r"(?<![a-z])low(?![a-z])")
 # SIGNAL{...} > 0.05, also within a longer expression.
-LIMIT = r"\b{name}(?:\{{[^}}]*\}})?\s*[<>]=?\s*(?:bool\s+)?([0-9.]+(?:e-?[0-9]+)?)(?:\s*\*\s*([0-9.]+))?(?![\w.])"
+LIMIT = r"\b{name}(\{{[^}}]*\}})?\s*[<>]=?\s*(?:bool\s+)?([0-9.]+(?:e-?[0-9]+)?)(?:\s*\*\s*([0-9.]+))?(?![\w.])"
 # What the titles of the two edges end with.
 ENDING = re.compile(r",? at (least|most)$")
 VERDICT = "tfserving:slo_verdict"
+# Only alerts look at these, to tell a fault from a single call.
+HELPERS = {"tfserving:availability_calls", "tfserving:slo_calls"}
+# Of a signal over seven windows a chart shows this one: long enough to be calm, and that of the first alert.
+WINDOW = "1h"
 # What a bracket is held against, as the plans have it.
 GOALS = {"tfserving:p99_low_seconds": "tfserving:objective:p99_seconds"}
 
@@ -46,7 +50,12 @@ class Panel:
     @property
     def legend(self) -> tuple[str, ...]:
         """Return the labels by which the series are told apart."""
-        return self.signal.labels
+        return tuple(label for label in self.signal.labels if label != "window")
+
+    @property
+    def matchers(self) -> tuple[str, ...]:
+        """Return what selects the window."""
+        return (f'window="{WINDOW}"',) if "window" in self.signal.labels else ()
 
 
 def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[Scope]) -> list[Panel]:
@@ -58,7 +67,7 @@ def panels(signals: Sequence[Signal], alerts: Sequence[Alert], scopes: Iterable[
 def is_drawn(signal: Signal, signals: Sequence[Signal]) -> bool:
     """Return whether a signal has a chart of its own: buckets are no figure, upper edges stand with lower ones."""
     uppers = {partner(each.name, signals) for each in signals}
-    return "le" not in signal.labels and signal.name not in uppers
+    return "le" not in signal.labels and signal.name not in uppers | HELPERS
 
 
 def partner(name: str, signals: Sequence[Signal]) -> str | None:
@@ -71,13 +80,19 @@ def panel(signal: Signal, signals: Sequence[Signal], alerts: Sequence[Alert]) ->
     """Return the chart of a signal; that of a bracket is about both of its edges."""
     upper = partner(signal.name, signals)
     if not upper:
-        return Panel(signal, None, signal.title, signal.help, lines(signal.name, alerts))
+        return Panel(signal, None, windowed(signal), signal.help, lines(signal.name, alerts))
     above = next(each for each in signals if each.name == upper)
     said = f"Lies within the band, nobody can say where. Its lower edge: {signal.help} Its upper edge: {above.help}"
     found = {*lines(signal.name, alerts), *lines(upper, alerts)}
     return Panel(
         signal, upper, ENDING.sub("", signal.title), said, tuple(sorted(found, key=by_place)), GOALS.get(signal.name)
     )
+
+
+def windowed(signal: Signal) -> str:
+    """Return the title of a signal's chart."""
+    title = ENDING.sub("", signal.title)
+    return f"{title}, over {WINDOW}" if "window" in signal.labels else title
 
 
 def by_place(line: Line) -> tuple[float, str]:
@@ -91,7 +106,8 @@ def lines(name: str, alerts: Sequence[Alert]) -> tuple[Line, ...]:
     found = {
         Line(float(number) * float(times or 1), alert.name)
         for alert in alerts
-        for number, times in sought.findall(alert.expr)
+        for selected, number, times in sought.findall(alert.expr)
+        if "window=" not in selected or f'window="{WINDOW}"' in selected
     }
     return tuple(sorted(found, key=by_place))
 

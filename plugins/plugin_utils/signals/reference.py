@@ -105,7 +105,7 @@ def alerts_page(alerts: Sequence[Alert] | None = None, signals: Sequence[Signal]
     """Return docs/alerts.md."""
     rules = runbook.by_weight(runbook.every(ALERTS) if alerts is None else tuple(alerts))
     helps = {each.name: each.help for each in signals}
-    overview = ["| alert | severity | about | fires |", "|---|---|---|---|"]
+    overview = ["| alert | severity | about | threshold |", "|---|---|---|---|"]
     overview += [
         f"| [{each.name}](#{each.name}) | {each.severity} | {each.scope} | {_cell(each.threshold.value)} |"
         for each in rules
@@ -118,7 +118,7 @@ def _section(alert: Alert, helps: dict[str, str]) -> str:
     parts = [
         f'\n## <a id="{alert.name}"></a>{alert.name}\n',
         _prose(f"{SEVERITIES[alert.severity]} {_sentence(runbook.told(alert.summary))}"),
-        _prose(f"**Fires:** {alert.threshold.value}. {runbook.reason(alert)}"),
+        _prose(f"**Threshold:** {alert.threshold.value}. {runbook.reason(alert)}"),
         _prose(f"**Do this:** {_sentence(runbook.told(alert.remedy))}"),
         *(_prose(f"**Looks at** `{name}`: {helps[name]}") for name in alert.signals if name in helps),
         "```promql\n" + "\n".join(_wrapped(alert.expr)) + "\n```\n",

@@ -26,7 +26,7 @@ _PAGES: dict[Scope, tuple[str, tuple[str, ...]]] = {
     "fleet": ("fleet.html", ()),
     "instance": ("instance.html", ("host", "serving_instance")),
     "host": ("host.html", ("host",)),
-    "gpu": ("gpu.html", ("host",)),
+    "gpu": ("gpu.html", ("host", "gpu")),
     "gateway": ("fleet.html", ()),
     "rollout": ("rollout.html", ()),
     "monitoring": ("alerts.html", ()),

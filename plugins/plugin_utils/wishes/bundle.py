@@ -88,8 +88,9 @@ def package_names(wish: Mapping[str, Any]) -> list[str]:
     """Return the distribution's packages that the roles install for these wishes."""
     jemalloc = [wish["jemalloc_package"]] if wish["allocator"] == "jemalloc" else []
     filters = ["nftables"] if wish["packet_filter"] else []
+    watched = ["prometheus-node-exporter", "dbus"] if wish.get("watched") else []
     images = IMAGE_TOOLS if wish["method"] == "image" else ()
-    return list(dict.fromkeys([*BASE, *jemalloc, *filters, *images, *wish["more_packages"]]))
+    return list(dict.fromkeys([*BASE, *jemalloc, *filters, *watched, *images, *wish["more_packages"]]))
 
 
 def key_path(fingerprint: str) -> str:

@@ -104,11 +104,15 @@ def _uses_gpus(values: Values) -> bool:
 
 
 def bundle(
-    values: Values, more_packages: Sequence[str] = (), gateways: Sequence[Mapping[str, str]] = ()
+    values: Values,
+    more_packages: Sequence[str] = (),
+    gateways: Sequence[Mapping[str, str]] = (),
+    watchers: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Return the wishes that decide which artifacts a host needs, in the form that ``bundle.needs`` takes.
 
-    ``more_packages`` is the playbook's own ``bundle_packages``, ``gateways`` is what ``gate.gateways`` returned.
+    ``more_packages`` is the playbook's own ``bundle_packages``, ``gateways`` is what ``gate.gateways`` returned, and
+    ``watchers`` what ``monitoring.hosts`` did.
     """
     return {
         "lacks_driver": value(values, "nvidia_driver_state") == "present" and _uses_gpus(values),
@@ -122,6 +126,7 @@ def bundle(
         "release_root": value(values, "tfserving_release_root"),
         "allocator": value(values, "tfserving_allocator"),
         "jemalloc_package": value(values, "jemalloc_package"),
+        "watched": monitoring.wanted(watchers, value(values, monitoring.ALLOW_FROM)),
         "packet_filter": value(values, "tfserving_address_rules") == "nftables" or _gated(values, gateways),
         "apt": {
             "package": value(values, "tfserving_apt_package"),

@@ -144,6 +144,7 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_fleet_bundle": _optional(fields.directory),
     "bundle_dir": fields.directory,
     "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),
+    "monitoring_node_port": fields.whole(1, 65535, "a port"),
     "tfserving_gate_port": fields.whole(1, 65535, "a port"),
     "tfserving_drain_timeout_s": fields.whole(1, 3600, "a number of seconds"),
     "tfserving_longest_call_s": fields.whole(1, 3600, "a number of seconds"),

@@ -20,6 +20,8 @@ BOUNDS = {
     "tfserving-addresses.service": 13,
     # Listens, for those addresses that may.
     "tfserving-gate.service": 12,
+    # Runs as root, looks into the processes of the servers, and asks the driver of the GPUs.
+    "tfserving-collector.service": 25,
     "tfserving-fleet-kernel.service": 15,
     "tfserving-fleet-interrupts.service": 15,
     # Loads a module, creates device nodes and asks the driver for what is an administrator's.

@@ -15,23 +15,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import prometheuses
+import promtools
 from ports import free_port
 
 PATIENCE_S = 60
 
 
 @contextmanager
-def prometheus(programs: Path, place: Path, pages: dict[str, str], series: str) -> Iterator[str]:
-    """Run the server in ``programs`` over series in OpenMetrics, and give its address."""
+def prometheus(version: str, place: Path, pages: dict[str, str], series: str) -> Iterator[str]:
+    """Run a version of the server over series in OpenMetrics, and give its address."""
+    server = prometheuses.program(version)
     consoles = place / "consoles"
     consoles.mkdir(parents=True)
     for name, text in pages.items():
         (consoles / name).write_text(text, encoding="utf-8")
-    _fill(programs / "promtool", place, series)
+    _fill(promtools.program(promtools.TRIXIE), place, series)
     config = place / "prometheus.yml"
     config.write_text("global:\n  external_labels: {fleet: lab}\n", encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
-    command = [str(programs / "prometheus"), f"--config.file={config}", f"--storage.tsdb.path={place / 'data'}"]
+    command = [server, f"--config.file={config}", f"--storage.tsdb.path={place / 'data'}"]
     command += [f"--web.listen-address={address}", f"--web.console.templates={consoles}"]
     command += [f"--web.console.libraries={place}", "--log.level=warn"]
     with (place / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as running:
@@ -42,7 +45,7 @@ def prometheus(programs: Path, place: Path, pages: dict[str, str], series: str) 
             running.terminate()
 
 
-def _fill(promtool: Path, place: Path, series: str) -> None:
+def _fill(promtool: str, place: Path, series: str) -> None:
     (place / "data").mkdir()
     if series:
         (place / "series").write_text(series, encoding="utf-8")

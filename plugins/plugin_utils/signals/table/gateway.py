@@ -77,10 +77,21 @@ SIGNALS = (
         "1 for an instance that may get calls from gateways.",
         ("host", "serving_instance"),
     ),
+    # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
+    Signal(
+        "tfserving:gate_held",
+        "Closed gates",
+        "bool",
+        "instance",
+        "max by (host, serving_instance, by) (label_replace("
+        'label_replace(tfserving_gate_info{job="node"}, "by", "$1", "kind", "(.+)"), "by", "$1", "exported_kind", "(.+)"))',
+        "1 for a gate that is closed, with who holds it (person, run, rollout), or else what does.",
+        ("host", "serving_instance", "by"),
+    ),
 )
 
 _DOWN = of_server(f'max by (server) (haproxy_server_status{{{_BACKENDS},state="DOWN"}})')
-_KINDS = 'kind=~"person|run|rollout"'
+_KINDS = 'by=~"person|run|rollout"'
 
 ALERTS = (
     Alert(
@@ -122,7 +133,7 @@ ALERTS = (
     ),
     Alert(
         "GateClosedForLong",
-        f"max by (host, serving_instance, kind) (tfserving_gate_info{{{_KINDS}}}) == 1",
+        f"tfserving:gate_held{{{_KINDS}}} == 1",
         "4h",
         "ticket",
         "instance",
@@ -132,7 +143,7 @@ ALERTS = (
             sources.OWN,
         ),
         "The gate of {{ $labels.serving_instance }} on {{ $labels.host }} has been closed for four hours"
-        " ({{ $labels.kind }}).",
+        " ({{ $labels.by }}).",
         "playbooks/status.yml shows who closed it and why; playbooks/undrain.yml opens it.",
     ),
     Alert(

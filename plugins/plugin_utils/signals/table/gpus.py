@@ -19,6 +19,8 @@ _GPU = "(host, gpu)"
 _NODE = 'job="node"'
 # As nvidia-smi calls them: bits 0x8, 0x20, 0x40 and 0x80. Idle clocks and those that somebody has set are no faults.
 HELD_BACK = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+# The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
+_UNCORRECTED = 'exported_kind="uncorrectable"'
 _CRITICAL = (xids.RESET_GPU, xids.RESTART_HOST, xids.CHECK_MECHANICALS, xids.CONTACT_SUPPORT)
 _OTHER = (xids.RESTART_APP, xids.UPDATE_SOFTWARE, xids.DRAIN_P2P, xids.RECOVER_IMEX)
 
@@ -113,7 +115,7 @@ ALERTS = (
     ),
     Alert(
         "GpuEccUncorrectable",
-        f'sum by (host, gpu) (increase(tfserving_gpu_ecc_errors_total{{{_NODE},kind="uncorrectable"}}[15m])) > 0.5',
+        f"sum by (host, gpu) (increase(tfserving_gpu_ecc_errors_total{{{_NODE},{_UNCORRECTED}}}[15m])) > 0.5",
         "0s",
         "page",
         "gpu",

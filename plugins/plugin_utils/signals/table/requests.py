@@ -105,7 +105,7 @@ _STUCK = f"unless on {_HERE} (tfserving:completed:rate2m > 0)"
 ALERTS = (
     Alert(
         "InstanceGone",
-        f'up{{job="tfserving"}} == 0 unless on {_HERE} tfserving_gate_info{{kind=~"person|run|rollout"}}',
+        f'up{{job="tfserving"}} == 0 unless on {_HERE} tfserving:gate_held{{by=~"person|run|rollout"}}',
         "30s",
         "page",
         "instance",

@@ -54,6 +54,14 @@ def test_a_threshold_is_drawn_where_the_alert_fires(expr, at):
     assert layout.lines("tfserving:x", [alert(expr)]) == (layout.Line(at, "TooMuch"),)
 
 
+def test_of_a_signal_over_several_windows_one_is_drawn_with_its_own_thresholds():
+    burn = signal("tfserving:burn", title="Burn", labels=("serving_instance", "window"))
+    alerts = [alert('tfserving:burn{window="1h"} > 14.4'), alert('tfserving:burn{window="3d"} > 1', "Creeping")]
+    (panel,) = layout.panels([burn], alerts, ["fleet"])
+    assert (panel.title, panel.matchers, panel.legend) == ("Burn, over 1h", ('window="1h"',), ("serving_instance",))
+    assert panel.lines == (layout.Line(14.4, "TooMuch"),)
+
+
 @pytest.mark.parametrize("expr", ["tfserving:x > tfserving:limit", "tfserving:xy > 5", "5 < up"])
 def test_what_is_no_figure_of_the_signal_is_no_line(expr):
     assert layout.lines("tfserving:x", [alert(expr)]) == ()

@@ -30,7 +30,7 @@ def test_a_runbook_says_what_it_means_from_where_on_why_what_to_do_and_how_to_si
 
 **Pages.** SERVING_INSTANCE is N times too slow.
 
-**Fires:** 5 % for 5 min. Above it callers | notice (a book).
+**Threshold:** 5 % for 5 min. Above it callers | notice (a book).
 
 **Do this:** Look at HOST.
 

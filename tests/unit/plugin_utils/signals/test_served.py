@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The console pages as the Prometheus of Debian 12 and 13 serves them, over an hour of a made-up fleet."""
+"""The console pages as the Prometheus of each distribution serves them, over an hour of a made-up fleet."""
 
 from __future__ import annotations
 
@@ -44,16 +44,18 @@ NOWHERE = [
 
 @pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def server(request, tmp_path_factory):
-    programs = prometheuses.programs(request.param)
     series = seeded_fleet.page((*CONSTANTS, *SIGNALS), EVERY_ALERT, time.time())
-    with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("full"), consoles.pages(), series) as address:
+    with running_prometheus.prometheus(
+        request.param, tmp_path_factory.mktemp("full"), consoles.pages(), series
+    ) as address:
         yield address
 
 
 @pytest.fixture(scope="module", params=prometheuses.PACKAGES)
 def empty_server(request, tmp_path_factory):
-    programs = prometheuses.programs(request.param)
-    with running_prometheus.prometheus(programs, tmp_path_factory.mktemp("empty"), consoles.pages(), "") as address:
+    with running_prometheus.prometheus(
+        request.param, tmp_path_factory.mktemp("empty"), consoles.pages(), ""
+    ) as address:
         yield address
 
 
@@ -140,9 +142,12 @@ def test_silence_of_rules_that_are_not_evaluated_is_no_health(empty_server):
 
 
 IN_A_BROWSER = pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
+# The script is the same everywhere; oldest and newest server of Debian.
+OF_DEBIAN = pytest.mark.parametrize("server", [prometheuses.BOOKWORM, prometheuses.TRIXIE], indirect=True)
 
 
 @IN_A_BROWSER
+@OF_DEBIAN
 @pytest.mark.parametrize(
     ("file", "asked"), [(file, asked) for file, asked, _shown in SHOWN if asked in ({}, RANKER, GPU)]
 )
@@ -162,6 +167,7 @@ def chart(drawn, title):
 
 
 @IN_A_BROWSER
+@OF_DEBIAN
 def test_a_chart_says_between_which_limits_p99_lies_and_what_was_promised(server):
     drawn, _complaints = browser.read(f"{server}/consoles/fleet.html")
     said = chart(drawn, "p99")
@@ -172,6 +178,7 @@ def test_a_chart_says_between_which_limits_p99_lies_and_what_was_promised(server
 
 
 @IN_A_BROWSER
+@OF_DEBIAN
 def test_a_series_that_has_ended_is_no_data_now(server):
     drawn, _complaints = browser.read(f"{server}/consoles/instance.html?host=gpu-a03&serving_instance=tagger")
     assert "tagger on gpu-a03 no data " in chart(drawn, "Calls")

@@ -1,0 +1,159 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The collector as the role monitoring lays it down: its files, its unit and its timer, and the program as a process."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+import pytest
+import unit_cases
+from ansible_collections.tfserving.fleet.plugins.module_utils.collector.metrics import METRICS
+from patience import LONG_S
+from repository import REPOSITORY
+
+ROLE = REPOSITORY / "roles/monitoring"
+PLACE = ROLE / "templates/exporters/usr/local/lib/tfserving-fleet/collector"
+UNITS = ROLE / "templates/exporters/etc/systemd/system"
+SOURCES = REPOSITORY / "plugins/module_utils"
+
+
+def closure(name="collector/__main__.py"):
+    """Return every file that a file of module_utils imports, directly or not, and those that make packages of them."""
+    found, todo = set(), [SOURCES / name]
+    while todo:
+        path = todo.pop()
+        if path in found:
+            continue
+        found.add(path)
+        todo += [each / "__init__.py" for each in path.parents if SOURCES in each.parents]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                files = [base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)]
+                todo += [each for each in files if each.is_file()]
+    return {str(path.relative_to(SOURCES)) for path in found}
+
+
+def test_each_file_that_the_program_imports_is_laid_down_and_no_other():
+    laid = {str(path.relative_to(PLACE / "lib/fleet")).removesuffix(".j2") for path in (PLACE / "lib").rglob("*.j2")}
+    assert laid == closure()
+
+
+def test_the_program_needs_nothing_but_pythons_standard_library():
+    for name in closure():
+        for node in ast.walk(ast.parse((SOURCES / name).read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert {each.partition(".")[0] for each in names} <= sys.stdlib_module_names, name
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The program as it stands on a host."""
+    root = tmp_path_factory.mktemp("collector")
+    environment = jinja2.Environment(keep_trailing_newline=True)
+    values = {
+        "ansible_managed": "Ansible managed",
+        "role_path": str(ROLE),
+        "lookup": lambda _file, path: Path(path).read_text(encoding="utf-8").rstrip(),
+    }
+    for template in [PLACE / "tfserving-collector.j2", *(PLACE / "lib").rglob("*.j2")]:
+        path = root / str(template.relative_to(PLACE)).removesuffix(".j2")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(environment.from_string(template.read_text()).render(values))
+    return root / "tfserving-collector"
+
+
+def test_the_files_are_those_of_the_collection_unchanged(program):
+    for name in closure():
+        assert (program.parent / "lib/fleet" / name).read_text() == (SOURCES / name).read_text(), name
+
+
+# The place of the file and of the plan, moved below a folder; all else is this machine's.
+MOVED = """
+import sys
+sys.path.insert(0, {lib!r})
+from fleet.collector import __main__, host
+__main__.FILE, host.PLAN = {file!r}, {plan!r}
+status = __main__.main()
+print(*sorted(sys.modules))
+sys.exit(status)
+"""
+
+
+def collect(program, root):
+    script = MOVED.format(lib=str(program.parent / "lib"), file=str(root / "a.prom"), plan=str(root / "plan.json"))
+    return subprocess.run(
+        [sys.executable, "-I", "-B", "-c", script], env={"STATE_DIRECTORY": str(root), "PATH": os.defpath},
+        capture_output=True, text=True, timeout=LONG_S, check=False,
+    )  # fmt: skip
+
+
+def test_the_program_writes_a_file_of_known_metrics(program, tmp_path):
+    done = collect(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "a.prom").read_text().splitlines()
+    names = {re.split(r"[ {]", line)[0] for line in lines if not line.startswith("#")}
+    assert "tfserving_collector_duration_seconds" in names
+    assert names <= set(METRICS)
+
+
+def test_a_run_without_changes_loads_no_libraries_of_tls(program, tmp_path):
+    collect(program, tmp_path)
+    loaded = set(collect(program, tmp_path).stdout.split())
+    assert "fleet.collector.gpus" in loaded
+    assert not loaded & {"ssl", "_ssl", "_hashlib", "http.client", "email", "dataclasses"}
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="this machine has no promtool")
+def test_promtool_can_read_the_file(program, tmp_path):
+    collect(program, tmp_path)
+    text = (tmp_path / "a.prom").read_bytes()
+    judged = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, timeout=LONG_S, check=False
+    )
+    assert b"error while linting" not in judged.stderr
+
+
+def unit(name="tfserving-collector.service"):
+    return unit_cases.rendered(UNITS / f"{name}.j2").splitlines()
+
+
+def test_it_stays_off_the_serving_cpus_and_behind_all_else():
+    wanted = {"Slice=system.slice", "Nice=10", "Type=oneshot", "MemoryMax=160M", "TimeoutStartSec=20"}
+    assert wanted <= set(unit())
+    started = next(line for line in unit() if line.startswith("ExecStart="))
+    place = f"/usr/local/lib/tfserving-fleet/{PLACE.name}/tfserving-collector"
+    assert started == f"ExecStart=/usr/bin/python3 -I -B {place}"
+
+
+def test_it_writes_to_one_folder_and_has_two_capabilities():
+    assert [line for line in unit() if line.startswith(("ReadWritePaths=", "CapabilityBoundingSet="))] == [
+        "CapabilityBoundingSet=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH",
+        "ReadWritePaths=/var/lib/prometheus/node-exporter",
+    ]
+
+
+def test_hosts_of_a_fleet_start_at_different_seconds_and_each_once_a_minute():
+    lines = set(unit("tfserving-collector.timer"))
+    assert {"OnCalendar=minutely", "RandomizedDelaySec=58", "FixedRandomDelay=yes", "AccuracySec=1s"} <= lines
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")
+def test_systemd_understands_the_timer(tmp_path):
+    for name in ("tfserving-collector.service", "tfserving-collector.timer"):
+        (tmp_path / name).write_text("\n".join([*unit(name), ""]))
+    judged = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "tfserving-collector.timer")],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True, text=True, timeout=LONG_S, check=False,
+    )  # fmt: skip
+    assert not [line for line in judged.stderr.splitlines() if "tfserving-collector.timer" in line]
