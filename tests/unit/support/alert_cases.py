@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The cases of alerts, as data in ``plugin_utils/signals/alert_cases/SUBJECT.yml``, and the files promtool runs them by.
+"""The cases of alerts, as data in ``plugin_utils/signals/alert_cases/SUBJECT.yml``, and the files promtool reads.
 
 A case is one timeline in which an alert fires and then resolves, and a second one just below its threshold::
 
@@ -106,7 +106,7 @@ def _write(folder: Path, name: str, case: dict[str, Any], needed: list[dict[str,
 
 def _timeline(title: str, case: dict[str, Any], which: int, asked: list[tuple[str, str, int]]) -> dict[str, Any]:
     series = [
-        {"series": _long(key), "values": str(values[which] if isinstance(values, list) else values)}
+        {"series": long(key), "values": str(values[which] if isinstance(values, list) else values)}
         for key, values in case["series"].items()
     ]
     return {
@@ -120,9 +120,10 @@ def _timeline(title: str, case: dict[str, Any], which: int, asked: list[tuple[st
     }
 
 
-def _long(text: str) -> str:
-    for short, long in _SHORT.items():
-        text = text.replace(short, long)
+def long(text: str) -> str:
+    """Return the name of a series with its short labels written out."""
+    for short, labels in _SHORT.items():
+        text = text.replace(short, labels)
     return text
 
 

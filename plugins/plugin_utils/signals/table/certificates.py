@@ -35,7 +35,7 @@ def _certificate(name: str, days: int, severity: str, reason: str) -> Alert:
         "1m",
         "page" if severity == "page" else "ticket",
         "host",
-        Threshold(f"{days} days", reason, "operating practice of public authorities: renew at a third of the life"),
+        Threshold(f"{days} days", reason, "Let's Encrypt: renew when a third of the lifetime is left"),
         "The certificate {{ $labels.path }} of {{ $labels.host }} expires in {{ $value | humanizeDuration }}.",
         "Make a new one (playbooks/certificates.yml) and run playbooks/serve.yml.",
         ("tfserving:certificate_seconds",),

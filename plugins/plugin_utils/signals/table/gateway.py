@@ -84,7 +84,8 @@ SIGNALS = (
         "bool",
         "instance",
         "max by (host, serving_instance, by) (label_replace("
-        'label_replace(tfserving_gate_info{job="node"}, "by", "$1", "kind", "(.+)"), "by", "$1", "exported_kind", "(.+)"))',
+        'label_replace(tfserving_gate_info{job="node"}, "by", "$1", "kind", "(.+)"),'
+        ' "by", "$1", "exported_kind", "(.+)"))',
         "1 for a gate that is closed, with who holds it (person, run, rollout), or else what does.",
         ("host", "serving_instance", "by"),
     ),

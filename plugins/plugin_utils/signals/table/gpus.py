@@ -20,9 +20,11 @@ _NODE = 'job="node"'
 # As nvidia-smi calls them: bits 0x8, 0x20, 0x40 and 0x80. Idle clocks and those that somebody has set are no faults.
 HELD_BACK = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
-_UNCORRECTED = 'exported_kind="uncorrectable"'
+_ECC = 'tfserving_gpu_ecc_errors_total{%s="uncorrectable"}'
+_UNCORRECTED = (_ECC % "exported_kind", _ECC % "kind")
 _CRITICAL = (xids.RESET_GPU, xids.RESTART_HOST, xids.CHECK_MECHANICALS, xids.CONTACT_SUPPORT)
-_OTHER = (xids.RESTART_APP, xids.UPDATE_SOFTWARE, xids.DRAIN_P2P, xids.RECOVER_IMEX)
+# "unknown" is a line of the driver's that has a form of its own.
+_OTHER = (xids.RESTART_APP, xids.UPDATE_SOFTWARE, xids.DRAIN_P2P, xids.RECOVER_IMEX, "unknown")
 
 SIGNALS = (
     Signal(
@@ -62,6 +64,15 @@ SIGNALS = (
         f"max by {_GPU} (tfserving_gpu_power_watts{{{_NODE}}})"
         f" / (max by {_GPU} (tfserving_gpu_power_limit_watts{{{_NODE}}}) > 0)",
         "Power drawn, of what it may draw.",
+        ("host", "gpu"),
+    ),
+    Signal(
+        "tfserving:gpu_ecc_uncorrectable",
+        "Uncorrectable errors of memory",
+        "short",
+        "gpu",
+        f"max by {_GPU} ({' or '.join(_UNCORRECTED)})",
+        "Errors since the driver was loaded that ECC could not correct.",
         ("host", "gpu"),
     ),
     Signal(
@@ -115,7 +126,7 @@ ALERTS = (
     ),
     Alert(
         "GpuEccUncorrectable",
-        f"sum by (host, gpu) (increase(tfserving_gpu_ecc_errors_total{{{_NODE},{_UNCORRECTED}}}[15m])) > 0.5",
+        f"sum by (host, gpu) ({' or '.join(f'increase({each}[15m])' for each in _UNCORRECTED)}) > 0.5",
         "0s",
         "page",
         "gpu",

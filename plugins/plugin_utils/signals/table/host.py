@@ -133,7 +133,7 @@ ALERTS = (
         "10m",
         "ticket",
         "host",
-        Threshold("50 ms for 10 min", "logs and traces of hosts no longer fit together", "operating practice, chrony"),
+        Threshold("50 ms for 10 min", "logs and traces of hosts no longer fit together", sources.OWN),
         "The clock of {{ $labels.host }} is {{ $value | humanizeDuration }} off.",
         "Look at chronyc tracking, or timedatectl timesync-status.",
         ("tfserving:clock_offset_seconds",),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 WORKBOOK = "Site Reliability Workbook, chapter 5, table 5-8"
 SLOTH = "slok/sloth, internal/alert/windows/google-30d.yaml"
-OWN = "operating experience of this collection's lab"
+OWN = "this collection's choice, to be changed where a fleet shows otherwise"
 ABSENCE = "Prometheus documentation, absent(): what is gone raises no threshold"
 PLAN = "the plan in force"
 MAIL = "design: mail within 2 minutes; scrape and evaluation take 15 s each"

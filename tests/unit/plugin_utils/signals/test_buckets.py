@@ -57,7 +57,7 @@ def test_an_objective_lies_between_two_limits_or_is_one(objective, edges):
 
 @pytest.mark.parametrize("objective", [0, -1, 0.009, math.nan])
 def test_an_objective_below_the_first_limit_is_refused(objective):
-    with pytest.raises(WishError, match="below the 0.01 ms from which on the server's histogram counts; give"):
+    with pytest.raises(WishError, match=r"below the 0\.01 ms from which on the server's histogram counts; give"):
         buckets.around(objective)
 
 

@@ -181,10 +181,10 @@ def test_without_gateways_the_servers_own_count_is_taken(tmp_path):
 
 
 def test_a_server_of_haproxy_is_told_by_its_host_and_its_instance(tmp_path):
-    gateway = 'job="haproxy",host="gw-1",instance="gw-1"'
+    server = 'job="haproxy",host="gw-1",instance="gw-1",server="gpu-1.example.org.ranker"'
     series = {
-        f'haproxy_server_current_sessions{{{gateway},proxy="rest_dense",server="gpu-1.example.org.ranker"}}': "2x60",
-        f'haproxy_server_current_sessions{{{gateway},proxy="grpc_tcp_ranker",server="gpu-1.example.org.ranker"}}': "9x60",
+        f'haproxy_server_current_sessions{{{server},proxy="rest_dense"}}': "2x60",
+        f'haproxy_server_current_sessions{{{server},proxy="grpc_tcp_ranker"}}': "9x60",
     }
     labels = '{host="gpu-1.example.org", serving_instance="ranker", server="gpu-1.example.org.ranker"}'
     assert said(tmp_path, series, {of("tfserving:gateway_waiting"): [(labels, 2)]}) == ""

@@ -61,7 +61,8 @@ def test_each_signal_and_each_alert_has_a_name_of_its_own():
 def test_an_alert_says_why_and_what_to_do(alert):
     told = (alert.summary, alert.remedy, alert.threshold.value, alert.threshold.reason, alert.threshold.source)
     assert all(told)
-    assert alert.summary.endswith(".") and alert.remedy.endswith(".")
+    assert alert.summary.endswith(".")
+    assert alert.remedy.endswith(".")
     assert set(alert.signals) <= set(table.SIGNAL_BY_NAME)
     assert set(alert.signals) >= known_metrics.asked(alert.expr) & {each.name for each in table.SIGNALS} - {
         "tfserving:gate_open",

@@ -56,7 +56,7 @@ def test_every_signal_is_recorded_once_and_in_the_order_of_the_table():
 
 
 def test_an_objective_that_no_histogram_can_show_is_refused():
-    with pytest.raises(WishError, match="slo_p99_ms: is 0.001, below the 0.01 ms"):
+    with pytest.raises(WishError, match=r"slo_p99_ms: is 0\.001, below the 0\.01 ms"):
         rules.files((replace(RANKER, p99_ms=0.001),))
 
 
