@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from .model import Signal
 from .table.gpus import HELD_BACK
-from .tables import EVALUATED, Column, Table, alerts
+from .tables import EVALUATED, EVALUATION_AGE, Column, Table, alerts
 
 INSTANCE = ("host", "serving_instance")
 GPU = ("host", "gpu")
@@ -169,7 +169,11 @@ def gpus(braces: str = "", title: str = "GPUs") -> Table:
 def gpu_health(braces: str = "", title: str = "Health of GPUs") -> Table:
     """Return the table of what GPUs suffer from."""
     held = f'tfserving_gpu_clock_event{{reason=~"{"|".join(HELD_BACK)}"{_within(braces)}}}'
-    errors = f'tfserving_gpu_ecc_errors_total{{kind="uncorrectable"{_within(braces)}}}'
+    # The target of a host has a label "kind" too, so Prometheus calls that of the metric "exported_kind".
+    errors = " or ".join(
+        f'tfserving_gpu_ecc_errors_total{{{label}="uncorrectable"{_within(braces)}}}'
+        for label in ("kind", "exported_kind")
+    )
     return Table(
         title,
         GPU,
@@ -302,11 +306,10 @@ def host_tiles(titles: Titles) -> list[Tile]:
 
 def alert_tiles() -> list[Tile]:
     """Return the large figures of the page of alerts."""
-    last = 'time() - min(prometheus_rule_group_last_evaluation_timestamp_seconds{rule_group=~".*tfserving-alerts.*"})'
     return [
         *firing_tiles(),
         Tile("Pending", "count", evaluated_count('ALERTS{alertstate="pending"}'), "true, not yet for long enough"),
-        Tile("Rules evaluated", "s", last, "ago"),
+        Tile("Rules evaluated", "s", EVALUATION_AGE, "ago"),
         Tile(
             "Targets that do not answer", "faults", "count(up == 0) or (vector(0) and on () group(up))", "of all jobs"
         ),

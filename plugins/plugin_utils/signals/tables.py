@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from . import gotext
+from .rules import ALERTING
 
 # Over the alerts' last evaluation this age, nobody knows whether one would fire: eight intervals of 15 s.
 EVALUATED_S = 120
-EVALUATED = (
-    "(time() - min(prometheus_rule_group_last_evaluation_timestamp_seconds"
-    f'{{rule_group=~".*tfserving-alerts.*"}}) < {EVALUATED_S})'
+# The oldest evaluation of any group counts: each has alerts that no other one has.
+EVALUATION_AGE = (
+    f'(time() - min(prometheus_rule_group_last_evaluation_timestamp_seconds{{rule_group=~".*{ALERTING};.*"}}))'
 )
+EVALUATED = f"({EVALUATION_AGE} < {EVALUATED_S})"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,13 @@ def _collector() -> Iterator[Series]:
         unit = next((value for end, value in ENDINGS.items() if end in name), 1.0)
         for host in HOSTS:
             for labels in _combined(metric.labels):
-                yield name, {**labels, "host": host, "instance": host, "job": "node"}, unit, unit > 16 or unit == 0.6
+                labels = {f"exported_{key}" if key == "kind" else key: value for key, value in labels.items()}
+                yield (
+                    name,
+                    {**labels, "kind": "serving", "host": host, "instance": host, "job": "node"},
+                    unit,
+                    unit > 16 or unit == 0.6,
+                )
 
 
 ENDINGS = {"_ratio": 0.6, "_bytes": 6e9, "_celsius": 61.0, "_watts": 240.0, "_hertz": 1.4e9, "_timestamp": 1.8e9}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+import known_metrics
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals import consoles
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals.table import ALERTS
@@ -29,6 +30,18 @@ def test_a_page_asks_no_other_machine(page):
         in markup
     )
     assert set(re.findall(r"https?://[^\s\"'<)]+", markup)) <= NEVER_FETCHED
+
+
+# What known_metrics takes for names: functions that rules do not use, and the series that Prometheus makes of alerts.
+WORDS = {"group", "label_join", "scalar", "floor", "NaN", "ALERTS", "ALERTS_FOR_STATE"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_metric_that_a_page_asks_for_exists(page):
+    queries = [each.replace("%q", '"x"') for each in re.findall(r"`([^`]+)`", PAGES[page])]
+    assert queries
+    asked = {name for each in queries for name in known_metrics.asked(each)}
+    assert asked - WORDS <= known_metrics.shown()
 
 
 @pytest.mark.parametrize("page", PAGES)
