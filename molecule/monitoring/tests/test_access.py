@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import callers
 import pytest
-from conftest import EDGE, HOST, WATCHERS
+from watched import EDGE, HOST, WATCHERS
 
 # In place of curl's exit status: a connection that is refused or dropped is none.
 TRY = "curl --silent --output /dev/null --max-time 3 --write-out '%%{http_code}' %s"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from callers import await_that
-from conftest import HOST, WATCHERS
+from watched import HOST, WATCHERS
 
 # From the first failed look (Alertmanager's startsAt lies behind the rule's own wait) to the mail.
 LONGEST = timedelta(seconds=120)

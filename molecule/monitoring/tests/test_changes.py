@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from callers import await_that
-from conftest import HOST, WATCHERS
+from watched import HOST, WATCHERS
 
 
 def pid(host, unit: str) -> str:

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from callers import await_that
-from conftest import EDGE, HOST, WATCHERS
+from watched import EDGE, HOST, WATCHERS
 
 PROM = "/var/lib/prometheus/node-exporter/tfserving.prom"
 JOBS = {
@@ -40,7 +40,9 @@ def test_every_target_is_up_on_both_monitoring_hosts(watchers):
 def test_the_targets_have_the_labels_that_rules_join_on(watcher):
     (main,) = [each["labels"] for each in watcher.targets() if each["labels"]["instance"] == f"{HOST}.main"]
     assert (main["host"], main["serving_instance"]) == (HOST, "main")
-    kinds = {each["labels"]["instance"]: each["labels"]["kind"] for each in watcher.targets() if "kind" in each["labels"]}
+    kinds = {
+        each["labels"]["instance"]: each["labels"]["kind"] for each in watcher.targets() if "kind" in each["labels"]
+    }
     assert kinds == {HOST: "serving", EDGE: "gateway", **dict.fromkeys(WATCHERS, "monitoring")}
 
 
@@ -50,8 +52,10 @@ def test_both_files_of_rules_are_in_force_and_none_of_them_fails(watchers):
         files = {each["file"].rpartition("/")[2] for each in groups}
         assert files == {"tfserving-recording.yml", "tfserving-alerts.yml"}
         await_that(
-            lambda: {rule["health"] for each in watcher.ask("/api/v1/rules")["data"]["groups"] for rule in each["rules"]}
-            == {"ok"},
+            lambda: (
+                {rule["health"] for each in watcher.ask("/api/v1/rules")["data"]["groups"] for rule in each["rules"]}
+                == {"ok"}
+            ),
             f"every rule of {watcher.name} evaluated",
         )
 

@@ -10,7 +10,7 @@ import pytest
 from callers import CACHE, ROOT
 
 sys.path.insert(0, str(ROOT / "tests/unit/support"))
-import browser  # noqa: E402
+import browser
 
 PAGES = ("fleet", "instance", "gpu", "rollout", "alerts")
 
