@@ -23,6 +23,12 @@ def watcher(watchers):
     return watchers[0]
 
 
+@pytest.fixture(params=WATCHERS)
+def each_watcher(request, watchers):
+    """Each monitoring host in turn."""
+    return next(watcher for watcher in watchers if watcher.name == request.param)
+
+
 @pytest.fixture(scope="session")
 def gateways():
     return callers.addresses([EDGE])

@@ -56,12 +56,9 @@ def test_a_server_that_hangs_is_told_although_it_gives_no_sample(on, watcher, ma
     await_that(lambda: not watcher.firing() & {"InstanceHangs", "InstanceGone"}, "the end of it")
 
 
-@pytest.mark.parametrize("name", WATCHERS)
-def test_planned_work_is_silenced_on_the_real_alertmanager_and_heard_again(on, site, watchers, name):
-    (watcher,) = [each for each in watchers if each.name == name]
-
+def test_planned_work_is_silenced_on_the_real_alertmanager_and_heard_again(site, each_watcher):
     def silences(state: str) -> list[dict]:
-        found = watcher.ask("/api/v2/silences", 9093)
+        found = each_watcher.ask("/api/v2/silences", 9093)
         return [each for each in found if each["status"]["state"] == state and each["comment"].startswith("drain of")]
 
     before = len(silences("expired"))

@@ -28,50 +28,45 @@ def collected(on, name: str) -> dict[str, float]:
     return {match[1] or "": float(match[2]) for match in found if match}
 
 
-def test_every_target_is_up_on_both_monitoring_hosts(watchers):
-    for watcher in watchers:
-        await_that(lambda: {each["health"] for each in watcher.targets()} == {"up"}, f"all targets of {watcher.name}")
-        found: dict[str, set[str]] = {}
-        for each in watcher.targets():
-            found.setdefault(each["labels"]["job"], set()).add(each["labels"]["instance"])
-        assert found == JOBS
+def test_every_target_is_up_on_both_monitoring_hosts(each_watcher):
+    await_that(lambda: {each["health"] for each in each_watcher.targets()} == {"up"}, "all targets are up")
+    found: dict[str, set[str]] = {}
+    for each in each_watcher.targets():
+        found.setdefault(each["labels"]["job"], set()).add(each["labels"]["instance"])
+    assert found == JOBS
 
 
 def test_the_targets_have_the_labels_that_rules_join_on(watcher):
-    (main,) = [each["labels"] for each in watcher.targets() if each["labels"]["instance"] == f"{HOST}.main"]
-    assert (main["host"], main["serving_instance"]) == (HOST, "main")
-    kinds = {
-        each["labels"]["instance"]: each["labels"]["kind"] for each in watcher.targets() if "kind" in each["labels"]
+    labels = {
+        each["labels"]["instance"]: each["labels"] for each in watcher.targets() if each["labels"]["job"] in HOSTS
     }
+    main = labels[f"{HOST}.main"]
+    assert (main["host"], main["serving_instance"]) == (HOST, "main")
+    nodes = (each["labels"] for each in watcher.targets() if each["labels"]["job"] == "node")
+    kinds = {each["host"]: each["kind"] for each in nodes}
     assert kinds == {HOST: "serving", EDGE: "gateway", **dict.fromkeys(WATCHERS, "monitoring")}
 
 
-def test_both_files_of_rules_are_in_force_and_none_of_them_fails(watchers):
-    for watcher in watchers:
-        groups = watcher.ask("/api/v1/rules")["data"]["groups"]
-        files = {each["file"].rpartition("/")[2] for each in groups}
-        assert files == {"tfserving-recording.yml", "tfserving-alerts.yml"}
-        await_that(
-            lambda: (
-                {rule["health"] for each in watcher.ask("/api/v1/rules")["data"]["groups"] for rule in each["rules"]}
-                == {"ok"}
-            ),
-            f"every rule of {watcher.name} evaluated",
-        )
+def rules(watcher) -> list[dict]:
+    return [rule for group in watcher.ask("/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
 
 
-def test_the_rules_count_the_calls_and_their_time(watchers, traffic, gateways):
+def test_both_files_of_rules_are_in_force_and_none_of_them_fails(each_watcher):
+    groups = each_watcher.ask("/api/v1/rules")["data"]["groups"]
+    assert {each["file"].rpartition("/")[2] for each in groups} == {"tfserving-recording.yml", "tfserving-alerts.yml"}
+    await_that(lambda: {rule["health"] for rule in rules(each_watcher)} == {"ok"}, "every rule is evaluated")
+
+
+def test_the_rules_count_the_calls_and_their_time(each_watcher, traffic, gateways):
     with traffic.flowing(gateways):
-        for watcher in watchers:
-            await_that(
-                lambda: watcher.values("sum by (host) (tfserving:requests:rate5m) > 0.5", "host").get(HOST, 0) > 0,
-                f"{watcher.name} counts the calls",
-            )
-            await_that(lambda: watcher.query("tfserving:p99_high_seconds"), "the bracket of the 99th percentile")
-            low = watcher.values("tfserving:p99_low_seconds", "serving_instance")
-            high = watcher.values("tfserving:p99_high_seconds", "serving_instance")
-            # Neighbouring edges of the server's buckets are 1.8 apart.
-            assert high["main"] == pytest.approx(1.8 * low["main"], rel=0.01)
+        calls = "sum by (host) (tfserving:requests:rate5m) > 0.5"
+        await_that(lambda: each_watcher.values(calls, "host").get(HOST), "the calls are counted")
+        await_that(lambda: each_watcher.query("tfserving:p99_high_seconds"), "the bracket of the 99th percentile")
+        low, high = (
+            each_watcher.values(f"tfserving:p99_{end}_seconds", "serving_instance")["main"] for end in ("low", "high")
+        )
+    # Neighbouring edges of the server's buckets are 1.8 apart.
+    assert high == pytest.approx(1.8 * low, rel=0.01)
     assert traffic.lost == {}
 
 
@@ -109,7 +104,8 @@ def test_the_collector_is_fresh_and_its_file_accepted(watcher):
 
 
 def test_a_closed_gate_is_seen_with_who_closed_it(on, watcher, site):
-    assert watcher.values("tfserving_gate_open", "serving_instance") == {"main": 1, "second": 1}
+    open_gates = {"main": 1, "second": 1}
+    await_that(lambda: watcher.values("tfserving_gate_open", "serving_instance") == open_gates, "open gates are seen")
     assert site(playbook="playbooks/drain.yml", instance="second", reason="for a test").status == 0
     await_that(
         lambda: watcher.values("tfserving_gate_open", "serving_instance").get("second") == 0, "the closed gate is seen"
@@ -118,7 +114,5 @@ def test_a_closed_gate_is_seen_with_who_closed_it(on, watcher, site):
     assert site(playbook="playbooks/undrain.yml", instance="second").status == 0
 
 
-def test_a_healthy_fleet_fires_no_page(watchers):
-    for watcher in watchers:
-        pages = watcher.query('ALERTS{alertstate="firing",severity="page"}')
-        assert pages == []
+def test_a_healthy_fleet_fires_no_page(each_watcher):
+    assert each_watcher.query('ALERTS{alertstate="firing",severity="page"}') == []

@@ -16,13 +16,12 @@ PAGES = ("fleet", "instance", "gpu", "rollout", "alerts")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_opens_without_a_complaint(watchers, page):
+def test_a_page_opens_without_a_complaint(each_watcher, page):
     pictures = CACHE / "pages"
     pictures.mkdir(exist_ok=True)
-    for watcher in watchers:
-        text = watcher.page(f"/consoles/{page}.html")
-        assert "error calling" not in text
-        assert "<no value>" not in text
-        picture = pictures / f"{watcher.name}-{page}.png"
-        assert browser.opened(f"http://{watcher.address}:9090/consoles/{page}.html", picture) == []
-        assert picture.stat().st_size > 10_000
+    text = each_watcher.page(f"/consoles/{page}.html")
+    assert "error calling" not in text
+    assert "<no value>" not in text
+    picture = pictures / f"{each_watcher.name}-{page}.png"
+    assert browser.opened(f"http://{each_watcher.address}:9090/consoles/{page}.html", picture) == []
+    assert picture.stat().st_size > 10_000
