@@ -30,7 +30,7 @@ options:
     description: Of a roll-out, the number of steps that the silence has to last.
     type: int
     default: 0
-  instance:
+  only:
     description: Of a drained host, the only instance that is drained.
     type: str
     default: ""
@@ -67,14 +67,14 @@ def planned_silence(
     instances: Mapping[str, Sequence[str]] | None = None,
     wish: Mapping[str, Any] | None = None,
     steps: int = 0,
-    instance: str = "",
+    only: str = "",
     until: str = "",
 ) -> dict[str, Any]:
     """Return what a roll-out or a drained host silences."""
     try:
         if isinstance(work, Mapping):
             return planned.rollout(work, instances or {}, wish, steps)
-        return planned.drain(str(work), instance, until)
+        return planned.drain(str(work), only, until)
     except WishError as error:
         raise AnsibleFilterError(str(error)) from error
 
