@@ -16,6 +16,7 @@ HANDED_OVER = "roles hand it to each other; no inventory sets it"
 UNIQUE = "there is but one value that works in the lab"
 DRIVER = "changes a driver, which wants a GPU: the scenarios nvidia_driver*, and tests/unit/test_driver_*.py"
 RUN = "says how a run goes over the fleet, before any host's own variables: test_fleet_hosts.py, test_run_lock.py"
+WATCHED = "belongs to monitored fleets, which this scenario has not: scenario monitoring"
 GATEWAY = "belongs to gateways, which this scenario has not: scenario gateway"
 LOAD = "belongs to benchmark.yml, which the scenario does not run"
 PEERS = "takes two hosts: scenario rollout, test_model_repository_peers.py"
@@ -61,7 +62,7 @@ def set_by_the_scenario() -> dict:
 
 
 def exception(name: str) -> str:
-    reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD, "gateway_": GATEWAY}
+    reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD, "gateway_": GATEWAY, "monitoring_": WATCHED}
     reasons |= {"model_repository_peer": PEERS, "model_repository_rack": PEERS}
     return next((reasons[start] for start in reasons if name.startswith(start)), EXCEPTIONS.get(name, ""))
 

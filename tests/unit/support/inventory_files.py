@@ -144,7 +144,7 @@ def templates() -> dict[str, Path]:
     found = {}
     for path in sorted(ROLES.glob("*/templates/**/*.j2")):
         role, _, *parts = path.relative_to(ROLES).parts
-        if role == "gateway":
+        if role in ("gateway", "monitoring"):
             continue
         parts = parts if parts[0] in ("etc", "usr") else parts[1:]
         found["/".join(parts).removesuffix(".j2")] = path

@@ -84,7 +84,7 @@ def test_alerts_go_to_the_receiver_of_their_severity(version, labels, receiver, 
     program = amtools.program(version)
     made(tmp_path)
     config = f"--config.file={tmp_path / 'alertmanager.yml'}"
-    assert check(program, "config", "routes", "test", config, *labels).strip() == receiver
+    assert check(program, "config", "routes", "test", config, *labels).splitlines()[0] == receiver
 
 
 def test_no_secret_is_in_a_plan():
