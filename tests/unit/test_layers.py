@@ -24,7 +24,7 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "monitoring", "trial", "collector", "diagnosis"),
+    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
@@ -47,6 +47,7 @@ CONTROLLER = [
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.
 SHIPPED = {
+    "alert_silence": 6,
     "apt_restore": 0,
     "benchmark": 0,
     "benchmark_report": 0,
