@@ -41,8 +41,8 @@ def test_the_targets_have_the_labels_that_rules_join_on(watcher):
     main = labels[f"{HOST}.main"]
     assert (main["host"], main["serving_instance"]) == (HOST, "main")
     nodes = (each["labels"] for each in watcher.targets() if each["labels"]["job"] == "node")
-    kinds = {each["host"]: each["kind"] for each in nodes}
-    assert kinds == {HOST: "serving", EDGE: "gateway", **dict.fromkeys(WATCHERS, "monitoring")}
+    roles = {each["host"]: each["role"] for each in nodes}
+    assert roles == {HOST: "serving", EDGE: "gateway", **dict.fromkeys(WATCHERS, "monitoring")}
 
 
 def rules(watcher) -> list[dict]:
