@@ -29,8 +29,8 @@ REASONS = {
     "scrape_timeout": "a page takes milliseconds; what takes 10 s hangs, and the next question comes after 15 s",
     "metric_relabel.tfserving": "the server takes the label model_name from the caller's URL, so anybody can make"
     " series; those of no plan are dropped and not folded into one, which would give duplicates",
-    "metric_relabel.node": "a target's label kind would push aside that of a closed gate and of an ECC error, which alerts"
-    " ask for",
+    "metric_relabel.node": "a target's label kind would push aside that of a closed gate and of an ECC error, which"
+    " alerts ask for",
 }
 
 
@@ -87,7 +87,7 @@ _LIMITS: dict[str, dict[str, Any]] = {
     "node": {
         "sample_limit": 60_000,
         "body_size_limit": "20MB",
-        # Prometheus renames the page's own label to exported_kind. Not honor_labels, by which a host could speak for others.
+        # Prometheus renames the page's own label. Not honor_labels, by which a host could speak for others.
         "metric_relabel_configs": [
             {"source_labels": ["exported_kind"], "regex": "(.+)", "target_label": "kind"},
             {"regex": "exported_kind", "action": "labeldrop"},
