@@ -29,8 +29,6 @@ REASONS = {
     "scrape_timeout": "a page takes milliseconds; what takes 10 s hangs, and the next question comes after 15 s",
     "metric_relabel.tfserving": "the server takes the label model_name from the caller's URL, so anybody can make"
     " series; those of no plan are dropped and not folded into one, which would give duplicates",
-    "metric_relabel.node": "a target's label kind would push aside that of a closed gate and of an ECC error, which"
-    " alerts ask for",
 }
 
 
@@ -84,15 +82,7 @@ def _job(job: str, guard: Mapping[str, Any], models: Collection[str], largest: i
 
 
 _LIMITS: dict[str, dict[str, Any]] = {
-    "node": {
-        "sample_limit": 60_000,
-        "body_size_limit": "20MB",
-        # Prometheus renames the page's own label. Not honor_labels, by which a host could speak for others.
-        "metric_relabel_configs": [
-            {"source_labels": ["exported_kind"], "regex": "(.+)", "target_label": "kind"},
-            {"regex": "exported_kind", "action": "labeldrop"},
-        ],
-    },
+    "node": {"sample_limit": 60_000, "body_size_limit": "20MB"},
     # A gateway's page grows with the fleet; 200 hosts of four models have 160,000 lines.
     "haproxy": {"sample_limit": 500_000, "body_size_limit": "100MB"},
     "dcgm": {"sample_limit": 20_000, "body_size_limit": "10MB"},

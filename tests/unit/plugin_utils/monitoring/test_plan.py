@@ -147,14 +147,6 @@ def test_a_few_more_hosts_do_not_change_the_size_for_which_prometheus_would_rest
     assert sizes.sizes(15_000, "by hand", 10, 1700)["retention_mb"] == 1700
 
 
-def test_a_host_s_own_label_kind_is_not_pushed_aside_by_that_of_the_target():
-    found = planned()["prometheus"]["scrape_configs"]
-    (job,) = [each for each in found if each["job_name"] == "node"]
-    kept, dropped = job["metric_relabel_configs"]
-    assert (kept["source_labels"], kept["target_label"]) == (["exported_kind"], "kind")
-    assert (dropped["action"], dropped["regex"]) == ("labeldrop", "exported_kind")
-
-
 def test_a_fleet_that_does_not_fit_on_the_disk_is_refused_with_what_would_fit():
     found = planned()
     assert refusal(disk_mb=found["sizes"]["disk_mb"] - 1, monitoring_retention_days=3650) != ""
