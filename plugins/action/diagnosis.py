@@ -18,7 +18,7 @@ class ActionModule(Action):
     ARGUMENTS = {
         "folder": {"type": "str", "required": True},
         "against": {"type": "str", "default": ""},
-        "missing": {"type": "list", "elements": "str", "default": []},
+        "asked": {"type": "list", "elements": "str", "default": []},
         "client": {"type": "dict", "default": {}},
     }
 
@@ -27,7 +27,7 @@ class ActionModule(Action):
         given = self.options()
         evidence = keep.read(given["folder"])
         before = keep.read(given["against"]) if given["against"] else {}
-        missing = dict.fromkeys(given["missing"], "it gave no evidence, see above")
+        missing = {host: _why(task_vars, host) for host in given["asked"] if host not in evidence}
         report = publish.published(given["folder"], evidence, missing, before, given["client"])
         Display().display(f"\n{report.text}")
         return {
@@ -35,3 +35,8 @@ class ActionModule(Action):
             "files": report.files,
             "findings": report.document["findings"],
         }
+
+
+def _why(task_vars: dict[str, Any], host: str) -> str:
+    """Return why a host gave no evidence; one that does not answer could not say so."""
+    return str(task_vars["hostvars"][host].get("diagnosis_failure") or "it does not answer, see above")
