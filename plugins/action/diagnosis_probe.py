@@ -66,7 +66,8 @@ def _first_here(plan: dict[str, Any], task_vars: dict[str, Any]) -> list[str]:
     """Return the instances that no earlier host of the play has: a gateway sends calls to any of them."""
     hosts = list(task_vars["ansible_play_hosts_all"])
     records = [task_vars["hostvars"][host].get("diagnosis_record") for host in hosts]
-    before = _instances((record or {}).get("plan") for record in records[: hosts.index(task_vars["inventory_hostname"])])
+    earlier = records[: hosts.index(task_vars["inventory_hostname"])]
+    before = _instances((record or {}).get("plan") for record in earlier)
     return [name for name in _instances([plan]) if name not in before]
 
 

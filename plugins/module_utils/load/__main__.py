@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/``, ``... look QUESTION.json``, ``network`` and ``trace``."""
+"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/``, and questions to the server: see USAGE."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ class Case:
     """One host's evidence, that of its peers, its own of another day, and what callers saw.
 
     ``client`` is by instance what callers measured: ``{"mean_ms", "p99_ms", "entrypoint", "statuses"}``; where they did
-    not, it is what the probe of the load generator did, which the evidence has. ``gateways`` is the evidence of the gateways, which a serving host's budget needs.
+    not, it is what the probe of the load generator did, which the evidence has. ``gateways`` is the evidence of the
+    gateways, which a serving host's budget needs.
     """
 
     def __init__(

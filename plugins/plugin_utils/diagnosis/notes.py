@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is no fault of the catalogue, and tells where to look: against the peers, against another day, and what is absent.
+"""What is no fault of the catalogue, and tells where to look: peers, another day, and what does not serve.
 
 A host that is slow alone has something that its peers have not, so its machine comes first. A fleet that is slow as a
 whole has something in common: the model, or the load.
@@ -59,22 +59,20 @@ def lone(noted: Iterable[Note]) -> frozenset[tuple[str, str]]:
 def _unplanned(cases: Iterable[Case]) -> Iterator[Note]:
     for case in cases:
         if case.plan is None and not case.evidence.get("gateway"):
-            told = f"{case.host} has no plan in force: nothing of the fleet serves there, or site.yml has not ended there"
+            told = f"{case.host} has no plan in force, so nothing of the fleet serves there; run site.yml"
             yield Note("unplanned", (case.host,), None, told)
 
 
 def _down(cases: Iterable[Case]) -> Iterator[Note]:
     for case in cases:
         for instance in case.instances:
-            if instance.running is False:
-                yield Note("down", (case.host,), instance.name, f"{case.host}.{instance.name} does not run{_unit(instance)}")
-
-
-def _unit(instance: Instance) -> str:
-    unit = instance.evidence.get("unit")
-    state, result = text(at(unit, "state")), text(at(unit, "result"))
-    said = ", ".join(each for each in (state, result if result != "success" else "") if each)
-    return f" (its unit: {said})" if said else ""
+            unit = instance.evidence.get("unit")
+            state, result = text(at(unit, "state")), text(at(unit, "result"))
+            # Without its unit nobody has looked for a process.
+            if instance.running is False and state:
+                said = f"{state}, {result}" if result not in ("", "success") else state
+                told = f"{case.host}.{instance.name} does not run (its unit: {said})"
+                yield Note("down", (case.host,), instance.name, told)
 
 
 # Against the peers.
@@ -89,7 +87,8 @@ def _slow(cases: Sequence[Case]) -> Iterator[Note]:
         if alone:
             for host, ms in alone.items():
                 usual = median(_others(known, host))
-                told = f"a lone slow host: {host}.{name} takes {ms:.3g} ms, and its peers {usual:.3g} ms; see its machine first"
+                told = f"a lone slow host: {host}.{name} takes {ms:.3g} ms, and its peers {usual:.3g} ms"
+                told += "; look at its machine before the model"
                 yield Note("lone", (host,), name, told)
         else:
             yield from _fleet(name, having, known)

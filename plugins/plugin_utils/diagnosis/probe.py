@@ -106,7 +106,7 @@ def ended(place: runner.Place, running: Sequence[Mapping[str, Any]]) -> Row:
 
 
 def figures(result: Mapping[str, Any], probe: Running) -> Row:
-    """Return what a probe saw. No 99th percentile: of 80 calls it is the slowest but one, and no figure of a service."""
+    """Return what a probe saw; no 99th percentile, which of 80 calls would be the slowest one."""
     seen = Histogram.from_json(result["histogram"])
     answered = seen.total > 0
     return {
@@ -114,7 +114,7 @@ def figures(result: Mapping[str, Any], probe: Running) -> Row:
         "entrypoint": probe.protocol.upper(),
         "model": probe.model,
         "calls": int(result["sent"]),
-        "statuses": {"OK": int(result["ok"]), **{told(name, 40): count for name, count in result["errors"].items()}},
+        "statuses": {"OK": result["ok"], **{told(name, 40): count for name, count in result["errors"].items()}},
         "mean_ms": seen.mean / 1000 if answered else None,
         "p50_ms": seen.quantile(0.5) / 1000 if answered else None,
         "p90_ms": seen.quantile(0.9) / 1000 if answered else None,
@@ -131,7 +131,7 @@ def together(evidence: Mapping[str, Any], probes: Sequence[Mapping[str, Any]], w
     failed = next((str(each["msg"]) for each in probes if each.get("msg")), why)
     if failed and evidence.get("plan"):
         rows.append({"source": "probe", "why": told(failed, 500)})
-    client = next((each["client"] for each in probes if each.get("client")), {})
+    client: Mapping[str, Any] = next((each["client"] for each in probes if each.get("client")), {})
     return {**evidence, "client": client, "unread": [*(evidence.get("unread") or ()), *rows]}
 
 
@@ -183,9 +183,7 @@ def through(direct: Mapping[str, Any], gateway: Mapping[str, Any]) -> Row:
     return {**direct, **place, "secured": bool(settings["gateway_tls_certificate"])}
 
 
-def _begin(
-    place: runner.Place, asked: Options, where: Mapping[str, Any], requests: Sequence[Any], via: str
-) -> Running:
+def _begin(place: runner.Place, asked: Options, where: Mapping[str, Any], requests: Sequence[Any], via: str) -> Running:
     aim = {name: where[name] for name in ("host", "grpc", "rest")}
     secured = tls.described(asked) if where["secured"] else None
     seconds = asked.duration_s or LONGEST_S
@@ -204,18 +202,15 @@ def _network(place: runner.Place, name: str, host: str, port: int) -> float | No
     return median(found) if found else None
 
 
-@dataclass(frozen=True)
 class _Alone:
     """One load host that answers questions."""
 
-    place: runner.Place
-
-    @property
-    def names(self) -> list[str]:
-        return [self.place.name]
+    def __init__(self, place: runner.Place) -> None:
+        self._place, self.names = place, [place.name]
 
     def ask(self, subject: str, question: Mapping[str, Any]) -> list[Row]:
-        return [runner.ask(self.place, subject, question)]
+        """Return its answer."""
+        return [runner.ask(self._place, subject, question)]
 
 
 def _way(via: str) -> str:

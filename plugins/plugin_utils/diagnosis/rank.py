@@ -20,8 +20,8 @@ from .finding import Fault, Judged, Verdict
 _ORDER: tuple[Verdict, ...] = ("cause", "contributor", "suspect")
 # From this impact on a fault is an outage, at least in part, and stands above all that is merely slow.
 OUTAGE = 0.5
-# What a finding of a model or of settings weighs where one host alone is slow: peers with the same model and settings are
-# well, so that the machine comes first unless what was found is more than twice as much.
+# What a finding of a model or of settings weighs where one host alone is slow: peers with the same model and settings
+# are well, so that the machine comes first unless the finding explains more than twice as much.
 UNLIKE = 0.5
 # What a cause makes happen by itself, so that mending it mends that too. Only where it says nothing new: a fault that
 # merely makes another more likely is not here. A server with less CPU time than it needs queues, fills its batches'

@@ -43,7 +43,7 @@ def headline(document: Row) -> str:
         return f"No cause found on {hosts}, but {counted(len(document['findings']), 'thing')} to look at."
     down = [each for each in document["notes"] if each["kind"] == "down"]
     if down:
-        return f"No cause found on {hosts}, but {counted(len(down), 'instance')} that {'does' if len(down) == 1 else 'do'} not run."
+        return f"No cause found on {hosts}, but {counted(len(down), 'instance')} not running."
     return f"Nothing found on {hosts}."
 
 
