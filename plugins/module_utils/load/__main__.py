@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .calibrate import calibrate
 from .keepalive import watch
-from .look import look, network
+from .look import look
+from .network import network
 from .run import REFUSED, run
 from .trace import trace
 

@@ -27,6 +27,7 @@ OWN_WORDS = (
     *("dns resolution", "empty address list", "handshake", "connection refused", "ping timeout"),
 )
 
+NOTHING = "/tfserving.fleet.Probe/Nothing"
 OPTIONS = [
     # Without it, channels to one address share one connection, hence one polling thread in the server.
     ("grpc.use_local_subchannel_pool", 1),
@@ -113,6 +114,14 @@ class Grpc:
             await asyncio.wait_for(ready, CONNECT_S)
         except asyncio.TimeoutError as error:
             raise UnreachableError(self._target, "grpc", error) from error
+
+    async def nothing(self, timeout_s: float) -> bool:
+        """Call a method that no server has; return whether its gRPC library, and nobody else, has answered so."""
+        try:
+            await self._channels[0].unary_unary(NOTHING)(b"", timeout=timeout_s)
+        except self._grpc.aio.AioRpcError as error:
+            return bool(error.code() is self._grpc.StatusCode.UNIMPLEMENTED)
+        return False
 
     def send(self, call: Call) -> None:
         """Send a call over the next channel."""

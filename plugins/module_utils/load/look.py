@@ -7,10 +7,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +18,6 @@ from .handshake import TIMEOUT_S, failure
 
 # Signatures with some thousand inputs take this much.
 MOST_BYTES = 4 << 20
-
-
-# The middle of these tells the network; a single connection may have met a busy moment of either side.
-CONNECTIONS = 5
 
 
 def look(question: Path) -> int:
@@ -74,32 +69,6 @@ def _port(host: str, port: int) -> dict[str, Any]:
         return {"open": False, "why": "no answer"}
     except OSError as error:
         return {"open": False, "why": "refused" if isinstance(error, ConnectionRefusedError) else "no route"}
-
-
-def network(question: Path) -> int:
-    """Answer a question for the network's round trip on standard output, and return the exit code."""
-    target = json.loads(question.read_text(encoding="utf-8"))["target"]
-    print(json.dumps({"connect_ms": connects_ms(target["host"], target["port"])}))
-    return 0
-
-
-def connects_ms(host: str, port: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Return how long a few connections took, one after another: SYN and its answer, thus a round trip each.
-
-    The kernels answer each other; no server has to be awake for it. The name is looked up before.
-    """
-    found: list[float] = []
-    try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        for _each in range(CONNECTIONS):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.settimeout(TIMEOUT_S)
-                began = clock()
-                probe.connect(address)
-                found.append((clock() - began) * 1000)
-    except OSError:
-        pass
-    return found
 
 
 def _metadata(host: str, port: int, model: str) -> Any:

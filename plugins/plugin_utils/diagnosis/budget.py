@@ -116,8 +116,9 @@ def budgets(
     """Return the budgets of an instance, that of the entrypoint with the most time first; none without calls.
 
     ``client`` is what a probe measured: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is given),
-    ``via`` ("gateway", or "direct", as without it), ``network_ms``, a round trip of the network, if that is known, and
-    as ``gateway`` the same of calls through the gateway beside it, which makes a budget of its own.
+    ``via`` ("gateway", or "direct", as without it), and where they are known ``network_ms``, a round trip of the
+    network, and ``call_ms``, a call that asks nothing, which takes gRPC's libraries at both ends as well. Its ``gateway`` is the
+    same of calls through the gateway, which makes a budget of its own.
     ``gateways`` is the evidence of the gateways.
     """
     before, after = _pages(evidence, instance)
@@ -141,7 +142,8 @@ def _budget(instance: str, entrypoint: str, server: _Server, client: Evidence | 
     is_direct = bool(seen) and (client or {}).get("via") != "gateway"
     seen_by, whole = ("client", float(seen)) if seen else ("gateway", way.whole) if way else ("server", server.request)
     gateway = 0.0 if is_direct else way.own if way else None
-    network = (client or {}).get("network_ms") if seen else None
+    told = client or {}
+    network = (told.get("network_ms") if told.get("call_ms") is None else told["call_ms"]) if seen else None
     return Budget(
         instance,
         entrypoint,

@@ -118,7 +118,7 @@ def is_apart(ms: float, others: Sequence[float]) -> bool:
         return False
     floor = max(LEAST_PART * median(others), LEAST_MS)
     # Two peers have a deviation of their own as well: half of what lies between them.
-    padded = others if len(others) > 2 else [*others, median(others)]
+    padded = others if len(others) >= LEAST_HOSTS else [*others, median(others)]
     score = robust_z(ms, padded, floor)
     return score is not None and score >= APART
 

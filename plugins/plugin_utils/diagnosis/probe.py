@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -71,6 +71,7 @@ class Running:
     protocol: str
     seconds: float
     network_ms: float | None
+    call_ms: float | None
 
 
 def started(place: runner.Place, wanted: Wanted) -> Row:
@@ -119,6 +120,7 @@ def figures(result: Mapping[str, Any], probe: Running) -> Row:
         "p50_ms": seen.quantile(0.5) / 1000 if answered else None,
         "p90_ms": seen.quantile(0.9) / 1000 if answered else None,
         "network_ms": probe.network_ms,
+        "call_ms": probe.call_ms,
     }
 
 
@@ -190,16 +192,13 @@ def _begin(place: runner.Place, asked: Options, where: Mapping[str, Any], reques
     sent = carried(requests, asked.protocol)
     goal = {**aim, "metrics": None, "tls": secured, "reply_bytes": REPLY_BYTES}
     name = f"{asked.instance}-{via}"
-    network = _network(place, name, where["host"], where[asked.protocol])
+    between = runner.ask(place, "network", {"target": {**aim, "tls": secured}, "protocol": asked.protocol})
+    network = median(between["connect_ms"]) if between["connect_ms"] else None
+    # As a part of a mean it is one itself.
+    call = fmean(between["call_ms"]) if between["call_ms"] else None
     runner.begin(place, name, stage.specs(asked, goal, sent, RATE, seconds, [1], asked.seed)[0])
     model = where["model"]
-    return Running(name, asked.instance, via, model, asked.protocol, WARMUP_S + seconds, network)
-
-
-def _network(place: runner.Place, name: str, host: str, port: int) -> float | None:
-    """Return a round trip to the target, in ms; None where nobody answers."""
-    found = runner.ask(place, "network", {"target": {"host": host, "port": port}})["connect_ms"]
-    return median(found) if found else None
+    return Running(name, asked.instance, via, model, asked.protocol, WARMUP_S + seconds, network, call)
 
 
 class _Alone:
