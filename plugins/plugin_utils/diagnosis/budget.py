@@ -117,8 +117,8 @@ def budgets(
 
     ``client`` is what a probe measured: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is given),
     ``via`` ("gateway", or "direct", as without it), and where they are known ``network_ms``, a round trip of the
-    network, and ``call_ms``, a call that asks nothing, which takes gRPC's libraries at both ends as well. Its ``gateway`` is the
-    same of calls through the gateway, which makes a budget of its own.
+    network, and ``call_ms``, a call that asks nothing, which takes gRPC's libraries at both ends as well. Its
+    ``gateway`` is the same of calls through the gateway, which makes a budget of its own.
     ``gateways`` is the evidence of the gateways.
     """
     before, after = _pages(evidence, instance)

@@ -56,8 +56,8 @@ def test_a_fleet_that_misses_its_objective_as_a_whole_has_no_lone_host():
     missing = {**SLOW, "execution_us": {80_000: 0.9, 200_000: 0.1}}
     document = diagnosed(fleet(**dict.fromkeys(("h1", "h2", "h3", "h4"), missing)))
     assert told(document, "lone", "fleet") == [
-        "the whole fleet is slow: 4 of 4 hosts miss the objective of ranker; no host stands out, so look at the model or"
-        " the load"
+        "the whole fleet is slow: 4 of 4 hosts miss the objective of ranker; no host stands out, so look at the model"
+        " or the load"
     ]
 
 
