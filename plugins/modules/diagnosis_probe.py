@@ -82,7 +82,7 @@ EXAMPLES = r"""
   delegate_to: load-1
   register: probing
 
-- name: Fetch what they saw
+- name: Fetch their results
   tfserving.fleet.diagnosis_probe:
     load_host: load-1
     generator: "{{ load_generator_result }}"

@@ -65,8 +65,16 @@ def test_hosts_without_a_plan_and_unreachable_ones_have_lines_and_stop_nothing(t
 
 def test_a_host_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     place = Place(tmp_path)
-    place.inventory({"tfserving": {"a1": {}, "b1": {"diagnosis_seconds": 61}}})
-    settings = ("probe=false", f"diagnosis_folder={tmp_path / 'out'}", "diagnosis_instances=")
+    place.inventory({"tfserving": {"a1": {"diagnosis_seconds": 1}, "b1": {"diagnosis_seconds": 61}}})
+    settings = ("probe=false", f"diagnosis_folder={tmp_path / 'out'}")
     _code, output = place.run(PLAYBOOK, *(word for each in settings for word in ("-e", each)))
-    assert "Without b1: seconds: is 61" in output
+    assert "Without b1: seconds: 61 is out of bounds; write 1 to 60" in output
+    assert "a1 has no plan in force" in output
+
+
+def test_a_load_host_that_does_not_answer_stops_nothing(tmp_path):
+    place = Place(tmp_path)
+    place.inventory({"tfserving": {"a1": {"diagnosis_seconds": 1}}, "tfserving_load": {"load-1": DEAD}})
+    code, output = place.run(PLAYBOOK, "-e", f"diagnosis_folder={tmp_path / 'out'}")
+    assert code in (0, 1)
     assert "a1 has no plan in force" in output

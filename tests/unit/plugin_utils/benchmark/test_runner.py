@@ -217,7 +217,7 @@ def test_a_stage_that_was_begun_is_fetched_by_another_task_and_leaves_nothing(pl
 
 def test_a_stage_that_was_begun_and_died_is_one_sentence_and_leaves_nothing(place):
     runner.begin(place, "a-direct", {"die": True})
-    with pytest.raises(WishError, match="^load host .*: Traceback: out of memory$"):
+    with pytest.raises(WishError, match=r"^load host .*: Traceback: out of memory$"):
         runner.end(place, "a-direct", 1)
     assert not Path(place.folder, "a-direct").exists()
 
