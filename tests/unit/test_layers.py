@@ -60,6 +60,7 @@ SHIPPED = {
     "diagnosis": 0,
     "diagnosis_evidence": 43,  # all that a diagnosis reads, in one call
     "diagnosis_keep": 0,
+    "diagnosis_probe": 0,
     "driver_foreseen": 0,
     "driver_plan": 0,
     "fleet_answers": 0,
@@ -236,6 +237,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "benchmark_wishes",
         "diagnosis",
         "diagnosis_keep",
+        "diagnosis_probe",
         "driver_foreseen",
         "driver_plan",
         "fleet_answers",
