@@ -115,4 +115,6 @@ def test_a_closed_gate_is_seen_with_who_closed_it(on, watcher, site):
 
 
 def test_a_healthy_fleet_fires_no_page(each_watcher):
-    assert each_watcher.query('ALERTS{alertstate="firing",severity="page"}') == []
+    # Before the tests there is nobody who takes mails.
+    pages = 'ALERTS{alertstate="firing",severity="page",alertname!="NotificationsFail"}'
+    assert each_watcher.query(pages) == []

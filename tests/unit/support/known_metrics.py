@@ -16,18 +16,12 @@ PAGES = Path(__file__).with_name("recorded_pages")
 _HISTOGRAM = ("_bucket", "_sum", "_count")
 _WORDS = re.compile(r"(?<![\w:.])[A-Za-z_:][\w:]*")
 # Functions, operators and words of PromQL; labels stand within braces or behind the words that take a list of them.
-<<<<<<< HEAD
-_LANGUAGE = set(
-    ["abs", "and", "atan2", "avg", "avg_over_time", "bool", "by", "clamp_max", "clamp_min", "count", "group_left", "group_right", "ignoring", "increase", "label_replace", "max", "max_over_time", "min", "min_over_time", "offset", "on", "or", "rate", "sum", "sum_over_time", "time", "unless", "vector", "without", "Inf"]
-)
-=======
 _LANGUAGE = {
     *("abs", "and", "atan2", "avg", "avg_over_time", "bool", "by", "clamp_max"),
     *("clamp_min", "count", "group_left", "group_right", "ignoring", "increase", "label_replace", "max"),
     *("max_over_time", "min", "min_over_time", "offset", "on", "or", "rate", "sum"),
     *("sum_over_time", "time", "unless", "vector", "without", "Inf"),
 }
->>>>>>> work/sA
 
 
 @cache
