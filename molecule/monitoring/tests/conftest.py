@@ -34,7 +34,7 @@ def gateways():
     return callers.addresses([EDGE])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def mails():
     with Sink(subprocess.check_output(BRIDGE, text=True).strip()) as sink:
         yield sink
