@@ -128,8 +128,8 @@ def test_an_alertmanager_that_cannot_be_asked_is_told_and_stops_nobody(host, sta
     done = run(scopes=[SKEW])
     assert not done["changed"]
     assert words in done["problem"]
-    # ansible-core 2.19 and later return more than the sentence.
-    warnings = [each if isinstance(each, str) else each["event"]["msg"] for each in done["warnings"]]
+    # Texts or events, as ansible-core has it, and in one process those of other tests as well.
+    warnings = str(done["warnings"]).replace("\\\\", "\\")
     assert f"alerts are not silenced as planned: {done['problem']}" in warnings
 
 
