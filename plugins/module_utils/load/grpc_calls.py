@@ -79,9 +79,10 @@ def word(status: str, details: str) -> str:
     return "connection" if status == "UNAVAILABLE" and any(each in said for each in OWN_WORDS) else status
 
 
-def _limit(target: dict[str, Any]) -> list[tuple[str, int]]:
-    """Return the option of a caller who takes replies of some size only; of two of a name the last counts."""
-    return [("grpc.max_receive_message_length", target["reply_bytes"])] if target.get("reply_bytes") else []
+def _options(target: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return the options of a channel, those of a caller who takes replies of some size only if the target says so."""
+    limit = target.get("reply_bytes", LARGEST)
+    return [(name, limit if name == "grpc.max_receive_message_length" else value) for name, value in OPTIONS]
 
 
 class Grpc:
@@ -101,7 +102,7 @@ class Grpc:
         host = self._target["host"]
         where = f"[{host}]:{self._target['grpc']}" if ":" in host else f"{host}:{self._target['grpc']}"
         tls = self._target["tls"]
-        options = [*OPTIONS, *_limit(self._target)]
+        options = _options(self._target)
         if tls is None:
             return self._grpc.aio.insecure_channel(where, options=options)
         name = ("grpc.ssl_target_name_override", server_name(self._target))

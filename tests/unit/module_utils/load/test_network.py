@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from concurrent import futures
@@ -12,7 +13,7 @@ from itertools import count
 import grpc
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.load import __main__ as program
-from ansible_collections.tfserving.fleet.plugins.module_utils.load import network
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import grpc_calls, network
 from ports import free_port
 
 
@@ -44,6 +45,29 @@ def test_nobody_there_is_no_time():
 
 def test_each_call_to_a_method_that_nobody_has_is_timed(server):
     assert network.calls_ms(server, ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+
+
+@pytest.mark.parametrize(("limit", "status"), [({}, "OK"), ({"reply_bytes": 1 << 20}, "RESOURCE_EXHAUSTED")])
+def test_a_reply_that_is_larger_than_a_caller_takes_fails_at_the_caller(limit, status):
+    served = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.max_send_message_length", -1)])
+    port = served.add_insecure_port("127.0.0.1:0")
+    large = grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"x" * (2 << 20))
+    service, _slash, method = grpc_calls.METHOD[1:].partition("/")
+    served.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: large}),))
+    served.start()
+
+    async def called() -> str:
+        channels = grpc_calls.Grpc({"host": "127.0.0.1", "grpc": port, "tls": None, **limit}, [b""], 1)
+        try:
+            await next(channels._methods)(b"")
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        finally:
+            await channels.close()
+        return "OK"
+
+    assert asyncio.run(called()) == status
+    served.stop(None)
 
 
 def test_the_program_tells_both_as_json(server, tmp_path, capsys, monkeypatch):
