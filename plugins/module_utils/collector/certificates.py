@@ -22,7 +22,7 @@ from .sample import Samples, sample
 PLACES = (
     "etc/tfserving/*/ssl.config",
     "etc/haproxy/tfserving/*.pem",
-    "etc/prometheus/*.pem",
+    "etc/prometheus/*/*.crt",
     "etc/prometheus/*/*.pem",
 )
 # A chain has two or three, a bundle of authorities some more.

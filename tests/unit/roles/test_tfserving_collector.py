@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The collector as the role monitoring lays it down: its files, its unit and its timer, and the program as a process."""
+"""The collector as the role monitoring lays it down: its files, its unit and its timer, and the program."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ KEYRING = "/etc/apt/keyrings/tfserving.gpg"
 # What a role takes in place of a plan's partition when cpu_partition_state is absent.
 NO_PARTITION: dict[str, Any] = {"mode": "none", "slices": [], "irqs": None, "boot": [], "housekeeping": ""}
 # Programs that are the same on every host; tests of their own run them.
-PROGRAMS = tuple(f"usr/local/lib/tfserving-fleet/{name}" for name in ("tfserving-health", "tfserving-gate", "lib/"))
+PROGRAMS = tuple(
+    f"usr/local/lib/tfserving-fleet/{name}" for name in ("tfserving-health", "tfserving-gate", "lib/", "collector/")
+)
 # The only files that may hold what is secret; all of them are 0600.
 SECRET_FILES = ("/environment", "/plan.key", "/ssl.config")
 

@@ -138,7 +138,7 @@ def test_no_link_is_followed_on_the_way_to_the_file(tmp_path):
     assert (elsewhere.read_text(), (folder / "a.prom").read_text()) == ("kept", "x")
     assert not (folder / "a.prom").is_symlink()
     os.symlink(folder, tmp_path / "link")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         written.replace(str(tmp_path / "link/a.prom"), b"x", 0o644)
 
 

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""States of versions and gates, from the companion where there is one and else from the server, and versions on disk."""
+"""States of versions and gates, from the companion or else from the server, and versions on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ import threading
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector import gate, models, sizes
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.host import PartError
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate import record as records
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.config import Watched
+from ansible_collections.tfserving.fleet.plugins.module_utils.gate.health import Look
 from collected_host import CollectedHost, instance
+from gate_cases import Folder, record
 from ports import free_port
 from serving_double import FakeServer, Model
 
@@ -102,6 +106,20 @@ def test_an_open_gate_has_no_holder(place, companion):
     assert place.read(gate) == ['tfserving_gate_open{serving_instance="ranker"} 1']
 
 
+def test_the_page_of_the_companion_is_understood(place, companion, tmp_path):
+    (tmp_path / "gates").mkdir()
+    folder = Folder(tmp_path / "gates")
+    folder.write()
+    folder.runs("a")
+    look = Look(0.0, states={"m": {7: "AVAILABLE", 8: "LOADING"}})
+    gates = folder.gates(Watched(folder.path), ask=lambda _port, _models, _now: look)
+    gates.look(gates.config.instances["ranker"], 0.0)
+    records.write("ranker", record(kind="run"), folder.records)
+    companion(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"instances": gates.page()}).encode())
+    assert place.read(models) == [state("8", "LOADING"), state("7", "AVAILABLE"), WANTED]
+    assert place.read(gate)[1] == 'tfserving_gate_info{serving_instance="ranker",kind="run"} 1'
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"HTTP/1.1 200 OK\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\n[1]", b"HTTP/1.1 503 No\r\n\r\n{}", b"\xff" * 99],
@@ -109,9 +127,10 @@ def test_an_open_gate_has_no_holder(place, companion):
 def test_a_companion_that_answers_nonsense_is_a_failure_that_keeps_what_is_wanted(place, companion, answer):
     port = companion(answer).port
     words = f"the companion of the gates does not answer on port {port}; see tfserving-gate.service"
+    samples = models.read(place.host())
+    assert next(samples).name == "tfserving_model_wanted"
     with pytest.raises(PartError, match=words):
-        for each in models.read(place.host()):
-            assert each.name == "tfserving_model_wanted"
+        next(samples)
     place.plan(gate={"port": free_port()})
     with pytest.raises(PartError, match="does not answer"):
         place.read(gate)
