@@ -30,7 +30,7 @@ def began(watcher, name: str, instance: str) -> datetime:
     return datetime.fromisoformat(alert(watcher, name, instance)["startsAt"].replace("Z", "+00:00"))
 
 
-def test_an_instance_that_is_killed_for_good_is_mailed_and_so_is_its_return(on, watcher, mails):
+def test_an_instance_that_is_gone_is_mailed_and_so_is_its_return(on, watcher, mails):
     on(HOST).check_output("systemctl stop tfserving@main.service")
     await_that(lambda: mails.of("InstanceGone"), "the mail of the page")
     (mail, *again) = mails.of("InstanceGone")
@@ -56,6 +56,7 @@ def test_a_server_that_hangs_is_told_although_it_gives_no_sample(on, watcher, ma
     await_that(lambda: not watcher.firing() & {"InstanceHangs", "InstanceGone"}, "the end of it")
 
 
+@pytest.mark.long
 def test_planned_work_is_silenced_on_the_real_alertmanager_and_heard_again(site, each_watcher):
     def silences(state: str) -> list[dict]:
         found = each_watcher.ask("/api/v2/silences", 9093)
@@ -74,6 +75,7 @@ def test_planned_work_is_silenced_on_the_real_alertmanager_and_heard_again(site,
     assert len(silences("expired")) >= before
 
 
+@pytest.mark.long
 def test_an_alertmanager_that_is_down_stops_no_drain(on, site):
     for name in WATCHERS:
         on(name).check_output("systemctl stop prometheus-alertmanager")

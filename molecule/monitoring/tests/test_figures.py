@@ -101,6 +101,7 @@ def test_the_collector_is_fresh_and_its_file_accepted(watcher):
     assert {each["value"] for each in watcher.query("node_textfile_scrape_error")} == {0}
 
 
+@pytest.mark.long
 def test_a_closed_gate_is_seen_with_who_closed_it(on, watcher, site):
     open_gates = {"main": 1, "second": 1}
     await_that(lambda: watcher.values("tfserving_gate_open", "serving_instance") == open_gates, "open gates are seen")
