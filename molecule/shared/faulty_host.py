@@ -84,7 +84,7 @@ class Caller:
 def load(
     server: Server, bodies: Sequence[bytes], callers: int = 2, pause_s: float = 0.0, where: str = "", least: int = 5
 ) -> Iterator[list[int]]:
-    """Let callers send the bodies in turn until the end; it begins once some calls have ended. Yields their statuses."""
+    """Let callers send the bodies in turn until the end, which begins once some have ended. Yield their statuses."""
     stop, statuses = threading.Event(), list[int]()
 
     def send() -> None:
