@@ -150,7 +150,8 @@ class Machine:
     @contextmanager
     def flags(self, name: str, *changes: str) -> Iterator[None]:
         """Run an instance with other flags until the end; a change that is a name alone takes the flag out."""
-        words = self.run(f"tr '\\0' '\\n' < /proc/{self.pid(name)}/cmdline").splitlines()
+        unit = self.run(f"systemctl show --value -p ExecStart tfserving@{name}")
+        words = unit.partition(" argv[]=")[2].partition(" ; ")[0].split()
         names = {change.partition("=")[0] for change in changes}
         kept = [word for word in words if word.lstrip("-").partition("=")[0] not in names]
         line = " ".join([*kept, *(f"--{change}" for change in changes if "=" in change)])
