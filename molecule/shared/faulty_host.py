@@ -126,6 +126,9 @@ class Machine:
     def pid(self, name: str) -> int:
         return int(self.run(f"systemctl show --value -p MainPID tfserving@{name}"))
 
+    def opened(self, name: str) -> int:
+        return int(self.run(f"ls /proc/{self.pid(name)}/fd | wc -l"))
+
     def listens(self, port: int) -> bool:
         return bool(self.run(f"ss -Hltn 'sport = :{port}'"))
 

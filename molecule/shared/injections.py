@@ -7,10 +7,12 @@ The ranks that they must reach are in tests/unit/support/fault_injections.yml.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+import certificates
 from callers import await_that
 from faulty_host import CONFIG, MODELS, RUN, Machine, load
 
@@ -37,8 +39,12 @@ names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 names.bind(("127.0.0.9", 53))
 while True:
     asked, caller = names.recvfrom(512)
-    # The question again, with the answer that there is no such name.
-    threading.Timer(1.5, names.sendto, (asked[:2] + bytes([0x81, 0x83]) + asked[4:], caller)).start()
+    end = asked.index(bytes(1), 12) + 5
+    # The question again; for an address of IPv4 with one, for others with none.
+    wanted = asked[end - 4 : end - 2] == bytes([0, 1])
+    answer = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 192, 0, 2, 1]) if wanted else b""
+    head = asked[:2] + bytes([0x81, 0x80, 0, 1, 0, wanted, 0, 0, 0, 0])
+    threading.Timer(1.5, names.sendto, (head + asked[12:end] + answer, caller)).start()
 """
 CLOSES_FIRST = """
 import socket
@@ -126,23 +132,15 @@ def other_allocator(machine):
         yield
 
 
-@injection("memory.limit")
-def memory_limit(machine):
-    with machine.drop_in("main", "[Service]\nMemoryMax=120M\nRestart=no\n"):
-        await_that(lambda: machine.run("systemctl show --value -p SubState tfserving@main") == "failed", "it is ended")
-        yield
-
-
 @injection("host.files")
 def open_files(machine):
-    pid = machine.pid("main")
-    usual = machine.run(f"prlimit --pid {pid} --nofile --noheadings --output SOFT,HARD").split()
-    opened = int(machine.run(f"ls /proc/{pid}/fd | wc -l"))
-    machine.run(f"prlimit --pid {pid} --nofile={opened}:{usual[1]}")
-    try:
+    server = machine.servers["main"]
+    with machine.drop_in("main", "[Service]\nLimitNOFILE=120\n"), ExitStack() as callers:
+        machine.heals()
+        for _number in range(200):
+            callers.enter_context(socket.create_connection((server.address, server.port)))
+        await_that(lambda: machine.opened("main") >= 119, "all files are open")
         yield
-    finally:
-        machine.run(f"prlimit --pid {pid} --nofile={usual[0]}:{usual[1]}")
 
 
 @injection("disk.full")
@@ -200,11 +198,8 @@ def slow_names(machine):
 
 @injection("tls.certificate")
 def certificate(machine):
-    path = f"{RUN}/expired.pem"
-    machine.run(
-        f"mkdir -p {RUN} && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 0 -subj /CN=old"
-        f" -keyout {RUN}/expired.key -out {path} 2> /dev/null"
-    )
+    path, (expired, _key) = f"{RUN}/expired.pem", certificates.self_signed("old", days=-1)
+    machine.run(f"mkdir -p {RUN} && printf %s '{expired.decode()}' > {path}")
     yield {"diagnosis_certificates": [path]}
 
 
@@ -351,8 +346,9 @@ def never_fill(machine):
 @injection("batching.queue_full")
 def queue_full(machine):
     with (
-        machine.batching(max_batch_size=1, batch_timeout_micros=0, num_batch_threads=1, max_enqueued_batches=1),
-        calls(machine, "batched", callers=16),
+        # Not smaller: the warm-up records of the model have several rows.
+        machine.batching(max_batch_size=8, batch_timeout_micros=0, num_batch_threads=1, max_enqueued_batches=1),
+        calls(machine, "batched", rows=8, callers=16),
     ):
         yield
 
