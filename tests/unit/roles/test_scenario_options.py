@@ -62,7 +62,13 @@ def set_by_the_scenario() -> dict:
 
 
 def exception(name: str) -> str:
-    reasons = {"nvidia_driver_": DRIVER, "fleet_": RUN, "load_generator_": LOAD, "gateway_": GATEWAY, "monitoring_": WATCHED}
+    reasons = {
+        "nvidia_driver_": DRIVER,
+        "fleet_": RUN,
+        "load_generator_": LOAD,
+        "gateway_": GATEWAY,
+        "monitoring_": WATCHED,
+    }
     reasons |= {"model_repository_peer": PEERS, "model_repository_rack": PEERS}
     return next((reasons[start] for start in reasons if name.startswith(start)), EXCEPTIONS.get(name, ""))
 

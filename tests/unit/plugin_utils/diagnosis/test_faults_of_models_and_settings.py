@@ -90,3 +90,12 @@ def test_a_remedy_names_what_does_it(fault):
     assert remedy.command
     assert FAULTS[fault].refs
     assert FAULTS[fault].needs
+
+
+def test_what_an_interpreter_is_given_is_no_flag_of_the_server():
+    evidence = fault_cases.healthy()
+    words = hosts.at(evidence, "instances/ranker/cmdline")
+    started = hosts.put(evidence, "instances/ranker/cmdline", ["/usr/bin/python3", "-s", "-m", "server", *words[1:]])
+    assert judged("flags.unknown", Case(started), "ranker").verdict == "cleared"
+    misspelt = hosts.put(started, "instances/ranker/cmdline", ["/usr/bin/python3", "-m", "server", "--prot=8500"])
+    assert judged("flags.unknown", Case(misspelt), "ranker").verdict == "cause"
