@@ -162,14 +162,13 @@ def listen_overflow(machine):
 
 @injection("net.loss")
 def loss(machine):
-    rule = f"tcp sport {machine.servers['main'].port} numgen random mod 100 < 20 drop"
-    machine.run("nft 'add table inet fault; add chain inet fault out { type filter hook output priority 0 ; }'")
-    machine.run(f"nft 'add rule inet fault out {rule}'")
+    # Kernels of engines rarely have netem; a bucket that runs over loses packets too.
+    machine.run("tc qdisc add dev eth0 root tbf rate 3mbit burst 4k limit 9k")
     try:
-        with calls(machine, rows=40, callers=16):
+        with calls(machine, rows=300, callers=8):
             yield
     finally:
-        machine.run("nft delete table inet fault")
+        machine.run("tc qdisc del dev eth0 root")
 
 
 @injection("net.ports")
@@ -266,7 +265,7 @@ def version_skew(machine):
 
 @injection("model.json")
 def json_overhead(machine):
-    with calls(machine, "batched", rows=2000, callers=1, pause_s=0.2):
+    with calls(machine, rows=2000, callers=1, pause_s=0.1):
         yield
 
 
@@ -277,19 +276,6 @@ def json_overhead(machine):
 def unknown_flag(machine):
     with machine.flags("main", "tensorflow_intra_op_paralelism=1"):
         yield
-
-
-@injection("flags.settings_lost")
-def settings_lost(machine):
-    path = f"{CONFIG}/main/session.config"
-    machine.run(f"echo 'intra_op_parallelism_threads: 1' > {path}")
-    lost = (f"tensorflow_session_config_file={path}", "tensorflow_intra_op_parallelism")
-    try:
-        with machine.flags("main", *lost):
-            machine.heals()
-            yield
-    finally:
-        machine.run(f"rm {path}")
 
 
 @injection("rest.threads")
@@ -312,15 +298,6 @@ def rest_port_closed(machine):
     finally:
         machine.restart("main")
         machine.heals()
-
-
-@injection("rest.time_limit")
-def rest_time_limit(machine):
-    server = machine.servers["main"]
-    with machine.flags("main", "rest_api_timeout_in_ms=30"):
-        machine.heals()
-        with load(server, [server.body(rows) for rows in (1, 200, 400, 800, 1600, 3200, 6400)], callers=1):
-            yield
 
 
 @injection("batching.timeout_long")
@@ -346,9 +323,9 @@ def never_fill(machine):
 @injection("batching.queue_full")
 def queue_full(machine):
     with (
-        # Not smaller: the warm-up records of the model have several rows.
-        machine.batching(max_batch_size=8, batch_timeout_micros=0, num_batch_threads=1, max_enqueued_batches=1),
-        calls(machine, "batched", rows=8, callers=16),
+        # Not smaller: the warm-up record of the model has as many rows.
+        machine.batching(max_batch_size=32, batch_timeout_micros=0, num_batch_threads=1, max_enqueued_batches=1),
+        calls(machine, "batched", rows=32, callers=16),
     ):
         yield
 
