@@ -265,7 +265,7 @@ def version_skew(machine):
 
 @injection("model.json")
 def json_overhead(machine):
-    with calls(machine, rows=2000, callers=1, pause_s=0.1):
+    with calls(machine, rows=6000, callers=2, least=2):
         yield
 
 
