@@ -23,7 +23,7 @@ DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "diagnosis")
+SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis")
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
@@ -35,7 +35,7 @@ FIRST = ("default", *SAMPLED)
 ON_THE_OTHER_RELEASE = ("alternative", "nvidia_driver")
 
 # Scenarios with a host of each release at once.
-ON_BOTH_RELEASES = ("gateway", "rollout")
+ON_BOTH_RELEASES = ("gateway", "rollout", "monitoring")
 
 # An emulated machine keeps one CPU busy and wants more at times, and its services have time limits: one at a time, and
 # beside it one stage that is a single process.
@@ -49,7 +49,10 @@ UNIT_COMMANDS = {
 }
 
 # What a scenario needs on this machine, with the packages that have it.
-SCENARIO_COMMANDS = {"measure": {"chromium": "chromium", "h2load": "nghttp2-client"}}
+SCENARIO_COMMANDS = {
+    "measure": {"chromium": "chromium", "h2load": "nghttp2-client"},
+    "monitoring": {"chromium": "chromium"},
+}
 # Two scenarios of the other release need the same things, which only one of them is to make.
 _PREPARING = threading.Lock()
 

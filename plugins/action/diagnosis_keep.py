@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep, probe
 
 
 class ActionModule(Action):
@@ -18,6 +18,8 @@ class ActionModule(Action):
     ARGUMENTS = {
         "folder": {"type": "str", "default": ""},
         "evidence": {"type": "dict"},
+        "probes": {"type": "list", "elements": "dict", "default": []},
+        "unprobed": {"type": "str", "default": ""},
         "read": {"type": "bool", "default": False},
     }
 
@@ -25,5 +27,8 @@ class ActionModule(Action):
         """Return the folder, the file that was written, and the evidence by host that was read."""
         given = self.options(mutually_exclusive=[("evidence", "read")])
         folder = keep.folder_named(given["folder"], datetime.now(timezone.utc))
-        path = None if given["evidence"] is None else keep.write(folder, given["evidence"])
+        evidence = given["evidence"]
+        path = None
+        if evidence is not None:
+            path = keep.write(folder, probe.together(evidence, given["probes"], given["unprobed"]))
         return {"folder": folder, "path": path, "evidence": keep.read(folder) if given["read"] else {}}

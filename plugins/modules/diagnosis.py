@@ -23,8 +23,8 @@ options:
   against:
     description: The folder of an earlier diagnosis, to compare each host with itself.
     type: path
-  missing:
-    description: The hosts that gave no evidence. The report names them.
+  asked:
+    description: The hosts that were asked for evidence. The report names those that gave none.
     type: list
     elements: str
     default: []

@@ -22,6 +22,17 @@ options:
   evidence:
     description: The evidence of one host, to be written.
     type: dict
+  probes:
+    description:
+      - What M(tfserving.fleet.diagnosis_probe) returned for the host, when it started its probes and when it fetched
+        them. It is kept with the evidence.
+    type: list
+    elements: dict
+    default: []
+  unprobed:
+    description: Why nothing was probed.
+    type: str
+    default: ""
   read:
     description: Whether to read the folder. Excludes O(evidence).
     type: bool

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/``, ``... look QUESTION.json`` and ``trace``."""
+"""``python -m tfserving_load run SPEC.json OUT/``, ``... calibrate OUT/``, and questions to the server: see USAGE."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from .calibrate import calibrate
 from .keepalive import watch
 from .look import look
+from .network import network
 from .run import REFUSED, run
 from .trace import trace
 
-USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look QUESTION.json | trace QUESTION.json [OUT/]"
+USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look FILE.json | network FILE.json | trace FILE.json [OUT/]"
 
 
 def main(arguments: list[str]) -> int:
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
         return calibrate(Path(paths[0]))
     if command == "look" and len(paths) == 1:
         return look(Path(paths[0]))
+    if command == "network" and len(paths) == 1:
+        return network(Path(paths[0]))
     if command == "trace" and len(paths) in (1, 2):
         return trace(Path(paths[0]), Path(paths[1]) if len(paths) == 2 else None)
     print(USAGE, file=sys.stderr)

@@ -27,6 +27,7 @@ OWN_WORDS = (
     *("dns resolution", "empty address list", "handshake", "connection refused", "ping timeout"),
 )
 
+NOTHING = "/tfserving.fleet.Probe/Nothing"
 OPTIONS = [
     # Without it, channels to one address share one connection, hence one polling thread in the server.
     ("grpc.use_local_subchannel_pool", 1),
@@ -78,6 +79,12 @@ def word(status: str, details: str) -> str:
     return "connection" if status == "UNAVAILABLE" and any(each in said for each in OWN_WORDS) else status
 
 
+def _options(target: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return the options of a channel, those of a caller who takes replies of some size only if the target says so."""
+    limit = target.get("reply_bytes", LARGEST)
+    return [(name, limit if name == "grpc.max_receive_message_length" else value) for name, value in OPTIONS]
+
+
 class Grpc:
     """The channels of a process. ``finish(call, error, reply)`` is called once for each call that was sent."""
 
@@ -95,10 +102,11 @@ class Grpc:
         host = self._target["host"]
         where = f"[{host}]:{self._target['grpc']}" if ":" in host else f"{host}:{self._target['grpc']}"
         tls = self._target["tls"]
+        options = _options(self._target)
         if tls is None:
-            return self._grpc.aio.insecure_channel(where, options=OPTIONS)
+            return self._grpc.aio.insecure_channel(where, options=options)
         name = ("grpc.ssl_target_name_override", server_name(self._target))
-        return self._grpc.aio.secure_channel(where, credentials(self._grpc, tls), options=[*OPTIONS, name])
+        return self._grpc.aio.secure_channel(where, credentials(self._grpc, tls), options=[*options, name])
 
     async def open(self) -> None:
         """Wait until all channels are connected. Raise UnreachableError where that fails."""
@@ -107,6 +115,14 @@ class Grpc:
             await asyncio.wait_for(ready, CONNECT_S)
         except asyncio.TimeoutError as error:
             raise UnreachableError(self._target, "grpc", error) from error
+
+    async def nothing(self, timeout_s: float) -> bool:
+        """Call a method that no server has; return whether its gRPC library, and nobody else, has answered so."""
+        try:
+            await self._channels[0].unary_unary(NOTHING)(b"", timeout=timeout_s)
+        except self._grpc.aio.AioRpcError as error:
+            return bool(error.code() is self._grpc.StatusCode.UNIMPLEMENTED)
+        return False
 
     def send(self, call: Call) -> None:
         """Send a call over the next channel."""

@@ -29,9 +29,9 @@ def look(question: Path) -> int:
 def seen(question: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this host sees of the server: for each port how it answers, and the models' metadata.
 
-    ``{"ports": {"grpc": {"open": true, "source": "10.0.0.9"}, "rest": {...}}, "metadata": {"ranker": {...}},
-    "cores": 4, "source": "10.0.0.9", "tls": null}``; a port that does not answer has ``"why"``, a model without
-    metadata a text. ``tls`` says why a handshake failed (``handshake.failure``), where the target has certificates.
+    ``{"ports": {"grpc": {"open": true}, "rest": {...}}, "metadata": {"ranker": {...}}, "cores": 4,
+    "source": "10.0.0.9", "tls": null}``; a port that does not answer has ``"why"``, a model without metadata a text.
+    ``tls`` says why a handshake failed (``handshake.failure``), where the target has certificates.
     """
     target = question["target"]
     ports = {name: _port(target["host"], target[name]) for name in ("grpc", "rest")}

@@ -38,14 +38,21 @@ class BadSpecError(Exception):
     """The description of a stage is wrong. The text is a sentence for the user."""
 
 
-class Target(TypedDict):
-    """Where the requests go: ``tls`` holds PEM texts, a name and the file of a key."""
-
+class _Target(TypedDict):
     host: str
     grpc: int
     rest: int
     tls: dict[str, Any] | None
     metrics: str | None
+
+
+class Target(_Target, total=False):
+    """Where the requests go: ``tls`` holds PEM texts, a name and the file of a key.
+
+    ``reply_bytes`` is the largest reply by gRPC that is taken, where it is not as large as gRPC allows.
+    """
+
+    reply_bytes: int
 
 
 class _Request(TypedDict):
@@ -197,6 +204,7 @@ _TARGET: dict[str, _Test] = {
     "tls": _or_null("a mapping", lambda value: isinstance(value, dict)),
     "metrics": _or_null("a path", lambda value: isinstance(value, str) and _PATH.fullmatch(value) is not None),
 }
+_REPLY = _whole(1, 2**31 - 1)
 _TLS: dict[str, _Test] = dict.fromkeys(("ca", "name", "certificate", "key_file"), _or_null("a text", _is_text))
 
 _REQUEST: dict[str, _Test] = {
@@ -214,6 +222,8 @@ _COPIES = _whole(1, MOST_COPIES)
 def _target(target: dict[str, Any]) -> None:
     for key, check in _TARGET.items():
         check(target, key, f"target.{key}")
+    if "reply_bytes" in target:
+        _REPLY(target, "reply_bytes", "target.reply_bytes")
     for key, check in _TLS.items() if target["tls"] is not None else ():
         check(target["tls"], key, f"target.tls.{key}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .. import caller
 from ..report import file
@@ -59,7 +59,16 @@ def options_of(given: Mapping[str, Any]) -> Options:
     return Options(**{**given, "shards": None if given["shards"] is None else tuple(given["shards"])})
 
 
-def look(together: team.Team, asked: Options, target: Mapping[str, Any]) -> list[dict[str, Any]]:
+class Asked(Protocol):
+    """Load hosts that answer questions, each one the same."""
+
+    names: list[str]
+
+    def ask(self, subject: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the answer of each."""
+
+
+def look(together: Asked, asked: Options, target: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what each load host sees of the server; refuse one whose calls do not arrive."""
     server = {name: target[name] for name in ("host", "grpc", "rest")}
     server["tls"] = tls.described(asked) if target["secured"] else None

@@ -79,8 +79,22 @@ def place(
 
     Its first command fails once ``is_left`` says that the run has ended.
     """
-    folder = f"{generator['folder']}/run-{os.getppid()}-{uuid.uuid4().hex[:8]}"
+    here = opened(action, name, generator, is_left)
+    try:
+        yield here
+    finally:
+        closed(here)
 
+
+def opened(
+    action: Action,
+    name: str,
+    generator: Mapping[str, str],
+    is_left: Callable[[], bool] = lambda: False,
+    folder: str | None = None,
+) -> runner.Place:
+    """Return the load host of an action with a directory there: a new one, or that of an earlier task of the run."""
+    chosen = folder or f"{generator['folder']}/run-{os.getppid()}-{uuid.uuid4().hex[:8]}"
     stopped: list[bool] = []
 
     def run(command: str) -> runner.Answer:
@@ -94,15 +108,19 @@ def place(
     def put(path: str, text: str) -> None:
         action._transfer_data(path, text)
 
-    here = runner.Place(name, run, put, generator["python"], generator["program"], folder)
+    here = runner.Place(name, run, put, generator["python"], generator["program"], chosen)
+    if folder:
+        return here
     # What runs have left that were killed: no run lasts longer than a day.
     old = f"find {shlex.quote(generator['folder'])} -mindepth 1 -maxdepth 1 -name 'run-*' -mtime +1 -exec rm -rf {{}} +"
-    run(f"{old}; mkdir -m 0700 {shlex.quote(folder)}")
-    try:
-        yield here
-    finally:
-        runner.interrupt(here)
-        run(f"rm -rf {shlex.quote(folder)}")
+    run(f"{old}; mkdir -m 0700 {shlex.quote(chosen)}")
+    return here
+
+
+def closed(here: runner.Place) -> None:
+    """End all load of a load host's directory, and remove it."""
+    runner.interrupt(here)
+    here.run(f"rm -rf {shlex.quote(here.folder)}")
 
 
 def follow(crew: Crew, here: runner.Place) -> dict[str, Any]:

@@ -106,8 +106,7 @@ def beside(place: Place, what: str, spec: Mapping[str, Any], seconds: float) -> 
 
     It ends by itself: nobody asks for its progress meanwhile.
     """
-    aside = replace(place, folder=f"{place.folder}/{what}")
-    place.run(f"mkdir -m 0700 {shlex.quote(aside.folder)}")
+    aside = _aside(place, what)
     out = f"{aside.folder}/out"
     with _with_key(aside, spec) as asked:
         _start(aside, what, asked, out)
@@ -115,6 +114,31 @@ def beside(place: Place, what: str, spec: Mapping[str, Any], seconds: float) -> 
             yield lambda: _awaited(aside, what, out, seconds)
         finally:
             _stop(aside, out)
+
+
+def begin(place: Place, name: str, spec: Mapping[str, Any]) -> None:
+    """Start a stage that goes on when this returns: ``end`` waits for its result, also in another task of the run.
+
+    Nobody asks for its progress meanwhile, so that it has to be shorter than the generator's patience (``keepalive``).
+    """
+    aside = _aside(place, name)
+    _start(aside, "run", _key_laid(aside, spec), f"{aside.folder}/out")
+
+
+def end(place: Place, name: str, seconds: float) -> dict[str, Any]:
+    """Return the result of a stage that ``begin`` has started, and leave nothing of it."""
+    aside = replace(place, folder=f"{place.folder}/{name}")
+    try:
+        return _awaited(aside, "run", f"{aside.folder}/out", seconds)
+    finally:
+        interrupt(aside)
+        place.run(f"rm -rf {shlex.quote(aside.folder)}")
+
+
+def _aside(place: Place, name: str) -> Place:
+    aside = replace(place, folder=f"{place.folder}/{name}")
+    place.run(f"mkdir -m 0700 {shlex.quote(aside.folder)}")
+    return aside
 
 
 def _awaited(place: Place, what: str, out: str, seconds: float) -> dict[str, Any]:
@@ -137,23 +161,30 @@ def _with_key(place: Place, question: Mapping[str, Any]) -> Iterator[Mapping[str
 
     Only its owner can read that file, and it goes with the answer. If the controller goes, the generator removes it.
     """
+    try:
+        yield _key_laid(place, question)
+    finally:
+        if ((question.get("target") or {}).get("tls") or {}).get("key_source"):
+            place.run(f"rm -f {shlex.quote(_key_file(place))}")
+
+
+def _key_file(place: Place) -> str:
+    return f"{place.folder}/{KEY}"
+
+
+def _key_laid(place: Place, question: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put the caller's key on the load host, where one of the controller is asked for, and return the question then."""
     told_tls = (question.get("target") or {}).get("tls")
     if not told_tls or "key_source" not in told_tls:
-        yield question
-        return
+        return question
     given = {name: value for name, value in told_tls.items() if name != "key_source"}
-    file = f"{place.folder}/{KEY}"
     if told_tls["key_source"]:
-        given["key_file"] = file
+        file = given["key_file"] = _key_file(place)
         place.run(f"umask 077; : > {shlex.quote(file)}")
         place.put(file, tls.key(told_tls["key_source"]))
         # Some ways of copying set the mode anew.
         place.run(f"chmod 0600 {shlex.quote(file)}")
-    try:
-        yield {**question, "target": {**question["target"], "tls": given}}
-    finally:
-        if told_tls["key_source"]:
-            place.run(f"rm -f {shlex.quote(file)}")
+    return {**question, "target": {**question["target"], "tls": given}}
 
 
 def _start(place: Place, what: str, spec: Mapping[str, Any], out: str) -> None:

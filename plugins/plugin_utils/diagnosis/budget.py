@@ -31,7 +31,7 @@ class Budget:
     """The mean time of calls to an instance by one entrypoint (GRPC or REST), in milliseconds.
 
     ``whole`` is that of ``seen_by``: the client where one was measured, else the gateway, else the server, whose parts
-    alone are known then.
+    alone are known then. ``via`` is the way of the client's calls: direct, or gateway.
     """
 
     instance: str
@@ -45,6 +45,7 @@ class Budget:
     queue: float | None
     execution: float | None
     server_p99: tuple[float, float] | None = None
+    via: str | None = None
 
     @property
     def parts(self) -> dict[str, float | None]:
@@ -80,7 +81,8 @@ class Budget:
         missing = [name for name, part in self.parts.items() if part is None]
         tail = f"; not measured: {', '.join(missing)}" if missing else ""
         left = f", unexplained {_ms(self.rest)} ({self.rest / self.whole:.0%})"
-        return f"{self.seen_by} {_ms(self.whole)} ms = {known or 'nothing that is known'}{left}{tail}"
+        way = {"direct": " (direct)", "gateway": " (through the gateway)"}.get(self.via or "", "")
+        return f"{self.seen_by}{way} {_ms(self.whole)} ms = {known or 'nothing that is known'}{left}{tail}"
 
 
 def _ms(value: float) -> str:
@@ -114,7 +116,9 @@ def budgets(
     """Return the budgets of an instance, that of the entrypoint with the most time first; none without calls.
 
     ``client`` is what a probe measured: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is given),
-    ``via`` ("gateway", or "direct", as without it), and ``network_ms``, a round trip of the network, if that is known.
+    ``via`` ("gateway", or "direct", as without it), and where they are known ``network_ms``, a round trip of the
+    network, and ``call_ms``, a call that asks nothing, which takes gRPC's libraries at both ends as well. Its
+    ``gateway`` is the same of calls through the gateway, which makes a budget of its own.
     ``gateways`` is the evidence of the gateways.
     """
     before, after = _pages(evidence, instance)
@@ -123,15 +127,23 @@ def budgets(
     order = sorted(servers, key=lambda name: -servers[name].requests * servers[name].request)
     way = _way(gateways, f"{evidence.get('host')}.{instance}")
     probed = str((client or {}).get("entrypoint") or (order[0] if order else "")).upper()
-    return tuple(_budget(instance, name, servers[name], client if name == probed else None, way) for name in order)
+    told = {name: _seen(client) if name == probed else [None] for name in order}
+    return tuple(_budget(instance, name, servers[name], each, way) for name in order for each in told[name])
+
+
+def _seen(client: Evidence | None) -> list[Evidence | None]:
+    """Return what a client saw, by each of its ways."""
+    beside = (client or {}).get("gateway") or {}
+    return [client, {**beside, "via": "gateway"}] if beside.get("mean_ms") else [client]
 
 
 def _budget(instance: str, entrypoint: str, server: _Server, client: Evidence | None, way: _Way | None) -> Budget:
     seen = (client or {}).get("mean_ms")
-    is_direct = seen is not None and (client or {}).get("via") != "gateway"
+    is_direct = bool(seen) and (client or {}).get("via") != "gateway"
     seen_by, whole = ("client", float(seen)) if seen else ("gateway", way.whole) if way else ("server", server.request)
     gateway = 0.0 if is_direct else way.own if way else None
-    network = (client or {}).get("network_ms")
+    told = client or {}
+    network = (told.get("network_ms") if told.get("call_ms") is None else told["call_ms"]) if seen else None
     return Budget(
         instance,
         entrypoint,
@@ -144,6 +156,7 @@ def _budget(instance: str, entrypoint: str, server: _Server, client: Evidence | 
         server.queue,
         server.execution,
         server.p99,
+        ("direct" if is_direct else "gateway") if seen else None,
     )
 
 

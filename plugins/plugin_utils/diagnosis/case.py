@@ -19,8 +19,9 @@ _UNUSED = frozenset({"idle_us", "iowait_us"})
 class Case:
     """One host's evidence, that of its peers, its own of another day, and what callers saw.
 
-    ``client`` is by instance what a probe of the load generator measured: ``{"mean_ms", "p50_ms", "p99_ms",
-    "entrypoint"}``. ``gateways`` is the evidence of the gateways, which a serving host's budget needs.
+    ``client`` is by instance what callers measured: ``{"mean_ms", "p99_ms", "entrypoint", "statuses"}``; where they did
+    not, it is what the probe of the load generator did, which the evidence has. ``gateways`` is the evidence of the
+    gateways, which a serving host's budget needs.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Case:
         gateways: Sequence[Tree] = (),
     ) -> None:
         self.evidence = evidence
-        self.client = mapping(client)
+        self.client = {**mapping(evidence.get("client")), **mapping(client)}
         self.gateways = gateways
         self._peers, self._yesterday = peers, yesterday
 

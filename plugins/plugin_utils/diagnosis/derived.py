@@ -49,9 +49,12 @@ def each_used(case: Case, judge: Callable[[Case, Instance], Judged | None]) -> l
 
 
 def mean_ms(case: Case, instance: Instance) -> float | None:
-    """Return the mean latency: as callers measured it, or else as the server did."""
-    seen = number(at(case.client, instance.name, "mean_ms"))
-    return instance.request_ms() if seen is None else seen
+    """Return the mean latency: as callers measured it, or else as the server did.
+
+    The calls of a probe may be smaller than those of others, and no part is more than the whole: the longer one counts.
+    """
+    seen, own = number(at(case.client, instance.name, "mean_ms")), instance.request_ms()
+    return max((each for each in (seen, own) if each is not None), default=None)
 
 
 def part(case: Case, instance: Instance, ms: float | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data
 
+from . import notes
 from .budget import Budget, budgets
 from .case import Case
 from .rank import Finding, Ranked, ranked
@@ -34,7 +35,8 @@ def diagnosed(
     of the load generator measured, both by host.
     """
     cases = _cases(evidence, before or {}, client or {})
-    found = ranked(cases)
+    noted = notes.notes(cases)
+    found = ranked(cases, lone=notes.lone(noted))
     told = [(case.host, each) for case in cases for each in _budgets(case)]
     document = {
         "schema": SCHEMA,
@@ -42,7 +44,8 @@ def diagnosed(
         "finished": max(_times(cases, 1), default=None),
         "hosts": [case.host for case in cases],
         "missing": [{"host": host, "why": why} for host, why in sorted((missing or {}).items())],
-        "exit": _exit(cases, found),
+        "exit": _exit(cases, found, noted),
+        "notes": [asdict(each) for each in noted],
         "budgets": [_budget(host, each) for host, each in told],
         "findings": [_finding(each) for each in found.findings],
         "cleared": [_brief(each) for each in found.cleared],
@@ -68,11 +71,14 @@ def _cases(
     ]
 
 
-def _exit(cases: Sequence[Case], found: Ranked) -> int:
-    """Return how the diagnosis ends: failed without any evidence, with findings where there are some."""
+def _exit(cases: Sequence[Case], found: Ranked, noted: Sequence[notes.Note]) -> int:
+    """Return how the diagnosis ends: failed without any evidence, with findings where there are some.
+
+    An instance that does not run is one, whether or not a fault of the catalogue explains it.
+    """
     if not any(case.window_s for case in cases):
         return FAILED
-    return FINDINGS if found.findings else NOTHING
+    return FINDINGS if found.findings or any(each.kind == "down" for each in noted) else NOTHING
 
 
 def _budgets(case: Case) -> list[Budget]:
@@ -110,6 +116,7 @@ def _budget(host: str, budget: Budget) -> dict[str, Any]:
         "entrypoint": budget.entrypoint,
         "requests": budget.requests,
         "seen_by": budget.seen_by,
+        "via": budget.via,
         "whole_ms": round(budget.whole, 4),
         "parts_ms": {name: None if part is None else round(part, 4) for name, part in budget.parts.items()},
         "unexplained_ms": round(budget.rest, 4),

@@ -9,7 +9,7 @@ own. UNKNOWN is no pass: it is listed with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,9 @@ from .finding import Fault, Judged, Verdict
 _ORDER: tuple[Verdict, ...] = ("cause", "contributor", "suspect")
 # From this impact on a fault is an outage, at least in part, and stands above all that is merely slow.
 OUTAGE = 0.5
+# What a finding of a model or of settings weighs where one host alone is slow: peers with the same model and settings
+# are well, so that the machine comes first unless the finding explains more than twice as much.
+UNLIKE = 0.5
 # What a cause makes happen by itself, so that mending it mends that too. Only where it says nothing new: a fault that
 # merely makes another more likely is not here. A server with less CPU time than it needs queues, fills its batches'
 # queue, wakes late and looks overloaded; one whose process was ended loads again and again.
@@ -57,6 +60,7 @@ class Finding:
     """What a fault's rule said of a subject, with where it was, and how it ranks.
 
     ``hosts`` are all hosts on which the same was found. ``explained_by`` is the id of the cause that brings it about.
+    ``is_unlike`` tells that it is of a model or of settings, which hosts have in common, where one host alone is slow.
     """
 
     fault: Fault
@@ -64,6 +68,7 @@ class Finding:
     judged: Judged
     hosts: tuple[str, ...] = ()
     explained_by: str = ""
+    is_unlike: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -76,7 +81,8 @@ class Finding:
         judged = self.judged
         if judged.impact >= OUTAGE:
             return (1 + judged.impact) * judged.confidence
-        return max(judged.share or 0.0, judged.impact) * judged.confidence
+        explained = max(judged.share or 0.0, judged.impact) * judged.confidence
+        return explained * UNLIKE if self.is_unlike else explained
 
     @property
     def command(self) -> str:
@@ -99,10 +105,20 @@ class Ranked:
         return tuple(each for each in self.findings if each.verdict == verdict)
 
 
-def ranked(cases: Iterable[Case], catalogue: Sequence[Fault] | None = None) -> Ranked:
-    """Return what the faults of the catalogue say of all hosts, the most likely cause first."""
+def ranked(
+    cases: Iterable[Case], catalogue: Sequence[Fault] | None = None, lone: Collection[tuple[str, str]] = ()
+) -> Ranked:
+    """Return what the faults of the catalogue say of all hosts, the most likely cause first.
+
+    :param lone: the hosts with the instances that are slower there than on their peers.
+    """
     every = faults() if catalogue is None else catalogue
-    said = [Finding(fault, case.host, each) for case in cases for fault in every for each in _judge(fault, case)]
+    said = [
+        Finding(fault, case.host, each, is_unlike=fault.layer != "resources" and (case.host, each.instance) in lone)
+        for case in cases
+        for fault in every
+        for each in _judge(fault, case)
+    ]
     found = _explained([each for each in said if each.judged.verdict in _ORDER])
     return Ranked(
         tuple(sorted(_together(found), key=_key)),

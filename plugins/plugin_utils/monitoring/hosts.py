@@ -120,7 +120,7 @@ def _served(path: str, given: Plan) -> Served:
         "metrics_path": metrics_path,
         "objective_p99_ms": checks.milliseconds(f"{path}.objective_p99_ms", given.get("objective_p99_ms")),
         "max_batch_size": _none(count, f"{path}.max_batch_size", given.get("max_batch_size")),
-        "batch_timeout_us": _none(checks.whole(), f"{path}.batch_timeout_us", given.get("batch_timeout_us")),
+        "batch_timeout_us": _none(checks.whole(0), f"{path}.batch_timeout_us", given.get("batch_timeout_us")),
         "batch_threads": _none(count, f"{path}.batch_threads", given.get("batch_threads")),
     }
 

@@ -29,6 +29,8 @@ SAMPLE_BYTES = 2
 # The write-ahead log keeps at least two hours of raw samples, three as a rule (the same page); 16 bytes are a sample's
 # time and value, and Snappy halves them.
 LOG_S, LOG_SAMPLE_BYTES = 3 * 3600, 8
+# The size is a flag of Prometheus, which restarts for another one: it grows in steps, so that a new host is no restart.
+LEAST_MB, STEP = 512, 1.25
 # "at most 80-85 % of your allocated Prometheus disk space" (the same page).
 DISK_SHARE = 0.85
 # 8 KiB is what a series in memory takes with its labels, its index and the chunks of three hours, garbage included; the
@@ -68,7 +70,7 @@ def sizes(found: int, formula: str, days: int, wished_mb: int) -> Sizes:
     """
     rate = found / SCRAPE_S
     day_mb = math.ceil(rate * DAY_S * SAMPLE_BYTES / MIB)
-    retention = wished_mb or max(512, day_mb * days)
+    retention = wished_mb or _stepped(day_mb * days)
     log_mb = math.ceil(rate * LOG_S * LOG_SAMPLE_BYTES / MIB)
     return {
         "series": found,
@@ -81,11 +83,29 @@ def sizes(found: int, formula: str, days: int, wished_mb: int) -> Sizes:
             "series": formula,
             "samples_per_second": f"every series once in {SCRAPE_S} s",
             "disk_mb_a_day": f"{SAMPLE_BYTES} bytes a sample, as Prometheus's documentation on storage has it",
-            "retention_mb": "monitoring_disk_mb" if wished_mb else f"{day_mb:,} MB a day for {days} days",
+            "retention_mb": "monitoring_disk_mb"
+            if wished_mb
+            else f"{day_mb:,} MB a day for {days} days, in steps of a quarter",
             "disk_mb": f"retention_mb and {log_mb:,} MB of write-ahead log in {DISK_SHARE:.0%} of the file system",
             "memory_mb": f"{SERIES_BYTES >> 10} KiB a series, and {PROCESS_MB} MB",
         },
     }
+
+
+def _days_of(found: Sizes, days: int, disk_mb: int) -> int:
+    """Return for how many days the disk suffices, 0 for none."""
+    log_mb = math.ceil(found["disk_mb"] * DISK_SHARE) - found["retention_mb"]
+    fits = (
+        each
+        for each in range(days - 1, 0, -1)
+        if (_stepped(found["disk_mb_a_day"] * each) + log_mb) / DISK_SHARE <= disk_mb
+    )
+    return next(fits, 0)
+
+
+def _stepped(needed_mb: int) -> int:
+    steps = math.ceil(math.log(max(needed_mb, LEAST_MB) / LEAST_MB, STEP))
+    return math.ceil(LEAST_MB * STEP**steps)
 
 
 def check(found: Sizes, days: int, disk_mb: int, memory_mb: int, folder: str) -> None:
@@ -95,8 +115,8 @@ def check(found: Sizes, days: int, disk_mb: int, memory_mb: int, folder: str) ->
     :param memory_mb: the host's memory; 0 if unknown.
     """
     if disk_mb and found["disk_mb"] > disk_mb:
-        usual = max(0, math.floor(disk_mb * DISK_SHARE / max(1, found["disk_mb_a_day"])) - 1)
-        remedy = f"set monitoring_retention_days to {usual} or less" if 0 < usual < days else "give it a larger one"
+        usual = _days_of(found, days, disk_mb)
+        remedy = f"set monitoring_retention_days to {usual} or less" if usual else "give it a larger one"
         problem = (
             f"{days} days of {found['series']:,} series take {found['disk_mb']:,} MB, and {folder} has {disk_mb:,} MB"
         )

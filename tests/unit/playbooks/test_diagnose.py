@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
 from evidence_cases import healthy, put
-from playbook_place import Place
+from playbook_place import DEAD, Place
 from repository import REPOSITORY
 
 PLAYBOOK = str(REPOSITORY / "playbooks" / "diagnose.yml")
@@ -47,3 +47,34 @@ def test_no_evidence_is_2_and_one_sentence(place):
 def test_the_codes_of_other_playbooks_are_left_alone(place):
     place.playbook({"name": "Fail", "ansible.builtin.fail": {"msg": "as meant"}})
     assert place.run("play.yml")[0] == 2
+
+
+def test_hosts_without_a_plan_and_unreachable_ones_have_lines_and_stop_nothing(tmp_path):
+    place = Place(tmp_path)
+    place.inventory({"tfserving": {"a1": {}, "b1": {}, "dead": DEAD}})
+    # Of an earlier run, when it was still there: it says nothing of now.
+    keep.write(str(tmp_path / "out"), healthy(host="dead"))
+    settings = ("probe=false", "diagnosis_seconds=1", f"diagnosis_folder={tmp_path / 'out'}")
+    code, output = place.run(PLAYBOOK, *(word for each in settings for word in ("-e", each)))
+    assert code in (0, 1)
+    assert "Without dead: it does not answer, see above" in output
+    for host in ("a1", "b1"):
+        assert f"- {host} has no plan in force, so nothing of the fleet serves there; run site.yml" in output
+    assert sorted(keep.read(str(tmp_path / "out"))) == ["a1", "b1", "dead"]
+
+
+def test_a_host_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    place = Place(tmp_path)
+    place.inventory({"tfserving": {"a1": {"diagnosis_seconds": 1}, "b1": {"diagnosis_seconds": 61}}})
+    settings = ("probe=false", f"diagnosis_folder={tmp_path / 'out'}")
+    _code, output = place.run(PLAYBOOK, *(word for each in settings for word in ("-e", each)))
+    assert "Without b1: seconds: 61 is out of bounds; write 1 to 60" in output
+    assert "a1 has no plan in force" in output
+
+
+def test_a_load_host_that_does_not_answer_stops_nothing(tmp_path):
+    place = Place(tmp_path)
+    place.inventory({"tfserving": {"a1": {"diagnosis_seconds": 1}}, "tfserving_load": {"load-1": DEAD}})
+    code, output = place.run(PLAYBOOK, "-e", f"diagnosis_folder={tmp_path / 'out'}")
+    assert code in (0, 1)
+    assert "a1 has no plan in force" in output

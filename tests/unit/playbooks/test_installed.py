@@ -24,7 +24,7 @@ FIRST_SCREEN = re.compile(r"^\$ (ansible-[a-z]+ .*?)(?: +#.*)?$", re.MULTILINE)
 PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_manager=systemd")
 NAMES = (
     *("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune"),
-    *("gateway", "drain", "undrain", "rollout", "rollback"),
+    *("gateway", "drain", "undrain", "rollout", "rollback", "monitoring", "diagnose", "profile"),
 )
 
 
@@ -101,6 +101,9 @@ def test_the_first_screen_is_what_these_tests_run():
         # These are parsed here; they measure what serves, so the scenario measure runs them.
         "ansible-playbook -i inventory tfserving.fleet.benchmark -e instance=ranker",
         "ansible-playbook -i inventory tfserving.fleet.tune -e instance=ranker",
+        # And the scenarios monitoring and diagnosis these.
+        "ansible-playbook -i inventory tfserving.fleet.monitoring",
+        "ansible-playbook -i inventory tfserving.fleet.diagnose",
     ]
 
 

@@ -22,6 +22,8 @@ BOUNDS = {
     "tfserving-gate.service": 12,
     # Runs as root, looks into the processes of the servers, and asks the driver of the GPUs.
     "tfserving-collector.service": 25,
+    "tfserving-monitoring-exporters.service": 13,
+    "tfserving-monitoring-pages.service": 13,
     "tfserving-fleet-kernel.service": 15,
     "tfserving-fleet-interrupts.service": 15,
     # Loads a module, creates device nodes and asks the driver for what is an administrator's.

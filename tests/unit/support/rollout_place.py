@@ -140,7 +140,7 @@ class RolloutPlace(Place):
         for name, body in STAND_INS.items():
             (folder / f"action_plugins/{name}.py").write_text(HEAD + body.strip() + "\n")
             (folder / f"library/{name}.py").write_text("")
-        for path in PLAYBOOKS.glob("tasks/rollout_*.yml"):
+        for path in (*PLAYBOOKS.glob("tasks/rollout_*.yml"), PLAYBOOKS / "tasks/silence.yml"):
             self._keep(f"tasks/{path.name}", [stood_in(task) for task in yaml.safe_load(path.read_text())])
         for name in ("rollout.yml", "rollback.yml"):
             self._keep(name, self._plays(PLAYBOOKS / name))

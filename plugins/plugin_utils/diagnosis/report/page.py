@@ -27,6 +27,7 @@ def page(document: Row) -> str:
     return environment.get_template("diagnosis.html.j2").render(
         title=wording.headline(document),
         missing=document["missing"],
+        notes=[each["text"] for each in document["notes"]],
         parts=PARTS,
         budgets=[_budget(each) for each in document["budgets"]],
         told=[(each, wording.subject(each), wording.weight(each), wording.risk(each)) for each in told],

@@ -27,6 +27,7 @@ def _lines(document: Row) -> Iterator[str]:
     yield wording.headline(document)
     for each in document["missing"]:
         yield from _wrapped(f"Without {each['host']}: {each['why']}", "")
+    yield from _listed("TO KNOW", [each["text"] for each in document["notes"]])
     yield from _listed("WHERE THE TIME GOES (mean, in ms)", [_budget(each) for each in document["budgets"]])
     for number, each in enumerate(wording.at_length(document), 1):
         yield from _told(number, each)

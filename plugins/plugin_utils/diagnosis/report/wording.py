@@ -41,6 +41,9 @@ def headline(document: Row) -> str:
         return f"{counted(len(found), 'cause')} found on {hosts}; the most likely: {most}."
     if document["findings"]:
         return f"No cause found on {hosts}, but {counted(len(document['findings']), 'thing')} to look at."
+    down = [each for each in document["notes"] if each["kind"] == "down"]
+    if down:
+        return f"No cause found on {hosts}, but {counted(len(down), 'instance')} not running."
     return f"Nothing found on {hosts}."
 
 

@@ -67,6 +67,13 @@ def test_a_sound_description_is_taken_as_it_is():
     assert checked(bent(("target", "tls"), None))["target"]["tls"] is None
 
 
+def test_the_largest_reply_that_is_taken_may_be_named_and_is_a_size():
+    named = bent(("target", "reply_bytes"), 4 << 20)
+    assert checked(named) == named
+    with pytest.raises(BadSpecError, match=r"^target\.reply_bytes must be a whole number from 1 to 2147483647$"):
+        checked(bent(("target", "reply_bytes"), 0))
+
+
 def test_bodies_come_out_of_their_base64():
     (request,) = checked(copy.deepcopy(SOUND))["requests"]
     assert (body(request, "rest"), body(request, "grpc")) == (b'{"instances": [1]}', b"\x0a\x00")

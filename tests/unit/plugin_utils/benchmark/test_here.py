@@ -131,3 +131,12 @@ def test_a_worker_heeds_its_conductor_when_ansible_playbook_is_gone(crew, monkey
         conductor.dismiss()
         assert list(orders) == []
     assert exits == [1, 1]
+
+
+def test_a_directory_that_outlives_its_task_is_found_and_removed_by_another(generator):
+    first = here.opened(Action(), "load-1", generator)
+    first.put(f"{first.folder}/kept", "yes")
+    again = here.opened(Action(), "load-1", generator, folder=first.folder)
+    assert again.run(f"cat '{again.folder}/kept'").out == "yes"
+    here.closed(again)
+    assert list(Path(generator["folder"]).iterdir()) == []

@@ -205,3 +205,28 @@ def test_no_command_holds_the_key(place, key):
     list(runner.measure(watched, "run", with_key(str(key)), 60))
     assert commands
     assert not any("the key" in command for command in commands)
+
+
+def test_a_stage_that_was_begun_is_fetched_by_another_task_and_leaves_nothing(place):
+    for name in ("a-direct", "b-direct"):
+        runner.begin(place, name, {"rate": 8})
+    other = replace(place)
+    assert [runner.end(other, name, 1)["rate"] for name in ("a-direct", "b-direct")] == [8, 8]
+    assert not Path(place.folder, "a-direct").exists()
+
+
+def test_a_stage_that_was_begun_and_died_is_one_sentence_and_leaves_nothing(place):
+    runner.begin(place, "a-direct", {"die": True})
+    with pytest.raises(WishError, match=r"^load host .*: Traceback: out of memory$"):
+        runner.end(place, "a-direct", 1)
+    assert not Path(place.folder, "a-direct").exists()
+
+
+def test_a_stage_that_was_begun_keeps_its_key_until_it_is_fetched(place, tmp_path):
+    key = tmp_path / "caller.pem"
+    key.write_text("the key")
+    tls = {"ca": None, "name": None, "certificate": "x", "key_file": None, "key_source": str(key)}
+    runner.begin(place, "a-direct", {"target": {"tls": tls}})
+    found = runner.end(place, "a-direct", 1)
+    assert (found["key"], found["mode"]) == ("the key", 0o600)
+    assert not Path(place.folder, "a-direct").exists()

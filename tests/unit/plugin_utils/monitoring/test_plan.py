@@ -132,12 +132,19 @@ def test_an_instance_goes_by_its_strictest_host():
 
 def test_sizes_are_those_of_the_formula():
     found = sizes.sizes(15_000, "by hand", 10, 0)
-    # 1,000 samples a second: 86.4 million a day of two bytes, 164.8 MiB.
-    assert (found["samples_per_second"], found["disk_mb_a_day"], found["retention_mb"]) == (1000, 165, 1650)
-    # 10,800 s of 8 bytes a sample are 82.4 MiB of log; (1650 + 83) / 0.85.
-    assert found["disk_mb"] == 2039
+    # 1,000 samples a second: 86.4 million a day of two bytes, 164.8 MiB; ten days take 1650, 512 x 1.25^6 is 1953.1.
+    assert (found["samples_per_second"], found["disk_mb_a_day"], found["retention_mb"]) == (1000, 165, 1954)
+    # 10,800 s of 8 bytes a sample are 82.4 MiB of log; (1954 + 83) / 0.85.
+    assert found["disk_mb"] == 2397
     # 15,000 series of 8 KiB are 117.2 MiB.
     assert found["memory_mb"] == 300 + 118
+
+
+def test_a_few_more_hosts_do_not_change_the_size_for_which_prometheus_would_restart():
+    assert (
+        sizes.sizes(15_000, "by hand", 10, 0)["retention_mb"] == sizes.sizes(16_500, "by hand", 10, 0)["retention_mb"]
+    )
+    assert sizes.sizes(15_000, "by hand", 10, 1700)["retention_mb"] == 1700
 
 
 def test_a_fleet_that_does_not_fit_on_the_disk_is_refused_with_what_would_fit():
@@ -147,8 +154,8 @@ def test_a_fleet_that_does_not_fit_on_the_disk_is_refused_with_what_would_fit():
     with pytest.raises(WishError) as caught:
         sizes.check(small, 30, 200_000, 0, "/var/lib/prometheus")
     assert str(caught.value) == (
-        "monitoring_retention_days: 30 days of 1,500,000 series take 591,342 MB, and /var/lib/prometheus has 200,000"
-        " MB; set monitoring_retention_days to 9 or less"
+        "monitoring_retention_days: 30 days of 1,500,000 series take 617,916 MB, and /var/lib/prometheus has 200,000"
+        " MB; set monitoring_retention_days to 8 or less"
     )
 
 

@@ -13,7 +13,7 @@ from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import at
 from ...verdicts import cleared, percent, proof, unknown
-from ...versions import available, labels, models
+from ...versions import available, labels, models, states
 
 _WORDS = (r"Unrecognized servable version label", r"label .{0,80}not (available|found)")
 
@@ -35,7 +35,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         lost = [
             label
             for label, version in wanted.items()
-            if version not in (serving or ()) or _is_left_out(instance, label)
+            if version not in {*(serving or ()), *_loading(instance, model)} or _is_left_out(instance, label)
         ]
         if lost:
             return _found(case, instance, model, f"{lost[0]} -> {wanted[lost[0]]}")
@@ -44,6 +44,12 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         test = "All planned labels have versions that serve, so that callers ask for another one."
         return Judged("suspect", 0.6, (*words, refused), test, instance.name, impact=0.3)
     return cleared("All labels point to versions that serve.", instance=instance.name)
+
+
+def _loading(instance: Instance, model: str) -> set[int]:
+    """Return the versions that are being loaded: a roll-out is under way, and their labels follow."""
+    found = states(instance, model) or ()
+    return {each.version for each in found if each.state in ("START", "LOADING") and not each.code}
 
 
 def _is_left_out(instance: Instance, label: str) -> bool:

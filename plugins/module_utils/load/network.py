@@ -1,0 +1,81 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What lies between this host and the server, by itself: a round trip of the network, and a call that asks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .grpc_calls import Grpc, MissingGrpcError
+from .handshake import TIMEOUT_S
+from .target import UnreachableError
+
+# The middle of these tells the network; a single connection may have met a busy moment of either side.
+CONNECTIONS = 5
+# Calls, and the pause before each, about that of a probe: whoever has just slept wakes as slowly as a probe's callers.
+CALLS, PAUSE_S = 20, 0.1
+
+Clock = Callable[[], float]
+
+
+def network(question: Path) -> int:
+    """Answer a question from a file on standard output and return the exit code.
+
+    ``{"connect_ms": [0.2, ...], "call_ms": [0.9, ...]}``; both are empty where nobody answers, the second one also by
+    REST and without the package grpcio.
+    """
+    asked = json.loads(question.read_text(encoding="utf-8"))
+    target, protocol = asked["target"], asked["protocol"]
+    found = {"connect_ms": connects_ms(target["host"], target[protocol]), "call_ms": []}
+    if protocol == "grpc" and found["connect_ms"]:
+        found["call_ms"] = calls_ms(target)
+    print(json.dumps(found))
+    return 0
+
+
+def connects_ms(host: str, port: int, clock: Clock = time.perf_counter) -> list[float]:
+    """Return how long a few connections took, one after another: SYN and its answer, thus a round trip each.
+
+    The kernels answer each other; no server has to be awake for it. The name is looked up before.
+    """
+    found: list[float] = []
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        for _each in range(CONNECTIONS):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.settimeout(TIMEOUT_S)
+                began = clock()
+                probe.connect(address)
+                found.append((clock() - began) * 1000)
+    except OSError:
+        pass
+    return found
+
+
+def calls_ms(target: dict[str, Any], clock: Clock = time.perf_counter, pause_s: float = PAUSE_S) -> list[float]:
+    """Return how long calls by gRPC took that ask nothing: the network, and gRPC's libraries at both of its ends."""
+    try:
+        return asyncio.run(_calls(target, clock, pause_s))
+    except (MissingGrpcError, UnreachableError, OSError, ValueError):
+        return []
+
+
+async def _calls(target: dict[str, Any], clock: Clock, pause_s: float) -> list[float]:
+    grpc = Grpc(target, [b""], 1)
+    found: list[float] = []
+    try:
+        await grpc.open()
+        for _each in range(CALLS):
+            await asyncio.sleep(pause_s)
+            began = clock()
+            if await grpc.nothing(TIMEOUT_S):
+                found.append((clock() - began) * 1000)
+    finally:
+        await grpc.close()
+    return found

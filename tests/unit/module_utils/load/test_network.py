@@ -1,0 +1,80 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What lies between a load host and a server is measured by connections, and by calls that ask nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from concurrent import futures
+from itertools import count
+
+import grpc
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import __main__ as program
+from ansible_collections.tfserving.fleet.plugins.module_utils.load import grpc_calls, network
+from ports import free_port
+
+
+def ticking(step_s):
+    """Return a clock that goes on by a step whenever it is read."""
+    moments = count()
+    return lambda: next(moments) * step_s
+
+
+@pytest.fixture
+def server():
+    made = grpc.server(futures.ThreadPoolExecutor(1))
+    port = made.add_insecure_port("127.0.0.1:0")
+    made.start()
+    yield {"host": "127.0.0.1", "grpc": port, "rest": port, "tls": None}
+    made.stop(None)
+
+
+def test_each_connection_is_timed_by_itself():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        found = network.connects_ms("127.0.0.1", listening.getsockname()[1], ticking(0.002))
+    assert found == pytest.approx([2.0] * 5)
+
+
+def test_nobody_there_is_no_time():
+    assert network.connects_ms("127.0.0.1", free_port()) == []
+    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, pause_s=0) == []
+
+
+def test_each_call_to_a_method_that_nobody_has_is_timed(server):
+    assert network.calls_ms(server, ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+
+
+@pytest.mark.parametrize(("limit", "status"), [({}, "OK"), ({"reply_bytes": 1 << 20}, "RESOURCE_EXHAUSTED")])
+def test_a_reply_that_is_larger_than_a_caller_takes_fails_at_the_caller(limit, status):
+    served = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.max_send_message_length", -1)])
+    port = served.add_insecure_port("127.0.0.1:0")
+    large = grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"x" * (2 << 20))
+    service, _slash, method = grpc_calls.METHOD[1:].partition("/")
+    served.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: large}),))
+    served.start()
+
+    async def called() -> str:
+        channels = grpc_calls.Grpc({"host": "127.0.0.1", "grpc": port, "tls": None, **limit}, [b""], 1)
+        try:
+            await next(channels._methods)(b"")
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        finally:
+            await channels.close()
+        return "OK"
+
+    assert asyncio.run(called()) == status
+    served.stop(None)
+
+
+def test_the_program_tells_both_as_json(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(network, "PAUSE_S", 0)
+    question = tmp_path / "network.json"
+    for protocol, calls in (("grpc", 20), ("rest", 0)):
+        question.write_text(json.dumps({"target": server, "protocol": protocol}))
+        assert program.main(["network", str(question)]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (len(told["connect_ms"]), len(told["call_ms"])) == (5, calls)
