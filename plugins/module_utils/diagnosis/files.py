@@ -17,6 +17,7 @@ CONFIGURATION = {
     "batching_parameters_file": "batching.config",
     "model_config_file": "models.config",
     "monitoring_config_file": "monitoring.config",
+    "tensorflow_session_config_file": "session.config",
 }
 MOST_BYTES = 64 << 10
 MOST_VERSIONS = 8

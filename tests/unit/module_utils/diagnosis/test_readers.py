@@ -85,7 +85,13 @@ def test_certificates_that_are_there_tell_their_end(tmp_path):
     recorded_host.write(tmp_path, "etc/haproxy/tls.pem", "")
     said = "notAfter=2026-12-24 08:00:00Z\n"
     found = certificates.read(Tree(str(tmp_path)), lambda _arguments: said, ["/etc/haproxy/tls.pem", "/etc/none.pem"])
-    assert found == [{"path": "/etc/haproxy/tls.pem", "not_after": "2026-12-24 08:00:00Z"}]
+    assert found == [{"path": "/etc/haproxy/tls.pem", "not_after": 1798099200.0}]
+
+
+def test_a_certificate_without_an_end_has_none(tmp_path):
+    recorded_host.write(tmp_path, "etc/haproxy/tls.pem", "")
+    found = certificates.read(Tree(str(tmp_path)), lambda _arguments: "notAfter=never\n", ["/etc/haproxy/tls.pem"])
+    assert found == [{"path": "/etc/haproxy/tls.pem", "not_after": None}]
 
 
 def test_a_program_that_fails_is_told_in_its_words():

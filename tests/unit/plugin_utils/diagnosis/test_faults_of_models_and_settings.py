@@ -90,3 +90,20 @@ def test_a_remedy_names_what_does_it(fault):
     assert remedy.command
     assert FAULTS[fault].refs
     assert FAULTS[fault].needs
+
+
+def test_what_an_interpreter_is_given_is_no_flag_of_the_server():
+    evidence = fault_cases.healthy()
+    words = hosts.at(evidence, "instances/ranker/cmdline")
+    started = hosts.put(evidence, "instances/ranker/cmdline", ["/usr/bin/python3", "-s", "-m", "server", *words[1:]])
+    assert judged("flags.unknown", Case(started), "ranker").verdict == "cleared"
+    misspelt = hosts.put(started, "instances/ranker/cmdline", ["/usr/bin/python3", "-m", "server", "--prot=8500"])
+    assert judged("flags.unknown", Case(misspelt), "ranker").verdict == "cause"
+
+
+def test_a_server_that_opens_no_port_is_stuck_only_by_suspicion():
+    evidence = fault_cases.still(fault_cases.healthy(), "spelling")
+    ports = {8510, 8511}
+    closed = [each for each in hosts.at(evidence, "facts/listeners") if each["port"] not in ports]
+    assert judged("model.stuck", Case(evidence), "spelling").verdict == "cause"
+    assert judged("model.stuck", Case(hosts.put(evidence, "facts/listeners", closed)), "spelling").verdict == "suspect"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
-from evidence_cases import gateway, healthy, peers, put
+from evidence_cases import at, gateway, healthy, peers, put
 from resource_faults import TABLE, Evidence, gpu, kernel, slow
 
 FAULTS = {fault.id: fault for fault in faults()}
@@ -65,6 +65,15 @@ def test_full_power_at_nearly_full_clock_is_no_cause():
 
 def test_a_link_that_is_slow_while_its_gpu_is_idle_is_as_designed():
     assert set(verdicts("gpu.pcie", gpu(pcie_gen=1, utilisation=0.0))) == {"cleared"}
+
+
+def test_a_thread_for_each_cpu_in_both_pools_is_not_too_many():
+    words = at(healthy(), "instances/ranker/cmdline")
+    kept = [word for word in words if "parallelism" not in word]
+    one_each = [*kept, "--tensorflow_intra_op_parallelism=3", "--tensorflow_inter_op_parallelism=3"]
+    assert set(verdicts("cpu.oversubscribed", slow(put(healthy(), "instances/ranker/cmdline", one_each)))) == {
+        "cleared"
+    }
 
 
 def test_waiting_without_anybody_else_is_no_neighbour():

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
+from pathlib import PurePosixPath
+
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
@@ -26,7 +29,7 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged | None:
-    words = [text(word) for word in listed(instance.evidence.get("cmdline"))[1:]]
+    words = _flags(instance)
     if not words:
         return unknown("its command line could not be read", instance.name)
     version = text(at(instance.plan, "server", "version")) or text(at(case.plan, "server", "version"))
@@ -39,6 +42,18 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if not wrong:
         return cleared(f"{version} knows all of its flags.", instance=instance.name)
     return _found(instance, version, wrong, sorted(known), is_newer)
+
+
+def _flags(instance: Instance) -> list[str]:
+    """Return the words after the program; where an interpreter or a loader runs it, those from the first flag on."""
+    program, *words = map(text, listed(instance.evidence.get("cmdline")) or [""])
+    if PurePosixPath(program).name.startswith("tensorflow_model_server"):
+        return words
+    return list(dropwhile(_is_before_flags, words))
+
+
+def _is_before_flags(word: str) -> bool:
+    return not word.startswith("--")
 
 
 def _is_known(word: str, known: object) -> bool:

@@ -36,7 +36,7 @@ def _judged(_case: Case, instance: Instance) -> Judged | None:
     path = instance.flags.get(SESSION)
     if not path:
         return None
-    content = at(instance.evidence, "files", PurePosixPath(path).name)
+    content = at(instance.evidence, "files", "session.config")
     if not isinstance(content, str):
         return unknown(f"{PurePosixPath(path).name} could not be read", instance.name)
     lost = [field for field, flag in LOST.items() if _sets(content, field) and flag not in instance.flags]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ... import stuck
 from ...case import Case
 from ...derived import each_running, pool_size, whole
@@ -46,7 +48,14 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return unknown(found.text, instance.name)
     if found.kind not in KINDS or (found.kind == "runaway work" and not found.certain and _answers(probe)):
         return cleared("Calls end, or nobody waits for one.", instance=instance.name)
-    return _found(case, instance, found)
+    return _found(case, instance, found if _is_open(case, instance) else replace(found, certain=False))
+
+
+def _is_open(case: Case, instance: Instance) -> bool:
+    """Tell whether a port of it is open, as far as is known; while its first versions load, and fail to, none is."""
+    rows = [mapping(row) for row in listed(case.fact("listeners"))]
+    ports = {whole(instance, "port"), whole(instance, "rest_api_port")}
+    return not rows or any(row.get("port") in ports for row in rows)
 
 
 def _stopped(case: Case, instance: Instance) -> Judged:

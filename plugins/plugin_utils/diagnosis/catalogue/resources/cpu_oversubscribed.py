@@ -26,7 +26,7 @@ def _judged(case: Case, instance: Instance) -> Judged:
         return unknown("the waits of its threads or its command line could not be read", instance.name)
     cpus = len(instance.cpus)
     proofs = (
-        proof("/proc/PID/cmdline", f"{threads:g} threads for operations", f"about {cpus}, one for each CPU"),
+        proof("/proc/PID/cmdline", f"{threads:g} threads in a pool for operations", f"about {cpus}, one for each CPU"),
         proof("/proc/PID/schedstat", f"{percent(wait)} of its time without a CPU", "under 10 %", case.window_s),
         proof("/proc/PID/status", f"{_switches(instance)} involuntary switches/s", "few", case.window_s),
     )
@@ -43,11 +43,14 @@ def _judged(case: Case, instance: Instance) -> Judged:
 
 
 def _threads(instance: Instance) -> float | None:
-    """Return the threads of both pools by its command line; a pool of 0 has one for each CPU."""
+    """Return the threads of the larger pool by its command line; a pool of 0 has one for each CPU.
+
+    Not of both: one runs operations, the other what is within one, and the planner gives each its one for each CPU.
+    """
     if not instance.flags:
         return None
     sizes = [_size(instance.flags.get(pool, "0")) for pool in POOLS]
-    return float(sum(size or len(instance.cpus) for size in sizes))
+    return float(max(size or len(instance.cpus) for size in sizes))
 
 
 def _size(told: str) -> int:
