@@ -21,9 +21,11 @@ from fleet_lab.stages import Shown
 # Scenarios that `make test` leaves to targets of their own: a compiler and emulated boots take minutes.
 DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
+# A fault after the other, each with a diagnosis of its own.
+LONG_ASIDE = ("diagnosis",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis")
+SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring")
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
@@ -165,7 +167,7 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
         if scenario not in names:
             raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
         return [_scenario(lab, scenario)]
-    names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE]
+    names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE + LONG_ASIDE]
     return [_scenario(lab.other_release() if name in ON_THE_OTHER_RELEASE else lab, name, lab.suite) for name in names]
 
 
@@ -178,7 +180,7 @@ def driver(lab: Lab) -> list[Shown]:
 def long(lab: Lab) -> list[Shown]:
     """Return full runs of the scenarios and simulations of which `make test` runs a sample."""
     simulations = _pytest(lab, [lab.root / name for name in SIMULATIONS], *LONG_TEST, LAB_LONG="1")
-    return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED), ("simulations", simulations)]
+    return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED + LONG_ASIDE), ("simulations", simulations)]
 
 
 def vm(lab: Lab) -> list[Shown]:

@@ -64,8 +64,8 @@ def kib(text: str | None) -> int | None:
 def _matches(host: Host, digest: str, pid: int) -> bool | None:
     """Return whether the mark of a process is that of the plan. Nothing else of its environment is kept or told."""
     pairs = (host.tree.data(f"proc/{pid}/environ", _MOST_ENVIRON_BYTES) or b"").split(b"\0")
-    marks = [pair[len(_MARK) :] for pair in pairs if pair.startswith(_MARK)]
-    return marks[0].startswith(f"{digest}-".encode()) if marks else None
+    marks = [pair for pair in pairs if pair.startswith(_MARK)]
+    return marks[0].startswith(_MARK + f"{digest}-".encode()) if marks else None
 
 
 def _open_files(host: Host, pid: int) -> int | None:

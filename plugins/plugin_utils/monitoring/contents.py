@@ -19,6 +19,7 @@ from .web import Hash, web
 
 _WIDTH = 120
 
+_EXAMPLE = "# An example: its routes and inhibitions are those that the alerts are made for.\n"
 # How a datasource and the dashboards come into Grafana without a click (Grafana's documentation, Provisioning).
 _PROVIDER = {
     "apiVersion": 1,
@@ -95,8 +96,7 @@ def elsewhere(fleet: Fleet, settings: Mapping[str, Any]) -> dict[str, str]:
         **{f"consoles/{name}": text for name, text in consoles.pages().items()},
         **{f"grafana/dashboards/{uid}.json": json_text(each) for uid, each in grafana.dashboards().items()},
         "grafana/provisioning/dashboards/tfserving.yml": yaml_text(_PROVIDER),
-        "alertmanager.yml": "# An example: its routes and inhibitions are those that the alerts are made for.\n"
-        + yaml_text(alertmanager.configuration(example)),
+        "alertmanager.yml": _EXAMPLE + yaml_text(alertmanager.configuration(example)),
     }
 
 

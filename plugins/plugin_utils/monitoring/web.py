@@ -54,11 +54,11 @@ def _hash(hashed: Hash, password: str, host: str, account: str, cost: int) -> st
     except Exception:
         failed = True
     if failed:
+        remedy = "" if account == ACCOUNT else ", or give the hash that htpasswd -nBC 10 prints"
         raise WishError(
             "monitoring_password" if account == ACCOUNT else f"monitoring_users.{account}",
             "cannot be hashed, as this controller's Python knows no bcrypt",
-            "install its package passlib with bcrypt"
-            + ("" if account == ACCOUNT else ", or give the hash that htpasswd -nBC 10 prints"),
+            f"install its package passlib with bcrypt{remedy}",
         )
     raise AssertionError
 
