@@ -54,6 +54,7 @@ class GrpcStub(asyncio.Protocol):
         self._last = 0
         self._open: set[int] = set()
         self._leaving = False
+        self._left = False
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,6 +65,8 @@ class GrpcStub(asyncio.Protocol):
         transport.write(frame(SETTINGS, 0, 0, initial) + frame(WINDOW_UPDATE, 0, 0, more))
 
     def data_received(self, data: bytes) -> None:
+        if self._left:
+            return
         self._buffer += data
         if not self._begun:
             if len(self._buffer) < len(PREFACE):
@@ -132,5 +135,8 @@ class GrpcStub(asyncio.Protocol):
             head = frame(HEADERS, END_HEADERS, stream, HEAD)
             trailers = frame(HEADERS, END_HEADERS | END_STREAM, stream, TRAILERS)
             self._transport.write(head + frame(DATA, 0, stream, message) + trailers)
-        if self._leaving and not self._open and not self._waiting:
-            self._transport.close()
+        if self._leaving and not self._open and not self._waiting and not self._left:
+            self._left = True
+            # Closed with unread requests, the kernel would send a reset, and the client would lose replies on the way.
+            # So only this end is closed, and what still comes is read and dropped until the client closes its own.
+            self._transport.write_eof()
