@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults are injected one at a time, and diagnose.yml names each at the rank that was written down before."""
+"""Faults are injected one at a time, and diagnose.yml names each at the rank that is written down."""
 
 from __future__ import annotations
 
