@@ -80,6 +80,19 @@ def test_waiting_without_anybody_else_is_no_neighbour():
     assert set(verdicts("cpu.neighbour", slow(healthy()))) == {"cleared"}
 
 
+@pytest.mark.parametrize(
+    ("look", "change"),
+    [(0, {"status": "MAINT"}), (0, {"status": "DRAIN", "weight": 0}), (0, {"weight": 5}), (1, {"lastchg": 3})],
+)
+def test_a_server_that_comes_back_meanwhile_is_not_compared(look, change):
+    found = gateway(("a1", "b1"))
+    looks = [each["backends"]["ranker"]["servers"] for each in found["gateway"]["stats"]]
+    looks[look]["b1.ranker"].update(change)
+    looks[1]["b1.ranker"]["stot"] = looks[0]["b1.ranker"]["stot"] + 10
+    assert "cause" not in verdicts("gateway.skew", found)
+    assert "unknown" in verdicts("gateway.skew", found)
+
+
 def test_a_canary_with_a_small_weight_is_no_skew():
     found = gateway()
     for look in found["gateway"]["stats"]:
