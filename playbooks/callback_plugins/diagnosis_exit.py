@@ -9,6 +9,7 @@ another. Of all other playbooks of the folder it leaves the code alone.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -41,8 +42,8 @@ class CallbackModule(CallbackBase):
         self._code: int | None = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Look which playbook it is."""
-        self._concerned = str(playbook._file_name).endswith(f"/{PLAYBOOK}")
+        """Look which playbook it is; from its own folder it is run by its name alone."""
+        self._concerned = PurePath(str(playbook._file_name)).name == PLAYBOOK
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Keep the code of the diagnosis."""
@@ -54,8 +55,7 @@ class CallbackModule(CallbackBase):
         """End the process; a diagnosis that did not come about has failed, whatever the reason."""
         if not self._concerned:
             return
-        failed = bool(stats.failures or stats.dark)
-        code = self._code if self._code is not None else FAILED if failed else 0
+        code = FAILED if self._code is None else self._code
         # Without failures and findings the code is 0 by itself; with a host left out, Ansible's would be 2 or 4.
-        if code or failed:
+        if code or stats.failures or stats.dark:
             raise SystemExit(code)

@@ -64,6 +64,16 @@ class Proxy:
         rows = mapping(at(self.last, "backends", backend, "servers"))
         return tuple(name for name, each in rows.items() if text(mapping(each).get("status")).startswith("UP"))
 
+    def steady(self, backend: str) -> tuple[str, ...]:
+        """Return the servers of a backend that took calls all the time between the looks, with one weight."""
+        return tuple(name for name in self.servers(backend) if self._is_steady(backend, name))
+
+    def _is_steady(self, backend: str, server: str) -> bool:
+        first, last = (mapping(at(look, "backends", backend, "servers", server)) for look in (self.first, self.last))
+        changed = number(last.get("lastchg"))
+        is_older = changed is None or changed >= (self.window_s or 0.0)
+        return is_older and text(first.get("status")).startswith("UP") and first.get("weight") == last.get("weight")
+
     def calls(self, backend: str) -> dict[str, float]:
         """Return the calls that each server of a backend got."""
         return {name: self.grown("backends", backend, "servers", name, "stot") or 0.0 for name in self.servers(backend)}

@@ -86,10 +86,9 @@ class Finding:
 
     @property
     def command(self) -> str:
-        """Return the remedy's command for this host and instance."""
-        return self.fault.remedy.command.replace("INSTANCE", self.judged.instance or "INSTANCE").replace(
-            "HOST", self.host
-        )
+        """Return the remedy's command for its hosts and instance."""
+        command = self.fault.remedy.command.replace("--limit HOST", f"--limit {','.join(self.hosts or (self.host,))}")
+        return command.replace("INSTANCE", self.judged.instance or "INSTANCE").replace("HOST", self.host)
 
 
 @dataclass(frozen=True)
@@ -178,4 +177,8 @@ def _together(found: Iterable[Finding]) -> list[Finding]:
 
 def _weightiest(group: list[Finding]) -> Finding:
     first = max(group, key=lambda each: each.score)
-    return replace(first, hosts=tuple(dict.fromkeys(each.host for each in (first, *group))))
+    hosts = tuple(dict.fromkeys(each.host for each in (first, *group)))
+    # A host may have it on several GPUs, disks or interfaces, which only their evidence names.
+    here = [first, *(each for each in group if each.host == first.host)]
+    proofs = tuple(dict.fromkeys(proof for each in here for proof in each.judged.proofs))
+    return replace(first, hosts=hosts, judged=replace(first.judged, proofs=proofs))

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
 from evidence_cases import healthy, put
 from playbook_place import DEAD, Place
 from repository import REPOSITORY
+from running import playbook_command, playbook_environment
 
 PLAYBOOK = str(REPOSITORY / "playbooks" / "diagnose.yml")
 
@@ -42,6 +45,20 @@ def test_no_evidence_is_2_and_one_sentence(place):
     code, output = diagnosed(place, [])
     assert code == 2
     assert "cannot be read (No such file or directory); give the folder of an earlier diagnosis" in output
+
+
+def test_run_from_its_own_folder_it_ends_the_same(place):
+    keep.write(str(place.folder / "kept"), put(healthy(), "facts/clocksource/current", "hpet"))
+    inventory, kept = str(place.folder / "hosts.yml"), f"diagnosis_from={place.folder / 'kept'}"
+    command = playbook_command("-i", inventory, "diagnose.yml", "-e", kept)
+    environment = playbook_environment(place.folder)
+    ended = subprocess.run(command, cwd=REPOSITORY / "playbooks", env=environment, capture_output=True, check=False)
+    assert (ended.returncode, b"1. CAUSE: The fast clock is lost" in ended.stdout) == (1, True)
+
+
+def test_a_run_that_diagnosed_nobody_is_2(place):
+    code, output = place.run(PLAYBOOK, "--tags", "none-has-it")
+    assert (code, "fatal" in output) == (2, False)
 
 
 def test_the_codes_of_other_playbooks_are_left_alone(place):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 import recorded_host
@@ -103,10 +104,19 @@ def test_a_program_that_is_not_there_says_nothing():
     assert command.ask(["/nowhere/program"]) is None
 
 
-def test_a_program_that_hangs_is_ended(monkeypatch):
+@pytest.mark.parametrize("program", [["sleep", "60"], ["yes"]])
+def test_a_program_that_hangs_or_never_stops_talking_is_ended(monkeypatch, program):
     monkeypatch.setattr(command, "SECONDS", 0.1)
     with pytest.raises(subprocess.TimeoutExpired):
-        command.ask(["sleep", "60"])
+        command.ask(program)
+
+
+def test_of_too_long_a_log_the_newest_lines_are_kept():
+    # As a firewall fills the kernel's log: 20 000 lines of 250 characters.
+    code = "for number in range(20000): print('x' * 242, number)"
+    lines = command.ask([sys.executable, "-c", code]).splitlines()
+    assert lines[-1] == f"{'x' * 242} 19999"
+    assert sum(len(line) + 1 for line in lines) <= command.MOST_BYTES
 
 
 def test_a_process_of_many_threads_is_read_in_part(tmp_path):

@@ -177,3 +177,16 @@ def test_the_table_of_injections_has_every_fault():
     assert set(table) >= set(fault_cases.INJECTED)
     for fault in fault_cases.INJECTED:
         assert fault in ranked(fault_cases.case(fault))[: table[fault]["rank"]]
+
+
+def test_certificates_that_nobody_looked_at_are_not_checked_where_there_is_tls():
+    secured = hosts.put(
+        hosts.healthy(),
+        "instances/ranker/cmdline",
+        ["/usr/bin/tensorflow_model_server", "--ssl_config_file=/etc/tfserving/ranker/ssl.config"],
+    )
+    for evidence in (secured, hosts.gateway()):
+        (judged,) = FAULTS["tls.certificate"].judge(Case(evidence))
+        assert judged.verdict == "unknown"
+        assert "diagnosis_certificates names their files" in judged.test
+    assert FAULTS["tls.certificate"].judge(Case(hosts.healthy())) == []

@@ -86,6 +86,23 @@ def test_a_finding_of_several_hosts_is_told_once_with_all_of_them():
     assert [(each["id"], each["hosts"]) for each in document["findings"]] == [("cpu.throttled", ["a1", "b1"])]
 
 
+def test_a_fault_of_several_gpus_of_a_host_names_each_of_them():
+    found = healthy()
+    for gpu in found["gpus"]:
+        gpu["remap_failed"] = True
+        gpu["processes"] = []
+    for instance in found["plan"]["instances"]:
+        instance["gpus"] = []
+    (told,) = [each for each in diagnosed({"a1": found})["findings"] if each["id"] == "gpu.ecc"]
+    seen = " ".join(each["value"] for each in told["evidence"])
+    assert [f"GPU {index}: " in seen for index in (0, 1)] == [True, True]
+
+
+def test_the_remedy_of_several_hosts_is_for_all_of_them():
+    (told,) = diagnosed({"a1": throttled(), "b1": throttled("b1")})["findings"]
+    assert told["remedy"]["command"].endswith("ansible-playbook playbooks/site.yml --limit a1,b1")
+
+
 def test_a_rule_that_cannot_digest_its_evidence_is_unknown():
     def broken(case: Case) -> list[Judged]:
         raise KeyError("nothing there")

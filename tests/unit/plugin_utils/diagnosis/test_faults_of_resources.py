@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
-from evidence_cases import at, gateway, healthy, peers, put
-from resource_faults import TABLE, Evidence, gpu, kernel, slow
+from evidence_cases import at, gateway, grow, healthy, peers, put
+from resource_faults import TABLE, Evidence, clocks, gpu, kernel, sleepy, slow
 
 FAULTS = {fault.id: fault for fault in faults()}
 NAMED = [pytest.param(each, id=f"{each.id}-{each.verdict}") for each in TABLE]
@@ -76,8 +76,43 @@ def test_a_thread_for_each_cpu_in_both_pools_is_not_too_many():
     }
 
 
+def test_an_agent_that_takes_little_is_not_why_threads_wait_for_each_other():
+    agent = {"pid": 9000, "name": "agent", "cpus_allowed": "1-3", "cpu_us": 800_000, "unit": "agent.service"}
+    assert set(verdicts("cpu.neighbour", slow(put(healthy(), "processes", [agent])))) == {"cleared"}
+
+
+def test_heat_of_some_time_ago_is_not_read_from_the_clock_of_cpus_at_rest():
+    found = clocks("performance", 1100.0, thermal_throttle=dict.fromkeys(map(str, range(8)), 900))
+    for cpu in map(str, range(8)):
+        found = grow(found, f"stat/{cpu}/idle_us", 200e6)
+    assert verdicts("cpu.thermal", found) == ["unknown"]
+
+
+@pytest.mark.parametrize(("objective_ms", "verdict"), [(0.1, "cause"), (60_000, "contributor")])
+def test_cpus_that_sleep_are_a_cause_only_where_the_objective_is_missed(objective_ms, verdict):
+    found = sleepy()
+    for cpu in "567":
+        found["facts"]["cpuidle"][cpu][2]["latency_us"] = 5000
+    (spelling,) = [each for each in found["plan"]["instances"] if each["name"] == "spelling"]
+    spelling["objective_p99_ms"] = objective_ms
+    assert verdict in verdicts("cpu.idle_states", found)
+
+
 def test_waiting_without_anybody_else_is_no_neighbour():
     assert set(verdicts("cpu.neighbour", slow(healthy()))) == {"cleared"}
+
+
+@pytest.mark.parametrize(
+    ("look", "change"),
+    [(0, {"status": "MAINT"}), (0, {"status": "DRAIN", "weight": 0}), (0, {"weight": 5}), (1, {"lastchg": 3})],
+)
+def test_a_server_that_comes_back_meanwhile_is_not_compared(look, change):
+    found = gateway(("a1", "b1"))
+    looks = [each["backends"]["ranker"]["servers"] for each in found["gateway"]["stats"]]
+    looks[look]["b1.ranker"].update(change)
+    looks[1]["b1.ranker"]["stot"] = looks[0]["b1.ranker"]["stot"] + 10
+    assert "cause" not in verdicts("gateway.skew", found)
+    assert "unknown" in verdicts("gateway.skew", found)
 
 
 def test_a_canary_with_a_small_weight_is_no_skew():

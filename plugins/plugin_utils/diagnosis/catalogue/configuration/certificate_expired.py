@@ -10,6 +10,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...proxy import proxy_of
 from ...reading import listed, mapping, number, text
 from ...verdicts import cleared, proof, unknown
 
@@ -22,7 +23,18 @@ def judge(case: Case) -> list[Judged]:
     rows = case.fact("certificates")
     if rows is None:
         return [unknown("the certificates could not be read")]
+    if not rows and _has_tls(case):
+        return [
+            unknown("callers come with TLS, and no certificate was named: diagnosis_certificates names their files")
+        ]
     return [_judged(case, mapping(row)) for row in listed(rows)]
+
+
+def _has_tls(case: Case) -> bool:
+    """Tell whether a server or the gateway of the host answers callers with TLS."""
+    proxy = proxy_of(case)
+    shakes = proxy.latest("info", "CumSslConns") if proxy else None
+    return bool(shakes) or any(each.flags.get("ssl_config_file") for each in case.instances)
 
 
 def _judged(case: Case, row: Any) -> Judged:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...case import Case
+from ...derived import keeps_objective
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import listed, mapping, number
@@ -39,7 +40,7 @@ def _judged(case: Case, instance: Instance, states: Mapping[str, object]) -> Jud
     if idle < 0.5 or share < 0.05:
         return cleared("Its CPUs are too busy to sleep, or requests take far longer.", *proofs, instance=instance.name)
     return Judged(
-        "cause" if share > 0.2 else "contributor",
+        "cause" if share > 0.2 and keeps_objective(case, instance) is not True else "contributor",
         0.7,
         proofs,
         "Its CPUs are mostly idle. If this is it, latency falls as the load rises.",

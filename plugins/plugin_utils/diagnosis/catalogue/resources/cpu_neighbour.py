@@ -34,17 +34,24 @@ def _judged(case: Case, instance: Instance) -> Judged:
         "nobody else on its CPUs",
         case.window_s,
     )
-    if not taken or wait <= WAIT_RATIO / 2:
+    part = min(wait, _part(instance, sum(taken.values())))
+    if not taken or part <= WAIT_RATIO / 2:
         return cleared("No other program makes it wait for its CPUs.", waits, others, instance=instance.name)
     return Judged(
-        "cause" if wait > WAIT_RATIO else "contributor",
+        "cause" if part > WAIT_RATIO else "contributor",
         0.9,
         (waits, others),
         "The programs may run on its CPUs and did. A quota would leave CPUs idle; too many threads of its own would"
         " need no other program.",
         instance.name,
-        share=wait,
+        share=part,
     )
+
+
+def _part(instance: Instance, taken: float) -> float:
+    """Return the part of the CPU time that others had; more than that its threads wait for each other."""
+    own = instance.cores_used
+    return 1.0 if own is None else taken / max(taken + own, 1e-9)
 
 
 def _taken(case: Case, instance: Instance) -> dict[str, float]:

@@ -11,6 +11,9 @@ from ...hardware import speed_ratio
 from ...reading import mapping, number
 from ...verdicts import cleared, first_line, percent, proof, unknown
 
+# CPUs that are idle for this part of the time are slow by design.
+AT_REST = 0.8
+
 
 def judge(case: Case) -> list[Judged]:
     """Judge the host, where its processor counts such slow-downs."""
@@ -33,6 +36,9 @@ def judge(case: Case) -> list[Judged]:
         return [cleared("The processor has never been too hot since boot.", *proofs)]
     if clock is not None and clock >= CLOCK_RATIO:
         return [cleared("It was too hot at some time, but its clock is up now.", *proofs)]
+    idle = case.idle(case.serving_cpus)
+    if clock is not None and idle is not None and idle >= AT_REST:
+        return [unknown("it was too hot at some time since boot, and CPUs at rest do not tell whether it still is")]
     share = 0.2 if clock is None else 1 - clock
     test = "The counter is the processor's own; power saving does not count there."
     return [Judged("suspect" if clock is None else "cause", 0.5 if clock is None else 0.9, proofs, test, share=share)]

@@ -24,7 +24,13 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(proxy: Proxy, backend: str) -> Judged:
-    calls, weights = proxy.calls(backend), proxy.weights(backend)
+    # One that came back meanwhile, as in a roll-out, had no chance of its share.
+    steady = proxy.steady(backend)
+    if len(steady) < 2:
+        return unknown(f"the servers of {backend} came, went or changed their weights meanwhile")
+    calls, weights = (
+        {name: found[name] for name in steady} for found in (proxy.calls(backend), proxy.weights(backend))
+    )
     every, weight = sum(calls.values()), sum(weights.values())
     if every < FEWEST or not weight:
         return cleared(f"Too few calls of {backend} to compare its servers.")
