@@ -32,6 +32,11 @@ def of_server(expr: str) -> str:
     return _OF_SERVER.format(expr=expr)
 
 
+def _both(successes: str, failures: str) -> str:
+    """Return the sum of two rates, or the one that there is: a server has no series of what never happened to it."""
+    return f"{successes} + ({failures} or {successes} * 0) or {failures}"
+
+
 SIGNALS = (
     Signal(
         "tfserving:requests:rate5m",
@@ -48,9 +53,10 @@ SIGNALS = (
         "Calls",
         "reqps",
         "instance",
-        f'sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}})'
-        f' + (sum by {_HERE} (tfserving:requests:rate5m{{status!="OK"}})'
-        f' or sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}}) * 0)',
+        _both(
+            f'sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}})',
+            f'sum by {_HERE} (tfserving:requests:rate5m{{status!="OK"}})',
+        ),
         "Predictions a second, successful or not, without status requests.",
         ("host", "serving_instance"),
     ),
@@ -80,12 +86,10 @@ SIGNALS = (
         "Completed calls",
         "reqps",
         "instance",
-        f"sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_latency_count{job="tfserving",API!=""}[2m]))'
-        f" + (sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_count{job="tfserving",status!="OK"}[2m]))'
-        f" or sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_latency_count{job="tfserving",API!=""}[2m])) * 0)',
+        _both(
+            f'sum by {_HERE} (rate(:tensorflow:serving:request_latency_count{{job="tfserving",API!=""}}[2m]))',
+            f'sum by {_HERE} (rate(:tensorflow:serving:request_count{{job="tfserving",status!="OK"}}[2m]))',
+        ),
         "Calls a second that came to an end, over two minutes: 0 of an instance that has work means that it hangs.",
         ("host", "serving_instance"),
     ),
