@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""When the role monitoring starts the units that it lays down."""
+"""When the role monitoring installs packages, and starts the units that it lays down."""
 
 from __future__ import annotations
 
@@ -48,3 +48,20 @@ def test_check_mode_starts_no_unit_that_is_not_there_yet(unit):
     assert starts(unit, check_mode=False, created=new)
     assert starts(unit, check_mode=True, created=[])
     assert not starts(unit, check_mode=True, created=new)
+
+
+def test_nothing_is_installed_before_all_that_may_be_refused():
+    block = yaml.safe_load((ROLE / "tasks/main.yml").read_text(encoding="utf-8"))[-1]["block"]
+    order = [next(value for key, value in task.items() if key.endswith("_tasks")) for task in block]
+    texts = [(ROLE / "tasks" / file).read_text(encoding="utf-8") for file in order]
+    installs = next(at for at, text in enumerate(texts) if "ansible.builtin.apt:" in text)
+    refusing = ("ansible.builtin.assert:", "ansible.builtin.fail:", "tfserving.fleet.monitoring_plan:")
+    assert [any(each in text for each in refusing) for text in texts[:installs]] == [True] * installs
+    assert not any(each in text for text in texts[installs:] for each in refusing)
+
+
+def test_a_port_that_somebody_has_is_refused_before_the_exporter_is_installed():
+    tasks = yaml.safe_load((ROLE / "tasks/exporters_install.yml").read_text(encoding="utf-8"))
+    names = [key for task in tasks for key in task if key.startswith("ansible.builtin.")]
+    assert names.index("ansible.builtin.fail") < names.index("ansible.builtin.apt")
+    assert names.count("ansible.builtin.fail") == 1
