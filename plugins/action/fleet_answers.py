@@ -17,10 +17,11 @@ class ActionModule(Action):
     ARGUMENTS = {
         "answers": {"type": "dict", "required": True},
         "pattern": {"type": "raw", "required": True},
-        "unreachable": {"type": "str", "choices": ["stop", "leave_out"], "default": "stop"},
+        "unreachable": {"type": "str", "choices": ["stop", "leave_out", "spare"], "default": "stop"},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return who takes no part, or refuse."""
         options = self.options()
-        return answers.judge(options["answers"], options["pattern"], options["unreachable"] == "leave_out")
+        wish = options["unreachable"]
+        return answers.judge(options["answers"], options["pattern"], wish == "leave_out", spare=wish == "spare")

@@ -23,9 +23,9 @@ options:
     type: raw
     required: true
   unreachable:
-    description: V(leave_out) goes on without hosts that cannot be reached.
+    description: V(leave_out) goes on without hosts that cannot be reached, V(spare) also where none of them can be.
     type: str
-    choices: [stop, leave_out]
+    choices: [stop, leave_out, spare]
     default: stop
 extends_documentation_fragment: tfserving.fleet.on_controller
 author:

@@ -15,16 +15,18 @@ from .hosts import NAMED, named
 Answers = Mapping[str, Mapping[str, Any]]
 
 
-def judge(answers: Answers, pattern: Any, leave_out: bool) -> dict[str, Any]:
+def judge(answers: Answers, pattern: Any, leave_out: bool, spare: bool = False) -> dict[str, Any]:
     """Return who takes no part in a run, each with a sentence, and what to say of that at the end.
 
     :param pattern: the pattern of the fleet's hosts.
     :param leave_out: whether to go on without hosts that cannot be reached.
+    :param spare: whether to go on without any of these hosts.
     :returns: ``refused`` and ``left_out``, host -> sentence; ``summary``, empty where nobody is left out.
     :raises WishError: hosts cannot be reached, and the run may not go on without them.
     """
     missing = [host for host, answer in answers.items() if answer.get("unreachable")]
-    _refuse_missing(sorted(missing), len(answers), pattern, leave_out)
+    if not spare:
+        _refuse_missing(sorted(missing), len(answers), pattern, leave_out)
     refused = {host: _refusal(host, answer) for host, answer in answers.items() if host not in missing}
     return {
         "refused": {host: sentence for host, sentence in refused.items() if sentence},

@@ -63,8 +63,9 @@ def inhibitions() -> list[dict[str, Any]]:
             "equal": ["host"],
         },
         {
-            # A GPU or its driver that is at fault, before what its models suffer from it.
-            "source_matchers": ['alertname=~"Gpu(Missing|EccUncorrectable|RemapFailed)|.*Xid.*"'],
+            # A GPU or its driver that is at fault, before what its models suffer from it. Pages alone: of a GPU that is
+            # well after an error there is a ticket, and whoever gets up for the instance must hear of it.
+            "source_matchers": ['alertname=~"Gpu(Missing|EccUncorrectable|RemapFailed|XidCritical)"'],
             "target_matchers": ['scope="instance"'],
             "equal": ["host"],
         },

@@ -45,6 +45,8 @@ def prometheus(settings: Mapping[str, Any], own: Watcher, sizes: Sizes) -> list[
         f"--storage.tsdb.retention.size={sizes['retention_mb']}MB",
         f"--web.listen-address=:{port}",
         f"--web.external-url={settings['monitoring_url'] or url(own, port)}",
+        # Else it would answer below the path of that address alone, where neither a scrape nor the proof of a run asks.
+        "--web.route-prefix=/",
         f"--web.config.file={FOLDER}/web.yml",
         f"--web.console.templates={CONSOLES}",
         f"--web.console.libraries={CONSOLES}",

@@ -180,3 +180,33 @@ def test_a_run_that_leaves_hosts_out_goes_on_says_so_and_fails(place):
     assert "changed: dead" not in output
     assert "dead: could not be reached and was left out (fleet_unreachable); nothing is changed there." in output
     assert "Run again with --limit 'dead' when that is fixed." in output
+
+
+def test_a_run_goes_on_without_its_only_monitoring_host_says_so_and_fails(place):
+    place.inventory(
+        {"tfserving": {"a": {}}, "tfserving_monitoring": {"watch": {**DEAD, "tfserving_address": "192.0.2.1"}}}
+    )
+    (place.folder / "play.yml").write_text(
+        f"""
+- ansible.builtin.import_playbook: {REPOSITORY}/playbooks/plays/begin.yml
+- hosts: tfserving
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "changed: {{{{ inventory_hostname }}}}"
+- hosts: tfserving:tfserving_monitoring
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: tfserving.fleet.fleet
+        tasks_from: spared.yml
+    - ansible.builtin.debug:
+        msg: "watched: {{{{ inventory_hostname }}}}"
+"""
+    )
+    code, output = place.run("play.yml", "--check", "-e", "tfserving_address=192.0.2.1")
+    assert code != 0
+    assert "changed: a" in output
+    assert "watch: cannot be reached; this run leaves it out" in output
+    assert "watched: a" in output
+    assert "watched: watch" not in output

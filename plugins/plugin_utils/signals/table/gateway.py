@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..model import Alert, Signal, Threshold
 from . import sources
-from .requests import GATEWAY_PROXIES, of_server
+from .requests import GATEWAY_PROXIES, HELD_ON_PURPOSE, of_server
 
 _JOB = 'job="haproxy"'
 _BACKENDS = f'{_JOB},proxy=~"(rest|grpc)_.+"'
@@ -90,7 +90,6 @@ SIGNALS = (
 )
 
 _DOWN = of_server(f'max by (server) (haproxy_server_status{{{_BACKENDS},state="DOWN"}})')
-_KINDS = 'by=~"person|run|rollout"'
 
 ALERTS = (
     Alert(
@@ -132,7 +131,7 @@ ALERTS = (
     ),
     Alert(
         "GateClosedForLong",
-        f"tfserving:gate_held{{{_KINDS}}} == 1",
+        f"tfserving:gate_held{{{HELD_ON_PURPOSE}}} == 1",
         "4h",
         "ticket",
         "instance",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ..model import Alert, Signal, Threshold
 from . import sources
+from .requests import HELD_ON_PURPOSE
 
 _VERSION = "(host, serving_instance, model, version)"
 _LOADS = ':tensorflow:cc:saved_model:load_attempt_count{job="tfserving"'
@@ -97,12 +98,13 @@ _MODEL = {"model": "{{ $labels.model }}"}
 ALERTS = (
     Alert(
         "ModelNotAvailable",
-        "tfserving:model_missing == 1 unless on (model) tfserving_rollout_info",
+        "tfserving:model_missing == 1 unless on (model) tfserving_rollout_info"
+        f" unless on (host, serving_instance) tfserving:gate_held{{{HELD_ON_PURPOSE}}}",
         "5m",
         "page",
         "instance",
         Threshold(
-            "5 min, outside roll-outs",
+            "5 min, outside roll-outs, with a gate that nobody has closed",
             "a load that takes longer than five minutes is rarer than one that has failed",
             "the server retries a load five times, a minute apart (max_num_load_retries)",
         ),

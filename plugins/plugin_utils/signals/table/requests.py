@@ -20,6 +20,8 @@ SERVER_FAULTS = (
 _HERE = "(host, serving_instance)"
 # The calls of models that pass a gateway; connections passed on whole show no calls.
 GATEWAY_PROXIES = 'proxy=~"(rest|grpc)_.+",proxy!~"grpc_tcp_.+"'
+# Gates that planned work has closed. What an instance then lacks is no fault; GateClosedForLong reports forgotten ones.
+HELD_ON_PURPOSE = 'by=~"person|run|rollout"'
 # HOST.INSTANCE, the name of a server in HAProxy, as the labels that everything else has.
 _OF_SERVER = (
     'label_replace(label_replace({expr}, "host", "$1", "server", "(.+)\\\\.[^.]+"),'
@@ -30,6 +32,11 @@ _OF_SERVER = (
 def of_server(expr: str) -> str:
     """Return an expression by ``server`` with the labels ``host`` and ``serving_instance`` of those servers instead."""
     return _OF_SERVER.format(expr=expr)
+
+
+def _both(successes: str, failures: str) -> str:
+    """Return the sum of two rates, or the one that there is: a server has no series of what never happened to it."""
+    return f"{successes} + ({failures} or {successes} * 0) or {failures}"
 
 
 SIGNALS = (
@@ -48,9 +55,10 @@ SIGNALS = (
         "Calls",
         "reqps",
         "instance",
-        f'sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}})'
-        f' + (sum by {_HERE} (tfserving:requests:rate5m{{status!="OK"}})'
-        f' or sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}}) * 0)',
+        _both(
+            f'sum by {_HERE} (tfserving:latency_bucket:rate5m{{le="+Inf"}})',
+            f'sum by {_HERE} (tfserving:requests:rate5m{{status!="OK"}})',
+        ),
         "Predictions a second, successful or not, without status requests.",
         ("host", "serving_instance"),
     ),
@@ -80,12 +88,10 @@ SIGNALS = (
         "Completed calls",
         "reqps",
         "instance",
-        f"sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_latency_count{job="tfserving",API!=""}[2m]))'
-        f" + (sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_count{job="tfserving",status!="OK"}[2m]))'
-        f" or sum by {_HERE}"
-        ' (rate(:tensorflow:serving:request_latency_count{job="tfserving",API!=""}[2m])) * 0)',
+        _both(
+            f'sum by {_HERE} (rate(:tensorflow:serving:request_latency_count{{job="tfserving",API!=""}}[2m]))',
+            f'sum by {_HERE} (rate(:tensorflow:serving:request_count{{job="tfserving",status!="OK"}}[2m]))',
+        ),
         "Calls a second that came to an end, over two minutes: 0 of an instance that has work means that it hangs.",
         ("host", "serving_instance"),
     ),
@@ -105,7 +111,7 @@ _STUCK = f"unless on {_HERE} (tfserving:completed:rate2m > 0)"
 ALERTS = (
     Alert(
         "InstanceGone",
-        f'up{{job="tfserving"}} == 0 unless on {_HERE} tfserving:gate_held{{by=~"person|run|rollout"}}',
+        f'up{{job="tfserving"}} == 0 unless on {_HERE} tfserving:gate_held{{{HELD_ON_PURPOSE}}}',
         "30s",
         "page",
         "instance",

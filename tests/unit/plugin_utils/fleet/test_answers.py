@@ -33,6 +33,11 @@ def test_a_run_that_reaches_nobody_is_refused(leave_out):
     assert refusal({"b": LOST}, leave_out=leave_out) == nobody
 
 
+def test_a_run_goes_on_without_hosts_that_it_can_spare_even_without_all_of_them():
+    left_out = {"b": "b: cannot be reached; this run leaves it out"}
+    assert judge({"b": LOST}, "tfserving_monitoring", False, spare=True)["left_out"] == left_out
+
+
 def test_a_run_goes_on_where_everybody_answers():
     assert judge({"a": FREE, "b": FREE}, "tfserving", False) == {"refused": {}, "left_out": {}, "summary": ""}
 

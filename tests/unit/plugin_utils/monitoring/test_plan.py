@@ -182,6 +182,12 @@ def test_alertmanagers_know_each_other_only_where_there_are_several():
     assert several[-2:] == ["--cluster.listen-address=10.0.0.9:9094", "--cluster.peer=10.0.0.10:9094"]
 
 
+def test_prometheus_answers_at_its_root_whatever_the_path_at_which_people_reach_it():
+    flags = planned(monitoring_url="https://watch.example.com/prometheus")["flags"]["prometheus"]
+    assert "--web.external-url=https://watch.example.com/prometheus" in flags
+    assert "--web.route-prefix=/" in flags
+
+
 def test_retention_is_bounded_by_time_and_by_size():
     flags = planned(monitoring_retention_days=7, monitoring_disk_mb=4096)["flags"]["prometheus"]
     assert "--storage.tsdb.retention.time=7d" in flags

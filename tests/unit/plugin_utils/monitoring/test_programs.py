@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import amtools
 import promtools
 import pytest
+import yaml
 from ansible_collections.tfserving.fleet.plugins.action.monitoring_plan import hashed
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import alertmanager, contents, settings, web
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals import rules, table
 from monitoring_cases import planned, read
 from repository import REPOSITORY
 
@@ -49,6 +52,25 @@ def made(place: Path) -> None:
             (place / folder / f"{each['name']}{ending}").write_text(each["content"])
     for name in ("prometheus", "alertmanager", "web"):
         (place / f"{name}.yml").write_text(found[name].replace("/etc/prometheus/tfserving", str(place)))
+
+
+def test_a_mail_uses_no_annotation_that_no_alert_has():
+    used = re.findall(r"\.Annotations\.(\w+)", (TEMPLATES / "alertmanager/tfserving.tmpl").read_text())
+    groups = yaml.safe_load(rules.files([])[rules.ALERTING])["groups"]
+    assert used
+    for rule in (each for group in groups for each in group["rules"]):
+        assert {*used} <= {*rule["annotations"]}, rule["alert"]
+
+
+def test_only_a_page_mutes_pages_that_it_does_not_name():
+    alerts = table.alerts(())
+    for each in alertmanager.inhibitions():
+        if any(matcher.startswith("scope") for matcher in each["target_matchers"]):
+            (source,) = each["source_matchers"]
+            pattern = re.fullmatch('alertname=~?"(.+)"', source)
+            severities = {alert.name: alert.severity for alert in alerts if re.fullmatch(pattern[1], alert.name)}
+            assert severities
+            assert {*severities.values()} == {"page"}, severities
 
 
 def check(*command: str | Path) -> str:

@@ -51,6 +51,23 @@ def test_alerts_fire_and_stay_silent_and_resolve(tmp_path, version):
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
 
 
+def test_what_a_drained_instance_lacks_wakes_nobody(tmp_path):
+    changed = {}
+    for name, case in ((each, CASES[each]) for each in ("InstanceGone", "ModelNotAvailable")):
+        # The fault in both timelines: what differs is the gate, which a person has closed in the second one.
+        faulty = {key: values[0] if isinstance(values, list) else values for key, values in case["series"].items()}
+        gate = {'tfserving_gate_info{$I,kind="person"}': ["_x200", "1x200"]}
+        changed[name] = {**case, "series": {**faulty, **gate}}
+    tests = alert_cases.write(tmp_path, changed)
+    done = subprocess.run(
+        [promtools.program(promtools.BOOKWORM), "test", "rules", *map(str, tests)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
+
+
 @pytest.mark.parametrize("version", promtools.PACKAGES)
 def test_promtool_accepts_the_rules(tmp_path, version):
     made = rules.files(alert_cases.OBJECTIVES)

@@ -108,6 +108,16 @@ def test_status_requests_of_probes_are_no_calls(tmp_path):
     assert said(tmp_path, series, expected) == ""
 
 
+def test_a_server_that_has_failed_every_call_since_its_start_has_calls_and_they_end(tmp_path):
+    series = {f':tensorflow:serving:request_count{{{CALL},status="INTERNAL"}}': "0+15x60"}
+    expected = {
+        of("tfserving:calls:rate5m"): [(OF_HOST % "", 1)],
+        of("tfserving:completed:rate2m"): [(OF_HOST % "", 1)],
+        of('tfserving:availability_bad_ratio{window="5m"}'): [(OF_ALL % ', window="5m"', 1)],
+    }
+    assert said(tmp_path, series, expected) == ""
+
+
 def test_time_is_split_into_overhead_queue_and_execution(tmp_path):
     rest = f'{CALL},API="predict",entrypoint="REST"'
     series = {
