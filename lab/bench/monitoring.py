@@ -47,6 +47,7 @@ class Measured:
     head_chunk_bytes: int
     scraped: str
     alerts: str
+    jobs: dict[str, float]
 
 
 def main() -> int:
@@ -104,6 +105,7 @@ def measured(folder: Path, fleet: WatchedFleet, interval_s: float, scrapes: int,
             size(folder / "data/chunks_head"),
             prometheus_figures.scrape_seconds(server),
             prometheus_figures.alerts(server),
+            prometheus_figures.samples_by_job(server),
         )
 
 
@@ -173,13 +175,18 @@ def report(fleet: WatchedFleet, found: Measured, blocks: Mapping[str, tuple[floa
         (f"{name}", f"{mine:,.1f}", f"{plan:,.1f}", f"{mine / plan:.2f}")
         for name, mine, plan in compare(fleet, found, blocks, interval_s)
     ]
-    seconds = late.at - found.early.at
+    seconds, rest = late.at - found.early.at, late.series - sum(found.jobs.values())
     parts = [
         figures.table("measured and planned", ("figure", "measured", "planned", "ratio"), rows),
         figures.table(
             "a block of two hours, bytes a sample",
             ("job", "chunks", "index and the rest"),
             [(job, f"{chunks:.2f}", f"{rest:.2f}") for job, (chunks, rest) in blocks.items()],
+        ),
+        figures.table(
+            "series",
+            ("job", "series"),
+            [*((job, f"{value:,.0f}") for job, value in found.jobs.items()), ("rules, and of scrapes", f"{rest:,.0f}")],
         ),
         figures.table(
             "rules", ("group", "seconds"), [(name, f"{value:.3f}") for name, value in sorted(late.rules.items())]
@@ -204,6 +211,7 @@ def compare(
     samples = late.samples - early.samples
     rate = samples / (late.at - early.at)
     each = sample_bytes(fleet, blocks)
+    grown = (late.resident - found.empty.resident) / late.series
     return [
         ("series", late.series, planned["series"]),
         ("samples a second", rate, planned["samples_per_second"] * faster),
@@ -212,7 +220,7 @@ def compare(
         ("bytes a sample in the log", found.wal_bytes / samples, sizes.LOG_SAMPLE_BYTES),
         ("MiB resident", late.resident / MIB, planned["memory_mb"]),
         ("MiB resident before the first page", found.empty.resident / MIB, sizes.PROCESS_MB),
-        ("KiB a series beyond that", (late.resident - found.empty.resident) / late.series / 1024, sizes.SERIES_BYTES / 1024),
+        ("KiB a series beyond that", grown / 1024, sizes.SERIES_BYTES / 1024),
     ]  # fmt: skip
 
 

@@ -93,6 +93,12 @@ def scrape_seconds(server: str) -> str:
     return ", ".join(f"{labels['job']} {value:.3f}" for labels, value in sorted(found, key=lambda each: each[0]["job"]))
 
 
+def samples_by_job(server: str) -> dict[str, float]:
+    """Return how many samples the last scrapes of each job brought."""
+    found = asked(server, "sum by (job) (scrape_samples_post_metric_relabeling)")
+    return dict(sorted((labels["job"], value) for labels, value in found))
+
+
 def alerts(server: str) -> str:
     """Return how many alerts wait or fire."""
     found = asked(server, "count by (alertname, alertstate) (ALERTS)")

@@ -19,15 +19,17 @@ from support.collection import PAGES, part
 
 NODE_PAGE, GATEWAY_PAGE, ALERTMANAGER_PAGE = "node_exporter-1.9.0", "haproxy-3.0.11", "alertmanager-0.28.1"
 
-# What the recorded page of the node exporter lacks, as it was made on a virtual machine: clocks, sensors, units, and the
-# memory of each node. Names from the exporter's collectors of those names.
+# What the recorded page of the node exporter lacks, as it was made on a virtual machine with fewer collectors: clocks,
+# sensors, units, and the memory of each node. Names from the exporter's collectors of those names.
 NUMA = (
-    "Active Active_anon Active_file AnonHugePages AnonPages Bounce Dirty FileHugePages FilePages FilePmdMapped"
-    " HugePages_Free HugePages_Surp HugePages_Total Inactive Inactive_anon Inactive_file KReclaimable KernelStack Mapped"
-    " MemFree MemTotal MemUsed Mlocked NFS_Unstable PageTables SReclaimable SUnreclaim SecPageTables Shmem ShmemHugePages"
-    " ShmemPmdMapped Slab SwapCached Unevictable Writeback WritebackTmp interleave_hit_total local_node_total"
-    " numa_foreign_total numa_hit_total numa_miss_total other_node_total"
-).split()
+    *("Active", "Active_anon", "Active_file", "AnonHugePages", "AnonPages", "Bounce", "Dirty", "FileHugePages"),
+    *("FilePages", "FilePmdMapped", "HugePages_Free", "HugePages_Surp", "HugePages_Total", "Inactive"),
+    *("Inactive_anon", "Inactive_file", "KReclaimable", "KernelStack", "Mapped", "MemFree", "MemTotal"),
+    *("MemUsed", "Mlocked", "NFS_Unstable", "PageTables", "SReclaimable", "SUnreclaim", "SecPageTables", "Shmem"),
+    *("ShmemHugePages", "ShmemPmdMapped", "Slab", "SwapCached", "Unevictable", "Writeback", "WritebackTmp"),
+    *("interleave_hit_total", "local_node_total", "numa_foreign_total", "numa_hit_total", "numa_miss_total"),
+    *("other_node_total"),
+)
 UNSEEN = (
     *(f"node_memory_numa_{each}" for each in NUMA),
     *(f"node_cpu_{each}_hertz" for each in ("scaling_frequency", "scaling_frequency_max", "scaling_frequency_min")),
@@ -50,7 +52,8 @@ _NOT_SHOWN = re.compile(r"go_|process_|tfserving_|node_arp_|node_entropy_|node_s
 MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 STATES = ("activating", "active", "deactivating", "failed", "inactive")
 CHECKS = (
-    "HANA SOCKERR L4OK L4TOUT L4CON L6OK L6TOUT L6RSP L7TOUT L7RSP L7OK L7OKC L7STS PROCERR PROCTOUT PROCOK".split()
+    *("HANA", "SOCKERR", "L4OK", "L4TOUT", "L4CON", "L6OK", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP", "L7OK"),
+    *("L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK"),
 )
 UP_OR_NOT = ("DOWN", "UP")
 SERVER_STATES = (*UP_OR_NOT, "MAINT", "DRAIN", "NOLB")
@@ -69,17 +72,20 @@ LIMITS = {
 }
 LATENCY = (10, 1.8, 33)
 
-# How a value moves, by a word in its name or labels; the first that fits counts, and what nothing fits stays where it is.
+# How a value moves, by a word in its name or labels; the first that fits counts, and what none fits stays as it is. It is
+# a fleet without trouble, whose alerts are silent.
 _COURSES = (
     ("now", re.compile(r"mtime|node_time_seconds")),
+    ("later", re.compile(r"expiry")),
     ("epoch", re.compile(r"timestamp|boot_time|start_time|last_trigger")),
-    # A fleet without trouble, whose alerts are silent.
+    ("large", re.compile(r"_limit|Total_bytes|memory_total|size_bytes|maximum")),
     (
         "one",
         re.compile(
-            r"success|_open{|running{|match|_info|_up{|_UP|\"UP\"|AVAILABLE|state=\"active|L7OK\"|_width|persistence"
+            r"success\b|_open{|running{|match|_info|_up{|\"UP\"|AVAILABLE|\"active\"|\"L7OK\"|_width|persistence"
         ),
     ),
+    ("none", re.compile(r"INVALID|DEADLINE|4xx|5xx|1xx|other|_queue|offset|growth|collector_duration")),
     ("none", re.compile(r"(?i)err|drop|overflow|cookie|timeout|fail|denied|warning|abort|fifo|frame|colls|carrier")),
     (
         "none",
@@ -93,13 +99,13 @@ _COURSES = (
         "still",
         re.compile(r"load_attempt|load_latency|warmup|saved_model|graph_build|graph_optim|xla|Icmp|Lite|6_|FRAG"),
     ),
-    ("still", re.compile(r"limit|max|_min|crit|Huge|Total|size_bytes|maximum|planned|_gpus|_size")),
+    ("still", re.compile(r"limit|max|_min|crit|Huge|Total|planned|_gpus|_size{")),
     ("clock", re.compile(r"idle|iowait|seconds_total|_age|uptime|last_change")),
-    ("count", re.compile(r"_total|netstat_[^_]+_(?!Curr)|vmstat|_count|_runs|_sum|usecs$|:request_|run_count|padding")),
-    ("wave", re.compile(r"memory|Mem|load\d|frequency|hertz|celsius|watts|ratio|offset|inuse|resident|threads|pids")),
-    ("wave", re.compile(r"current|average|queue|duration|avail|free|alloc|running|rate|open_files|entries|temp")),
+    ("count", re.compile(r"_total|netstat_[^_]+_(?!Curr)|vmstat|_count|_runs|_sum|usecs{|:request_|run_count|padding")),
+    ("wave", re.compile(r"memory|Mem|load\d|frequency|hertz|celsius|watts|ratio|inuse|resident|threads|pids|temp")),
+    ("wave", re.compile(r"current|average|duration|avail|free|alloc|running|rate|open_files|entries")),
 )
-_STILL = {"one": 1, "none": 0, "epoch": 1.7e9}
+_STILL = {"one": 1, "none": 0, "epoch": 1.7e9, "later": 4e9, "large": 1e12}
 
 _FORMS = {"clock": "{:.2f}".format, "six": "{:g}".format, "count": lambda value: str(int(value))}
 
@@ -338,10 +344,10 @@ def _histograms(name: str, labels: Sequence[str]) -> Iterator[Series]:
     for each in labels:
         moves, size = course(f"{name}_count{each}")
         for place, edge in enumerate((*edges, "+Inf")):
-            # Nothing is as fast as the lowest third, and all is faster than the highest.
-            share = min(1.0, max(0.0, 3 * place / finite - 1))
+            # Nothing is as fast as the lowest fifth, and all is faster than the upper half.
+            share = min(1.0, max(0.0, 4 * place / finite - 0.8))
             text = f'{name}_bucket{{{each}{"," if each else ""}le="{edge}"}}'
-            yield Series(text, moves if share else "still", share * size, follows=3 * (place - 1) > finite)
+            yield Series(text, moves if share else "still", share * size, follows=4 * (place - 1) > 0.8 * finite)
         yield Series(f"{name}_sum{{{each}}}", "six" if moves == "count" else moves, size * 20_000, follows=True)
         yield Series(f"{name}_count{{{each}}}", moves, size, follows=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from support import scraped_pages
 from support.collection import part
 from support.replayed_pages import Target
