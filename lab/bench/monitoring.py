@@ -121,9 +121,10 @@ def running(folder: Path, fleet: WatchedFleet, program: str) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(START_S)
-            said = (folder / "log").read_text(encoding="utf-8", errors="replace")
+            lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+            said = [each for each in lines if "OS signal" not in each]
             if said:
-                print(f"Prometheus says:\n{said[:2000]}", flush=True)
+                print("\n".join(["Prometheus says:", *said[:10]]), flush=True)
 
 
 def wait(replay: Replay, server: str, scrapes: int, patience: float) -> None:
@@ -152,13 +153,13 @@ def block(folder: Path, page: Page, interval_s: float, program: str) -> tuple[fl
     """Make a block of two hours and return its bytes a sample: of chunks and of all else."""
     data = folder / "data"
     data.mkdir(parents=True)
-    step = max(1, len(page.series) // BLOCK_SERIES)
+    some = Page(page.series[:: max(1, len(page.series) // BLOCK_SERIES)], interval_s)
     begin = (int(time.time()) // BLOCK_S - 2) * BLOCK_S
     samples = 0
     with (folder / "samples").open("w", encoding="utf-8") as file:
         for number in range(int(BLOCK_S / interval_s)):
             at = begin + number * interval_s
-            lines = [f"{each.text} {value} {at:.3f}\n" for each, value in page.values(number)][::step]
+            lines = [f"{each.text} {value} {at:.3f}\n" for each, value in some.values(number)]
             file.writelines(lines)
             samples += len(lines)
         file.write("# EOF\n")
@@ -191,7 +192,7 @@ def report(fleet: WatchedFleet, found: Measured, blocks: Mapping[str, tuple[floa
         figures.table(
             "rules", ("group", "seconds"), [(name, f"{value:.3f}") for name, value in sorted(late.rules.items())]
         ),
-        f"\nscrapes, seconds at most: {found.scraped}",
+        f"\nscrapes, seconds at most, with those of the replaying server: {found.scraped}",
         f"Prometheus used {(late.cpu_s - found.early.cpu_s) / seconds:.2f} of a core over {seconds:.0f} s;"
         f" {late.missed:.0f} evaluations were missed; alerts: {found.alerts}",
         f"head: {late.chunks:,.0f} chunks in memory, {found.head_chunk_bytes / MIB:.1f} MiB of full ones on disk",

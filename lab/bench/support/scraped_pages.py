@@ -28,7 +28,7 @@ NUMA = (
     *("MemUsed", "Mlocked", "NFS_Unstable", "PageTables", "SReclaimable", "SUnreclaim", "SecPageTables", "Shmem"),
     *("ShmemHugePages", "ShmemPmdMapped", "Slab", "SwapCached", "Unevictable", "Writeback", "WritebackTmp"),
     *("interleave_hit_total", "local_node_total", "numa_foreign_total", "numa_hit_total", "numa_miss_total"),
-    *("other_node_total"),
+    "other_node_total",
 )
 UNSEEN = (
     *(f"node_memory_numa_{each}" for each in NUMA),
@@ -72,8 +72,8 @@ LIMITS = {
 }
 LATENCY = (10, 1.8, 33)
 
-# How a value moves, by a word in its name or labels; the first that fits counts, and what none fits stays as it is. It is
-# a fleet without trouble, whose alerts are silent.
+# How a value moves, by a word in its name or labels; the first that fits counts, and what none fits stays as it is.
+# It is a fleet without trouble, whose alerts are silent.
 _COURSES = (
     ("now", re.compile(r"mtime|node_time_seconds")),
     ("later", re.compile(r"expiry")),
@@ -81,31 +81,20 @@ _COURSES = (
     ("large", re.compile(r"_limit|Total_bytes|memory_total|size_bytes|maximum")),
     (
         "one",
-        re.compile(
-            r"success\b|_open{|running{|match|_info|_up{|\"UP\"|AVAILABLE|\"active\"|\"L7OK\"|_width|persistence"
-        ),
+        re.compile(r'success\b|_open{|running{|match|_info|_up{|"UP"|AVAILABLE|"active"|"L7OK"|_width|persistence'),
     ),
-    ("none", re.compile(r"INVALID|DEADLINE|4xx|5xx|1xx|other|_queue|offset|growth|collector_duration")),
+    ("none", re.compile(r"INVALID|DEADLINE|4xx|5xx|1xx|other|_queue|offset|growth|collector_duration|remap")),
     ("none", re.compile(r"(?i)err|drop|overflow|cookie|timeout|fail|denied|warning|abort|fifo|frame|colls|carrier")),
-    (
-        "none",
-        re.compile(r"(?i)compress|squeez|throttl|oom|discard|_pps_|retr|redisp|restart|loads|events|stopping|remap"),
-    ),
-    (
-        "none",
-        re.compile(r"guest|irq|steal|nice|state=|readonly|blocked|swap|hwmon_.*alarm|foreign|xid|clock_event|SynR"),
-    ),
-    (
-        "still",
-        re.compile(r"load_attempt|load_latency|warmup|saved_model|graph_build|graph_optim|xla|Icmp|Lite|6_|FRAG"),
-    ),
+    ("none", re.compile(r"(?i)compress|squeez|throttl|oom|discard|_pps_|retr|redisp|restart|loads|events|stopping")),
+    ("none", re.compile(r"guest|irq|steal|nice|state=|readonly|blocked|swap|hwmon_.*alarm|foreign|xid|clock_event")),
+    ("still", re.compile(r"load_attempt|load_latency|warmup|saved_model|graph_build|graph_optim|xla|Icmp|Lite|6_")),
     ("still", re.compile(r"limit|max|_min|crit|Huge|Total|planned|_gpus|_size{")),
     ("clock", re.compile(r"idle|iowait|seconds_total|_age|uptime|last_change")),
     ("count", re.compile(r"_total|netstat_[^_]+_(?!Curr)|vmstat|_count|_runs|_sum|usecs{|:request_|run_count|padding")),
     ("wave", re.compile(r"memory|Mem|load\d|frequency|hertz|celsius|watts|ratio|inuse|resident|threads|pids|temp")),
     ("wave", re.compile(r"current|average|duration|avail|free|alloc|running|rate|open_files|entries")),
 )
-_STILL = {"one": 1, "none": 0, "epoch": 1.7e9, "later": 4e9, "large": 1e12}
+_STILL = {"one": 1, "none": 0, "epoch": 1.7e9, "later": 4e9, "room": 4e10, "large": 1e12}
 
 _FORMS = {"clock": "{:.2f}".format, "six": "{:g}".format, "count": lambda value: str(int(value))}
 
@@ -190,7 +179,7 @@ def course(text: str) -> tuple[str, float]:
     if found in _STILL:
         return "still", _STILL[found]
     if found == "wave":
-        return found, (1 + spread) * (1e10 if "bytes" in text else 50)
+        return found, (1 + spread) * (1e10 if "bytes" in text or "files" in text else 50)
     if found == "still":
         return found, float(round(1000 * spread))
     return found, spread if found == "clock" else (1 + spread) * (1e6 if "bytes_total" in text else 100)
@@ -271,6 +260,10 @@ def _units(shape: Shape) -> list[str]:
     return [*own, *shared, "prometheus-node-exporter.service", "nvidia-persistenced.service"]
 
 
+# What the collector tells of hosts that serve nothing.
+_EVERYWHERE = ("tfserving_collector_", "tfserving_certificate_", "tfserving_apt_key_")
+
+
 def collector(shape: Shape) -> list[Series]:
     """Return what the collector writes for a host."""
     metrics = part("module_utils.collector.metrics").METRICS
@@ -286,6 +279,8 @@ def collector(shape: Shape) -> list[Series]:
     }
     found: list[Series] = []
     for name, metric in metrics.items():
+        if not shape.instances and not name.startswith(_EVERYWHERE):
+            continue
         if "model" in metric.labels and "serving_instance" in metric.labels:
             labels = _models(shape, "state" in metric.labels)
         elif name in ("tfserving_gpu_instance_info", "tfserving_gate_info") or name.startswith("tfserving_rollout"):
