@@ -195,7 +195,8 @@ def report(fleet: WatchedFleet, found: Measured, blocks: Mapping[str, tuple[floa
         f"\nscrapes, seconds at most, with those of the replaying server: {found.scraped}",
         f"Prometheus used {(late.cpu_s - found.early.cpu_s) / seconds:.2f} of a core over {seconds:.0f} s;"
         f" {late.missed:.0f} evaluations were missed; alerts: {found.alerts}",
-        f"head: {late.chunks:,.0f} chunks in memory, {found.head_chunk_bytes / MIB:.1f} MiB of full ones on disk",
+        f"head: {late.chunks:,.0f} chunks in memory, {found.head_chunk_bytes / MIB:.1f} MiB of full ones on disk;"
+        f" log: {found.wal_bytes / MIB:.1f} MiB in {seconds:.0f} s",
         "Memory is that of a head of this length: chunks of up to three hours, most of them on disk, come on top.",
         "A day is the rate of samples with the bytes of blocks of two hours; merged blocks have less index.",
     ]
@@ -219,10 +220,16 @@ def compare(
         ("bytes a sample in blocks", each, sizes.SAMPLE_BYTES),
         ("MiB of blocks a day", rate * DAY_S * each / MIB, planned["disk_mb_a_day"] * faster),
         ("bytes a sample in the log", found.wal_bytes / samples, sizes.LOG_SAMPLE_BYTES),
+        ("MiB of log for three hours", rate * sizes.LOG_S * found.wal_bytes / samples / MIB, planned_log(planned) * faster),
         ("MiB resident", late.resident / MIB, planned["memory_mb"]),
         ("MiB resident before the first page", found.empty.resident / MIB, sizes.PROCESS_MB),
         ("KiB a series beyond that", grown / 1024, sizes.SERIES_BYTES / 1024),
     ]  # fmt: skip
+
+
+def planned_log(planned: Mapping[str, float]) -> float:
+    """Return the MiB that are planned for the log: what the disk has beyond the blocks."""
+    return planned["disk_mb"] * part("plugin_utils.monitoring.sizes").DISK_SHARE - planned["retention_mb"]
 
 
 def sample_bytes(fleet: WatchedFleet, blocks: Mapping[str, tuple[float, float]]) -> float:

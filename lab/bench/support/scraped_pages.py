@@ -78,6 +78,7 @@ _COURSES = (
     ("now", re.compile(r"mtime|node_time_seconds")),
     ("later", re.compile(r"expiry")),
     ("epoch", re.compile(r"timestamp|boot_time|start_time|last_trigger")),
+    ("room", re.compile(r"filesystem_size|filesystem_files{")),
     ("large", re.compile(r"_limit|Total_bytes|memory_total|size_bytes|maximum")),
     (
         "one",
@@ -336,6 +337,7 @@ def _server_labels(name: str, wanted: Sequence[str], models: Sequence[str]) -> l
 def _histograms(name: str, labels: Sequence[str]) -> Iterator[Series]:
     first, factor, finite = next((limits for word, limits in LIMITS.items() if word in name), LATENCY)
     edges = [f"{first * factor**power:g}" for power in range(finite)]
+    mean = 20_000 if "latency" in name or "usecs" in name or "durations" in name else 2
     for each in labels:
         moves, size = course(f"{name}_count{each}")
         for place, edge in enumerate((*edges, "+Inf")):
@@ -343,7 +345,7 @@ def _histograms(name: str, labels: Sequence[str]) -> Iterator[Series]:
             share = min(1.0, max(0.0, 4 * place / finite - 0.8))
             text = f'{name}_bucket{{{each}{"," if each else ""}le="{edge}"}}'
             yield Series(text, moves if share else "still", share * size, follows=4 * (place - 1) > 0.8 * finite)
-        yield Series(f"{name}_sum{{{each}}}", "six" if moves == "count" else moves, size * 20_000, follows=True)
+        yield Series(f"{name}_sum{{{each}}}", "six" if moves == "count" else moves, size * mean, follows=True)
         yield Series(f"{name}_count{{{each}}}", moves, size, follows=True)
 
 
