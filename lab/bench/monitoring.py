@@ -212,15 +212,15 @@ def compare(
     faster = sizes.SCRAPE_S / interval_s
     samples = late.samples - early.samples
     rate = samples / (late.at - early.at)
-    each = sample_bytes(fleet, blocks)
+    each, logged = sample_bytes(fleet, blocks), found.wal_bytes / samples
     grown = (late.resident - found.empty.resident) / late.series
     return [
         ("series", late.series, planned["series"]),
         ("samples a second", rate, planned["samples_per_second"] * faster),
         ("bytes a sample in blocks", each, sizes.SAMPLE_BYTES),
         ("MiB of blocks a day", rate * DAY_S * each / MIB, planned["disk_mb_a_day"] * faster),
-        ("bytes a sample in the log", found.wal_bytes / samples, sizes.LOG_SAMPLE_BYTES),
-        ("MiB of log for three hours", rate * sizes.LOG_S * found.wal_bytes / samples / MIB, planned_log(planned) * faster),
+        ("bytes a sample in the log", logged, sizes.LOG_SAMPLE_BYTES),
+        ("MiB of log for three hours", rate * sizes.LOG_S * logged / MIB, planned_log(planned) * faster),
         ("MiB resident", late.resident / MIB, planned["memory_mb"]),
         ("MiB resident before the first page", found.empty.resident / MIB, sizes.PROCESS_MB),
         ("KiB a series beyond that", grown / 1024, sizes.SERIES_BYTES / 1024),
