@@ -16,13 +16,16 @@ DAY_S = 86_400
 
 # Series, counted on pages of the node exporters of Debian 12 and 13 with our collectors, on pages of the server and of
 # HAProxy, and by what the server registers (labels and buckets of each metric); rounded up.
-HOST, CPU = 700, 30
+HOST, CPU = 750, 30
 INSTANCE, MODEL = 500, 560
 GPU, COLLECTED = 60, 60
 # What the rules record of an instance: its buckets, and some fifty figures.
 RECORDED = 140
-GATEWAY, SERVER = 600, 100
-WATCHER = 3000
+# HAProxy has a backend for each model and protocol. Roll-outs name some servers twice.
+GATEWAY, BACKEND, SERVER = 250, 80, 100
+WATCHER = 1500
+# Hosts that serve nothing have no plan that tells their CPUs.
+OTHER_CPUS = 32
 
 # "Prometheus stores an average of only 1-2 bytes per sample" (prometheus.io/docs/prometheus/latest/storage).
 SAMPLE_BYTES = 2
@@ -46,8 +49,9 @@ def series(serving: Mapping[str, WatchedHost], others: int, gateways: int, watch
     """
     instances = [each for host in serving.values() for each in host["instances"]]
     models = sum(len(each["models"]) for each in instances)
-    hosts = len(serving) + others
-    cpus, gpus = sum(each["cpus"] for each in serving.values()), sum(each["gpus"] for each in serving.values())
+    hosts, gpus = len(serving) + others, sum(each["gpus"] for each in serving.values())
+    cpus = sum(each["cpus"] for each in serving.values()) + others * OTHER_CPUS
+    names = {model for each in instances for model in each["models"]}
     # Each model is a server of its own for HAProxy, over REST and over gRPC.
     parts = (
         (hosts, HOST, "hosts"),
@@ -56,6 +60,7 @@ def series(serving: Mapping[str, WatchedHost], others: int, gateways: int, watch
         (models, MODEL, "models of instances"),
         (gpus, GPU, "GPUs"),
         (gateways, GATEWAY, "gateways"),
+        (gateways * len(names) * 2, BACKEND, "backends of gateways"),
         (gateways * models * 2, SERVER, "servers of gateways"),
         (watchers, WATCHER, "monitoring hosts"),
     )

@@ -140,6 +140,21 @@ def test_sizes_are_those_of_the_formula():
     assert found["memory_mb"] == 300 + 118
 
 
+def test_a_gateway_has_a_backend_for_each_model_and_a_server_for_each_model_of_each_host():
+    first, second = (
+        {"gpu-1": {**WATCHED, "instances": [{"name": "ranker", "models": names}]}} for names in ("a", "ab")
+    )
+    # Two backends of 80 and two servers of 100, for REST and gRPC, come with a model; the gateway itself has 250.
+    for hosts, models in ((first, 1), (second, 2), ({**second, "gpu-2": second["gpu-1"]}, 2)):
+        alone, told = sizes.series(hosts, 0, 0, 0)[0], sizes.series(hosts, 0, 1, 0)
+        assert told[0] - alone == 250 + models * 2 * 80 + len(hosts) * models * 2 * 100
+        assert f"{2 * models} backends of gateways x 80" in told[1]
+
+
+def test_hosts_that_serve_nothing_count_with_the_cpus_that_no_plan_tells():
+    assert sizes.series({}, 2, 0, 0) == (2 * 750 + 2 * 32 * 30, "2 hosts x 750 + 64 CPUs x 30")
+
+
 def test_a_few_more_hosts_do_not_change_the_size_for_which_prometheus_would_restart():
     assert (
         sizes.sizes(15_000, "by hand", 10, 0)["retention_mb"] == sizes.sizes(16_500, "by hand", 10, 0)["retention_mb"]
