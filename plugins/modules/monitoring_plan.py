@@ -69,4 +69,8 @@ wanted:
   description: Whether anybody reads the host's exporters.
   type: bool
   returned: for V(exporters) of O(part)
+left:
+  description: Whether an earlier run may have left exporters on the host.
+  type: bool
+  returned: for V(exporters) of O(part)
 """

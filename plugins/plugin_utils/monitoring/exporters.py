@@ -47,6 +47,7 @@ def exporters(
     ports = [settings["monitoring_node_port"]]
     return {
         "wanted": bool(allowed) and settings["monitoring_state"] == "present",
+        "left": left(variables),
         # Only where there is a plan, or HAProxy with certificates, is there something to collect.
         "collects": host in {*groups["serving"], *groups["gateway"]},
         "ports": ports,
@@ -55,6 +56,15 @@ def exporters(
         "allowed": [*LOCAL, *allowed],
         "rules": [rule(ports, [*LOCAL, *allowed])],
     }
+
+
+def left(variables: Mapping[str, Any]) -> bool:
+    """Return whether an earlier run may have left exporters, by the plan that was in force before this run.
+
+    Of gateways, and in monitoring.yml, nothing is known of such a plan; so they are asked.
+    """
+    previous = variables.get("tfserving_previous_plan")
+    return not isinstance(previous, Mapping) or previous.get("monitoring") is not None
 
 
 def watcher(fleet: Fleet, settings: Mapping[str, Any], host: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import settings
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import exporters, settings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes.inventory import role_specs
 
 MAIL = {"to": ["a@example.com"], "from": "b@example.com", "smarthost": "mail.example.com:25"}
@@ -86,3 +86,16 @@ def test_mail_and_hashes_are_taken_as_they_are():
     )
     assert found["monitoring_mail"] == MAIL
     assert settings.is_hash(found["monitoring_users"]["ann"])
+
+
+@pytest.mark.parametrize(
+    ("known", "may"),
+    [
+        ({}, True),
+        ({"tfserving_previous_plan": {}}, False),
+        ({"tfserving_previous_plan": {"monitoring": None}}, False),
+        ({"tfserving_previous_plan": {"monitoring": {"hosts": []}}}, True),
+    ],
+)
+def test_only_hosts_that_somebody_may_have_read_are_asked_for_exporters(known, may):
+    assert exporters.left(known) is may
