@@ -18,7 +18,7 @@ DOCUMENTATION = r"""
 name: diagnosis_exit
 type: aggregate
 short_description: End diagnose.yml with 0, 1 or 2
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - tfserving.fleet contributors (@tfserving)
 description:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the evidence of a diagnosis on the controller, and reads it back."""
+"""Keeps the evidence of a diagnosis on the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import k
 
 
 class ActionModule(Action):
-    """Reads and writes files on the controller."""
+    """Writes files on the controller."""
 
     _requires_connection = False
     ARGUMENTS = {
@@ -20,15 +20,14 @@ class ActionModule(Action):
         "evidence": {"type": "dict"},
         "probes": {"type": "list", "elements": "dict", "default": []},
         "unprobed": {"type": "str", "default": ""},
-        "read": {"type": "bool", "default": False},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the folder, the file that was written, and the evidence by host that was read."""
-        given = self.options(mutually_exclusive=[("evidence", "read")])
+        """Return the folder, and the file that was written."""
+        given = self.options()
         folder = keep.folder_named(given["folder"], datetime.now(timezone.utc))
         evidence = given["evidence"]
         path = None
         if evidence is not None:
             path = keep.write(folder, probe.together(evidence, given["probes"], given["unprobed"]))
-        return {"folder": folder, "path": path, "evidence": keep.read(folder) if given["read"] else {}}
+        return {"folder": folder, "path": path}

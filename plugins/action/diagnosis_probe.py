@@ -23,7 +23,6 @@ class ActionModule(Action):
         "generator": {"type": "dict", "required": True},
         "state": {"type": "str", "choices": ["started", "fetched"], "required": True},
         "plan": {"type": "dict", "default": {}},
-        "address": {"type": "str", "default": ""},
         "instances": {"type": "list", "elements": "str", "default": []},
         "seconds": {"type": "float", "default": 10.0},
         "given": {"type": "dict", "default": {}},
@@ -51,9 +50,15 @@ class ActionModule(Action):
     def _wanted(self, given: dict[str, Any], task_vars: dict[str, Any]) -> probe.Wanted:
         gateways = task_vars["groups"].get(GATEWAYS) or []
         gateway = _gateway(task_vars["hostvars"][gateways[0]]) if gateways else None
-        asked = {name: given[name] for name in ("plan", "address", "instances", "seconds", "given")}
+        host = task_vars["inventory_hostname"]
+        asked = {name: given[name] for name in ("plan", "instances", "seconds", "given")}
         return probe.Wanted(
-            task_vars["inventory_hostname"], gateway=gateway, through=_first_here(given["plan"], task_vars), **asked
+            host,
+            # Where the task is delegated, its own variables are those of the load host.
+            fleet.address(task_vars["hostvars"][host]),
+            gateway=gateway,
+            through=_first_here(given["plan"], task_vars),
+            **asked,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnosis
 short_description: Name the likely causes of slow, stuck or wrong servers
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Judges the evidence that M(tfserving.fleet.diagnosis_keep) has kept by the catalogue of faults (docs/faults.md), and
     ranks what it finds.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnosis_evidence
 short_description: Read what a diagnosis wants to know of a host
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Takes two samples of the counters of a serving host or a gateway, and reads meanwhile what its kernel, units,
     servers, GPUs and logs tell. docs/evidence.md has the schema of what it returns.

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnosis_keep
-short_description: Keep the evidence of a diagnosis, and read it back
-version_added: 0.3.0
+short_description: Keep the evidence of a diagnosis
+version_added: 0.2.0
 description:
   - Writes the evidence of M(tfserving.fleet.diagnosis_evidence) to a folder on the controller, a file a host that its
-    owner alone may read, or reads a folder of an earlier diagnosis.
-  - Files are read as untrusted, with limits of size and depth, and refused where they do not have the shape of
-    evidence.
+    owner alone may read. M(tfserving.fleet.diagnosis) reads it.
   - Runs on the controller; no host is contacted.
 options:
   folder:
@@ -33,10 +31,6 @@ options:
     description: Why nothing was probed.
     type: str
     default: ""
-  read:
-    description: Whether to read the folder. Excludes O(evidence).
-    type: bool
-    default: false
 attributes:
   action:
     support: full
@@ -60,13 +54,6 @@ EXAMPLES = r"""
   tfserving.fleet.diagnosis_keep:
     folder: "{{ diagnosis_place.folder }}"
     evidence: "{{ diagnosis_evidence.evidence }}"
-
-- name: Read the evidence of yesterday
-  tfserving.fleet.diagnosis_keep:
-    folder: diagnosis-20261127-080000
-    read: true
-  register: diagnosis_yesterday
-  run_once: true
 """
 
 RETURN = r"""
@@ -78,8 +65,4 @@ path:
   description: The file that was written; null if none was.
   returned: success
   type: str
-evidence:
-  description: The evidence that was read, by host.
-  returned: success
-  type: dict
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnosis_probe
 short_description: Measure the calls to the instances of a host while its evidence is read
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Starts the load generator on a load host, for each instance of the plan in force of the host that is diagnosed, and
     returns at once; with O(state=fetched) it waits for the results.
@@ -35,10 +35,6 @@ options:
     description: The plan in force of the host. Without one nothing is probed.
     type: dict
     default: {}
-  address:
-    description: The address by which callers reach the host.
-    type: str
-    default: ""
   instances:
     description: The instances to probe; all where it is empty.
     type: list
@@ -78,7 +74,6 @@ EXAMPLES = r"""
     generator: "{{ load_generator_result }}"
     state: started
     plan: "{{ record.plan }}"
-    address: "{{ ansible_host }}"
   delegate_to: load-1
   register: probing
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: profile
 short_description: Take a trace of an instance under load
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Drives an instance with the load generator, and asks its profiler for a trace meanwhile
     (C(tensorflow.ProfilerService) on the gRPC port). The profiler has to be open.
