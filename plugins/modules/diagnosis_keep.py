@@ -37,13 +37,7 @@ options:
     description: Whether to read the folder. Excludes O(evidence).
     type: bool
     default: false
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing on any host; the files are written in check mode too.
+extends_documentation_fragment: tfserving.fleet.on_controller.files
 seealso:
   - module: tfserving.fleet.diagnosis_evidence
 author:
