@@ -18,12 +18,6 @@ attributes:
     description: Changes nothing at any time.
 """
 
-    FILES = r"""
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing on any host; the files are written in check mode too.
-"""
+    FILES = DOCUMENTATION.replace(
+        "Changes nothing at any time.", "Changes nothing on any host; the files are written in check mode too."
+    )

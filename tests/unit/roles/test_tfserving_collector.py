@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The collector as the role monitoring lays it down: its files, its unit and its timer, and the program."""
+"""The collector as the role monitoring lays it down: its unit, its timer and the program."""
 
 from __future__ import annotations
 
@@ -14,33 +14,15 @@ import pytest
 import unit_cases
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.metrics import METRICS
 from patience import LONG_S
-from repository import REPOSITORY
-from shipped_program import SOURCES, ShippedProgram
+from shipped_program import COLLECTOR
 
-ROLE = REPOSITORY / "roles/monitoring"
-PLACE = ROLE / "templates/exporters/usr/local/lib/tfserving-fleet/collector"
-UNITS = ROLE / "templates/exporters/etc/systemd/system"
-SHIPPED = ShippedProgram("collector", ROLE, PLACE)
-
-
-def test_each_file_that_the_program_imports_is_laid_down_and_no_other():
-    assert SHIPPED.templates() == SHIPPED.closure()
-
-
-def test_the_program_needs_nothing_but_pythons_standard_library():
-    for name, imports in SHIPPED.foreign_imports():
-        assert imports <= sys.stdlib_module_names, name
+UNITS = COLLECTOR.role / "templates/exporters/etc/systemd/system"
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The program as it stands on a host."""
-    return SHIPPED.lay_down(tmp_path_factory.mktemp("collector"))
-
-
-def test_the_files_are_those_of_the_collection_unchanged(program):
-    for name in SHIPPED.closure():
-        assert (program.parent / "lib/fleet" / name).read_text() == (SOURCES / name).read_text(), name
+    return COLLECTOR.lay_down(tmp_path_factory.mktemp("collector"))
 
 
 # The place of the file and of the plan, moved below a folder; all else is this machine's.
@@ -97,7 +79,7 @@ def test_it_stays_off_the_serving_cpus_and_behind_all_else():
     wanted = {"Slice=system.slice", "Nice=10", "Type=oneshot", "MemoryMax=160M", "TimeoutStartSec=20"}
     assert wanted <= set(unit())
     started = next(line for line in unit() if line.startswith("ExecStart="))
-    place = f"/usr/local/lib/tfserving-fleet/{PLACE.name}/tfserving-collector"
+    place = f"/usr/local/lib/tfserving-fleet/{COLLECTOR.place.name}/tfserving-collector"
     assert started == f"ExecStart=/usr/bin/python3 -I -B {place}"
 
 

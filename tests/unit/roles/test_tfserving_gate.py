@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The program of the gates as the role lays it down: its files, its unit, and the companion as a process of its own."""
+"""The program of the gates as the role lays it down: its unit, and the companion as a process of its own."""
 
 from __future__ import annotations
 
@@ -19,33 +19,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import 
 from gate_cases import Folder
 from patience import LONG_S
 from ports import free_port
-from repository import REPOSITORY
 from serving_double import FakeServer, Model
-from shipped_program import SOURCES, ShippedProgram
-
-ROLE = REPOSITORY / "roles/tfserving"
-PLACE = ROLE / "templates/host/usr/local/lib/tfserving-fleet"
-SHIPPED = ShippedProgram("gate", ROLE, PLACE)
-
-
-def test_each_file_that_the_program_imports_is_laid_down_and_no_other():
-    assert SHIPPED.templates() == SHIPPED.closure()
-
-
-def test_the_program_needs_nothing_but_pythons_standard_library():
-    for name, imports in SHIPPED.foreign_imports():
-        assert imports <= sys.stdlib_module_names, name
+from shipped_program import GATE
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The program as it stands on a host."""
-    return SHIPPED.lay_down(tmp_path_factory.mktemp("gate"))
-
-
-def test_the_files_are_those_of_the_collection_unchanged(program):
-    for name in SHIPPED.closure():
-        assert (program.parent / "lib/fleet" / name).read_text() == (SOURCES / name).read_text(), name
+    return GATE.lay_down(tmp_path_factory.mktemp("gate"))
 
 
 # The places of a host, moved below a folder, with limits that no machine reaches, however long it stands still.
@@ -251,7 +232,9 @@ def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
     wished = [unit_cases.instance(name="a"), unit_cases.instance(name="b")]
     planned = unit_cases.plan(unit_cases.box(), wished, gate={"gateways": gateways})
     path = tmp_path / "gate.json"
-    path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
+    path.write_text(
+        unit_cases.rendered(GATE.role / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned)
+    )
     found = configs.read(str(path))
     assert (found.port, found.gateways, found.longest_call_s) == (8490, ("edge-1",), 30)
     ports = {one["name"]: (one["ports"]["grpc"], one["ports"]["rest"]) for one in planned["instances"]}
@@ -262,12 +245,14 @@ def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
 def test_a_host_without_instances_has_a_file_as_well(tmp_path):
     path = tmp_path / "gate.json"
     planned = {"instances": [], **unit_cases.VARIABLES["tfserving_plan"]}
-    path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
+    path.write_text(
+        unit_cases.rendered(GATE.role / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned)
+    )
     assert configs.read(str(path)).instances == {}
 
 
 def unit(**variables):
-    path = ROLE / "templates/host/etc/systemd/system/tfserving-gate.service.j2"
+    path = GATE.role / "templates/host/etc/systemd/system/tfserving-gate.service.j2"
     return unit_cases.rendered(path, **variables)
 
 

@@ -70,3 +70,11 @@ class ShippedProgram:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(environment.from_string(template.read_text()).render(values))
         return root / self.name
+
+
+_ROLES = REPOSITORY / "roles"
+_LIBRARIES = "usr/local/lib/tfserving-fleet"
+GATE = ShippedProgram("gate", _ROLES / "tfserving", _ROLES / "tfserving/templates/host" / _LIBRARIES)
+COLLECTOR = ShippedProgram(
+    "collector", _ROLES / "monitoring", _ROLES / "monitoring/templates/exporters" / _LIBRARIES / "collector"
+)
