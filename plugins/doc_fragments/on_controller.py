@@ -1,12 +1,12 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Attributes of the actions that run on the controller alone and change nothing."""
+"""Attributes of the actions that run on the controller alone and change nothing on hosts."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """No part on the host, and nothing that check mode would have to leave out."""
+    """No part on the host, and nothing that check mode would have to leave out; with ``FILES``, they write some."""
 
     DOCUMENTATION = r"""
 attributes:
@@ -17,3 +17,7 @@ attributes:
     support: full
     description: Changes nothing at any time.
 """
+
+    FILES = DOCUMENTATION.replace(
+        "Changes nothing at any time.", "Changes nothing on any host; the files are written in check mode too."
+    )

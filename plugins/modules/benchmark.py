@@ -21,26 +21,15 @@ options:
     description: What M(tfserving.fleet.benchmark_wishes) returned under that name.
     type: dict
     required: true
-  target:
-    description: The instance, as M(tfserving.fleet.benchmark_target) describes it in C(targets).
-    type: dict
-    required: true
   other:
     description: Another instance, described in the same way, to be measured in turns with the first one.
     type: dict
-  load_hosts:
-    description: The hosts that send the load, which all run this task. The first one conducts.
-    type: list
-    elements: str
-    required: true
   generator:
     description: The fact C(load_generator_result) of the role C(load_generator).
     type: dict
     required: true
+extends_documentation_fragment: tfserving.fleet.load
 attributes:
-  action:
-    support: full
-    description: Runs on the controller and has the load generator run on load hosts.
   check_mode:
     support: none
     description: A benchmark without load measures nothing. The task is skipped.

@@ -31,13 +31,7 @@ options:
     type: list
     elements: dict
     required: true
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing on any host; the files are written in check mode too.
+extends_documentation_fragment: tfserving.fleet.on_controller.files
 author:
   - tfserving.fleet contributors (@tfserving)
 """

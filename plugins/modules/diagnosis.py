@@ -32,13 +32,7 @@ options:
     description: Figures that callers measured, by host and instance, with C(mean_ms), C(p99_ms) and C(entrypoint).
     type: dict
     default: {}
-attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
-  check_mode:
-    support: full
-    description: Changes nothing on any host; the files are written in check mode too.
+extends_documentation_fragment: tfserving.fleet.on_controller.files
 author:
   - tfserving.fleet contributors (@tfserving)
 """

@@ -48,13 +48,7 @@ options:
     description: The admin socket of HAProxy, on a gateway.
     type: path
     default: /run/haproxy/admin.sock
-attributes:
-  check_mode:
-    support: full
-    description: Reads in check mode as well.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
+extends_documentation_fragment: tfserving.fleet.changes_nothing.reads
 seealso:
   - module: tfserving.fleet.diagnosis_keep
   - module: tfserving.fleet.host_samples

@@ -152,7 +152,8 @@ changed_maps:
 from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import fleet, maps, runtime, state
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import maps, runtime, state
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.fleet_record import remember
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.process import runner
 
 
@@ -166,7 +167,7 @@ def main() -> None:
             "seconds": {"type": "int", "default": 30},
             "maps": {"type": "dict", "default": {}},
             "fleet": {"type": "dict"},
-            "fleet_record": {"type": "path", "default": fleet.PATH},
+            "fleet_record": {"type": "path", "default": state.FLEET_RECORD},
             "socket": {"type": "path", "default": state.Place.socket},
             "master_socket": {"type": "path", "default": state.Place.master_socket},
             "unit": {"type": "str", "default": state.Place.unit},
@@ -183,7 +184,7 @@ def main() -> None:
         else:
             found = state.read(run, place, wish["ports"], with_others=True)
         changed = maps.put(wish["maps"], partial(runtime.ask, wish["socket"]), module.check_mode)
-        known, learned = fleet.remember(wish["fleet_record"], wish["fleet"], module.check_mode)
+        known, learned = remember(wish["fleet_record"], state.SERVING_HOST, wish["fleet"], module.check_mode)
     except (RuntimeError, ValueError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

@@ -43,14 +43,7 @@ options:
     description: The plan in force on the host.
     type: path
     default: /etc/tfserving/plan.json
-extends_documentation_fragment: []
-attributes:
-  check_mode:
-    support: full
-    description: Reads in check mode as well.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
+extends_documentation_fragment: tfserving.fleet.changes_nothing.reads
 seealso:
   - module: tfserving.fleet.instance_status
   - module: tfserving.fleet.instance_trial

@@ -20,14 +20,8 @@ options:
     type: int
     default: 5
 extends_documentation_fragment:
+  - tfserving.fleet.changes_nothing.reads
   - tfserving.fleet.serving_plan
-attributes:
-  check_mode:
-    support: full
-    description: Reads in check mode as well.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
 seealso:
   - module: tfserving.fleet.model_status
 author:

@@ -31,16 +31,11 @@ options:
     description: What M(tfserving.fleet.monitoring_state) returned for the host.
     type: dict
     default: {}
+extends_documentation_fragment: tfserving.fleet.changes_nothing
 attributes:
   action:
     support: full
     description: It runs on the controller only.
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing.
 author:
   - tfserving.fleet contributors (@tfserving)
 """

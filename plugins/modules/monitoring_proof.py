@@ -53,13 +53,7 @@ options:
     description: How long to wait for each.
     type: int
     default: 60
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing.
+extends_documentation_fragment: tfserving.fleet.changes_nothing
 author:
   - tfserving.fleet contributors (@tfserving)
 """

@@ -91,8 +91,9 @@ fleet:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway.state import packages
+from ansible_collections.tfserving.fleet.plugins.module_utils.host.fleet_record import remember
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.process import runner
-from ansible_collections.tfserving.fleet.plugins.module_utils.monitoring import fleet, state
+from ansible_collections.tfserving.fleet.plugins.module_utils.monitoring import state
 
 
 def main() -> None:
@@ -104,14 +105,14 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "data": {"type": "str", "default": ""},
             "fleet": {"type": "dict"},
-            "fleet_record": {"type": "path", "default": fleet.PATH},
+            "fleet_record": {"type": "path", "default": state.FLEET_RECORD},
         },
         supports_check_mode=True,
     )
     module.run_command_environ_update = {"LC_ALL": "C"}
     wish, run = module.params, runner(module)
     try:
-        known, learned = fleet.remember(wish["fleet_record"], wish["fleet"], module.check_mode)
+        known, learned = remember(wish["fleet_record"], state.SERVING_HOST, wish["fleet"], module.check_mode)
         module.exit_json(
             changed=learned,
             fleet=known,

@@ -19,18 +19,9 @@ options:
     description: What M(tfserving.fleet.benchmark_wishes) returned under that name, for O(options) of a profile.
     type: dict
     required: true
-  target:
-    description: The instance, as M(tfserving.fleet.benchmark_target) describes it in C(targets).
-    type: dict
-    required: true
   session:
     description: The name of the trace's folder on the host.
     type: str
-    required: true
-  load_hosts:
-    description: The hosts that send the load, which all run this task. The first one conducts.
-    type: list
-    elements: str
     required: true
   generator:
     description: The fact C(load_generator_result) of the role C(load_generator).
@@ -43,10 +34,8 @@ options:
     type: str
     choices: [captured, closed]
     default: captured
+extends_documentation_fragment: tfserving.fleet.load
 attributes:
-  action:
-    support: full
-    description: Runs on the controller and has the load generator run on load hosts.
   check_mode:
     support: none
     description: Without load there is nothing to trace. The task is skipped.

@@ -27,10 +27,8 @@ options:
   content:
     description: What to write to O(dest). The printed O(text) unless given.
     type: str
+extends_documentation_fragment: tfserving.fleet.on_controller
 attributes:
-  action:
-    support: full
-    description: An action plugin without a part on the host.
   check_mode:
     support: full
     description: Changes nothing on any host; the file is written in check mode too.

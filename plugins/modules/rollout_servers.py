@@ -28,13 +28,7 @@ options:
     type: list
     elements: dict
     default: []
-attributes:
-  check_mode:
-    support: full
-    description: Reads in check mode as well.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
+extends_documentation_fragment: tfserving.fleet.changes_nothing.reads
 seealso:
   - module: tfserving.fleet.rollout_watch
   - module: tfserving.fleet.instance_status

@@ -21,15 +21,6 @@ options:
     description: What M(tfserving.fleet.benchmark_wishes) returned under that name.
     type: dict
     required: true
-  target:
-    description: The instance, as M(tfserving.fleet.benchmark_target) describes it in C(targets).
-    type: dict
-    required: true
-  load_hosts:
-    description: The hosts that send the load, which all run this task. The first one conducts.
-    type: list
-    elements: str
-    required: true
   generator:
     description: The fact C(load_generator_result) of the role C(load_generator), on load hosts.
     type: dict
@@ -39,10 +30,8 @@ options:
   tuned:
     description: The variable C(tfserving_tuned) of the measured host.
     type: dict
+extends_documentation_fragment: tfserving.fleet.load
 attributes:
-  action:
-    support: full
-    description: Runs on the controller and has the load generator run on load hosts.
   check_mode:
     support: none
     description: A tuning without load finds nothing. The task is skipped.

@@ -17,6 +17,9 @@ from ..host.run import Run
 from ..visible_text import visible_lines
 from . import log_socket, owners, runtime
 
+# Where a gateway remembers the serving hosts, and what of each.
+FLEET_RECORD = "/var/lib/tfserving-fleet/gateway/fleet.json"
+SERVING_HOST = {"address": str, "gate_port": int, "longest_call_s": (int, float), "instances": [dict], "models": [dict]}
 # How often a new worker is looked for.
 _PAUSE_S = 0.1
 # What is wrong after so long stays wrong: a reload that failed, a port that somebody else has.

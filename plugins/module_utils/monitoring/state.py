@@ -17,6 +17,9 @@ from ..host import process
 from ..host.run import Run
 from ..visible_text import told
 
+# Where a monitoring host remembers the serving hosts, and what of each.
+FLEET_RECORD = "/var/lib/tfserving-fleet/monitoring/fleet.json"
+SERVING_HOST = {"address": str, "cpus": int, "gpus": int, "instances": [dict]}
 MIB = 1 << 20
 MOST_CONFIG_BYTES = 4 << 20
 _LONGEST = 4096

@@ -7,12 +7,10 @@ https://docs.nvidia.com/deploy/nvidia-smi/, "Return Value".
 
 from __future__ import annotations
 
-import os
 import re
-import selectors
 import subprocess
-import time
 
+from ..host.run import EndlessError, bounded
 from ..visible_text import told
 
 # Sixteen GPUs with all their clocks take 200 KB.
@@ -65,31 +63,14 @@ def run(arguments: tuple[str, ...], timeout: float) -> str | None:
     """
     asked = f"nvidia-smi {_question(arguments)}"
     try:
-        # Not run_command, which limits neither time nor output.
-        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
-            ["nvidia-smi", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            # Decimal points, whatever the host's locale.
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        ended = bounded(["nvidia-smi", *arguments], timeout, MOST_BYTES)
     except OSError as error:
         raise NvidiaSmiError(f"nvidia-smi could not be started: {error.strerror}", _NOT_STARTED) from None
-    try:
-        output, remarks = _read(process, time.monotonic() + timeout)
-        # A process may close both streams and continue.
-        code = process.wait(timeout=timeout)
-    except (_Endless, subprocess.TimeoutExpired, TimeoutError) as error:
-        # A process stuck inside a wedged driver survives even this. Nobody waits for it: the host's facts must not hang
-        # with it, and init adopts it.
-        process.kill()
-        if isinstance(error, _Endless):
-            raise NvidiaSmiError(f"{asked} printed more than {MOST_BYTES >> 20} MiB") from None
+    except EndlessError:
+        raise NvidiaSmiError(f"{asked} printed more than {MOST_BYTES >> 20} MiB") from None
+    except subprocess.TimeoutExpired:
         raise NvidiaSmiError(f"{asked} did not answer within {timeout:g} seconds") from None
-    return interpreted(asked, code, output, remarks)
+    return interpreted(asked, *ended) if ended else None
 
 
 def _question(arguments: tuple[str, ...]) -> str:
@@ -115,30 +96,3 @@ def _complaint(said: str) -> str:
     lines = [line for line in lines if line and not ROW_BEGINS.match(line) and not _LISTED.match(line)]
     causes = [line for line in lines if not line.lower().startswith("warning:")]
     return " ".join(causes or lines) or "without a message"
-
-
-class _Endless(Exception):  # noqa: N818 (it never leaves this file)
-    """The program printed far too much."""
-
-
-def _read(process: subprocess.Popen[bytes], until: float) -> list[str]:
-    """Return the program's output on both streams until it closes them. Raises TimeoutError and _Endless."""
-    texts = {stream.fileno(): b"" for stream in (process.stdout, process.stderr) if stream}
-    with selectors.DefaultSelector() as open_streams:
-        for handle in texts:
-            open_streams.register(handle, selectors.EVENT_READ)
-        while open_streams.get_map():
-            ready = open_streams.select(max(0, until - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            for key, _events in ready:
-                piece = os.read(key.fd, 1 << 16)
-                texts[key.fd] += piece
-                if not piece:
-                    open_streams.unregister(key.fd)
-                if len(texts[key.fd]) > MOST_BYTES:
-                    raise _Endless
-    for stream in (process.stdout, process.stderr):
-        if stream:
-            stream.close()
-    return [text.decode("utf-8", errors="replace") for text in texts.values()]

@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import jinja2
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_data, visible_lines
 
 from ..phrases import counted, joined
-from ..report.page import TEMPLATES
+from ..report.page import TEMPLATES, renderer
 from . import curves, forest, sizes, timeline, wording
 from .chart import MARKERS
 from .document import Calibrated, Conditions, Document, Requests, ShardRow, Tune, checked
@@ -55,13 +54,7 @@ def _earlier(before: object) -> Document | None:
 
 
 def _rendered(kind: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = renderer(TEMPLATES)
     environment.globals.update(markers=MARKERS, counted=counted)
     return environment.get_template("benchmark.html.j2").render(kind=kind, **values)
 

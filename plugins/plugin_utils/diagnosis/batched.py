@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import page
+from . import derived, page
+from .case import Case
+from .finding import Judged
 from .instance import Instance
 from .reading import at, listed, mapping, number, ratio, text
 
@@ -72,6 +74,16 @@ def in_force(instance: Instance) -> Batching | None:
         splits=bool(_one(fields, "enable_large_batch_splitting", 0.0)),
         source=name if content else "the plan",
     )
+
+
+def each_used(case: Case, judge: Callable[[Case, Instance, Batching], Judged | None]) -> list[Judged]:
+    """Return what a rule says of each instance that answers requests and forms batches."""
+
+    def judged(case: Case, instance: Instance) -> Judged | None:
+        batching = in_force(instance)
+        return None if batching is None else judge(case, instance, batching)
+
+    return derived.each_used(case, judged)
 
 
 def measured(instance: Instance, batching: Batching) -> Batches | None:

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind, unknown_key
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean
 
 from ..wishes import checks
+from ..wishes.settings import completed
 from .version import MODES
 
 DEFAULTS: dict[str, Any] = {
@@ -68,18 +69,7 @@ _LOG = re.compile(r"(/[A-Za-z0-9._/-]{1,100}|stdout|stderr|[A-Za-z0-9.-]{1,100}:
 
 def complete(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings, checked, with the defaults where none is given, or raise WishError for all wrong ones."""
-    refusals = Refusals()
-    for name in given:
-        if name not in DEFAULTS:
-            refusals.add(unknown_key("gateway", name, "the gateway", DEFAULTS))
-    result = {
-        name: refusals.check(_CHECKS[name], name, given.get(name, default), default=default)
-        for name, default in DEFAULTS.items()
-    }
-    refusals.stop()
-    _pairs(result, refusals)
-    refusals.stop()
-    return result
+    return completed(given, ("gateway", "the gateway"), DEFAULTS, _CHECKS, _pairs)
 
 
 def _pairs(settings: Mapping[str, Any], refusals: Refusals) -> None:
@@ -116,12 +106,6 @@ def _address(path: str, value: Any) -> str:
         return str(ipaddress.ip_address(value)) if value != "" else ""
     except ValueError:
         raise WishError(path, f"is {described(value)}", "give an IP address, or leave it empty") from None
-
-
-def _pem(path: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.isascii() or (value and "-----BEGIN " not in value):
-        raise WishError(path, f"is {kind(value)}, not PEM text", "begin it with its -----BEGIN line")
-    return value
 
 
 def _ports(path: str, value: Any) -> dict[str, int]:
@@ -176,7 +160,7 @@ def _mapping(path: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _jwt(path: str, value: Any) -> dict[str, str]:
-    known = {"algorithm": checks.one_of(*ALGORITHMS), "key": _pem, "issuer": _name, "audience": _name}
+    known = {"algorithm": checks.one_of(*ALGORITHMS), "key": checks.pem, "issuer": _name, "audience": _name}
     found = checks.fields(path, value, "the tokens' issuer", known)
     for key in ("algorithm", "key") if found else ():
         if not found.get(key):
@@ -214,12 +198,12 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_retries": checks.whole(0, 5, "a number of retries"),
     "gateway_max_connections": checks.whole(10, 10_000_000, "a number of connections"),
     "gateway_threads": checks.whole(0, 64, "a number of threads"),
-    "gateway_server_ca": _pem,
-    "gateway_server_certificate": _pem,
-    "gateway_server_key": _pem,
-    "gateway_tls_certificate": _pem,
-    "gateway_tls_key": _pem,
-    "gateway_tls_client_ca": _pem,
+    "gateway_server_ca": checks.pem,
+    "gateway_server_certificate": checks.pem,
+    "gateway_server_key": checks.pem,
+    "gateway_tls_certificate": checks.pem,
+    "gateway_tls_key": checks.pem,
+    "gateway_tls_client_ca": checks.pem,
     "gateway_tls_client_names": _list(_matching(_WORDS, "a common name of letters, digits and . _ : / @ + = ~ * -")),
     "gateway_tokens": _tokens,
     "gateway_jwt": _jwt,

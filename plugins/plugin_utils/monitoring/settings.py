@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind, unknown_key
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean
 
-from ..wishes import addresses, checks
+from ..wishes import checks
 from ..wishes import monitoring as wishes
+from ..wishes.settings import completed
 
 DEFAULTS: dict[str, Any] = {
     "monitoring_state": "present",
@@ -59,18 +60,7 @@ MOST_MAILBOXES = 50
 
 def complete(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings, checked, with the defaults where none is given, or raise WishError for all wrong ones."""
-    refusals = Refusals()
-    for name in given:
-        if name not in DEFAULTS:
-            refusals.add(unknown_key("monitoring", name, "monitoring", DEFAULTS))
-    result = {
-        name: refusals.check(_CHECKS[name], name, given.get(name, default), default=default)
-        for name, default in DEFAULTS.items()
-    }
-    refusals.stop()
-    _together(result, refusals)
-    refusals.stop()
-    return result
+    return completed(given, ("monitoring", "monitoring"), DEFAULTS, _CHECKS, _together)
 
 
 def _together(settings: Mapping[str, Any], refusals: Refusals) -> None:
@@ -90,38 +80,17 @@ def _together(settings: Mapping[str, Any], refusals: Refusals) -> None:
         used.setdefault(port, name)
 
 
-def _matching(pattern: re.Pattern[str], remedy: str, is_secret: bool = False) -> checks.Check:
-    def check(path: str, value: Any) -> str:
-        if isinstance(value, str) and pattern.fullmatch(value):
-            return str(value)
-        raise WishError(path, f"is {kind(value) if is_secret else described(value)}", remedy)
-
-    return check
-
-
-_password = _matching(_PASSWORD, "give 16 to 72 letters, digits and signs, without blanks", is_secret=True)
-_mailbox = _matching(_MAILBOX, "write it as NAME@DOMAIN")
+_password = checks.matching(_PASSWORD, "give 16 to 72 letters, digits and signs, without blanks", is_secret=True)
+_mailbox = checks.matching(_MAILBOX, "write it as NAME@DOMAIN")
 
 
 def _optional(check: checks.Check) -> checks.Check:
     return lambda path, value: value if value == "" else check(path, value)
 
 
-def _networks(path: str, value: Any) -> list[str]:
-    addresses.networks(value, path)
-    return [str(each) for each in value]
-
-
-def pem(path: str, value: Any) -> str:
-    """Check a PEM text, which may be empty."""
-    if not isinstance(value, str) or not value.isascii() or (value and "-----BEGIN " not in value):
-        raise WishError(path, f"is {kind(value)}, not PEM text", "begin it with its -----BEGIN line")
-    return value
-
-
 def _users(path: str, value: Any) -> dict[str, str]:
     """Check the passwords, or bcrypt hashes, of people."""
-    name = _matching(_USER, "use letters, digits and . _ @ -")
+    name = checks.matching(_USER, "use letters, digits and . _ @ -")
     found = {name(f"{path} (a name)", user): each for user, each in checks.mapping(path, value).items()}
     if ACCOUNT in found:
         raise WishError(f"{path}.{ACCOUNT}", "is the monitoring hosts' own account", "choose another name")
@@ -144,12 +113,12 @@ def _mailboxes(path: str, value: Any) -> list[str]:
     return [_mailbox(f"{path}[{at}]", each) for at, each in enumerate(value)]
 
 
-_printable = _matching(re.compile(r"[ -~]{1,200}"), "give a text of one line", is_secret=True)
+_printable = checks.matching(re.compile(r"[ -~]{1,200}"), "give a text of one line", is_secret=True)
 _MAIL: dict[str, checks.Check] = {
     "to": _mailboxes,
     "tickets_to": _mailboxes,
     "from": _mailbox,
-    "smarthost": _matching(_SMARTHOST, "write it as HOST:PORT"),
+    "smarthost": checks.matching(_SMARTHOST, "write it as HOST:PORT"),
     "username": _printable,
     "password": _printable,
     "require_tls": boolean,
@@ -205,11 +174,11 @@ def _severities(path: str, value: Any) -> list[str]:
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "monitoring_state": checks.one_of("present", "absent"),
-    "monitoring_fleet": _matching(_FLEET, "use up to 64 letters, digits and . _ -"),
+    "monitoring_fleet": checks.matching(_FLEET, "use up to 64 letters, digits and . _ -"),
     # Of one call in a million nobody can tell within 30 days.
     "monitoring_availability": checks.within(0.5, 0.999999, "a share"),
-    "monitoring_allow_from": _networks,
-    "monitoring_web_allow_from": _networks,
+    "monitoring_allow_from": wishes.networks,
+    "monitoring_web_allow_from": wishes.networks,
     "monitoring_node_port": checks.PORT_FIELDS["rest"],
     "monitoring_dcgm_port": checks.whole(0, 65535, "a port, or 0 for none"),
     "monitoring_prometheus_port": checks.PORT_FIELDS["rest"],
@@ -222,7 +191,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "monitoring_webhooks": _webhooks,
     "monitoring_password": _optional(_password),
     "monitoring_users": _users,
-    "monitoring_tls_certificate": pem,
-    "monitoring_tls_key": pem,
-    "monitoring_tls_ca": pem,
+    "monitoring_tls_certificate": checks.pem,
+    "monitoring_tls_key": checks.pem,
+    "monitoring_tls_ca": checks.pem,
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -23,16 +24,22 @@ WEAVES = 3
 
 def page(report: Report) -> str:
     """Return the whole report as HTML; every text from outside is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+    environment = renderer(TEMPLATES)
+    environment.filters["spans"] = spans
+    environment.globals.update(picture=picture, counted=counted, style=style, effects=EFFECTS)
+    return environment.get_template("plan.html.j2").render(report=report)
+
+
+def renderer(*folders: Path, **syntax: Any) -> jinja2.Environment:
+    """Return what renders the templates of pages: each text is escaped, and what a page lacks is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        **syntax,
     )
-    environment.filters["spans"] = spans
-    environment.globals.update(picture=picture, counted=counted, style=style, effects=EFFECTS)
-    return environment.get_template("plan.html.j2").render(report=report)
 
 
 def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:

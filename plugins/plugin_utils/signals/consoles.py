@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from ..report.page import TEMPLATES, renderer
 from . import console_rollout, console_tables, gotext, layout, runbook
 from .console_tables import HERE, ON_HOST, SERVICE, Titles
 from .layout import Line, Panel
@@ -24,7 +24,6 @@ from .model import Alert, Scope, Signal
 from .table import ALERTS, SIGNALS
 from .tables import EVALUATED, Table
 
-TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 PAGES = {
     "fleet.html": "Fleet",
     "host.html": "Hosts",
@@ -107,12 +106,9 @@ def pages(signals: Sequence[Signal] = SIGNALS, alerts: Sequence[Alert] | None = 
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([TEMPLATES / "consoles", TEMPLATES]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = renderer(
+        TEMPLATES / "consoles",
+        TEMPLATES,
         block_start_string="[%",
         block_end_string="%]",
         variable_start_string="[[",

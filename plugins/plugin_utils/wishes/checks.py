@@ -158,6 +158,24 @@ def named(pattern: re.Pattern[str], allowed: str, longest: int) -> Check:
     return check
 
 
+def matching(pattern: re.Pattern[str], remedy: str, is_secret: bool = False) -> Check:
+    """Return a check for a text of a pattern, whose refusal tells no more than the kind of a secret."""
+
+    def check(path: str, value: Any) -> str:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return str(value)
+        raise WishError(path, f"is {kind(value) if is_secret else described(value)}", remedy)
+
+    return check
+
+
+def pem(path: str, value: Any) -> str:
+    """Check a PEM text, which may be empty."""
+    if not isinstance(value, str) or not value.isascii() or (value and "-----BEGIN " not in value):
+        raise WishError(path, f"is {kind(value)}, not PEM text", "begin it with its -----BEGIN line")
+    return str(value)
+
+
 instance_name = named(INSTANCE_NAME, "letters, digits, '-' and '_'", LONGEST_INSTANCE)
 model_name = named(MODEL_NAME, "letters, digits, '.', '-' and '_'", LONGEST_MODEL)
 

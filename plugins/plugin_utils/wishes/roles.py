@@ -49,15 +49,6 @@ def _each(check: fields.Check) -> fields.Check:
     return checked
 
 
-def _matching(pattern: re.Pattern[str], remedy: str) -> fields.Check:
-    def check(path: str, value: Any) -> str:
-        if isinstance(value, str) and pattern.fullmatch(value):
-            return value
-        raise WishError(path, f"is {described(value)}", remedy)
-
-    return check
-
-
 def address(path: str, value: Any) -> str:
     """Check a URL; every account of a host can read it and it is logged, so nothing in it may be secret."""
     line = scalars.one_line(path, value)
@@ -94,7 +85,7 @@ def _mirror(path: str, value: Any) -> str:
     if isinstance(value, str) and "@" in value:
         problem = "holds a user, which would show up in logs"
         raise WishError(path, problem, "give it through tfserving_registry_credentials")
-    return str(_matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value))
+    return str(fields.matching(_MIRROR, "write it as HOST:PORT/PREFIX")(path, value))
 
 
 def _mig(path: str, value: Any) -> None:
@@ -107,7 +98,7 @@ def _mig(path: str, value: Any) -> None:
     if value and not (name and devices):
         raise WishError(path, "lacks its name or its devices", "give both, or leave it empty")
     if value:
-        _matching(_GEOMETRY, "use letters, digits and . _ + -, in quotes")(f"{path}.name", name)
+        fields.matching(_GEOMETRY, "use letters, digits and . _ + -, in quotes")(f"{path}.name", name)
         if not isinstance(devices, (list, tuple)) or not all(isinstance(each, Mapping) for each in devices):
             raise WishError(f"{path}.devices", f"is {kind(devices)}", "give a list of mappings, as mig-parted knows it")
         _mig_words(f"{path}.devices", devices)
@@ -131,10 +122,10 @@ def _mig_words(path: str, value: Any) -> None:
             )
 
 
-_mig_word = _matching(_GEOMETRY, "use what mig-parted knows, such as all, 0x233010DE or 3g.40gb")
+_mig_word = fields.matching(_GEOMETRY, "use what mig-parted knows, such as all, 0x233010DE or 3g.40gb")
 
 
-_WORD = _matching(_APT_WORD, "use letters, digits and . _ / + ~ -")
+_WORD = fields.matching(_APT_WORD, "use letters, digits and . _ / + ~ -")
 
 CHECKS: dict[str, fields.Check] = {
     "tfserving_model_root": fields.directory,
@@ -143,7 +134,7 @@ CHECKS: dict[str, fields.Check] = {
     "model_repository_headers": http.headers,
     "tfserving_fleet_bundle": _optional(fields.directory),
     "bundle_dir": fields.directory,
-    "tfserving_group": _matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),
+    "tfserving_group": fields.matching(re.compile(r"[a-z_][a-z0-9_-]{0,30}"), "use a name that groupadd takes"),
     "monitoring_node_port": fields.whole(1, 65535, "a port"),
     "tfserving_gate_port": fields.whole(1, 65535, "a port"),
     "tfserving_drain_timeout_s": fields.whole(1, 3600, "a number of seconds"),
@@ -154,29 +145,29 @@ CHECKS: dict[str, fields.Check] = {
     "tfserving_apt_repository_uri": repository,
     "tfserving_apt_suite": _WORD,
     "tfserving_apt_key_url": key_source,
-    "tfserving_apt_key_fingerprint": _matching(_FINGERPRINT, "give its 40 hexadecimal digits"),
+    "tfserving_apt_key_fingerprint": fields.matching(_FINGERPRINT, "give its 40 hexadecimal digits"),
     "tfserving_apt_key_warn_days": fields.whole(0, 3650, "days"),
-    "model_repository_owner": _matching(_OWNER, "name an account, or its number in quotes"),
-    "model_repository_group": _matching(_OWNER, "name a group, or its number in quotes"),
-    "model_repository_directory_mode": _matching(_MODE, "write it in quotes, as in '0755'"),
-    "model_repository_file_mode": _matching(_MODE, "write it in quotes, as in '0644'"),
+    "model_repository_owner": fields.matching(_OWNER, "name an account, or its number in quotes"),
+    "model_repository_group": fields.matching(_OWNER, "name a group, or its number in quotes"),
+    "model_repository_directory_mode": fields.matching(_MODE, "write it in quotes, as in '0755'"),
+    "model_repository_file_mode": fields.matching(_MODE, "write it in quotes, as in '0644'"),
     "jemalloc_package": _WORD,
     "model_repository_download_timeout": fields.whole(1, 86_400, "seconds"),
     "model_repository_min_free_mb": fields.whole(0, 10**9, "MiB"),
     "nvidia_driver_repository_uri": _optional(repository),
     "nvidia_driver_key_url": _optional(key_source),
-    "nvidia_driver_key_fingerprint": _optional(_matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
+    "nvidia_driver_key_fingerprint": _optional(fields.matching(_FINGERPRINT, "give its 40 hexadecimal digits")),
     "nvidia_driver_branch": driver_packages.check_branch,
     "nvidia_driver_version": driver_packages.check_version,
     "nvidia_driver_gpu_settings": gpu_setting_wishes.check,
     "nvidia_driver_mig": _mig,
     "nvidia_driver_kernel": _WORD,
-    "nvidia_driver_clients": _each(_matching(_UNIT, "name a unit, or a pattern of units")),
+    "nvidia_driver_clients": _each(fields.matching(_UNIT, "name a unit, or a pattern of units")),
     "nvidia_driver_reboot_timeout": fields.whole(1, 86_400, "seconds"),
     "nvidia_driver_ignore": _each(driver_gpus.device_name),
     "nvidia_driver_expected_gpus": fields.whole(0, fields.MOST_ENTRIES, "a count of GPUs"),
     "cpu_partition_reboot_timeout": fields.whole(1, 86_400, "seconds"),
-    "host_plan_gpu_pci_vendors": _each(_matching(re.compile(r"0x[0-9a-f]{4}"), "write a PCI vendor as 0x10de")),
+    "host_plan_gpu_pci_vendors": _each(fields.matching(re.compile(r"0x[0-9a-f]{4}"), "write a PCI vendor as 0x10de")),
 }
 
 

@@ -1,80 +1,28 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The collector as the role monitoring lays it down: its files, its unit and its timer, and the program."""
+"""The collector as the role monitoring lays it down: its unit, its timer and the program."""
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import jinja2
 import pytest
 import unit_cases
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.metrics import METRICS
 from patience import LONG_S
-from repository import REPOSITORY
+from shipped_program import COLLECTOR
 
-ROLE = REPOSITORY / "roles/monitoring"
-PLACE = ROLE / "templates/exporters/usr/local/lib/tfserving-fleet/collector"
-UNITS = ROLE / "templates/exporters/etc/systemd/system"
-SOURCES = REPOSITORY / "plugins/module_utils"
-
-
-def closure(name="collector/__main__.py"):
-    """Return every file that a file of module_utils imports, directly or not, and those that make packages of them."""
-    found, todo = set(), [SOURCES / name]
-    while todo:
-        path = todo.pop()
-        if path in found:
-            continue
-        found.add(path)
-        todo += [each / "__init__.py" for each in path.parents if SOURCES in each.parents]
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                files = [base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)]
-                todo += [each for each in files if each.is_file()]
-    return {str(path.relative_to(SOURCES)) for path in found}
-
-
-def test_each_file_that_the_program_imports_is_laid_down_and_no_other():
-    laid = {str(path.relative_to(PLACE / "lib/fleet")).removesuffix(".j2") for path in (PLACE / "lib").rglob("*.j2")}
-    assert laid == closure()
-
-
-def test_the_program_needs_nothing_but_pythons_standard_library():
-    for name in closure():
-        for node in ast.walk(ast.parse((SOURCES / name).read_text())):
-            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert {each.partition(".")[0] for each in names} <= sys.stdlib_module_names, name
+UNITS = COLLECTOR.role / "templates/exporters/etc/systemd/system"
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The program as it stands on a host."""
-    root = tmp_path_factory.mktemp("collector")
-    environment = jinja2.Environment(keep_trailing_newline=True)
-    values = {
-        "ansible_managed": "Ansible managed",
-        "role_path": str(ROLE),
-        "lookup": lambda _file, path: Path(path).read_text(encoding="utf-8").rstrip(),
-    }
-    for template in [PLACE / "tfserving-collector.j2", *(PLACE / "lib").rglob("*.j2")]:
-        path = root / str(template.relative_to(PLACE)).removesuffix(".j2")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(environment.from_string(template.read_text()).render(values))
-    return root / "tfserving-collector"
-
-
-def test_the_files_are_those_of_the_collection_unchanged(program):
-    for name in closure():
-        assert (program.parent / "lib/fleet" / name).read_text() == (SOURCES / name).read_text(), name
+    return COLLECTOR.lay_down(tmp_path_factory.mktemp("collector"))
 
 
 # The place of the file and of the plan, moved below a folder; all else is this machine's.
@@ -131,7 +79,7 @@ def test_it_stays_off_the_serving_cpus_and_behind_all_else():
     wanted = {"Slice=system.slice", "Nice=10", "Type=oneshot", "MemoryMax=160M", "TimeoutStartSec=20"}
     assert wanted <= set(unit())
     started = next(line for line in unit() if line.startswith("ExecStart="))
-    place = f"/usr/local/lib/tfserving-fleet/{PLACE.name}/tfserving-collector"
+    place = f"/usr/local/lib/tfserving-fleet/{COLLECTOR.place.name}/tfserving-collector"
     assert started == f"ExecStart=/usr/bin/python3 -I -B {place}"
 
 

@@ -1,10 +1,9 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The program of the gates as the role lays it down: its files, its unit, and the companion as a process of its own."""
+"""The program of the gates as the role lays it down: its unit, and the companion as a process of its own."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -12,9 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
-import jinja2
 import pytest
 import unit_cases
 from ansible_collections.tfserving.fleet.plugins.module_utils.gate import config as configs
@@ -22,64 +19,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.gate.marks import 
 from gate_cases import Folder
 from patience import LONG_S
 from ports import free_port
-from repository import REPOSITORY
 from serving_double import FakeServer, Model
-
-ROLE = REPOSITORY / "roles/tfserving"
-PLACE = ROLE / "templates/host/usr/local/lib/tfserving-fleet"
-SOURCES = REPOSITORY / "plugins/module_utils"
-
-
-def closure(name="gate/__main__.py"):
-    """Return every file that a file of module_utils imports, directly or not, and those that make packages of them."""
-    found, todo = set(), [SOURCES / name]
-    while todo:
-        path = todo.pop()
-        if path in found:
-            continue
-        found.add(path)
-        todo += [each / "__init__.py" for each in path.parents if SOURCES in each.parents]
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                files = [base.with_suffix(".py"), *(base / f"{alias.name}.py" for alias in node.names)]
-                todo += [each for each in files if each.is_file()]
-    return {str(path.relative_to(SOURCES)) for path in found}
-
-
-def test_each_file_that_the_program_imports_is_laid_down_and_no_other():
-    laid = {str(path.relative_to(PLACE / "lib/fleet")).removesuffix(".j2") for path in (PLACE / "lib").rglob("*.j2")}
-    assert laid == closure()
-
-
-def test_the_program_needs_nothing_but_pythons_standard_library():
-    for name in closure():
-        for node in ast.walk(ast.parse((SOURCES / name).read_text())):
-            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert {each.partition(".")[0] for each in names} <= sys.stdlib_module_names, name
+from shipped_program import GATE
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The program as it stands on a host."""
-    root = tmp_path_factory.mktemp("gate")
-    environment = jinja2.Environment(keep_trailing_newline=True)
-    values = {
-        "ansible_managed": "Ansible managed",
-        "role_path": str(ROLE),
-        "lookup": lambda _file, path: Path(path).read_text(encoding="utf-8").rstrip(),
-    }
-    for template in [PLACE / "tfserving-gate.j2", *(PLACE / "lib").rglob("*.j2")]:
-        path = root / str(template.relative_to(PLACE)).removesuffix(".j2")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(environment.from_string(template.read_text()).render(values))
-    return root / "tfserving-gate"
-
-
-def test_the_files_are_those_of_the_collection_unchanged(program):
-    for name in closure():
-        assert (program.parent / "lib/fleet" / name).read_text() == (SOURCES / name).read_text(), name
+    return GATE.lay_down(tmp_path_factory.mktemp("gate"))
 
 
 # The places of a host, moved below a folder, with limits that no machine reaches, however long it stands still.
@@ -285,7 +232,9 @@ def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
     wished = [unit_cases.instance(name="a"), unit_cases.instance(name="b")]
     planned = unit_cases.plan(unit_cases.box(), wished, gate={"gateways": gateways})
     path = tmp_path / "gate.json"
-    path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
+    path.write_text(
+        unit_cases.rendered(GATE.role / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned)
+    )
     found = configs.read(str(path))
     assert (found.port, found.gateways, found.longest_call_s) == (8490, ("edge-1",), 30)
     ports = {one["name"]: (one["ports"]["grpc"], one["ports"]["rest"]) for one in planned["instances"]}
@@ -296,12 +245,14 @@ def test_the_file_of_the_plan_is_what_the_program_reads(tmp_path):
 def test_a_host_without_instances_has_a_file_as_well(tmp_path):
     path = tmp_path / "gate.json"
     planned = {"instances": [], **unit_cases.VARIABLES["tfserving_plan"]}
-    path.write_text(unit_cases.rendered(ROLE / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned))
+    path.write_text(
+        unit_cases.rendered(GATE.role / "templates/host/etc/tfserving/gate.json.j2", tfserving_plan=planned)
+    )
     assert configs.read(str(path)).instances == {}
 
 
 def unit(**variables):
-    path = ROLE / "templates/host/etc/systemd/system/tfserving-gate.service.j2"
+    path = GATE.role / "templates/host/etc/systemd/system/tfserving-gate.service.j2"
     return unit_cases.rendered(path, **variables)
 
 

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
+import yaml
 from repository import REPOSITORY
 
 CACHE = Path(os.environ.get("FLEET_CACHE") or REPOSITORY / ".cache").expanduser().absolute()
@@ -96,6 +97,19 @@ class Program:
         script.write_text(f'#!/bin/sh\nhere=$(dirname "$0")\nexec {found} "$here/{self.binary}" "$@"\n')
         script.chmod(0o755)
         staged.rename(root)
+
+
+class Versions:
+    """A program's versions and their packages, as the list (``.yml``) beside a file has them."""
+
+    def __init__(self, file: str, title: str, binary: str, *asked: str) -> None:
+        found: dict[str, dict[str, str]] = yaml.safe_load(Path(file).with_suffix(".yml").read_text(encoding="utf-8"))
+        self.packages = found
+        self._programs = {name: Program(title, name, packages, binary, asked) for name, packages in found.items()}
+
+    def program(self, version: str) -> str:
+        """Return the path of a version's program; skips the test, with the reason, where its packages are away."""
+        return self._programs[version].path()
 
 
 def _fetched(url: str, digest: str) -> bytes:

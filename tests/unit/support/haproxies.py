@@ -7,20 +7,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import yaml
-from debian_programs import Program
+from debian_programs import Versions
 
-PACKAGES: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+_VERSIONS = Versions(__file__, "HAProxy", "usr/sbin/haproxy", "-v")
+PACKAGES = _VERSIONS.packages
 BOOKWORM, TRIXIE, JAMMY, NOBLE = PACKAGES
-_PROGRAMS = {
-    version: Program("HAProxy", version, packages, "usr/sbin/haproxy", ("-v",))
-    for version, packages in PACKAGES.items()
-}
-
-
-def program(version: str) -> str:
-    """Return the path of a version's program; skips the test, with the reason, where its packages cannot be had."""
-    return _PROGRAMS[version].path()
+program = _VERSIONS.program
 
 
 def complaints(version: str, config: Path) -> str:

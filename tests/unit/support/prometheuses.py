@@ -4,19 +4,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from debian_programs import Versions
 
-import yaml
-from debian_programs import Program
-
-PACKAGES: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_suffix(".yml").read_text(encoding="utf-8"))
+_VERSIONS = Versions(__file__, "Prometheus", "usr/bin/prometheus", "--version")
+PACKAGES = _VERSIONS.packages
 BOOKWORM, TRIXIE, JAMMY, NOBLE = PACKAGES
-_PROGRAMS = {
-    version: Program("Prometheus", version, packages, "usr/bin/prometheus", ("--version",))
-    for version, packages in PACKAGES.items()
-}
-
-
-def program(version: str) -> str:
-    """Return the path of a version's server; skips the test, with the reason, where its package cannot be had."""
-    return _PROGRAMS[version].path()
+program = _VERSIONS.program

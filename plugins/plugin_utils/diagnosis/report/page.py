@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jinja2
-
-from ...report.page import TEMPLATES
+from ...report.page import TEMPLATES, renderer
 from ..budget import PARTS
 from . import wording
 from .wording import Row
@@ -16,15 +14,9 @@ from .wording import Row
 
 def page(document: Row) -> str:
     """Return the report as HTML. Every text is escaped; the same document gives the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     told = wording.at_length(document)
-    return environment.get_template("diagnosis.html.j2").render(
+    template = renderer(TEMPLATES).get_template("diagnosis.html.j2")
+    return template.render(
         title=wording.headline(document),
         missing=document["missing"],
         notes=[each["text"] for each in document["notes"]],

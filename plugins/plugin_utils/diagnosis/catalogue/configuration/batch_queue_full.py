@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from ... import batched
 from ...case import Case
-from ...derived import each_used
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -18,13 +17,10 @@ _WORDS = ("batch scheduling queue .{0,80}is full",)
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_used(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     refused = instance.failed_ratio("UNAVAILABLE", "RESOURCE_EXHAUSTED")
     if refused is None:
         return unknown("its page counts no requests", instance.name)

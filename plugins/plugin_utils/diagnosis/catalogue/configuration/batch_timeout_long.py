@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ... import batched
 from ...case import Case
-from ...derived import MAIN_PART, each_used, is_pool_full, part, weighed
+from ...derived import MAIN_PART, is_pool_full, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, ms, percent, proof, unknown
@@ -22,13 +22,10 @@ BUSY = 0.8
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_used(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
     if found is None:
         return unknown("its metrics do not tell how batches were formed", instance.name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ... import batched
 from ...case import Case
-from ...derived import Entrypoint, at_work, each_used, is_pool_full, part, pool_size, weighed
+from ...derived import Entrypoint, at_work, is_pool_full, part, pool_size, weighed
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -16,13 +16,10 @@ ENTRYPOINTS: tuple[Entrypoint, ...] = ("GRPC", "REST")
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_used(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
     sizes = {each: pool_size(instance, each) for each in ENTRYPOINTS}
     if found is None or None in sizes.values():

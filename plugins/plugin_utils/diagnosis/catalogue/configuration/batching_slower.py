@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ... import batched
 from ...case import Case
-from ...derived import MAIN_PART, each_used, keeps_objective, part, weighed
+from ...derived import MAIN_PART, keeps_objective, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -24,13 +24,10 @@ WAITING = 0.2
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_used(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
     execution = batched.execution_ms(instance)
     if found is None or execution is None:

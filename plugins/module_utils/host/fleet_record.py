@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a monitoring host remembers of the serving hosts, for runs that cannot reach them."""
+"""What a host remembers of the serving hosts, for runs that cannot reach them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Any
 from ..disk.record import Record
 from ..errors import WishError
 
-PATH = "/var/lib/tfserving-fleet/monitoring/fleet.json"
 _SCHEMA = 1
-_HOST = {"address": str, "cpus": int, "gpus": int, "instances": [dict]}
-_SHAPE = {"schema": int, "hosts": {str: _HOST}}
 # 1000 hosts of many instances take a few MB.
 _MOST = 64 << 20
 
 
-def remember(path: str, wanted: Mapping[str, Any] | None, check_mode: bool = False) -> tuple[dict[str, Any], bool]:
-    """Return what is remembered by host, and whether ``wanted`` changes that; None does not. Raises WishError."""
-    record = Record(path, _SHAPE, schema=_SCHEMA, most=_MOST, mode=0o600)
+def remember(
+    path: str, host: Mapping[str, Any], wanted: Mapping[str, Any] | None, check_mode: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """Return what is remembered by host, and whether ``wanted`` changes that; None does not. Raises WishError.
+
+    :param host: the shape of what is remembered of each host, as plain_files.fits takes it.
+    """
+    # It tells who serves what.
+    record = Record(path, {"schema": int, "hosts": {str: host}}, schema=_SCHEMA, most=_MOST, mode=0o600)
     known: dict[str, Any] = (record.load() or {"hosts": {}})["hosts"]
     if wanted is None or wanted == known:
         return known, False
