@@ -8,12 +8,13 @@ Each role checks its own when it starts, which is too late for the first host of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator, ValidationResult
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
@@ -109,8 +110,13 @@ def check(names: Iterable[str], values: Values, refusals: Refusals) -> list[str]
 
 def complete(values: Values, options: Options) -> dict[str, Any]:
     """Return values that were checked: each in the type of its option, and the defaults of those that are not set."""
-    found: dict[str, Any] = ArgumentSpecValidator(options).validate(values).validated_parameters
+    found: dict[str, Any] = _validated(values, options).validated_parameters
     return found
+
+
+def _validated(values: Values, options: Options) -> ValidationResult:
+    # Of a default that is a mapping, ansible-core fills in the suboptions, in the specs themselves.
+    return ArgumentSpecValidator(deepcopy(dict(options))).validate(values)
 
 
 def check_values(values: Values, options: Options, refusals: Refusals) -> None:
@@ -119,7 +125,7 @@ def check_values(values: Values, options: Options, refusals: Refusals) -> None:
     refusals.check(roles.check, values, options)
     if len(refusals.errors) == before:
         # ansible-core's validator quotes the values that it refuses, so it runs only after the checks that do not.
-        for sentence in ArgumentSpecValidator(options).validate(values).error_messages:
+        for sentence in _validated(values, options).error_messages:
             refusals.add(WishError("", sentence, ""))
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -66,6 +67,14 @@ def test_values_take_the_type_of_their_options_and_the_defaults_of_those_that_ar
 
 def test_an_inventory_without_variables_is_taken():
     assert refused() == []
+
+
+def test_a_check_leaves_the_specs_of_the_roles_as_they_are():
+    before = deepcopy(inventory.role_specs())
+    inventory.complete({}, inventory.role_options())
+    refusals = Refusals()
+    inventory.check_values({}, inventory.role_options(), refusals)
+    assert inventory.role_specs() == before
 
 
 def test_the_planner_is_told_of_what_the_inventory_sets_and_of_the_roles_defaults():
