@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
+from ..signals.thresholds import CPU_WAIT
 from .case import Case
+from .finding import Proof
 from .instance import Instance, cpus_of
 from .reading import at, listed, mapping, number, ratio, text
+from .verdicts import percent, proof
 
 Tree = Mapping[str, Any]
 # NVML's clock event reasons. https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)
 POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x40, 0x80
+# Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
+# above it on servers, the one of power saving far below.
+CLOCK_RATIO = 0.8
 
 
 def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
@@ -23,6 +29,17 @@ def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
     ratios = [ratio(number(clocks.get(str(cpu))), number(highest.get(str(cpu)))) for cpu in cpus]
     known = [each for each in ratios if each is not None]
     return median(known) if known else None
+
+
+def clock_proof(source: str, clock: float | None) -> Proof:
+    """Return a clock, as a part of the highest, as evidence."""
+    return proof(source, f"{percent(clock)} of the highest clock", f"over {percent(CLOCK_RATIO)} under load")
+
+
+def wait_proof(case: Case, instance: Instance) -> Proof:
+    """Return the wait of an instance's threads for a CPU as evidence."""
+    waited = f"{percent(instance.wait_ratio)} of its time without a CPU"
+    return proof("/proc/PID/schedstat", waited, f"under {CPU_WAIT.percent}", case.window_s)
 
 
 def nodes_of(case: Case, cpus: frozenset[int]) -> frozenset[str]:

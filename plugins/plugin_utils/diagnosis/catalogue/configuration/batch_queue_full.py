@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ....signals.thresholds import BATCH_QUEUE
 from ... import batched
 from ...case import Case
 from ...derived import each_used
@@ -35,7 +36,9 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if refused < REFUSED:
         return cleared("It refused no requests.", *evidence, instance=instance.name)
     found = batched.measured(instance, batching)
-    is_busy = found is not None and (found.threads_used >= 0.8 or found.queue_ms > 2 * batching.timeout_ms)
+    is_busy = found is not None and (
+        found.threads_used >= 0.8 or found.queue_ms > BATCH_QUEUE.value * batching.timeout_ms
+    )
     return Judged(
         "cause",
         0.95 if instance.log(*_WORDS) or is_busy else 0.7,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import POWER_BRAKE, clock_ratio, gpu_label, held, owner_of, reasons_of
-from ...verdicts import cleared, percent, proof, unknown
+from ...hardware import POWER_BRAKE, clock_proof, clock_ratio, gpu_label, held, owner_of, reasons_of
+from ...verdicts import cleared, proof, unknown
 
 
 def judge(case: Case) -> list[Judged]:
@@ -23,7 +23,7 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
         return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: reasons {reasons_of(gpu)}", "no 0x80"),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     if not braked:
         return cleared(f"The host does not brake {gpu_label(gpu)}.", *proofs, instance=owner_of(case, gpu))

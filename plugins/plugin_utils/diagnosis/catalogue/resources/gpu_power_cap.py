@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....signals.thresholds import CLOCK_RATIO
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
-from ...hardware import POWER_CAP, clock_ratio, gpu_label, held, owner_of
+from ...hardware import CLOCK_RATIO, POWER_CAP, clock_proof, clock_ratio, gpu_label, held, owner_of
 from ...reading import number, ratio
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 # Part of the limit from which a GPU counts as at it.
 AT_LIMIT = 0.95
@@ -33,7 +32,7 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
         proof(
             "nvidia-smi", f"{gpu_label(gpu)}: {gpu.get('power_w')} W of {gpu.get('power_limit_w')} W", "below the limit"
         ),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     share = ratio(draw, limit)
     if not capped or (share is not None and share < AT_LIMIT):

@@ -13,13 +13,14 @@ from ...hardware import (
     HARDWARE_THERMAL,
     POWER_BRAKE,
     THERMAL,
+    clock_proof,
     clock_ratio,
     gpu_label,
     held,
     owner_of,
     reasons_of,
 )
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 
 def judge(case: Case) -> list[Judged]:
@@ -34,7 +35,7 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     clock = clock_ratio(gpu)
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: {gpu.get('temperature')} °C, reasons {reasons_of(gpu)}", "no 0x68"),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     # Bit 0x8 alone is heat or power; the brake has a bit of its own.
     if not hot and not (hardware and not held(gpu, POWER_BRAKE)):

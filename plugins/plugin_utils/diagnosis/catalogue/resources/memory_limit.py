@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import MEMORY_PRESSURE
+from ....signals.thresholds import MEMORY_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
@@ -37,7 +37,7 @@ def _judged(case: Case, instance: Instance) -> Judged:
     if high:
         test = "The kernel itself counts how often the limit slowed the process down."
         return Judged(
-            "cause" if waited > MEMORY_PRESSURE else "contributor", 0.9, proofs, test, instance.name, share=waited
+            "cause" if waited > MEMORY_WAIT.value else "contributor", 0.9, proofs, test, instance.name, share=waited
         )
     return cleared("It stays below the limits of its memory.", *proofs, instance=instance.name)
 

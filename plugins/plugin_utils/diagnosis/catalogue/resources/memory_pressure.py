@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import MEMORY_PRESSURE
+from ....signals.thresholds import MEMORY_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
@@ -26,14 +26,19 @@ def _judged(case: Case, instance: Instance) -> Judged:
     faults = instance.rate(instance.spent("majflt"))
     out = instance.process("swap_mb")
     proofs = (
-        proof("memory.pressure", f"{percent(waited)} of the time waited for memory", "under 5 %", case.window_s),
+        proof(
+            "memory.pressure",
+            f"{percent(waited)} of the time waited for memory",
+            f"under {MEMORY_WAIT.percent}",
+            case.window_s,
+        ),
         proof("/proc/vmstat", f"{swapped or 0:.0f} pages/s back from swap", "0", case.window_s),
         proof("/proc/PID/status", f"{out or 0:.0f} MB swapped out, {faults or 0:.0f} major faults/s", "0"),
     )
     coming = bool(swapped and swapped > SWAPPED_PER_S and out)
-    if not coming and (waited or 0.0) <= MEMORY_PRESSURE:
+    if not coming and (waited or 0.0) <= MEMORY_WAIT.value:
         return cleared("It does not wait for memory.", *proofs, instance=instance.name)
-    strong = coming or (waited or 0.0) > 2 * MEMORY_PRESSURE
+    strong = coming or (waited or 0.0) > 2 * MEMORY_WAIT.value
     return Judged(
         "cause" if strong else "contributor",
         0.9 if coming and waited else 0.75,
