@@ -12,7 +12,7 @@ from .case import Case
 from .finding import Judged, Proof, Verdict
 from .instance import Instance
 from .reading import at, number, ratio
-from .verdicts import cleared, unknown
+from .verdicts import cleared, percent, proof, unknown
 
 Entrypoint = Literal["REST", "GRPC"]
 # Part of the latency from which on a fault is what to mend first, and below which it is not worth a word.
@@ -125,6 +125,11 @@ def busy_part(instance: Instance) -> float | None:
     """Return the part of its CPUs that its threads kept busy."""
     cpus = instance.cpus_allowed or instance.cpus
     return ratio(instance.cores_used, float(len(cpus)))
+
+
+def ended_as(case: Case, part: float | None, status: str) -> Proof:
+    """Return the part of the requests that ended with a status as evidence."""
+    return proof("request_count", f"{percent(part)} ended as {status}", "none", case.window_s)
 
 
 def shown(proofs: Iterable[Proof | None]) -> tuple[Proof, ...]:

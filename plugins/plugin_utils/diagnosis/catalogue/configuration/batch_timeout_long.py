@@ -7,24 +7,18 @@ from __future__ import annotations
 from ....signals.thresholds import BATCH_FILL, BATCH_WAITS
 from ... import batched
 from ...case import Case
-from ...derived import MAIN_PART, each_used, is_pool_full, part, weighed
+from ...derived import MAIN_PART, is_pool_full, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, ms, percent, proof, unknown
 
-# With fewer busy threads than this a thread was free, and only then does the time-out count (batching/README.md).
-BUSY = 0.8
-
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
     if found is None:
         return unknown("its metrics do not tell how batches were formed", instance.name)
@@ -52,14 +46,14 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
 def _timed_out(batching: batched.Batching, found: batched.Batches) -> bool:
     low, high = BATCH_WAITS
     waits = batching.timeout_ms > 0 and low * batching.timeout_ms <= found.queue_ms <= high * batching.timeout_ms
-    return waits and found.fill < BATCH_FILL.value and found.threads_used < BUSY
+    return waits and found.fill < BATCH_FILL.value and not found.busy
 
 
 def _evidence(case: Case, batching: batched.Batching, found: batched.Batches) -> tuple[Proof, ...]:
     wait = f"{ms(found.queue_ms)} of waiting, the time-out being {ms(batching.timeout_ms)}"
     return (
         proof("batching_session/queuing_latency", wait, "far below the time-out", case.window_s),
-        proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s),
+        batched.fill_proof(case, found),
         proof("runtime_latency", f"batch threads {percent(found.threads_used)} busy", "busy while requests wait"),
     )
 

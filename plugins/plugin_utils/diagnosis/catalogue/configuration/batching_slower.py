@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ... import batched
 from ...case import Case
-from ...derived import MAIN_PART, each_used, keeps_objective, part, weighed
+from ...derived import MAIN_PART, keeps_objective, part, weighed
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -24,13 +24,10 @@ WAITING = 0.2
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None:
-        return None
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
     execution = batched.execution_ms(instance)
     if found is None or execution is None:
@@ -38,7 +35,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     own = execution * found.request_rows / found.rows if found.rows else execution
     added = part(case, instance, found.queue_ms + max(execution - own, 0.0))
     waits = proof("queuing_latency, runtime_latency", f"{percent(added)} of the latency is the batch", "little")
-    if found.requests < APART or found.threads_used >= 0.8 or (added or 0.0) < WAITING:
+    if found.requests < APART or found.busy or (added or 0.0) < WAITING:
         return cleared(
             "Batches hold few requests, or their threads are busy and need them.", waits, instance=instance.name
         )

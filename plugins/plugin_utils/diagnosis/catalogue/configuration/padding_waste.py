@@ -7,7 +7,7 @@ from __future__ import annotations
 from ....signals.thresholds import PADDING
 from ... import batched
 from ...case import Case
-from ...derived import each_used, part, weighed
+from ...derived import part, weighed
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -15,12 +15,11 @@ from ...verdicts import cleared, percent, proof, unknown
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that pads batches."""
-    return each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
-def _judged(case: Case, instance: Instance) -> Judged | None:
-    batching = batched.in_force(instance)
-    if batching is None or not batching.allowed:
+def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged | None:
+    if not batching.allowed:
         return None
     padding = instance.padding_ratio
     if padding is None:
