@@ -110,6 +110,11 @@ class Case:
         """Return what the host is a guest of, empty for none."""
         return text(self.evidence.get("virtual"))
 
+    @property
+    def listeners(self) -> list[Tree]:
+        """Return the listening sockets, none where they could not be read."""
+        return [mapping(each) for each in listed(self.fact("listeners"))]
+
     @cached_property
     def serving_cpus(self) -> frozenset[int]:
         """Return the CPUs that serve: those of the plan, else those of its instances."""

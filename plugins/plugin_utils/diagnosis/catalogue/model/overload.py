@@ -9,8 +9,9 @@ from ... import batched
 from ...case import Case
 from ...derived import busy_part, each_used, keeps_objective
 from ...finding import Fault, Judged, Remedy
+from ...hardware import use_by
 from ...instance import Instance
-from ...reading import listed, mapping, number, ratio
+from ...reading import ratio
 from ...verdicts import cleared, percent, proof, unknown
 
 # Part of its time without a CPU from which on others have them.
@@ -57,16 +58,8 @@ def _use(case: Case, instance: Instance) -> dict[str, float | None]:
     return {
         "its CPUs": busy_part(instance),
         "its batch threads": found.threads_used if found else None,
-        "its GPUs": _gpus(case, instance),
+        "its GPUs": use_by(case, instance),
     }
-
-
-def _gpus(case: Case, instance: Instance) -> float | None:
-    pid = instance.process("pid")
-    own = [
-        gpu for gpu in case.gpus or () if any(mapping(row).get("pid") == pid for row in listed(gpu.get("processes")))
-    ]
-    return max(((number(gpu.get("utilisation")) or 0.0) / 100 for gpu in own), default=None)
 
 
 def _held_back(case: Case, instance: Instance) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import waited_for
 from ...instance import Instance
 from ...reading import listed, mapping, text
 from ...verdicts import cleared, percent, proof, unknown
@@ -23,8 +24,7 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged:
-    waited = instance.pressure("io")
-    waited = case.pressure("io") if waited is None else waited
+    waited = waited_for(case, instance, "io")
     read = instance.rate(instance.spent("read_bytes"))
     if waited is None or read is None:
         return unknown("its reads or the pressure on disks could not be read", instance.name)

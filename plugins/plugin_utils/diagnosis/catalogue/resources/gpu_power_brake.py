@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import POWER_BRAKE, clock_proof, clock_ratio, gpu_label, held, owner_of, reasons_of
-from ...verdicts import cleared, proof, unknown
+from ...hardware import POWER_BRAKE, clock_proof, clock_ratio, gpu_label, held, owner_of, reasons_of, unread_of
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -20,7 +20,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     braked, clock = held(gpu, POWER_BRAKE), clock_ratio(gpu)
     if braked is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: reasons {reasons_of(gpu)}", "no 0x80"),
         clock_proof("nvidia-smi", clock),

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
-from ...hardware import CLOCK_RATIO, POWER_CAP, clock_proof, clock_ratio, gpu_label, held, owner_of
+from ...hardware import CLOCK_RATIO, POWER_CAP, clock_proof, clock_ratio, gpu_label, held, owner_of, unread_of
 from ...reading import number, ratio
-from ...verdicts import cleared, proof, unknown
+from ...verdicts import cleared, proof
 
 # Part of the limit from which a GPU counts as at it.
 AT_LIMIT = 0.95
@@ -26,7 +26,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     capped, clock = held(gpu, POWER_CAP), clock_ratio(gpu)
     if capped is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     draw, limit = number(gpu.get("power_w")), number(gpu.get("power_limit_w"))
     proofs = (
         proof(

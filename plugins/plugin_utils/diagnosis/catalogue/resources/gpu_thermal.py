@@ -19,8 +19,9 @@ from ...hardware import (
     held,
     owner_of,
     reasons_of,
+    unread_of,
 )
-from ...verdicts import cleared, proof, unknown
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -31,7 +32,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     hot, hardware = held(gpu, THERMAL, HARDWARE_THERMAL), held(gpu, HARDWARE)
     if hot is None or hardware is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     clock = clock_ratio(gpu)
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: {gpu.get('temperature')} °C, reasons {reasons_of(gpu)}", "no 0x68"),

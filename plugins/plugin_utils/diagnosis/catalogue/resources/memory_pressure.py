@@ -7,6 +7,7 @@ from __future__ import annotations
 from ....signals.thresholds import MEMORY_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import waited_for
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -20,7 +21,7 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged:
-    waited, swapped = _waited(case, instance), case.per_second("vmstat", "pswpin")
+    waited, swapped = waited_for(case, instance, "memory"), case.per_second("vmstat", "pswpin")
     if waited is None and swapped is None:
         return unknown("neither the pressure on memory nor swapping could be read", instance.name)
     faults = instance.rate(instance.spent("majflt"))
@@ -47,12 +48,6 @@ def _judged(case: Case, instance: Instance) -> Judged:
         instance.name,
         share=max(waited or 0.0, 0.2 if coming else 0.0),
     )
-
-
-def _waited(case: Case, instance: Instance) -> float | None:
-    """Return the part of the time in which it waited for memory, or the host where its cgroup does not say."""
-    own = instance.pressure("memory")
-    return case.pressure("memory") if own is None else own
 
 
 FAULT = Fault(
