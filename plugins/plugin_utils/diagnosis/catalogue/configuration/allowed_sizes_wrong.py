@@ -78,5 +78,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1401",),
     judge=judge,
-    needs=("batching.config", "log"),
 )

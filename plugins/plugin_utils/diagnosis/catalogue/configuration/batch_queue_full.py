@@ -65,5 +65,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/60",
     ),
     judge=judge,
-    needs=("metrics",),
 )

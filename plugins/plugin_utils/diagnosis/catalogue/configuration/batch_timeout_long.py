@@ -75,5 +75,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1483",
     ),
     judge=judge,
-    needs=("metrics",),
 )

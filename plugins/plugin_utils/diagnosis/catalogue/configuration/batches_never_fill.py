@@ -69,5 +69,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1505",
     ),
     judge=judge,
-    needs=("metrics", "cmdline"),
 )

@@ -106,5 +106,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1312",
     ),
     judge=judge,
-    needs=("metrics",),
 )

@@ -67,5 +67,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/master/tensorflow_serving/config/ssl_config.proto",),
     judge=judge,
-    needs=("certificates",),
 )

@@ -61,5 +61,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1382",),
     judge=judge,
-    needs=("metrics",),
 )

@@ -51,5 +51,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man2/adjtimex.2.html",),
     judge=judge,
-    needs=("clock",),
 )

@@ -73,5 +73,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1006",),
     judge=judge,
-    needs=("metrics", "cmdline"),
 )

@@ -70,5 +70,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/2214",),
     judge=judge,
-    needs=("log",),
 )

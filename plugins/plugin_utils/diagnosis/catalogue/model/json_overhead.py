@@ -78,5 +78,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/578",
     ),
     judge=judge,
-    needs=("metrics",),
 )

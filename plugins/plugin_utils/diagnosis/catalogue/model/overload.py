@@ -97,5 +97,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1354",),
     judge=judge,
-    needs=("metrics",),
 )

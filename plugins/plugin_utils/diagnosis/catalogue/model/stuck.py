@@ -116,5 +116,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1265",
     ),
     judge=judge,
-    needs=("probe", "tasks"),
 )

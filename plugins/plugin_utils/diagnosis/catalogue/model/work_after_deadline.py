@@ -59,5 +59,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1265",),
     judge=judge,
-    needs=("metrics",),
 )

@@ -56,5 +56,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/pm/cpufreq.html",),
     judge=judge,
-    needs=("facts.cpufreq",),
 )

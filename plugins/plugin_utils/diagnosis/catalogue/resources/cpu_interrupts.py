@@ -49,5 +49,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/core-api/irq/irq-affinity.html",),
     judge=judge,
-    needs=("interrupts",),
 )

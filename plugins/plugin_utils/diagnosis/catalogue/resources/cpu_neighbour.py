@@ -82,5 +82,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/scheduler/sched-stats.html",),
     judge=judge,
-    needs=("schedstat", "processes"),
 )

@@ -76,5 +76,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#1237", "tensorflow/serving#2060", "tensorflow/serving#1550"),
     judge=judge,
-    needs=("cmdline", "schedstat"),
 )

@@ -37,5 +37,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat",),
     judge=judge,
-    needs=("stat",),
 )

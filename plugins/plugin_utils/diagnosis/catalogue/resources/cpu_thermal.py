@@ -64,5 +64,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/thermal/intel_powerclamp.html",),
     judge=judge,
-    needs=("facts.thermal_throttle",),
 )

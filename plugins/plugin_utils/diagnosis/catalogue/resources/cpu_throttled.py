@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/scheduler/sched-bwc.html",),
     judge=judge,
-    needs=("cgroup", "cpu.stat"),
 )

@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man3/statvfs.3.html",),
     judge=judge,
-    needs=("facts.disks",),
 )

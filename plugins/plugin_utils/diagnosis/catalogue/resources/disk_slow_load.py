@@ -75,5 +75,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/accounting/psi.html",),
     judge=judge,
-    needs=("pressure", "process"),
 )

@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt",),
     judge=judge,
-    needs=("gpus",),
 )

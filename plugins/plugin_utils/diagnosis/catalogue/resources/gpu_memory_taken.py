@@ -54,5 +54,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#249", "tensorflow/serving#675"),
     judge=judge,
-    needs=("gpus", "cmdline"),
 )

@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/PCI/sysfs-pci.html",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -40,5 +40,4 @@ FAULT = Fault(
     remedy=Remedy("Run the persistence daemon.", "nvidia_driver_persistence: true", "none", restart=False),
     refs=("https://docs.nvidia.com/deploy/driver-persistence",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -58,5 +58,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man2/getrlimit.2.html",),
     judge=judge,
-    needs=("limits", "process"),
 )

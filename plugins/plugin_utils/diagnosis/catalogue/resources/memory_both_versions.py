@@ -18,14 +18,14 @@ IN_MEMORY = 1.3
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance with its models."""
-    return [_judged(case, instance, name) for instance in case.instances for name in _models(instance)]
+    return [_judged(instance, name) for instance in case.instances for name in _models(instance)]
 
 
 def _models(instance: Instance) -> list[str]:
     return list(mapping(instance.evidence.get("models"))) or [str(each) for each in listed(instance.plan.get("models"))]
 
 
-def _judged(case: Case, instance: Instance, model: str) -> Judged:
+def _judged(instance: Instance, model: str) -> Judged:
     versions, killed = _resident(instance, model), bool(oom_kills(instance))
     sizes = {version: _size(instance, model, version) for version in versions}
     if len(versions) < 2 and not killed:
@@ -71,5 +71,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#2017", "tensorflow/serving#1929"),
     judge=judge,
-    needs=("models", "model_files"),
 )

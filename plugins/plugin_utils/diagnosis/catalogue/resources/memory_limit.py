@@ -56,5 +56,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files",),
     judge=judge,
-    needs=("cgroup.memory", "oom_kills"),
 )

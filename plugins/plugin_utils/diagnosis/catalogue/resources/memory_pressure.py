@@ -63,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/accounting/psi.html",),
     judge=judge,
-    needs=("pressure", "vmstat"),
 )

@@ -44,5 +44,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/nf_conntrack-sysctl.html",),
     judge=judge,
-    needs=("conntrack",),
 )

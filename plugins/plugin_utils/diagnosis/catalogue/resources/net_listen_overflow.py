@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/snmp_counter.html",),
     judge=judge,
-    needs=("net",),
 )

@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/snmp_counter.html", "https://www.rfc-editor.org/rfc/rfc6298"),
     judge=judge,
-    needs=("net",),
 )

@@ -51,5 +51,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/ip-sysctl.html",),
     judge=judge,
-    needs=("net", "facts.port_range"),
 )
