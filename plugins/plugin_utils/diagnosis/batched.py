@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import derived, page
+from . import page
 from .case import Case
-from .finding import Judged
+from .derived import each_used
+from .finding import Judged, Proof
 from .instance import Instance
 from .reading import at, listed, mapping, number, ratio, text
+from .verdicts import percent, proof
 
 # ``name: value`` and ``name { value: value }`` of the text format.
 _FIELD = re.compile(r"\b([a-z_]{1,60})\s*(?::\s*|\{\s*value\s*:\s*)(-?[0-9]{1,18}|true|false)")
 # What the server takes where a field is missing: batching/README.md and session_bundle_config.proto.
 _SIZE, _TIMEOUT_US, _QUEUE = 1000.0, 0.0, 10.0
+# With fewer busy threads than this a thread was free, and only then does the time-out count (batching/README.md).
+_BUSY = 0.8
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,21 @@ class Batches:
         """Return how many requests shared a batch."""
         return self.rows / self.request_rows if self.request_rows else 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether batches waited for a thread."""
+        return self.threads_used >= _BUSY
+
+
+def each_batching(case: Case, judge: Callable[[Case, Instance, Batching], Judged | None]) -> list[Judged]:
+    """Return what a rule says of each instance that answers requests and forms batches for them."""
+
+    def judged(case: Case, instance: Instance) -> Judged | None:
+        batching = in_force(instance)
+        return None if batching is None else judge(case, instance, batching)
+
+    return each_used(case, judged)
+
 
 def is_on(instance: Instance) -> bool:
     """Tell whether its server forms batches: by its command line, or by the plan where that is unknown."""
@@ -76,16 +95,6 @@ def in_force(instance: Instance) -> Batching | None:
     )
 
 
-def each_used(case: Case, judge: Callable[[Case, Instance, Batching], Judged | None]) -> list[Judged]:
-    """Return what a rule says of each instance that answers requests and forms batches."""
-
-    def judged(case: Case, instance: Instance) -> Judged | None:
-        batching = in_force(instance)
-        return None if batching is None else judge(case, instance, batching)
-
-    return derived.each_used(case, judged)
-
-
 def measured(instance: Instance, batching: Batching) -> Batches | None:
     """Return what came of the batching between the samples; None where the page does not tell."""
     rows, request_rows = rows_per_batch(instance), instance.rows_per_request
@@ -95,6 +104,11 @@ def measured(instance: Instance, batching: Batching) -> Batches | None:
         return None
     busy = (batches or 0.0) * (execution or 0.0) / 1e3 / batching.threads
     return Batches((queue or 0.0) / 1e3, rows or 0.0, (rows or 0.0) / batching.size, request_rows or 0.0, busy)
+
+
+def fill_proof(case: Case, found: Batches) -> Proof:
+    """Return how full batches were as evidence."""
+    return proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s)
 
 
 def ran(instance: Instance) -> float | None:

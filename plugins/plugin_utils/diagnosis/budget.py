@@ -63,18 +63,6 @@ class Budget:
         return abs(self.rest) <= TOLERANCE * self.whole
 
     @property
-    def shares(self) -> dict[str, float | None]:
-        """Return the share of each part in the whole, and that of the ``rest``."""
-        found = {name: None if part is None else part / self.whole for name, part in self.parts.items()}
-        return {**found, "rest": self.rest / self.whole}
-
-    @property
-    def largest(self) -> str | None:
-        """Return the name of the largest part; it tells where to look first."""
-        known = {name: part for name, part in self.parts.items() if part is not None}
-        return max(known, key=lambda name: known[name]) if known else None
-
-    @property
     def text(self) -> str:
         """Return the budget as one line."""
         known = " + ".join(f"{name} {_ms(part)}" for name, part in self.parts.items() if part is not None)
@@ -103,10 +91,9 @@ class _Server:
 
 @dataclass(frozen=True)
 class _Way:
-    """What HAProxy tells of the way to a server, in milliseconds: its own part, and all behind it up to the answer."""
+    """What HAProxy tells of the way to a server, in milliseconds: its own part, and all of it."""
 
     own: float
-    behind: float
     whole: float
 
 
@@ -255,7 +242,7 @@ def _way(gateways: Iterable[Evidence], server: str) -> _Way | None:
         return None
     mean = {key: sum(count * float(row[key]) for count, row in rows) / calls for key in ("rtime", "ttime")}
     # HAProxy waits for a free place, connects, and hands on what was said; its times are whole milliseconds.
-    return _Way(max(0.0, mean["ttime"] - mean["rtime"]), mean["rtime"], mean["ttime"])
+    return _Way(max(0.0, mean["ttime"] - mean["rtime"]), mean["ttime"])
 
 
 def _rows(gateway: Evidence, server: str) -> Iterable[tuple[float, Mapping[str, Any]]]:

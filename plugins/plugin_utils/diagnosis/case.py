@@ -110,6 +110,11 @@ class Case:
         """Return what the host is a guest of, empty for none."""
         return text(self.evidence.get("virtual"))
 
+    @property
+    def listeners(self) -> list[Tree]:
+        """Return the listening sockets, none where they could not be read."""
+        return [mapping(each) for each in listed(self.fact("listeners"))]
+
     @cached_property
     def serving_cpus(self) -> frozenset[int]:
         """Return the CPUs that serve: those of the plan, else those of its instances."""
@@ -131,9 +136,9 @@ class Case:
         """Return a figure of the last sample."""
         return number(at(self.samples[1], *path))
 
-    def pressure(self, resource: str, kind: str = "some") -> float | None:
-        """Return the part of the time in which a task of the host (``full``: all of them) waited for a resource."""
-        waited = self.per_second("pressure", resource, f"{kind}_us")
+    def pressure(self, resource: str) -> float | None:
+        """Return the part of the time in which a task of the host waited for a resource."""
+        waited = self.per_second("pressure", resource, "some_us")
         return None if waited is None else min(waited / 1e6, 1.0)
 
     def cpu_ratio(self, cpus: Iterable[int], *kinds: str) -> float | None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 from . import page
@@ -12,12 +12,11 @@ from .case import Case
 from .finding import Judged, Proof, Verdict
 from .instance import Instance
 from .reading import at, number, ratio
-from .verdicts import cleared, unknown
+from .verdicts import cleared, percent, proof, unknown
 
 Entrypoint = Literal["REST", "GRPC"]
-# Part of the latency from which on a fault is what to mend first, and below which it is not worth a word.
+# Part of the latency from which on a fault is what to mend first.
 MAIN_PART = 0.3
-SMALL_PART = 0.05
 # Of each pool of request threads one holds no request: REST's event loop (tensorflow/serving#1576), gRPC's poller.
 _POOLS: dict[Entrypoint, str] = {"REST": "rest_api_num_threads", "GRPC": "grpc_max_threads"}
 # The pool counts as used up at this part of it, since the mean over the samples hides that it was full for a while.
@@ -127,6 +126,6 @@ def busy_part(instance: Instance) -> float | None:
     return ratio(instance.cores_used, float(len(cpus)))
 
 
-def shown(proofs: Iterable[Proof | None]) -> tuple[Proof, ...]:
-    """Return the pieces of evidence that there are."""
-    return tuple(each for each in proofs if each is not None)
+def ended_as(case: Case, part: float | None, status: str) -> Proof:
+    """Return the part of the requests that ended with a status as evidence."""
+    return proof("request_count", f"{percent(part)} ended as {status}", "none", case.window_s)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +73,3 @@ class Fault:
     remedy: Remedy
     refs: tuple[str, ...]
     judge: Callable[[Any], Sequence[Judged]]
-    needs: tuple[str, ...] = ()
-
-
-Evidence = Mapping[str, Any]

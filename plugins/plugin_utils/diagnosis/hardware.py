@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
 
+from ..signals.thresholds import CPU_WAIT
 from .case import Case
+from .finding import Judged, Proof
 from .instance import Instance, cpus_of
 from .reading import at, listed, mapping, number, ratio, text
+from .verdicts import percent, proof, unknown
 
 Tree = Mapping[str, Any]
 # NVML's clock event reasons. https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)
 POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x40, 0x80
+# Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
+# above it on servers, the one of power saving far below.
+CLOCK_RATIO = 0.8
 
 
 def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
@@ -23,6 +29,17 @@ def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
     ratios = [ratio(number(clocks.get(str(cpu))), number(highest.get(str(cpu)))) for cpu in cpus]
     known = [each for each in ratios if each is not None]
     return median(known) if known else None
+
+
+def clock_proof(source: str, clock: float | None) -> Proof:
+    """Return a clock, as a part of the highest, as evidence."""
+    return proof(source, f"{percent(clock)} of the highest clock", f"over {percent(CLOCK_RATIO)} under load")
+
+
+def wait_proof(case: Case, instance: Instance) -> Proof:
+    """Return the wait of an instance's threads for a CPU as evidence."""
+    waited = f"{percent(instance.wait_ratio)} of its time without a CPU"
+    return proof("/proc/PID/schedstat", waited, f"under {CPU_WAIT.percent}", case.window_s)
 
 
 def nodes_of(case: Case, cpus: frozenset[int]) -> frozenset[str]:
@@ -79,6 +96,36 @@ def reasons_of(gpu: Tree) -> str:
 def clock_ratio(gpu: Tree) -> float | None:
     """Return the clock of a GPU as a part of its highest."""
     return ratio(number(gpu.get("sm_mhz")), number(gpu.get("sm_max_mhz")))
+
+
+def unread_of(case: Case, gpu: Tree, what: str) -> Judged:
+    """Say that something of a GPU, which would decide, could not be read."""
+    return unknown(f"{what} of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+
+
+def use_by(case: Case, instance: Instance) -> float | None:
+    """Return how busy the busiest GPU is that an instance's process is on, None where it is on none."""
+    pid = instance.process("pid")
+    own = [
+        gpu for gpu in case.gpus or () if any(mapping(row).get("pid") == pid for row in listed(gpu.get("processes")))
+    ]
+    return max(((number(gpu.get("utilisation")) or 0.0) / 100 for gpu in own), default=None)
+
+
+def waited_for(case: Case, instance: Instance, resource: str) -> float | None:
+    """Return the part of the time in which an instance waited, or the host where its cgroup does not say."""
+    own = instance.pressure(resource)
+    return case.pressure(resource) if own is None else own
+
+
+def oom_kills(instance: Instance) -> float | None:
+    """Return how often the kernel ended an instance for lack of memory, by all who count it."""
+    counted = (
+        number(instance.evidence.get("oom_kills")),
+        number(at(instance.last, "cgroup", "memory", "events", "oom_kill")),
+        1.0 if at(instance.evidence, "unit", "result") == "oom-kill" else None,
+    )
+    return max((each for each in counted if each is not None), default=None)
 
 
 def server_pids(case: Case) -> frozenset[int]:

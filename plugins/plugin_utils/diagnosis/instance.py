@@ -54,10 +54,6 @@ class Instance:
         found = self.plan.get("batching")
         return found if isinstance(found, Mapping) else None
 
-    def threads(self, pool: str) -> float | None:
-        """Return the planned size of a pool."""
-        return number(at(self.plan, "threads", pool))
-
     @cached_property
     def flags(self) -> dict[str, str]:
         """Return the flags that its process was started with; one without a value counts as true."""
@@ -121,9 +117,9 @@ class Instance:
             return None
         return throttled / periods if periods else 0.0
 
-    def pressure(self, resource: str, kind: str = "some") -> float | None:
-        """Return the part of the time in which a task of its cgroup (``full``: all of them) waited for a resource."""
-        waited = self.rate(self.cgroup("pressure", resource, f"{kind}_us"))
+    def pressure(self, resource: str) -> float | None:
+        """Return the part of the time in which a task of its cgroup waited for a resource."""
+        waited = self.rate(self.cgroup("pressure", resource, "some_us"))
         return None if waited is None else min(waited / 1e6, 1.0)
 
     # What its page of metrics says.
@@ -192,33 +188,15 @@ class Instance:
         return None if spent is None else spent / 1e6
 
     @property
-    def rows_per_batch(self) -> float | None:
-        """Return the rows of requests in a batch, without padding."""
-        return ratio(self.page.grown(page.INPUT_ROWS + "_sum"), self.page.grown(page.BATCHES))
-
-    @property
     def rows_per_request(self) -> float | None:
         """Return the rows of a request to the batcher."""
         return self.page.mean(page.INPUT_ROWS)
-
-    @property
-    def fill(self) -> float | None:
-        """Return how full batches were, as a part of the largest."""
-        return ratio(self.rows_per_batch, number(at(self.batching, "max_batch_size")))
 
     @property
     def padding_ratio(self) -> float | None:
         """Return the part of the rows that were computed for nothing."""
         padding = self.page.grown(page.PADDING + "_sum")
         return ratio(padding, self.page.grown(page.BATCH_ROWS + "_sum"))
-
-    @property
-    def batch_threads_used(self) -> float | None:
-        """Return the part of the batch threads that were busy."""
-        batches, execution = self.rate(self.page.grown(page.BATCHES)), self.execution_ms
-        if batches is None or execution is None:
-            return None
-        return ratio(batches * execution / 1e3, number(at(self.batching, "num_batch_threads")))
 
     def loads(self, status: str | None = None) -> float | None:
         """Return the attempts to load a version between the samples, or those with a status."""

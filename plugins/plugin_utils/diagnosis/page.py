@@ -31,10 +31,6 @@ class Page:
         # Without a first page nothing says when the counts of the last one arose.
         self._pair = isinstance(first, Mapping) and self.known
 
-    def value(self, name: str, **labels: str) -> float | None:
-        """Return the sum of the series of the last page with these labels, or None where there is none."""
-        return total(each for at, each in _series(self._last, name).items() if _fits(at, labels))
-
     def grown(self, name: str, **labels: str) -> float | None:
         """Return the growth of the series with these labels; None where the last page has none."""
         return total(self.growths(name, **labels).values()) if self._pair else None

@@ -95,10 +95,6 @@ class Proxy:
         waits = [self.latest("backends", name, "qtime") for name in self.backends]
         return max((each for each in waits if each is not None), default=None)
 
-    def times_ms(self, backend: str) -> dict[str, float | None]:
-        """Return HAProxy's mean times of a backend's last 1024 calls: queue, connection, response, and all."""
-        return {name: self.latest("backends", backend, name) for name in ("qtime", "ctime", "rtime", "ttime")}
-
 
 def proxy_of(case: Case) -> Proxy | None:
     """Return the HAProxy of a host, None where it is no gateway."""

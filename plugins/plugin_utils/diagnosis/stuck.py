@@ -31,19 +31,10 @@ LOCKED = 0.8
 
 @dataclass(frozen=True)
 class Stuck:
-    """What a server does. ``certain`` is False where something that would tell could not be read.
-
-    ``cpus`` is the mean number of CPUs that it kept busy, ``busy`` the threads that ran all the time, ``locked`` the
-    share in a futex of those that wait for no events, ``finished`` the calls that ended.
-    """
+    """What a server does. ``certain`` is False where something that would tell could not be read."""
 
     kind: Kind
     certain: bool
-    threads: int
-    cpus: float
-    busy: int
-    locked: float | None
-    finished: int | None
     text: str
 
 
@@ -51,12 +42,12 @@ def look(evidence: Mapping[str, Any], instance: str) -> Stuck:
     """Return what an instance's server did between the samples."""
     seen = _Seen.of(evidence, instance)
     if seen is None:
-        return Stuck("unknown", False, 0, 0.0, 0, None, None, "its threads could not be read twice")
+        return Stuck("unknown", False, "its threads could not be read twice")
     kind, certain = _kind(seen)
     locked = "" if seen.locked is None else f", {seen.locked:.0%} of those that wait for no events in a futex"
     done = "not known how many calls ended" if seen.finished is None else f"{seen.finished} calls ended"
     text = f"{seen.threads} threads used {seen.cpus:.2f} CPUs, {seen.busy} without a pause{locked}; {done}"
-    return Stuck(kind, certain, seen.threads, seen.cpus, seen.busy, seen.locked, seen.finished, text)
+    return Stuck(kind, certain, text)
 
 
 def _kind(seen: _Seen) -> tuple[Kind, bool]:
@@ -87,6 +78,12 @@ def _standing(seen: _Seen) -> tuple[Kind, bool]:
 
 @dataclass(frozen=True)
 class _Seen:
+    """What the threads did.
+
+    ``cpus`` is the mean number of CPUs that they kept busy, ``busy`` those that ran all the time, ``locked`` the share
+    in a futex of those that wait for no events, ``finished`` the calls that ended.
+    """
+
     threads: int
     cpus: float
     busy: int

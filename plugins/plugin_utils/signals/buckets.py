@@ -10,7 +10,6 @@ with limits 1.8 apart it is up to 79 % too high or 44 % too low.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,8 +47,6 @@ class Buckets:
 
 # Of request_latency, runtime_latency and model_warmup_latency: 10 µs to 24 minutes.
 LATENCY = Buckets(10, 1.8, 33)
-# Of batching_session/queuing_latency: 100 µs to 1.1 s.
-QUEUE = Buckets(100, 1.2, 52)
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,6 @@ class Edges:
 
     below: str
     above: str
-
-    @property
-    def is_exact(self) -> bool:
-        """Return whether the histogram can decide about the objective in every case."""
-        return self.below == self.above
 
 
 def around(objective_ms: float, buckets: Buckets = LATENCY) -> Edges:
@@ -82,39 +74,3 @@ def around(objective_ms: float, buckets: Buckets = LATENCY) -> Edges:
         return Edges(nearest, nearest)
     above = next(index for index, value in enumerate(values) if value > objective_us)
     return Edges(texts[above - 1], texts[above])
-
-
-def bad_shares(counts: Mapping[str, float], edges: Edges) -> tuple[float, float] | None:
-    """Return the least and the greatest share of calls that took longer than the objective; None without calls.
-
-    :param counts: for each ``le`` the calls that took at most so long, as the page has them (cumulative).
-    """
-    calls = counts.get(INFINITE, 0)
-    if calls <= 0:
-        return None
-    return max(0.0, 1 - counts[edges.above] / calls), max(0.0, 1 - counts[edges.below] / calls)
-
-
-def verdict(counts: Mapping[str, float], objective_ms: float, budget: float = P99_BUDGET) -> Verdict | None:
-    """Return what the counts say of an objective: violated for sure, met for sure or neither; None without calls."""
-    shares = bad_shares(counts, around(objective_ms))
-    if shares is None:
-        return None
-    low, high = shares
-    if low > budget + ROUNDING:
-        return "violated"
-    return "met" if high <= budget + ROUNDING else "undecided"
-
-
-def bracket(counts: Mapping[str, float], quantile: float = 0.99) -> tuple[float, float] | None:
-    """Return the limits in seconds between which a percentile lies, infinite above the last; None without calls."""
-    calls = counts.get(INFINITE, 0)
-    if calls <= 0:
-        return None
-    low = 0.0
-    for text in LATENCY.texts():
-        high = float(text) / 1e6
-        if counts[text] >= (quantile - ROUNDING) * calls:
-            return low, high
-        low = high
-    return low, float("inf")

@@ -55,10 +55,10 @@ class Titles:
     def __init__(self, signals: tuple[Signal, ...]) -> None:
         self.known = {signal.name: signal for signal in signals}
 
-    def column(self, name: str, braces: str = "", of: str = "sum") -> Column:
+    def column(self, name: str, braces: str = "") -> Column:
         """Return the column of a signal."""
         signal = self.known[name]
-        return Column(signal.title, signal.unit, f"{name}{braces}", of)
+        return Column(signal.title, signal.unit, f"{name}{braces}")
 
     def tile(self, name: str, braces: str, of: str) -> Tile:
         """Return the large figure of a signal."""
@@ -66,9 +66,9 @@ class Titles:
         return Tile(signal.title, signal.unit, f"{of}({name}{braces})", signal.help)
 
 
-def p99(braces: str = "") -> tuple[Column, Column]:
+def p99() -> tuple[Column, Column]:
     """Return the two columns of the bracket of p99, in milliseconds."""
-    low, high = p99_exprs(braces)
+    low, high = p99_exprs()
     return Column("p99", "", low, "max", with_next=True), Column("p99", "between", high, "max")
 
 
@@ -100,7 +100,7 @@ def services(titles: Titles) -> Table:
     )
 
 
-def hosts(titles: Titles) -> Table:
+def hosts() -> Table:
     """Return the table of hosts."""
     rows = 'up{job="node"} or up{job="tfserving"}'
     idle = 'avg by (host) (rate(node_cpu_seconds_total{job="node", mode="idle"}[5m]))'

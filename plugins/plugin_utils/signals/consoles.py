@@ -89,15 +89,14 @@ class Rule:
     signals: tuple[tuple[str, str], ...]
 
 
-def pages(signals: Sequence[Signal] = SIGNALS, alerts: Sequence[Alert] | None = None) -> dict[str, str]:
+def pages() -> dict[str, str]:
     """Return the pages by file name."""
-    rules = runbook.every(ALERTS) if alerts is None else tuple(alerts)
-    known = tuple(signals)
+    rules = runbook.every(ALERTS)
     context = {
-        **_tables(Titles(known)),
-        **_charts(known, rules),
+        **_tables(Titles(SIGNALS)),
+        **_charts(SIGNALS, rules),
         **_rollout(),
-        "rules": [_rule(alert, known) for alert in runbook.by_weight(rules)],
+        "rules": [_rule(alert, SIGNALS) for alert in runbook.by_weight(rules)],
         "others": _others(rules),
         "evaluated": Markup(gotext.text(f"{EVALUATED}")),
     }
@@ -174,7 +173,7 @@ def _tables(titles: Titles) -> dict[str, Any]:
         "service_tiles": console_tables.service_tiles(titles, SERVICE, SERVICE),
         "alert_tiles": console_tables.alert_tiles(),
         "services": console_tables.services(titles),
-        "hosts": console_tables.hosts(titles),
+        "hosts": console_tables.hosts(),
         "instances": console_tables.instances(titles),
         "host_instances": console_tables.instances(titles, "Instances of this host", ON_HOST),
         "service_instances": console_tables.instances(titles, "On each host", SERVICE),

@@ -35,14 +35,14 @@ WIDTH, HEIGHT = 12, 8
 Row = tuple[str, list[Panel]]
 
 
-def dashboards(signals: Sequence[Signal] = SIGNALS, alerts: Sequence[Alert] | None = None) -> dict[str, dict[str, Any]]:
+def dashboards() -> dict[str, dict[str, Any]]:
     """Return the dashboards by uid, as Grafana keeps them."""
-    known, rules = tuple(signals), runbook.every(ALERTS) if alerts is None else tuple(alerts)
+    rules = runbook.every(ALERTS)
     found = (
-        _dashboard("fleet", "Fleet", ("serving_instance",), _fleet(known, rules)),
-        _dashboard("host", "Host", ("host",), _use(known, rules)),
-        _dashboard("instance", "Instance", ("host", "serving_instance"), _instance(known, rules)),
-        _dashboard("gpu", "GPU", ("host", "gpu"), [("GPUs", layout.panels(known, rules, ["gpu"]))]),
+        _dashboard("fleet", "Fleet", ("serving_instance",), _fleet(SIGNALS, rules)),
+        _dashboard("host", "Host", ("host",), _use(SIGNALS, rules)),
+        _dashboard("instance", "Instance", ("host", "serving_instance"), _instance(SIGNALS, rules)),
+        _dashboard("gpu", "GPU", ("host", "gpu"), [("GPUs", layout.panels(SIGNALS, rules, ["gpu"]))]),
     )
     return {each["uid"]: each for each in found}
 

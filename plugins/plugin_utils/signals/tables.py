@@ -82,9 +82,9 @@ class Table:
         return ("column", *reversed(self.keys))
 
 
-def alerts(keys: tuple[str, ...], rows: str, where: str = "") -> Column:
+def alerts(keys: tuple[str, ...], rows: str) -> Column:
     """Return the column with the number of alerts that fire for a row; without evaluation there is no number."""
     by = ", ".join(keys)
-    firing = f'count by ({by}) (ALERTS{{alertstate="firing"{where}}})'
+    firing = f'count by ({by}) (ALERTS{{alertstate="firing"}})'
     quiet = f"0 * group by ({by}) ({rows}) and on () {EVALUATED}"
     return Column("Alerts", "faults", f"({firing}) or ({quiet})", "max")

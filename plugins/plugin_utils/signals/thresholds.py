@@ -1,45 +1,118 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Where figures begin to be faults, for alerts and for the diagnosis alike: one figure for both, with its reason."""
+"""Where figures begin to be faults, for alerts and for the diagnosis alike: one figure for both, with its reason.
+
+What only one of the two knows stands there.
+"""
 
 from __future__ import annotations
 
-# Part of the periods in which a CPU quota stopped an instance. A serving instance has no quota by its plan, and every
-# stop lasts for the rest of a period of 100 ms: with 1 % of periods the 99th percentile shows it.
-# https://docs.kernel.org/scheduler/sched-bwc.html
-THROTTLED_RATIO = 0.01
-# Part of the time in which threads want a CPU and have none. On CPUs of its own a server waits for its own threads
-# alone; what waits for a tenth of its time has its p50 a tenth longer.
-WAIT_RATIO = 0.10
-# Part of the time taken by the hypervisor. Under 2 % it is noise of its bookkeeping.
-# https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat
-STEAL_RATIO = 0.02
-# Interrupts a second on one serving CPU: with 5 to 10 µs each, 1000 are a hundredth of it,
-# and they hit single requests.
-INTERRUPTS_PER_S = 1000.0
-# Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
-# above it on servers, the one of power saving far below.
-CLOCK_RATIO = 0.8
-# Part of the time in which a task waited for memory: servers of a plan fit, so any wait comes from something else.
-# https://docs.kernel.org/accounting/psi.html
-MEMORY_PRESSURE = 0.05
-# Part of the time in which a task waited for a disk.
-IO_PRESSURE = 0.10
-# Parts of a table or a limit in use: of conntrack's table, of open files, of the ports for connections. Above 80 % a
-# burst of a quarter more fills it.
+from dataclasses import dataclass
+
+from . import sources
+from .model import Threshold
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure, why it begins to be a fault there, and who says so."""
+
+    value: float
+    reason: str
+    source: str
+
+    @property
+    def percent(self) -> str:
+        """Return a part of a whole for people."""
+        return f"{self.value * 100:g} %"
+
+    def threshold(self, words: str) -> Threshold:
+        """Return it as an alert shows it, in words that name the figure."""
+        return Threshold(words, self.reason, self.source)
+
+
+# Of the periods in which a CPU quota stopped an instance. A serving instance has no quota by its plan, and every stop
+# lasts for the rest of a period of 100 ms.
+THROTTLED = Limit(
+    0.01,
+    "one stopped period in a hundred is a p99 that the quota makes",
+    "kernel documentation, scheduler/sched-bwc",
+)
+# Of the time in which threads want a CPU and have none. On CPUs of its own a server waits for its own threads alone;
+# what waits for a tenth of its time has its p50 a tenth longer.
+CPU_WAIT = Limit(
+    0.1,
+    "in each tenth second a call's thread waited for a CPU",
+    "kernel documentation, accounting/psi",
+)
+# Of the time taken by the hypervisor. Under this it is noise of its bookkeeping.
+STOLEN = Limit(
+    0.02,
+    "what the hypervisor takes shows up in every percentile above the 98th",
+    "proc(5): stat, steal",
+)
+# Of the time in which a task waited for memory.
+MEMORY_WAIT = Limit(
+    0.05,
+    "servers of a plan fit into memory, so that any wait for it comes from something else",
+    "kernel documentation, accounting/psi",
+)
+
+# Of a table or of a limit in use: from here on a burst of a quarter more fills it.
 FULL_SHARE = 0.8
-# Free part of a file system below which the next version of a model may not fit, and below which journals and records
-# stop being written soon.
-DISK_FREE = 0.10
-DISK_FREE_PAGE = 0.02
-# Segments sent again, as a part of those sent. Within a data centre it is near 0; from 1 % on the 99th percentile
-# contains the kernel's shortest retransmission time of 200 ms. https://www.rfc-editor.org/rfc/rfc6298
-RETRANSMITTED_RATIO = 0.01
-# Offset of the clock in ms from which records of hosts no longer line up.
-CLOCK_OFFSET_MS = 50.0
-# Days before a certificate's end: a ticket at 21, a page at 7.
-CERTIFICATE_DAYS = 21.0
-CERTIFICATE_DAYS_PAGE = 7.0
-# Part of its time that a gateway has nothing to do; below 20 % its event loop adds to the latency of calls.
-# https://docs.haproxy.org/2.6/management.html (Idle_pct)
+CONNTRACK_USED = Limit(FULL_SHARE, "at the limit the kernel drops new connections", "kernel, nf_conntrack_max")
+FILES_USED = Limit(
+    FULL_SHARE,
+    "at the limit the server accepts no connection and loads no version",
+    "proc(5): limits",
+)
+GATEWAY_CONNECTIONS_USED = Limit(
+    FULL_SHARE, "beyond it callers wait in the kernel, where nobody sees them", sources.OWN
+)
+
+# Of the time in which HAProxy has nothing to do, and the same as its use.
 GATEWAY_IDLE = 0.2
+GATEWAY_BUSY = Limit(
+    1 - GATEWAY_IDLE, "a busy event loop adds its own wait to each call", "HAProxy, Management Guide, Idle_pct"
+)
+
+# Of a file system that is free.
+DISK_FREE = Limit(0.1, "the next version of a model may not fit", sources.OWN)
+DISK_FREE_PAGE = Limit(0.02, "journals, records and Prometheus stop writing soon", sources.OWN)
+
+# Of the segments sent. Within a data centre it is near 0.
+RETRANSMITTED = Limit(
+    0.01,
+    "a lost segment costs 200 ms, so one in a hundred makes the p99 of large calls",
+    "RFC 6298; Linux, TCP_RTO_MIN",
+)
+
+CLOCK_OFFSET_MS = Limit(50, "logs and traces of hosts no longer fit together", sources.OWN)
+
+CERTIFICATE_DAYS = Limit(21, "three weeks leave time for an authority that answers by hand", sources.RENEWAL)
+CERTIFICATE_DAYS_PAGE = Limit(7, "nobody has renewed it for two weeks; then every call fails", sources.RENEWAL)
+
+# Of the time in which batch threads, CPUs or GPUs are busy; below it, what is slow is slow for another reason.
+BUSY = Limit(
+    0.9,
+    "waits grow as use/(1 - use): at 90 % calls queue nine times as long as at 50 %",
+    "queueing theory (M/M/c); tfserving:batch_threads_used_ratio is a mean",
+)
+# Of the rows executed. Powers of two waste a quarter at most on average; above this other sizes would fit better.
+PADDING = Limit(0.2, "a fifth of the capacity computes rows that nobody asked for", sources.OWN)
+# How many times its time-out a call waits for a batch at capacity.
+BATCH_QUEUE = Limit(
+    2,
+    "full batches that still wait mean that calls arrive faster than they are executed",
+    "tensorflow/serving#10, #60; queueing theory",
+)
+# How full batches are. One that is half full has not been ended by its size.
+BATCH_FILL = Limit(
+    0.5,
+    "batches wait for rows that do not come, and every call pays for it",
+    "tensorflow/serving#1483",
+)
+# How many times its time-out a call waits for a batch that the time-out ends. The first call of a batch waits for all
+# of it, those that join for half of it on average, and arrivals are not that even; a longer wait is one behind busy
+# batch threads. (The wait of Poisson arrivals: time-out * (1 + n / 2) / (1 + n) for n that join.)
+BATCH_WAITS = (0.4, 1.3)

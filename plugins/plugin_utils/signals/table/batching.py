@@ -8,8 +8,8 @@ padding: ``input_batch_size`` counts every input of a request anew.
 
 from __future__ import annotations
 
-from ..model import Alert, Signal, Threshold
-from . import sources
+from ..model import Alert, Signal
+from ..thresholds import BATCH_FILL, BATCH_QUEUE, BATCH_WAITS, BUSY, PADDING
 from .latency import any_of, labelled, mean
 
 _BY = "host, serving_instance"
@@ -24,10 +24,11 @@ def _rate(name: str) -> str:
 
 def _saturation() -> str:
     fill, queue = "tfserving:batch_fill_ratio", _QUEUE_OF_TIMEOUT
+    least, most = BATCH_WAITS
     kinds = {
-        "capacity": f"({fill} > bool 0.8) * ({queue} > bool 2)",
-        "timeout": f"({fill} < bool 0.5) * ({queue} > bool 0.5) * ({queue} <= bool 1.5)",
-        "callers": f"(tfserving:batch_rows < bool 1.5) * ({queue} <= bool 0.5)"
+        "capacity": f"({fill} > bool 0.8) * ({queue} > bool {BATCH_QUEUE.value:g})",
+        "timeout": f"({fill} < bool {BATCH_FILL.value:g}) * ({queue} >= bool {least:g}) * ({queue} <= bool {most:g})",
+        "callers": f"(tfserving:batch_rows < bool 1.5) * ({queue} < bool {least:g})"
         " * (tfserving:batch_threads_used_ratio > bool 0.5)",
     }
     return any_of([labelled(f"({expr})", "kind", kind) for kind, expr in kinds.items()])
@@ -119,11 +120,7 @@ ALERTS = (
         "10m",
         "ticket",
         "instance",
-        Threshold(
-            "fill over 80 %, wait over twice the time-out, 10 min",
-            "full batches that still wait mean that calls arrive faster than they are executed",
-            "tensorflow/serving#10, #60; queueing theory",
-        ),
+        BATCH_QUEUE.threshold(f"fill over 80 %, wait over {BATCH_QUEUE.value:g} times the time-out, 10 min"),
         "Calls reach {{ $labels.serving_instance }} on {{ $labels.host }} faster than it executes full batches.",
         "Add hosts or send less; a bounded queue (max_enqueued_batches) sheds what cannot be served in time.",
         ("tfserving:saturation", "tfserving:batch_fill_ratio", "tfserving:queue_seconds"),
@@ -134,10 +131,8 @@ ALERTS = (
         "1h",
         "ticket",
         "instance",
-        Threshold(
-            "fill under 50 %, wait of half the time-out or more, 1 h",
-            "batches wait for rows that do not come, and every call pays for it",
-            "tensorflow/serving#1483",
+        BATCH_FILL.threshold(
+            f"fill under {BATCH_FILL.percent}, wait of {BATCH_WAITS[0]:g} to {BATCH_WAITS[1]:g} times the time-out, 1 h"
         ),
         "Batches of {{ $labels.serving_instance }} on {{ $labels.host }} wait for calls that do not come.",
         "Lower batch_timeout_micros, down to 0; playbooks/tune.yml measures what fits the load.",
@@ -145,15 +140,11 @@ ALERTS = (
     ),
     Alert(
         "BatchThreadsBusy",
-        "tfserving:batch_threads_used_ratio > 0.9",
+        f"tfserving:batch_threads_used_ratio > {BUSY.value:g}",
         "15m",
         "ticket",
         "instance",
-        Threshold(
-            "90 % for 15 min",
-            "waits grow as 1/(1 - use): at 90 % calls queue nine times as long as at 50 %",
-            "queueing theory (M/M/c); tfserving:batch_threads_used_ratio is a mean",
-        ),
+        BUSY.threshold(f"{BUSY.percent} for 15 min"),
         "The batch threads of {{ $labels.serving_instance }} on {{ $labels.host }} are busy"
         " {{ $value | humanizePercentage }} of the time.",
         "Add hosts, or let playbooks/tune.yml look for larger batches or more threads within the objective.",
@@ -161,15 +152,11 @@ ALERTS = (
     ),
     Alert(
         "BatchPaddingWaste",
-        "tfserving:padding_ratio > 0.2",
+        f"tfserving:padding_ratio > {PADDING.value:g}",
         "1h",
         "ticket",
         "instance",
-        Threshold(
-            "20 % of all rows for 1 h",
-            "a fifth of the capacity computes rows that nobody asked for",
-            sources.OWN,
-        ),
+        PADDING.threshold(f"{PADDING.percent} of all rows for 1 h"),
         "{{ $value | humanizePercentage }} of the rows that {{ $labels.serving_instance }} on {{ $labels.host }}"
         " executes are padding.",
         "Set allowed_batch_sizes closer to the sizes that batches have (playbooks/tune.yml proposes them).",

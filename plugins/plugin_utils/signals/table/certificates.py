@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ..model import Alert, Signal, Threshold
+from ..model import Alert, Severity, Signal, Threshold
+from ..thresholds import CERTIFICATE_DAYS, CERTIFICATE_DAYS_PAGE, Limit
 
 SIGNALS = (
     Signal(
@@ -28,14 +29,14 @@ SIGNALS = (
 )
 
 
-def _certificate(name: str, days: int, severity: str, reason: str) -> Alert:
+def _certificate(name: str, severity: Severity, days: Limit) -> Alert:
     return Alert(
         name,
-        f"tfserving:certificate_seconds < {days} * 86400",
+        f"tfserving:certificate_seconds < {days.value:g} * 86400",
         "1m",
-        "page" if severity == "page" else "ticket",
+        severity,
         "host",
-        Threshold(f"{days} days", reason, "Let's Encrypt: renew when a third of the lifetime is left"),
+        days.threshold(f"{days.value:g} days"),
         "The certificate {{ $labels.path }} of {{ $labels.host }} expires in {{ $value | humanizeDuration }}.",
         "Make a new one (playbooks/certificates.yml) and run playbooks/serve.yml.",
         ("tfserving:certificate_seconds",),
@@ -43,8 +44,8 @@ def _certificate(name: str, days: int, severity: str, reason: str) -> Alert:
 
 
 ALERTS = (
-    _certificate("CertificateExpires", 21, "ticket", "three weeks leave time for an authority that answers by hand"),
-    _certificate("CertificateExpiresSoon", 7, "page", "nobody has renewed it for two weeks; then every call fails"),
+    _certificate("CertificateExpires", "ticket", CERTIFICATE_DAYS),
+    _certificate("CertificateExpiresSoon", "page", CERTIFICATE_DAYS_PAGE),
     Alert(
         "AptKeyExpires",
         "tfserving:apt_key_seconds < 30 * 86400",

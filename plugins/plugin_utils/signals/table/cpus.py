@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
+from ..thresholds import CPU_WAIT, MEMORY_WAIT, STOLEN, THROTTLED
 
 _BY = "sum by (host, serving_instance)"
 
@@ -80,15 +81,11 @@ ALERTS = (
     ),
     Alert(
         "CpuThrottled",
-        "tfserving:throttled_ratio > 0.01",
+        f"tfserving:throttled_ratio > {THROTTLED.value:g}",
         "5m",
         "ticket",
         "instance",
-        Threshold(
-            "1 % of the periods for 5 min",
-            "one stopped period in a hundred is a p99 that the quota makes",
-            "kernel documentation, scheduler/sched-bwc",
-        ),
+        THROTTLED.threshold(f"{THROTTLED.percent} of the periods for 5 min"),
         "A CPU quota stops {{ $labels.serving_instance }} on {{ $labels.host }} in {{ $value | humanizePercentage }} of"
         " its periods.",
         "Remove CPUQuota= from the unit and its slices; the plan's cpuset keeps it apart from others.",
@@ -96,45 +93,33 @@ ALERTS = (
     ),
     Alert(
         "CpuPressure",
-        'tfserving:slice_pressure_ratio{resource="cpu"} > 0.1',
+        f'tfserving:slice_pressure_ratio{{resource="cpu"}} > {CPU_WAIT.value:g}',
         "10m",
         "ticket",
         "host",
-        Threshold(
-            "10 % of the time for 10 min",
-            "in each tenth second a call's thread waited for a CPU",
-            "kernel documentation, accounting/psi",
-        ),
+        CPU_WAIT.threshold(f"{CPU_WAIT.percent} of the time for 10 min"),
         "Servers on {{ $labels.host }} wait for CPUs {{ $value | humanizePercentage }} of the time.",
         "playbooks/diagnose.yml tells whether neighbours, too many threads or plain load take them.",
         ("tfserving:slice_pressure_ratio",),
     ),
     Alert(
         "MemoryPressure",
-        'tfserving:slice_pressure_ratio{resource="memory"} > 0.05',
+        f'tfserving:slice_pressure_ratio{{resource="memory"}} > {MEMORY_WAIT.value:g}',
         "10m",
         "ticket",
         "host",
-        Threshold(
-            "5 % of the time for 10 min",
-            "servers of a plan fit into memory, so that any wait for it comes from something else",
-            "kernel documentation, accounting/psi",
-        ),
+        MEMORY_WAIT.threshold(f"{MEMORY_WAIT.percent} of the time for 10 min"),
         "Servers on {{ $labels.host }} wait for memory {{ $value | humanizePercentage }} of the time.",
         "Find what else uses memory on the host, and whether a limit of the slice is lower than planned.",
         ("tfserving:slice_pressure_ratio",),
     ),
     Alert(
         "StolenCpuTime",
-        "tfserving:steal_ratio > 0.02",
+        f"tfserving:steal_ratio > {STOLEN.value:g}",
         "10m",
         "ticket",
         "host",
-        Threshold(
-            "2 % for 10 min",
-            "what the hypervisor takes shows up in every percentile above the 98th",
-            "proc(5): stat, steal",
-        ),
+        STOLEN.threshold(f"{STOLEN.percent} for 10 min"),
         "The hypervisor takes {{ $value | humanizePercentage }} of the CPU time of {{ $labels.host }}.",
         "Give the guest dedicated cores, or move it.",
         ("tfserving:steal_ratio",),

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
+from ..thresholds import GATEWAY_BUSY, GATEWAY_CONNECTIONS_USED
 from .requests import GATEWAY_PROXIES, HELD_ON_PURPOSE, of_server
 
 _JOB = 'job="haproxy"'
@@ -161,28 +162,22 @@ ALERTS = (
     ),
     Alert(
         "GatewayConnectionsNearLimit",
-        "tfserving:gateway_connections_ratio > 0.8",
+        f"tfserving:gateway_connections_ratio > {GATEWAY_CONNECTIONS_USED.value:g}",
         "5m",
         "ticket",
         "gateway",
-        Threshold(
-            "80 % of maxconn for 5 min", "beyond it callers wait in the kernel, where nobody sees them", sources.OWN
-        ),
+        GATEWAY_CONNECTIONS_USED.threshold(f"{GATEWAY_CONNECTIONS_USED.percent} of maxconn for 5 min"),
         "The gateway {{ $labels.host }} has {{ $value | humanizePercentage }} of the connections that it accepts.",
         "See who keeps them open (/stats); raise gateway_maxconn, or add a gateway.",
         ("tfserving:gateway_connections_ratio",),
     ),
     Alert(
         "GatewayBusy",
-        "tfserving:gateway_busy_ratio > 0.8",
+        f"tfserving:gateway_busy_ratio > {GATEWAY_BUSY.value:g}",
         "10m",
         "ticket",
         "gateway",
-        Threshold(
-            "80 % for 10 min",
-            "a busy event loop adds its own wait to each call",
-            "HAProxy, Management Guide, Idle_pct",
-        ),
+        GATEWAY_BUSY.threshold(f"{GATEWAY_BUSY.percent} for 10 min"),
         "HAProxy on {{ $labels.host }} is busy {{ $value | humanizePercentage }} of the time.",
         "Let callers keep connections open (handshakes of TLS cost most), give it more threads, or add a gateway.",
         ("tfserving:gateway_busy_ratio",),

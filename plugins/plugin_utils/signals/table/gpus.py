@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import xids
 
+from .. import sources
 from ..model import Alert, Severity, Signal, Threshold
-from . import sources
 
 _GPU = "(host, gpu)"
 _NODE = 'job="node"'

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
+from ..thresholds import CLOCK_OFFSET_MS, CONNTRACK_USED, DISK_FREE, DISK_FREE_PAGE, RETRANSMITTED
 
 _NODE = 'job="node"'
 # Where data lies; the others are made by the kernel, or mirror one of these.
@@ -103,37 +104,33 @@ ALERTS = (
     ),
     Alert(
         "ConntrackNearLimit",
-        "tfserving:conntrack_ratio > 0.8",
+        f"tfserving:conntrack_ratio > {CONNTRACK_USED.value:g}",
         "5m",
         "ticket",
         "host",
-        Threshold("80 % for 5 min", "at the limit the kernel drops new connections", "kernel, nf_conntrack_max"),
+        CONNTRACK_USED.threshold(f"{CONNTRACK_USED.percent} for 5 min"),
         "{{ $labels.host }} tracks {{ $value | humanizePercentage }} of the connections that it can.",
         "Raise net.netfilter.nf_conntrack_max, or leave the ports of the servers untracked.",
         ("tfserving:conntrack_ratio",),
     ),
     Alert(
         "PacketsLost",
-        "tfserving:retransmit_ratio > 0.01",
+        f"tfserving:retransmit_ratio > {RETRANSMITTED.value:g}",
         "10m",
         "ticket",
         "host",
-        Threshold(
-            "1 % of the segments for 10 min",
-            "a lost segment costs 200 ms, so one in a hundred makes the p99 of large calls",
-            "RFC 6298; Linux, TCP_RTO_MIN",
-        ),
+        RETRANSMITTED.threshold(f"{RETRANSMITTED.percent} of the segments for 10 min"),
         "{{ $labels.host }} sends {{ $value | humanizePercentage }} of its segments again.",
         "Compare with its peers: one host alone is a cable, a port or a driver.",
         ("tfserving:retransmit_ratio",),
     ),
     Alert(
         "ClockOff",
-        "tfserving:clock_offset_seconds > 0.05",
+        f"tfserving:clock_offset_seconds > {CLOCK_OFFSET_MS.value / 1e3:g}",
         "10m",
         "ticket",
         "host",
-        Threshold("50 ms for 10 min", "logs and traces of hosts no longer fit together", sources.OWN),
+        CLOCK_OFFSET_MS.threshold(f"{CLOCK_OFFSET_MS.value:g} ms for 10 min"),
         "The clock of {{ $labels.host }} is {{ $value | humanizeDuration }} off.",
         "Look at chronyc tracking, or timedatectl timesync-status.",
         ("tfserving:clock_offset_seconds",),
@@ -150,22 +147,22 @@ ALERTS = (
     ),
     Alert(
         "DiskNearlyFull",
-        "tfserving:disk_free_ratio < 0.1",
+        f"tfserving:disk_free_ratio < {DISK_FREE.value:g}",
         "15m",
         "ticket",
         "host",
-        Threshold("10 % free for 15 min", "the next version of a model may not fit", sources.OWN),
+        DISK_FREE.threshold(f"{DISK_FREE.percent} free for 15 min"),
         "{{ $labels.mountpoint }} of {{ $labels.host }} has {{ $value | humanizePercentage }} left.",
         "Keep fewer versions (keep of a model), and prune releases and logs.",
         ("tfserving:disk_free_ratio",),
     ),
     Alert(
         "DiskFull",
-        "tfserving:disk_free_ratio < 0.02",
+        f"tfserving:disk_free_ratio < {DISK_FREE_PAGE.value:g}",
         "1m",
         "page",
         "host",
-        Threshold("2 % free for 1 min", "journals, records and Prometheus stop writing soon", sources.OWN),
+        DISK_FREE_PAGE.threshold(f"{DISK_FREE_PAGE.percent} free for 1 min"),
         "{{ $labels.mountpoint }} of {{ $labels.host }} is full but for {{ $value | humanizePercentage }}.",
         "Remove old versions and logs at once; then find what filled it.",
         ("tfserving:disk_free_ratio",),

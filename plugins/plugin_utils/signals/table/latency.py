@@ -61,18 +61,18 @@ def _slow(side: str) -> str:
     )
 
 
-def ratio_over(bad: str, calls: str, windows: tuple[str, ...] = WINDOWS) -> str:
+def ratio_over(bad: str, calls: str) -> str:
     """Return the share of bad calls over each window, weighted by how many calls there were."""
     # Means of a rate over 5 minutes: a rate over three days of all buckets would read millions of samples each time.
     return any_of(
         [labelled(f"avg_over_time({bad}[{each}]) / (avg_over_time({calls}[{each}]) > 0)", "window", each)
-         for each in windows]
+         for each in WINDOWS]
     )  # fmt: skip
 
 
-def number_over(calls: str, windows: tuple[str, ...] = WINDOWS) -> str:
+def number_over(calls: str) -> str:
     """Return how many calls each window had."""
-    return any_of([labelled(f"sum_over_time({calls}[{each}]) * {EVERY}", "window", each) for each in windows])
+    return any_of([labelled(f"sum_over_time({calls}[{each}]) * {EVERY}", "window", each) for each in WINDOWS])
 
 
 def _verdicts() -> str:

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
+from ..thresholds import FILES_USED
 
 _HERE = "on (host, serving_instance)"
 
@@ -102,15 +103,11 @@ ALERTS = (
     Alert(
         "OpenFilesNearLimit",
         f'tfserving_instance_open_files{{job="node"}} / {_HERE}'
-        ' (tfserving_instance_open_files_limit{job="node"} > 0) > 0.8',
+        f' (tfserving_instance_open_files_limit{{job="node"}} > 0) > {FILES_USED.value:g}',
         "10m",
         "ticket",
         "instance",
-        Threshold(
-            "80 % of LimitNOFILE for 10 min",
-            "at the limit the server accepts no connection and loads no version",
-            "proc(5): limits",
-        ),
+        FILES_USED.threshold(f"{FILES_USED.percent} of LimitNOFILE for 10 min"),
         "{{ $labels.serving_instance }} on {{ $labels.host }} has {{ $value | humanizePercentage }} of the files open"
         " that it may have.",
         "See who keeps connections open (ss -tnp), and close idle ones at the gateway or the callers.",

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
 from .requests import HELD_ON_PURPOSE
 
 _VERSION = "(host, serving_instance, model, version)"

@@ -8,8 +8,8 @@ the latency histogram, where ``API`` tells them apart, and only failures from ``
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
 
 # Failures of the server. The others (INVALID_ARGUMENT, NOT_FOUND, CANCELLED, ...) say that a caller asked for something
 # that is wrong; a planned model that is missing has an alert of its own.

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from .. import sources
 from ..model import Alert, Signal, Threshold
-from . import sources
 
 SIGNALS = (
     Signal(

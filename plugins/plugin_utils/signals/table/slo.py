@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .. import sources
 from ..model import Alert, Severity, Threshold
-from . import sources
 
 # One failure among a few calls is a large share and says nothing.
 FEWEST_CALLS = 100

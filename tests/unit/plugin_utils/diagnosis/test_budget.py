@@ -25,7 +25,6 @@ def test_the_server_alone_tells_three_parts_that_make_up_its_time():
     assert (grpc.gateway, grpc.transport) == (None, None)
     assert grpc.whole == pytest.approx(EXECUTION_MS + 2.3, rel=0.01)
     assert grpc.adds_up
-    assert grpc.largest == "execution"
 
 
 def test_rest_has_an_overhead_of_its_own():
@@ -43,7 +42,7 @@ def test_a_probe_and_a_gateway_tell_the_rest():
     grpc, rest = of(client=client, gateways=[gateway])
     assert (grpc.seen_by, grpc.whole, grpc.gateway) == ("client", 15.0, 2.0)
     assert grpc.transport == pytest.approx(15 - 2 - EXECUTION_MS - 2.3, abs=0.1)
-    assert sum(share for share in grpc.shares.values() if share is not None) == pytest.approx(1.0)
+    assert sum(part for part in grpc.parts.values() if part is not None) + grpc.rest == pytest.approx(grpc.whole)
     assert grpc.adds_up
     # Nobody has probed REST.
     assert (rest.seen_by, rest.whole) == ("gateway", 14.0)
@@ -88,8 +87,8 @@ def test_a_queue_that_nobody_tells_of_is_not_measured():
 
 def test_a_long_queue_is_the_largest_part():
     grpc, _rest = of(cases.traffic(cases.healthy(), "ranker", queue_us=40_000))
-    assert grpc.largest == "queue"
-    assert grpc.shares["queue"] == pytest.approx(40 / (EXECUTION_MS + 40.3), rel=0.02)
+    assert max(grpc.parts, key=lambda name: grpc.parts[name] or 0.0) == "queue"
+    assert grpc.queue / grpc.whole == pytest.approx(40 / (EXECUTION_MS + 40.3), rel=0.02)
 
 
 def test_the_bracket_of_the_99th_percentile_is_that_of_its_bucket():

@@ -89,7 +89,6 @@ def test_a_remedy_names_what_does_it(fault):
     assert remedy.text.endswith(".")
     assert remedy.command
     assert FAULTS[fault].refs
-    assert FAULTS[fault].needs
 
 
 def test_what_an_interpreter_is_given_is_no_flag_of_the_server():

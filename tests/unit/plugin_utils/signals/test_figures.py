@@ -8,6 +8,7 @@ import subprocess
 
 import alert_cases
 import promtools
+import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals import buckets, rules
 
@@ -76,6 +77,41 @@ def test_a_percentile_in_the_last_bucket_has_no_upper_limit_and_violates_the_obj
         of('tfserving:slo_verdict{verdict="violated"}'): [(OF_ALL % ', verdict="violated"', 1)],
     }
     assert said(tmp_path, latencies({"+Inf": 30}), expected) == ""
+
+
+@pytest.mark.parametrize(
+    ("instance", "bucket", "slow", "verdict"),
+    [
+        # One step above the limit over the objective of 100 ms, by one call more than one in a hundred.
+        ("ranker", "218591", 11, "violated"),
+        ("ranker", "121440", 11, "undecided"),
+        ("ranker", "121440", 10, "met"),
+        # Below the limit under it.
+        ("ranker", "67466.4", 20, "met"),
+        # Where the objective is a limit itself, nothing is undecided.
+        ("edge", "218591", 11, "violated"),
+        ("edge", "218591", 10, "met"),
+        ("edge", "121440", 20, "met"),
+    ],
+)
+def test_the_verdict_is_given_only_where_it_is_sure(tmp_path, instance, bucket, slow, verdict):
+    series = latencies({"10": 1000 - slow, bucket: slow})
+    name = f'tfserving:slo_verdict{{serving_instance="{instance}", verdict="{verdict}"}}'
+    asked = {"tfserving:slo_verdict == 1": [(name, 1.0)]}
+    assert said(tmp_path, {key.replace("ranker", instance): each for key, each in series.items()}, asked) == ""
+
+
+def test_without_calls_there_is_neither_verdict_nor_bracket(tmp_path):
+    figures = ("tfserving:slo_verdict", "tfserving:p99_low_seconds", "tfserving:p99_high_seconds")
+    assert said(tmp_path, latencies({}), {name: [] for name in figures}) == ""
+
+
+def test_the_hundredth_call_is_not_in_the_99th_percentile(tmp_path):
+    expected = {
+        of("tfserving:p99_low_seconds"): [(OF_ALL % "", 0.00357)],
+        of("tfserving:p99_high_seconds"): [(OF_ALL % "", 0.006427)],
+    }
+    assert said(tmp_path, latencies({"6426.84": 990, "121440": 10}), expected) == ""
 
 
 def test_one_call_in_a_hundred_may_be_slow(tmp_path):

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from ... import batched, said
 from ...case import Case
-from ...derived import each_instance
+from ...derived import each_instance, ended_as
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 _SIZES = ("allowed_batch_sizes",)
 _LARGE = (r"larger than maximum (input )?batch size", r"batch size .{0,40}exceeds")
@@ -49,7 +49,7 @@ def _too_large(case: Case, instance: Instance, batching: batched.Batching, evide
     words = said.proofs(instance, *_LARGE)
     if not words and (refused or 0.0) < REFUSED:
         return cleared("No request was refused as wrong.", evidence, instance=instance.name)
-    counted = proof("request_count", f"{percent(refused)} ended as INVALID_ARGUMENT", "none", case.window_s)
+    counted = ended_as(case, refused, "INVALID_ARGUMENT")
     if batching.splits and not words:
         return cleared("Requests of any size are split; callers send something wrong.", counted, instance=instance.name)
     return Judged(
@@ -78,5 +78,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1401",),
     judge=judge,
-    needs=("batching.config", "log"),
 )

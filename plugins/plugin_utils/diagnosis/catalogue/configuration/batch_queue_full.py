@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from ....signals.thresholds import BATCH_QUEUE
 from ... import batched
 from ...case import Case
+from ...derived import ended_as
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -17,7 +19,7 @@ _WORDS = ("batch scheduling queue .{0,80}is full",)
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return batched.each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
@@ -25,13 +27,13 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
     if refused is None:
         return unknown("its page counts no requests", instance.name)
     evidence = (
-        proof("request_count", f"{percent(refused)} ended as UNAVAILABLE", "none", case.window_s),
+        ended_as(case, refused, "UNAVAILABLE"),
         proof(batching.source, f"max_enqueued_batches {batching.queue:g}", "room for a burst"),
     )
     if refused < REFUSED:
         return cleared("It refused no requests.", *evidence, instance=instance.name)
     found = batched.measured(instance, batching)
-    is_busy = found is not None and (found.threads_used >= 0.8 or found.queue_ms > 2 * batching.timeout_ms)
+    is_busy = found is not None and (found.busy or found.queue_ms > BATCH_QUEUE.value * batching.timeout_ms)
     return Judged(
         "cause",
         0.95 if instance.log(*_WORDS) or is_busy else 0.7,
@@ -63,5 +65,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/60",
     ),
     judge=judge,
-    needs=("metrics",),
 )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ....signals.thresholds import BATCH_FILL, BATCH_WAITS
 from ... import batched
 from ...case import Case
 from ...derived import MAIN_PART, is_pool_full, part, weighed
@@ -11,18 +12,10 @@ from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, ms, percent, proof, unknown
 
-# The first request of a batch waits for the whole time-out, those that join it for half of it on average; a longer wait
-# is one behind busy batch threads. (The wait of Poisson arrivals: timeout * (1 + n / 2) / (1 + n) for n that join.)
-WAITS = (0.4, 1.3)
-# A batch that is half full has not been ended by its size.
-FILL = 0.5
-# With fewer busy threads than this a thread was free, and only then does the time-out count (batching/README.md).
-BUSY = 0.8
-
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return batched.each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
@@ -51,16 +44,16 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
 
 
 def _timed_out(batching: batched.Batching, found: batched.Batches) -> bool:
-    low, high = WAITS
+    low, high = BATCH_WAITS
     waits = batching.timeout_ms > 0 and low * batching.timeout_ms <= found.queue_ms <= high * batching.timeout_ms
-    return waits and found.fill < FILL and found.threads_used < BUSY
+    return waits and found.fill < BATCH_FILL.value and not found.busy
 
 
 def _evidence(case: Case, batching: batched.Batching, found: batched.Batches) -> tuple[Proof, ...]:
     wait = f"{ms(found.queue_ms)} of waiting, the time-out being {ms(batching.timeout_ms)}"
     return (
         proof("batching_session/queuing_latency", wait, "far below the time-out", case.window_s),
-        proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s),
+        batched.fill_proof(case, found),
         proof("runtime_latency", f"batch threads {percent(found.threads_used)} busy", "busy while requests wait"),
     )
 
@@ -82,5 +75,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1483",
     ),
     judge=judge,
-    needs=("metrics",),
 )

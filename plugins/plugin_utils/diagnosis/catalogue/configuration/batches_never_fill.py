@@ -9,14 +9,14 @@ from ...case import Case
 from ...derived import Entrypoint, at_work, is_pool_full, part, pool_size, weighed
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 ENTRYPOINTS: tuple[Entrypoint, ...] = ("GRPC", "REST")
 
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return batched.each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
@@ -28,7 +28,7 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
     full = [each for each in ENTRYPOINTS if is_pool_full(instance, each)]
     evidence = (
         proof("its command line", f"its threads hold requests of {rows:.0f} rows", f"two batches of {batching.size:g}"),
-        proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s),
+        batched.fill_proof(case, found),
         proof("request_latency", _at_work(instance), "fewer than its request threads", case.window_s),
     )
     if rows >= batching.size or not full:
@@ -69,5 +69,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1505",
     ),
     judge=judge,
-    needs=("metrics", "cmdline"),
 )

@@ -63,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md",),
     judge=judge,
-    needs=("cmdline", "model_files"),
 )

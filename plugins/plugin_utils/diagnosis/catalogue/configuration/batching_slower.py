@@ -24,7 +24,7 @@ WAITING = 0.2
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that forms batches."""
-    return batched.each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
@@ -35,7 +35,7 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
     own = execution * found.request_rows / found.rows if found.rows else execution
     added = part(case, instance, found.queue_ms + max(execution - own, 0.0))
     waits = proof("queuing_latency, runtime_latency", f"{percent(added)} of the latency is the batch", "little")
-    if found.requests < APART or found.threads_used >= 0.8 or (added or 0.0) < WAITING:
+    if found.requests < APART or found.busy or (added or 0.0) < WAITING:
         return cleared(
             "Batches hold few requests, or their threads are busy and need them.", waits, instance=instance.name
         )
@@ -106,5 +106,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1312",
     ),
     judge=judge,
-    needs=("metrics",),
 )

@@ -8,14 +8,13 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
+from ....signals.thresholds import CERTIFICATE_DAYS_PAGE
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...proxy import proxy_of
 from ...reading import listed, mapping, number, text
 from ...verdicts import cleared, proof, unknown
-
-# A week to renew it, as the alert of the same name leaves.
-SOON_S = 7 * 86_400
+from . import clock_skew
 
 
 def judge(case: Case) -> list[Judged]:
@@ -42,13 +41,13 @@ def _judged(case: Case, row: Any) -> Judged:
     if end is None or now is None:
         return unknown(f"the end of {path} could not be read")
     left = end - now
-    evidence = proof(path, f"{left / 86_400:.1f} days left", "more than 7 days")
-    if left > SOON_S:
+    evidence = proof(path, f"{left / 86_400:.1f} days left", f"more than {CERTIFICATE_DAYS_PAGE.value:g} days")
+    if left > CERTIFICATE_DAYS_PAGE.value * 86_400:
         return cleared("It is valid for more than a week.", evidence)
     offset = number(case.fact("clock", "offset_ms"))
     return Judged(
         "cause" if left <= 0 else "suspect",
-        0.95 if left <= 0 and abs(offset or 0.0) < 60_000 else 0.6,
+        0.95 if left <= 0 and abs(offset or 0.0) < clock_skew.WRONG_MS else 0.6,
         (evidence, proof("the host's clock", f"{offset or 0:.3g} ms off", "right")),
         "Only callers with TLS fail; a wrong clock of the host would make valid certificates look expired.",
         impact=0.9 if left <= 0 else 0.2,
@@ -68,5 +67,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/master/tensorflow_serving/config/ssl_config.proto",),
     judge=judge,
-    needs=("certificates",),
 )

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from ... import page
 from ...case import Case
-from ...derived import each_used
+from ...derived import each_used, ended_as
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import at, mapping
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 # What gRPC's libraries receive unless told otherwise (grpc.max_receive_message_length).
 LIMIT = 4 << 20
@@ -35,7 +35,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     is_told = "RESOURCE_EXHAUSTED" in seen and not refused
     if largest <= LIMIT and not is_told:
         return cleared("Answers are smaller than callers take.", size, instance=instance.name)
-    server = proof("request_count", f"{percent(refused)} ended as RESOURCE_EXHAUSTED", "none", case.window_s)
+    server = ended_as(case, refused, "RESOURCE_EXHAUSTED")
     return Judged(
         "cause" if is_told else "suspect",
         0.9 if is_told else 0.4,
@@ -61,5 +61,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1382",),
     judge=judge,
-    needs=("metrics",),
 )

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
+from ....signals.thresholds import CLOCK_OFFSET_MS
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...reading import number
 from ...verdicts import cleared, ms, proof, unknown
 
-# The alert's figure: logs and traces of hosts can no longer be put in order by their times.
-OFFSET_MS = 50.0
 # From here on the clock makes certificates and tokens look invalid.
 WRONG_MS = 60_000.0
 
@@ -20,9 +19,13 @@ def judge(case: Case) -> list[Judged]:
     synchronised, offset = case.fact("clock", "synchronised"), number(case.fact("clock", "offset_ms"))
     if synchronised is None and offset is None:
         return [unknown("the state of the clock could not be read")]
-    evidence = proof("adjtimex(2)", f"{ms(offset)} off, synchronised: {synchronised}", "below 50 ms, synchronised")
+    evidence = proof(
+        "adjtimex(2)",
+        f"{ms(offset)} off, synchronised: {synchronised}",
+        f"below {ms(CLOCK_OFFSET_MS.value)}, synchronised",
+    )
     off = abs(offset or 0.0)
-    if synchronised is not False and off <= OFFSET_MS:
+    if synchronised is not False and off <= CLOCK_OFFSET_MS.value:
         return [cleared("The clock is synchronised.", evidence)]
     return [
         Judged(
@@ -39,7 +42,7 @@ FAULT = Fault(
     id="clock.skew",
     title="The host's clock is wrong",
     layer="configuration",
-    observable="the clock is not synchronised, or more than 50 ms off",
+    observable=f"the clock is not synchronised, or more than {ms(CLOCK_OFFSET_MS.value)} off",
     remedy=Remedy(
         "Let chrony or systemd-timesyncd keep the time, and see that its servers answer.",
         "timedatectl status; systemctl restart chrony",
@@ -48,5 +51,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man2/adjtimex.2.html",),
     judge=judge,
-    needs=("clock",),
 )

@@ -91,5 +91,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1608",),
     judge=judge,
-    needs=("models", "models.config"),
 )

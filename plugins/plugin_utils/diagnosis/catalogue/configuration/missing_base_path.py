@@ -71,5 +71,4 @@ FAULT = Fault(
         "file_system_storage_path_source.cc",
     ),
     judge=judge,
-    needs=("model_files",),
 )

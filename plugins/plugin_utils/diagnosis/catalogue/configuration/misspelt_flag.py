@@ -93,5 +93,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/2.19.1/tensorflow_serving/model_servers/main.cc",),
     judge=judge,
-    needs=("cmdline",),
 )

@@ -81,5 +81,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1576",),
     judge=judge,
-    needs=("cmdline",),
 )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ....signals.thresholds import PADDING
 from ... import batched
 from ...case import Case
 from ...derived import part, weighed
@@ -11,13 +12,10 @@ from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
-# Powers of two waste a quarter of the rows at most on average; above a fifth other sizes would fit better.
-PADDING = 0.2
-
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that pads batches."""
-    return batched.each_used(case, _judged)
+    return batched.each_batching(case, _judged)
 
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged | None:
@@ -28,10 +26,15 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
         return unknown("its page does not tell the padding", instance.name)
     sizes = ", ".join(f"{size:g}" for size in batching.allowed)
     evidence = (
-        proof("padding_size, processed_batch_size", f"{percent(padding)} of the rows", "at most 20 %", case.window_s),
+        proof(
+            "padding_size, processed_batch_size",
+            f"{percent(padding)} of the rows",
+            f"at most {PADDING.percent}",
+            case.window_s,
+        ),
         proof(batching.source, f"allowed_batch_sizes {sizes}", "a size near that of most batches"),
     )
-    if padding <= PADDING:
+    if padding <= PADDING.value:
         return cleared("Few rows are computed for nothing.", *evidence, instance=instance.name)
     execution = batched.execution_ms(instance)
     share = part(case, instance, None if execution is None else execution * padding)
@@ -60,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/master/tensorflow_serving/batching/README.md",),
     judge=judge,
-    needs=("metrics",),
 )

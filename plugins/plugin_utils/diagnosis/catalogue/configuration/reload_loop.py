@@ -77,5 +77,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1786",),
     judge=judge,
-    needs=("metrics", "log"),
 )

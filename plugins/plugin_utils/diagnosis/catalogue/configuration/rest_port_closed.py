@@ -12,7 +12,6 @@ from ...case import Case
 from ...derived import each_running, whole
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
-from ...reading import listed, mapping
 from ...verdicts import cleared, proof, unknown
 
 _WORDS = (r"Skipped exporting HTTP/REST", r"Failed to start HTTP Server")
@@ -44,8 +43,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
 
 
 def _owner(case: Case, port: int | None) -> Mapping[str, Any] | None:
-    rows = map(mapping, listed(case.fact("listeners")))
-    return next((row for row in rows if row.get("port") == port), None)
+    return next((row for row in case.listeners if row.get("port") == port), None)
 
 
 def _found(instance: Instance, evidence: Proof) -> Judged:
@@ -73,5 +71,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/2.19.1/tensorflow_serving/model_servers/server.cc",),
     judge=judge,
-    needs=("cmdline", "listeners"),
 )

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from ... import page
 from ...case import Case
-from ...derived import each_used, whole
+from ...derived import each_used, ended_as, whole
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
-from ...verdicts import cleared, ms, percent, proof, unknown
+from ...verdicts import cleared, ms, proof, unknown
 
 DEFAULT_MS = 30_000
 LATE = 0.001
@@ -26,7 +26,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     late = instance.failed_ratio("DEADLINE_EXCEEDED")
     if late is None:
         return unknown("its page counts no requests", instance.name)
-    counted = proof("request_count", f"{percent(late)} ended as DEADLINE_EXCEEDED", "none", case.window_s)
+    counted = ended_as(case, late, "DEADLINE_EXCEEDED")
     if late < LATE:
         return cleared("No request ran out of time.", counted, instance=instance.name)
     limit = whole(instance, "rest_api_timeout_in_ms") or DEFAULT_MS
@@ -73,5 +73,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1006",),
     judge=judge,
-    needs=("metrics", "cmdline"),
 )

@@ -79,5 +79,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/2.19.1/tensorflow_serving/model_servers/server.cc",),
     judge=judge,
-    needs=("cmdline", "files"),
 )

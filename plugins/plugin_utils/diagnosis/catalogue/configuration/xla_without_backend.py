@@ -9,11 +9,11 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ....tables import surveyed
 from ... import said
 from ...case import Case
-from ...derived import each_running
+from ...derived import each_running, ended_as
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import at, text
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, unknown
 
 _WORDS = (r"Could not find compiler for platform", r"XLA_GPU_JIT.{0,80}not .{0,40}registered")
 # The first release that links XLA's compiler for GPUs, and the flag that turns it on.
@@ -35,7 +35,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return cleared("It names no missing compiler.", instance=instance.name)
     version = text(at(instance.plan, "server", "version"))
     refused = instance.failed_ratio("UNIMPLEMENTED")
-    counted = proof("request_count", f"{percent(refused)} ended as UNIMPLEMENTED", "none", case.window_s)
+    counted = ended_as(case, refused, "UNIMPLEMENTED")
     return Judged(
         "cause",
         0.95,
@@ -70,5 +70,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/2214",),
     judge=judge,
-    needs=("log",),
 )

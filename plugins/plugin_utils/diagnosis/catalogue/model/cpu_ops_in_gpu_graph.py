@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...case import Case
 from ...derived import busy_part, each_used, part, weighed
 from ...finding import Fault, Judged, Remedy
+from ...hardware import use_by
 from ...instance import Instance
-from ...reading import listed, mapping, number
 from ...verdicts import cleared, percent, proof, unknown
 
 # A GPU that works less than this while its instance's CPUs are busy waits for them.
@@ -28,10 +25,9 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return None
     if case.gpus is None:
         return unknown("the GPUs could not be read", instance.name)
-    own = [gpu for gpu in case.gpus if _is_used_by(gpu, instance)]
-    if not own:
+    used = use_by(case, instance)
+    if used is None:
         return cleared("No GPU is used at all, which is another fault.", instance=instance.name)
-    used = max((number(gpu.get("utilisation")) or 0.0) / 100 for gpu in own)
     busy = busy_part(instance)
     if busy is None:
         return unknown("the CPU time of its process could not be read", instance.name)
@@ -52,11 +48,6 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     )
 
 
-def _is_used_by(gpu: Mapping[str, Any], instance: Instance) -> bool:
-    rows = map(mapping, listed(gpu.get("processes")))
-    return any(row.get("pid") == instance.process("pid") for row in rows)
-
-
 FAULT = Fault(
     id="model.cpu_ops",
     title="The GPU waits for operations on CPUs",
@@ -73,5 +64,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1505",
     ),
     judge=judge,
-    needs=("metrics", "gpus"),
 )

@@ -66,5 +66,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1273",),
     judge=judge,
-    needs=("metrics",),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ... import page
 from ...case import Case
-from ...derived import MAIN_PART, each_used, keeps_objective
+from ...derived import MAIN_PART, each_used, weighed
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import at, number, ratio
@@ -40,7 +40,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if grpc is not None and rest < TIMES * grpc:
         return cleared("Calls by gRPC take as long, and have no JSON.", *evidence, instance=instance.name)
     return Judged(
-        "cause" if (share or 0.0) >= MAIN_PART and keeps_objective(case, instance) is not True else "contributor",
+        weighed(case, instance, share),
         _confidence(instance, grpc),
         evidence,
         "Waiting for a thread of REST is outside of these times; gRPC carries the same tensors without JSON.",
@@ -78,5 +78,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/578",
     ),
     judge=judge,
-    needs=("metrics",),
 )

@@ -94,5 +94,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/2.19.1/tensorflow_serving/core/aspired_versions_manager.cc",),
     judge=judge,
-    needs=("models",),
 )

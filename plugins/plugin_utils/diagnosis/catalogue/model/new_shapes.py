@@ -66,5 +66,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/tensorflow/issues/41141",
     ),
     judge=judge,
-    needs=("metrics",),
 )

@@ -99,5 +99,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1866",
     ),
     judge=judge,
-    needs=("metrics", "model_files"),
 )

@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import THROTTLED_RATIO
+from ....signals.thresholds import BUSY, STOLEN, THROTTLED
 from ... import batched
 from ...case import Case
 from ...derived import busy_part, each_used, keeps_objective
 from ...finding import Fault, Judged, Remedy
+from ...hardware import use_by
 from ...instance import Instance
-from ...reading import listed, mapping, number, ratio
+from ...reading import ratio
 from ...verdicts import cleared, percent, proof, unknown
 
-# Above this use of CPUs, batch threads or GPUs the wait grows without bound (M/M/c); below it, something else is wrong.
-BUSY = 0.9
 # Part of its time without a CPU from which on others have them.
 WAITS = 0.2
 # Errors that overload brings about, and that have a name of their own.
@@ -31,8 +30,10 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     known = {name: part for name, part in used.items() if part is not None}
     if not known:
         return unknown("neither its CPUs nor its batch threads could be read", instance.name)
-    evidence = tuple(proof(name, f"{percent(part)} busy", "below 90 %", case.window_s) for name, part in known.items())
-    if max(known.values()) < BUSY:
+    evidence = tuple(
+        proof(name, f"{percent(part)} busy", f"below {BUSY.percent}", case.window_s) for name, part in known.items()
+    )
+    if max(known.values()) < BUSY.value:
         return cleared("It has capacity to spare.", *evidence, instance=instance.name)
     held = _held_back(case, instance)
     if held:
@@ -57,25 +58,17 @@ def _use(case: Case, instance: Instance) -> dict[str, float | None]:
     return {
         "its CPUs": busy_part(instance),
         "its batch threads": found.threads_used if found else None,
-        "its GPUs": _gpus(case, instance),
+        "its GPUs": use_by(case, instance),
     }
-
-
-def _gpus(case: Case, instance: Instance) -> float | None:
-    pid = instance.process("pid")
-    own = [
-        gpu for gpu in case.gpus or () if any(mapping(row).get("pid") == pid for row in listed(gpu.get("processes")))
-    ]
-    return max(((number(gpu.get("utilisation")) or 0.0) / 100 for gpu in own), default=None)
 
 
 def _held_back(case: Case, instance: Instance) -> str:
     """Return what makes the capacity smaller than it should be, empty for nothing."""
-    if (instance.throttled_ratio or 0.0) > THROTTLED_RATIO:
+    if (instance.throttled_ratio or 0.0) > THROTTLED.value:
         return "a CPU quota stops it"
-    if (instance.wait_ratio or 0.0) > WAITS and (busy_part(instance) or 0.0) < BUSY:
+    if (instance.wait_ratio or 0.0) > WAITS and (busy_part(instance) or 0.0) < BUSY.value:
         return "others have its CPUs"
-    if (case.cpu_ratio(instance.cpus, "steal") or 0.0) > 0.02:
+    if (case.cpu_ratio(instance.cpus, "steal") or 0.0) > STOLEN.value:
         return "the machine below takes its CPUs"
     if (instance.padding_ratio or 0.0) > 0.4:
         return "it computes rows for nothing"
@@ -104,5 +97,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1354",),
     judge=judge,
-    needs=("metrics",),
 )

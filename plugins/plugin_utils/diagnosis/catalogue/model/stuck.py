@@ -11,7 +11,7 @@ from ...case import Case
 from ...derived import each_running, pool_size, whole
 from ...finding import Fault, Judged, Remedy, Verdict
 from ...instance import Instance
-from ...reading import at, listed, mapping
+from ...reading import at, mapping
 from ...verdicts import cleared, proof, unknown
 
 # What a standstill is called, how sure it is where all of it could be read, and how much of the service it takes.
@@ -53,9 +53,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
 
 def _is_open(case: Case, instance: Instance) -> bool:
     """Tell whether a port of it is open, as far as is known; while its first versions load, and fail to, none is."""
-    rows = [mapping(row) for row in listed(case.fact("listeners"))]
     ports = {whole(instance, "port"), whole(instance, "rest_api_port")}
-    return not rows or any(row.get("port") in ports for row in rows)
+    return not case.listeners or any(row.get("port") in ports for row in case.listeners)
 
 
 def _stopped(case: Case, instance: Instance) -> Judged:
@@ -95,8 +94,8 @@ def _answers(probe: object) -> bool:
 def _offers_rest(case: Case, instance: Instance) -> bool:
     """Tell whether REST is open, and has a thread that could answer."""
     port, size = whole(instance, "rest_api_port"), pool_size(instance, "REST")
-    rows = [mapping(row) for row in listed(case.fact("listeners"))]
     pid = instance.process("pid")
+    rows = case.listeners
     is_open = not rows or any(row.get("port") == port and row.get("pid") in (pid, None) for row in rows)
     return is_open and (size is None or size > 0)
 
@@ -117,5 +116,4 @@ FAULT = Fault(
         "https://github.com/tensorflow/serving/issues/1265",
     ),
     judge=judge,
-    needs=("probe", "tasks"),
 )

@@ -78,5 +78,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/blob/master/tensorflow_serving/g3doc/serving_config.md",),
     judge=judge,
-    needs=("models",),
 )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ...case import Case
-from ...derived import busy_part, each_used
+from ...derived import busy_part, each_used, ended_as
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
@@ -27,7 +27,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return unknown("its page counts no requests", instance.name)
     busy = busy_part(instance)
     evidence = (
-        proof("request_count", f"{percent(late)} ended as DEADLINE_EXCEEDED", "none", case.window_s),
+        ended_as(case, late, "DEADLINE_EXCEEDED"),
         proof("/proc/PID/stat", f"its CPUs {percent(busy)} busy", "idle without callers", case.window_s),
     )
     if late < LATE:
@@ -59,5 +59,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/tensorflow/serving/issues/1265",),
     judge=judge,
-    needs=("metrics",),
 )

@@ -42,5 +42,4 @@ FAULT = Fault(
     ),
     refs=("sozu-proxy/sozu#500", "FrameworkComputer/SoftwareFirmwareIssueTracker#107"),
     judge=judge,
-    needs=("facts.clocksource",),
 )

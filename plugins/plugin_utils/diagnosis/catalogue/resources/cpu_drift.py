@@ -15,10 +15,10 @@ from ...verdicts import cleared, proof, unknown
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance that runs and has CPUs by its plan."""
-    return [_judged(case, each) for each in case.running if each.cpus]
+    return [_judged(each) for each in case.running if each.cpus]
 
 
-def _judged(case: Case, instance: Instance) -> Judged:
+def _judged(instance: Instance) -> Judged:
     allowed = instance.cpus_allowed
     if not allowed:
         return unknown("the CPUs that its process may use could not be read", instance.name)
@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://github.com/systemd/systemd/issues/43846",),
     judge=judge,
-    needs=("cpus_allowed",),
 )

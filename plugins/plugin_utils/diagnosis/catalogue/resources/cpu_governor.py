@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import CLOCK_RATIO
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import speed_ratio
+from ...hardware import CLOCK_RATIO, clock_proof, speed_ratio
 from ...reading import mapping, text
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -25,7 +24,7 @@ def _judged(case: Case, found: set[str]) -> Judged:
     clock, idle = speed_ratio(case, case.serving_cpus), case.idle(case.serving_cpus)
     proofs = (
         proof("scaling_governor", ", ".join(sorted(found)), "performance"),
-        proof("scaling_cur_freq", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("scaling_cur_freq", clock),
         proof("/proc/stat", f"serving CPUs idle for {percent(idle)}", "at work", case.window_s),
     )
     if found == {"performance"}:
@@ -57,5 +56,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/pm/cpufreq.html",),
     judge=judge,
-    needs=("facts.cpufreq",),
 )

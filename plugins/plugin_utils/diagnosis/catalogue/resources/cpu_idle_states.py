@@ -69,5 +69,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/pm/cpuidle.html",),
     judge=judge,
-    needs=("facts.cpuidle",),
 )

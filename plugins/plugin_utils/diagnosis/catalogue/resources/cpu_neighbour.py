@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import WAIT_RATIO
+from ....signals.thresholds import CPU_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import server_pids
+from ...hardware import server_pids, wait_proof
 from ...instance import Instance, cpus_of
 from ...reading import number, text
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 # A program that takes less than this part of one CPU makes nobody wait.
 FEWEST = 0.05
@@ -27,7 +27,7 @@ def _judged(case: Case, instance: Instance) -> Judged:
         return unknown("the waits of its threads or the other processes could not be read", instance.name)
     taken = _taken(case, instance)
     busiest = max(taken, key=lambda name: taken[name]) if taken else "nobody"
-    waits = proof("/proc/PID/schedstat", f"{percent(wait)} of its time without a CPU", "under 10 %", case.window_s)
+    waits = wait_proof(case, instance)
     others = proof(
         "/proc/*/stat",
         f"{busiest} and others took {sum(taken.values()):.2g} CPUs" if taken else "no other program worked there",
@@ -35,10 +35,10 @@ def _judged(case: Case, instance: Instance) -> Judged:
         case.window_s,
     )
     part = min(wait, _part(instance, sum(taken.values())))
-    if not taken or part <= WAIT_RATIO / 2:
+    if not taken or part <= CPU_WAIT.value / 2:
         return cleared("No other program makes it wait for its CPUs.", waits, others, instance=instance.name)
     return Judged(
-        "cause" if part > WAIT_RATIO else "contributor",
+        "cause" if part > CPU_WAIT.value else "contributor",
         0.9,
         (waits, others),
         "The programs may run on its CPUs and did. A quota would leave CPUs idle; too many threads of its own would"
@@ -82,5 +82,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/scheduler/sched-stats.html",),
     judge=judge,
-    needs=("schedstat", "processes"),
 )

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import WAIT_RATIO
+from ....signals.thresholds import CPU_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import wait_proof
 from ...instance import Instance
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof, unknown
 
 # Threads for each CPU from which they wait for each other in earnest: the planner gives one for each.
 MOST = 1.5
@@ -27,10 +28,10 @@ def _judged(case: Case, instance: Instance) -> Judged:
     cpus = len(instance.cpus)
     proofs = (
         proof("/proc/PID/cmdline", f"{threads:g} threads in a pool for operations", f"about {cpus}, one for each CPU"),
-        proof("/proc/PID/schedstat", f"{percent(wait)} of its time without a CPU", "under 10 %", case.window_s),
+        wait_proof(case, instance),
         proof("/proc/PID/status", f"{_switches(instance)} involuntary switches/s", "few", case.window_s),
     )
-    if threads <= MOST * cpus or wait <= WAIT_RATIO:
+    if threads <= MOST * cpus or wait <= CPU_WAIT.value:
         return cleared("It has no more working threads than its CPUs carry.", *proofs, instance=instance.name)
     return Judged(
         "cause",
@@ -75,5 +76,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#1237", "tensorflow/serving#2060", "tensorflow/serving#1550"),
     judge=judge,
-    needs=("cmdline", "schedstat"),
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import STEAL_RATIO
+from ....signals.thresholds import STOLEN
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...verdicts import cleared, percent, proof, unknown
@@ -17,8 +17,8 @@ def judge(case: Case) -> list[Judged]:
     stolen = case.cpu_ratio(case.serving_cpus, "steal")
     if stolen is None:
         return [unknown("/proc/stat could not be read")]
-    evidence = proof("/proc/stat", f"{percent(stolen)} of the time stolen", "under 2 %", case.window_s)
-    if stolen <= STEAL_RATIO:
+    evidence = proof("/proc/stat", f"{percent(stolen)} of the time stolen", f"under {STOLEN.percent}", case.window_s)
+    if stolen <= STOLEN.value:
         return [cleared("The hypervisor leaves it its CPUs.", evidence)]
     test = f"The host is a guest ({case.virtual}), and the time is counted by its hypervisor."
     return [Judged("cause" if stolen > 0.1 else "contributor", 0.95, (evidence,), test, share=stolen)]
@@ -37,5 +37,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat",),
     judge=judge,
-    needs=("stat",),
 )

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import CLOCK_RATIO
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import speed_ratio
+from ...hardware import CLOCK_RATIO, clock_proof, speed_ratio
 from ...reading import mapping, number
-from ...verdicts import cleared, first_line, percent, proof, unknown
+from ...verdicts import cleared, first_line, proof, unknown
 
 # CPUs that are idle for this part of the time are slow by design.
 AT_REST = 0.8
@@ -29,7 +28,7 @@ def judge(case: Case) -> list[Judged]:
     )
     proofs = (
         proof("core_throttle_count", f"{counted:.0f} since boot, {_since(case, counted)}", "0"),
-        proof("scaling_cur_freq", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("scaling_cur_freq", clock),
         proof("kernel log", first_line(lines), "no line about it"),
     )
     if not counted:
@@ -65,5 +64,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/thermal/intel_powerclamp.html",),
     judge=judge,
-    needs=("facts.thermal_throttle",),
 )

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import THROTTLED_RATIO
+from ....signals.thresholds import THROTTLED
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import wait_proof
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -20,18 +21,23 @@ def _judged(case: Case, instance: Instance) -> Judged:
     throttled = instance.throttled_ratio
     if throttled is None:
         return unknown("cpu.stat of its cgroup could not be read", instance.name)
-    evidence = proof("cpu.stat", f"stopped in {percent(throttled)} of periods", "at most 1 %", case.window_s)
-    if throttled <= THROTTLED_RATIO:
+    evidence = proof(
+        "cpu.stat", f"stopped in {percent(throttled)} of periods", f"at most {THROTTLED.percent}", case.window_s
+    )
+    if throttled <= THROTTLED.value:
         return cleared("No CPU quota stopped it.", evidence, instance=instance.name)
     wait = instance.wait_ratio
     share = throttled if wait is None else max(wait, 0.0)
     idle = case.idle(instance.cpus)
-    waited = proof("/proc/PID/schedstat", f"{percent(wait)} of its time without a CPU", "under 5 %", case.window_s)
     return Judged(
         # Waiting while its CPUs are idle is what only a quota does.
-        "cause" if throttled > 5 * THROTTLED_RATIO else "contributor",
+        "cause" if throttled > 5 * THROTTLED.value else "contributor",
         0.95 if idle is None or idle > 0.1 else 0.85,
-        (evidence, waited, proof("/proc/stat", f"its CPUs were idle for {percent(idle)}", "idle while it waits")),
+        (
+            evidence,
+            wait_proof(case, instance),
+            proof("/proc/stat", f"its CPUs were idle for {percent(idle)}", "idle while it waits"),
+        ),
         "A neighbour on its CPUs makes it wait while they are busy; a quota does so while they are idle.",
         instance.name,
         share=share,
@@ -51,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/scheduler/sched-bwc.html",),
     judge=judge,
-    needs=("cgroup", "cpu.stat"),
 )

@@ -28,13 +28,13 @@ def _judged(case: Case, disk: Mapping[str, object]) -> Judged:
         return unknown(f"the free space of {path} could not be read")
     failed = [line for each in case.instances for line in each.log(r"No space left on device", r"ENOSPC")]
     proofs = (
-        proof("statvfs", f"{path}: {free:.0f} MB free ({percent(share)})", "over 10 %"),
+        proof("statvfs", f"{path}: {free:.0f} MB free ({percent(share)})", f"over {DISK_FREE.percent}"),
         proof("statvfs", f"{path}: {'unknown' if inodes is None else f'{inodes:.0f}'} inodes free", "some"),
         proof("journal", first_line(failed), "no line about a full disk"),
     )
-    if share > DISK_FREE and inodes != 0:
+    if share > DISK_FREE.value and inodes != 0:
         return cleared(f"{path} has room.", *proofs)
-    full = free < 1 or inodes == 0 or share < DISK_FREE_PAGE or bool(failed)
+    full = free < 1 or inodes == 0 or share < DISK_FREE_PAGE.value or bool(failed)
     test = "Space and inodes were asked for where models are published."
     return Judged("cause" if full else "contributor", 0.95, proofs, test, impact=0.5 if full else 0.2)
 
@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man3/statvfs.3.html",),
     judge=judge,
-    needs=("facts.disks",),
 )

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import IO_PRESSURE
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import waited_for
 from ...instance import Instance
 from ...reading import listed, mapping, text
 from ...verdicts import cleared, percent, proof, unknown
 
 # Bytes a second that local disks of servers read without effort; network disks and worn ones stay below.
 SLOW_BYTES_PER_S = 200e6
+# Part of the time in which a task waited for a disk. https://docs.kernel.org/accounting/psi.html
+IO_PRESSURE = 0.1
 LOADING = frozenset({"START", "LOADING"})
 
 
@@ -22,14 +24,18 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged:
-    waited = instance.pressure("io")
-    waited = case.pressure("io") if waited is None else waited
+    waited = waited_for(case, instance, "io")
     read = instance.rate(instance.spent("read_bytes"))
     if waited is None or read is None:
         return unknown("its reads or the pressure on disks could not be read", instance.name)
     loading = _loading(instance)
     proofs = (
-        proof("io.pressure", f"{percent(waited)} of the time waited for a disk", "under 10 %", case.window_s),
+        proof(
+            "io.pressure",
+            f"{percent(waited)} of the time waited for a disk",
+            f"under {percent(IO_PRESSURE)}",
+            case.window_s,
+        ),
         proof("/proc/PID/io", f"{read / 1e6:.0f} MB/s read", "200 MB/s and more during a load", case.window_s),
         proof("GetModelStatus", f"loading: {', '.join(loading) or 'nothing'}", "nothing"),
     )
@@ -69,5 +75,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/accounting/psi.html",),
     judge=judge,
-    needs=("pressure", "process"),
 )

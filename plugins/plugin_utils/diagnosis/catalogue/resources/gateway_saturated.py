@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import FULL_SHARE, GATEWAY_IDLE
+from ....signals.thresholds import GATEWAY_CONNECTIONS_USED, GATEWAY_IDLE
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...proxy import proxy_of
@@ -21,11 +21,11 @@ def judge(case: Case) -> list[Judged]:
     if idle is None and used is None:
         return [unknown("HAProxy's counters could not be read")]
     proofs = (
-        proof("HAProxy", f"idle for {percent(idle)}", "over 20 %"),
-        proof("HAProxy", f"{percent(used)} of its connections in use", "under 80 %"),
+        proof("HAProxy", f"idle for {percent(idle)}", f"over {percent(GATEWAY_IDLE)}"),
+        proof("HAProxy", f"{percent(used)} of its connections in use", f"under {GATEWAY_CONNECTIONS_USED.percent}"),
         proof("HAProxy", f"{proxy.queued:.0f} calls wait for a server, {ms(proxy.wait_ms)} on average", "none"),
     )
-    if (idle is None or idle > GATEWAY_IDLE) and (used is None or used < FULL_SHARE):
+    if (idle is None or idle > GATEWAY_IDLE) and (used is None or used < GATEWAY_CONNECTIONS_USED.value):
         return [cleared("The gateway has time and connections left.", *proofs)]
     full = (idle is not None and idle < GATEWAY_IDLE / 2) or (used is not None and used >= 0.98)
     test = "It is the gateway itself that is busy; calls that wait for busy servers leave it idle."
@@ -47,5 +47,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.haproxy.org/2.6/management.html",),
     judge=judge,
-    needs=("gateway",),
 )

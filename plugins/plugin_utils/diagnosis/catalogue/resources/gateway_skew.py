@@ -61,5 +61,4 @@ FAULT = Fault(
     ),
     refs=("grpc/grpc.github.io#815", "grpc/grpc-java#12311"),
     judge=judge,
-    needs=("gateway",),
 )

@@ -47,5 +47,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.haproxy.org/2.6/management.html",),
     judge=judge,
-    needs=("gateway",),
 )

@@ -47,5 +47,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api",),
     judge=judge,
-    needs=("facts.nvidia",),
 )

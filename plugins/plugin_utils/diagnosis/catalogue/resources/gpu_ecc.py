@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, owner_of
+from ...hardware import gpu_label, owner_of, unread_of
 from ...reading import number
-from ...verdicts import cleared, proof, unknown
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -21,7 +21,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     errors, pending, failed = number(gpu.get("ecc_uncorrectable")), gpu.get("remap_pending"), gpu.get("remap_failed")
     if errors is None and pending is None and failed is None:
-        return unknown(f"the memory errors of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the memory errors")
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: {errors or 0:.0f} errors that were not corrected", "0"),
         proof("nvidia-smi", f"remapping pending: {_word(pending)}, failed: {_word(failed)}", "no, no"),
@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt",),
     judge=judge,
-    needs=("gpus",),
 )

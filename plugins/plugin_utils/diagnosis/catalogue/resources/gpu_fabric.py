@@ -45,5 +45,4 @@ FAULT = Fault(
     ),
     refs=("NVIDIA/gpu-operator#544",),
     judge=judge,
-    needs=("log",),
 )

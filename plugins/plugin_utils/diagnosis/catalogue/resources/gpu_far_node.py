@@ -60,5 +60,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/mm/numaperf.html",),
     judge=judge,
-    needs=("gpus", "facts.nodes"),
 )

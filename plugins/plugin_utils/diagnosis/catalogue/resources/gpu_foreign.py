@@ -53,5 +53,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api",),
     judge=judge,
-    needs=("gpus",),
 )

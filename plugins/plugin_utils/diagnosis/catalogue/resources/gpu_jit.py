@@ -62,5 +62,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#1663", "NVIDIA/TensorRT#4112"),
     judge=judge,
-    needs=("log",),
 )

@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("NVIDIA/nvidia-container-toolkit#48", "NVIDIA/nvidia-container-toolkit#1227"),
     judge=judge,
-    needs=("gpus",),
 )

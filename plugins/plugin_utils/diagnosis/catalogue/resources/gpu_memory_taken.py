@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, of_gpu, owner_of
+from ...hardware import gpu_label, of_gpu, owner_of, unread_of
 from ...reading import number, ratio
-from ...verdicts import cleared, first_line, percent, proof, unknown
+from ...verdicts import cleared, first_line, percent, proof
 
 LINES = (r"CUDA_ERROR_OUT_OF_MEMORY", r"failed to allocate .* from device", r"ran out of memory trying to allocate")
 FULL = 0.95
@@ -24,7 +24,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     used = ratio(number(gpu.get("memory_used_mb")), number(gpu.get("memory_total_mb")))
     if used is None:
-        return unknown(f"the memory of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the memory")
     owners = of_gpu(case, gpu)
     refused = [(each, lines) for each in owners if (lines := each.log(*LINES))]
     greedy = [each.name for each in owners if "per_process_gpu_memory_fraction" not in each.flags]
@@ -54,5 +54,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#249", "tensorflow/serving#675"),
     judge=judge,
-    needs=("gpus", "cmdline"),
 )

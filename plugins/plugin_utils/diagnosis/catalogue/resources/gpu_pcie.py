@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, owner_of
+from ...hardware import gpu_label, owner_of, unread_of
 from ...reading import number, ratio
-from ...verdicts import cleared, proof, unknown
+from ...verdicts import cleared, proof
 
 # A GPU that works this much has its link at full speed; an idle one slows it down by design.
 AT_WORK = 20.0
@@ -24,7 +24,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     width = ratio(number(gpu.get("pcie_width")), number(gpu.get("pcie_width_max")))
     if width is None:
-        return unknown(f"the link of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the link")
     speed = ratio(number(gpu.get("pcie_gen")), number(gpu.get("pcie_gen_max")))
     working = (number(gpu.get("utilisation")) or 0.0) >= AT_WORK
     slow = working and speed is not None and speed < 1
@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/PCI/sysfs-pci.html",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, owner_of
+from ...hardware import gpu_label, owner_of, unread_of
 from ...reading import text
-from ...verdicts import cleared, proof, unknown
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -21,7 +21,7 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     kept, state = gpu.get("persistence"), text(gpu.get("pstate"))
     if not isinstance(kept, bool):
-        return unknown(f"the persistence of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the persistence")
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: persistence {'on' if kept else 'off'}", "on"),
         proof("nvidia-smi", f"state {state or 'unknown'}", "P0 under load, P8 when idle"),
@@ -40,5 +40,4 @@ FAULT = Fault(
     remedy=Remedy("Run the persistence daemon.", "nvidia_driver_persistence: true", "none", restart=False),
     refs=("https://docs.nvidia.com/deploy/driver-persistence",),
     judge=judge,
-    needs=("gpus",),
 )

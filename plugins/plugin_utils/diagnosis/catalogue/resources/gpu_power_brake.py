@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import POWER_BRAKE, clock_ratio, gpu_label, held, owner_of, reasons_of
-from ...verdicts import cleared, percent, proof, unknown
+from ...hardware import POWER_BRAKE, clock_proof, clock_ratio, gpu_label, held, owner_of, reasons_of, unread_of
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -20,10 +20,10 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     braked, clock = held(gpu, POWER_BRAKE), clock_ratio(gpu)
     if braked is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: reasons {reasons_of(gpu)}", "no 0x80"),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     if not braked:
         return cleared(f"The host does not brake {gpu_label(gpu)}.", *proofs, instance=owner_of(case, gpu))
@@ -44,5 +44,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....signals.thresholds import CLOCK_RATIO
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
-from ...hardware import POWER_CAP, clock_ratio, gpu_label, held, owner_of
+from ...hardware import CLOCK_RATIO, POWER_CAP, clock_proof, clock_ratio, gpu_label, held, owner_of, unread_of
 from ...reading import number, ratio
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof
 
 # Part of the limit from which a GPU counts as at it.
 AT_LIMIT = 0.95
@@ -27,13 +26,13 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     capped, clock = held(gpu, POWER_CAP), clock_ratio(gpu)
     if capped is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     draw, limit = number(gpu.get("power_w")), number(gpu.get("power_limit_w"))
     proofs = (
         proof(
             "nvidia-smi", f"{gpu_label(gpu)}: {gpu.get('power_w')} W of {gpu.get('power_limit_w')} W", "below the limit"
         ),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     share = ratio(draw, limit)
     if not capped or (share is not None and share < AT_LIMIT):
@@ -59,5 +58,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)",),
     judge=judge,
-    needs=("gpus",),
 )

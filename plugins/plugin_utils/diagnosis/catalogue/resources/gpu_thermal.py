@@ -13,13 +13,15 @@ from ...hardware import (
     HARDWARE_THERMAL,
     POWER_BRAKE,
     THERMAL,
+    clock_proof,
     clock_ratio,
     gpu_label,
     held,
     owner_of,
     reasons_of,
+    unread_of,
 )
-from ...verdicts import cleared, percent, proof, unknown
+from ...verdicts import cleared, proof
 
 
 def judge(case: Case) -> list[Judged]:
@@ -30,11 +32,11 @@ def judge(case: Case) -> list[Judged]:
 def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     hot, hardware = held(gpu, THERMAL, HARDWARE_THERMAL), held(gpu, HARDWARE)
     if hot is None or hardware is None:
-        return unknown(f"the clock event reasons of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+        return unread_of(case, gpu, "the clock event reasons")
     clock = clock_ratio(gpu)
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: {gpu.get('temperature')} °C, reasons {reasons_of(gpu)}", "no 0x68"),
-        proof("nvidia-smi", f"{percent(clock)} of the highest clock", "over 80 % under load"),
+        clock_proof("nvidia-smi", clock),
     )
     # Bit 0x8 alone is heat or power; the brake has a bit of its own.
     if not hot and not (hardware and not held(gpu, POWER_BRAKE)):
@@ -63,5 +65,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/nvml-api (NvmlClocksEventReasons)",),
     judge=judge,
-    needs=("gpus",),
 )

@@ -48,5 +48,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#987", "tensorflow/serving#1005", "tensorflow/serving#1768"),
     judge=judge,
-    needs=("gpus", "log"),
 )

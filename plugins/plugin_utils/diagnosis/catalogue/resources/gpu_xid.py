@@ -63,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html",),
     judge=judge,
-    needs=("kernel_log",),
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import FULL_SHARE
+from ....signals.thresholds import FILES_USED
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
 from ...instance import Instance
@@ -27,13 +27,13 @@ def _judged(instance: Instance) -> Judged:
     if used is None:
         return unknown("its open files or their limit could not be read", instance.name)
     proofs = (
-        proof("/proc/PID/fd", f"{opened:.0f} files open", "under 80 % of the limit"),
+        proof("/proc/PID/fd", f"{opened:.0f} files open", f"under {FILES_USED.percent} of the limit"),
         proof("/proc/PID/limits", f"{limit:.0f}", "tfserving_open_files"),
         proof("journal", first_line(lines), "no line about open files"),
     )
-    if used <= FULL_SHARE and not lines:
+    if used <= FILES_USED.value and not lines:
         return cleared("It may open more files.", *proofs, instance=instance.name)
-    full = used >= BRIM or (bool(lines) and used > FULL_SHARE)
+    full = used >= BRIM or (bool(lines) and used > FILES_USED.value)
     test = "Open files were counted and compared with the limit of the live process."
     verdict: Verdict = "cause" if full else "contributor"
     return Judged(verdict, 0.95, proofs, test, instance.name, impact=0.8 if full else 0.2)
@@ -52,5 +52,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man2/getrlimit.2.html",),
     judge=judge,
-    needs=("limits", "process"),
 )

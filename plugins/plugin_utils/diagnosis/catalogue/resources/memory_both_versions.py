@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
+from ...hardware import oom_kills
 from ...instance import Instance
 from ...reading import at, listed, mapping, number, text
 from ...verdicts import cleared, proof, unknown
@@ -17,17 +18,17 @@ IN_MEMORY = 1.3
 
 def judge(case: Case) -> list[Judged]:
     """Judge each instance with its models."""
-    return [_judged(case, instance, name) for instance in case.instances for name in _models(instance)]
+    return [_judged(instance, name) for instance in case.instances for name in _models(instance)]
 
 
 def _models(instance: Instance) -> list[str]:
     return list(mapping(instance.evidence.get("models"))) or [str(each) for each in listed(instance.plan.get("models"))]
 
 
-def _judged(case: Case, instance: Instance, model: str) -> Judged:
-    versions = _resident(instance, model)
+def _judged(instance: Instance, model: str) -> Judged:
+    versions, killed = _resident(instance, model), bool(oom_kills(instance))
     sizes = {version: _size(instance, model, version) for version in versions}
-    if len(versions) < 2 and not _killed(instance):
+    if len(versions) < 2 and not killed:
         return cleared("One version at a time is in memory.", instance=instance.name, model=model)
     limit = number(at(instance.plan, "memory", "max_mb"))
     if limit is None or len(sizes) < 2 or any(each is None for each in sizes.values()):
@@ -38,11 +39,11 @@ def _judged(case: Case, instance: Instance, model: str) -> Judged:
     proofs = (
         proof("GetModelStatus", f"versions {', '.join(sorted(versions))} in memory at once", "one, if both do not fit"),
         proof("model files", f"about {need:.0f} MB for both", f"below the limit of {limit:.0f} MB"),
-        proof("memory.events, journal", "ended for lack of memory" if _killed(instance) else "not ended", "not ended"),
+        proof("memory.events, journal", "ended for lack of memory" if killed else "not ended", "not ended"),
     )
     if need <= limit:
         return cleared("Both versions fit.", *proofs, instance=instance.name, model=model)
-    verdict: Verdict = "cause" if _killed(instance) else "contributor"
+    verdict: Verdict = "cause" if killed else "contributor"
     test = "The sizes of both versions are above the limit of memory; one alone is below it."
     return Judged(verdict, 0.9, proofs, test, instance.name, model, impact=0.95 if verdict == "cause" else 0.3)
 
@@ -55,13 +56,6 @@ def _resident(instance: Instance, model: str) -> list[str]:
 
 def _size(instance: Instance, model: str, version: str) -> float | None:
     return number(at(instance.evidence, "model_files", model, "versions", version, "size_mb"))
-
-
-def _killed(instance: Instance) -> bool:
-    killed = number(instance.evidence.get("oom_kills")) or number(
-        at(instance.last, "cgroup", "memory", "events", "oom_kill")
-    )
-    return bool(killed) or text(at(instance.evidence, "unit", "result")) == "oom-kill"
 
 
 FAULT = Fault(
@@ -77,5 +71,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#2017", "tensorflow/serving#1929"),
     judge=judge,
-    needs=("models", "model_files"),
 )

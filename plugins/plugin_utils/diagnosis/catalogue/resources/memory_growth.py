@@ -65,5 +65,4 @@ FAULT = Fault(
     ),
     refs=("tensorflow/serving#1664", "tensorflow/serving#2142"),
     judge=judge,
-    needs=("allocator", "process"),
 )

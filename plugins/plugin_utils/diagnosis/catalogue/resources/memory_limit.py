@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import MEMORY_PRESSURE
+from ....signals.thresholds import MEMORY_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import oom_kills
 from ...instance import Instance
-from ...reading import at, number, text
+from ...reading import at
 from ...verdicts import cleared, proof, unknown
 
 
@@ -18,7 +19,7 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged:
-    kills, high = _kills(instance), instance.cgroup("memory", "events", "high")
+    kills, high = oom_kills(instance), instance.cgroup("memory", "events", "high")
     if kills is None and high is None:
         return unknown("memory.events of its cgroup could not be read", instance.name)
     waited = instance.pressure("memory") or 0.0
@@ -37,21 +38,9 @@ def _judged(case: Case, instance: Instance) -> Judged:
     if high:
         test = "The kernel itself counts how often the limit slowed the process down."
         return Judged(
-            "cause" if waited > MEMORY_PRESSURE else "contributor", 0.9, proofs, test, instance.name, share=waited
+            "cause" if waited > MEMORY_WAIT.value else "contributor", 0.9, proofs, test, instance.name, share=waited
         )
     return cleared("It stays below the limits of its memory.", *proofs, instance=instance.name)
-
-
-def _kills(instance: Instance) -> float | None:
-    """Return how often the kernel ended it for lack of memory, by all who count it."""
-    result = text(at(instance.evidence, "unit", "result"))
-    counted = [
-        number(instance.evidence.get("oom_kills")),
-        number(at(instance.last, "cgroup", "memory", "events", "oom_kill")),
-        1.0 if result == "oom-kill" else None,
-    ]
-    known = [each for each in counted if each is not None]
-    return max(known) if known else None
 
 
 FAULT = Fault(
@@ -67,5 +56,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files",),
     judge=judge,
-    needs=("cgroup.memory", "oom_kills"),
 )

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import MEMORY_PRESSURE
+from ....signals.thresholds import MEMORY_WAIT
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
+from ...hardware import waited_for
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -20,20 +21,25 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged:
-    waited, swapped = _waited(case, instance), case.per_second("vmstat", "pswpin")
+    waited, swapped = waited_for(case, instance, "memory"), case.per_second("vmstat", "pswpin")
     if waited is None and swapped is None:
         return unknown("neither the pressure on memory nor swapping could be read", instance.name)
     faults = instance.rate(instance.spent("majflt"))
     out = instance.process("swap_mb")
     proofs = (
-        proof("memory.pressure", f"{percent(waited)} of the time waited for memory", "under 5 %", case.window_s),
+        proof(
+            "memory.pressure",
+            f"{percent(waited)} of the time waited for memory",
+            f"under {MEMORY_WAIT.percent}",
+            case.window_s,
+        ),
         proof("/proc/vmstat", f"{swapped or 0:.0f} pages/s back from swap", "0", case.window_s),
         proof("/proc/PID/status", f"{out or 0:.0f} MB swapped out, {faults or 0:.0f} major faults/s", "0"),
     )
     coming = bool(swapped and swapped > SWAPPED_PER_S and out)
-    if not coming and (waited or 0.0) <= MEMORY_PRESSURE:
+    if not coming and (waited or 0.0) <= MEMORY_WAIT.value:
         return cleared("It does not wait for memory.", *proofs, instance=instance.name)
-    strong = coming or (waited or 0.0) > 2 * MEMORY_PRESSURE
+    strong = coming or (waited or 0.0) > 2 * MEMORY_WAIT.value
     return Judged(
         "cause" if strong else "contributor",
         0.9 if coming and waited else 0.75,
@@ -42,12 +48,6 @@ def _judged(case: Case, instance: Instance) -> Judged:
         instance.name,
         share=max(waited or 0.0, 0.2 if coming else 0.0),
     )
-
-
-def _waited(case: Case, instance: Instance) -> float | None:
-    """Return the part of the time in which it waited for memory, or the host where its cgroup does not say."""
-    own = instance.pressure("memory")
-    return case.pressure("memory") if own is None else own
 
 
 FAULT = Fault(
@@ -63,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/accounting/psi.html",),
     judge=judge,
-    needs=("pressure", "vmstat"),
 )

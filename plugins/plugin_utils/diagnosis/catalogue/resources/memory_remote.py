@@ -62,5 +62,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/mm/numa_memory_policy.html",),
     judge=judge,
-    needs=("numa_pages", "facts.nodes"),
 )

@@ -48,5 +48,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/admin-guide/mm/transhuge.html",),
     judge=judge,
-    needs=("facts.thp", "vmstat"),
 )

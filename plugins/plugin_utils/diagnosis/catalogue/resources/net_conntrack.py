@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import FULL_SHARE
+from ....signals.thresholds import CONNTRACK_USED
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...reading import ratio
@@ -21,10 +21,10 @@ def judge(case: Case) -> list[Judged]:
     if used is None:
         return [unknown("the table of connections could not be read")] if lines or case.unread("conntrack") else []
     proofs = (
-        proof("nf_conntrack_count", f"{percent(used)} of the table in use", "under 80 %"),
+        proof("nf_conntrack_count", f"{percent(used)} of the table in use", f"under {CONNTRACK_USED.percent}"),
         proof("kernel log", first_line(lines), "no line about a full table"),
     )
-    if used <= FULL_SHARE:
+    if used <= CONNTRACK_USED.value:
         return [cleared("The table of connections has room.", *proofs)]
     full = used >= BRIM
     test = "New connections from outside are dropped while those of the host itself work."
@@ -44,5 +44,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/nf_conntrack-sysctl.html",),
     judge=judge,
-    needs=("conntrack",),
 )

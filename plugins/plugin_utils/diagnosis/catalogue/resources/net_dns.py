@@ -40,5 +40,4 @@ FAULT = Fault(
     ),
     refs=("https://man7.org/linux/man-pages/man5/resolv.conf.5.html",),
     judge=judge,
-    needs=("facts.resolve_ms",),
 )

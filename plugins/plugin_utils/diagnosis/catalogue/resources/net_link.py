@@ -63,5 +63,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/ethtool-netlink.html",),
     judge=judge,
-    needs=("facts.links",),
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
-from ...reading import listed, mapping, number
+from ...reading import mapping, number
 from ...verdicts import cleared, proof, unknown
 
 
@@ -19,7 +19,7 @@ def judge(case: Case) -> list[Judged]:
     if overflows is None and drops is None:
         return [unknown("the counters of TCP could not be read")]
     lost = max(overflows or 0.0, drops or 0.0)
-    full = [each for each in map(mapping, listed(case.fact("listeners"))) if _full(each)]
+    full = [each for each in case.listeners if _full(each)]
     told = ", ".join(f"port {each.get('port')}: {each.get('queue')} of {each.get('backlog')}" for each in full[:4])
     proofs = (
         proof("/proc/net/netstat", f"{lost:.0f} connections dropped", "0", case.window_s),
@@ -57,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/snmp_counter.html",),
     judge=judge,
-    needs=("net",),
 )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ....signals.thresholds import RETRANSMITTED_RATIO
+from ....signals.thresholds import RETRANSMITTED
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
 from ...reading import ratio
@@ -22,14 +22,16 @@ def judge(case: Case) -> list[Judged]:
     if again is None or sent is None:
         return [unknown("the counters of TCP could not be read")]
     lost = again / sent if sent else 0.0
-    apart = case.apart(_lost, RETRANSMITTED_RATIO / 10)
+    apart = case.apart(_lost, RETRANSMITTED.value / 10)
     timeouts = case.grown("net", "TcpExt.TCPTimeouts") or 0.0
     proofs = (
-        proof("/proc/net/snmp", f"{percent(lost)} of segments sent again", "under 1 %", case.window_s),
+        proof(
+            "/proc/net/snmp", f"{percent(lost)} of segments sent again", f"under {RETRANSMITTED.percent}", case.window_s
+        ),
         proof("/proc/net/netstat", f"{timeouts:.0f} time-outs", "0", case.window_s),
         proof("other hosts", "unknown" if apart is None else f"{apart:.1f} deviations above them", "under 3"),
     )
-    if lost <= RETRANSMITTED_RATIO or again < FEWEST:
+    if lost <= RETRANSMITTED.value or again < FEWEST:
         return [cleared("Hardly a packet is lost.", *proofs)]
     alone = apart is not None and apart > 3
     request = max((each.request_ms() or 0.0 for each in case.instances), default=0.0)
@@ -55,5 +57,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/snmp_counter.html", "https://www.rfc-editor.org/rfc/rfc6298"),
     judge=judge,
-    needs=("net",),
 )

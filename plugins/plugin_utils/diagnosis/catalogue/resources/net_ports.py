@@ -23,7 +23,7 @@ def judge(case: Case) -> list[Judged]:
     lines = [line for each in case.instances for line in each.log(*LINES)] + case.kernel_lines(*LINES)
     proofs = (
         proof("/proc/net/sockstat", f"{waiting:.0f} connections in TIME_WAIT", "few"),
-        proof("ip_local_port_range", f"{ports:.0f} ports, {percent(used)} taken", "under 80 %"),
+        proof("ip_local_port_range", f"{ports:.0f} ports, {percent(used)} taken", f"under {percent(FULL_SHARE)}"),
         proof("journal", first_line(lines), "no line about addresses"),
     )
     if used <= FULL_SHARE:
@@ -51,5 +51,4 @@ FAULT = Fault(
     ),
     refs=("https://docs.kernel.org/networking/ip-sysctl.html",),
     judge=judge,
-    needs=("net", "facts.port_range"),
 )
