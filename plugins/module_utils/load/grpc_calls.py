@@ -27,7 +27,8 @@ OWN_WORDS = (
     *("dns resolution", "empty address list", "handshake", "connection refused", "ping timeout"),
 )
 
-NOTHING = "/tfserving.fleet.Probe/Nothing"
+# Asked for no model, the server's handler refuses at once, and counts nothing (servables' get_model_metadata_impl.cc).
+NOTHING = "/tensorflow.serving.PredictionService/GetModelMetadata"
 OPTIONS = [
     # Without it, channels to one address share one connection, hence one polling thread in the server.
     ("grpc.use_local_subchannel_pool", 1),
@@ -117,11 +118,12 @@ class Grpc:
             raise UnreachableError(self._target, "grpc", error) from error
 
     async def nothing(self, timeout_s: float) -> bool:
-        """Call a method that no server has; return whether its gRPC library, and nobody else, has answered so."""
+        """Ask for the metadata of no model; return whether the server, or at least its gRPC library, refused."""
+        codes = self._grpc.StatusCode
         try:
             await self._channels[0].unary_unary(NOTHING)(b"", timeout=timeout_s)
         except self._grpc.aio.AioRpcError as error:
-            return bool(error.code() is self._grpc.StatusCode.UNIMPLEMENTED)
+            return error.code() in (codes.INVALID_ARGUMENT, codes.UNIMPLEMENTED)
         return False
 
     def send(self, call: Call) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .fine_loop import fine_loop
 from .grpc_calls import Grpc, MissingGrpcError
 from .handshake import TIMEOUT_S
+from .rest import Rest, for_nothing
 from .target import UnreachableError
 
 # The middle of these tells the network; a single connection may have met a busy moment of either side.
@@ -27,14 +29,14 @@ Clock = Callable[[], float]
 def network(question: Path) -> int:
     """Answer a question from a file on standard output and return the exit code.
 
-    ``{"connect_ms": [0.2, ...], "call_ms": [0.9, ...]}``; both are empty where nobody answers, the second one also by
-    REST and without the package grpcio.
+    ``{"connect_ms": [0.2, ...], "call_ms": [0.9, ...]}``; both are empty where nobody answers, the second one also
+    without the package grpcio that it needs for gRPC.
     """
     asked = json.loads(question.read_text(encoding="utf-8"))
     target, protocol = asked["target"], asked["protocol"]
     found = {"connect_ms": connects_ms(target["host"], target[protocol]), "call_ms": []}
-    if protocol == "grpc" and found["connect_ms"]:
-        found["call_ms"] = calls_ms(target)
+    if found["connect_ms"]:
+        found["call_ms"] = calls_ms(target, protocol)
     print(json.dumps(found))
     return 0
 
@@ -58,24 +60,31 @@ def connects_ms(host: str, port: int, clock: Clock = time.perf_counter) -> list[
     return found
 
 
-def calls_ms(target: dict[str, Any], clock: Clock = time.perf_counter, pause_s: float = PAUSE_S) -> list[float]:
-    """Return how long calls by gRPC took that ask nothing: the network, and gRPC's libraries at both of its ends."""
+def calls_ms(
+    target: dict[str, Any], protocol: str, clock: Clock = time.perf_counter, pause_s: float = PAUSE_S
+) -> list[float]:
+    """Return how long calls took that ask nothing: the network, and the libraries and threads at both of its ends."""
+    loop = fine_loop()
     try:
-        return asyncio.run(_calls(target, clock, pause_s))
+        return loop.run_until_complete(_calls(target, protocol, clock, pause_s))
     except (MissingGrpcError, UnreachableError, OSError, ValueError):
         return []
+    finally:
+        loop.close()
 
 
-async def _calls(target: dict[str, Any], clock: Clock, pause_s: float) -> list[float]:
-    grpc = Grpc(target, [b""], 1)
+async def _calls(target: dict[str, Any], protocol: str, clock: Clock, pause_s: float) -> list[float]:
+    caller = Grpc(target, [b""], 1) if protocol == "grpc" else Rest(target, [for_nothing(target)], 1, 1)
     found: list[float] = []
     try:
-        await grpc.open()
+        await caller.open()
         for _each in range(CALLS):
+            # As a probe's calls are: from the moment at which each is due.
+            due = clock() + pause_s
             await asyncio.sleep(pause_s)
-            began = clock()
-            if await grpc.nothing(TIMEOUT_S):
-                found.append((clock() - began) * 1000)
+            if not await caller.nothing(TIMEOUT_S):
+                break
+            found.append((clock() - due) * 1000)
     finally:
-        await grpc.close()
+        await caller.close()
     return found

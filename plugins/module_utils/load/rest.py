@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .engine import Call
+from .engine import Call, Whole
 from .http_reply import BadReplyError, Reply
 from .target import CONNECT_S, UnreachableError, address, context, server_name
 
@@ -26,12 +26,18 @@ Finish = Callable[..., None]
 
 def prepared(target: dict[str, Any], path: str, body: bytes) -> bytes:
     """Return a POST request as it is sent."""
-    host = f"[{target['host']}]" if ":" in target["host"] else target["host"]
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}:{target['rest']}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"{_head(target, 'POST', path)}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode("ascii") + body
+
+
+def for_nothing(target: dict[str, Any]) -> bytes:
+    """Return a request for a path that no server has; only those below /v1 are counted (http_server.cc)."""
+    return f"{_head(target, 'GET', '/nothing')}\r\n".encode("ascii")
+
+
+def _head(target: dict[str, Any], method: str, path: str) -> str:
+    host = f"[{target['host']}]" if ":" in target["host"] else target["host"]
+    return f"{method} {path} HTTP/1.1\r\nHost: {host}:{target['rest']}\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -131,6 +137,23 @@ class Rest:
             lambda: Connection(self), *self._where, ssl=self._tls, server_hostname=name
         )
         return made
+
+    async def nothing(self, timeout_s: float) -> bool:
+        """Send the first request, which is one ``for_nothing``; return whether it was answered so."""
+        answered: asyncio.Future[str | None] = self._loop.create_future()
+
+        def finish(_call: Call, error: str | None, _body: bytes = b"") -> None:
+            if not answered.done():
+                answered.set_result(error)
+
+        self.finish = finish
+        call = Call(0, 0.0, 0.0, 0, (0, False), Whole(1))
+        self.send(call)
+        try:
+            return await asyncio.wait_for(answered, timeout_s) == "HTTP 404"
+        except asyncio.TimeoutError:
+            self.cancel(call)
+            return False
 
     def send(self, call: Call) -> None:
         """Send a call over an idle connection, or over a new one."""

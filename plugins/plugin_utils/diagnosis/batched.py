@@ -108,7 +108,7 @@ def measured(instance: Instance, batching: Batching) -> Batches | None:
 
 def fill_proof(case: Case, found: Batches) -> Proof:
     """Return how full batches were as evidence."""
-    return proof("input_batch_size, wrapped_run_count", f"batches {percent(found.fill)} full", "full", case.window_s)
+    return proof("processed_batch_size, padding_size", f"batches {percent(found.fill)} full", "full", case.window_s)
 
 
 def ran(instance: Instance) -> float | None:
@@ -118,8 +118,12 @@ def ran(instance: Instance) -> float | None:
 
 
 def rows_per_batch(instance: Instance) -> float | None:
-    """Return the rows of requests in a batch, without padding."""
-    return ratio(instance.page.grown(page.INPUT_ROWS + "_sum"), ran(instance))
+    """Return the rows of requests in a batch: those executed without their padding.
+
+    The histogram of input rows would tell more than there are: it counts every input of a request anew.
+    """
+    executed, padding = (instance.page.grown(f"{name}_sum") for name in (page.BATCH_ROWS, page.PADDING))
+    return None if executed is None else ratio(executed - (padding or 0.0), ran(instance))
 
 
 def execution_ms(instance: Instance) -> float | None:

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the time of a call goes: client = gateway + transport + overhead + queue + execution.
 
-The server tells three parts by its histograms: `request_latency` is all that happens inside of it, `runtime_latency`
-the run of the session with its wait in the batcher, and `queuing_latency` that wait. HAProxy tells its own part, and
-a probe by the load generator the whole. What nobody has measured is None, never 0.
+The server tells overhead, queue and execution by its histograms (server_time.py), HAProxy its own part, and a probe by
+the load generator the whole. What nobody has measured is None, never 0.
 """
 
 from __future__ import annotations
@@ -14,11 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import latencies
+from .server_time import ServerTime, server_times
 
-SERVING = ":tensorflow:serving:"
-REQUEST = f"{SERVING}request_latency"
-RUNTIME = f"{SERVING}runtime_latency"
-QUEUE = f"{SERVING}batching_session:queuing_latency"
 PARTS = ("gateway", "transport", "overhead", "queue", "execution")
 # The parts agree with the whole where no more than this is left over.
 TOLERANCE = 0.1
@@ -78,18 +74,6 @@ def _ms(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Server:
-    """The parts that the server tells, in milliseconds."""
-
-    requests: int
-    request: float
-    overhead: float | None
-    queue: float | None
-    execution: float | None
-    p99: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
 class _Way:
     """What HAProxy tells of the way to a server, in milliseconds: its own part, and all of it."""
 
@@ -109,8 +93,7 @@ def budgets(
     ``gateways`` is the evidence of the gateways.
     """
     before, after = _pages(evidence, instance)
-    found = {name: _server(evidence, instance, before, after, name) for name in _entrypoints(after)}
-    servers = {name: each for name, each in found.items() if each is not None}
+    servers = server_times(before, after, _batches(evidence, instance))
     order = sorted(servers, key=lambda name: -servers[name].requests * servers[name].request)
     way = _way(gateways, f"{evidence.get('host')}.{instance}")
     probed = str((client or {}).get("entrypoint") or (order[0] if order else "")).upper()
@@ -124,7 +107,7 @@ def _seen(client: Evidence | None) -> list[Evidence | None]:
     return [client, {**beside, "via": "gateway"}] if beside.get("mean_ms") else [client]
 
 
-def _budget(instance: str, entrypoint: str, server: _Server, client: Evidence | None, way: _Way | None) -> Budget:
+def _budget(instance: str, entrypoint: str, server: ServerTime, client: Evidence | None, way: _Way | None) -> Budget:
     seen = (client or {}).get("mean_ms")
     is_direct = bool(seen) and (client or {}).get("via") != "gateway"
     seen_by, whole = ("client", float(seen)) if seen else ("gateway", way.whole) if way else ("server", server.request)
@@ -164,68 +147,6 @@ def _pages(evidence: Evidence, instance: str) -> tuple[latencies.Page, latencies
     if (first.get("process") or {}).get("started") != (last.get("process") or {}).get("started"):
         return {}, {}
     return first.get("metrics") or {}, last.get("metrics") or {}
-
-
-def _entrypoints(page: latencies.Page) -> list[str]:
-    return sorted({labels.get("entrypoint", "") for labels, _value in page.get(f"{REQUEST}_count", ())})
-
-
-def _server(
-    evidence: Evidence, instance: str, before: latencies.Page, after: latencies.Page, entrypoint: str
-) -> _Server | None:
-    # The server's page counts questions for the status of a model as well, with an empty API.
-    request = latencies.grown(
-        before, after, REQUEST, lambda labels: labels.get("entrypoint") == entrypoint and bool(labels.get("API"))
-    )
-    if request is None or request.mean is None:
-        return None
-    runtime = _runtime(before, after, entrypoint)
-    queue = _queue(evidence, instance, before, after)
-    bracket = request.bracket(0.99)
-    return _Server(
-        requests=request.count,
-        request=request.mean / 1000,
-        overhead=None if runtime is None else max(0.0, request.mean - runtime) / 1000,
-        queue=None if queue is None else queue / 1000,
-        execution=None if runtime is None or queue is None else max(0.0, runtime - queue) / 1000,
-        p99=bracket and (bracket[0] / 1000, bracket[1] / 1000),
-    )
-
-
-def _runtime(before: latencies.Page, after: latencies.Page, entrypoint: str) -> float | None:
-    """Return the mean run of the calls by one entrypoint: the histogram of runs knows models and APIs alone."""
-    total, calls = 0.0, 0
-    for model, api in _kinds(after, entrypoint):
-        request = latencies.grown(before, after, REQUEST, _of(model, api, entrypoint))
-        run = latencies.grown(before, after, RUNTIME, _of(model, api))
-        if request is None or request.count == 0:
-            continue
-        if run is None or run.mean is None:
-            return None
-        total, calls = total + request.count * run.mean, calls + request.count
-    return total / calls if calls else None
-
-
-def _kinds(page: latencies.Page, entrypoint: str) -> list[tuple[str, str]]:
-    rows = (labels for labels, _value in page.get(f"{REQUEST}_count", ()) if labels.get("entrypoint") == entrypoint)
-    return sorted({(each.get("model_name", ""), each["API"].lower()) for each in rows if each.get("API")})
-
-
-def _of(model: str, api: str, entrypoint: str | None = None) -> Any:
-    def wanted(labels: latencies.Labels) -> bool:
-        # REST writes the name of the API in lower case.
-        same = labels.get("model_name") == model and labels.get("API", "").lower() == api
-        return same and entrypoint in (None, labels.get("entrypoint"))
-
-    return wanted
-
-
-def _queue(evidence: Evidence, instance: str, before: latencies.Page, after: latencies.Page) -> float | None:
-    """Return the mean wait in the batcher in microseconds: none at all where the server forms no batches."""
-    waits = latencies.grown(before, after, QUEUE)
-    if waits is not None and waits.count:
-        return waits.mean
-    return 0.0 if _batches(evidence, instance) is False else None
 
 
 def _batches(evidence: Evidence, instance: str) -> bool | None:

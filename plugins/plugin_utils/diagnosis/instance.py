@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils import cpu_list
 
 from . import page
 from .reading import at, growth, listed, mapping, number, ratio, text
+from .server_time import ServerTime, server_times
 
 Tree = Mapping[str, Any]
 # At this many requests a second an instance counts as one that is used: figures of fewer are no figures.
@@ -148,9 +149,15 @@ class Instance:
         failed = sum(each for at_, each in counts.items() if _failed(dict(at_).get("status", ""), statuses))
         return ratio(failed, sum(counts.values()))
 
+    @cached_property
+    def times(self) -> dict[str, ServerTime]:
+        """Return the mean times of calls in the server by entrypoint, without questions for the status of a model."""
+        return server_times(mapping(self.first.get("metrics")), mapping(self.last.get("metrics")), None)
+
     def request_ms(self, entrypoint: str | None = None) -> float | None:
         """Return the mean time of successful requests in the server, of REST or GRPC or both."""
-        return _ms(self.page.mean(page.LATENCY, **({"entrypoint": entrypoint} if entrypoint else {})))
+        wanted = [each for name, each in self.times.items() if entrypoint in (None, name)]
+        return ratio(sum(each.requests * each.request for each in wanted), sum(each.requests for each in wanted))
 
     @property
     def runtime_ms(self) -> float | None:
@@ -170,10 +177,9 @@ class Instance:
         runtime, queue = self.runtime_ms, self.queue_ms
         return None if runtime is None or queue is None else max(runtime - queue, 0.0)
 
-    def overhead_ms(self, entrypoint: str | None = None) -> float | None:
+    def overhead_ms(self, entrypoint: str) -> float | None:
         """Return what a request costs around its run: decoding, encoding, waiting for a thread of the server's."""
-        whole, runtime = self.request_ms(entrypoint), self.runtime_ms
-        return None if whole is None or runtime is None else max(whole - runtime, 0.0)
+        return self.times[entrypoint].overhead if entrypoint in self.times else None
 
     @property
     def in_flight(self) -> float | None:

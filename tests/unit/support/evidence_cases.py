@@ -31,6 +31,8 @@ REST_OF = {"ranker": 8501, "spelling": 8511}
 # The pools of ranker for REST alone have 225.
 THREADS = 280
 
+# Inputs of the model of an instance that forms batches.
+INPUTS = 9
 # What happens in an instance: requests a second by entrypoint, and times in microseconds as {value: share}.
 TRAFFIC: dict[str, dict[str, Any]] = {
     "ranker": {
@@ -102,7 +104,8 @@ def _batches(found: Page, flow: Mapping[str, Any], every: float) -> None:
     batches = every * flow["rows"] / flow["batch_rows"]
     histogram(found, f"{session}:queuing_latency", {"thread_pool_name": ""}, {flow["queue_us"]: every}, 100, 1.2, 52)
     found[f"{session}:wrapped_run_count"] = [[{}, round(batches)]]
-    histogram(found, f"{session}:input_batch_size", {}, {flow["rows"]: every}, 1, 2, 14)
+    # Each input of a request is counted anew.
+    histogram(found, f"{session}:input_batch_size", {}, {flow["rows"]: every * INPUTS}, 1, 2, 14)
     histogram(found, f"{session}:processed_batch_size", {}, {flow["processed_rows"]: batches}, 1, 2, 14)
     padding = {flow["processed_rows"] - flow["batch_rows"]: batches}
     labels = {"execution_batch_size": str(flow["processed_rows"])}

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
 import grpc
@@ -32,6 +34,33 @@ def server():
     made.stop(None)
 
 
+@pytest.fixture
+def http_server():
+    """http_server(status) answers every request with a status."""
+    made = []
+
+    def answering(status):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_args):
+                pass
+
+        made.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=made[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return {"host": "127.0.0.1", "rest": made[-1].server_port, "tls": None}
+
+    yield answering
+    for each in made:
+        each.shutdown()
+        each.server_close()
+
+
 def test_each_connection_is_timed_by_itself():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = network.connects_ms("127.0.0.1", listening.getsockname()[1], ticking(0.002))
@@ -40,11 +69,23 @@ def test_each_connection_is_timed_by_itself():
 
 def test_nobody_there_is_no_time():
     assert network.connects_ms("127.0.0.1", free_port()) == []
-    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, pause_s=0) == []
+    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, "grpc", pause_s=0) == []
 
 
-def test_each_call_to_a_method_that_nobody_has_is_timed(server):
-    assert network.calls_ms(server, ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+def test_each_refused_call_by_grpc_is_timed(server):
+    assert network.calls_ms(server, "grpc", ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+
+
+def test_each_call_by_rest_for_a_path_that_nobody_has_is_timed(http_server):
+    assert network.calls_ms(http_server(404), "rest", ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+
+
+def test_answers_of_other_kinds_are_not_timed(http_server):
+    assert network.calls_ms(http_server(403), "rest", pause_s=0) == []
+
+
+def test_a_call_counts_from_the_moment_at_which_it_is_due(http_server):
+    assert network.calls_ms(http_server(404), "rest", ticking(0.003), pause_s=0.001) == pytest.approx([2.0] * 20)
 
 
 @pytest.mark.parametrize(("limit", "status"), [({}, "OK"), ({"reply_bytes": 1 << 20}, "RESOURCE_EXHAUSTED")])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import evidence_cases as cases
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import budget, latencies
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import page as budget_page
 
 # What TRAFFIC says of ranker: runs of 7 ms (half), 9 ms (four tenths) and 16 ms (a tenth).
 EXECUTION_MS = 0.5 * 7 + 0.4 * 9 + 0.1 * 16
@@ -32,6 +33,21 @@ def test_rest_has_an_overhead_of_its_own():
     assert rest.entrypoint == "REST"
     assert rest.overhead == pytest.approx(1.2, abs=0.05)
     assert rest.execution == pytest.approx(EXECUTION_MS, rel=0.02)
+
+
+def test_calls_that_join_the_batches_of_others_take_nothing_from_the_overhead_of_those():
+    # Each call by REST begins a batch and waits 300 ms; those by gRPC join on their way and wait 150 ms on average.
+    page, labels = {}, {"model_name": "ranker"}
+    for entrypoint, api, us, calls in (("REST", "predict", 303_000, 20), ("GRPC", "Predict", 152_000, 40)):
+        cases.histogram(page, budget_page.LATENCY, {**labels, "API": api, "entrypoint": entrypoint}, {us: calls})
+    runs = {302_000: 20, 152_000: 40}
+    cases.histogram(page, budget_page.RUNTIME, {**labels, "API": "Predict", "runtime": "TF1"}, runs)
+    cases.histogram(page, budget_page.QUEUEING, {"thread_pool_name": ""}, {300_000: 20, 150_000: 40})
+    evidence = cases.put(cases.healthy(), "samples/0/instances/ranker/metrics", {})
+    grpc, rest = of(cases.put(evidence, "samples/1/instances/ranker/metrics", page))
+    assert (rest.entrypoint, rest.execution, grpc.execution) == ("REST", pytest.approx(2), pytest.approx(2))
+    assert (rest.overhead, grpc.overhead) == (pytest.approx(1), 0)
+    assert (rest.queue, grpc.queue) == (pytest.approx(300), pytest.approx(150))
 
 
 def test_a_probe_and_a_gateway_tell_the_rest():
