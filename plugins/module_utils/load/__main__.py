@@ -14,7 +14,7 @@ from .network import network
 from .run import REFUSED, run
 from .trace import trace
 
-USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look FILE.json | network FILE.json | trace FILE.json [OUT/]"
+USAGE = "usage: run SPEC.json OUT/ | calibrate OUT/ | look FILE.json | network FILE.json OUT/ | trace FILE.json [OUT/]"
 
 
 def main(arguments: list[str]) -> int:
@@ -29,8 +29,9 @@ def main(arguments: list[str]) -> int:
         return calibrate(Path(paths[0]))
     if command == "look" and len(paths) == 1:
         return look(Path(paths[0]))
-    if command == "network" and len(paths) == 1:
-        return network(Path(paths[0]))
+    if command == "network" and len(paths) == 2:
+        watch(Path(paths[1]))
+        return network(Path(paths[0]), Path(paths[1]))
     if command == "trace" and len(paths) in (1, 2):
         return trace(Path(paths[0]), Path(paths[1]) if len(paths) == 2 else None)
     print(USAGE, file=sys.stderr)

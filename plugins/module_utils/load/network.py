@@ -20,24 +20,24 @@ from .target import UnreachableError
 
 # The middle of these tells the network; a single connection may have met a busy moment of either side.
 CONNECTIONS = 5
-# Calls, and the pause before each, about that of a probe: whoever has just slept wakes as slowly as a probe's callers.
-CALLS, PAUSE_S = 20, 0.1
-
 Clock = Callable[[], float]
 
 
-def network(question: Path) -> int:
-    """Answer a question from a file on standard output and return the exit code.
+def network(question: Path, out: Path) -> int:
+    """Answer a question from a file by OUT/result.json and return the exit code.
 
-    ``{"connect_ms": [0.2, ...], "call_ms": [0.9, ...]}``; both are empty where nobody answers, the second one also
-    without the package grpcio that it needs for gRPC.
+    The question has the ``target`` and ``protocol`` of a stage, how many ``calls`` to send, and the pause before each:
+    ``pause_s``. With that of a stage beside it, both meet the same machines, as much asleep and as busy.
+
+    The answer is ``{"connect_ms": [0.2, ...], "call_ms": [0.9, ...]}``; both are empty where nobody answers, the second
+    one also without the package grpcio that it needs for gRPC.
     """
     asked = json.loads(question.read_text(encoding="utf-8"))
     target, protocol = asked["target"], asked["protocol"]
     found = {"connect_ms": connects_ms(target["host"], target[protocol]), "call_ms": []}
     if found["connect_ms"]:
-        found["call_ms"] = calls_ms(target, protocol)
-    print(json.dumps(found))
+        found["call_ms"] = calls_ms(target, protocol, asked["calls"], asked["pause_s"])
+    (out / "result.json").write_text(json.dumps(found), encoding="utf-8")
     return 0
 
 
@@ -61,25 +61,25 @@ def connects_ms(host: str, port: int, clock: Clock = time.perf_counter) -> list[
 
 
 def calls_ms(
-    target: dict[str, Any], protocol: str, clock: Clock = time.perf_counter, pause_s: float = PAUSE_S
+    target: dict[str, Any], protocol: str, calls: int, pause_s: float, clock: Clock = time.perf_counter
 ) -> list[float]:
     """Return how long calls took that ask nothing: the network, and the libraries and threads at both of its ends."""
     loop = fine_loop()
     try:
-        return loop.run_until_complete(_calls(target, protocol, clock, pause_s))
+        return loop.run_until_complete(_calls(target, protocol, calls, pause_s, clock))
     except (MissingGrpcError, UnreachableError, OSError, ValueError):
         return []
     finally:
         loop.close()
 
 
-async def _calls(target: dict[str, Any], protocol: str, clock: Clock, pause_s: float) -> list[float]:
+async def _calls(target: dict[str, Any], protocol: str, calls: int, pause_s: float, clock: Clock) -> list[float]:
     caller = Grpc(target, [b""], 1) if protocol == "grpc" else Rest(target, [for_nothing(target)], 1, 1)
     found: list[float] = []
     try:
         await caller.open()
-        for _each in range(CALLS):
-            # As a probe's calls are: from the moment at which each is due.
+        for _each in range(calls):
+            # As those of a stage are: from the moment at which each is due.
             due = clock() + pause_s
             await asyncio.sleep(pause_s)
             if not await caller.nothing(TIMEOUT_S):

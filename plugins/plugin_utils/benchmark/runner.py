@@ -116,13 +116,14 @@ def beside(place: Place, what: str, spec: Mapping[str, Any], seconds: float) -> 
             _stop(aside, out)
 
 
-def begin(place: Place, name: str, spec: Mapping[str, Any]) -> None:
+def begin(place: Place, name: str, spec: Mapping[str, Any], what: str = "run") -> None:
     """Start a stage that goes on when this returns: ``end`` waits for its result, also in another task of the run.
 
+    ``what`` is ``run``, or ``network`` for the calls that ask nothing beside one.
     Nobody asks for its progress meanwhile, so that it has to be shorter than the generator's patience (``keepalive``).
     """
     aside = _aside(place, name)
-    _start(aside, "run", _key_laid(aside, spec), f"{aside.folder}/out")
+    _start(aside, what, _key_laid(aside, spec), f"{aside.folder}/out")
 
 
 def end(place: Place, name: str, seconds: float) -> dict[str, Any]:

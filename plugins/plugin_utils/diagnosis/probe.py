@@ -31,7 +31,7 @@ LONGEST_S = 15.0
 WARMUP_S = 1.0
 # A call that takes longer is an outage, and is told by its status.
 TIMEOUT_S = 5.0
-# Instances of a host that are probed at a time. Each takes two processes of the load generator, 70 MB together.
+# Instances of a host that are probed at a time. Each takes three processes of the load generator, 110 MB together.
 MOST = 3
 # What gRPC's libraries take unless told otherwise: the probe is to see what usual callers see.
 REPLY_BYTES = 4 << 20
@@ -70,8 +70,6 @@ class Running:
     model: str
     protocol: str
     seconds: float
-    network_ms: float | None
-    call_ms: float | None
 
 
 def started(place: runner.Place, wanted: Wanted) -> Row:
@@ -94,8 +92,9 @@ def ended(place: runner.Place, running: Sequence[Mapping[str, Any]]) -> Row:
     client: dict[str, Row] = {}
     unread: list[Row] = []
     for each in (Running(**row) for row in running):
+        between = _between(place, each)
         try:
-            found = figures(runner.end(place, each.stage, each.seconds), each)
+            found = figures(runner.end(place, each.stage, each.seconds), each, between)
         except (WishError, ValueError, LookupError) as error:
             unread.append(unprobed(each.instance, f"{_way(each.via)}: {error}"))
             continue
@@ -106,7 +105,15 @@ def ended(place: runner.Place, running: Sequence[Mapping[str, Any]]) -> Row:
     return {"client": client, "unread": unread}
 
 
-def figures(result: Mapping[str, Any], probe: Running) -> Row:
+def _between(place: runner.Place, probe: Running) -> Row:
+    """Return what lies between, by the calls that asked nothing; nothing is known where those failed."""
+    try:
+        return runner.end(place, _beside(probe.stage), probe.seconds)
+    except WishError:
+        return {}
+
+
+def figures(result: Mapping[str, Any], probe: Running, between: Mapping[str, Any]) -> Row:
     """Return what a probe saw; no 99th percentile, which of 80 calls would be the slowest one."""
     seen = Histogram.from_json(result["histogram"])
     answered = seen.total > 0
@@ -119,8 +126,9 @@ def figures(result: Mapping[str, Any], probe: Running) -> Row:
         "mean_ms": seen.mean / 1000 if answered else None,
         "p50_ms": seen.quantile(0.5) / 1000 if answered else None,
         "p90_ms": seen.quantile(0.9) / 1000 if answered else None,
-        "network_ms": probe.network_ms,
-        "call_ms": probe.call_ms,
+        "network_ms": median(between["connect_ms"]) if between.get("connect_ms") else None,
+        # As a part of a mean it is one itself.
+        "call_ms": fmean(between["call_ms"]) if between.get("call_ms") else None,
     }
 
 
@@ -192,13 +200,15 @@ def _begin(place: runner.Place, asked: Options, where: Mapping[str, Any], reques
     sent = carried(requests, asked.protocol)
     goal = {**aim, "metrics": None, "tls": secured, "reply_bytes": REPLY_BYTES}
     name = f"{asked.instance}-{via}"
-    between = runner.ask(place, "network", {"target": {**aim, "tls": secured}, "protocol": asked.protocol})
-    network = median(between["connect_ms"]) if between["connect_ms"] else None
-    # As a part of a mean it is one itself.
-    call = fmean(between["call_ms"]) if between["call_ms"] else None
+    between = {"target": goal, "protocol": asked.protocol, "calls": round(seconds * RATE), "pause_s": 1 / RATE}
+    runner.begin(place, _beside(name), between, "network")
     runner.begin(place, name, stage.specs(asked, goal, sent, RATE, seconds, [1], asked.seed)[0])
-    model = where["model"]
-    return Running(name, asked.instance, via, model, asked.protocol, WARMUP_S + seconds, network, call)
+    return Running(name, asked.instance, via, where["model"], asked.protocol, WARMUP_S + seconds)
+
+
+def _beside(stage_name: str) -> str:
+    """Return the name of the calls that ask nothing beside a stage."""
+    return f"{stage_name}-network"
 
 
 class _Alone:

@@ -20,7 +20,7 @@ VARIABLES: dict[str, Any] = {
     "groups": {"tfserving": ["a1", "b1"], "tfserving_gateways": ["g1"]},
     "hostvars": {
         "a1": {"diagnosis_record": {"plan": {"instances": [{"name": "other"}]}}},
-        "b1": {},
+        "b1": {"inventory_hostname": "b1", "ansible_host": "10.0.0.2"},
         "g1": {"inventory_hostname": "g1", "ansible_host": "10.0.0.7", "gateway_rest_port": 8081},
     },
 }
@@ -50,7 +50,7 @@ def load(monkeypatch):
 def perform(variables: dict[str, Any] = VARIABLES, **arguments: Any) -> dict[str, Any]:
     found = object.__new__(diagnosis_probe.ActionModule)
     generator = {"python": "python3", "program": "/opt/load.zip", "folder": "/opt"}
-    usual = {"load_host": "load-1", "generator": generator, "state": "started", "plan": PLAN, "address": "10.0.0.2"}
+    usual = {"load_host": "load-1", "generator": generator, "state": "started", "plan": PLAN}
     given = {"instances": [], "seconds": 10.0, "given": {}, "folder": None, "running": [], **usual, **arguments}
     found.options = lambda: given
     return found.perform(variables)

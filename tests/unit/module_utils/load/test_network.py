@@ -69,23 +69,23 @@ def test_each_connection_is_timed_by_itself():
 
 def test_nobody_there_is_no_time():
     assert network.connects_ms("127.0.0.1", free_port()) == []
-    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, "grpc", pause_s=0) == []
+    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, "grpc", 20, 0) == []
 
 
 def test_each_refused_call_by_grpc_is_timed(server):
-    assert network.calls_ms(server, "grpc", ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+    assert network.calls_ms(server, "grpc", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
 
 
 def test_each_call_by_rest_for_a_path_that_nobody_has_is_timed(http_server):
-    assert network.calls_ms(http_server(404), "rest", ticking(0.003), pause_s=0) == pytest.approx([3.0] * 20)
+    assert network.calls_ms(http_server(404), "rest", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
 
 
 def test_answers_of_other_kinds_are_not_timed(http_server):
-    assert network.calls_ms(http_server(403), "rest", pause_s=0) == []
+    assert network.calls_ms(http_server(403), "rest", 20, 0) == []
 
 
 def test_a_call_counts_from_the_moment_at_which_it_is_due(http_server):
-    assert network.calls_ms(http_server(404), "rest", ticking(0.003), pause_s=0.001) == pytest.approx([2.0] * 20)
+    assert network.calls_ms(http_server(404), "rest", 20, 0.001, ticking(0.003)) == pytest.approx([2.0] * 20)
 
 
 @pytest.mark.parametrize(("limit", "status"), [({}, "OK"), ({"reply_bytes": 1 << 20}, "RESOURCE_EXHAUSTED")])
@@ -111,11 +111,11 @@ def test_a_reply_that_is_larger_than_a_caller_takes_fails_at_the_caller(limit, s
     served.stop(None)
 
 
-def test_the_program_tells_both_as_json(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(network, "PAUSE_S", 0)
+def test_the_program_tells_both_as_json(server, http_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "watch", lambda _folder: None)
     question = tmp_path / "network.json"
-    for protocol, calls in (("grpc", 20), ("rest", 0)):
-        question.write_text(json.dumps({"target": server, "protocol": protocol}))
-        assert program.main(["network", str(question)]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (len(told["connect_ms"]), len(told["call_ms"])) == (5, calls)
+    for protocol, target in (("grpc", server), ("rest", http_server(404))):
+        question.write_text(json.dumps({"target": target, "protocol": protocol, "calls": 3, "pause_s": 0}))
+        assert program.main(["network", str(question), str(tmp_path)]) == 0
+        told = json.loads((tmp_path / "result.json").read_text())
+        assert (len(told["connect_ms"]), len(told["call_ms"])) == (5, 3)

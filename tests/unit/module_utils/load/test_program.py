@@ -56,5 +56,5 @@ def test_other_arguments_get_the_usage(arguments, capsys):
     assert program.main(arguments) == 2
     assert (
         capsys.readouterr().err
-        == "usage: run SPEC.json OUT/ | calibrate OUT/ | look FILE.json | network FILE.json | trace FILE.json [OUT/]\n"
+        == "usage: run SPEC.json OUT/ | calibrate OUT/ | look FILE.json | network FILE.json OUT/ | trace FILE.json [OUT/]\n"
     )

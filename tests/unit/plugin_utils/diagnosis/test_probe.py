@@ -40,6 +40,8 @@ class Generator:
     def __init__(self, monkeypatch, closed: tuple[int, ...] = ()) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.begun: dict[str, Any] = {}
+        self.beside: dict[str, Any] = {}
+        self.between: dict[str, Any] = {"connect_ms": [0.3, 0.2, 9.0], "call_ms": [0.8, 1.2]}
         self.results: dict[str, Any] = {}
         self.name, self.closed = "load-1", closed
         for name in ("ask", "begin", "end"):
@@ -48,8 +50,6 @@ class Generator:
     def ask(self, _place, subject, question):
         self.asked.append((subject, question))
         target = question["target"]
-        if subject == "network":
-            return {"connect_ms": [0.3, 0.2, 9.0], "call_ms": [0.8, 1.2]}
         answers = {
             name: {"open": False, "why": "refused"} if target[name] in self.closed else {"open": True}
             for name in ("grpc", "rest")
@@ -57,10 +57,12 @@ class Generator:
         metadata = {name: METADATA for name in question["models"]}
         return {"ports": answers, "metadata": metadata, "cores": 2, "source": "10.0.0.9", "tls": None}
 
-    def begin(self, _place, name, stage):
-        self.begun[name] = stage
+    def begin(self, _place, name, stage, what="run"):
+        (self.begun if what == "run" else self.beside)[name] = stage
 
     def end(self, _place, name, _seconds):
+        if name in self.beside and self.between:
+            return self.between
         if name not in self.results:
             raise WishError("", "load host load-1: 10.0.0.7 port 9500 (grpc) cannot be reached: refused", "")
         return self.results[name]
@@ -84,6 +86,25 @@ def test_an_instance_gets_a_low_fixed_rate_on_one_connection_for_the_window(monk
     assert (stage["target"]["host"], stage["target"]["metrics"]) == ("10.0.0.1", None)
     assert stage["target"]["reply_bytes"] == 4 << 20
     assert spec.checked(stage) == stage
+
+
+def test_calls_that_ask_nothing_go_beside_the_probe_as_often(monkeypatch):
+    generator = Generator(monkeypatch)
+    probe.started(generator, wanted("ranker"))
+    beside = generator.beside["ranker-direct-network"]
+    assert (beside["protocol"], beside["calls"], beside["pause_s"]) == ("grpc", 80, 0.125)
+    assert beside["target"] == generator.begun["ranker-direct"]["target"]
+
+
+def test_without_an_answer_to_those_the_probe_has_seen_no_less(monkeypatch):
+    generator = Generator(monkeypatch)
+    generator.between = {}
+    running = probe.started(generator, wanted("ranker"))["running"]
+    generator.results = {"ranker-direct": result(10_000)}
+    found = probe.ended(generator, running)
+    assert found["unread"] == []
+    seen = found["client"]["ranker"]
+    assert (seen["mean_ms"], seen["network_ms"], seen["call_ms"]) == (10.0, None, None)
 
 
 def test_a_long_window_is_probed_for_as_long_as_the_generator_waits(monkeypatch):
