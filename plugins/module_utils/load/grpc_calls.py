@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Call
+from .messages import delimited
 from .target import CONNECT_S, UnreachableError, server_name
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
@@ -27,8 +28,8 @@ OWN_WORDS = (
     *("dns resolution", "empty address list", "handshake", "connection refused", "ping timeout"),
 )
 
-# Asked for no model, the server's handler refuses at once, and counts nothing (servables' get_model_metadata_impl.cc).
-NOTHING = "/tensorflow.serving.PredictionService/GetModelMetadata"
+# The server looks into a table for it, and counts nothing (model_servers/model_service_impl.cc).
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 OPTIONS = [
     # Without it, channels to one address share one connection, hence one polling thread in the server.
     ("grpc.use_local_subchannel_pool", 1),
@@ -80,6 +81,11 @@ def word(status: str, details: str) -> str:
     return "connection" if status == "UNAVAILABLE" and any(each in said for each in OWN_WORDS) else status
 
 
+def for_nothing(model: str) -> bytes:
+    """Return a GetModelStatusRequest: get_model_status.proto, model.proto."""
+    return delimited(1, delimited(1, model.encode()))
+
+
 def _options(target: dict[str, Any]) -> list[tuple[str, int]]:
     """Return the options of a channel, those of a caller who takes replies of some size only if the target says so."""
     limit = target.get("reply_bytes", LARGEST)
@@ -118,13 +124,12 @@ class Grpc:
             raise UnreachableError(self._target, "grpc", error) from error
 
     async def nothing(self, timeout_s: float) -> bool:
-        """Ask for the metadata of no model; return whether the server, or at least its gRPC library, refused."""
-        codes = self._grpc.StatusCode
+        """Send the first request, which is one ``for_nothing``; return whether it was answered."""
         try:
-            await self._channels[0].unary_unary(NOTHING)(b"", timeout=timeout_s)
-        except self._grpc.aio.AioRpcError as error:
-            return error.code() in (codes.INVALID_ARGUMENT, codes.UNIMPLEMENTED)
-        return False
+            await self._channels[0].unary_unary(STATUS)(self._requests[0], timeout=timeout_s)
+        except self._grpc.aio.AioRpcError:
+            return False
+        return True
 
     def send(self, call: Call) -> None:
         """Send a call over the next channel."""

@@ -200,8 +200,9 @@ def _begin(place: runner.Place, asked: Options, where: Mapping[str, Any], reques
     sent = carried(requests, asked.protocol)
     goal = {**aim, "metrics": None, "tls": secured, "reply_bytes": REPLY_BYTES}
     name = f"{asked.instance}-{via}"
-    between = {"target": goal, "protocol": asked.protocol, "calls": round(seconds * RATE), "pause_s": 1 / RATE}
-    runner.begin(place, _beside(name), between, "network")
+    between = {"target": goal, "protocol": asked.protocol, "model": where["model"]}
+    pace = {"calls": round(seconds * RATE), "pause_s": 1 / RATE}
+    runner.begin(place, _beside(name), {**between, **pace}, "network")
     runner.begin(place, name, stage.specs(asked, goal, sent, RATE, seconds, [1], asked.seed)[0])
     return Running(name, asked.instance, via, where["model"], asked.protocol, WARMUP_S + seconds)
 

@@ -27,7 +27,16 @@ def ticking(step_s):
 
 @pytest.fixture
 def server():
+    """A server that tells the states of the model m."""
+
+    def states(request, context):
+        # GetModelStatusRequest { model_spec { name: "m" } }
+        return b"" if request == b"\x0a\x03\x0a\x01m" else context.abort(grpc.StatusCode.NOT_FOUND, "no model")
+
     made = grpc.server(futures.ThreadPoolExecutor(1))
+    service, _slash, method = grpc_calls.STATUS[1:].partition("/")
+    handlers = {method: grpc.unary_unary_rpc_method_handler(states)}
+    made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = made.add_insecure_port("127.0.0.1:0")
     made.start()
     yield {"host": "127.0.0.1", "grpc": port, "rest": port, "tls": None}
@@ -69,23 +78,24 @@ def test_each_connection_is_timed_by_itself():
 
 def test_nobody_there_is_no_time():
     assert network.connects_ms("127.0.0.1", free_port()) == []
-    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, "grpc", 20, 0) == []
+    assert network.calls_ms({"host": "127.0.0.1", "grpc": free_port(), "tls": None}, "grpc", "m", 20, 0) == []
 
 
-def test_each_refused_call_by_grpc_is_timed(server):
-    assert network.calls_ms(server, "grpc", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
+def test_each_question_by_grpc_for_the_states_of_a_model_is_timed(server):
+    assert network.calls_ms(server, "grpc", "m", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
 
 
 def test_each_call_by_rest_for_a_path_that_nobody_has_is_timed(http_server):
-    assert network.calls_ms(http_server(404), "rest", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
+    assert network.calls_ms(http_server(404), "rest", "m", 20, 0, ticking(0.003)) == pytest.approx([3.0] * 20)
 
 
-def test_answers_of_other_kinds_are_not_timed(http_server):
-    assert network.calls_ms(http_server(403), "rest", 20, 0) == []
+def test_answers_of_other_kinds_are_not_timed(server, http_server):
+    assert network.calls_ms(server, "grpc", "other", 20, 0) == []
+    assert network.calls_ms(http_server(403), "rest", "m", 20, 0) == []
 
 
 def test_a_call_counts_from_the_moment_at_which_it_is_due(http_server):
-    assert network.calls_ms(http_server(404), "rest", 20, 0.001, ticking(0.003)) == pytest.approx([2.0] * 20)
+    assert network.calls_ms(http_server(404), "rest", "m", 20, 0.001, ticking(0.003)) == pytest.approx([2.0] * 20)
 
 
 @pytest.mark.parametrize(("limit", "status"), [({}, "OK"), ({"reply_bytes": 1 << 20}, "RESOURCE_EXHAUSTED")])
@@ -115,7 +125,9 @@ def test_the_program_tells_both_as_json(server, http_server, tmp_path, monkeypat
     monkeypatch.setattr(program, "watch", lambda _folder: None)
     question = tmp_path / "network.json"
     for protocol, target in (("grpc", server), ("rest", http_server(404))):
-        question.write_text(json.dumps({"target": target, "protocol": protocol, "calls": 3, "pause_s": 0}))
+        question.write_text(
+            json.dumps({"target": target, "protocol": protocol, "model": "m", "calls": 3, "pause_s": 0})
+        )
         assert program.main(["network", str(question), str(tmp_path)]) == 0
         told = json.loads((tmp_path / "result.json").read_text())
         assert (len(told["connect_ms"]), len(told["call_ms"])) == (5, 3)

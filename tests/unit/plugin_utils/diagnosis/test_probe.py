@@ -92,7 +92,7 @@ def test_calls_that_ask_nothing_go_beside_the_probe_as_often(monkeypatch):
     generator = Generator(monkeypatch)
     probe.started(generator, wanted("ranker"))
     beside = generator.beside["ranker-direct-network"]
-    assert (beside["protocol"], beside["calls"], beside["pause_s"]) == ("grpc", 80, 0.125)
+    assert (beside["protocol"], beside["model"], beside["calls"], beside["pause_s"]) == ("grpc", "ranker", 80, 0.125)
     assert beside["target"] == generator.begun["ranker-direct"]["target"]
 
 
