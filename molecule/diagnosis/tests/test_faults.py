@@ -13,6 +13,8 @@ import yaml
 
 TABLE = yaml.safe_load((Path(__file__).parents[3] / "tests/unit/support/fault_injections.yml").read_text())
 
+# The table has the least verdict: on a machine that others keep busy, what contributes may be the cause.
+WEIGHT = {"cause": 3, "contributor": 2, "suspect": 1}
 # Of `make test`: one without a restart, one of a server's flags, one of its batches, and one that hangs.
 SAMPLE = ("host.files", "model.stuck", "rest.threads", "batching.timeout_long")
 NAMED = [
@@ -32,4 +34,4 @@ def test_the_fault_is_found_where_it_was_injected(fault, machine, diagnosed, sho
     told = [(each["id"], each["verdict"], each["instance"], each["evidence"]) for each in found["findings"]]
     aside = [each for each in (*found["cleared"], *found["not_checked"]) if fault in json.dumps(each)]
     assert fault in order[: TABLE[fault]["rank"]], (told, aside)
-    assert verdict == TABLE[fault].get("verdict", "cause"), told
+    assert WEIGHT[verdict] >= WEIGHT[TABLE[fault].get("verdict", "cause")], told

@@ -41,7 +41,7 @@ class Generator:
         self.asked: list[tuple[str, Any]] = []
         self.begun: dict[str, Any] = {}
         self.beside: dict[str, Any] = {}
-        self.between: dict[str, Any] = {"connect_ms": [0.3, 0.2, 9.0], "call_ms": [0.8, 1.2]}
+        self.between: dict[str, Any] = {"connect_ms": [0.3, 0.2, 9.0], "call_ms": [0.8, 1.2] * 5 + [40.0]}
         self.results: dict[str, Any] = {}
         self.name, self.closed = "load-1", closed
         for name in ("ask", "begin", "end"):
