@@ -11,6 +11,7 @@ import promtools
 import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals import buckets, rules
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals.model import Objective
 
 HERE = 'job="tfserving",instance="gpu-1.ranker",host="gpu-1",serving_instance="ranker"'
 CALL = f'{HERE},model_name="dense"'
@@ -29,9 +30,11 @@ def latencies(per_step: dict[str, int], labels: str = f'{CALL},API="Predict",ent
     return found
 
 
-def said(tmp_path, series: dict[str, str], expected: dict[str, list[tuple[str, float]]]) -> str:
+def said(
+    tmp_path, series: dict[str, str], expected: dict[str, list[tuple[str, float]]], objectives=alert_cases.OBJECTIVES
+) -> str:
     """Return promtool's complaints about the figures after ten minutes; nothing where they are as expected."""
-    made = rules.files(alert_cases.OBJECTIVES)[rules.RECORDING]
+    made = rules.files(objectives)[rules.RECORDING]
     (tmp_path / "recording.yml").write_text(made, encoding="utf-8")
     asked = [
         {"expr": expr, "eval_time": "10m", "exp_samples": [{"labels": name, "value": value} for name, value in samples]}
@@ -215,6 +218,34 @@ def test_the_larger_count_of_failures_is_that_of_gateways_where_no_server_took_t
         of('tfserving:availability_burn{window="5m"}'): [(OF_ALL % ', window="5m"', 250)],
     }
     assert said(tmp_path, series, expected) == ""
+
+
+@pytest.mark.parametrize(
+    ("proxy", "instance"),
+    [
+        ("rest_dense", "ranker"),
+        ("rest_dense_v7", "ranker"),
+        ("grpc_dense_canary", "ranker"),
+        ("rest_dense_label_next_v2", "ranker"),
+        ("rest_dense_v2", "second"),
+        ("rest_dense_v2_v7", "second"),
+        ("rest_dense_v2_control", "second"),
+        ("grpc_dense_canary.1", "third"),
+        ("grpc_dense_canary.1_canary", "third"),
+        ("rest_dense_label_stable", "fourth"),
+        ("grpc_tcp_ranker", "fifth"),
+        ("rest_dense_label_stable_label_stable", "fourth"),
+    ],
+)
+def test_a_model_whose_name_ends_like_an_arm_a_version_or_a_label_is_told_from_another(tmp_path, proxy, instance):
+    models = {"ranker": "dense", "second": "dense_v2", "third": "dense_canary.1", "fourth": "dense_label_stable"}
+    models["fifth"] = "tcp_ranker"
+    objectives = [Objective(name, (model,), 100, 0.999, None, None, None) for name, model in models.items()]
+    series = {
+        f'haproxy_backend_http_responses_total{{job="haproxy",host="gw-1",proxy="{proxy}",code="2xx"}}': "0+150x60"
+    }
+    expected = {of("tfserving:availability_calls:rate5m"): [(f'{{serving_instance="{instance}"}}', 10)]}
+    assert said(tmp_path, series, expected, objectives) == ""
 
 
 def test_without_gateways_the_servers_own_count_is_taken(tmp_path):
