@@ -31,13 +31,17 @@ def latencies(per_step: dict[str, int], labels: str = f'{CALL},API="Predict",ent
 
 
 def said(
-    tmp_path, series: dict[str, str], expected: dict[str, list[tuple[str, float]]], objectives=alert_cases.OBJECTIVES
+    tmp_path,
+    series: dict[str, str],
+    expected: dict[str, list[tuple[str, float]]],
+    objectives=alert_cases.OBJECTIVES,
+    at: str = "10m",
 ) -> str:
     """Return promtool's complaints about the figures after ten minutes; nothing where they are as expected."""
     made = rules.files(objectives)[rules.RECORDING]
     (tmp_path / "recording.yml").write_text(made, encoding="utf-8")
     asked = [
-        {"expr": expr, "eval_time": "10m", "exp_samples": [{"labels": name, "value": value} for name, value in samples]}
+        {"expr": expr, "eval_time": at, "exp_samples": [{"labels": name, "value": value} for name, value in samples]}
         for expr, samples in expected.items()
     ]
     test = {
@@ -255,6 +259,20 @@ def test_without_gateways_the_servers_own_count_is_taken(tmp_path):
     }
     expected = {of('tfserving:availability_bad_ratio{window="5m"}'): [(OF_ALL % ', window="5m"', 0.1)]}
     assert said(tmp_path, series, expected) == ""
+
+
+@pytest.mark.parametrize(("ran", "counted"), [("1x100", 1), ("_x40 1x60", 0)])
+def test_errors_that_the_first_run_of_the_collector_finds_are_not_new(tmp_path, ran, counted):
+    here = 'job="node",instance="gpu-1",host="gpu-1"'
+    error = 'pci="0000:01:00.0",code="79",action="restart_host"'
+    series = {
+        # The node exporter is older.
+        f"up{{{here}}}": "1x80",
+        f'tfserving_collector_success{{{here},part="xids"}}': ran,
+        f"tfserving_xid_total{{{here},{error}}}": "_x40 1x60",
+    }
+    found = [(f'{{host="gpu-1", {error}}}', 1.0)] if counted else []
+    assert said(tmp_path, series, {of("tfserving:xids:increase15m"): found}, at="20m") == ""
 
 
 def test_a_server_of_haproxy_is_told_by_its_host_and_its_instance(tmp_path):
