@@ -18,7 +18,7 @@ from ..nvidia import xid_lines
 from .host import Host, PartError
 from .sample import Samples, sample
 
-# What a kernel writes in months; of a driver that fills the log a run reads a piece, and the next one goes on behind it.
+# What a kernel writes in months; of a driver that fills the log a run reads a piece, and the next run the next one.
 # With a cursor these are the first lines behind it, without one the last of the boot (systemd 252).
 MOST_LINES = 15_000
 COMMAND = [

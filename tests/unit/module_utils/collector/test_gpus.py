@@ -10,8 +10,8 @@ import stat
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector import gpus, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.host import PartError
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.programs import ProgramError
+from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi
 from collected_host import CollectedHost, instance
 from patience import LONG_S
 from recorded_gpus import MACHINES, asking, gpu, host
