@@ -209,6 +209,29 @@ def test_batches_of_one_row_on_busy_threads_are_capped_by_their_callers(tmp_path
     assert said(tmp_path, series, expected) == ""
 
 
+@pytest.mark.parametrize(("waits_us", "capacity"), [(5_000, 0), (29_000, 0), (31_000, 1)])
+def test_without_a_time_out_full_batches_saturate_once_calls_wait_for_more_than_two_of_them(
+    tmp_path, waits_us, capacity
+):
+    # A batch of 63 of 64 rows takes 15 ms.
+    runtime_us = 150 * (15_000 + waits_us)
+    series = {
+        f"{_BATCH}:processed_batch_size_sum{{{HERE}}}": "0+9450x60",
+        f"{_BATCH}:processed_batch_size_count{{{HERE}}}": "0+150x60",
+        f"{_BATCH}:wrapped_run_count{{{HERE}}}": "0+150x60",
+        f'{_BATCH}:queuing_latency_sum{{{HERE},thread_pool_name=""}}': f"0+{150 * waits_us}x60",
+        f'{_BATCH}:queuing_latency_count{{{HERE},thread_pool_name=""}}': "0+150x60",
+        f':tensorflow:serving:runtime_latency_sum{{{CALL},API="Predict",runtime="TF1"}}': f"0+{runtime_us}x60",
+        f':tensorflow:serving:runtime_latency_count{{{CALL},API="Predict",runtime="TF1"}}': "0+150x60",
+    }
+    objective = Objective("ranker", ("dense",), 100, 0.999, 64, 0, 4)
+    expected = {
+        of("tfserving:execution_seconds"): [(OF_HOST % "", 0.015)],
+        of("tfserving:saturation"): [(OF_HOST % ', kind="capacity"', capacity), (OF_HOST % ', kind="callers"', 0)],
+    }
+    assert said(tmp_path, series, expected, [objective]) == ""
+
+
 def test_the_larger_count_of_failures_is_that_of_gateways_where_no_server_took_the_calls(tmp_path):
     gateway = 'job="haproxy",host="gw-1",instance="gw-1"'
     series = {
