@@ -65,6 +65,12 @@ def test_an_address_of_ipv6_stands_in_brackets():
     assert planned(read(hosts=hosts)[0])["targets"]["tfserving"][0]["targets"] == ["[fd00::1]:8501"]
 
 
+def test_a_status_port_that_is_none_is_refused_in_a_sentence():
+    with pytest.raises(WishError) as caught:
+        read(hosts={**HOSTS, "edge-1": variables(5, gateway_status_port="x")})
+    assert str(caught.value).startswith("gateway_status_port: is the string 'x'")
+
+
 def test_only_hosts_with_a_certificate_are_asked_by_tls():
     hosts = {**HOSTS, "gpu-1": variables(1, tfserving_plan=plan(), monitoring_tls_certificate="x")}
     schemes = {
