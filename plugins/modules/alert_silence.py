@@ -43,9 +43,11 @@ options:
     type: str
     default: planned work
   url:
-    description: The address of Alertmanager; empty for the one in amtool's configuration.
+    description: >-
+      The address of an Alertmanager elsewhere, which is asked without the account and the authority of amtool's
+      configuration; empty for the one that is named there.
     type: str
-    default: http://127.0.0.1:9093/
+    default: ""
   http_config:
     description: A file with accounts and certificates for amtool (its option C(--http.config.file)).
     type: str
@@ -114,7 +116,7 @@ def main() -> None:
             "scopes": {"type": "list", "elements": "dict", "default": []},
             "minutes": {"type": "float", "default": 60},
             "comment": {"type": "str", "default": "planned work"},
-            "url": {"type": "str", "default": "http://127.0.0.1:9093/"},
+            "url": {"type": "str", "default": ""},
             "http_config": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

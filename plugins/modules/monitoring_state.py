@@ -18,6 +18,11 @@ options:
     type: list
     elements: str
     default: []
+  laid_down:
+    description: Files of the role at places that people may use as well.
+    type: list
+    elements: path
+    default: []
   units:
     description: Units by name, each with the command line that its process should have.
     type: dict
@@ -67,6 +72,11 @@ edited:
   type: list
   elements: str
   returned: success
+foreign:
+  description: Those of O(laid_down) that are there and somebody else's.
+  type: list
+  elements: str
+  returned: success
 units:
   description: Of each unit whether it C(runs), and whether its process is C(stale), not the wanted command or program.
   type: dict
@@ -101,6 +111,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
+            "laid_down": {"type": "list", "elements": "path", "default": []},
             "units": {"type": "dict", "default": {}},
             "ports": {"type": "list", "elements": "int", "default": []},
             "data": {"type": "str", "default": ""},
@@ -118,6 +129,7 @@ def main() -> None:
             fleet=known,
             packages=packages(run, wish["packages"]),
             edited=[path for name in wish["packages"] for path in state.edited(run, name)],
+            foreign=state.foreign(wish["laid_down"]),
             **state.read(run, wish["units"], wish["ports"], wish["data"]),
         )
     except (RuntimeError, ValueError, OSError) as error:

@@ -89,6 +89,12 @@ def test_an_alertmanager_that_is_down_stops_no_drain(on, site):
             on(name).check_output("systemctl start prometheus-alertmanager")
 
 
+@pytest.mark.parametrize("name", WATCHERS)
+def test_amtool_needs_no_options_on_a_monitoring_host(on, name):
+    assert on(name).file("/etc/prometheus/amtool.yml").mode == 0o644
+    assert json.loads(on(name).check_output("amtool silence query --output=json")) is not None
+
+
 def test_the_alerts_carry_what_their_mails_are_sorted_by(watcher):
     rules = [rule for group in watcher.ask("/api/v1/rules?type=alert")["data"]["groups"] for rule in group["rules"]]
     assert {rule["labels"]["severity"] for rule in rules} == {"page", "ticket"}

@@ -96,12 +96,14 @@ def _pattern(values: Iterable[str]) -> str:
 
 
 class Amtool:
-    """Alertmanager's own program. ``url`` and ``http_config`` left empty are those of its configuration."""
+    """Alertmanager's own program. Without ``url`` both are those of its configuration, which the role lays down."""
 
     def __init__(self, run: Run, url: str = "", http_config: str = "") -> None:
         self.run = run
         self.options = [f"--timeout={ANSWER_S}s", "--no-version-check"]
         self.options += [f"--alertmanager.url={url}"] if url else []
+        # Else it would show its configured account to another server.
+        http_config = http_config or ("/dev/null" if url else "")
         self.options += [f"--http.config.file={http_config}"] if http_config else []
 
     def silences(self, name: str, with_parts: bool = False) -> list[Silence]:

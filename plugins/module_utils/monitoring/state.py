@@ -20,6 +20,8 @@ from ..visible_text import told
 # Where a monitoring host remembers the serving hosts, and what of each.
 FLEET_RECORD = "/var/lib/tfserving-fleet/monitoring/fleet.json"
 SERVING_HOST = {"address": str, "cpus": int, "gpus": int, "instances": [dict]}
+# What the role's own files say of themselves at places that people may use as well.
+OWN = b"# Of tfserving.fleet: "
 MIB = 1 << 20
 MOST_CONFIG_BYTES = 4 << 20
 _LONGEST = 4096
@@ -85,6 +87,19 @@ def _differs(path: str, digest: str) -> bool:
         return False
     # dpkg keeps no other digest of them.
     return hashlib.md5(content, usedforsecurity=False).hexdigest() != digest
+
+
+def foreign(paths: Sequence[str]) -> list[str]:
+    """Return the files of these that are there and not the role's own, which say so in their first lines."""
+    return [path for path in paths if os.path.lexists(path) and not _is_own(path)]
+
+
+def _is_own(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return OWN in file.read(_LONGEST)
+    except OSError:
+        return False
 
 
 def memory_mb(proc: Path = process.PROC) -> int:

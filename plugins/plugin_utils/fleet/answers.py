@@ -27,10 +27,12 @@ def judge(answers: Answers, pattern: Any, leave_out: bool, spare: bool = False) 
     missing = [host for host, answer in answers.items() if answer.get("unreachable")]
     if not spare:
         _refuse_missing(sorted(missing), len(answers), pattern, leave_out)
-    refused = {host: _refusal(host, answer) for host, answer in answers.items() if host not in missing}
+    sentences = {host: _refusal(host, answer) for host, answer in answers.items() if host not in missing}
+    refused = {host: sentence for host, sentence in sentences.items() if sentence}
+    lost = {host: f"{host}: cannot be reached; this run leaves it out" for host in missing}
     return {
-        "refused": {host: sentence for host, sentence in refused.items() if sentence},
-        "left_out": {host: f"{host}: cannot be reached; this run leaves it out" for host in missing},
+        "refused": {} if spare else refused,
+        "left_out": {**lost, **refused} if spare else lost,
         "summary": summary(missing),
     }
 

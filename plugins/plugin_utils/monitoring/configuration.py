@@ -42,8 +42,8 @@ def configuration(
     :param models: the names of all models.
     :param largest: the number of models of the instance that has most.
     """
-    guard = _guard(settings)
-    alertmanagers = {"file_sd_configs": _files("alertmanager"), **guard}
+    known = guard(settings)
+    alertmanagers = {"file_sd_configs": _files("alertmanager"), **known}
     return {
         "global": {
             "scrape_interval": f"{SCRAPE_S}s",
@@ -53,11 +53,11 @@ def configuration(
         },
         "rule_files": [f"{RULES}/*.yml"],
         **({"alerting": {"alertmanagers": [alertmanagers]}} if alerting else {}),
-        "scrape_configs": [_job(job, guard if job in GUARDED else {}, models, largest) for job in JOBS if job in jobs],
+        "scrape_configs": [_job(job, known if job in GUARDED else {}, models, largest) for job in JOBS if job in jobs],
     }
 
 
-def _guard(settings: Mapping[str, Any]) -> dict[str, Any]:
+def guard(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return how Prometheus proves itself to what the role has set up, and knows it. A scheme is each target's own."""
     found: dict[str, Any] = {}
     if settings["monitoring_password"]:
@@ -71,11 +71,11 @@ def _files(job: str) -> list[dict[str, Any]]:
     return [{"files": [f"{TARGETS}/{job}.json"]}]
 
 
-def _job(job: str, guard: Mapping[str, Any], models: Collection[str], largest: int) -> dict[str, Any]:
+def _job(job: str, known: Mapping[str, Any], models: Collection[str], largest: int) -> dict[str, Any]:
     return {
         "job_name": job,
         "file_sd_configs": _files(job),
-        **guard,
+        **known,
         **_LIMITS.get(job, {}),
         **(_of_server(models, largest) if job == "tfserving" else {}),
     }

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..signals import consoles, grafana, rules
-from . import alertmanager, objectives
+from . import alertmanager, amtool, objectives
 from .configuration import CA_FILE, PASSWORD_FILE
 from .plan import Fleet, prometheus
 from .targets import targets
@@ -69,6 +69,8 @@ def files(
     return {
         "prometheus": yaml_text(plan["prometheus"]),
         "alertmanager": yaml_text(alertmanager.configuration(settings)),
+        "amtool": yaml_text(amtool.configuration(settings, fleet.watchers[host])),
+        "amtool_http": yaml_text(amtool.http(settings, fleet.watchers[host])),
         "web": yaml_text(web(settings, host, folder, hashed)),
         "targets": named({job: json_text(groups) for job, groups in plan["targets"].items()}),
         "rules": named(alert_rules(fleet, settings)),

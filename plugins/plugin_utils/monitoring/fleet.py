@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..wishes import checks
 from . import hosts
 from .plan import Fleet, check_name, check_passwords
 from .targets import endpoint
@@ -56,7 +57,8 @@ def _status(name: str, variables: Mapping[str, Any]) -> str:
         is_own = not given or ipaddress.ip_address(given).is_loopback or ipaddress.ip_address(given).is_unspecified
     except ValueError:
         is_own = True
-    return endpoint(hosts.place(name, variables) if is_own else given, int(hosts.value(variables, STATUS_PORT)))
+    port = checks.PORT_FIELDS["rest"](STATUS_PORT, hosts.value(variables, STATUS_PORT))
+    return endpoint(hosts.place(name, variables) if is_own else given, port)
 
 
 def room(state: Mapping[str, Any]) -> dict[str, Any]:

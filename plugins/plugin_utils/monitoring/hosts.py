@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_list import parse
-from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind, quoted
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind, quoted
 
 from ..gateway.fleet import address
 from ..wishes import checks, inventory
@@ -68,13 +68,22 @@ def remembered(name: str, given: Plan) -> WatchedHost:
     """Return a host of the record, or raise WishError: anybody may have damaged that file."""
     path = f"record of {name}"
     return {
-        "address": str(given.get("address")),
+        "address": _address(f"{path}.address", given.get("address")),
         "cpus": checks.whole(0, MOST_CPUS)(f"{path}.cpus", given.get("cpus")),
         "gpus": checks.whole(0, MOST_CPUS)(f"{path}.gpus", given.get("gpus")),
         "instances": [
             _served(f"{path}.instances[{at}]", each) for at, each in enumerate(_list(path, given.get("instances")))
         ],
     }
+
+
+def _address(path: str, given: Any) -> str:
+    try:
+        return str(ipaddress.ip_address(str(given)))
+    except ValueError:
+        raise WishError(
+            path, f"is {described(given)}, which is no IP address", "run site.yml on this host again"
+        ) from None
 
 
 def _list(path: str, given: Any) -> list[dict[str, Any]]:

@@ -80,8 +80,15 @@ def _together(settings: Mapping[str, Any], refusals: Refusals) -> None:
         used.setdefault(port, name)
 
 
-_password = checks.matching(_PASSWORD, "give 16 to 72 letters, digits and signs, without blanks", is_secret=True)
+_machines = checks.matching(_PASSWORD, "give 16 to 72 letters, digits and signs, without blanks", is_secret=True)
 _mailbox = checks.matching(_MAILBOX, "write it as NAME@DOMAIN")
+
+
+def _password(path: str, value: Any) -> str:
+    found = str(_machines(path, value))
+    if is_hash(found):
+        raise WishError(path, "is a bcrypt hash, and monitoring hosts log in with it", "give the password itself")
+    return found
 
 
 def _optional(check: checks.Check) -> checks.Check:

@@ -12,6 +12,8 @@ Unit = Literal["s", "µs", "percentunit", "reqps", "bytes", "short", "celsius", 
 # What a signal or an alert is about, and so which page shows it.
 Scope = Literal["fleet", "instance", "host", "gpu", "gateway", "rollout", "monitoring"]
 Severity = Literal["page", "ticket"]
+# In the expression of a signal: the names of all models as a regular expression, of which the first that fits counts.
+MODELS = "{models}"
 
 
 @dataclass(frozen=True)

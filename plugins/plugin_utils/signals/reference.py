@@ -46,7 +46,8 @@ SIGNALS_TOP = """\
 
 What the fleet shows of itself. Each signal is a recording rule of Prometheus under the name in the first column; the
 console pages, Grafana's dashboards, the alerts and the diagnosis all read these and no others. What the collector and
-the servers export is turned into them by the expressions below each table.
+the servers export is turned into them by the expressions below each table, where `{models}` stands for the names of all
+models.
 
 No signal is an interpolated percentile. The server's histogram has buckets 1.8 apart: an interpolated p99 may be 79 %
 too high or 44 % too low. So there are two signals, the limits of the bucket that p99 lies in, and the objective is

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from . import table
-from .model import Alert, Objective, Scope, Signal
+from .model import MODELS, Alert, Objective, Scope, Signal
 from .table import objectives as constants
 
 RECORDING, ALERTING = "tfserving-recording.yml", "tfserving-alerts.yml"
@@ -46,7 +46,8 @@ def _text(groups: list[dict[str, Any]]) -> str:
 
 def _recording(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
     # One group: groups run at the same time, and what one records another would see a round later.
-    rules = [*_constants(objectives), *map(_record, table.SIGNALS)]
+    models = _models(objectives)
+    rules = [*_constants(objectives), *(_record(each, models) for each in table.SIGNALS)]
     return [{"name": "tfserving", "interval": INTERVAL, "rules": rules}]
 
 
@@ -57,8 +58,14 @@ def _constants(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
     ]
 
 
-def _record(signal: Signal) -> dict[str, Any]:
-    return {"record": signal.name, "expr": signal.expr}
+def _models(objectives: Sequence[Objective]) -> str:
+    """Return the pattern of all models: the longest names first, as what follows a name may be the end of another."""
+    names = {model for each in objectives for model in each.models}
+    return "|".join(name.replace(".", "[.]") for name in sorted(names, key=lambda name: (-len(name), name)))
+
+
+def _record(signal: Signal, models: str) -> dict[str, Any]:
+    return {"record": signal.name, "expr": signal.expr.replace(MODELS, models)}
 
 
 def _alerting(objectives: Sequence[Objective]) -> list[dict[str, Any]]:

@@ -111,6 +111,20 @@ def test_address_and_accounts_reach_amtool(host):
     assert "--http.config.file=/etc/prometheus/amtool.yml" in call
 
 
+def test_without_an_address_amtool_is_left_to_its_configuration(host):
+    amtool = host()
+    run("absent")
+    (call,) = amtool.calls()
+    assert not [each for each in call if each.startswith(("--alertmanager.url", "--http.config.file"))]
+
+
+def test_an_alertmanager_elsewhere_is_not_shown_the_account_of_this_one(host):
+    amtool = host()
+    run("absent", url="https://10.0.0.1:9093/")
+    (call,) = amtool.calls()
+    assert "--http.config.file=/dev/null" in call
+
+
 @pytest.mark.parametrize(
     ("status", "out", "err", "words"),
     [

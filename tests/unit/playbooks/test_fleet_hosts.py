@@ -182,6 +182,30 @@ def test_a_run_that_leaves_hosts_out_goes_on_says_so_and_fails(place):
     assert "Run again with --limit 'dead' when that is fixed." in output
 
 
+def test_a_monitoring_that_fails_on_every_host_ends_no_run_before_its_end_and_fails_it(place):
+    place.inventory(
+        {"tfserving": {"a": {}}, "tfserving_monitoring": {"watch": {}}},
+        tfserving_address="192.0.2.1",
+        monitoring_retention_days=0,
+    )
+    (place.folder / "play.yml").write_text(
+        f"""
+- ansible.builtin.import_playbook: {REPOSITORY}/playbooks/plays/monitoring.yml
+- hosts: tfserving
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "finished: {{{{ inventory_hostname }}}}"
+- ansible.builtin.import_playbook: {REPOSITORY}/playbooks/plays/monitoring_end.yml
+"""
+    )
+    code, output = place.run("play.yml", "--check")
+    assert code != 0
+    assert "finished: a" in output
+    said = "The monitoring of watch could not be applied: monitoring_retention_days: is the number 0"
+    assert said in output.rpartition("finished: a")[2]
+
+
 def test_a_run_goes_on_without_its_only_monitoring_host_says_so_and_fails(place):
     place.inventory(
         {"tfserving": {"a": {}}, "tfserving_monitoring": {"watch": {**DEAD, "tfserving_address": "192.0.2.1"}}}

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import jinja2
 import pytest
 import yaml
@@ -48,6 +50,38 @@ def test_check_mode_starts_no_unit_that_is_not_there_yet(unit):
     assert starts(unit, check_mode=False, created=new)
     assert starts(unit, check_mode=True, created=[])
     assert not starts(unit, check_mode=True, created=new)
+
+
+def test_every_file_of_a_monitoring_host_belongs_to_one_of_its_two_trees():
+    known = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
+    trees = [known["__monitoring_config_files"], known["__monitoring_part_files"]]
+    root = ROLE / "templates/host"
+    for path in (each.relative_to(root).as_posix().removesuffix(".j2") for each in root.rglob("*") if each.is_file()):
+        assert [any(fnmatchcase(path, each) for each in tree) for tree in trees].count(True) == 1, path
+
+
+def tasks(file: str) -> list[dict]:
+    return yaml.safe_load((ROLE / "tasks" / file).read_text(encoding="utf-8"))
+
+
+def enabling(task: dict) -> bool | None:
+    """Return what a task wants of units at boot, None where it says nothing."""
+    return task.get("ansible.builtin.systemd_service", {}).get("enabled")
+
+
+@pytest.mark.parametrize("file", ["start.yml", "exporters_start.yml"])
+def test_what_has_not_been_proven_is_not_started_by_the_next_boot(file):
+    found = tasks(file)
+    proof = next(at for at, task in enumerate(found) if "tfserving.fleet.monitoring_proof" in task)
+    assert not any(enabling(task) for task in found[:proof])
+    assert any(enabling(task) for task in found[proof:])
+
+
+@pytest.mark.parametrize("file", ["install.yml", "exporters_install.yml"])
+def test_what_a_package_enables_is_disabled_at_once(file):
+    found = tasks(file)
+    after = next(at for at, task in enumerate(found) if "ansible.builtin.apt" in task) + 1
+    assert enabling(found[after]) is False
 
 
 def test_nothing_is_installed_before_all_that_may_be_refused():

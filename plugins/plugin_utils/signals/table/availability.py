@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from ..model import Signal
 from .latency import any_of, labelled, number_over, ratio_over
-from .requests import GATEWAY_PROXIES
-
-# How backends are named: PROTOCOL_MODEL, and behind it an arm, a version or a label.
-_MODEL_OF_PROXY = "(?:rest|grpc)_(.+?)(?:_canary|_control|_v[0-9]+|_label_.+)?"
+from .requests import GATEWAY_PROXIES, MODEL_OF_PROXY
 
 
 def _of_models(matchers: str) -> str:
@@ -22,7 +19,7 @@ def _of_models(matchers: str) -> str:
     rate = (
         f'sum by (proxy) (rate(haproxy_backend_http_responses_total{{job="haproxy",{GATEWAY_PROXIES}{matchers}}}[5m]))'
     )
-    by_model = f'sum by (model_name) (label_replace({rate}, "model_name", "$1", "proxy", "{_MODEL_OF_PROXY}"))'
+    by_model = f'sum by (model_name) (label_replace({rate}, "model_name", "$1", "proxy", "{MODEL_OF_PROXY}"))'
     return f"sum by (serving_instance) (tfserving:objective:model * on (model_name) group_left {by_model})"
 
 

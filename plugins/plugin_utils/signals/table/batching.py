@@ -15,7 +15,10 @@ from .latency import any_of, labelled, mean
 _BY = "host, serving_instance"
 _BATCH = ":tensorflow:serving:batching_session"
 _OF_PLAN = "on (serving_instance) group_left tfserving:objective"
-_QUEUE_OF_TIMEOUT = f"(tfserving:queue_seconds / {_OF_PLAN}:batch_timeout_seconds)"
+_QUEUE = "tfserving:queue_seconds"
+_QUEUE_OF_TIMEOUT = f"({_QUEUE} / on (serving_instance) group_left () (tfserving:objective:batch_timeout_seconds > 0))"
+# Without a time-out any wait is one for a batch thread, and as long as a batch takes.
+_QUEUE_OF_TURN = f"({_QUEUE_OF_TIMEOUT} or {_QUEUE} / (tfserving:execution_seconds > 0))"
 
 
 def _rate(name: str) -> str:
@@ -23,11 +26,11 @@ def _rate(name: str) -> str:
 
 
 def _saturation() -> str:
-    fill, queue = "tfserving:batch_fill_ratio", _QUEUE_OF_TIMEOUT
+    fill, queue, waits = "tfserving:batch_fill_ratio", _QUEUE_OF_TURN, _QUEUE_OF_TIMEOUT
     least, most = BATCH_WAITS
     kinds = {
         "capacity": f"({fill} > bool 0.8) * ({queue} > bool {BATCH_QUEUE.value:g})",
-        "timeout": f"({fill} < bool {BATCH_FILL.value:g}) * ({queue} >= bool {least:g}) * ({queue} <= bool {most:g})",
+        "timeout": f"({fill} < bool {BATCH_FILL.value:g}) * ({waits} >= bool {least:g}) * ({waits} <= bool {most:g})",
         "callers": f"(tfserving:batch_rows < bool 1.5) * ({queue} < bool {least:g})"
         " * (tfserving:batch_threads_used_ratio > bool 0.5)",
     }
@@ -120,7 +123,9 @@ ALERTS = (
         "10m",
         "ticket",
         "instance",
-        BATCH_QUEUE.threshold(f"fill over 80 %, wait over {BATCH_QUEUE.value:g} times the time-out, 10 min"),
+        BATCH_QUEUE.threshold(
+            f"fill over 80 %, wait over {BATCH_QUEUE.value:g} times the time-out (or a batch's time), 10 min"
+        ),
         "Calls reach {{ $labels.serving_instance }} on {{ $labels.host }} faster than it executes full batches.",
         "Add hosts or send less; a bounded queue (max_enqueued_batches) sheds what cannot be served in time.",
         ("tfserving:saturation", "tfserving:batch_fill_ratio", "tfserving:queue_seconds"),

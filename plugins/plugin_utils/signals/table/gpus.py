@@ -81,7 +81,8 @@ SIGNALS = (
         "sum by (host, pci, code, action)"
         f" (increase(tfserving_xid_total{{{_NODE}}}[15m]) > 0"
         f" or (tfserving_xid_total{{{_NODE}}} unless tfserving_xid_total{{{_NODE}}} offset 15m)"
-        f" and on (host) (up{{{_NODE}}} offset 15m == 1))",
+        # Of errors that the first run of the collector finds nobody knows when they were.
+        f' and on (host) (tfserving_collector_success{{{_NODE},part="xids"}} offset 15m == 1))',
         "Errors of the driver within 15 minutes, by code and by what NVIDIA advises.",
         ("host", "pci", "code", "action"),
     ),

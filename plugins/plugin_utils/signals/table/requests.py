@@ -9,7 +9,7 @@ the latency histogram, where ``API`` tells them apart, and only failures from ``
 from __future__ import annotations
 
 from .. import sources
-from ..model import Alert, Signal, Threshold
+from ..model import MODELS, Alert, Signal, Threshold
 
 # Failures of the server. The others (INVALID_ARGUMENT, NOT_FOUND, CANCELLED, ...) say that a caller asked for something
 # that is wrong; a planned model that is missing has an alert of its own.
@@ -18,8 +18,11 @@ SERVER_FAULTS = (
     "|DATA_LOSS"
 )
 _HERE = "(host, serving_instance)"
-# The calls of models that pass a gateway; connections passed on whole show no calls.
-GATEWAY_PROXIES = 'proxy=~"(rest|grpc)_.+",proxy!~"grpc_tcp_.+"'
+# How backends are named: PROTOCOL_MODEL, and behind it an arm, a version or a label. A model's own name may end like
+# one of these, or begin with tcp_, so only the plans tell where it begins and ends.
+MODEL_OF_PROXY = f"(?:rest|grpc)_({MODELS})(?:_canary|_control|_v[0-9]+|_label_.+)?"
+# The calls of models that pass a gateway; connections passed on whole (grpc_tcp_INSTANCE) show no calls.
+GATEWAY_PROXIES = f'proxy=~"{MODEL_OF_PROXY}"'
 # Gates that planned work has closed. What an instance then lacks is no fault; GateClosedForLong reports forgotten ones.
 HELD_ON_PURPOSE = 'by=~"person|run|rollout"'
 # HOST.INSTANCE, the name of a server in HAProxy, as the labels that everything else has.

@@ -10,6 +10,7 @@ import stat
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector import gpus, xids
 from ansible_collections.tfserving.fleet.plugins.module_utils.collector.host import PartError
+from ansible_collections.tfserving.fleet.plugins.module_utils.collector.programs import ProgramError
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi
 from collected_host import CollectedHost, instance
 from patience import LONG_S
@@ -223,6 +224,27 @@ def test_a_journal_that_lost_the_place_is_read_anew(place):
     place.answers["journalctl"] = BOOT + FAULT + CURSOR
     assert place.read(xids) == [xid(31, "restart_app", 1)]
     assert place.asked[-1][0][-1] == "--boot"
+
+
+@pytest.mark.parametrize("problem", [ProgramError("journalctl did not answer within 3 s"), (1, "")])
+def test_a_journal_that_could_not_be_read_is_read_from_another_place_and_nothing_is_counted_twice(place, problem):
+    place.answers["journalctl"] = BOOT + FAULT + FAULT + CURSOR
+    place.read(xids)
+    place.answers["journalctl"] = problem
+    with pytest.raises(RuntimeError):
+        place.read(xids)
+    # The last lines of the boot, of which one of those counted is no longer among them.
+    place.answers["journalctl"] = FAULT + FELL + CURSOR
+    assert set(place.read(xids)) == {xid(31, "restart_app", 2), xid(79, "restart_host", 1)}
+    assert place.asked[-1][0][-1] == "--boot"
+
+
+def test_however_long_the_log_is_a_run_asks_for_no_more_than_it_takes(place):
+    place.answers["journalctl"] = BOOT + CURSOR
+    place.read(xids)
+    asked = place.asked[-1][0]
+    assert f"--lines={xids.MOST_LINES}" in asked
+    assert xids.MOST_BYTES >= xids.MOST_LINES * 1024
 
 
 def test_errors_of_switches_and_in_unknown_forms_have_labels_of_their_own(place):

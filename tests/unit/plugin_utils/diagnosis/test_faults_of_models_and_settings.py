@@ -53,6 +53,15 @@ def test_a_healthy_host_has_no_fault(fault, shape):
     assert {found.verdict for found in FAULTS[fault].judge(case)} <= {"cleared"}
 
 
+@pytest.mark.parametrize(
+    ("waits_us", "words"), [(1_000, "its queue is short"), (900_000, "its batch threads are busy")]
+)
+def test_without_a_time_out_a_short_wait_is_no_sign_of_busy_batch_threads(waits_us, words):
+    evidence = fault_cases.batching(hosts.healthy(), num_batch_threads=64, batch_timeout_micros=0)
+    evidence = hosts.traffic(evidence, "ranker", queue_us=waits_us, error_rps=90, batch_rows=31)
+    assert words in judged("batching.queue_full", Case(evidence), "ranker").words
+
+
 @pytest.mark.parametrize("fault", sorted(FAULTS))
 def test_nothing_read_is_no_pass(fault):
     blank = hosts.healthy(samples=[], facts={}, gpus=None, instances={name: {} for name in hosts.INSTANCES})

@@ -38,6 +38,12 @@ def test_a_run_goes_on_without_hosts_that_it_can_spare_even_without_all_of_them(
     assert judge({"b": LOST}, "tfserving_monitoring", False, spare=True)["left_out"] == left_out
 
 
+def test_a_run_goes_on_without_a_host_that_it_can_spare_and_another_run_has():
+    judged = judge({"b": {"refusal": "b: bob is changing this host"}}, "tfserving_monitoring", False, spare=True)
+    assert judged["refused"] == {}
+    assert judged["left_out"] == {"b": "b: bob is changing this host"}
+
+
 def test_a_run_goes_on_where_everybody_answers():
     assert judge({"a": FREE, "b": FREE}, "tfserving", False) == {"refused": {}, "left_out": {}, "summary": ""}
 

@@ -71,6 +71,10 @@ PLANS = {
     "versions apart": {
         "hosts": {"a": cases.host(1), "b": cases.host(2, cases.instance(versions=[7, 8], labels={"new": 8}))}
     },
+    "watched from everywhere": {
+        "readers": [f"2001:db8:aaaa:bbbb:cccc:dddd:{number:x}:0/112" for number in range(200)],
+        "has_ipv6": True,
+    },
     "servers with TLS": {"hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})), **SERVER_TLS},
     "followers": {"hosts": cases.fleet(102, cases.instance(models=["dense", "ranker"]))},
     "twelve models": {"hosts": cases.fleet(1, cases.instance(models=[f"m{number}" for number in range(12)]))},
@@ -107,6 +111,12 @@ def config(package, keys):
 @pytest.mark.parametrize("name", PLANS)
 def test_haproxy_is_content(tmp_path, package, name):
     assert haproxies.complaints(package, laid_down(tmp_path, package, PLANS[name])) == ""
+
+
+def test_everybody_who_may_read_the_metrics_is_on_one_of_the_lines():
+    words = [line.split() for line in config(TRIXIE, PLANS["watched from everywhere"]).splitlines()]
+    named = [each for line in words if line[:3] == ["acl", "of_monitoring", "src"] for each in line[3:]]
+    assert named == PLANS["watched from everywhere"]["readers"]
 
 
 @pytest.mark.parametrize("package", [BOOKWORM, NOBLE, TRIXIE])

@@ -65,6 +65,12 @@ def test_an_address_of_ipv6_stands_in_brackets():
     assert planned(read(hosts=hosts)[0])["targets"]["tfserving"][0]["targets"] == ["[fd00::1]:8501"]
 
 
+def test_a_status_port_that_is_none_is_refused_in_a_sentence():
+    with pytest.raises(WishError) as caught:
+        read(hosts={**HOSTS, "edge-1": variables(5, gateway_status_port="x")})
+    assert str(caught.value).startswith("gateway_status_port: is the string 'x'")
+
+
 def test_only_hosts_with_a_certificate_are_asked_by_tls():
     hosts = {**HOSTS, "gpu-1": variables(1, tfserving_plan=plan(), monitoring_tls_certificate="x")}
     schemes = {
@@ -105,6 +111,19 @@ def test_a_damaged_record_is_refused_in_a_sentence():
     with pytest.raises(WishError) as caught:
         read(hosts={**HOSTS, "gpu-2": variables(2)}, known=broken)
     assert str(caught.value).startswith("record of gpu-2.instances[0].")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("10.0.0.2\n", "a string"), ("gpu-2", "the string 'gpu-2'"), ("", "the string ''"), (7, "the number 7")],
+)
+def test_a_damaged_address_of_a_record_is_refused_in_a_sentence(address, shown):
+    broken = {"gpu-2": {**KNOWN["gpu-2"], "address": address}}
+    with pytest.raises(WishError) as caught:
+        read(hosts={**HOSTS, "gpu-2": variables(2)}, known=broken)
+    assert str(caught.value) == (
+        f"record of gpu-2.address: is {shown}, which is no IP address; run site.yml on this host again"
+    )
 
 
 def test_series_of_models_that_no_plan_has_are_dropped_and_those_without_a_model_stay():

@@ -59,6 +59,10 @@ def test_the_defaults_are_those_of_the_role():
             {"monitoring_users": {"ann": HASH}},
             "monitoring_password: is empty and monitoring_users is set, so monitoring hosts could not read each other",
         ),
+        (
+            {"monitoring_password": HASH},
+            "monitoring_password: is a bcrypt hash, and monitoring hosts log in with it; give the password itself",
+        ),
         ({"monitoring_tls_key": "-----BEGIN x"}, "monitoring_tls_certificate: is empty and monitoring_tls_key is set"),
         ({"monitoring_url": "https://u:p@host/"}, "monitoring_url: holds more than host, port and path"),
     ],

@@ -11,6 +11,7 @@ import promtools
 import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals import buckets, rules
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.signals.model import Objective
 
 HERE = 'job="tfserving",instance="gpu-1.ranker",host="gpu-1",serving_instance="ranker"'
 CALL = f'{HERE},model_name="dense"'
@@ -29,12 +30,18 @@ def latencies(per_step: dict[str, int], labels: str = f'{CALL},API="Predict",ent
     return found
 
 
-def said(tmp_path, series: dict[str, str], expected: dict[str, list[tuple[str, float]]]) -> str:
+def said(
+    tmp_path,
+    series: dict[str, str],
+    expected: dict[str, list[tuple[str, float]]],
+    objectives=alert_cases.OBJECTIVES,
+    at: str = "10m",
+) -> str:
     """Return promtool's complaints about the figures after ten minutes; nothing where they are as expected."""
-    made = rules.files(alert_cases.OBJECTIVES)[rules.RECORDING]
+    made = rules.files(objectives)[rules.RECORDING]
     (tmp_path / "recording.yml").write_text(made, encoding="utf-8")
     asked = [
-        {"expr": expr, "eval_time": "10m", "exp_samples": [{"labels": name, "value": value} for name, value in samples]}
+        {"expr": expr, "eval_time": at, "exp_samples": [{"labels": name, "value": value} for name, value in samples]}
         for expr, samples in expected.items()
     ]
     test = {
@@ -202,6 +209,29 @@ def test_batches_of_one_row_on_busy_threads_are_capped_by_their_callers(tmp_path
     assert said(tmp_path, series, expected) == ""
 
 
+@pytest.mark.parametrize(("waits_us", "capacity"), [(5_000, 0), (29_000, 0), (31_000, 1)])
+def test_without_a_time_out_full_batches_saturate_once_calls_wait_for_more_than_two_of_them(
+    tmp_path, waits_us, capacity
+):
+    # A batch of 63 of 64 rows takes 15 ms.
+    runtime_us = 150 * (15_000 + waits_us)
+    series = {
+        f"{_BATCH}:processed_batch_size_sum{{{HERE}}}": "0+9450x60",
+        f"{_BATCH}:processed_batch_size_count{{{HERE}}}": "0+150x60",
+        f"{_BATCH}:wrapped_run_count{{{HERE}}}": "0+150x60",
+        f'{_BATCH}:queuing_latency_sum{{{HERE},thread_pool_name=""}}': f"0+{150 * waits_us}x60",
+        f'{_BATCH}:queuing_latency_count{{{HERE},thread_pool_name=""}}': "0+150x60",
+        f':tensorflow:serving:runtime_latency_sum{{{CALL},API="Predict",runtime="TF1"}}': f"0+{runtime_us}x60",
+        f':tensorflow:serving:runtime_latency_count{{{CALL},API="Predict",runtime="TF1"}}': "0+150x60",
+    }
+    objective = Objective("ranker", ("dense",), 100, 0.999, 64, 0, 4)
+    expected = {
+        of("tfserving:execution_seconds"): [(OF_HOST % "", 0.015)],
+        of("tfserving:saturation"): [(OF_HOST % ', kind="capacity"', capacity), (OF_HOST % ', kind="callers"', 0)],
+    }
+    assert said(tmp_path, series, expected, [objective]) == ""
+
+
 def test_the_larger_count_of_failures_is_that_of_gateways_where_no_server_took_the_calls(tmp_path):
     gateway = 'job="haproxy",host="gw-1",instance="gw-1"'
     series = {
@@ -217,6 +247,34 @@ def test_the_larger_count_of_failures_is_that_of_gateways_where_no_server_took_t
     assert said(tmp_path, series, expected) == ""
 
 
+@pytest.mark.parametrize(
+    ("proxy", "instance"),
+    [
+        ("rest_dense", "ranker"),
+        ("rest_dense_v7", "ranker"),
+        ("grpc_dense_canary", "ranker"),
+        ("rest_dense_label_next_v2", "ranker"),
+        ("rest_dense_v2", "second"),
+        ("rest_dense_v2_v7", "second"),
+        ("rest_dense_v2_control", "second"),
+        ("grpc_dense_canary.1", "third"),
+        ("grpc_dense_canary.1_canary", "third"),
+        ("rest_dense_label_stable", "fourth"),
+        ("grpc_tcp_ranker", "fifth"),
+        ("rest_dense_label_stable_label_stable", "fourth"),
+    ],
+)
+def test_a_model_whose_name_ends_like_an_arm_a_version_or_a_label_is_told_from_another(tmp_path, proxy, instance):
+    models = {"ranker": "dense", "second": "dense_v2", "third": "dense_canary.1", "fourth": "dense_label_stable"}
+    models["fifth"] = "tcp_ranker"
+    objectives = [Objective(name, (model,), 100, 0.999, None, None, None) for name, model in models.items()]
+    series = {
+        f'haproxy_backend_http_responses_total{{job="haproxy",host="gw-1",proxy="{proxy}",code="2xx"}}': "0+150x60"
+    }
+    expected = {of("tfserving:availability_calls:rate5m"): [(f'{{serving_instance="{instance}"}}', 10)]}
+    assert said(tmp_path, series, expected, objectives) == ""
+
+
 def test_without_gateways_the_servers_own_count_is_taken(tmp_path):
     series = {
         **latencies({"10": 135}),
@@ -224,6 +282,20 @@ def test_without_gateways_the_servers_own_count_is_taken(tmp_path):
     }
     expected = {of('tfserving:availability_bad_ratio{window="5m"}'): [(OF_ALL % ', window="5m"', 0.1)]}
     assert said(tmp_path, series, expected) == ""
+
+
+@pytest.mark.parametrize(("ran", "counted"), [("1x100", 1), ("_x40 1x60", 0)])
+def test_errors_that_the_first_run_of_the_collector_finds_are_not_new(tmp_path, ran, counted):
+    here = 'job="node",instance="gpu-1",host="gpu-1"'
+    error = 'pci="0000:01:00.0",code="79",action="restart_host"'
+    series = {
+        # The node exporter is older.
+        f"up{{{here}}}": "1x80",
+        f'tfserving_collector_success{{{here},part="xids"}}': ran,
+        f"tfserving_xid_total{{{here},{error}}}": "_x40 1x60",
+    }
+    found = [(f'{{host="gpu-1", {error}}}', 1.0)] if counted else []
+    assert said(tmp_path, series, {of("tfserving:xids:increase15m"): found}, at="20m") == ""
 
 
 def test_a_server_of_haproxy_is_told_by_its_host_and_its_instance(tmp_path):

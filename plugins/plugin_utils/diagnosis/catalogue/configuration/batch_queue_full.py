@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ....signals.thresholds import BATCH_QUEUE
 from ... import batched
 from ...case import Case
@@ -33,7 +35,9 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
     if refused < REFUSED:
         return cleared("It refused no requests.", *evidence, instance=instance.name)
     found = batched.measured(instance, batching)
-    is_busy = found is not None and (found.busy or found.queue_ms > BATCH_QUEUE.value * batching.timeout_ms)
+    # Without a time-out any wait is one for a batch thread, and as long as a batch takes.
+    turn = batching.timeout_ms or batched.execution_ms(instance) or math.inf
+    is_busy = found is not None and (found.busy or found.queue_ms > BATCH_QUEUE.value * turn)
     return Judged(
         "cause",
         0.95 if instance.log(*_WORDS) or is_busy else 0.7,
