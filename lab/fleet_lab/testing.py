@@ -63,8 +63,8 @@ UNIT_TESTS = ("tests/unit", "lab/tests")
 # Below tests/unit: what meets ansible-core itself.
 CORE_TESTS = ("action", "playbooks", "filter", "modules", "docs")
 # `make test` leaves these to one release, `make floor` does not: a minute of openssl with little of ansible-core in it,
-# and a minute of roll-outs in thirteen runs, of which ansible-core sees the same few keywords each time.
-AT_LENGTH = ("playbooks/test_certificates.py", "playbooks/test_rollout.py")
+# and minutes of roll-outs in forty runs, of which ansible-core sees the same few keywords each time.
+AT_LENGTH = ("playbooks/test_certificates.py", "playbooks/test_rollout.py", "playbooks/test_silences.py")
 
 # A test that hangs ends the run with the stacks of all threads; the slowest ones take half a minute on two busy cores.
 HANGING_TEST = ("-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")

@@ -6,11 +6,12 @@ A case is one timeline in which an alert fires and then resolves, and a second o
 
     NAME:
       labels: {host: gpu-1}            # of the alert that is expected
-      series:                          # as promtool writes them; a sample every 15 s
+      series:                          # as promtool writes them; a sample every step, 15 s unless it is said
         'up{$T}': 1x40                 # the same in both timelines
         'up{$G}': [1x4 0x20 1x20, 1x4 0 1x40]   # the fault and its end; just below the threshold
       fires: 3m
       resolves: 8m
+      step: 1m                         # where a timeline is hours long: of samples and evaluations
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ OBJECTIVES = (
     Objective("edge", ("wide",), 121.44, 0.99, None, None, None),
 )
 KEYS = {"labels", "series", "fires", "resolves"}
+# As the scrapes and the evaluations of a monitoring host.
+STEP = "15s"
 # A target of the server, an instance by the collector, a host, and HAProxy.
 _SHORT = {
     "$T": 'job="tfserving",instance="gpu-1.ranker",host="gpu-1",serving_instance="ranker"',
@@ -58,7 +61,7 @@ def seconds(text: str) -> int:
 
 def lacking(case: dict[str, Any]) -> str:
     """Return what a case lacks to show that its alert fires, stays silent just below, and resolves; or nothing."""
-    if set(case) != KEYS:
+    if set(case) - {"step"} != KEYS:
         return f"has the keys {sorted(case)}, not {sorted(KEYS)}"
     if not any(isinstance(values, list) and len({*values}) == 2 for values in case["series"].values()):
         return "has no series whose timeline differs just below the threshold"
@@ -91,7 +94,8 @@ def _needed(alert: dict[str, Any], recorded: list[dict[str, Any]]) -> list[dict[
 
 
 def _write(folder: Path, name: str, case: dict[str, Any], needed: list[dict[str, Any]]) -> Path:
-    _dump(folder / f"{name}.rules.yml", {"groups": [{"name": "case", "interval": "15s", "rules": needed}]})
+    step = case.get("step", STEP)
+    _dump(folder / f"{name}.rules.yml", {"groups": [{"name": "case", "interval": step, "rules": needed}]})
     path = folder / f"{name}.test.yml"
     matchers = ",".join(f'{key}="{value}"' for key, value in case["labels"].items())
     firing = f'sum(ALERTS{{alertname="{name}",alertstate="firing",{matchers}}}) or vector(0)'
@@ -100,7 +104,7 @@ def _write(folder: Path, name: str, case: dict[str, Any], needed: list[dict[str,
         _timeline(f"{name} fires and resolves", case, 0, [(fires, firing, 1), (resolves, firing, 0)]),
         _timeline(f"{name} stays silent just below", case, 1, [(fires, firing, 0)]),
     ]
-    _dump(path, {"rule_files": [f"{name}.rules.yml"], "evaluation_interval": "15s", "tests": tests})
+    _dump(path, {"rule_files": [f"{name}.rules.yml"], "evaluation_interval": step, "tests": tests})
     return path
 
 
@@ -111,7 +115,7 @@ def _timeline(title: str, case: dict[str, Any], which: int, asked: list[tuple[st
     ]
     return {
         "name": title,
-        "interval": "15s",
+        "interval": case.get("step", STEP),
         "input_series": series,
         "promql_expr_test": [
             {"expr": expr, "eval_time": moment, "exp_samples": [{"labels": "{}", "value": value}]}

@@ -146,10 +146,14 @@ def at(evidence: Any, path: str) -> Any:
 
 
 def put(evidence: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy of the evidence with ``value`` at a path."""
-    found = copy.deepcopy(evidence)
-    where, _slash, last = path.rpartition("/")
-    place = at(found, where) if where else found
+    """Return a copy of the evidence with ``value`` at a path; what is beside the path is shared with the original."""
+    found = copy.copy(evidence)
+    place: Any = found
+    *above, last = path.split("/")
+    for part in above:
+        key = int(part) if isinstance(place, list) else part
+        place[key] = copy.copy(place[key])
+        place = place[key]
     place[int(last) if isinstance(place, list) else last] = value
     return found
 

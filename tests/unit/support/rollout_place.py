@@ -7,7 +7,9 @@ These leave a line in a log instead. Records of plans and roll-outs are in a fol
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,13 @@ class RolloutPlace(Place):
             self._keep(f"tasks/{path.name}", [stood_in(task) for task in yaml.safe_load(path.read_text())])
         for name in ("rollout.yml", "rollback.yml"):
             self._keep(name, self._plays(PLAYBOOKS / name))
+
+    def copied(self, folder: Path) -> RolloutPlace:
+        """Return the same in another folder, with all that has happened so far."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        other = copy.copy(self)
+        other.folder = folder
+        return other
 
     def wish(self, version: int = 8, **rollout: Any) -> None:
         """Keep an inventory that wishes a version."""

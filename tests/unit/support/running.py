@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,9 @@ from repository import REPOSITORY
 COLLECTIONS = str(REPOSITORY / "collections")
 # `make floor` puts another ansible-core there, which the programs that tests start are to use as well.
 CORE = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+# What one module has compiled serves the next (compiled_modules/sitecustomize.py), until the tests are over.
+QUICK = str(Path(__file__).with_name("compiled_modules"))
+COMPILED = tempfile.TemporaryDirectory(prefix="compiled-modules-", ignore_cleanup_errors=True)
 
 
 def run_module(module: ModuleType, **arguments: Any) -> dict[str, Any]:
@@ -64,7 +68,8 @@ def playbook_environment(folder: Path, **more: str) -> dict[str, str]:
         "HOME": str(folder),
         "LC_ALL": "C.UTF-8",
         "PATH": os.environ["PATH"],
-        **CORE,
+        "PYTHONPATH": os.pathsep.join([*CORE.values(), QUICK]),
+        "COMPILED_MODULES": COMPILED.name,
         **more,
     }
 
