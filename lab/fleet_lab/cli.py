@@ -148,7 +148,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
     """Run the test suites, quick and telling ones first: an early failure should not wait for containers."""
     suites = {
         "lint": (("venv", "judges"), lambda: testing.lint(lab)),
-        "unit": (("venv", "runtime"), lambda: testing.unit(lab)),
+        "unit": (("venv", "runtime"), lambda: testing.unit(lab, bool(options.suites))),
         "floor": (
             ("venv", "runtime", "floor", "cores"),
             lambda: testing.floor(lab, options.core, bool(options.suites)),

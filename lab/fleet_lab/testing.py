@@ -21,11 +21,9 @@ from fleet_lab.stages import Shown
 # Scenarios that `make test` leaves to targets of their own: a compiler and emulated boots take minutes.
 DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
-# A fault after the other, each with a diagnosis of its own.
-LONG_ASIDE = ("diagnosis",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring")
+SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis")
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
@@ -106,20 +104,25 @@ def lint(lab: Lab) -> list[Shown]:
     return [*stages, *((f"lint: {name}", _judge(lab, command)) for name, command in JUDGES.items())]
 
 
-def unit(lab: Lab) -> list[Shown]:
-    """Return the stage of the unit tests; those whose programs or libraries cannot be installed here are skipped."""
+def unit(lab: Lab, whole: bool = True) -> list[Shown]:
+    """Return the stage of the unit tests; those whose programs or libraries cannot be installed here are skipped.
+
+    `make test` leaves the playbooks to the oldest and the newest ansible-core, but for what those leave out.
+    """
     if debian.may_install():
         log = lab.logs / "unit.log"
         debian.need_commands(UNIT_COMMANDS, "the unit tests", log)
         if not list(Path("/usr/lib").glob("*/libjemalloc.so.2")):
             debian.install(["libjemalloc2"], "the unit tests", log)
-    return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS]))]
+    elsewhere = [] if whole else (lab.root / "tests" / "unit" / "playbooks").glob("test_*.py")
+    ignored = [f"--ignore={path}" for path in sorted(elsewhere) if f"playbooks/{path.name}" not in AT_LENGTH]
+    return [("unit tests", _pytest(lab, [lab.root / folder for folder in UNIT_TESTS], *ignored))]
 
 
 def floor(lab: Lab, core: str | None = None, each: bool = True) -> list[Shown]:
     """Return stages for tests close to ansible-core, with meta/runtime.yml's oldest and each newer one that runs here.
 
-    All other tests run with a release in between. `make test` uses the oldest and the newest.
+    The other tests run with a release in between. `make test` uses the oldest and the newest.
     """
     known = [OLDEST, *judge_packages.installed_cores(lab)]
     if core is not None and core not in known:
@@ -167,7 +170,7 @@ def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
         if scenario not in names:
             raise Stop(f"there is no scenario {scenario}; known are: {', '.join(names) or 'none'}")
         return [_scenario(lab, scenario)]
-    names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE + LONG_ASIDE]
+    names = [name for name in names if name not in DRIVER_ASIDE + VM_ASIDE]
     return [_scenario(lab.other_release() if name in ON_THE_OTHER_RELEASE else lab, name, lab.suite) for name in names]
 
 
@@ -180,7 +183,7 @@ def driver(lab: Lab) -> list[Shown]:
 def long(lab: Lab) -> list[Shown]:
     """Return full runs of the scenarios and simulations of which `make test` runs a sample."""
     simulations = _pytest(lab, [lab.root / name for name in SIMULATIONS], *LONG_TEST, LAB_LONG="1")
-    return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED + LONG_ASIDE), ("simulations", simulations)]
+    return [*(_scenario(lab, name, LAB_LONG="1") for name in SAMPLED), ("simulations", simulations)]
 
 
 def vm(lab: Lab) -> list[Shown]:
