@@ -127,6 +127,13 @@ class _Collection:
         names = list(self.planned)
         return self.unread.attempt("systemctl show", lambda: units.show(self.means.ask, names)) or {}
 
+    def _look_again(self) -> None:
+        """Take the processes that run now: a server may have been started again meanwhile."""
+        found = self._units()
+        if found:
+            self.units = found
+            self.pids = {name: unit["pid"] for name, unit in found.items() if unit["pid"]}
+
     def evidence(self) -> dict[str, Any]:
         # A first sample that takes long takes nothing of the time of the second: both begin so many seconds apart.
         began = time.monotonic()
@@ -135,6 +142,7 @@ class _Collection:
         once = self.unread.gathered(self._works(), min(ANSWERS_S, self.wanted.seconds + 2))
         self.means.pause(max(0.0, self.wanted.seconds - (time.monotonic() - began)))
         after = self._times()
+        self._look_again()
         second = self._sample()
         return {
             "schema": SCHEMA,

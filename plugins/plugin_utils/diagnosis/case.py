@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from . import restarts
 from .instance import Instance, cpus_of, matching
 from .reading import at, growth, listed, mapping, number, ratio, robust_z, text
 
@@ -32,7 +33,8 @@ class Case:
         client: Tree | None = None,
         gateways: Sequence[Tree] = (),
     ) -> None:
-        self.evidence = evidence
+        self.restarted = restarts.restarted(evidence)
+        self.evidence = restarts.without_earlier_counts(evidence, self.restarted)
         self.client = {**mapping(evidence.get("client")), **mapping(client)}
         self.gateways = gateways
         self._peers, self._yesterday = peers, yesterday

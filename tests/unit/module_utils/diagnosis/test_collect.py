@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 
@@ -108,6 +109,21 @@ def test_a_process_is_its_threads_together(host):
     assert [task["wchan"] for task in tasks] == ["", "futex_wait_queue", "ep_poll"]
     assert [task["state"] for task in tasks] == ["R", "S", "S"]
     assert tasks[0]["cpu_us"] == 2_000_000
+
+
+def test_a_server_that_restarts_meanwhile_is_read_as_the_process_that_it_is_then(host):
+    shown = iter([SHOWN, SHOWN.replace("MainPID=4100", "MainPID=5200").replace("NRestarts=2", "NRestarts=3")])
+
+    def restart(_seconds):
+        advance(host, 2)
+        shutil.move(host / "proc/4100", host / "proc/5200")
+
+    def ask(arguments):
+        return next(shown) if arguments[0] == "systemctl" else answer(arguments)
+
+    found = collected(host, ask=ask, pause=restart)
+    pids = [each["instances"]["ranker"]["process"]["pid"] for each in found["samples"]]
+    assert (pids, found["instances"]["ranker"]["unit"]["restarts"]) == ([4100, 5200], 3)
 
 
 def test_a_cgroup_tells_of_quotas_memory_and_nodes(host):
