@@ -115,24 +115,35 @@ class _Collection:
         record = self.unread.attempt(wanted.record, lambda: plan_record.read(wanted.record)) or {}
         self.plan = plan_record.separate(plan_key.without_values(record))[0] if record else None
         self.planned = self._chosen()
-        self.units = self._units()
-        self.pids = {name: unit["pid"] for name, unit in self.units.items() if unit["pid"]}
+        self.units: dict[str, dict[str, Any]] = {}
+        self.pids: dict[str, int] = {}
+        # Of all instances, named or not: none of them is a stranger on CPUs and GPUs.
+        self.servers: set[int] = set()
+        self._look()
 
     def _chosen(self) -> dict[str, dict[str, Any]]:
-        if self.wanted.instances:
-            return {name: plan_record.instance(self.plan or {}, name) for name in self.wanted.instances}
+        every = self._all()
+        if not self.wanted.instances:
+            return every
+        if self._is_gateway():
+            # Its part of the diagnosis concerns all instances, and it need not have one itself.
+            return {name: every[name] for name in self.wanted.instances if name in every}
+        return {name: plan_record.instance(self.plan or {}, name) for name in self.wanted.instances}
+
+    def _is_gateway(self) -> bool:
+        return self.tree.exists(self.wanted.socket)
+
+    def _all(self) -> dict[str, dict[str, Any]]:
         return {each["name"]: each for each in (self.plan or {}).get("instances", ())}
 
-    def _units(self) -> dict[str, dict[str, Any]]:
-        names = list(self.planned)
-        return self.unread.attempt("systemctl show", lambda: units.show(self.means.ask, names)) or {}
-
-    def _look_again(self) -> None:
-        """Take the processes that run now: a server may have been started again meanwhile."""
-        found = self._units()
-        if found:
-            self.units = found
-            self.pids = {name: unit["pid"] for name, unit in found.items() if unit["pid"]}
+    def _look(self) -> None:
+        """Take the processes that run now: a server may be started again between the samples."""
+        found = self.unread.attempt("systemctl show", lambda: units.show(self.means.ask, list(self._all()))) or {}
+        self.servers |= {unit["pid"] for unit in found.values() if unit["pid"]}
+        chosen = {name: unit for name, unit in found.items() if name in self.planned}
+        if chosen:
+            self.units = chosen
+            self.pids = {name: unit["pid"] for name, unit in chosen.items() if unit["pid"]}
 
     def evidence(self) -> dict[str, Any]:
         # A first sample that takes long takes nothing of the time of the second: both begin so many seconds apart.
@@ -142,7 +153,7 @@ class _Collection:
         once = self.unread.gathered(self._works(), min(ANSWERS_S, self.wanted.seconds + 2))
         self.means.pause(max(0.0, self.wanted.seconds - (time.monotonic() - began)))
         after = self._times()
-        self._look_again()
+        self._look()
         second = self._sample()
         return {
             "schema": SCHEMA,
@@ -163,6 +174,8 @@ class _Collection:
                 "took_s": round(time.monotonic() - self.began, 2),
                 "root": os.geteuid() == 0,
                 "sections": list(self.wanted.sections),
+                "instances": list(self.wanted.instances),
+                "servers": sorted(self.servers),
                 "status_calls": sum(
                     each["probe"]["status_calls"] for name in self.planned if (each := once.get(f"server {name}"))
                 ),
@@ -265,7 +278,7 @@ class _Collection:
         works: dict[str, Callable[[], Any]] = {name: self._running(name) for name in self.planned}
         if self.wanted.has("gpus"):
             works["GPUs"] = lambda: gpus.sample(self.means.nvidia)
-        if self.wanted.has("gateway") and self.tree.exists(self.wanted.socket):
+        if self.wanted.has("gateway") and self._is_gateway():
             works["HAProxy"] = lambda: haproxy.sample(self.wanted.socket, at, self.means.haproxy)
         counted = self.unread.attempt("counters", lambda: counters.sample(self.tree)) or {}
         answers = self.unread.gathered(works, SAMPLE_S)
@@ -307,13 +320,13 @@ class _Collection:
     def _others(self, before: Mapping[int, int], after: Mapping[int, int]) -> list[dict[str, Any]]:
         texts = [each.get("cpus") or "" for each in self.planned.values()]
         cpus = {cpu for text in texts for cpu in cpu_list.parse(text)}
-        own = {*self.pids.values(), os.getpid(), os.getppid()}
+        own = {*self.servers, os.getpid(), os.getppid()}
         found = self.unread.attempt("processes", lambda: others.busiest(self.tree, before, after, cpus, own))
         return found or []
 
     def _gateway(self, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
         stats = [sample.pop("haproxy") for sample in (first, second)]
-        if not self.wanted.has("gateway") or not self.tree.exists(self.wanted.socket):
+        if not self.wanted.has("gateway") or not self._is_gateway():
             return None
         error = next((row["why"] for row in self.unread.notes if row["source"] == "HAProxy"), None)
         return {"stats": stats if all(stats) else [], "error": error}

@@ -77,10 +77,12 @@ class Case:
 
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
-        """Return the instances that are planned or were found."""
+        """Return the instances that are planned or were found; of a diagnosis of some, those alone."""
         planned = {text(each.get("name")): each for each in map(mapping, listed(at(self.plan, "instances")))}
         found = mapping(self.evidence.get("instances"))
-        names = [*planned, *(name for name in found if name not in planned)]
+        asked = listed(at(self.evidence, "collector", "instances"))
+        every = [*planned, *(name for name in found if name not in planned)]
+        names = [name for name in every if name in asked or name in found or not asked]
         return tuple(self._instance(name, planned.get(name, {}), mapping(found.get(name))) for name in names)
 
     def _instance(self, name: str, plan: Tree, evidence: Tree) -> Instance:

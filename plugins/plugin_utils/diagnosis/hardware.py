@@ -70,6 +70,14 @@ def of_gpu(case: Case, gpu: Tree) -> list[Instance]:
     return [each for each in case.instances if planned_gpus(each) & names]
 
 
+def sharers(case: Case, gpu: Tree) -> int:
+    """Return how many instances the plan puts on a GPU, those that were not looked at included."""
+    names = {text(gpu.get("uuid")), str(gpu.get("index"))}
+    return sum(
+        bool(names & set(map(str, listed(mapping(each).get("gpus"))))) for each in listed(at(case.plan, "instances"))
+    )
+
+
 def owner_of(case: Case, gpu: Tree) -> str | None:
     """Return the instance of a GPU by name, None where it has none or several."""
     owners = of_gpu(case, gpu)
@@ -129,9 +137,10 @@ def oom_kills(instance: Instance) -> float | None:
 
 
 def server_pids(case: Case) -> frozenset[int]:
-    """Return the processes of the instances, in either sample."""
+    """Return the processes of all instances, in either sample, whether or not the diagnosis is of them."""
     found = (at(sample, "instances", each.name, "process", "pid") for sample in case.samples for each in case.instances)
-    return frozenset(pid for pid in found if isinstance(pid, int))
+    every = (*found, *listed(at(case.evidence, "collector", "servers")))
+    return frozenset(pid for pid in every if isinstance(pid, int))
 
 
 def not_told(case: Case) -> str:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 
 import evidence_cases
 import pytest
@@ -305,6 +306,30 @@ def test_a_gateway_tells_of_its_servers(host):
     server = last["backends"]["ranker"]["servers"]["a1.ranker"]
     assert (server["ttime"], server["rtime"], server["wretr"], server["scur"]) == (15, 13, 2, 4)
     assert last["frontends"]["grpc"]["stot"] == 90
+
+
+@pytest.mark.parametrize("plan", [False, True])
+def test_a_gateway_is_read_whatever_instances_are_named(host, plan):
+    recorded_host.write(host, "run/haproxy/admin.sock", "")
+    answers = {"show info": "Idle_pct: 82\n", "show stat": "# pxname,svname,status,type,\n\n"}
+    options = {"socket": "/run/haproxy/admin.sock", "instances": ("elsewhere",)}
+    evidence = collected(host, plan, options, haproxy=lambda _path, command, _seconds: answers[command])
+    assert (list(evidence["instances"]), len(evidence["gateway"]["stats"])) == ([], 2)
+
+
+def test_instances_that_are_not_asked_for_are_no_strangers(host):
+    path = recorded_host.plan(host)
+    plan = json.loads(Path(path).read_text())
+    Path(path).write_text(
+        json.dumps({**plan, "instances": [*plan["instances"], {**plan["instances"][0], "name": "backup"}]})
+    )
+    shown = SHOWN + "\n" + SHOWN.replace("tfserving@ranker", "tfserving@backup").replace("4100", "812")
+    options = {"instances": ("ranker",)}
+    wanted = collect.Wanted("a1", path, 10.0, **options)
+    ask = {**ANSWERS, "systemctl": shown}
+    found = collect.collect(wanted, means(host, ask=lambda arguments: ask.get(arguments[0])))
+    assert (list(found["instances"]), found["collector"]["servers"]) == (["ranker"], [812, 4100])
+    assert found["processes"] == []
 
 
 def test_a_gateway_whose_haproxy_does_not_answer_says_so(host):

@@ -197,6 +197,39 @@ def test_it_ends_with_a_code(evidence, code):
     assert diagnosed(evidence)["exit"] == code
 
 
+def named(*names: str, **changes: Any) -> Evidence:
+    """Return evidence of a diagnosis of some instances, ranker and spelling sharing the first GPU."""
+    found = healthy(**changes)
+    found["collector"] = {**found["collector"], "instances": list(names), "servers": [4100, 4200]}
+    found["plan"]["instances"][1]["gpus"] = found["plan"]["instances"][0]["gpus"]
+    found["gpus"][0]["processes"] = [{"pid": pid, "memory_mb": 4_000} for pid in (4100, 4200)]
+    found["instances"] = {name: found["instances"][name] for name in names}
+    for sample in found["samples"]:
+        sample["instances"] = {name: sample["instances"][name] for name in names}
+    return found
+
+
+def test_a_diagnosis_of_some_instances_is_silent_on_the_others_and_calls_none_of_them_a_stranger():
+    document = diagnosed({"a1": named("ranker"), "g1": gateway()})
+    assert document["findings"] == []
+    assert {each["instance"] for each in (*document["cleared"], *document["not_checked"])} <= {"ranker", None}
+    assert {each["why"] for each in document["not_checked"] if each["id"] == "gpu.memory_taken"} == {
+        "other instances of GPU 0 were not looked at"
+    }
+
+
+def test_the_gateway_stays_in_a_diagnosis_of_some_instances():
+    document = diagnosed({"a1": named("ranker"), "g1": put(gateway(), "gateway/stats/1/info/Idle_pct", 3)})
+    assert ids(document) == ["gateway.saturated"]
+
+
+def test_instances_that_no_host_has_are_no_diagnosis_however_well_the_gateway_is():
+    beside = put(gateway(), "collector/instances", ["rankr"])
+    document = diagnosed({"g1": beside}, {"a1": "instance: rankr is not in the plan of this host"})
+    assert document["exit"] == 2
+    assert "The diagnosis failed: no host gave two samples of what was asked for." in terminal(document)
+
+
 def test_what_could_not_be_read_is_listed_and_never_ruled_out():
     document = diagnosed({"a1": put(healthy(), "facts/disks", None)})
     shown = terminal(document)

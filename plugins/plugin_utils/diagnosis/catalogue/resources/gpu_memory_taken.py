@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, of_gpu, owner_of, unread_of
+from ...hardware import gpu_label, of_gpu, owner_of, sharers, unread_of
 from ...reading import number, ratio
-from ...verdicts import cleared, first_line, percent, proof
+from ...verdicts import cleared, first_line, percent, proof, unknown
 
 LINES = (r"CUDA_ERROR_OUT_OF_MEMORY", r"failed to allocate .* from device", r"ran out of memory trying to allocate")
 FULL = 0.95
@@ -26,6 +26,8 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     if used is None:
         return unread_of(case, gpu, "the memory")
     owners = of_gpu(case, gpu)
+    if len(owners) < sharers(case, gpu):
+        return unknown(f"other instances of {gpu_label(gpu)} were not looked at", owner_of(case, gpu))
     refused = [(each, lines) for each in owners if (lines := each.log(*LINES))]
     greedy = [each.name for each in owners if "per_process_gpu_memory_fraction" not in each.flags]
     proofs = (
