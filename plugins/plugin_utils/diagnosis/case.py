@@ -15,6 +15,10 @@ from .reading import at, growth, listed, mapping, number, ratio, robust_z, text
 Tree = Mapping[str, Any]
 # Kinds of time in /proc/stat that are no work of the system.
 _UNUSED = frozenset({"idle_us", "iowait_us"})
+# What systemd-detect-virt(1) calls containers.
+_CONTAINERS = frozenset(
+    ["openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot", "pouch", "container-other"]
+)
 
 
 class Case:
@@ -113,6 +117,11 @@ class Case:
     def virtual(self) -> str:
         """Return what the host is a guest of, empty for none."""
         return text(self.evidence.get("virtual"))
+
+    @property
+    def in_container(self) -> bool:
+        """Tell whether the host is a container, which has neither the clock nor the processes of its machine."""
+        return self.virtual in _CONTAINERS
 
     @property
     def listeners(self) -> list[Tree]:

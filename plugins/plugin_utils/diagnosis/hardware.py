@@ -21,6 +21,7 @@ POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x
 # Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
 # above it on servers, the one of power saving far below.
 CLOCK_RATIO = 0.8
+HIDDEN = "a container does not see which processes its GPUs have"
 
 
 def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
@@ -109,6 +110,17 @@ def clock_ratio(gpu: Tree) -> float | None:
 def unread_of(case: Case, gpu: Tree, what: str) -> Judged:
     """Say that something of a GPU, which would decide, could not be read."""
     return unknown(f"{what} of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+
+
+def shows_processes(case: Case) -> bool:
+    """Tell whether the driver's list of processes has those of this host.
+
+    In a PID namespace of its own a container gets an empty list, or numbers that are the machine's.
+    """
+    if not case.in_container:
+        return True
+    shown = {mapping(row).get("pid") for gpu in case.gpus or () for row in listed(gpu.get("processes"))}
+    return bool(shown & server_pids(case))
 
 
 def use_by(case: Case, instance: Instance) -> float | None:
