@@ -155,6 +155,7 @@ class _Collection:
         after = self._times()
         self._look()
         second = self._sample()
+        self._fit_pages(first, second)
         return {
             "schema": SCHEMA,
             "host": self.wanted.host,
@@ -313,6 +314,14 @@ class _Collection:
         source = f"metrics {name}"
         found = self.unread.attempt(source, lambda: self.means.page(port, path, planned.get("models", ())))
         return {"metrics": found, "metrics_error": found is None}
+
+    def _fit_pages(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+        for name in self.planned:
+            pages = [found for each in (first, second) if (found := each["instances"][name]["metrics"])]
+            left_out = page.fitted(pages, page.MOST_SERIES)
+            if left_out:
+                shown = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+                self.unread.note(f"metrics {name}", f"it has over {page.MOST_SERIES} series, {shown} are left out")
 
     def _times(self) -> dict[int, int]:
         return (self.unread.attempt("proc", lambda: others.times(self.tree)) or {}) if self.wanted.has("host") else {}

@@ -14,7 +14,7 @@ from pathlib import Path
 import evidence_cases
 import pytest
 import recorded_host
-from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect
+from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect, page
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
@@ -275,6 +275,14 @@ def test_a_page_that_is_not_there_is_an_error_and_none_that_is_not_planned(host)
 
     sample = collected(host, page=broken)["samples"][0]["instances"]["ranker"]
     assert (sample["metrics"], sample["metrics_error"]) == (None, True)
+
+
+def test_a_page_of_very_many_series_is_kept_in_part_in_both_samples_and_says_so(host, monkeypatch):
+    monkeypatch.setattr(page, "MOST_SERIES", 2)
+    count = ":tensorflow:serving:request_count"
+    found = collected(host, page=lambda *_asked: {"c": [[{}, 1]], "d": [[{}, 1]], count: [[{}, 1]]})
+    assert [list(each["instances"]["ranker"]["metrics"]) for each in found["samples"]] == [["d", count]] * 2
+    assert {"source": "metrics ranker", "why": "it has over 2 series, c are left out"} in found["unread"]
 
 
 def test_a_host_without_a_plan_is_read_all_the_same(host):
