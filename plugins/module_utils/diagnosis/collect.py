@@ -190,7 +190,7 @@ class _Collection:
         ask, wanted = self.means.ask, self.wanted
         works: dict[str, Callable[[], Any]] = {"virtual": self._virtual}
         if wanted.has("host"):
-            works["facts"] = lambda: facts.read(self.tree, self._disks())
+            works["facts"] = lambda: facts.read(self.tree, self._disks(), self._ports())
             works["name resolution"] = lambda: facts.resolve_ms(wanted.resolve)
             works["certificates"] = lambda: certificates.read(self.tree, ask, wanted.certificates)
             works["ss"] = lambda: ask(["ss", "--listening", "--tcp", "--numeric", "--no-header"])
@@ -230,8 +230,11 @@ class _Collection:
     def _disks(self) -> list[str]:
         return list(dict.fromkeys(["/", "/var/lib", *filter(None, [(self.plan or {}).get("paths", {}).get("models")])]))
 
+    def _ports(self) -> set[int]:
+        return {port for each in self.planned.values() for port in each["ports"].values()}
+
     def _facts(self, once: Mapping[str, Any]) -> dict[str, Any]:
-        ports = {port for each in self.planned.values() for port in each["ports"].values()}
+        ports = self._ports()
         pids = list(self.pids.values())
         listening = self.unread.attempt(
             "proc/net/tcp", lambda: sockets.listeners(self.tree, once.get("ss"), pids, ports)
