@@ -20,6 +20,7 @@ from ..gateway import runtime
 from ..host import plan_key, plan_record
 from ..host.sysfs import Tree
 from ..nvidia import query
+from ..visible_text import told
 from . import (
     certificates,
     command,
@@ -112,7 +113,7 @@ class _Collection:
         self.wanted, self.means, self.tree = wanted, means, means.tree
         self.unread = Unread()
         self.began = time.monotonic()
-        record = self.unread.attempt(wanted.record, lambda: plan_record.read(wanted.record)) or {}
+        self.record = record = self._recorded()
         self.plan = plan_record.separate(plan_key.without_values(record))[0] if record else None
         self.planned = self._chosen()
         self.units: dict[str, dict[str, Any]] = {}
@@ -120,6 +121,9 @@ class _Collection:
         # Of all instances, named or not: none of them is a stranger on CPUs and GPUs.
         self.servers: set[int] = set()
         self._look()
+
+    def _recorded(self) -> dict[str, Any]:
+        return self.unread.attempt(self.wanted.record, lambda: plan_record.read(self.wanted.record)) or {}
 
     def _chosen(self) -> dict[str, dict[str, Any]]:
         every = self._all()
@@ -177,6 +181,7 @@ class _Collection:
                 "sections": list(self.wanted.sections),
                 "instances": list(self.wanted.instances),
                 "servers": sorted(self.servers),
+                "plan_changed": self._recorded() != self.record,
                 "status_calls": sum(
                     each["probe"]["status_calls"] for name in self.planned if (each := once.get(f"server {name}"))
                 ),
@@ -214,7 +219,10 @@ class _Collection:
             found[f"server {name}"] = lambda: self.means.server(planned)
         if self.wanted.has("files"):
             found[f"configuration {name}"] = lambda: files.configuration(self.tree, planned)
+            found[f"changes {name}"] = lambda: files.changed(self.tree, planned)
             found[f"models {name}"] = lambda: files.models(self.tree, planned)
+            if planned.get("environment", {}).get("CUDA_CACHE_PATH"):
+                found[f"CUDA cache {name}"] = lambda: self._cuda_cache(name)
         if self.wanted.has("logs") and unit:
             found[f"journal {name}"] = lambda: logs.of_unit(self.means.ask, unit["name"], unit["invocation"])
         return found
@@ -259,17 +267,19 @@ class _Collection:
             "unit": unit,
             **process,
             "oom_kills": kills,
-            "cuda_cache": self._cuda_cache(name),
+            "cuda_cache": once.get(f"CUDA cache {name}"),
             **answered,
             "log": once.get(f"journal {name}") or [],
             "files": once.get(f"configuration {name}") or {},
+            "files_changed": once.get(f"changes {name}") or {},
             "model_files": once.get(f"models {name}") or {},
             "gate": None if words is None else {"open": not words, "words": words},
         }
 
-    def _cuda_cache(self, name: str) -> dict[str, Any] | None:
-        path = self.planned[name].get("environment", {}).get("CUDA_CACHE_PATH")
-        return {"exists": self.tree.exists(path), "size_mb": files.size_mb(self.tree, path)} if path else None
+    def _cuda_cache(self, name: str) -> dict[str, Any]:
+        path = self.planned[name]["environment"]["CUDA_CACHE_PATH"]
+        size = files.size_mb(self.tree, path)
+        return {"path": told(path, 200), "exists": self.tree.exists(path), "size_mb": size}
 
     def _gpus(self, once: Mapping[str, Any]) -> dict[str, Any]:
         why = next((row["why"] for row in self.unread.notes if row["source"] == "nvidia-smi"), None)

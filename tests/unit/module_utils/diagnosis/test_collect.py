@@ -14,7 +14,7 @@ from pathlib import Path
 import evidence_cases
 import pytest
 import recorded_host
-from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect, page
+from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect, files, page
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
@@ -182,6 +182,45 @@ def test_an_instance_tells_of_its_unit_its_process_and_its_files(host):
     }
     assert ranker["files"]["batching.config"] == "max_batch_size { value: 32 }\n\\x1b[2J"
     assert ranker["gate"] == {"open": False, "words": "closed by a person"}
+    written = os.stat(host / "etc/tfserving/ranker/models.config").st_mtime
+    assert ranker["files_changed"]["models.config"] == written
+
+
+def with_cache(root, path):
+    """Keep a plan whose ranker has a cache of compiled GPU code, and return what is told of that."""
+    plan = json.loads(Path(recorded_host.plan(root)).read_text())
+    plan["instances"][0]["environment"] = {"CUDA_CACHE_PATH": path}
+    (root / "cached.json").write_text(json.dumps(plan))
+    wanted = collect.Wanted("a1", str(root / "cached.json"), 10.0)
+    return collect.collect(wanted, means(root))["instances"]["ranker"]["cuda_cache"]
+
+
+def test_a_cache_of_gpu_code_tells_its_size(host):
+    recorded_host.write(host, "var/cache/cuda/3/a", "x" * (1 << 20))
+    assert with_cache(host, "/var/cache/cuda") == {"path": "/var/cache/cuda", "exists": True, "size_mb": 1.0}
+    assert with_cache(host, "/var/cache/none")["exists"] is False
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(3, 2.0), (5000, 0.0)], ids=["too many entries", "too slow"])
+def test_a_cache_is_looked_at_for_a_while_only(host, monkeypatch, most, seconds):
+    monkeypatch.setattr(files, "MOST_ENTRIES", most)
+    monkeypatch.setattr(files, "LONGEST_S", seconds)
+    for number in range(4):
+        # Folders without files count as well.
+        (host / f"var/cache/cuda/{number}").mkdir(parents=True)
+    assert with_cache(host, "/var/cache/cuda")["size_mb"] is None
+
+
+def test_a_plan_that_is_replaced_meanwhile_is_told(host):
+    path = Path(recorded_host.plan(host))
+
+    def promote(_seconds):
+        advance(host, 2)
+        path.write_text(path.read_text().replace('"feed"', '"feee"'))
+
+    assert collected(host)["collector"]["plan_changed"] is False
+    wanted = collect.Wanted("a1", str(path), 10.0)
+    assert collect.collect(wanted, means(host, pause=promote))["collector"]["plan_changed"] is True
 
 
 def test_callers_that_wait_show_in_the_sockets(host):

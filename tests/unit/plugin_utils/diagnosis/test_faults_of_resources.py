@@ -154,3 +154,19 @@ def test_the_interface_that_carries_calls_is_judged_by_cards_of_its_kind(evidenc
 def test_an_interface_that_was_faster_before_is_slow_whatever_the_others_are():
     before, now = linked(("eth0", 25_000, True)), linked(("eth0", 10_000, True))
     assert [each.verdict for each in FAULTS["net.link"].judge(Case(now, yesterday=before))] == ["cause"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "opened", "verdict"),
+    [
+        (0, 0, "cleared"),
+        (1, 300, "contributor"),
+        (9, 0, "contributor"),
+        (40, 50_000, "contributor"),
+        (80, 300, "cause"),
+    ],
+)
+def test_dropped_connections_weigh_by_how_many_they_are(dropped, opened, verdict):
+    found = grow(grow(healthy(), "net/TcpExt.ListenDrops", dropped), "net/Tcp.PassiveOpens", opened)
+    (judged,) = FAULTS["net.listen_overflow"].judge(Case(found))
+    assert (judged.verdict, judged.impact >= 0.5) == (verdict, verdict == "cause")
