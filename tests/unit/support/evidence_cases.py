@@ -208,8 +208,8 @@ def _host(with_gpus: bool, cgroup: int) -> dict[str, Any]:
     samples = [_sample(AT, 0.0, with_gpus, cgroup), _sample(AT + WINDOW_S, WINDOW_S, with_gpus, cgroup)]
     found = {
         "schema": 1, "host": "a1", "kernel": "6.12.48+deb13-amd64", "cgroup": cgroup, "virtual": None,
-        "collector": {"seconds": WINDOW_S, "took_s": 11.9, "status_calls": 2, "root": True, "sections": [], "instances": [],
-                      "servers": list(PID_OF.values()), "plan_changed": False},
+        "collector": {"seconds": WINDOW_S, "took_s": 11.9, "status_calls": 2, "root": True, "sections": [],
+                      "instances": [], "servers": list(PID_OF.values()), "plan_changed": False},
         "plan": planned, "unread": [], "samples": samples, "facts": _facts(with_gpus),
         "instances": {each["name"]: _instance(each) for each in planned["instances"]},
         "gpus": [_gpu(0, "ranker"), _gpu(1, "spelling")] if with_gpus else None, "gpu_error": None,
