@@ -29,7 +29,7 @@ description:
   - Ends C(playbooks/diagnose.yml) with 2 where Ansible refuses its options. Sets no variables.
 """
 
-PLAYBOOKS = ("diagnose.yml", "tfserving.fleet.diagnose")
+PLAYBOOK = "diagnose.yml"
 FAILED = 2
 # Ways to ask about a playbook without running it.
 _ASKING = ("listhosts", "listtasks", "listtags", "syntax")
@@ -38,7 +38,7 @@ _ASKING = ("listhosts", "listtasks", "listtags", "syntax")
 def is_concerned(options: Mapping[str, Any]) -> bool:
     """Tell whether these options run the playbook."""
     names = [PurePath(str(each)).name for each in options.get("args") or ()]
-    return any(name in PLAYBOOKS for name in names) and not any(options.get(each) for each in _ASKING)
+    return PLAYBOOK in names and not any(options.get(each) for each in _ASKING)
 
 
 def end() -> None:
