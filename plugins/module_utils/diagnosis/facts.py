@@ -71,7 +71,7 @@ def _cpufreq(tree: Tree, cpus: Sequence[str]) -> dict[str, Any]:
     }
 
 
-_CLOCKS = {"mhz": "scaling_cur_freq", "max_mhz": "cpuinfo_max_freq"}
+_CLOCKS = {"mhz": "scaling_cur_freq", "max_mhz": "cpuinfo_max_freq", "base_mhz": "base_frequency"}
 
 
 def _numbers(tree: Tree, cpus: Sequence[str], file: str) -> dict[str, int]:

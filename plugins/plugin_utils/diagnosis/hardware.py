@@ -21,15 +21,32 @@ POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x
 # Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
 # above it on servers, the one of power saving far below.
 CLOCK_RATIO = 0.8
+# CPUs that are idle for more of the time clock down by themselves.
+AT_REST = 0.8
+# A clock is read a moment too early or too late.
+BASE_RATIO = 0.95
 HIDDEN = "a container does not see which processes its GPUs have"
 
 
-def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
-    """Return the clock of some CPUs as a part of their highest, by the median."""
-    clocks, highest = (mapping(case.fact("cpufreq", name)) for name in ("mhz", "max_mhz"))
+def speed_ratio(case: Case, cpus: Iterable[int], of: str = "max_mhz") -> float | None:
+    """Return the clock of some CPUs as a part of their highest or their base clock, by the median."""
+    clocks, highest = (mapping(case.fact("cpufreq", name)) for name in ("mhz", of))
     ratios = [ratio(number(clocks.get(str(cpu))), number(highest.get(str(cpu)))) for cpu in cpus]
     known = [each for each in ratios if each is not None]
     return median(known) if known else None
+
+
+def clock_is_up(case: Case, cpus: Iterable[int]) -> bool | None:
+    """Tell whether CPUs keep their clock; None where it is not known.
+
+    Under load none keeps its highest clock on all cores at once, with wide instructions least of all. The base clock is
+    what its maker promises.
+    """
+    some = frozenset(cpus)
+    highest, base = speed_ratio(case, some), speed_ratio(case, some, "base_mhz")
+    if highest is None:
+        return None
+    return highest >= CLOCK_RATIO or (base is not None and base >= BASE_RATIO)
 
 
 def clock_proof(source: str, clock: float | None) -> Proof:

@@ -41,8 +41,9 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
             return unknown(CHANGING, instance.name, model)
         if lost:
             return _found(case, instance, model, f"{lost[0]} -> {wanted[lost[0]]}")
-    if words:
-        refused = proof("request_count", percent(instance.failed_ratio("INVALID_ARGUMENT")), "no INVALID_ARGUMENT")
+    part = instance.failed_ratio("INVALID_ARGUMENT")
+    if words and (part or not instance.page.known):
+        refused = proof("request_count", percent(part), "no INVALID_ARGUMENT")
         test = "All planned labels have versions that serve, so that callers ask for another one."
         return Judged("suspect", 0.6, (*words, refused), test, instance.name, impact=0.3)
     return cleared("All labels point to versions that serve.", instance=instance.name)
