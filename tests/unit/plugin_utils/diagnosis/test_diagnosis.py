@@ -121,38 +121,6 @@ def test_ids_are_unique():
     assert len(every) == len(set(every))
 
 
-# Faults that a host can have at once and that do not bring each other about.
-PAIRS = [
-    ("cpu.throttled", "gpu.thermal"),
-    ("cpu.clocksource", "net.loss"),
-    ("memory.remote", "gpu.pcie"),
-    ("disk.full", "cpu.interrupts"),
-    ("gpu.lost", "net.dns"),
-    ("cpu.governor", "memory.thp"),
-    ("net.conntrack", "memory.growth"),
-    ("host.files", "gpu.power_brake"),
-    ("gpu.foreign", "cpu.neighbour"),
-    ("net.listen_overflow", "cpu.thermal"),
-]
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
-def test_both_faults_of_a_pair_are_among_the_first_three(pair):
-    base, (first, second) = healthy(), (next(each for each in CAUSES if each.id == id_).evidence() for id_ in pair)
-    found = ranked([Case(merged(base, first, second))])
-    assert set(pair) <= {each.fault.id for each in found.findings[:3]}
-
-
-def merged(base: Any, first: Any, second: Any) -> Any:
-    """Return the first evidence with all that sets the second one apart from the base."""
-    if isinstance(base, dict) and isinstance(first, dict) and isinstance(second, dict):
-        names = [*first, *(name for name in second if name not in first)]
-        return {name: merged(base.get(name), first.get(name), second.get(name)) for name in names}
-    if isinstance(first, list) and isinstance(second, list) and len(base or ()) == len(first) == len(second):
-        return [merged(*each) for each in zip(base, first, second, strict=True)]
-    return first if second == base else second
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_healthy_hosts_give_no_finding(seed):
     chance = random.Random(seed)
