@@ -186,6 +186,32 @@ def _said_long_ago() -> Evidence:
     return fault_cases.logged(healthy(), "ranker", *lines)
 
 
+def _starting() -> Evidence:
+    """Return an instance that came back 40 s ago and still loads its first version: no port of it is open."""
+    evidence = fault_cases.silent(both(healthy(with_gpus=False), f"{SPELLING}/process/age_s", 40.0), "spelling")
+    late = {"grpc_health": None, "rest_ms": None, "grpc_ms": None, "error": "refused", "grpc_error": "refused"}
+    evidence = put(evidence, f"{SPELLING}/probe", late)
+    rows = [row for row in evidence["facts"]["listeners"] if row["pid"] != hosts.PID_OF["spelling"]]
+    for task in evidence["samples"][1]["instances"]["spelling"]["tasks"][:2]:
+        task["cpu_us"] += WINDOW_S * 1e6
+    return put(evidence, "facts/listeners", rows)
+
+
+def _at_full_power() -> Evidence:
+    """Return a host whose GPU computes as much as its board may draw, which costs some clock, as it does all day."""
+    evidence = healthy()
+    evidence["gpus"][0].update(reasons=0x4, sm_mhz=1250, power_w=699.0, utilisation=99.0)
+    return evidence
+
+
+def _short_of_spare_memory() -> Evidence:
+    line = (
+        "Allocator (GPU_0_bfc) ran out of memory trying to allocate 2.29GiB. The caller indicates that this is not a "
+        "failure, but may mean that there could be performance gains if more memory were available."
+    )
+    return fault_cases.logged(healthy(), "ranker", line)
+
+
 def _long_call() -> Evidence:
     """Return an instance that computes one call of a minute, as it does now and then."""
     evidence = traffic(healthy(with_gpus=False), "spelling", grpc_rps=0)
@@ -219,6 +245,9 @@ WELL: dict[str, Callable[[], Evidence]] = {
     "with idle memory swapped out": _swapped_out,
     "with a model larger than estimated": _larger_than_estimated,
     "with old words in its log": _said_long_ago,
+    "while a server starts": _starting,
+    "with a GPU at full power": _at_full_power,
+    "with less GPU memory than could be used": _short_of_spare_memory,
     "with a call of a minute": _long_call,
     "a gateway of few calls": _gateway_of_few_calls,
     "in a container": lambda: put(healthy(virtual="docker"), "facts/clock", {"synchronised": False, "offset_ms": 0.0}),

@@ -10,6 +10,21 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case imp
 from evidence_cases import peers
 from healthy_cases import WELL
 
+# What makes them a little worse, which is said and is no cause.
+SAID = {
+    "with few calls",
+    "with a model larger than estimated",
+    "with callers that hedge",
+    "with a GPU at full power",
+    "with a call of a minute",
+}
+
+
+@pytest.mark.parametrize("state", sorted(WELL.keys() - SAID))
+def test_a_host_that_is_well_ends_without_findings(state):
+    found = rank.ranked([Case(WELL[state](), peers=peers())])
+    assert [(each.fault.id, each.verdict, each.judged.test) for each in found.findings] == []
+
 
 @pytest.mark.parametrize("state", sorted(WELL))
 def test_a_host_that_is_well_has_no_cause(state):

@@ -23,6 +23,8 @@ KINDS: dict[str, tuple[Verdict, float, float, str]] = {
 }
 # Stopped by a signal, and by a tracer (proc(5)).
 _STOPPED = ("T", "t")
+# Loading a large model from a slow disk takes minutes.
+STARTED_S = 600.0
 # What could not be told from an idle or an overloaded server.
 UNSURE = 0.5
 
@@ -48,6 +50,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return unknown(found.text, instance.name)
     if found.kind not in KINDS or (found.kind == "runaway work" and not found.certain and _answers(probe)):
         return cleared("Calls end, or nobody waits for one.", instance=instance.name)
+    if not _is_open(case, instance) and (instance.process("age_s") or STARTED_S) < STARTED_S:
+        return unknown("it is still starting: no port of it is open yet", instance.name)
     sure = _is_open(case, instance) and not (found.kind == "runaway work" and _has_long_calls(case, instance))
     return _found(case, instance, found if sure else replace(found, certain=False))
 
