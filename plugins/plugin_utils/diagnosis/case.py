@@ -80,13 +80,20 @@ class Case:
         return found if isinstance(found, Mapping) else None
 
     @cached_property
+    def _planned(self) -> dict[str, Tree]:
+        return {text(each.get("name")): each for each in map(mapping, listed(at(self.plan, "instances")))}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all instances that are planned or were found, whatever the diagnosis is of."""
+        return tuple(dict.fromkeys([*self._planned, *mapping(self.evidence.get("instances"))]))
+
+    @cached_property
     def instances(self) -> tuple[Instance, ...]:
         """Return the instances that are planned or were found; of a diagnosis of some, those alone."""
-        planned = {text(each.get("name")): each for each in map(mapping, listed(at(self.plan, "instances")))}
-        found = mapping(self.evidence.get("instances"))
+        planned, found = self._planned, mapping(self.evidence.get("instances"))
         asked = listed(at(self.evidence, "collector", "instances"))
-        every = [*planned, *(name for name in found if name not in planned)]
-        names = [name for name in every if name in asked or name in found or not asked]
+        names = [name for name in self.names if name in asked or name in found or not asked]
         return tuple(self._instance(name, planned.get(name, {}), mapping(found.get(name))) for name in names)
 
     def _instance(self, name: str, plan: Tree, evidence: Tree) -> Instance:
