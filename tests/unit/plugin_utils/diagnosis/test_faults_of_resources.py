@@ -170,3 +170,24 @@ def test_dropped_connections_weigh_by_how_many_they_are(dropped, opened, verdict
     found = grow(grow(healthy(), "net/TcpExt.ListenDrops", dropped), "net/Tcp.PassiveOpens", opened)
     (judged,) = FAULTS["net.listen_overflow"].judge(Case(found))
     assert (judged.verdict, judged.impact >= 0.5) == (verdict, verdict == "cause")
+
+
+@pytest.mark.parametrize(("mhz", "verdict"), [(2_300.0, "cleared"), (1_100.0, "cause")])
+def test_a_loaded_processor_is_slow_below_the_clock_that_its_maker_promises(mhz, verdict):
+    heat = {"thermal_throttle": dict.fromkeys(map(str, range(8)), 900)}
+    for fault, found in (
+        ("cpu.governor", clocks("powersave", mhz)),
+        ("cpu.thermal", clocks("performance", mhz, **heat)),
+    ):
+        cpus = map(str, range(8))
+        found["facts"]["cpufreq"].update(
+            max_mhz=dict.fromkeys(cpus, 3500.0), base_mhz=dict.fromkeys(map(str, range(8)), 2200.0)
+        )
+        assert verdicts(fault, found) == [verdict]
+
+
+def test_a_governor_of_cpus_at_rest_is_not_judged():
+    found = clocks("powersave", 900.0)
+    for cpu in map(str, range(8)):
+        found = grow(found, f"stat/{cpu}/idle_us", 200e6)
+    assert verdicts("cpu.governor", found) == ["unknown"]
