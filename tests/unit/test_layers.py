@@ -58,7 +58,7 @@ SHIPPED = {
     "bundle_manifest": 6,
     "cpu_partition": 16,
     "diagnosis": 0,
-    "diagnosis_evidence": 43,  # all that a diagnosis reads, in one call
+    "diagnosis_evidence": 44,  # all that a diagnosis reads, in one call
     "diagnosis_keep": 0,
     "diagnosis_probe": 0,
     "driver_foreseen": 0,

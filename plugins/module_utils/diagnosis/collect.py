@@ -20,6 +20,7 @@ from ..gateway import runtime
 from ..host import plan_key, plan_record
 from ..host.sysfs import Tree
 from ..nvidia import query
+from ..visible_text import told
 from . import (
     certificates,
     command,
@@ -112,20 +113,41 @@ class _Collection:
         self.wanted, self.means, self.tree = wanted, means, means.tree
         self.unread = Unread()
         self.began = time.monotonic()
-        record = self.unread.attempt(wanted.record, lambda: plan_record.read(wanted.record)) or {}
+        self.record = record = self._recorded()
         self.plan = plan_record.separate(plan_key.without_values(record))[0] if record else None
         self.planned = self._chosen()
-        self.units = self._units()
-        self.pids = {name: unit["pid"] for name, unit in self.units.items() if unit["pid"]}
+        self.units: dict[str, dict[str, Any]] = {}
+        self.pids: dict[str, int] = {}
+        # Of all instances, named or not: none of them is a stranger on CPUs and GPUs.
+        self.servers: set[int] = set()
+        self._look()
+
+    def _recorded(self) -> dict[str, Any]:
+        return self.unread.attempt(self.wanted.record, lambda: plan_record.read(self.wanted.record)) or {}
 
     def _chosen(self) -> dict[str, dict[str, Any]]:
-        if self.wanted.instances:
-            return {name: plan_record.instance(self.plan or {}, name) for name in self.wanted.instances}
+        every = self._all()
+        if not self.wanted.instances:
+            return every
+        if self._is_gateway():
+            # Its part of the diagnosis concerns all instances, and it need not have one itself.
+            return {name: every[name] for name in self.wanted.instances if name in every}
+        return {name: plan_record.instance(self.plan or {}, name) for name in self.wanted.instances}
+
+    def _is_gateway(self) -> bool:
+        return self.tree.exists(self.wanted.socket)
+
+    def _all(self) -> dict[str, dict[str, Any]]:
         return {each["name"]: each for each in (self.plan or {}).get("instances", ())}
 
-    def _units(self) -> dict[str, dict[str, Any]]:
-        names = list(self.planned)
-        return self.unread.attempt("systemctl show", lambda: units.show(self.means.ask, names)) or {}
+    def _look(self) -> None:
+        """Take the processes that run now: a server may be started again between the samples."""
+        found = self.unread.attempt("systemctl show", lambda: units.show(self.means.ask, list(self._all()))) or {}
+        self.servers |= {unit["pid"] for unit in found.values() if unit["pid"]}
+        chosen = {name: unit for name, unit in found.items() if name in self.planned}
+        if chosen:
+            self.units = chosen
+            self.pids = {name: unit["pid"] for name, unit in chosen.items() if unit["pid"]}
 
     def evidence(self) -> dict[str, Any]:
         # A first sample that takes long takes nothing of the time of the second: both begin so many seconds apart.
@@ -135,7 +157,9 @@ class _Collection:
         once = self.unread.gathered(self._works(), min(ANSWERS_S, self.wanted.seconds + 2))
         self.means.pause(max(0.0, self.wanted.seconds - (time.monotonic() - began)))
         after = self._times()
+        self._look()
         second = self._sample()
+        self._fit_pages(first, second)
         return {
             "schema": SCHEMA,
             "host": self.wanted.host,
@@ -155,6 +179,9 @@ class _Collection:
                 "took_s": round(time.monotonic() - self.began, 2),
                 "root": os.geteuid() == 0,
                 "sections": list(self.wanted.sections),
+                "instances": list(self.wanted.instances),
+                "servers": sorted(self.servers),
+                "plan_changed": self._recorded() != self.record,
                 "status_calls": sum(
                     each["probe"]["status_calls"] for name in self.planned if (each := once.get(f"server {name}"))
                 ),
@@ -168,7 +195,7 @@ class _Collection:
         ask, wanted = self.means.ask, self.wanted
         works: dict[str, Callable[[], Any]] = {"virtual": self._virtual}
         if wanted.has("host"):
-            works["facts"] = lambda: facts.read(self.tree, self._disks())
+            works["facts"] = lambda: facts.read(self.tree, self._disks(), self._ports())
             works["name resolution"] = lambda: facts.resolve_ms(wanted.resolve)
             works["certificates"] = lambda: certificates.read(self.tree, ask, wanted.certificates)
             works["ss"] = lambda: ask(["ss", "--listening", "--tcp", "--numeric", "--no-header"])
@@ -192,7 +219,10 @@ class _Collection:
             found[f"server {name}"] = lambda: self.means.server(planned)
         if self.wanted.has("files"):
             found[f"configuration {name}"] = lambda: files.configuration(self.tree, planned)
+            found[f"changes {name}"] = lambda: files.changed(self.tree, planned)
             found[f"models {name}"] = lambda: files.models(self.tree, planned)
+            if planned.get("environment", {}).get("CUDA_CACHE_PATH"):
+                found[f"CUDA cache {name}"] = lambda: self._cuda_cache(name)
         if self.wanted.has("logs") and unit:
             found[f"journal {name}"] = lambda: logs.of_unit(self.means.ask, unit["name"], unit["invocation"])
         return found
@@ -208,8 +238,11 @@ class _Collection:
     def _disks(self) -> list[str]:
         return list(dict.fromkeys(["/", "/var/lib", *filter(None, [(self.plan or {}).get("paths", {}).get("models")])]))
 
+    def _ports(self) -> set[int]:
+        return {port for each in self.planned.values() for port in each["ports"].values()}
+
     def _facts(self, once: Mapping[str, Any]) -> dict[str, Any]:
-        ports = {port for each in self.planned.values() for port in each["ports"].values()}
+        ports = self._ports()
         pids = list(self.pids.values())
         listening = self.unread.attempt(
             "proc/net/tcp", lambda: sockets.listeners(self.tree, once.get("ss"), pids, ports)
@@ -234,17 +267,19 @@ class _Collection:
             "unit": unit,
             **process,
             "oom_kills": kills,
-            "cuda_cache": self._cuda_cache(name),
+            "cuda_cache": once.get(f"CUDA cache {name}"),
             **answered,
             "log": once.get(f"journal {name}") or [],
             "files": once.get(f"configuration {name}") or {},
+            "files_changed": once.get(f"changes {name}") or {},
             "model_files": once.get(f"models {name}") or {},
             "gate": None if words is None else {"open": not words, "words": words},
         }
 
-    def _cuda_cache(self, name: str) -> dict[str, Any] | None:
-        path = self.planned[name].get("environment", {}).get("CUDA_CACHE_PATH")
-        return {"exists": self.tree.exists(path), "size_mb": files.size_mb(self.tree, path)} if path else None
+    def _cuda_cache(self, name: str) -> dict[str, Any]:
+        path = self.planned[name]["environment"]["CUDA_CACHE_PATH"]
+        size = files.size_mb(self.tree, path)
+        return {"path": told(path, 200), "exists": self.tree.exists(path), "size_mb": size}
 
     def _gpus(self, once: Mapping[str, Any]) -> dict[str, Any]:
         why = next((row["why"] for row in self.unread.notes if row["source"] == "nvidia-smi"), None)
@@ -257,7 +292,7 @@ class _Collection:
         works: dict[str, Callable[[], Any]] = {name: self._running(name) for name in self.planned}
         if self.wanted.has("gpus"):
             works["GPUs"] = lambda: gpus.sample(self.means.nvidia)
-        if self.wanted.has("gateway") and self.tree.exists(self.wanted.socket):
+        if self.wanted.has("gateway") and self._is_gateway():
             works["HAProxy"] = lambda: haproxy.sample(self.wanted.socket, at, self.means.haproxy)
         counted = self.unread.attempt("counters", lambda: counters.sample(self.tree)) or {}
         answers = self.unread.gathered(works, SAMPLE_S)
@@ -293,19 +328,27 @@ class _Collection:
         found = self.unread.attempt(source, lambda: self.means.page(port, path, planned.get("models", ())))
         return {"metrics": found, "metrics_error": found is None}
 
+    def _fit_pages(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+        for name in self.planned:
+            pages = [found for each in (first, second) if (found := each["instances"][name]["metrics"])]
+            left_out = page.fitted(pages, page.MOST_SERIES)
+            if left_out:
+                shown = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+                self.unread.note(f"metrics {name}", f"it has over {page.MOST_SERIES} series, {shown} are left out")
+
     def _times(self) -> dict[int, int]:
         return (self.unread.attempt("proc", lambda: others.times(self.tree)) or {}) if self.wanted.has("host") else {}
 
     def _others(self, before: Mapping[int, int], after: Mapping[int, int]) -> list[dict[str, Any]]:
         texts = [each.get("cpus") or "" for each in self.planned.values()]
         cpus = {cpu for text in texts for cpu in cpu_list.parse(text)}
-        own = {*self.pids.values(), os.getpid(), os.getppid()}
+        own = {*self.servers, os.getpid(), os.getppid()}
         found = self.unread.attempt("processes", lambda: others.busiest(self.tree, before, after, cpus, own))
         return found or []
 
     def _gateway(self, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
         stats = [sample.pop("haproxy") for sample in (first, second)]
-        if not self.wanted.has("gateway") or not self.tree.exists(self.wanted.socket):
+        if not self.wanted.has("gateway") or not self._is_gateway():
             return None
         error = next((row["why"] for row in self.unread.notes if row["source"] == "HAProxy"), None)
         return {"stats": stats if all(stats) else [], "error": error}

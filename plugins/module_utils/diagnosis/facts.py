@@ -9,17 +9,17 @@ import os
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..driver import state as driver_state
 from ..host.sysfs import Tree
 from ..visible_text import told
+from . import links
 
 CPU = "sys/devices/system/cpu"
 NODE = "sys/devices/system/node"
 PCI = "sys/bus/pci/devices"
-NET = "sys/class/net"
 # Display, network, and mass storage: what a slow link slows down.
 PCI_CLASSES = ("0x03", "0x02", "0x01")
 MOST_DEVICES = 128
@@ -29,8 +29,8 @@ _TEXT = 100
 _UNSYNC, _NANO = 0x40, 0x2000
 
 
-def read(tree: Tree, paths: Sequence[str]) -> dict[str, Any]:
-    """Return the facts; ``paths`` are those whose disks matter."""
+def read(tree: Tree, paths: Sequence[str], ports: Collection[int] = ()) -> dict[str, Any]:
+    """Return the facts; ``paths`` are those whose disks matter, ``ports`` those that calls come to."""
     cpus = [str(number) for number in tree.numbered(CPU, "cpu")][:MOST_CPUS]
     return {
         "clocksource": _clocksource(tree),
@@ -44,7 +44,7 @@ def read(tree: Tree, paths: Sequence[str]) -> dict[str, Any]:
         "somaxconn": tree.number("proc/sys/net/core/somaxconn"),
         "syn_backlog": tree.number("proc/sys/net/ipv4/tcp_max_syn_backlog"),
         "port_range": _port_range(tree),
-        "links": {told(name, 40): link for name in tree.names(NET)[:MOST_DEVICES] if (link := _link(tree, name))},
+        "links": links.read(tree, ports),
         "clock": _clock() if tree.live else {"synchronised": None, "offset_ms": None},
         "disks": [disk for path in paths if (disk := _disk(tree, path))],
         "pci": _pci(tree),
@@ -71,7 +71,7 @@ def _cpufreq(tree: Tree, cpus: Sequence[str]) -> dict[str, Any]:
     }
 
 
-_CLOCKS = {"mhz": "scaling_cur_freq", "max_mhz": "cpuinfo_max_freq"}
+_CLOCKS = {"mhz": "scaling_cur_freq", "max_mhz": "cpuinfo_max_freq", "base_mhz": "base_frequency"}
 
 
 def _numbers(tree: Tree, cpus: Sequence[str], file: str) -> dict[str, int]:
@@ -124,21 +124,6 @@ def _kilobytes(lines: Sequence[str], names: dict[str, str]) -> dict[str, int]:
 def _port_range(tree: Tree) -> list[int] | None:
     words = (tree.text("proc/sys/net/ipv4/ip_local_port_range") or "").split()
     return [int(word) for word in words] if len(words) == 2 and all(map(str.isdecimal, words)) else None
-
-
-def _link(tree: Tree, name: str) -> dict[str, Any] | None:
-    """Return a network interface that has hardware below it; None for bridges, tunnels and the like."""
-    if not tree.exists(f"{NET}/{name}/device"):
-        return None
-    speed = tree.number(f"{NET}/{name}/speed")
-    duplex = tree.text(f"{NET}/{name}/duplex")
-    return {
-        "speed_mbit": speed if speed is not None and speed > 0 else None,
-        "duplex": told(duplex, _TEXT) if duplex else None,
-        "mtu": tree.number(f"{NET}/{name}/mtu"),
-        "up": tree.text(f"{NET}/{name}/operstate") == "up",
-        **{key: tree.number(f"{NET}/{name}/statistics/{key}") for key in ("rx_errors", "rx_dropped", "tx_errors")},
-    }
 
 
 def _clock() -> dict[str, Any]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ CONFIGURATION = {
 }
 MOST_BYTES = 64 << 10
 MOST_VERSIONS = 8
-MOST_ENTRIES = 5000
+# Files and folders of one version, and the time to look at them: a folder may be a whole disk, or one that hangs.
+MOST_ENTRIES, LONGEST_S = 5000, 2.0
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"
 GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
@@ -31,6 +33,12 @@ def configuration(tree: Tree, instance: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of the configuration that the plan names. Raises OSError."""
     paths = {name: instance.get("flags", {}).get(flag) for flag, name in CONFIGURATION.items()}
     return {name: _text(tree, path) for name, path in paths.items() if path}
+
+
+def changed(tree: Tree, instance: Mapping[str, Any]) -> dict[str, float]:
+    """Return when each file of the configuration was written, in UNIX seconds."""
+    paths = {name: instance.get("flags", {}).get(flag) for flag, name in CONFIGURATION.items()}
+    return {name: os.stat(tree.path(path)).st_mtime for name, path in paths.items() if path and tree.exists(path)}
 
 
 def _text(tree: Tree, path: str) -> str:
@@ -60,19 +68,23 @@ def _version(tree: Tree, folder: str) -> dict[str, Any]:
 
 def size_mb(tree: Tree, folder: str) -> float | None:
     """Return the size of the files below a folder in MiB; None where there are too many to look at."""
-    sizes = list(_sizes(tree.path(folder)))
-    return None if len(sizes) >= MOST_ENTRIES else round(sum(sizes) / (1 << 20), 2)
+    end, total, seen = time.monotonic() + LONGEST_S, 0, 0
+    for size in _sizes([tree.path(folder)]):
+        total, seen = total + size, seen + 1
+        if seen >= MOST_ENTRIES or time.monotonic() > end:
+            return None
+    return round(total / (1 << 20), 2)
 
 
-def _sizes(folder: str) -> Iterator[int]:
-    """Yield the sizes of the files below a folder, of as many as a version may have; links are not followed."""
-    seen = 0
-    for place, _folders, names in os.walk(folder):
-        for name in names:
-            seen += 1
-            if seen > MOST_ENTRIES:
-                return
-            try:
-                yield os.lstat(os.path.join(place, name)).st_size
-            except OSError:
-                continue
+def _sizes(folders: list[str]) -> Iterator[int]:
+    """Yield the size of each file below some folders, and 0 for each folder; links are not followed."""
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if is_folder:
+                        folders.append(entry.path)
+                    yield 0 if is_folder else entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue

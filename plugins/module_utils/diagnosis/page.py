@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..serving import bounded_http
@@ -18,7 +18,8 @@ from ..visible_text import told
 
 SECONDS = 2.0
 MOST_BYTES = 16 << 20
-MOST_SERIES = 4000
+# What is kept: that of a hundred models with their histograms. What is read is bounded by the bytes of a page.
+MOST_SERIES, MOST_READ = 12_000, 150_000
 MOST_STRANGERS = 50
 LONGEST_LABEL = 300
 
@@ -37,6 +38,16 @@ NAMES = frozenset(
         *(f"{_T}cc:saved_model:{name}" for name in ("load_attempt_count", "load_latency", "load_latency_by_stage")),
         *(f"{_T}core:{name}" for name in _CORE),
     }
+)
+# Those that rules and budgets read, the most needed last.
+NEEDED = (
+    *(f"{_T}serving:batching_session:{name}" for name in ("padding_size", "processed_batch_size")),
+    *(f"{_T}core:{name}" for name in ("graph_run_output_tensor_bytes", "graph_run_input_tensor_bytes")),
+    *(f"{_T}serving:batching_session:{name}" for name in ("input_batch_size", "queuing_latency", "wrapped_run_count")),
+    *(f"{_T}core:{name}" for name in ("xla_compilation_time_usecs", "xla_compilations")),
+    *(f"{_T}core:{name}" for name in ("graph_build_time_usecs", "graph_build_calls")),
+    f"{_T}cc:saved_model:load_attempt_count",
+    *(f"{_T}serving:{name}" for name in ("runtime_latency", "request_latency", "request_count")),
 )
 _LINE = re.compile(r"(?P<name>[:\w]{1,200})\{(?P<labels>.*)\} (?P<value>\S{1,40})")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"(?:,|$)')
@@ -70,10 +81,32 @@ def parsed(text: str, models: Collection[str]) -> Page:
         if key in seen:
             raise ValueError(f"the page of metrics has a series of {name} twice")
         seen.add(key)
-        if len(seen) > MOST_SERIES:
-            raise ValueError(f"the page of metrics has more than {MOST_SERIES} known series")
+        if len(seen) > MOST_READ:
+            raise ValueError(f"the page of metrics has more than {MOST_READ} known series")
         found.setdefault(name, []).append([labels, value])
     return found
+
+
+def fitted(pages: Sequence[Page], most: int) -> list[str]:
+    """Leave out of all pages alike what the rules can best do without, until each fits; return the names left out.
+
+    A name goes from all of them with all of its series: counts of a part would be taken for the whole.
+    """
+    left_out: list[str] = []
+    for name in sorted({name for page in pages for name in page}, key=_need):
+        if all(sum(map(len, page.values())) <= most for page in pages):
+            break
+        left_out.append(name)
+        for page in pages:
+            page.pop(name, None)
+    return left_out
+
+
+def _need(name: str) -> tuple[int, int, str]:
+    """Return how much a name is needed: what no rule reads least, then buckets, then sums and counts."""
+    base = name if name in NEEDED else _SUFFIX.sub("", name)
+    place = NEEDED.index(base) if base in NEEDED else -1
+    return (0 if place < 0 else 1 if name.endswith("_bucket") else 2, place, name)
 
 
 def _series(text: str) -> Iterator[tuple[str, dict[str, str], float]]:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..host.sysfs import Tree
 from ..visible_text import told
 
+LOOPBACK = 127
 LISTEN, ESTABLISHED = "0A", "01"  # include/net/tcp_states.h
 MOST_LISTENERS = 200
 # A table of a busy gateway has some ten thousand lines.
@@ -21,6 +23,7 @@ _SS = re.compile(r"LISTEN\s+(\d+)\s+(\d+)\s+(\S+):(\d+)\s")
 
 class _Row(NamedTuple):
     port: int
+    peer: str
     state: str
     queue: int
     inode: str
@@ -33,7 +36,8 @@ def _rows(tree: Tree) -> Iterator[_Row]:
             if len(fields) > 9 and ":" in fields[1] and ":" in fields[4]:
                 # Of a socket that listens the queue holds connections, of others bytes.
                 received = int(fields[4].partition(":")[2], 16)
-                yield _Row(int(fields[1].rpartition(":")[2], 16), fields[3], received, fields[9])
+                port, peer = int(fields[1].rpartition(":")[2], 16), fields[2].partition(":")[0]
+                yield _Row(port, peer, fields[3], received, fields[9])
 
 
 def of_ports(tree: Tree, ports: Collection[int]) -> dict[str, int]:
@@ -45,6 +49,17 @@ def of_ports(tree: Tree, ports: Collection[int]) -> dict[str, int]:
         "unread_bytes": sum(row.queue for row in open_ones),
         "queued": sum(row.queue for row in rows if row.state == LISTEN),
     }
+
+
+def callers(tree: Tree, ports: Collection[int], most: int) -> set[int]:
+    """Return the addresses of IPv4 that some of the callers on ports have, none of this host's own."""
+    found: set[int] = set()
+    for row in _rows(tree):
+        # A socket of IPv6 shows a caller of IPv4 as ::ffff:A.B.C.D.
+        is_v4 = len(row.peer) == 8 or row.peer.startswith("0000000000000000FFFF0000")
+        if row.state == ESTABLISHED and row.port in ports and is_v4 and len(found) < most:
+            found.add(socket.ntohl(int(row.peer[-8:], 16)))
+    return {address for address in found if address >> 24 != LOOPBACK}
 
 
 def listeners(tree: Tree, ss: str | None, pids: Collection[int], ports: Collection[int]) -> list[dict[str, Any]]:

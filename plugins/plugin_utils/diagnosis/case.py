@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from . import restarts
 from .instance import Instance, cpus_of, matching
 from .reading import at, growth, listed, mapping, number, ratio, robust_z, text
 
 Tree = Mapping[str, Any]
 # Kinds of time in /proc/stat that are no work of the system.
 _UNUSED = frozenset({"idle_us", "iowait_us"})
+# What systemd-detect-virt(1) calls containers.
+_CONTAINERS = frozenset(
+    {"openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot", "pouch"}
+) | {"container-other"}
 
 
 class Case:
@@ -32,7 +37,8 @@ class Case:
         client: Tree | None = None,
         gateways: Sequence[Tree] = (),
     ) -> None:
-        self.evidence = evidence
+        self.restarted = restarts.restarted(evidence)
+        self.evidence = restarts.without_earlier_counts(evidence, self.restarted)
         self.client = {**mapping(evidence.get("client")), **mapping(client)}
         self.gateways = gateways
         self._peers, self._yesterday = peers, yesterday
@@ -74,11 +80,20 @@ class Case:
         return found if isinstance(found, Mapping) else None
 
     @cached_property
+    def _planned(self) -> dict[str, Tree]:
+        return {text(each.get("name")): each for each in map(mapping, listed(at(self.plan, "instances")))}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all instances that are planned or were found, whatever the diagnosis is of."""
+        return tuple(dict.fromkeys([*self._planned, *mapping(self.evidence.get("instances"))]))
+
+    @cached_property
     def instances(self) -> tuple[Instance, ...]:
-        """Return the instances that are planned or were found."""
-        planned = {text(each.get("name")): each for each in map(mapping, listed(at(self.plan, "instances")))}
-        found = mapping(self.evidence.get("instances"))
-        names = [*planned, *(name for name in found if name not in planned)]
+        """Return the instances that are planned or were found; of a diagnosis of some, those alone."""
+        planned, found = self._planned, mapping(self.evidence.get("instances"))
+        asked = listed(at(self.evidence, "collector", "instances"))
+        names = [name for name in self.names if name in asked or name in found or not asked]
         return tuple(self._instance(name, planned.get(name, {}), mapping(found.get(name))) for name in names)
 
     def _instance(self, name: str, plan: Tree, evidence: Tree) -> Instance:
@@ -109,6 +124,11 @@ class Case:
     def virtual(self) -> str:
         """Return what the host is a guest of, empty for none."""
         return text(self.evidence.get("virtual"))
+
+    @property
+    def in_container(self) -> bool:
+        """Tell whether the host is a container, which has neither the clock nor the processes of its machine."""
+        return self.virtual in _CONTAINERS
 
     @property
     def listeners(self) -> list[Tree]:

@@ -21,6 +21,8 @@ MAIN_PART = 0.3
 _POOLS: dict[Entrypoint, str] = {"REST": "rest_api_num_threads", "GRPC": "grpc_max_threads"}
 # The pool counts as used up at this part of it, since the mean over the samples hides that it was full for a while.
 _FULL = 0.7
+# Of fewer the 99th percentile is their slowest.
+_FEWEST = 50.0
 NO_PAGE = "its page of metrics could not be read"
 NO_REQUESTS = "It ended no requests between the samples."
 
@@ -115,8 +117,18 @@ def is_pool_full(instance: Instance, entrypoint: Entrypoint) -> bool:
 
 
 def tail(instance: Instance, histogram: str) -> float | None:
-    """Return how many times p99 is above p50, at least: the lower edge of its bucket over the upper edge of p50's."""
-    middle, top = instance.page.bracket(histogram, 0.5), instance.page.bracket(histogram, 0.99)
+    """Return how many times p99 is above p50, at least: the lower edge of its bucket over the upper edge of p50's.
+
+    Of the series in which that is most: a slow model beside a fast one, or REST beside gRPC, is no tail.
+    """
+    counts = instance.page.growths(histogram + "_count")
+    enough = min(_FEWEST, max(counts.values(), default=0.0)) or 1.0
+    tails = (_tail(instance, histogram, dict(at_)) for at_, count in counts.items() if count >= enough)
+    return max((each for each in tails if each is not None), default=None)
+
+
+def _tail(instance: Instance, histogram: str, labels: dict[str, str]) -> float | None:
+    middle, top = (instance.page.bracket(histogram, quantile, **labels) for quantile in (0.5, 0.99))
     return None if middle is None or top is None else ratio(top[0], middle[1])
 
 

@@ -15,7 +15,7 @@ from . import notes
 from .budget import Budget, budgets
 from .case import Case
 from .rank import Finding, Ranked, ranked
-from .reading import mapping, number, text
+from .reading import at, listed, mapping, number, text
 
 SCHEMA = 1
 Evidence = Mapping[str, Any]
@@ -76,9 +76,15 @@ def _exit(cases: Sequence[Case], found: Ranked, noted: Sequence[notes.Note]) -> 
 
     An instance that does not run is one, whether or not a fault of the catalogue explains it.
     """
-    if not any(case.window_s for case in cases):
+    if not any(case.window_s for case in cases) or _is_beside_the_question(cases):
         return FAILED
     return FINDINGS if found.findings or any(each.kind == "down" for each in noted) else NOTHING
+
+
+def _is_beside_the_question(cases: Sequence[Case]) -> bool:
+    """Tell whether instances were named that no host with evidence has: gateways answer all the same."""
+    named = any(listed(at(case.evidence, "collector", "instances")) for case in cases)
+    return named and not any(case.instances for case in cases)
 
 
 def _budgets(case: Case) -> list[Budget]:

@@ -21,14 +21,32 @@ POWER_CAP, HARDWARE, THERMAL, HARDWARE_THERMAL, POWER_BRAKE = 0x4, 0x8, 0x20, 0x
 # Part of the highest clock below which a loaded CPU or GPU is slow: the clock that all cores can keep at once lies
 # above it on servers, the one of power saving far below.
 CLOCK_RATIO = 0.8
+# CPUs that are idle for more of the time clock down by themselves.
+AT_REST = 0.8
+# A clock is read a moment too early or too late.
+BASE_RATIO = 0.95
+HIDDEN = "a container does not see which processes its GPUs have"
 
 
-def speed_ratio(case: Case, cpus: Iterable[int]) -> float | None:
-    """Return the clock of some CPUs as a part of their highest, by the median."""
-    clocks, highest = (mapping(case.fact("cpufreq", name)) for name in ("mhz", "max_mhz"))
+def speed_ratio(case: Case, cpus: Iterable[int], of: str = "max_mhz") -> float | None:
+    """Return the clock of some CPUs as a part of their highest or their base clock, by the median."""
+    clocks, highest = (mapping(case.fact("cpufreq", name)) for name in ("mhz", of))
     ratios = [ratio(number(clocks.get(str(cpu))), number(highest.get(str(cpu)))) for cpu in cpus]
     known = [each for each in ratios if each is not None]
     return median(known) if known else None
+
+
+def clock_is_up(case: Case, cpus: Iterable[int]) -> bool | None:
+    """Tell whether CPUs keep their clock; None where it is not known.
+
+    Under load none keeps its highest clock on all cores at once, with wide instructions least of all. The base clock is
+    what its maker promises.
+    """
+    some = frozenset(cpus)
+    highest, base = speed_ratio(case, some), speed_ratio(case, some, "base_mhz")
+    if highest is None:
+        return None
+    return highest >= CLOCK_RATIO or (base is not None and base >= BASE_RATIO)
 
 
 def clock_proof(source: str, clock: float | None) -> Proof:
@@ -70,6 +88,14 @@ def of_gpu(case: Case, gpu: Tree) -> list[Instance]:
     return [each for each in case.instances if planned_gpus(each) & names]
 
 
+def sharers(case: Case, gpu: Tree) -> int:
+    """Return how many instances the plan puts on a GPU, those that were not looked at included."""
+    names = {text(gpu.get("uuid")), str(gpu.get("index"))}
+    return sum(
+        bool(names & set(map(str, listed(mapping(each).get("gpus"))))) for each in listed(at(case.plan, "instances"))
+    )
+
+
 def owner_of(case: Case, gpu: Tree) -> str | None:
     """Return the instance of a GPU by name, None where it has none or several."""
     owners = of_gpu(case, gpu)
@@ -103,6 +129,17 @@ def unread_of(case: Case, gpu: Tree, what: str) -> Judged:
     return unknown(f"{what} of {gpu_label(gpu)} could not be read", owner_of(case, gpu))
 
 
+def shows_processes(case: Case) -> bool:
+    """Tell whether the driver's list of processes has those of this host.
+
+    In a PID namespace of its own a container gets an empty list, or numbers that are the machine's.
+    """
+    if not case.in_container:
+        return True
+    shown = {mapping(row).get("pid") for gpu in case.gpus or () for row in listed(gpu.get("processes"))}
+    return bool(shown & server_pids(case))
+
+
 def use_by(case: Case, instance: Instance) -> float | None:
     """Return how busy the busiest GPU is that an instance's process is on, None where it is on none."""
     pid = instance.process("pid")
@@ -129,9 +166,10 @@ def oom_kills(instance: Instance) -> float | None:
 
 
 def server_pids(case: Case) -> frozenset[int]:
-    """Return the processes of the instances, in either sample."""
+    """Return the processes of all instances, in either sample, whether or not the diagnosis is of them."""
     found = (at(sample, "instances", each.name, "process", "pid") for sample in case.samples for each in case.instances)
-    return frozenset(pid for pid in found if isinstance(pid, int))
+    every = (*found, *listed(at(case.evidence, "collector", "servers")))
+    return frozenset(pid for pid in every if isinstance(pid, int))
 
 
 def not_told(case: Case) -> str:

@@ -165,11 +165,11 @@ def _changes(case: Case) -> Iterator[tuple[str | None, str]]:
         yield from _differs(None, what, before.evidence.get(what), case.evidence.get(what))
     for instance in case.instances:
         earlier = before.instance(instance.name)
-        if earlier is None:
+        if instance.name not in before.names:
             yield instance.name, "the instance is new"
-        else:
+        elif earlier is not None:
             yield from _of_instance(earlier, instance)
-    for gone in sorted({each.name for each in before.instances} - {each.name for each in case.instances}):
+    for gone in sorted({each.name for each in before.instances} - {*case.names}):
         yield gone, "the instance is gone"
 
 

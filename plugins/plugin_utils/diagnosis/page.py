@@ -26,18 +26,17 @@ class Page:
     """The growth of the server's metrics between two samples; None where a page could not be read."""
 
     def __init__(self, first: Any, last: Any) -> None:
-        self.known = isinstance(last, Mapping)
-        self._first, self._last = mapping(first), mapping(last)
         # Without a first page nothing says when the counts of the last one arose.
-        self._pair = isinstance(first, Mapping) and self.known
+        self.known = isinstance(first, Mapping) and isinstance(last, Mapping)
+        self._first, self._last = mapping(first), mapping(last)
 
     def grown(self, name: str, **labels: str) -> float | None:
         """Return the growth of the series with these labels; None where the last page has none."""
-        return total(self.growths(name, **labels).values()) if self._pair else None
+        return total(self.growths(name, **labels).values()) if self.known else None
 
     def growths(self, name: str, **labels: str) -> dict[Labels, float]:
         """Return the growth of each series with these labels. One that is new has grown from 0."""
-        if not self._pair:
+        if not self.known:
             return {}
         before = _series(self._first, name)
         after = _series(self._last, name)

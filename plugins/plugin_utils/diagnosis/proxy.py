@@ -20,6 +20,14 @@ class Proxy:
     def __init__(self, gateway: Tree) -> None:
         looks = [mapping(each) for each in listed(gateway.get("stats"))]
         self.first, self.last = (looks[0], looks[-1]) if len(looks) >= 2 else ({}, {})
+        if self._is_another:
+            # A reload is another process, which counts from nothing.
+            self.first = {}
+
+    @property
+    def _is_another(self) -> bool:
+        before, after = (number(at(each, "info", "Uptime_sec")) for each in (self.first, self.last))
+        return before is not None and after is not None and after < before
 
     @property
     def known(self) -> bool:

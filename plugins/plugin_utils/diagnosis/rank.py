@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import restarts
 from .case import Case
 from .faults import LAYERS, faults
 from .finding import Fault, Judged, Verdict
@@ -36,9 +37,11 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "cpu.thermal": (*_STARVED, "cpu.governor"),
     "cpu.steal": (*_STARVED, "cpu.neighbour", "cpu.oversubscribed"),
     "memory.pressure": _STARVED,
-    "memory.both_versions": ("memory.limit", "memory.growth", "models.reload_loop"),
+    "memory.both_versions": ("memory.limit", "memory.growth", "models.reload_loop", "server.restarts"),
     "memory.growth": ("memory.limit", "memory.pressure"),
-    "memory.limit": ("model.load_fails",),
+    "memory.limit": ("model.load_fails", "server.restarts"),
+    "model.load_fails": ("server.restarts",),
+    "batching.sizes": ("server.restarts",),
     "disk.full": ("model.load_fails", "models.base_path"),
     "disk.slow_load": ("model.no_warmup",),
     "gpu.thermal": _STARVED,
@@ -129,9 +132,15 @@ def ranked(
 def _judge(fault: Fault, case: Case) -> Sequence[Judged]:
     """Return what a fault says of a host; evidence that it cannot digest is evidence that could not be read."""
     try:
-        return fault.judge(case)
+        return [_explained_by_restart(case, each) for each in fault.judge(case)]
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         return [Judged("unknown", 0.0, (), f"its evidence has an unexpected form ({type(error).__name__})")]
+
+
+def _explained_by_restart(case: Case, judged: Judged) -> Judged:
+    """Say of what could not be told of a server why: it is another process than before."""
+    is_due = judged.verdict == "unknown" and judged.instance in case.restarted
+    return replace(judged, test=restarts.WHY) if is_due else judged
 
 
 def _key(finding: Finding) -> tuple[Any, ...]:

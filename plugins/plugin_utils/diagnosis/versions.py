@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 from .case import Case
 from .instance import Instance
-from .reading import at, listed, mapping, text
+from .reading import at, listed, mapping, number, text
 
+# A changed file is read within some seconds (model_config_file_poll_wait_seconds), and a version found within one more.
+SETTLED_S = 60.0
+CHANGING = "its configuration changes just now"
 _FINE = frozenset({"", "OK", "0", "None"})
 
 
@@ -80,6 +83,20 @@ def on_disk(instance: Instance, model: str) -> Mapping[str, Any] | None:
     """Return the versions in a model's directory with what is known of each, None where it was not read."""
     found = at(instance.evidence, "model_files", model, "versions")
     return found if isinstance(found, Mapping) else None
+
+
+def is_being_told(case: Case, instance: Instance, model: str, version: int) -> bool:
+    """Tell whether the server may not have heard of a version yet, or the plan has become another meanwhile.
+
+    A server looks at its file of models every few seconds, and a promotion changes the file before the labels are read.
+    """
+    if at(case.evidence, "collector", "plan_changed"):
+        return True
+    now, written = case.latest("at"), number(at(instance.evidence, "files_changed", "models.config"))
+    is_young = now is not None and written is not None and now - written < SETTLED_S
+    known = {each.version: each for each in states(instance, model) or ()}
+    # One that has ended is one that the server was told of.
+    return is_young and (version not in known or known[version].state == "AVAILABLE")
 
 
 def is_moved_by_rollouts(case: Case, model: str) -> bool:

@@ -61,6 +61,37 @@ def test_a_run_that_diagnosed_nobody_is_2(place):
     assert (code, "fatal" in output) == (2, False)
 
 
+def test_a_limit_that_matches_no_host_is_2_and_one_sentence(place):
+    code, output = place.run(PLAYBOOK, "--limit", "a2")
+    assert code == 2
+    assert "--limit leaves us with no hosts to target" in output
+    assert not list((place.folder / ".ansible").rglob("ansible-local-*"))
+
+
+def test_a_limit_that_matches_no_host_of_the_fleet_is_2_and_one_sentence(place):
+    place.inventory({"tfserving": {"a1": {}}, "others": {"c1": {}}})
+    code, output = place.run(PLAYBOOK, "--limit", "c1")
+    assert code == 2
+    assert "--limit: leaves none of the fleet's hosts ('tfserving'); they are a1" in output
+
+
+def test_an_inventory_that_cannot_be_read_is_2(place):
+    (place.folder / "hosts.yml").write_text("tfserving: {hosts: {a1: {}")
+    code, output = place.run(PLAYBOOK)
+    assert code == 2
+    assert "Unable to parse" in output
+    assert "fleet_hosts: no host of the inventory matches 'tfserving'; the inventory has no group with hosts" in output
+
+
+@pytest.mark.parametrize("asking", ["--list-hosts", "--list-tasks", "--syntax-check"])
+def test_a_question_about_the_playbook_is_no_failed_diagnosis(place, asking):
+    assert place.run(PLAYBOOK, asking)[0] == 0
+
+
+def test_the_limits_of_other_playbooks_are_left_alone(place):
+    assert place.run(str(REPOSITORY / "playbooks" / "status.yml"), "--limit", "a2")[0] == 1
+
+
 def test_the_codes_of_other_playbooks_are_left_alone(place):
     place.playbook({"name": "Fail", "ansible.builtin.fail": {"msg": "as meant"}})
     assert place.run("play.yml")[0] == 2

@@ -211,6 +211,22 @@ def _skewed() -> Evidence:
     return states(hosts.healthy(), "spelling", (40, "AVAILABLE", "OK", ""))
 
 
+def restarted(evidence: Evidence, name: str, restarts: int, seconds: float = 4.0) -> Evidence:
+    """Return a copy whose instance is another process in the last sample, which serves since some seconds."""
+    found = hosts.put(evidence, f"instances/{name}/unit/restarts", restarts)
+    last = hosts.at(found, f"samples/1/instances/{name}")
+    process = {**last["process"], "pid": 9000, "started": 500_000, "age_s": seconds, "cpu_us": 900_000}
+    tasks = [{**task, "tid": task["tid"] + 5000} for task in last["tasks"]]
+    # Callers who waited make more calls in those seconds than the process before had answered of some kinds.
+    young = {**last, "process": process, "tasks": tasks, "metrics": hosts.page(name, seconds * 2000)}
+    return hosts.put(found, f"samples/1/instances/{name}", young)
+
+
+def _loops() -> Evidence:
+    lines = "F0000 00:00:00.000000 4200 server.cc:99] Check failed: status.ok()"
+    return logged(restarted(hosts.healthy(), "spelling", 7), "spelling", lines)
+
+
 # By the id of a fault: evidence of a host that has it, and which instance (None for the host) has it.
 INJECTED: dict[str, tuple[Callable[[], Evidence], str | None]] = {
     "batching.timeout_long": (_timeout_long, "ranker"),
@@ -276,6 +292,7 @@ INJECTED: dict[str, tuple[Callable[[], Evidence], str | None]] = {
     "model.cpu_ops": (_cpu_ops, "spelling"),
     "model.late_work": (lambda: _late(execution_us={60_000: 1.0}), "spelling"),
     "model.overload": (_overloaded, "spelling"),
+    "server.restarts": (_loops, "spelling"),
     "model.stuck": (lambda: still(hosts.healthy(), "spelling"), "spelling"),
 }  # fmt: skip
 

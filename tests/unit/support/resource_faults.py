@@ -203,7 +203,7 @@ TABLE = [
         blind=("facts/nvidia",),
     ),
     Injected("gpu.thermal", lambda: gpu(reasons=0x20, sm_mhz=1300), blind=("gpus/0/reasons",)),
-    Injected("gpu.power_cap", lambda: gpu(reasons=0x4, sm_mhz=1200, power_w=699.0), blind=("gpus/0/reasons",)),
+    Injected("gpu.power_cap", lambda: gpu(reasons=0x4, sm_mhz=900, power_w=699.0), blind=("gpus/0/reasons",)),
     Injected("gpu.power_brake", lambda: gpu(reasons=0x88, sm_mhz=600), blind=("gpus/0/reasons",)),
     Injected("gpu.persistence", lambda: gpu(persistence=False), "contributor", blind=("gpus/0/persistence",)),
     Injected(

@@ -34,7 +34,7 @@ def headline(document: Row) -> str:
     """Return what came out, in a sentence."""
     hosts = counted(len(document["hosts"]), "host")
     if document["exit"] == 2:
-        return "The diagnosis failed: no host gave two samples."
+        return "The diagnosis failed: no host gave two samples of what was asked for."
     found = causes(document)
     if found:
         most = f"{found[0]['title']} ({subject(found[0])})"

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
+from pathlib import Path
 
 import evidence_cases
 import pytest
 import recorded_host
-from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect
+from ansible_collections.tfserving.fleet.plugins.module_utils.diagnosis import collect, files, page
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import keep
@@ -110,6 +112,21 @@ def test_a_process_is_its_threads_together(host):
     assert tasks[0]["cpu_us"] == 2_000_000
 
 
+def test_a_server_that_restarts_meanwhile_is_read_as_the_process_that_it_is_then(host):
+    shown = iter([SHOWN, SHOWN.replace("MainPID=4100", "MainPID=5200").replace("NRestarts=2", "NRestarts=3")])
+
+    def restart(_seconds):
+        advance(host, 2)
+        shutil.move(host / "proc/4100", host / "proc/5200")
+
+    def ask(arguments):
+        return next(shown) if arguments[0] == "systemctl" else answer(arguments)
+
+    found = collected(host, ask=ask, pause=restart)
+    pids = [each["instances"]["ranker"]["process"]["pid"] for each in found["samples"]]
+    assert (pids, found["instances"]["ranker"]["unit"]["restarts"]) == ([4100, 5200], 3)
+
+
 def test_a_cgroup_tells_of_quotas_memory_and_nodes(host):
     found = collected(host)
     group = found["samples"][1]["instances"]["ranker"]["cgroup"]
@@ -165,6 +182,45 @@ def test_an_instance_tells_of_its_unit_its_process_and_its_files(host):
     }
     assert ranker["files"]["batching.config"] == "max_batch_size { value: 32 }\n\\x1b[2J"
     assert ranker["gate"] == {"open": False, "words": "closed by a person"}
+    written = os.stat(host / "etc/tfserving/ranker/models.config").st_mtime
+    assert ranker["files_changed"]["models.config"] == written
+
+
+def with_cache(root, path):
+    """Keep a plan whose ranker has a cache of compiled GPU code, and return what is told of that."""
+    plan = json.loads(Path(recorded_host.plan(root)).read_text())
+    plan["instances"][0]["environment"] = {"CUDA_CACHE_PATH": path}
+    (root / "cached.json").write_text(json.dumps(plan))
+    wanted = collect.Wanted("a1", str(root / "cached.json"), 10.0)
+    return collect.collect(wanted, means(root))["instances"]["ranker"]["cuda_cache"]
+
+
+def test_a_cache_of_gpu_code_tells_its_size(host):
+    recorded_host.write(host, "var/cache/cuda/3/a", "x" * (1 << 20))
+    assert with_cache(host, "/var/cache/cuda") == {"path": "/var/cache/cuda", "exists": True, "size_mb": 1.0}
+    assert with_cache(host, "/var/cache/none")["exists"] is False
+
+
+@pytest.mark.parametrize(("most", "seconds"), [(3, 2.0), (5000, 0.0)], ids=["too many entries", "too slow"])
+def test_a_cache_is_looked_at_for_a_while_only(host, monkeypatch, most, seconds):
+    monkeypatch.setattr(files, "MOST_ENTRIES", most)
+    monkeypatch.setattr(files, "LONGEST_S", seconds)
+    for number in range(4):
+        # Folders without files count as well.
+        (host / f"var/cache/cuda/{number}").mkdir(parents=True)
+    assert with_cache(host, "/var/cache/cuda")["size_mb"] is None
+
+
+def test_a_plan_that_is_replaced_meanwhile_is_told(host):
+    path = Path(recorded_host.plan(host))
+
+    def promote(_seconds):
+        advance(host, 2)
+        path.write_text(path.read_text().replace('"feed"', '"feee"'))
+
+    assert collected(host)["collector"]["plan_changed"] is False
+    wanted = collect.Wanted("a1", str(path), 10.0)
+    assert collect.collect(wanted, means(host, pause=promote))["collector"]["plan_changed"] is True
 
 
 def test_callers_that_wait_show_in_the_sockets(host):
@@ -260,6 +316,14 @@ def test_a_page_that_is_not_there_is_an_error_and_none_that_is_not_planned(host)
     assert (sample["metrics"], sample["metrics_error"]) == (None, True)
 
 
+def test_a_page_of_very_many_series_is_kept_in_part_in_both_samples_and_says_so(host, monkeypatch):
+    monkeypatch.setattr(page, "MOST_SERIES", 2)
+    count = ":tensorflow:serving:request_count"
+    found = collected(host, page=lambda *_asked: {"c": [[{}, 1]], "d": [[{}, 1]], count: [[{}, 1]]})
+    assert [list(each["instances"]["ranker"]["metrics"]) for each in found["samples"]] == [["d", count]] * 2
+    assert {"source": "metrics ranker", "why": "it has over 2 series, c are left out"} in found["unread"]
+
+
 def test_a_host_without_a_plan_is_read_all_the_same(host):
     found = collected(host, plan=False)
     keep.checked("evidence", found)
@@ -289,6 +353,30 @@ def test_a_gateway_tells_of_its_servers(host):
     server = last["backends"]["ranker"]["servers"]["a1.ranker"]
     assert (server["ttime"], server["rtime"], server["wretr"], server["scur"]) == (15, 13, 2, 4)
     assert last["frontends"]["grpc"]["stot"] == 90
+
+
+@pytest.mark.parametrize("plan", [False, True])
+def test_a_gateway_is_read_whatever_instances_are_named(host, plan):
+    recorded_host.write(host, "run/haproxy/admin.sock", "")
+    answers = {"show info": "Idle_pct: 82\n", "show stat": "# pxname,svname,status,type,\n\n"}
+    options = {"socket": "/run/haproxy/admin.sock", "instances": ("elsewhere",)}
+    evidence = collected(host, plan, options, haproxy=lambda _path, command, _seconds: answers[command])
+    assert (list(evidence["instances"]), len(evidence["gateway"]["stats"])) == ([], 2)
+
+
+def test_instances_that_are_not_asked_for_are_no_strangers(host):
+    path = recorded_host.plan(host)
+    plan = json.loads(Path(path).read_text())
+    Path(path).write_text(
+        json.dumps({**plan, "instances": [*plan["instances"], {**plan["instances"][0], "name": "backup"}]})
+    )
+    shown = SHOWN + "\n" + SHOWN.replace("tfserving@ranker", "tfserving@backup").replace("4100", "812")
+    options = {"instances": ("ranker",)}
+    wanted = collect.Wanted("a1", path, 10.0, **options)
+    ask = {**ANSWERS, "systemctl": shown}
+    found = collect.collect(wanted, means(host, ask=lambda arguments: ask.get(arguments[0])))
+    assert (list(found["instances"]), found["collector"]["servers"]) == (["ranker"], [812, 4100])
+    assert found["processes"] == []
 
 
 def test_a_gateway_whose_haproxy_does_not_answer_says_so(host):

@@ -130,6 +130,12 @@ def test_a_process_that_is_gone_is_none(tmp_path):
     assert tasks.read(Tree(str(tmp_path)), 9) is None
 
 
+def test_a_processor_tells_the_clock_that_its_maker_promises(tmp_path):
+    recorded_host.standing(tmp_path)
+    recorded_host.write(tmp_path, "sys/devices/system/cpu/cpu0/cpufreq/base_frequency", "2200000\n")
+    assert facts.read(Tree(str(tmp_path)), [])["cpufreq"]["base_mhz"] == {"0": 2200.0}
+
+
 def test_the_clock_tells_whether_it_is_synchronised():
     clock = facts._clock()
     assert clock["synchronised"] in (True, False)

@@ -121,38 +121,6 @@ def test_ids_are_unique():
     assert len(every) == len(set(every))
 
 
-# Faults that a host can have at once and that do not bring each other about.
-PAIRS = [
-    ("cpu.throttled", "gpu.thermal"),
-    ("cpu.clocksource", "net.loss"),
-    ("memory.remote", "gpu.pcie"),
-    ("disk.full", "cpu.interrupts"),
-    ("gpu.lost", "net.dns"),
-    ("cpu.governor", "memory.thp"),
-    ("net.conntrack", "memory.growth"),
-    ("host.files", "gpu.power_brake"),
-    ("gpu.foreign", "cpu.neighbour"),
-    ("net.listen_overflow", "cpu.thermal"),
-]
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
-def test_both_faults_of_a_pair_are_among_the_first_three(pair):
-    base, (first, second) = healthy(), (next(each for each in CAUSES if each.id == id_).evidence() for id_ in pair)
-    found = ranked([Case(merged(base, first, second))])
-    assert set(pair) <= {each.fault.id for each in found.findings[:3]}
-
-
-def merged(base: Any, first: Any, second: Any) -> Any:
-    """Return the first evidence with all that sets the second one apart from the base."""
-    if isinstance(base, dict) and isinstance(first, dict) and isinstance(second, dict):
-        names = [*first, *(name for name in second if name not in first)]
-        return {name: merged(base.get(name), first.get(name), second.get(name)) for name in names}
-    if isinstance(first, list) and isinstance(second, list) and len(base or ()) == len(first) == len(second):
-        return [merged(*each) for each in zip(base, first, second, strict=True)]
-    return first if second == base else second
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_healthy_hosts_give_no_finding(seed):
     chance = random.Random(seed)
@@ -195,6 +163,39 @@ def test_the_document_follows_its_schema(evidence):
 )
 def test_it_ends_with_a_code(evidence, code):
     assert diagnosed(evidence)["exit"] == code
+
+
+def named(*names: str, **changes: Any) -> Evidence:
+    """Return evidence of a diagnosis of some instances, ranker and spelling sharing the first GPU."""
+    found = healthy(**changes)
+    found["collector"] = {**found["collector"], "instances": list(names), "servers": [4100, 4200]}
+    found["plan"]["instances"][1]["gpus"] = found["plan"]["instances"][0]["gpus"]
+    found["gpus"][0]["processes"] = [{"pid": pid, "memory_mb": 4_000} for pid in (4100, 4200)]
+    found["instances"] = {name: found["instances"][name] for name in names}
+    for sample in found["samples"]:
+        sample["instances"] = {name: sample["instances"][name] for name in names}
+    return found
+
+
+def test_a_diagnosis_of_some_instances_is_silent_on_the_others_and_calls_none_of_them_a_stranger():
+    document = diagnosed({"a1": named("ranker"), "g1": gateway()})
+    assert document["findings"] == []
+    assert {each["instance"] for each in (*document["cleared"], *document["not_checked"])} <= {"ranker", None}
+    assert {each["why"] for each in document["not_checked"] if each["id"] == "gpu.memory_taken"} == {
+        "other instances of GPU 0 were not looked at"
+    }
+
+
+def test_the_gateway_stays_in_a_diagnosis_of_some_instances():
+    document = diagnosed({"a1": named("ranker"), "g1": put(gateway(), "gateway/stats/1/info/Idle_pct", 3)})
+    assert ids(document) == ["gateway.saturated"]
+
+
+def test_instances_that_no_host_has_are_no_diagnosis_however_well_the_gateway_is():
+    beside = put(gateway(), "collector/instances", ["rankr"])
+    document = diagnosed({"g1": beside}, {"a1": "instance: rankr is not in the plan of this host"})
+    assert document["exit"] == 2
+    assert "The diagnosis failed: no host gave two samples of what was asked for." in terminal(document)
 
 
 def test_what_could_not_be_read_is_listed_and_never_ruled_out():

@@ -115,3 +115,44 @@ def test_a_server_that_opens_no_port_is_stuck_only_by_suspicion():
     closed = [each for each in hosts.at(evidence, "facts/listeners") if each["port"] not in ports]
     assert judged("model.stuck", Case(evidence), "spelling").verdict == "cause"
     assert judged("model.stuck", Case(hosts.put(evidence, "facts/listeners", closed)), "spelling").verdict == "suspect"
+
+
+def promoted(*rows: tuple[int, str, str, str], written_s: float, changed: bool = False) -> Case:
+    """Return a host whose plan has moved to version 42, with its file of models written some seconds ago."""
+    evidence = fault_cases.label(hosts.healthy(), "spelling", "stable", 42)
+    policy = {"specific": {"versions": [42]}}
+    path = "plan/instances/1/model_config/model_config_list/config/0/model_version_policy"
+    evidence = hosts.put(evidence, path, policy)
+    written = {"models.config": hosts.AT + hosts.WINDOW_S - written_s}
+    evidence = hosts.put(evidence, "instances/spelling/files_changed", written)
+    evidence["collector"]["plan_changed"] = changed
+    return Case(fault_cases.states(evidence, "spelling", *rows))
+
+
+OLD, NEW, ENDED = (41, "AVAILABLE", "OK", ""), (42, "LOADING", "OK", ""), (42, "END", "OK", "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "written_s", "changed", "verdicts"),
+    [
+        ((OLD,), 4, False, {"unknown"}),
+        ((OLD,), 300, False, {"cause"}),
+        ((OLD,), 300, True, {"unknown"}),
+        ((OLD, ENDED), 4, False, {"cause"}),
+        ((OLD, NEW), 300, False, {"cleared"}),
+    ],
+    ids=["not heard of yet", "never heard of", "promoted meanwhile", "ended", "loads"],
+)
+def test_seconds_after_a_promotion_no_label_and_no_version_is_missing(rows, written_s, changed, verdicts):
+    case = promoted(*rows, written_s=written_s, changed=changed)
+    told = {judged(fault, case, "spelling").verdict for fault in ("models.label", "model.version_skew")}
+    assert told == verdicts
+
+
+def test_a_label_that_moves_is_in_the_file_before_it_is_in_the_plan():
+    evidence = fault_cases.label(hosts.healthy(), "spelling", "canary", 41)
+    evidence = hosts.put(evidence, "instances/spelling/files/models.config", "model_config_list {}")
+    for written_s, verdict in ((3, "unknown"), (300, "cause")):
+        written = {"models.config": hosts.AT + hosts.WINDOW_S - written_s}
+        case = Case(hosts.put(evidence, "instances/spelling/files_changed", written))
+        assert judged("models.label", case, "spelling").verdict == verdict

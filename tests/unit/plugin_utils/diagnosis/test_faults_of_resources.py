@@ -120,3 +120,74 @@ def test_a_canary_with_a_small_weight_is_no_skew():
     for look in found["gateway"]["stats"]:
         look["backends"]["ranker"]["servers"]["b2.ranker"]["weight"] = 0
     assert set(verdicts("gateway.skew", found)) == {"cleared"}
+
+
+def linked(*links: tuple[str, int, bool], host: str = "a1", device: str = "0x15b3:0x1017") -> Evidence:
+    """Return evidence with interfaces: a name, a speed, and whether it carries calls."""
+    rows = {
+        name: {"speed_mbit": speed, "duplex": "full", "up": True, "carries": carries, "device": device}
+        for name, speed, carries in links
+    }
+    return put(healthy(host=host), "facts/links", rows)
+
+
+FAST = [linked(("eth0", 25_000, True), host=f"p{number}") for number in range(3)]
+OTHER_CARD = "0x8086:0x1572"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        (linked(("eth0", 25_000, True), ("mgmt", 100, False)), "cleared"),
+        (linked(("ens1", 1_000, True)), "cause"),
+        (linked(("eth0", 10_000, True)), "suspect"),
+        (linked(("eth0", 10_000, True), device=OTHER_CARD), "cleared"),
+        (linked(("eth0", 100, True), device=OTHER_CARD), "suspect"),
+        (linked(("eth0", 25_000, False), ("eth1", 1_000, False)), "unknown"),
+    ],
+    ids=["management port", "fell back", "bought earlier", "other card", "too slow for any", "not known which"],
+)
+def test_the_interface_that_carries_calls_is_judged_by_cards_of_its_kind(evidence, verdict):
+    assert [each.verdict for each in FAULTS["net.link"].judge(Case(evidence, FAST))] == [verdict]
+
+
+def test_an_interface_that_was_faster_before_is_slow_whatever_the_others_are():
+    before, now = linked(("eth0", 25_000, True)), linked(("eth0", 10_000, True))
+    assert [each.verdict for each in FAULTS["net.link"].judge(Case(now, yesterday=before))] == ["cause"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "opened", "verdict"),
+    [
+        (0, 0, "cleared"),
+        (1, 300, "contributor"),
+        (9, 0, "contributor"),
+        (40, 50_000, "contributor"),
+        (80, 300, "cause"),
+    ],
+)
+def test_dropped_connections_weigh_by_how_many_they_are(dropped, opened, verdict):
+    found = grow(grow(healthy(), "net/TcpExt.ListenDrops", dropped), "net/Tcp.PassiveOpens", opened)
+    (judged,) = FAULTS["net.listen_overflow"].judge(Case(found))
+    assert (judged.verdict, judged.impact >= 0.5) == (verdict, verdict == "cause")
+
+
+@pytest.mark.parametrize(("mhz", "verdict"), [(2_300.0, "cleared"), (1_100.0, "cause")])
+def test_a_loaded_processor_is_slow_below_the_clock_that_its_maker_promises(mhz, verdict):
+    heat = {"thermal_throttle": dict.fromkeys(map(str, range(8)), 900)}
+    for fault, found in (
+        ("cpu.governor", clocks("powersave", mhz)),
+        ("cpu.thermal", clocks("performance", mhz, **heat)),
+    ):
+        cpus = map(str, range(8))
+        found["facts"]["cpufreq"].update(
+            max_mhz=dict.fromkeys(cpus, 3500.0), base_mhz=dict.fromkeys(map(str, range(8)), 2200.0)
+        )
+        assert verdicts(fault, found) == [verdict]
+
+
+def test_a_governor_of_cpus_at_rest_is_not_judged():
+    found = clocks("powersave", 900.0)
+    for cpu in map(str, range(8)):
+        found = grow(found, f"stat/{cpu}/idle_us", 200e6)
+    assert verdicts("cpu.governor", found) == ["unknown"]

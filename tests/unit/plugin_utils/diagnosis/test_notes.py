@@ -110,6 +110,13 @@ def test_what_was_not_read_has_not_changed():
     assert told(diagnosed({"a1": put(healthy(), "kernel", "")}, before={"a1": healthy()}), "changed") == []
 
 
+def test_an_instance_that_one_of_two_diagnoses_is_not_of_is_neither_new_nor_gone():
+    some = put(healthy(), "collector/instances", ["ranker"])
+    del some["instances"]["spelling"]
+    for today, earlier in ((some, healthy()), (healthy(), some)):
+        assert told(diagnosed({"a1": today}, before={"a1": earlier}), "changed") == []
+
+
 def test_hosts_and_instances_that_do_not_serve_have_lines_of_their_own():
     down = both(healthy(), "instances/ranker/process", None)
     down = put(put(down, "instances/ranker/unit/state", "failed"), "instances/ranker/unit/result", "oom-kill")

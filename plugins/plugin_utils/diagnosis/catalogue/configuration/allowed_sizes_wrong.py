@@ -47,7 +47,8 @@ def _too_large(case: Case, instance: Instance, batching: batched.Batching, evide
     if refused is None and instance.evidence.get("log") is None:
         return unknown("neither its page nor its log could be read", instance.name)
     words = said.proofs(instance, *_LARGE)
-    if not words and (refused or 0.0) < REFUSED:
+    # A log keeps its words for long after; where calls are counted, the counts of now decide.
+    if (refused or 0.0) < REFUSED and (instance.page.known or not words):
         return cleared("No request was refused as wrong.", evidence, instance=instance.name)
     counted = ended_as(case, refused, "INVALID_ARGUMENT")
     if batching.splits and not words:

@@ -27,6 +27,9 @@ def judge(case: Case) -> list[Judged]:
     off = abs(offset or 0.0)
     if synchronised is not False and off <= CLOCK_OFFSET_MS.value:
         return [cleared("The clock is synchronised.", evidence)]
+    if case.in_container and off < WRONG_MS:
+        # Nobody keeps the time in a container, and its kernel says of the machine's clock what it likes.
+        return [unknown("the clock is the machine's, which a container does not keep")]
     return [
         Judged(
             "cause" if off >= WRONG_MS else "suspect",

@@ -13,7 +13,7 @@ from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import at
 from ...verdicts import cleared, percent, proof, unknown
-from ...versions import available, labels, models, states
+from ...versions import CHANGING, available, is_being_told, labels, models, states
 
 _WORDS = (r"Unrecognized servable version label", r"label .{0,80}not (available|found)")
 
@@ -37,10 +37,13 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
             for label, version in wanted.items()
             if version not in {*(serving or ()), *_loading(instance, model)} or _is_left_out(instance, label)
         ]
+        if lost and _is_under_way(case, instance, model, wanted[lost[0]]):
+            return unknown(CHANGING, instance.name, model)
         if lost:
             return _found(case, instance, model, f"{lost[0]} -> {wanted[lost[0]]}")
-    if words:
-        refused = proof("request_count", percent(instance.failed_ratio("INVALID_ARGUMENT")), "no INVALID_ARGUMENT")
+    part = instance.failed_ratio("INVALID_ARGUMENT")
+    if words and (part or not instance.page.known):
+        refused = proof("request_count", percent(part), "no INVALID_ARGUMENT")
         test = "All planned labels have versions that serve, so that callers ask for another one."
         return Judged("suspect", 0.6, (*words, refused), test, instance.name, impact=0.3)
     return cleared("All labels point to versions that serve.", instance=instance.name)
@@ -50,6 +53,11 @@ def _loading(instance: Instance, model: str) -> set[int]:
     """Return the versions that are being loaded: a roll-out is under way, and their labels follow."""
     found = states(instance, model) or ()
     return {each.version for each in found if each.state in ("START", "LOADING") and not each.code}
+
+
+def _is_under_way(case: Case, instance: Instance, model: str, version: int) -> bool:
+    """Tell whether labels move just now: the file of models has the new ones before the plan in force does."""
+    return bool(_loading(instance, model)) or is_being_told(case, instance, model, version)
 
 
 def _is_left_out(instance: Instance, label: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ... import said
+from ... import restarts, said
 from ...case import Case
 from ...derived import each_running, whole
 from ...finding import Fault, Judged, Proof, Remedy
@@ -36,6 +36,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     owner = _owner(case, rest)
     if owner and (owner.get("pid") == pid or (owner.get("pid") is None and not instance.log(*_WORDS))):
         return cleared("It listens on its port of REST.", instance=instance.name)
+    if instance.name in case.restarted:
+        return unknown(restarts.WHY, instance.name)
     if not owner and _owner(case, grpc) is None:
         return cleared("No port of it is open, so that it is still loading.", instance=instance.name)
     by = f"process {owner.get('pid') or 'unknown'} listens" if owner else "nobody listens"

@@ -7,7 +7,7 @@ from __future__ import annotations
 from ...case import Case
 from ...derived import busy_part, each_used, part, weighed
 from ...finding import Fault, Judged, Remedy
-from ...hardware import use_by
+from ...hardware import HIDDEN, shows_processes, use_by
 from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -26,6 +26,8 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if case.gpus is None:
         return unknown("the GPUs could not be read", instance.name)
     used = use_by(case, instance)
+    if used is None and not shows_processes(case):
+        return unknown(HIDDEN, instance.name)
     if used is None:
         return cleared("No GPU is used at all, which is another fault.", instance=instance.name)
     busy = busy_part(instance)

@@ -12,7 +12,7 @@ from ...derived import each_instance
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, proof, unknown
-from ...versions import State, available, models, states
+from ...versions import State, available, models, states, wanted
 
 _WORDS = (r"Loading servable: .{0,200} failed",)
 _LONGEST = 300
@@ -25,7 +25,7 @@ def judge(case: Case) -> list[Judged]:
 
 def _judged(case: Case, instance: Instance) -> Judged | None:
     known = {model: states(instance, model) for model in models(instance)}
-    failed = [(model, each) for model, rows in known.items() for each in rows or () if each.code]
+    failed = [(model, each) for model in known for each in _failed(instance, model)]
     if failed:
         return _found(case, instance, *max(failed, key=lambda row: row[1].version))
     words = said.proofs(instance, *_WORDS)
@@ -34,6 +34,17 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if None in known.values():
         return unknown("the server did not say how its models are", instance.name)
     return cleared("No version failed to load.", instance=instance.name)
+
+
+def _failed(instance: Instance, model: str) -> list[State]:
+    """Return the versions that do not load, but for those that nobody waits for: overtaken, or taken back."""
+    newest, planned = max(available(instance, model) or (), default=0), wanted(instance, model)
+    failed = [each for each in states(instance, model) or () if each.code]
+    return [
+        each
+        for each in failed
+        if each.version in planned or not newest or (each.version > newest and each.code != "CANCELLED")
+    ]
 
 
 def _trying(case: Case, instance: Instance, words: tuple[Proof, ...]) -> Judged:

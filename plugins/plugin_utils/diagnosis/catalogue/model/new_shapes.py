@@ -11,11 +11,12 @@ from ...finding import Fault, Judged, Remedy
 from ...instance import Instance
 from ...reading import ratio, total
 from ...verdicts import cleared, percent, proof, unknown
+from ...versions import models
 
 BUILDS, BUILD_US = ":tensorflow:core:graph_build_calls", ":tensorflow:core:graph_build_time_usecs"
 COMPILATIONS, COMPILATION_US = ":tensorflow:core:xla_compilations", ":tensorflow:core:xla_compilation_time_usecs"
 # A first call or two may come late; more of them within seconds come with every other request.
-MOST = 3.0
+MOST = 3.0  # of each model: its first calls build what was not warmed up
 
 
 def judge(case: Case) -> list[Judged]:
@@ -34,7 +35,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         proof("graph_build_calls, xla_compilations", f"{builds:.0f} graphs", "none while nothing loads", case.window_s),
         proof("graph_build_time_usecs", f"{percent(share)} of the time of requests", "none", case.window_s),
     )
-    if builds <= MOST:
+    if builds <= MOST * max(len(models(instance)), 1):
         return cleared("Hardly a graph was built.", *evidence, instance=instance.name)
     if loads:
         return cleared("A version was loaded, which builds graphs.", *evidence, instance=instance.name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ... import stuck
+from ... import page, stuck
 from ...case import Case
 from ...derived import each_running, pool_size, whole
 from ...finding import Fault, Judged, Remedy, Verdict
@@ -23,6 +23,8 @@ KINDS: dict[str, tuple[Verdict, float, float, str]] = {
 }
 # Stopped by a signal, and by a tracer (proc(5)).
 _STOPPED = ("T", "t")
+# Loading a large model from a slow disk takes minutes.
+STARTED_S = 600.0
 # What could not be told from an idle or an overloaded server.
 UNSURE = 0.5
 
@@ -48,7 +50,17 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         return unknown(found.text, instance.name)
     if found.kind not in KINDS or (found.kind == "runaway work" and not found.certain and _answers(probe)):
         return cleared("Calls end, or nobody waits for one.", instance=instance.name)
-    return _found(case, instance, found if _is_open(case, instance) else replace(found, certain=False))
+    if not _is_open(case, instance) and (instance.process("age_s") or STARTED_S) < STARTED_S:
+        return unknown("it is still starting: no port of it is open yet", instance.name)
+    sure = _is_open(case, instance) and not (found.kind == "runaway work" and _has_long_calls(case, instance))
+    return _found(case, instance, found if sure else replace(found, certain=False))
+
+
+def _has_long_calls(case: Case, instance: Instance) -> bool:
+    """Tell whether a call of its may well take longer than the samples lie apart: some have, or none has ended yet."""
+    ever = page.Page({}, instance.last.get("metrics"))
+    slowest = ever.bracket(page.LATENCY, 1.0)
+    return slowest is None or slowest[1] / 1e6 >= (case.window_s or 0.0)
 
 
 def _is_open(case: Case, instance: Instance) -> bool:

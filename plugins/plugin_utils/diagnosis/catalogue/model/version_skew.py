@@ -11,7 +11,7 @@ from ...derived import each_running
 from ...finding import Fault, Judged, Proof, Remedy
 from ...instance import Instance
 from ...verdicts import cleared, proof, unknown
-from ...versions import available, is_moved_by_rollouts, models, states, wanted
+from ...versions import CHANGING, available, is_being_told, is_moved_by_rollouts, models, states, wanted
 
 Versions = frozenset[int]
 
@@ -26,18 +26,20 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
         serving = available(instance, model)
         if serving is None:
             return unknown(f"the versions of {model} could not be read", instance.name, model)
-        found = _against_plan(instance, model, serving) or _against_peers(case, instance, model, serving)
+        found = _against_plan(case, instance, model, serving) or _against_peers(case, instance, model, serving)
         if found:
             return found
     return cleared("It serves the versions of its plan, and its peers do too.", instance=instance.name)
 
 
-def _against_plan(instance: Instance, model: str, serving: Versions) -> Judged | None:
+def _against_plan(case: Case, instance: Instance, model: str, serving: Versions) -> Judged | None:
     planned = wanted(instance, model)
     # A version that fails to load, or is being loaded, is no skew.
     at_work = any(each.code or each.state in ("LOADING", "START") for each in states(instance, model) or ())
     if not planned or planned <= serving or at_work or not serving:
         return None
+    if any(is_being_told(case, instance, model, version) for version in planned - serving):
+        return unknown(CHANGING, instance.name, model)
     evidence = proof("the server's status", f"serves {_shown(serving)}", f"versions {_shown(planned)} of the plan")
     test = "Nothing is being loaded and nothing has failed, so that the server does not know of the version."
     return Judged("cause", 0.9, (evidence,), test, instance.name, model, impact=0.4)

@@ -12,7 +12,7 @@ from ...verdicts import cleared, percent, proof, unknown
 from ..configuration import rest_time_limit
 
 # One request in a hundred that its caller does not wait for is work worth saving.
-LATE = 0.01
+LATE, MANY = 0.01, 0.05
 BUSY = 0.5
 
 
@@ -35,6 +35,9 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if rest_time_limit.limits(instance):
         return cleared("The server's own limit for REST ends these requests.", *evidence, instance=instance.name)
     works = busy is None or busy >= BUSY
+    if works and late < MANY:
+        # Callers that hedge take calls back as a matter of course.
+        return Judged("contributor", 0.6, evidence, "Few calls end so.", instance.name, impact=late)
     return Judged(
         "cause" if works else "suspect",
         0.85 if works else 0.5,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import CLOCK_RATIO, clock_proof, speed_ratio
+from ...hardware import AT_REST, clock_is_up, clock_proof, speed_ratio
 from ...reading import mapping, text
 from ...verdicts import cleared, percent, proof, unknown
 
@@ -31,12 +31,13 @@ def _judged(case: Case, found: set[str]) -> Judged:
         return cleared("The governor asks for the full clock.", *proofs)
     if clock is None:
         return unknown("the clocks could not be read")
-    if clock >= CLOCK_RATIO:
+    if clock_is_up(case, case.serving_cpus):
         return cleared("The governor saves power, but the clock is up.", *proofs)
-    loaded = idle is not None and idle < 0.8
+    if idle is None or idle >= AT_REST:
+        return unknown("the governor saves power, and CPUs at rest do not tell whether it does under load")
     return Judged(
-        "cause" if loaded else "suspect",
-        0.85 if loaded else 0.4,
+        "cause",
+        0.85,
         proofs,
         "Its clock is low while it works: heat would do so with the governor performance too.",
         share=1 - clock,

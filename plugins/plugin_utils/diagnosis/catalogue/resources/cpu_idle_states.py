@@ -40,7 +40,7 @@ def _judged(case: Case, instance: Instance, states: Mapping[str, object]) -> Jud
     if idle < 0.5 or share < 0.05:
         return cleared("Its CPUs are too busy to sleep, or requests take far longer.", *proofs, instance=instance.name)
     return Judged(
-        "cause" if share > 0.2 and keeps_objective(case, instance) is not True else "contributor",
+        "cause" if share > 0.2 and keeps_objective(case, instance) is False else "contributor",
         0.7,
         proofs,
         "Its CPUs are mostly idle. If this is it, latency falls as the load rises.",

@@ -35,6 +35,8 @@ def _judged(case: Case, instance: Instance) -> Judged:
         case.window_s,
     )
     part = min(wait, _part(instance, sum(taken.values())))
+    if not taken and wait > CPU_WAIT.value / 2 and case.in_container:
+        return unknown("it waits for CPUs, and a container does not see the programs of its machine", instance.name)
     if not taken or part <= CPU_WAIT.value / 2:
         return cleared("No other program makes it wait for its CPUs.", waits, others, instance=instance.name)
     return Judged(

@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import CLOCK_RATIO, clock_proof, speed_ratio
+from ...hardware import AT_REST, clock_is_up, clock_proof, speed_ratio
 from ...reading import mapping, number
 from ...verdicts import cleared, first_line, proof, unknown
-
-# CPUs that are idle for this part of the time are slow by design.
-AT_REST = 0.8
 
 
 def judge(case: Case) -> list[Judged]:
@@ -33,7 +30,7 @@ def judge(case: Case) -> list[Judged]:
     )
     if not counted:
         return [cleared("The processor has never been too hot since boot.", *proofs)]
-    if clock is not None and clock >= CLOCK_RATIO:
+    if clock_is_up(case, case.serving_cpus):
         return [cleared("It was too hot at some time, but its clock is up now.", *proofs)]
     idle = case.idle(case.serving_cpus)
     if clock is not None and idle is not None and idle >= AT_REST:

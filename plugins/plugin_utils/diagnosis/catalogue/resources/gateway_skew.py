@@ -10,7 +10,7 @@ from ...proxy import Proxy, proxy_of
 from ...verdicts import cleared, proof, unknown
 
 # How many times its fair share a server gets, and the calls in a sample from which that is no accident.
-SKEW, FEWEST = 1.5, 100.0
+SKEW, FEWEST, CHANCE = 1.5, 100.0, 5.0
 
 
 def judge(case: Case) -> list[Judged]:
@@ -42,7 +42,9 @@ def _judged(proxy: Proxy, backend: str) -> Judged:
         "about 1",
         proxy.window_s,
     )
-    if skews[hot] <= SKEW:
+    fair = calls[hot] / skews[hot]
+    # Of few calls some server gets more by chance (the deviation of a count is its root).
+    if skews[hot] <= SKEW or calls[hot] - fair <= CHANCE * fair**0.5:
         return cleared(f"The servers of {backend} get their shares.", evidence)
     test = "The calls of each server were compared with its weight, so that a canary's small share is no skew."
     return Judged("cause", 0.8, (evidence,), test, share=0.3, words=f"{hot} of backend {backend} is hot.")

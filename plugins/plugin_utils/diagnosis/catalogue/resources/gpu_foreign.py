@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy, Verdict
-from ...hardware import gpu_label, of_gpu, owner_of, server_pids
+from ...hardware import HIDDEN, gpu_label, of_gpu, owner_of, server_pids, shows_processes
 from ...reading import listed, mapping, number
 from ...verdicts import cleared, proof, unknown
 
@@ -26,6 +26,8 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     processes = gpu.get("processes")
     if processes is None or not own:
         return unknown(f"the programs on {gpu_label(gpu)} could not be read", owner_of(case, gpu))
+    if not shows_processes(case):
+        return unknown(HIDDEN, owner_of(case, gpu))
     others = [mapping(each) for each in listed(processes) if mapping(each).get("pid") not in own]
     use = number(gpu.get("utilisation")) or 0.0
     told = ", ".join(f"PID {each.get('pid')} with {each.get('memory_mb')} MB" for each in others[:4])

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import gpu_label, of_gpu, owner_of, unread_of
+from ...hardware import gpu_label, of_gpu, owner_of, sharers, unread_of
+from ...instance import Instance
 from ...reading import number, ratio
-from ...verdicts import cleared, first_line, percent, proof
+from ...verdicts import cleared, first_line, percent, proof, unknown
 
 LINES = (r"CUDA_ERROR_OUT_OF_MEMORY", r"failed to allocate .* from device", r"ran out of memory trying to allocate")
 FULL = 0.95
@@ -26,7 +27,9 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     if used is None:
         return unread_of(case, gpu, "the memory")
     owners = of_gpu(case, gpu)
-    refused = [(each, lines) for each in owners if (lines := each.log(*LINES))]
+    if len(owners) < sharers(case, gpu):
+        return unknown(f"other instances of {gpu_label(gpu)} were not looked at", owner_of(case, gpu))
+    refused = [(each, lines) for each in owners if (lines := _refusals(each))]
     greedy = [each.name for each in owners if "per_process_gpu_memory_fraction" not in each.flags]
     proofs = (
         proof("nvidia-smi", f"{gpu_label(gpu)}: {percent(used)} of its memory in use", "room for all its instances"),
@@ -39,6 +42,11 @@ def _judged(case: Case, gpu: Mapping[str, object]) -> Judged:
     name = refused[0][0].name if refused else None
     test = "An instance was refused memory while others have no limit; one alone takes all by design."
     return Judged("cause" if refused else "contributor", 0.85, proofs, test, name, impact=0.8 if refused else 0.3)
+
+
+def _refusals(instance: Instance) -> list[str]:
+    """Return the lines about memory that was refused, but for tries that have another way."""
+    return [line for line in instance.log(*LINES) if "is not a failure" not in line]
 
 
 FAULT = Fault(

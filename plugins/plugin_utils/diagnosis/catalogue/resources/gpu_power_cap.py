@@ -14,8 +14,9 @@ from ...verdicts import cleared, proof
 
 # Part of the limit from which a GPU counts as at it.
 AT_LIMIT = 0.95
-# Some loss of clock at full power is how large GPUs work all day; below this it costs a good part of their speed.
-LOW = 0.7
+# Some loss of clock at full power is how large GPUs work all day, two thirds of the highest with wide matrices; below
+# this it costs a good part of their speed.
+LOW = 0.5
 
 
 def judge(case: Case) -> list[Judged]:

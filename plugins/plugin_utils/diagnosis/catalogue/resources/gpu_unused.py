@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from ... import restarts
 from ...case import Case
 from ...finding import Fault, Judged, Remedy
-from ...hardware import not_told, of_gpus, on_gpus
+from ...hardware import HIDDEN, not_told, of_gpus, on_gpus, shows_processes
 from ...instance import Instance
 from ...reading import at, listed, mapping
 from ...verdicts import cleared, first_line, proof, unknown
@@ -31,6 +32,10 @@ def _judged(case: Case, instance: Instance) -> Judged:
     )
     if pid in users:
         return cleared("Its process holds memory of its GPUs.", *proofs, instance=instance.name)
+    if not lines and instance.name in case.restarted:
+        return unknown(restarts.WHY, instance.name)
+    if not lines and not shows_processes(case):
+        return unknown(HIDDEN, instance.name)
     test = "The driver answers and the process runs, but it is not among the GPU's processes."
     return Judged("cause", 0.95 if lines else 0.8, proofs, test, instance.name, share=0.8, impact=0.3)
 

@@ -12,7 +12,7 @@ from ...instance import Instance
 from ...verdicts import cleared, percent, proof, unknown
 
 # Pages a second that come back from swap, from which requests meet them.
-SWAPPED_PER_S = 10.0
+SWAPPED_PER_S, FAULTS_PER_S = 10.0, 1.0
 
 
 def judge(case: Case) -> list[Judged]:
@@ -36,7 +36,8 @@ def _judged(case: Case, instance: Instance) -> Judged:
         proof("/proc/vmstat", f"{swapped or 0:.0f} pages/s back from swap", "0", case.window_s),
         proof("/proc/PID/status", f"{out or 0:.0f} MB swapped out, {faults or 0:.0f} major faults/s", "0"),
     )
-    coming = bool(swapped and swapped > SWAPPED_PER_S and out)
+    # Others swap too: its own pages come back with major faults of its own.
+    coming = bool(swapped and swapped > SWAPPED_PER_S and out and (faults is None or faults >= FAULTS_PER_S))
     if not coming and (waited or 0.0) <= MEMORY_WAIT.value:
         return cleared("It does not wait for memory.", *proofs, instance=instance.name)
     strong = coming or (waited or 0.0) > 2 * MEMORY_WAIT.value

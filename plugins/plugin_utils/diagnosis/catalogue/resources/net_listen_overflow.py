@@ -12,6 +12,9 @@ from ...instance import Instance
 from ...reading import mapping, number
 from ...verdicts import cleared, proof, unknown
 
+# Between the samples, and of all new connections. One that is dropped now and then comes again after a second.
+OFTEN, MANY = 10.0, 0.01
+
 
 def judge(case: Case) -> list[Judged]:
     """Judge the host."""
@@ -29,8 +32,10 @@ def judge(case: Case) -> list[Judged]:
     if not lost and not full:
         return [cleared("No new connection was dropped.", *proofs)]
     owner = next((each.name for each in case.instances if _owns(each, full)), None)
-    test = "The kernel counts what it dropped; a full queue on one port says whose."
-    return [Judged("cause" if lost else "contributor", 0.95 if full else 0.8, proofs, test, owner, impact=0.5)]
+    test = "The kernel counts what it dropped, beside what it opened; a full queue on one port says whose."
+    often = lost >= OFTEN and lost >= MANY * (lost + (case.grown("net", "Tcp.PassiveOpens") or 0.0))
+    confidence, impact = 0.95 if full else 0.8, 0.5 if often else 0.1
+    return [Judged("cause" if often else "contributor", confidence, proofs, test, owner, impact=impact)]
 
 
 def _full(listener: Mapping[str, object]) -> bool:
