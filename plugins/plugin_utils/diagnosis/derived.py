@@ -11,7 +11,7 @@ from . import page
 from .case import Case
 from .finding import Judged, Proof, Verdict
 from .instance import Instance
-from .reading import at, number, ratio
+from .reading import at, mapping, number, ratio, total
 from .verdicts import cleared, percent, proof, unknown
 
 Entrypoint = Literal["REST", "GRPC"]
@@ -116,20 +116,37 @@ def is_pool_full(instance: Instance, entrypoint: Entrypoint) -> bool:
     return busy is not None and size is not None and busy >= _FULL * max(size, 1)
 
 
-def tail(instance: Instance, histogram: str) -> float | None:
+def tail(case: Case, instance: Instance, histogram: str) -> float | None:
     """Return how many times p99 is above p50, at least: the lower edge of its bucket over the upper edge of p50's.
 
-    Of the series in which that is most: a slow model beside a fast one, or REST beside gRPC, is no tail.
+    Of the series in which that is most: a slow model beside a fast one, or REST beside gRPC, is no tail. The probe's
+    calls are left out, as the smallest: beside them the usual requests of a few callers would be giants.
     """
     counts = instance.page.growths(histogram + "_count")
-    enough = min(_FEWEST, max(counts.values(), default=0.0)) or 1.0
-    tails = (_tail(instance, histogram, dict(at_)) for at_, count in counts.items() if count >= enough)
+    probes = {at_: _probes(case, instance, dict(at_), count) for at_, count in counts.items()}
+    enough = min(_FEWEST, max((count - probes[at_] for at_, count in counts.items()), default=0.0)) or 1.0
+    tails = (
+        _tail(instance, histogram, probes[at_], dict(at_))
+        for at_, count in counts.items()
+        if count - probes[at_] >= enough
+    )
     return max((each for each in tails if each is not None), default=None)
 
 
-def _tail(instance: Instance, histogram: str, labels: dict[str, str]) -> float | None:
-    middle, top = (instance.page.bracket(histogram, quantile, **labels) for quantile in (0.5, 0.99))
+def _tail(instance: Instance, histogram: str, probes: float, labels: dict[str, str]) -> float | None:
+    middle, top = (instance.page.bracket(histogram, quantile, probes, **labels) for quantile in (0.5, 0.99))
     return None if middle is None or top is None else ratio(top[0], middle[1])
+
+
+def _probes(case: Case, instance: Instance, labels: dict[str, str], count: float) -> float:
+    """Return how many observations of a series are the probe's: by their part of all calls."""
+    client = mapping(case.client.get(instance.name))
+    calls = total([number(client.get("calls")), number(at(client, "gateway", "calls"))])
+    entrypoint = labels.get("entrypoint")
+    if calls is None or entrypoint not in (None, client.get("entrypoint")):
+        return 0.0
+    every = instance.page.count(page.LATENCY, **({"entrypoint": entrypoint} if entrypoint else {}))
+    return count * min(calls / every, 1.0) if every else 0.0
 
 
 def busy_part(instance: Instance) -> float | None:

@@ -59,10 +59,13 @@ class Page:
                 found[edge] = found.get(edge, 0.0) + each
         return sorted(found.items())
 
-    def bracket(self, histogram: str, quantile: float, **labels: str) -> tuple[float, float] | None:
-        """Return the edges of the bucket in which a quantile lies, or None without observations."""
-        edges = self.buckets(histogram, **labels)
-        if not edges or not edges[-1][1]:
+    def bracket(self, histogram: str, quantile: float, least: float = 0.0, **labels: str) -> tuple[float, float] | None:
+        """Return the edges of the bucket in which a quantile lies, or None without observations.
+
+        :param least: how many of the smallest observations to leave out.
+        """
+        edges = [(edge, up_to - least) for edge, up_to in self.buckets(histogram, **labels)]
+        if not edges or edges[-1][1] <= 0:
             return None
         lower = 0.0
         for edge, up_to in edges:

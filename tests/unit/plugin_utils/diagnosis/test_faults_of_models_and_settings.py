@@ -156,3 +156,16 @@ def test_a_label_that_moves_is_in_the_file_before_it_is_in_the_plan():
         written = {"models.config": hosts.AT + hosts.WINDOW_S - written_s}
         case = Case(hosts.put(evidence, "instances/spelling/files_changed", written))
         assert judged("models.label", case, "spelling").verdict == verdict
+
+
+def test_usual_requests_are_no_giants_beside_those_of_the_probe():
+    page, labels = {}, {"model_name": "spelling", "API": "Predict", "entrypoint": "GRPC"}
+    hosts.histogram(page, ":tensorflow:serving:request_latency", labels, {3_000: 80, 60_000: 20})
+    hosts.histogram(page, ":tensorflow:core:graph_run_input_tensor_bytes", {}, {1_000: 80, 1_000_000: 20}, 1, 4, 20)
+    page[":tensorflow:serving:request_count"] = [[{"model_name": "spelling", "status": "OK"}, 100]]
+    evidence = hosts.put(hosts.healthy(), "samples/0/instances/spelling/metrics", {})
+    evidence = hosts.put(evidence, "samples/1/instances/spelling/metrics", page)
+    evidence = hosts.put(evidence, "plan/instances/1/objective_p99_ms", None)
+    assert judged("model.giant_requests", Case(evidence), "spelling").verdict == "cause"
+    probed = {"spelling": {"via": "direct", "entrypoint": "GRPC", "calls": 80, "mean_ms": 3.5}}
+    assert judged("model.giant_requests", Case(evidence, client=probed), "spelling").verdict == "cleared"

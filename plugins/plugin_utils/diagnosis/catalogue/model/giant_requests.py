@@ -23,8 +23,9 @@ def judge(case: Case) -> list[Judged]:
 
 
 def _judged(case: Case, instance: Instance) -> Judged | None:
-    larger = max((each for each in (tail(instance, BYTES), tail(instance, page.INPUT_ROWS)) if each), default=None)
-    slower = tail(instance, page.LATENCY)
+    sizes = [tail(case, instance, each) for each in (BYTES, page.INPUT_ROWS)]
+    larger = max((each for each in sizes if each), default=None)
+    slower = tail(case, instance, page.LATENCY)
     if larger is None or slower is None:
         return unknown("its page does not tell the size of requests", instance.name)
     evidence = (

@@ -38,7 +38,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     )
     if loads < 1 and not (age is not None and age < YOUNG_S):
         return cleared("It was loaded long ago, and what was cold is warm.", *evidence, instance=instance.name)
-    spread = tail(instance, page.LATENCY)
+    spread = tail(case, instance, page.LATENCY)
     if spread is None or spread < TAIL:
         return cleared("It was loaded just now, and no request is much slower.", *evidence, instance=instance.name)
     share = _share(instance)
