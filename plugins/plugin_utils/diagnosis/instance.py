@@ -152,8 +152,9 @@ class Instance:
     @cached_property
     def times(self) -> dict[str, ServerTime]:
         """Return the mean times of calls in the server by entrypoint, without questions for the status of a model."""
-        pages = (mapping(each.get("metrics")) for each in (self.first, self.last))
-        return server_times(*pages, None) if self.page.known else {}
+        if not self.page.known:
+            return {}
+        return server_times(mapping(self.first.get("metrics")), mapping(self.last.get("metrics")), None)
 
     def request_ms(self, entrypoint: str | None = None) -> float | None:
         """Return the mean time of successful requests in the server, of REST or GRPC or both."""
