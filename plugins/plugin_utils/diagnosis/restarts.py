@@ -28,7 +28,8 @@ def restarted(evidence: Tree) -> frozenset[str]:
 
 def _is_another(before: Any, after: Any) -> bool:
     one, other = mapping(before), mapping(after)
-    return bool(other) and (one.get("pid"), one.get("started")) != (other.get("pid"), other.get("started"))
+    # One that was not read may be the same.
+    return bool(one and other) and (one.get("pid"), one.get("started")) != (other.get("pid"), other.get("started"))
 
 
 def without_earlier_counts(evidence: Tree, names: Collection[str]) -> Tree:

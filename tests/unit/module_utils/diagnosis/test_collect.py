@@ -236,7 +236,7 @@ def test_the_host_tells_what_it_is_and_how_it_is_set(host):
     found = collected(host)
     facts = found["facts"]
     assert (found["kernel"], found["cgroup"], found["virtual"]) == ("6.12.48+deb13-amd64", 2, "kvm")
-    assert facts["cpufreq"] == {"governor": {"0": "powersave"}, "mhz": {"0": 2400.0}, "max_mhz": {}}
+    assert facts["cpufreq"] == {"governor": {"0": "powersave"}, "mhz": {"0": 2400.0}, "max_mhz": {}, "base_mhz": {}}
     assert (facts["thp"], facts["memory"]) == ("madvise", {"total_mb": 2, "available_mb": 1})
     assert facts["nodes"] == {"0": {"cpus": "0-1", "total_mb": 4, "free_mb": 1}}
     # A bridge is no device whose link matters.

@@ -70,6 +70,11 @@ def test_only_a_young_process_that_was_started_again_often_is_a_loop(restarts, a
     assert [each.verdict for each in fault.judge(case) if each.instance == "spelling"] == [verdict]
 
 
+def test_a_process_that_was_read_once_is_not_said_to_have_restarted():
+    late = hosts.put(hosts.healthy(), "samples/0/instances/spelling/process", None)
+    assert Case(late).restarted == frozenset()
+
+
 def test_a_gateway_that_was_reloaded_counts_from_nothing():
     evidence = hosts.gateway()
     looks = evidence["gateway"]["stats"]
