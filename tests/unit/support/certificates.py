@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(name, days=1):
-    """Return a self-signed certificate for a name or an address, valid for so many days, and its key, as PEM."""
+def self_signed(name, *others, days=1):
+    """Return a self-signed certificate for names or addresses, valid for so many days, and its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -26,7 +26,7 @@ def self_signed(name, days=1):
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=2))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([_subject(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_subject(each) for each in (name, *others)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
