@@ -16,7 +16,7 @@ from callers import await_that
 from watched import EDGE, HOST, WATCHERS
 
 ALL = (HOST, EDGE, *WATCHERS)
-PASSWORD = "correct horse battery"
+PASSWORD = "correct-horse-battery-staple"
 PORTS = {"monitoring_prometheus_port": 9190, "monitoring_alertmanager_port": 9193, "monitoring_node_port": 9200}
 UNITS = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
 FILES = "find /etc/prometheus /etc/default -type f -name '*' -exec sha256sum {} + | sort"
@@ -76,8 +76,9 @@ def test_with_tls_an_account_and_other_ports_all_is_read_and_silences_are_set(on
 
 @pytest.mark.long
 def test_a_gateway_may_be_a_monitoring_host_too_and_stop_to_be_one(on, site, tmp_path):
-    also = tmp_path / "also.ini"
+    also, not_any_more = tmp_path / "also.ini", tmp_path / "gone.ini"
     also.write_text(f"[tfserving_monitoring]\n{EDGE}\n")
+    not_any_more.write_text(f"[tfserving_monitoring]\n{EDGE} monitoring_state=absent\n")
     edge = on(EDGE)
     address = callers.addresses([EDGE])[EDGE]
     try:
@@ -88,7 +89,7 @@ def test_a_gateway_may_be_a_monitoring_host_too_and_stop_to_be_one(on, site, tmp
         # It is a gateway still.
         assert callers.metadata(address, 8080)
     finally:
-        gone = site("-i", str(also), f"--limit={EDGE}", monitoring_state="absent", playbook="playbooks/monitoring.yml")
+        gone = site("-i", str(not_any_more))
         back = site()
     assert gone.status == 0, gone.output
     assert back.status == 0, back.output
