@@ -86,7 +86,9 @@ class ActionModule(Action):
             own,
             others,
             ":" in addresses[gateway],
-            fleet.readers(self.hosts_of(monitoring.GROUP, task_vars), hostvars, hostvars[gateway]),
+            fleet.readers(
+                monitoring.present(self.hosts_of(monitoring.GROUP, task_vars), hostvars), hostvars, hostvars[gateway]
+            ),
         )
         return {
             "plan": {**plan, "warnings": [*warnings, *plan["warnings"]]},

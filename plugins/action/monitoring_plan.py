@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import settings as monitoring_settings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.configuration import FOLDER
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.plan import monitoring_plan
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes.monitoring import present
 
 
 def hashed(password: str, salt: str, cost: int) -> str:
@@ -46,7 +47,7 @@ class ActionModule(Action):
         groups = {
             "serving": self.hosts_of(options["pattern"], task_vars),
             "gateway": self.hosts_of(fleet.GATEWAYS, task_vars),
-            "monitoring": self.hosts_of(fleet.MONITORING, task_vars),
+            "monitoring": present(self.hosts_of(fleet.MONITORING, task_vars), task_vars["hostvars"]),
         }
         exporters.check(settings)
         if part == "exporters":

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,8 +40,10 @@ class ActionModule(Action):
             return private({"options": inventory.complete(values, options)})
         values = self._values(inventory.role_options(), task_vars, refusals)
         warnings = inventory.check(task_vars, values, refusals)
-        gateways = gate.gateways(self._addresses(task_vars, gate.GROUP, gate.ADDRESSES), refusals)
-        watchers = monitoring.hosts(self._addresses(task_vars, monitoring.GROUP, monitoring.ADDRESSES), refusals)
+        groups, every = task_vars.get("groups", {}), task_vars.get("hostvars", {})
+        gateways = gate.gateways(_addresses(groups.get(gate.GROUP, ()), every, gate.ADDRESSES), refusals)
+        watching = monitoring.present(groups.get(monitoring.GROUP, ()), every)
+        watchers = monitoring.hosts(_addresses(watching, every, monitoring.ADDRESSES), refusals)
         refusals.stop()
         policy = derived.policy(values, gateways, watchers)
         # The planner reads them too, but a driver may have been changed by then.
@@ -59,11 +61,6 @@ class ActionModule(Action):
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
 
-    def _addresses(self, task_vars: dict[str, Any], group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return what the variables of each host of a group say of its address."""
-        hosts, every = task_vars.get("groups", {}).get(group, ()), task_vars.get("hostvars", {})
-        return {host: {name: every[host].get(name) for name in names} for host in hosts}
-
     def _values(self, options: inventory.Options, task_vars: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
         """Return the options that are set, with their templates worked out."""
         values: dict[str, Any] = {name: None for name, option in options.items() if option.get("required")}
@@ -74,3 +71,10 @@ class ActionModule(Action):
                 except AnsibleError as error:
                     refusals.add(WishError(name, f"cannot be worked out ({error})", "correct its template"))
         return values
+
+
+def _addresses(
+    hosts: Iterable[str], every: Mapping[str, Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return what the variables of each host say of its address."""
+    return {host: {name: every[host].get(name) for name in names} for host in hosts}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import addresses
@@ -15,6 +15,7 @@ GROUP = "tfserving_monitoring"
 # The variables that may name the address from which one connects, the first that is set counts.
 ADDRESSES = ("tfserving_address", "ansible_host")
 
+STATE = "monitoring_state"
 ALLOW_FROM = "monitoring_allow_from"
 WEB_ALLOW_FROM = "monitoring_web_allow_from"
 NODE_PORT = "monitoring_node_port"
@@ -27,6 +28,11 @@ _SENDERS = Senders(
 )
 hosts = _SENDERS.checked
 listed = _SENDERS.listed
+
+
+def present(names: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the hosts of the group that are to watch: nobody stays open for one whose monitoring is removed."""
+    return [name for name in names if variables[name].get(STATE) != "absent"]
 
 
 def wanted(watchers: Sequence[Any], networks: Sequence[str]) -> bool:
