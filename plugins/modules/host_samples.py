@@ -27,6 +27,12 @@ options:
     description: For how long to take samples at most. V(0) returns the conditions alone.
     type: int
     default: 0
+  memory:
+    description:
+      - Whether the samples tell what the memory consists of, from C(/proc/PID/smaps_rollup), and what the GPUs of the
+        instance hold. Reading it holds the server up for milliseconds, so that it is for traces.
+    type: bool
+    default: false
   stop_file:
     description:
       - A file that the module makes when it begins, and whose removal ends it within a second. It must not exist.
@@ -108,6 +114,10 @@ samples:
     started: {description: "When that started, in ticks since boot.", type: int}
     versions: {description: "Versions that each model serves, where the server was asked.", type: dict}
     gpu: {description: "Clocks and reasons of throttling of the instance's GPUs, where they were asked.", type: list}
+    memory:
+      description: "With O(memory): C(resident_mb), C(anonymous_mb), C(huge_mb) and C(lazy_mb) of the process, in MiB."
+      type: dict
+    gpu_memory: {description: "With O(memory): used memory of the instance's GPUs in MiB, by index.", type: dict}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -122,6 +132,7 @@ def main() -> None:
         argument_spec={
             "instance": {"type": "str", "required": True},
             "seconds": {"type": "int", "default": 0},
+            "memory": {"type": "bool", "default": False},
             "stop_file": {"type": "path"},
             "lock": {"type": "path"},
             "record": {"type": "path", "default": "/etc/tfserving/plan.json"},

@@ -75,7 +75,7 @@ SHIPPED = {
     "gpu_clients": 9,
     "host_check": 0,
     "host_plan": 0,
-    "host_samples": 31,  # with the lock of the run, whose end is theirs
+    "host_samples": 32,  # with the lock of the run, whose end is theirs
     "host_topology": 40,
     "instance_status": 23,  # with golden requests, whose answers are read by type, and what the gates say
     "instance_trial": 58,  # with a sample of the host for each stage and the gate of its instance, in the same call

@@ -16,9 +16,11 @@ def test_a_trace_is_fetched_and_the_profiler_is_closed_again(site, host, main, t
     assert CLOSED in command
     run = site(playbook="playbooks/profile.yml", instance="main", seconds=2, rate=10, output=str(tmp_path / "trace"))
     assert run.status == 0, run.output
-    (trace,) = (path for path in (tmp_path / "trace").rglob("*") if path.is_file())
+    page, trace = sorted(path for path in (tmp_path / "trace").rglob("*") if path.is_file())
     # The name of the operation that runs a model, as TensorFlow's own tracer writes it.
     assert b"SessionRun" in trace.read_bytes()
+    assert f"Its memory: {page}" in run.message
+    assert "resident (RSS)" in page.read_text()
     assert main.pid != pid
     assert main.command_line() == command
     assert host.check_output(FILES) == files

@@ -38,9 +38,12 @@ def read(wanted: Collection[int | str], ask: query.Ask = ASK) -> Any:
         return None
     if answer is None:
         return None
-    chosen = [gpu for gpu in answer.gpus if gpu["uuid"] in wanted or _index(gpu["index"]) in wanted]
-    # Of a MIG slice only the plan knows the GPU: then all are told.
-    return [_gpu(gpu) for gpu in chosen or answer.gpus]
+    return [_gpu(gpu) for gpu in chosen(answer.gpus, wanted)]
+
+
+def chosen(gpus: list[dict[str, Any]], wanted: Collection[int | str]) -> list[dict[str, Any]]:
+    """Return the GPUs of an instance. Of a MIG slice only the plan knows the GPU: then all."""
+    return [gpu for gpu in gpus if gpu["uuid"] in wanted or _index(gpu["index"]) in wanted] or gpus
 
 
 def _gpu(gpu: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from ..host.run import Run
 from ..host.sysfs import Tree
 from ..serving.units import Units
 from . import gpus as gpu_facts
+from . import memory
 from .conditions import conditions
 from .poll import Poll
-from .samples import Sampler, record, versions
+from .samples import PERIOD_S, Sampler, record, versions
 
 TEMPLATE = "tfserving@{name}.service"
 # A measurement takes minutes, a night of tuning some hours.
@@ -27,6 +28,8 @@ LONGEST_S = 86400
 VERSIONS_PERIOD_S = 5.0
 # A call of nvidia-smi takes 30 to 80 ms of CPU: less than one percent of a core.
 GPUS_PERIOD_S = 10.0
+# A trace takes ten seconds, in which more is to be seen.
+GPU_MEMORY_PERIOD_S = 2.0
 
 
 def observe(
@@ -44,7 +47,8 @@ def observe(
     found: dict[str, Any] = {"conditions": conditions(tree, plan, instance, unit), "samples": []}
     if not options["seconds"]:
         return found
-    sampler = Sampler(tree, instance, unit.pid, _polls(instance))
+    polls = {**_polls(instance), **(_memory(tree, instance, unit.pid) if options["memory"] else {})}
+    sampler = Sampler(tree, instance, unit.pid, polls)
     stop_file, has_ended = options["stop_file"], _end_of_run(options["lock"])
     if not stop_file:
         return {**found, "samples": recorder(sampler.take, options["seconds"], has_ended)}
@@ -64,6 +68,15 @@ def _polls(instance: Mapping[str, Any]) -> dict[str, Poll]:
     return {
         "versions": Poll(lambda: versions(instance), VERSIONS_PERIOD_S),
         "gpu": Poll(lambda: gpu_facts.read(asked) if asked else None, GPUS_PERIOD_S),
+    }
+
+
+def _memory(tree: Tree, instance: Mapping[str, Any], pid: int) -> dict[str, Poll]:
+    """Return the questions for the memory of the process and of its GPUs."""
+    asked = instance.get("gpus") or []
+    return {
+        "memory": Poll(lambda: memory.read(tree, pid), PERIOD_S),
+        "gpu_memory": Poll(lambda: memory.gpus(asked), GPU_MEMORY_PERIOD_S),
     }
 
 

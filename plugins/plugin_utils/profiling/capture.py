@@ -73,6 +73,7 @@ def capture(
     delay_s = asked.warmup_s + LEAD_S
     asking = question(asked, target, session, asked.trace_s, delay_s)
     driven_s = LEAD_S + asked.trace_s + TRAIL_S
+    begins = time.time() + delay_s
     with runner.beside(place, "trace", asking, delay_s + asked.trace_s) as awaited:
         judged = load.stage("trace", asked.rate or 0.0, driven_s, lambda: driven_s, is_part=True)
         answer = awaited()
@@ -81,6 +82,7 @@ def capture(
         "trace": on_host(asked.instance, session, target["name"]),
         "file": kept(asked.output, target["name"], time.localtime()),
         "answered": judged.entry["result"]["ok"],
+        "window": [begins, begins + asked.trace_s],
     }
 
 

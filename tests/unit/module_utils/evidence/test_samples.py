@@ -197,7 +197,7 @@ def see(place):
 
     def call(**options):
         place(**{"plan.json": json.dumps({"schema": 1, "server": {"version": "2.19.1"}, "instances": [see_entry[0]]})})
-        defaults = {"instance": "ranker", "seconds": 0, "stop_file": None, "lock": None}
+        defaults = {"instance": "ranker", "seconds": 0, "memory": False, "stop_file": None, "lock": None}
         defaults["record"] = str(place.root / "plan.json")
         recorder = options.pop("recorder", None)
         more = {"recorder": recorder} if recorder else {}
