@@ -70,16 +70,9 @@ def each_batching(case: Case, judge: Callable[[Case, Instance, Batching], Judged
     return each_used(case, judged)
 
 
-def is_on(instance: Instance) -> bool:
-    """Tell whether its server forms batches: by its command line, or by the plan where that is unknown."""
-    if instance.flags:
-        return instance.flags.get("enable_batching", "false").lower() in ("true", "1")
-    return instance.batching is not None
-
-
 def in_force(instance: Instance) -> Batching | None:
     """Return the batching that its process was given, None where it forms no batches."""
-    if not is_on(instance):
+    if not instance.forms_batches:
         return None
     name, content = _file(instance)
     fields = _read(content) if content else _planned(instance)

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import latencies
-from .server_time import ServerTime, server_times
+from .case import Case
+from .instance import Instance
+from .reading import mapping
+from .server_time import ServerTime
 
 PARTS = ("gateway", "transport", "overhead", "queue", "execution")
 # The parts agree with the whole where no more than this is left over.
@@ -81,24 +83,20 @@ class _Way:
     whole: float
 
 
-def budgets(
-    evidence: Evidence, instance: str, client: Evidence | None = None, gateways: Sequence[Evidence] = ()
-) -> tuple[Budget, ...]:
+def budgets(case: Case, instance: Instance) -> tuple[Budget, ...]:
     """Return the budgets of an instance, that of the entrypoint with the most time first; none without calls.
 
-    ``client`` is what a probe measured: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is given),
-    ``via`` ("gateway", or "direct", as without it), and where they are known ``network_ms``, a round trip of the
-    network, and ``call_ms``, a call that asks nothing, which takes gRPC's libraries at both ends as well. Its
+    What a probe measured is ``client`` of the case: ``mean_ms``, ``entrypoint`` (that with the most time, unless it is
+    given), ``via`` ("gateway", or "direct", as without it), and where they are known ``network_ms``, a round trip of
+    the network, and ``call_ms``, a call that asks nothing, which takes the libraries at both ends as well. Its
     ``gateway`` is the same of calls through the gateway, which makes a budget of its own.
-    ``gateways`` is the evidence of the gateways.
     """
-    before, after = _pages(evidence, instance)
-    servers = server_times(before, after, _batches(evidence, instance))
+    servers, client = instance.times, mapping(case.client.get(instance.name)) or None
     order = sorted(servers, key=lambda name: -servers[name].requests * servers[name].request)
-    way = _way(gateways, f"{evidence.get('host')}.{instance}")
+    way = _way(case.gateways, f"{case.host}.{instance.name}")
     probed = str((client or {}).get("entrypoint") or (order[0] if order else "")).upper()
     told = {name: _seen(client) if name == probed else [None] for name in order}
-    return tuple(_budget(instance, name, servers[name], each, way) for name in order for each in told[name])
+    return tuple(_budget(instance.name, name, servers[name], each, way) for name in order for each in told[name])
 
 
 def _seen(client: Evidence | None) -> list[Evidence | None]:
@@ -136,23 +134,6 @@ def _transport(whole: float, gateway: float, server: float, network: float | Non
         return float(network)
     # Less than nothing is no time on the network but a contradiction, which the rest shows.
     return None if seen_by == "server" else max(0.0, whole - gateway - server)
-
-
-def _pages(evidence: Evidence, instance: str) -> tuple[latencies.Page, latencies.Page]:
-    samples: Sequence[Any] = evidence.get("samples") or ()
-    if len(samples) < 2:
-        return {}, {}
-    first, last = ((each.get("instances") or {}).get(instance) or {} for each in (samples[0], samples[-1]))
-    # Two processes have no counters in common.
-    if (first.get("process") or {}).get("started") != (last.get("process") or {}).get("started"):
-        return {}, {}
-    return first.get("metrics") or {}, last.get("metrics") or {}
-
-
-def _batches(evidence: Evidence, instance: str) -> bool | None:
-    """Return whether the running server forms batches, by its command line; None where that is not known."""
-    words = ((evidence.get("instances") or {}).get(instance) or {}).get("cmdline")
-    return None if not words else any(word in ("--enable_batching", "--enable_batching=true") for word in words)
 
 
 def _way(gateways: Iterable[Evidence], server: str) -> _Way | None:

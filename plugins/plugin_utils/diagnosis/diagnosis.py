@@ -90,10 +90,9 @@ def _is_beside_the_question(cases: Sequence[Case]) -> bool:
 def _budgets(case: Case) -> list[Budget]:
     found: list[Budget] = []
     for instance in case.instances:
-        client = mapping(case.client.get(instance.name)) or None
         # A budget comes first, but never at the price of the findings: evidence of an odd form gives none.
         with contextlib.suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            found += budgets(case.evidence, instance.name, client, case.gateways)
+            found += budgets(case, instance)
     return found
 
 

@@ -55,6 +55,13 @@ class Instance:
         found = self.plan.get("batching")
         return found if isinstance(found, Mapping) else None
 
+    @property
+    def forms_batches(self) -> bool:
+        """Tell whether its server forms batches: by its command line, or by the plan where that is unknown."""
+        if self.flags:
+            return self.flags.get("enable_batching", "false").lower() in ("true", "1")
+        return self.batching is not None
+
     @cached_property
     def flags(self) -> dict[str, str]:
         """Return the flags that its process was started with; one without a value counts as true."""
@@ -154,7 +161,7 @@ class Instance:
         """Return the mean times of calls in the server by entrypoint, without questions for the status of a model."""
         if not self.page.known:
             return {}
-        return server_times(mapping(self.first.get("metrics")), mapping(self.last.get("metrics")), None)
+        return server_times(mapping(self.first.get("metrics")), mapping(self.last.get("metrics")), self.forms_batches)
 
     def request_ms(self, entrypoint: str | None = None) -> float | None:
         """Return the mean time of successful requests in the server, of REST or GRPC or both."""
@@ -169,7 +176,7 @@ class Instance:
     @property
     def queue_ms(self) -> float | None:
         """Return the mean time of a request in the batch queue; 0 without batching."""
-        if self.batching is None and self.page.known:
+        if not self.forms_batches and self.page.known:
             return 0.0
         return _ms(self.page.mean(page.QUEUEING))
 

@@ -26,10 +26,10 @@ class ServerTime:
     p99: tuple[float, float] | None
 
 
-def server_times(before: latencies.Page, after: latencies.Page, batches: bool | None) -> dict[str, ServerTime]:
+def server_times(before: latencies.Page, after: latencies.Page, batches: bool) -> dict[str, ServerTime]:
     """Return the times by entrypoint (GRPC, REST), of those that had calls.
 
-    :param batches: whether the server forms batches, None where that is not known.
+    :param batches: whether the server forms batches.
     """
     requests = {name: _requests(before, after, name) for name in _entrypoints(after)}
     seen = {name: each for name, each in requests.items() if each is not None and each.mean is not None}
@@ -115,12 +115,12 @@ def _of(model: str, api: str, entrypoint: str | None = None) -> Any:
     return wanted
 
 
-def _wait(before: latencies.Page, after: latencies.Page, batches: bool | None) -> float | None:
+def _wait(before: latencies.Page, after: latencies.Page, batches: bool) -> float | None:
     """Return the mean wait in the batcher in microseconds: none at all where the server forms no batches."""
     waits = latencies.grown(before, after, page.QUEUEING)
     if waits is not None and waits.count:
         return waits.mean
-    return 0.0 if batches is False else None
+    return None if batches else 0.0
 
 
 def _ms(microseconds: float | None) -> float | None:

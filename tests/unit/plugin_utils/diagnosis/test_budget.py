@@ -8,13 +8,15 @@ import evidence_cases as cases
 import pytest
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import budget, latencies
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import page as budget_page
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 
 # What TRAFFIC says of ranker: runs of 7 ms (half), 9 ms (four tenths) and 16 ms (a tenth).
 EXECUTION_MS = 0.5 * 7 + 0.4 * 9 + 0.1 * 16
 
 
 def of(evidence=None, name="ranker", client=None, gateways=()):
-    return budget.budgets(evidence or cases.healthy(), name, client, gateways)
+    case = Case(evidence or cases.healthy(), client={name: client} if client else {}, gateways=gateways)
+    return budget.budgets(case, case.instance(name))
 
 
 def test_the_server_alone_tells_three_parts_that_make_up_its_time():
