@@ -91,12 +91,12 @@ def in_force(instance: Instance) -> Batching | None:
 def measured(instance: Instance, batching: Batching) -> Batches | None:
     """Return what came of the batching between the samples; None where the page does not tell."""
     rows, request_rows = rows_per_batch(instance), instance.rows_per_request
-    queue, execution = instance.page.mean(page.QUEUEING), execution_ms(instance)
+    queue, execution = instance.queue_ms, instance.execution_ms
     batches = instance.rate(ran(instance))
     if None in (rows, request_rows, queue, execution, batches) or not batching.threads:
         return None
     busy = (batches or 0.0) * (execution or 0.0) / 1e3 / batching.threads
-    return Batches((queue or 0.0) / 1e3, rows or 0.0, (rows or 0.0) / batching.size, request_rows or 0.0, busy)
+    return Batches(queue or 0.0, rows or 0.0, (rows or 0.0) / batching.size, request_rows or 0.0, busy)
 
 
 def fill_proof(case: Case, found: Batches) -> Proof:
@@ -117,14 +117,6 @@ def rows_per_batch(instance: Instance) -> float | None:
     """
     executed, padding = (instance.page.grown(f"{name}_sum") for name in (page.BATCH_ROWS, page.PADDING))
     return None if executed is None else ratio(executed - (padding or 0.0), ran(instance))
-
-
-def execution_ms(instance: Instance) -> float | None:
-    """Return the mean time of a run without the wait for its batch, whatever the plan says of batching."""
-    runtime, queue = instance.runtime_ms, instance.page.mean(page.QUEUEING)
-    if runtime is None:
-        return None
-    return max(runtime - (queue or 0.0) / 1e3, 0.0)
 
 
 def _file(instance: Instance) -> tuple[str, str]:

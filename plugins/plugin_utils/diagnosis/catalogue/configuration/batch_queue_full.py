@@ -36,7 +36,7 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
         return cleared("It refused no requests.", *evidence, instance=instance.name)
     found = batched.measured(instance, batching)
     # Without a time-out any wait is one for a batch thread, and as long as a batch takes.
-    turn = batching.timeout_ms or batched.execution_ms(instance) or math.inf
+    turn = batching.timeout_ms or instance.execution_ms or math.inf
     is_busy = found is not None and (found.busy or found.queue_ms > BATCH_QUEUE.value * turn)
     return Judged(
         "cause",

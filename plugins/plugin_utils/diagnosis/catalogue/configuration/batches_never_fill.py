@@ -35,7 +35,7 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
         return cleared(
             "Its request threads are not what keeps batches from filling.", *evidence, instance=instance.name
         )
-    share = part(case, instance, max(found.queue_ms, batched.execution_ms(instance) or 0.0))
+    share = part(case, instance, max(found.queue_ms, instance.execution_ms or 0.0))
     return Judged(
         weighed(case, instance, share),
         0.92,

@@ -29,7 +29,7 @@ def judge(case: Case) -> list[Judged]:
 
 def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judged:
     found = batched.measured(instance, batching)
-    execution = batched.execution_ms(instance)
+    execution = instance.execution_ms
     if found is None or execution is None:
         return unknown("its metrics do not tell how batches were formed", instance.name)
     own = execution * found.request_rows / found.rows if found.rows else execution
@@ -74,7 +74,7 @@ def _points(case: Case, instance: Instance) -> list[Point]:
 
 
 def _point(instance: Instance) -> Point | None:
-    rows, execution = batched.rows_per_batch(instance), batched.execution_ms(instance)
+    rows, execution = batched.rows_per_batch(instance), instance.execution_ms
     return None if rows is None or execution is None else (rows, execution)
 
 

@@ -36,7 +36,7 @@ def _judged(case: Case, instance: Instance, batching: batched.Batching) -> Judge
     )
     if padding <= PADDING.value:
         return cleared("Few rows are computed for nothing.", *evidence, instance=instance.name)
-    execution = batched.execution_ms(instance)
+    execution = instance.execution_ms
     share = part(case, instance, None if execution is None else execution * padding)
     rows = batched.rows_per_batch(instance)
     return Judged(
