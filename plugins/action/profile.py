@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a trace of an instance from the load hosts, proves that its profiler is closed, or draws a page of memory."""
+"""Takes a trace of an instance from the load hosts, or proves that its profiler is closed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import here
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark.conduct import options_of
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.profiling import capture, page
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.profiling import capture
 
 
 class ActionModule(Action):
@@ -24,18 +24,12 @@ class ActionModule(Action):
         "session": {"type": "str", "required": True},
         "load_hosts": {"type": "list", "elements": "str", "required": True},
         "generator": {"type": "dict", "required": True},
-        "state": {"type": "str", "choices": ["captured", "closed", "drawn"], "default": "captured"},
-        "samples": {"type": "list", "elements": "dict", "default": []},
-        "captured": {"type": "dict", "default": {}},
+        "state": {"type": "str", "choices": ["captured", "closed"], "default": "captured"},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return where the trace is, on the first load host, or where its page is."""
+        """Return where the trace is, on the first load host."""
         given = self.options()
-        if given["state"] == "drawn":
-            return {
-                "page": page.kept(given["samples"], given["captured"], given["options"]["instance"], given["target"])
-            }
         me, load_hosts = task_vars["inventory_hostname"], given["load_hosts"]
         with here.crew(self, me, load_hosts) as crew, here.place(self, me, given["generator"], crew.is_left) as place:
             if not crew.conducts:

@@ -31,19 +31,9 @@ options:
     description:
       - V(captured) takes a trace.
       - V(closed) fails unless the server does not know its profiler.
-      - V(drawn) writes a page beside the trace, of the memory that O(samples) tell of. No host is contacted.
     type: str
-    choices: [captured, closed, drawn]
+    choices: [captured, closed]
     default: captured
-  samples:
-    description: For O(state=drawn) what M(tfserving.fleet.host_samples) returned with C(memory).
-    type: list
-    elements: dict
-    default: []
-  captured:
-    description: For O(state=drawn) what this module returned for the trace.
-    type: dict
-    default: {}
 extends_documentation_fragment: tfserving.fleet.load
 attributes:
   check_mode:
@@ -81,10 +71,6 @@ window:
   returned: with O(state=captured), on the first load host
   type: list
   elements: float
-page:
-  description: The path of the page on the controller.
-  returned: with O(state=drawn)
-  type: str
 closed:
   description: Always true; the task fails otherwise.
   returned: with O(state=closed), on the first load host

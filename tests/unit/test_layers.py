@@ -95,6 +95,7 @@ SHIPPED = {
     "package_holds": 9,
     "plan_record": 9,
     "profile": 0,
+    "profile_report": 0,
     "report": 0,
     "rollout_back": 0,
     "rollout_return": 37,  # record, share and servers in the one call that a rollback waits for
@@ -249,6 +250,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "load_program",
         "model_waves",
         "profile",
+        "profile_report",
         "monitoring_plan",
         "report",
         "rollout_back",

@@ -33,7 +33,7 @@ MOST = 1e12
 UNKNOWN = "not told by the host"
 
 
-def kept(samples: Sequence[Sample], captured: Mapping[str, Any], instance: str, target: Mapping[str, Any]) -> str:
+def kept(samples: Sequence[Sample], captured: Mapping[str, Any], instance: str, host: str) -> str:
     """Write the page beside a trace; return its path.
 
     :param captured: what ``capture`` returned.
@@ -42,7 +42,7 @@ def kept(samples: Sequence[Sample], captured: Mapping[str, Any], instance: str, 
     file = trace.with_name(f"{trace.name.removesuffix(SUFFIX)}.memory.html")
     file.parent.mkdir(parents=True, exist_ok=True)
     begin, end = captured["window"]
-    file.write_text(page(samples, instance, str(target["name"]), (begin, end)), encoding="utf-8")
+    file.write_text(page(samples, instance, host, (begin, end)), encoding="utf-8")
     return str(file)
 
 

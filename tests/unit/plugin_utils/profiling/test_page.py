@@ -55,6 +55,6 @@ def test_what_a_host_tells_is_escaped_and_what_is_no_figure_left_out():
 
 def test_it_is_kept_beside_the_trace(tmp_path):
     captured = {"file": str(tmp_path / "run" / "a1.xplane.pb"), "window": [1001.5, 1002.5]}
-    file = page.kept(SAMPLES, captured, "ranker", {"name": "a1"})
+    file = page.kept(SAMPLES, captured, "ranker", "a1")
     assert file == str(tmp_path / "run" / "a1.memory.html")
     assert (tmp_path / "run" / "a1.memory.html").read_text().startswith("<!doctype html>")
