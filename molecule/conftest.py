@@ -137,6 +137,27 @@ def known():
     return lambda model: json.loads((ANSWERS / model / "known_answers.json").read_text())
 
 
+@pytest.fixture
+def next_digits(tmp_path, known):
+    """Return the wish for another version of digits, to be rolled out: an archive of the lab's under any number.
+
+    It claims to answer as the lab's version 2 does.
+    """
+    answers, www = known("digits"), CACHE / "lab/www"
+    expected = answers["answers"]["2"]["predictions"]
+
+    def of(version: int, rollout: dict, archive: str = "digits-2") -> dict:
+        (folder,) = [name for name in ("models", "bench-models") if (www / name / f"{archive}.tar.gz").exists()]
+        checksum = json.loads((www / folder / "checksums.json").read_text())[f"{archive}.tar.gz"]
+        golden = tmp_path / f"digits-{version}.jsonl"
+        expect = {name: [row[name] for row in expected] for name in expected[0]}
+        golden.write_text(json.dumps({"instances": answers["request"]["instances"], "expect": expect}) + "\n")
+        source = {"type": "path", "uri": str(www / folder / f"{archive}.tar.gz"), "sha256": checksum}
+        return {"name": "digits", "version": version, "source": source, "golden": str(golden), "rollout": rollout}
+
+    return of
+
+
 @dataclass
 class Run:
     """A run that has ended."""

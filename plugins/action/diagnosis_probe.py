@@ -10,8 +10,7 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Acti
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import here
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import probe
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import fleet, settings
-
-GATEWAYS = "tfserving_gateways"
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import gate
 
 
 class ActionModule(Action):
@@ -48,7 +47,7 @@ class ActionModule(Action):
         return {**found, "folder": place.folder}
 
     def _wanted(self, given: dict[str, Any], task_vars: dict[str, Any]) -> probe.Wanted:
-        gateways = task_vars["groups"].get(GATEWAYS) or []
+        gateways = task_vars["groups"].get(gate.GROUP) or []
         gateway = _gateway(task_vars["hostvars"][gateways[0]]) if gateways else None
         host = task_vars["inventory_hostname"]
         asked = {name: given[name] for name in ("plan", "instances", "seconds", "given")}

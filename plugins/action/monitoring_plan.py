@@ -18,7 +18,8 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import settings as monitoring_settings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.configuration import FOLDER
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring.plan import monitoring_plan
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes.monitoring import present
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import gate
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import monitoring as watching
 
 
 def hashed(password: str, salt: str, cost: int) -> str:
@@ -46,8 +47,8 @@ class ActionModule(Action):
         settings, host = monitoring_settings.complete(given), task_vars["inventory_hostname"]
         groups = {
             "serving": self.hosts_of(options["pattern"], task_vars),
-            "gateway": self.hosts_of(fleet.GATEWAYS, task_vars),
-            "monitoring": present(self.hosts_of(fleet.MONITORING, task_vars), task_vars["hostvars"]),
+            "gateway": self.hosts_of(gate.GROUP, task_vars),
+            "monitoring": watching.present(self.hosts_of(watching.GROUP, task_vars), task_vars["hostvars"]),
         }
         exporters.check(settings)
         if part == "exporters":

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime, timedelta
 
 import pytest
-from callers import CACHE, await_that
+from callers import await_that
 from watched import HOST, WATCHERS
 
 # From the first failed look (Alertmanager's startsAt lies behind the rule's own wait) to the mail.
@@ -77,22 +76,13 @@ def test_planned_work_is_silenced_on_the_real_alertmanager_and_heard_again(site,
 
 
 @pytest.mark.long
-def test_a_roll_out_is_silenced_while_it_lasts(site, watchers, traffic, gateways, known, tmp_path):
+def test_a_roll_out_is_silenced_while_it_lasts(site, watchers, traffic, gateways, next_digits):
     def silences() -> list[set[str]]:
         every = [watcher.ask("/api/v2/silences", 9093) for watcher in watchers]
         return [{each["comment"] for each in found if each["status"]["state"] == "active"} for found in every]
 
-    answers, archive = known("digits"), CACHE / "lab/www/models/digits-2.tar.gz"
-    expected, golden = answers["answers"]["2"]["predictions"], tmp_path / "digits-2.jsonl"
-    expect = {name: [row[name] for row in expected] for name in expected[0]}
-    golden.write_text(json.dumps({"instances": answers["request"]["instances"], "expect": expect}) + "\n")
-    model = {
-        "name": "digits",
-        "version": 2,
-        "source": {"type": "path", "uri": str(archive), "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()},
-        "golden": str(golden),
-        "rollout": {"steps": [100], "interval": "10s", "min_samples": 50, "min_healthy_time": "5s"},
-    }
+    # A single host takes all of its calls at once.
+    model = next_digits(2, {"steps": [100], "interval": "10s", "min_samples": 50, "min_healthy_time": "5s"})
     wishes = {"tfserving_models": [model], "tfserving_instances": [{"name": "main", "models": ["digits"]}]}
     seen: list[list[set[str]]] = []
     # When the host has the new version beside the one before.

@@ -8,9 +8,8 @@ import itertools
 import json
 
 import pytest
-from callers import CACHE, SERVING, Traffic
+from callers import SERVING, Traffic
 
-WWW = CACHE / "lab" / "www"
 # Short steps of few calls. A tenfold rate of errors is caught all the same; what passes is judged less strictly.
 ROLLOUT = {
     "steps": [5, 50, 100],
@@ -30,31 +29,12 @@ def traffic(tmp_path, known):
 
 
 @pytest.fixture
-def coming(tmp_path, known, numbers):
-    """Return the number of a new version of digits and the wishes for it: sound, or with a fault.
-
-    It claims to answer as the lab's version 2 does.
-    """
-    answers = known("digits")
+def coming(next_digits, numbers):
+    """Return the number of a new version of digits and the wishes for it: sound, or with a fault."""
 
     def of(archive: str = "digits-2", **rollout) -> tuple[int, list]:
         version = next(numbers)
-        (folder,) = [name for name in ("models", "bench-models") if (WWW / name / f"{archive}.tar.gz").exists()]
-        checksum = json.loads((WWW / folder / "checksums.json").read_text())[f"{archive}.tar.gz"]
-        expected = answers["answers"]["2"]["predictions"]
-        golden = tmp_path / f"digits-{version}.jsonl"
-        expect = {name: [row[name] for row in expected] for name in expected[0]}
-        golden.write_text(json.dumps({"instances": answers["request"]["instances"], "expect": expect}) + "\n")
-        source = {"type": "path", "uri": str(WWW / folder / f"{archive}.tar.gz"), "sha256": checksum}
-        return version, [
-            {
-                "name": "digits",
-                "version": version,
-                "source": source,
-                "golden": str(golden),
-                "rollout": {**ROLLOUT, **rollout},
-            }
-        ]
+        return version, [next_digits(version, {**ROLLOUT, **rollout}, archive)]
 
     return of
 

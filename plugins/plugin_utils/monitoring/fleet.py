@@ -13,7 +13,6 @@ from . import hosts
 from .plan import Fleet, check_name, check_passwords
 from .targets import endpoint
 
-GATEWAYS, MONITORING = "tfserving_gateways", "tfserving_monitoring"
 STATUS_ADDRESS, STATUS_PORT = "gateway_status_address", "gateway_status_port"
 
 
