@@ -30,7 +30,8 @@ options:
   memory:
     description:
       - Whether the samples tell what the memory consists of, from C(/proc/PID/smaps_rollup), and what the GPUs of the
-        instance hold. Reading it holds the server up for milliseconds, so that it is for traces.
+        instance hold. Reading takes some ten milliseconds a GiB of small pages, for which the server's own wishes for
+        memory may wait, so that it is for traces.
     type: bool
     default: false
   stop_file:
