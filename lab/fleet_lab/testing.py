@@ -48,6 +48,14 @@ UNIT_COMMANDS = {
     "systemd-analyze": "systemd",
 }
 
+# What the Go and Java clients are built and run with: compilers, gRPC and protobuf.
+CLIENT_PACKAGES = (
+    *("protobuf-compiler", "libprotobuf-dev", "golang-go", "golang-google-grpc-dev", "golang-golang-x-sync-dev"),
+    *("golang-github-golang-protobuf-1-5-dev", "golang-google-protobuf-dev", "protoc-gen-go-1-5", "protoc-gen-go-grpc"),
+    *("default-jdk-headless", "libgrpc-java", "libprotobuf-java", "libnetty-java", "libperfmark-java", "libguava-java"),
+    *("libgeronimo-annotation-1.3-spec-java", "libgoogle-gson-java", "protobuf-compiler-grpc-java-plugin"),
+)
+
 # What a scenario needs on this machine, with the packages that have it.
 SCENARIO_COMMANDS = {
     "measure": {"chromium": "chromium", "h2load": "nghttp2-client"},
@@ -161,6 +169,12 @@ def sources(lab: Lab) -> list[Shown]:
     """Return the stage of the tests against real servers of models."""
     servers = judge_packages.folder(lab, "sources")
     return [("sources of models", _pytest(lab, [lab.root / "lab" / "sources" / "tests"], LAB_SOURCES=str(servers)))]
+
+
+def clients(lab: Lab) -> list[Shown]:
+    """Return the stage of the clients in all languages, of which the unit tests run Python's alone."""
+    debian.install(list(CLIENT_PACKAGES), "the clients' tests", lab.logs / "clients.log")
+    return [("clients", _pytest(lab, [lab.root / "tests" / "unit" / "clients"], LAB_CLIENTS="1"))]
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:
