@@ -71,7 +71,7 @@ func piecesOf(request *pb.PredictRequest, cut []int, version int64) ([]*pb.Predi
 			return nil, Refused{fmt.Sprintf("%s: has not %d rows as another input", name, rows)}
 		}
 		if _, known := pb.DataType_name[int32(tensor.Dtype)]; !known || len(tensor.TensorContent)%rows != 0 ||
-			strings.Contains(tensor.Dtype.String(), "COMPLEX") || tensor.Dtype == pb.DataType_DT_INVALID {
+			strings.Contains(tensor.Dtype.String(), "COMPLEX") || tensor.Dtype == pb.DataType_DT_INVALID || packedTexts(tensor) {
 			return nil, Refused{name + ": cannot be cut"}
 		}
 	}
@@ -111,6 +111,11 @@ func part(tensor *pb.TensorProto, start, stop int) *pb.TensorProto {
 	return piece
 }
 
+// packedTexts tells whether the content begins with the lengths of its texts, so that no rows can be taken of it.
+func packedTexts(tensor *pb.TensorProto) bool {
+	return tensor.Dtype == pb.DataType_DT_STRING && len(tensor.TensorContent) > 0
+}
+
 func rowValues(tensor *pb.TensorProto) int {
 	values := 1
 	for _, dim := range tensor.TensorShape.Dim[1:] {
@@ -143,7 +148,7 @@ func joined(answers []*pb.PredictResponse, cut []int, version int64) (*pb.Predic
 			if rowsOf(tensor.TensorShape) != cut[i] {
 				return nil, Refused{name + ": is not batched on dimension 0"}
 			}
-			if form(tensor) != form(first) || !full(tensor, cut[i]) {
+			if form(tensor) != form(first) || !full(tensor, cut[i]) || packedTexts(tensor) {
 				return nil, Refused{name + ": differs in type, shape or values from piece to piece"}
 			}
 			if i == 0 {

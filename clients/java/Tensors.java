@@ -92,7 +92,7 @@ final class Tensors {
     if (rows(tensor) != rows) {
       throw new Refused(name + ": has not " + rows + " rows as another input");
     }
-    if (NEVER_CUT.contains(tensor.getDtype()) || tensor.getTensorContent().size() % rows != 0) {
+    if (NEVER_CUT.contains(tensor.getDtype()) || tensor.getTensorContent().size() % rows != 0 || packedTexts(tensor)) {
       throw new Refused(name + ": cannot be cut");
     }
   }
@@ -113,6 +113,11 @@ final class Tensors {
       }
     });
     return piece.build();
+  }
+
+  /** Tells whether the content begins with the lengths of its texts, so that no rows can be taken of it. */
+  private static boolean packedTexts(TensorProto tensor) {
+    return tensor.getDtype() == DataType.DT_STRING && !tensor.getTensorContent().isEmpty();
   }
 
   private static int rowValues(TensorProto tensor) {
@@ -147,7 +152,8 @@ final class Tensors {
         throw new Refused(name + ": is not batched on dimension 0");
       }
       int values = cut[i] * rowValues(part);
-      if (!form(part).equals(form(parts.get(0))) || lists(part).values().stream().anyMatch(l -> l.size() != values)) {
+      boolean full = lists(part).values().stream().allMatch(held -> held.size() == values);
+      if (!full || packedTexts(part) || !form(part).equals(form(parts.get(0)))) {
         throw new Refused(name + ": differs in type, shape or values from piece to piece");
       }
       if (i > 0) {

@@ -10,7 +10,7 @@ import math
 import serving_pb2 as serving  # made of ../protos by protoc
 
 # Numbers and texts; a complex number would be two values.
-CUT = (1, 2, 3, 4, 5, 6, 7, 9, 10, 14, 17, 19, 22, 23)
+TEXT, CUT = 7, (1, 2, 3, 4, 5, 6, 7, 9, 10, 14, 17, 19, 22, 23)
 
 
 class RefusedError(Exception):
@@ -38,7 +38,7 @@ def pieces_of(request, cut, version):
     for name, tensor in request.inputs.items():
         if rows_of(tensor) != sum(cut):
             raise RefusedError(f"{name}: has not {sum(cut)} rows as another input")
-        if tensor.dtype not in CUT or len(tensor.tensor_content) % sum(cut):
+        if tensor.dtype not in CUT or len(tensor.tensor_content) % sum(cut) or packed_texts(tensor):
             raise RefusedError(f"{name}: cannot be cut")
     head = serving.PredictRequest()
     head.CopyFrom(request)
@@ -66,6 +66,11 @@ def row_values(tensor):
     return math.prod(dim.size for dim in tensor.tensor_shape.dim[1:])
 
 
+def packed_texts(tensor):
+    """Tell whether the content of a tensor begins with the lengths of its texts, so that no rows can be taken of it."""
+    return tensor.dtype == TEXT and bool(tensor.tensor_content)
+
+
 def value_lists(tensor):
     return [(field, values) for field, values in tensor.ListFields() if field.name.endswith("_val")]
 
@@ -85,7 +90,8 @@ def join(name, whole, parts, cut):
     for part, rows in zip(parts, cut):
         if rows_of(part) != rows:
             raise RefusedError(f"{name}: is not batched on dimension 0")
-        if form(part) != form(parts[0]) or any(len(held) != rows * row_values(part) for _, held in value_lists(part)):
+        full = all(len(held) == rows * row_values(part) for _, held in value_lists(part))
+        if form(part) != form(parts[0]) or not full or packed_texts(part):
             raise RefusedError(f"{name}: differs in type, shape or values from piece to piece")
         whole.MergeFrom(part)  # joins the lists, and all shapes and contents wrongly
     whole.tensor_shape.CopyFrom(parts[0].tensor_shape)
