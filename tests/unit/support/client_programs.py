@@ -75,7 +75,7 @@ def _java(folder):
     )
     sources = [*made.rglob("*.java"), *(ROOT / "java").glob("*.java"), DRIVERS / "Driver.java"]
     path = f"{classes}:{JARS}/*"
-    subprocess.run(["javac", "-nowarn", "-cp", path, "-d", classes, *sources], check=True)
+    subprocess.run(["javac", "-nowarn", "--release", "11", "-cp", path, "-d", classes, *sources], check=True)
     return ["java", "-XX:TieredStopAtLevel=1", "-cp", path, "Driver"], {}
 
 
