@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.batching import longest_batch_ms
+from hypothesis import given
+from hypothesis import strategies as st
 from planner_cases import CPU_HOST, IMAGE, ONE_CPU, box, instance, model, only, plan, refusal
 
 
@@ -253,3 +255,19 @@ def test_too_few_request_threads_are_told_by_the_field_of_the_batch():
 def test_sizes_that_do_not_fit_a_cut_are_refused(batching, sentence):
     wish = {"slo_p99_ms": 100, "batching": {**SPLITTING, **batching}}
     assert refusal(wish, machine=ONE_CPU) == f"tfserving_instances[0].batching.{sentence}"
+
+
+@given(
+    st.fixed_dictionaries(
+        {"slo_p99_ms": st.sampled_from([1, 30, 100, 10_000]), "profile": st.sampled_from(["balanced", "throughput"])}
+    ),
+    st.sampled_from([{}, {"max_execution_batch_size": 7}, {"max_enqueued_batches": 3}, {"expected_batch_ms": 0.5}]),
+    st.sampled_from([(ONE_CPU, 0), (CPU_HOST, 0), (box(), 1), (box(), 4)]),
+)
+def test_whatever_is_cut_fits_the_queue_and_the_sizes(wish, more, place):
+    machine, gpus = place
+    batching = only({**wish, "gpus": gpus, "batching": {**SPLITTING, **more}}, machine=machine, **IMAGE)["batching"]
+    batch, request = batching["max_execution_batch_size"], batching["max_batch_size"]
+    assert batch <= request <= batch * batching["max_enqueued_batches"]
+    allowed = batching.get("allowed_batch_sizes", [batch, request])
+    assert (batch in allowed, allowed[-1]) == (True, request)
