@@ -94,6 +94,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/role_docs.py", "--check"],
         "fault docs": ["python", "tools/fault_docs.py", "--check"],
+        "adoption docs": ["python", "tools/adoption_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
         "signal docs": ["python", "tools/signal_docs.py", "--check"],

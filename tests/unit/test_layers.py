@@ -41,7 +41,7 @@ CONTROLLER = [
         "profiling",
         "progress",
     ),
-    *("signals", "monitoring", "diagnosis"),
+    *("signals", "monitoring", "diagnosis", "adoption"),
 ]
 
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
