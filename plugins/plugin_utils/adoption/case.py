@@ -106,6 +106,14 @@ class Case:
         """The names of its other variables."""
         return [text(name) for name in listed(self.server.get("other_environment"))]
 
+    @cached_property
+    def serves(self) -> list[dict[str, Any]]:
+        """What it said that it serves: model, version, state and error of each version."""
+        given = [each for each in listed(self.server.get("serves")) if isinstance(each, Mapping)]
+        words = [{key: text(each.get(key)) for key in ("model", "state", "error")} for each in given]
+        versions = [number(each.get("version")) for each in given]
+        return [{**each, "version": int(version)} for each, version in zip(words, versions) if version is not None]
+
     @property
     def known_version(self) -> str:
         """The release that it is known to be, else an empty text."""

@@ -117,17 +117,13 @@ def _labels(case: Case, model: Model) -> Iterator[Found]:
 
 
 def _serves(case: Case, model: Model) -> Iterator[Found]:
-    told = [each for each in listed(case.server.get("serves")) if text(each.get("model")) == model.name]
-    if not told:
-        return
-    loaded = sorted({int(each["version"]) for each in told if each.get("state") == "AVAILABLE"})
+    told = [each for each in case.serves if each["model"] == model.name]
+    loaded = sorted({each["version"] for each in told if each["state"] == "AVAILABLE"})
     for each in told:
-        if each.get("error"):
-            state = text(each.get("state")) or "not available"
-            yield found(
-                "serves.failed", model=model.name, version=each.get("version"), state=state, error=each["error"]
-            )
-    if model.versions and loaded != model.chosen():
+        if each["error"]:
+            state = each["state"] or "not available"
+            yield found("serves.failed", model=model.name, version=each["version"], state=state, error=each["error"])
+    if told and model.versions and loaded != model.chosen():
         yield found("serves.other", model=model.name, found=_numbers(loaded), wanted=_numbers(model.chosen()))
 
 
