@@ -102,7 +102,7 @@ def _place(case: Case, model: Model) -> Iterator[Found]:
     error, path = text(model.seen.get("error")), model.base_path
     if basename(path).isdecimal() and not model.versions:
         yield found("path.version", f"Name {path.rstrip('/').rpartition('/')[0] or '/'}", model=model.name, path=path)
-    elif error:
+    elif error and not model.versions:
         yield found("path.missing", model=model.name, path=path, why=error)
     elif model.seen and not model.chosen():
         yield found("path.empty", model=model.name, path=path)

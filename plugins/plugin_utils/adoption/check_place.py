@@ -78,10 +78,10 @@ def life(case: Case) -> Iterator[Found]:
     asked = _ALIVE.search(test)
     if asked and not any(word in test for word in ("AVAILABLE", "grep", "jq", ":predict")):
         yield found("health.always", url=asked[0])
-    seconds = number(case.unit.get("TimeoutStopSec")) or number(
-        mapping(case.origin.get("supervisor")).get("stopwaitsecs")
-    )
-    yield found("stop.undrained", wait=f", although its launcher waits up to {seconds:g} s" if seconds else "")
+    supervised = mapping(case.origin.get("supervisor"))
+    seconds = case.unit.get("TimeoutStopSec") or supervised.get("stopwaitsecs")
+    waits = f"{seconds} s" if str(seconds).isdecimal() else str(seconds)
+    yield found("stop.undrained", wait=f", although its launcher waits up to {waits}" if seconds else "")
     if case.launch.by_shell and case.kind in CONTAINERS:
         yield found("stop.shell")
 

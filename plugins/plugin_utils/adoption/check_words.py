@@ -117,6 +117,17 @@ def _channel(case: Case) -> Iterator[Found]:
                 yield found("channel.number", name=name, value=value)
 
 
+def effective_arguments(text: str) -> list[str]:
+    """Return the arguments that gRPC takes."""
+    known = table("adoption_findings")["channel_arguments"]
+    pairs = [item.partition("=") for item in text.split(",") if item.count("=") == 1]
+    return [
+        f"{name}={value}"
+        for name, _equals, value in pairs
+        if name in known and (known[name] == "text" or _is_int32(value))
+    ]
+
+
 def _is_int32(text: str) -> bool:
     bare = text.strip().removeprefix("-")
     return bare.isascii() and bare.isdecimal() and len(bare) < 11 and int(bare) < 2**31
