@@ -64,9 +64,10 @@ def kind_of(runtime: str, shown: Mapping[str, Any]) -> str:
 
 def name_of(shown: Mapping[str, Any]) -> str:
     """Return the name of the origin."""
-    compose = compose_of(shown)
+    compose, found = compose_of(shown), labels(shown)
     if compose:
-        return f"{compose['project']}/{compose['service']}"
+        number = next((found[name] for prefix in _COMPOSE if (name := f"{prefix}container-number") in found), "1")
+        return "/".join([compose["project"], compose["service"], *([told(number, 10)] if number != "1" else [])])
     return told(shown["Name"].lstrip("/"), 200)
 
 
@@ -112,6 +113,11 @@ def described(ask: Ask, runtime: str, shown: Mapping[str, Any]) -> dict[str, Any
         "auto_remove": bool(host.get("AutoRemove")),
         "compose": compose_of(shown),
     }
+
+
+def retries(shown: Mapping[str, Any]) -> int:
+    """Return how often a runtime starts a container that fails; 0 for always."""
+    return _number((shown["HostConfig"].get("RestartPolicy") or {}).get("MaximumRetryCount"))
 
 
 def tag_floating(image: str) -> bool:

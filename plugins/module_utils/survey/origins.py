@@ -36,6 +36,7 @@ class Origin(NamedTuple):
     unit: str = ""
     program: str = ""
     configuration: str = ""
+    retries: int = 0
     why: str = ""
 
 
@@ -66,7 +67,12 @@ def of(asking: Asking, server: processes.Server) -> Origin:
 
 def _row(kind: str, name: str, definition: str = "", **parts: Any) -> dict[str, Any]:
     whole = {"kind": kind, "name": name, "unit": None, "container": None, "supervisor": None, **parts}
-    return {**whole, "sha256": hashlib.sha256(definition.encode("utf-8", "surrogatepass")).hexdigest()}
+    return {**whole, "sha256": checksum(definition)}
+
+
+def checksum(definition: str) -> str:
+    """Return the SHA-256 by which the definition of an origin is known again."""
+    return hashlib.sha256(definition.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _container(asking: Asking, server: processes.Server, runtime: str, identity: str) -> Origin:
@@ -85,7 +91,7 @@ def _container(asking: Asking, server: processes.Server, runtime: str, identity:
         return Origin(_row(runtime, identity[:12], identity), runtime, identity, why=_words(error))
     unit, why = _unit_of_container(asking, shown)
     row["unit"] = unit and unit[1]
-    return Origin(row, runtime, identity, unit=unit[0] if unit else "", why=why)
+    return Origin(row, runtime, identity, unit=unit[0] if unit else "", retries=containers.retries(shown), why=why)
 
 
 def _unit_of_container(asking: Asking, shown: Mapping[str, Any]) -> tuple[tuple[str, dict[str, Any]] | None, str]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import cpu_list
 from ..diagnosis import groups as diagnosis_groups
 from ..diagnosis import units as diagnosis_units
 from ..errors import WishError
@@ -92,10 +93,6 @@ def argv(tree: Tree, pid: int) -> list[str]:
     """Return the words of a process's command line; none of a process that has ended, or of the kernel's own."""
     content = (tree.data(f"proc/{pid}/cmdline", _MOST_BYTES) or b"").decode("utf-8", "surrogateescape")
     # A program that has changed its title leaves NULs behind it.
-    return [word.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for word in _split(content)]
-
-
-def _split(content: str) -> list[str]:
     words = content.split("\0")[:-1] if content.endswith("\0") else content.split("\0")
     while words and not words[-1]:
         words.pop()
@@ -235,6 +232,17 @@ def _upwards(group: str | None) -> Iterator[str]:
     while group and group.count("/") > 1:
         yield group
         group = os.path.dirname(group)
+
+
+def nofile(tree: Tree, pid: int) -> list[int]:
+    """Return the soft and the hard limit of open files; nothing where there is none."""
+    found = diagnosis_units.limits(tree, pid).get("nofile", [])
+    return [] if None in found else [each for each in found if each is not None]
+
+
+def cpus(text: str) -> set[int]:
+    """Return the CPUs of a list in the kernel's notation. Raises ValueError."""
+    return set(cpu_list.parse(text))
 
 
 def _user(tree: Tree, pid: int) -> str:

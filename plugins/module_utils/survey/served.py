@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..diagnosis import health
 from ..errors import WishError
-from ..gateway import unary
 from ..load.messages import delimited, fields
 from ..serving.client import Client, ServerError, UnreachableError, served_version
 from ..visible_text import told
@@ -17,9 +17,9 @@ from .model_configs import Model
 
 MOST_MODELS = 64
 MOST_LABELS = 20
-_SECONDS = 3.0
-_MOST_BYTES = 1 << 20
-_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+_STATUS = b"/tensorflow.serving.ModelService/GetModelStatus"
+# Before a message of gRPC: whether it is compressed, and its length.
+_PREFIX = 5
 # get_model_status.proto
 _STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
@@ -43,8 +43,8 @@ def ask(places: Sequence[Mapping[str, Any]], models: Sequence[Model], tls: bool)
         raise UnaskedError("it listens on no port that its flags name")
     if tls:
         raise UnaskedError("it has no REST, and takes gRPC only by TLS")
-    target = unary.Target(listening.caller(grpc[0]["address"]), grpc[0]["port"])
-    return {"serves": [row for model in models[:MOST_MODELS] for row in _by_grpc(target, model.name)], "labels": {}}
+    place = (grpc[0]["port"], listening.caller(grpc[0]["address"]))
+    return {"serves": [row for model in models[:MOST_MODELS] for row in _by_grpc(*place, model.name)], "labels": {}}
 
 
 def _rest(client: Client, models: Sequence[Model]) -> dict[str, Any]:
@@ -74,18 +74,18 @@ def _labels(client: Client, model: Model) -> dict[str, int | None]:
     return found
 
 
-def _by_grpc(target: unary.Target, model: str) -> list[dict[str, Any]]:
+def _by_grpc(port: int, address: str, model: str) -> list[dict[str, Any]]:
     try:
-        answer = unary.call(target, _STATUS, delimited(1, delimited(1, model.encode())), _SECONDS, _MOST_BYTES)
-        return [_state(model, memoryview(each)) for field, _kind, each in fields(memoryview(answer)) if field == 1]
-    except unary.StatusError as error:
-        if error.code == unary.STATUSES.index("NOT_FOUND"):
-            return []
-        raise UnaskedError(str(error)) from error
-    except unary.CallError as error:
-        raise UnaskedError(f"port {target.port} {error}") from error
+        answer = health.call(port, _STATUS, delimited(1, delimited(1, model.encode())), address)
+        message = memoryview(answer)[_PREFIX:]
+        rows = [_state(model, memoryview(each)) for field, _kind, each in fields(message) if field == 1]
+    except OSError as error:
+        raise UnaskedError(f"port {port} does not answer by gRPC ({error.strerror or error})") from error
     except (ValueError, TypeError) as error:
-        raise UnaskedError(f"port {target.port} answers with something else than the states of a model") from error
+        raise UnaskedError(f"port {port} answers with something else than the states of a model") from error
+    if not rows:
+        raise UnaskedError(f"port {port} does not tell the states of {told(model, 200)} by gRPC")
+    return rows
 
 
 def _state(model: str, message: memoryview) -> dict[str, Any]:

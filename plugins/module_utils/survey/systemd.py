@@ -31,6 +31,8 @@ _MOST_BYTES = 64 << 10
 _UNIT = re.compile(r"/([^/]+\.service)(?=/|\Z)")
 _PATH = re.compile(r"(?:\A|\s)path=(\S+)")
 _ARGV = re.compile(r"argv\[\]=(.*?) ; ignore_errors=")
+# When a command last ran, and how it ended.
+_RUNS = re.compile(r" ; start_time=.*?(?= })")
 # What starts a server: its own program, or an image of it.
 LAUNCHES = re.compile(
     r"tensorflow_model_server|tf_serving_entrypoint|tensorflow[-_/]+(?:model[-_])?serv(?:ing|er)", re.IGNORECASE
@@ -78,7 +80,8 @@ def command(shown: Mapping[str, str]) -> str:
 
 def definition(shown: Mapping[str, str]) -> str:
     """Return all that a unit is defined by, as a text that is only ever compared."""
-    return "\n".join(f"{name}={shown.get(name, '')}" for name in ("ExecStart", "FragmentPath", "DropInPaths", "User"))
+    texts = {name: shown.get(name, "") for name in ("ExecStart", "FragmentPath", "DropInPaths", "User", "Restart")}
+    return "\n".join(f"{name}={_RUNS.sub('', text)}" for name, text in texts.items())
 
 
 def launchers(tree: Tree, ask: Ask) -> list[dict[str, Any]]:
