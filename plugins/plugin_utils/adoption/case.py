@@ -30,6 +30,8 @@ MESSAGES = {
 # num_batch_threads is the number of CPUs.
 BATCHING = {"max_batch_size": 1000, "batch_timeout_micros": 0, "max_enqueued_batches": 10}
 HIDDEN = "***"
+# Units of the collection's own instances: there is nothing to adopt.
+OURS = re.compile(r"tfserving@.+\.service")
 CONTAINERS = ("docker", "podman", "compose")
 LONGEST_NAME = 120
 _TAG = re.compile(r":([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})(?:@sha256:[0-9a-f]{64})?$")
@@ -187,10 +189,13 @@ def cases(survey: Mapping[str, Any]) -> list[Case]:
 def _case(host: str, given: Mapping[str, Any], names: set[str], running: bool) -> Case | None:
     server = given if running else {"origin": given, **given}
     origin = mapping(server.get("origin"))
+    if OURS.fullmatch(text(origin.get("name"))):
+        return None
     container = mapping(origin.get("container"))
     environment = {str(name): text(value) for name, value in mapping(server.get("environment")).items()}
     if running:
-        started = launch.of_process([text(word) for word in listed(server.get("argv"))], bool(container))
+        words = [text(word) for word in listed(server.get("argv"))]
+        started = launch.of_process(words, bool(container), text(server.get("exe")))
     else:
         told_by = launch.of_launcher(launch.words_of(origin), environment)
         if told_by is None:

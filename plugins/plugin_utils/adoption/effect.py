@@ -157,6 +157,7 @@ def _ports(case: Case, instance: Mapping[str, Any]) -> Iterator[tuple[Row, Overr
 def _batching(case: Case, instance: Mapping[str, Any]) -> Iterator[tuple[Row, Override | None]]:
     old, new = case.batching, instance["batching"]
     if old is None and new is None:
+        yield Row("batching", "off", "off", "equal"), None
         return
     if old is None:
         why = "the old server answers request by request; the plan would form batches"

@@ -22,8 +22,7 @@ SCRIPT = "tf_serving_entrypoint.sh"
 # The image's own defaults for the two variables that its script reads.
 DEFAULTS = {"MODEL_NAME": "model", "MODEL_BASE_PATH": "/models"}
 SHELLS = ("sh", "bash", "dash", "ash", "zsh")
-# Programs that hand on what they were given.
-_WRAPPERS = ("env", "exec", "nohup", "tini", "dumb-init", "taskset", "numactl", "sudo", "gosu", "nice", "/usr/bin/env")
+_INTERPRETERS = ("python", "ld-linux", "ld-", "qemu-")
 _ENTRYPOINT = ("--port=8500", "--rest_api_port=8501", "--model_name=", "--model_base_path=")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}]*))?\})")
 
@@ -38,9 +37,12 @@ class Launch:
     """Whether a shell stands between the launcher and the server, to which a stop signal comes first."""
 
 
-def of_process(argv: Sequence[str], in_container: bool) -> Launch:
-    """Return the words of a running server."""
+def of_process(argv: Sequence[str], in_container: bool, exe: str = "") -> Launch:
+    """Return the words of a running server, without those of an interpreter or a loader that runs it."""
     own = tuple(argv[1:])
+    if posixpath.basename(exe).startswith(_INTERPRETERS):
+        first = next((place for place, word in enumerate(own) if word.startswith("--")), len(own))
+        own = own[first:]
     head = len(own) >= len(_ENTRYPOINT) and all(word.startswith(known) for word, known in zip(own, _ENTRYPOINT))
     return Launch(own, len(_ENTRYPOINT) if in_container and head else 0, head and in_container)
 

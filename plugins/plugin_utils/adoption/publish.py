@@ -50,7 +50,7 @@ def publish(
 ) -> Published:
     """Judge the surveys, write the folder as a whole and return what is in it. Raises WishError."""
     path = checked(folder)
-    document, wished = adopted(surveys, topologies, missing)
+    document, wished = adopted(_plain(surveys), _plain(topologies), missing)
     data = json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     files = {f"inventory/{name}": text for name, text in folding.files(wished).items()}
     files.update(
@@ -63,6 +63,11 @@ def publish(
     names = sorted(files)
     told = f"{report.terminal(document)}\nWritten to {path}: {', '.join(names)}\n"
     return Published(document, path, [os.path.join(path, name) for name in names], told)
+
+
+def _plain(data: Any) -> Any:
+    """Return data of Ansible, whose texts and numbers have classes of their own, as those of JSON."""
+    return json.loads(json.dumps(data, default=str))
 
 
 def _written(path: str, files: Mapping[str, str]) -> None:

@@ -348,7 +348,7 @@ def _finish(drafts: list[_Draft], result: HostWishes) -> None:
 def _lost(row: Row, draft: _Draft) -> Row:
     """Return a row with what has become of it: an equal one may be kept by an override, another be lost."""
     setting = f"flags.{row.setting}" if "." not in row.setting and "port" not in row.setting else row.setting
-    setting = setting.replace("port of ", "ports.")
+    setting = {"flags.batching": "batching.enabled"}.get(setting, setting.replace("port of ", "ports."))
     if row.fate == "equal" and setting in draft.overrides:
         return Row(row.setting, row.before, row.after, "kept", draft.overrides[setting].reason)
     if row.fate == "kept":

@@ -261,6 +261,16 @@ def test_a_stopped_launcher_is_judged_like_a_server():
     assert [each.server for each in told if each.id == "word.separate"] == ["old"]
 
 
+def test_instances_of_the_collection_are_not_adopted():
+    assert found(by_flags("--port", name="tfserving@ranker.service")) == []
+
+
+def test_the_words_of_an_interpreter_are_not_those_of_the_server():
+    server = by_flags(exe="/usr/bin/python3.11")
+    server["argv"] = [server["argv"][0], "-s", "-m", "server", *server["argv"][1:]]
+    assert [each.id for each in found(server) if each.severity != "note"] == []
+
+
 def test_text_of_a_host_is_one_printable_line():
     evil = old.unit("--port=9000", "--model_base_path=/m", "--x\x1b[31m\nFAKE: all is well\u202e", listening=SAFE)
     assert all(each.text.isprintable() for each in found(evil))
