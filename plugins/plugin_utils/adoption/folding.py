@@ -5,17 +5,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..report.host_names import folded
+from ..wishes.instances import INSTANCES
 from .unsafe import document
 from .wishes import HostWishes
 
 GROUP = "tfserving"
 # A name that can be that of a file, and that Ansible takes for a host's in it.
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,200}")
+# Above all default ports of the collection and of what it installs.
+FIRST_BESIDE = 18_500
+_BESIDE = (
+    "Used behind the inventory, this puts the instances on other ports, beside the old servers. Without it they get the"
+    " ports that callers know, as soon as the old servers are stopped."
+)
 _HEAD = "Written by adopt.yml: equal in effect to the servers that run on {hosts}. Read it before you use it."
 
 
@@ -61,6 +68,32 @@ def files(wished: Sequence[HostWishes]) -> dict[str, str]:
         elif _FILE.fullmatch(each.name):
             result[f"host_vars/{each.name}.yml"] = document(each.variables, each.notes, heading)
     return result
+
+
+def beside(wished: Sequence[HostWishes], taken: Mapping[str, Collection[int]]) -> dict[str, str]:
+    """Return the files of a second inventory, by which the instances stand beside the old servers: on other ports.
+
+    :param taken: the ports in use, by host.
+    """
+    result = {}
+    for each in folds(wished):
+        used = {port for host in each.hosts for port in taken.get(host, ())}
+        instances = []
+        for instance in each.variables[INSTANCES]:
+            ports = _free(used)
+            used.update(ports.values())
+            instances.append({**instance, "ports": ports})
+        folder = "group_vars" if _in_group(each) else "host_vars"
+        if _FILE.fullmatch(each.name):
+            notes = {path: note for path, note in each.notes.items() if path[0] == INSTANCES and "ports" not in path}
+            result[f"{folder}/{each.name}.yml"] = document({INSTANCES: instances}, notes, _BESIDE)
+    return {"hosts.yml": _hosts(folds(wished)), **result} if result else {}
+
+
+def _free(used: Collection[int]) -> dict[str, int]:
+    """Return two ports that follow each other and that nobody uses."""
+    first = next(port for port in range(FIRST_BESIDE, 65_000, 10) if not {port, port + 1} & set(used))
+    return {"grpc": first, "rest": first + 1}
 
 
 def _in_group(each: Fold) -> bool:

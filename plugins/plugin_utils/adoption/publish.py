@@ -14,7 +14,9 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
-from . import folding, report
+from ..diagnosis.reading import listed, mapping
+from . import check_place, folding, report
+from .case import cases
 from .document import adopted
 
 VARIABLE = "adopt_dir"
@@ -53,6 +55,8 @@ def publish(
     document, wished = adopted(_plain(surveys), _plain(topologies), missing)
     data = json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     files = {f"inventory/{name}": text for name, text in folding.files(wished).items()}
+    taken = {host: _ports(survey) for host, survey in surveys.items()}
+    files.update({f"beside/{name}": text for name, text in folding.beside(wished, taken).items()})
     files.update(
         {f"{REPORT}.json": data, f"{REPORT}.md": report.markdown(document), f"{REPORT}.html": report.page(document)}
     )
@@ -63,6 +67,14 @@ def publish(
     names = sorted(files)
     told = f"{report.terminal(document)}\nWritten to {path}: {', '.join(names)}\n"
     return Published(document, path, [os.path.join(path, name) for name in names], told)
+
+
+def _ports(survey: Mapping[str, Any]) -> set[int]:
+    """Return the ports of a host that its servers use."""
+    servers = [each for each in listed(survey.get("servers")) if isinstance(each, Mapping)]
+    listening = [mapping(each).get("port") for server in servers for each in listed(server.get("listening"))]
+    known = {port for case in cases(survey) for port in check_place.host_ports(case).values()}
+    return known | {port for port in listening if isinstance(port, int)}
 
 
 def _plain(data: Any) -> Any:

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain data from a text-format protocol buffer file of TensorFlow Serving, in the form that ``textproto.render`` takes.
+"""Plain data from a text-format protocol buffer file of TensorFlow Serving, in the form ``textproto.render`` takes.
 
 A file that this refuses, the server refuses as well: its parser knows no unknown fields, and neither does this one.
 """
@@ -33,8 +33,7 @@ def read(text: str, message: str, path: str = "") -> dict[str, Any]:
     if not text:
         raise WishError(path, "is empty, and the server does not read an empty file", "write a comment at least")
     words = _Words(list(tokens(text, path)), path)
-    found = _message(words, ROOTS[message], "", MAX_DEPTH)
-    return found
+    return _message(words, ROOTS[message], "", MAX_DEPTH)
 
 
 class _Words:

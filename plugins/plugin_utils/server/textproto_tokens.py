@@ -68,7 +68,9 @@ def unquoted(token: Token, path: str) -> str:
         if letter in _SELVES:
             return bytes(letter)
         if letter not in _LETTERS:
-            raise WishError(path, f"line {token.line} holds an escape that does not exist", "write \\\\ for a backslash")
+            raise WishError(
+                path, f"line {token.line} holds an escape that does not exist", "write \\\\ for a backslash"
+            )
         return _LETTERS[letter]
 
     whole = _ESCAPE.sub(meant, token.word[1:-1].encode("utf-8", "surrogatepass"))

@@ -76,7 +76,7 @@ def test_wrapped_scalars_lose_their_wrapper():
     [
         ("", "MonitoringConfig", "is empty, and the server does not read an empty file"),
         ("max_batch_size: 128", "BatchingParameters", "line 1 needs a message between { and }"),
-        ("\nmax_batch_sise { value: 1 }", "BatchingParameters", "line 2 names a field that BatchingParameters does not"),
+        ("\nmax_batch_sise { value: 1 }", "BatchingParameters", "line 2 names a field that BatchingParameters does"),
         ("max_batch_size { value: 1 } max_batch_size { value: 2 }", "BatchingParameters", "is set already"),
         ("max_batch_size { value: 1", "BatchingParameters", "line 1 needs 'value: ' and the value"),
         ("model_config_list {", "ModelServerConfig", "line 1 ends before its message is closed"),
