@@ -47,6 +47,8 @@ CONTROLLER = [
 # The most files of module_utils that each module may ship. Lower a figure whenever it falls; raising one wants a reason
 # in the commit's message.
 SHIPPED = {
+    "adopt": 0,
+    "adopt_takeover": 0,
     "alert_silence": 6,
     "apt_restore": 0,
     "benchmark": 0,
@@ -108,6 +110,7 @@ SHIPPED = {
     "server_releases_prune": 12,
     "server_state": 14,
     "serving_group": 5,
+    "serving_idle": 9,
     "serving_instances": 53,  # with the gates, and the status that a run ends with: it needs no further call
     "signing_key": 18,
     "template_tree": 14,
@@ -231,6 +234,8 @@ def test_the_architecture_page_lists_the_packages_in_their_order(floor, order):
 def test_modules_ship_no_more_than_they_need(capsys):
     found = {name.partition(".")[2]: shipped(name) for name in files() if name.startswith("modules.")}
     assert {name for name, parts in found.items() if not parts} == {
+        "adopt",
+        "adopt_takeover",
         "apt_restore",
         "benchmark",
         "benchmark_report",
