@@ -119,6 +119,14 @@ def compared(case: Case, instance: Mapping[str, Any]) -> Iterator[tuple[Row, Ove
     yield from _batching(case, instance)
 
 
+def stated(case: Case) -> Iterator[Override]:
+    """Yield all that somebody wrote, as wishes, where no plan says what of it differs."""
+    nothing = {"flags": {}, "ports": {"grpc": 0, "rest": 0}, "batching": {}}
+    for _row, override in compared(case, nothing):
+        if override:
+            yield Override(override.path, override.value, "the old server does so")
+
+
 def _flags(case: Case, instance: Mapping[str, Any]) -> Iterator[tuple[Row, Override | None]]:
     before, after = old_flags(case), new_flags(instance)
     for flag in rows():

@@ -48,7 +48,8 @@ def models(cases: Sequence[Case]) -> Models:
                 continue
             place, known = places.setdefault(model.name, (_place(model), wish))
             if place != _place(model) or known != wish:
-                why = f"another server of the host serves a model of the same name from {place}"
+                other = "other versions or labels of it" if place == _place(model) else f"one of this name from {place}"
+                why = f"another server of the host serves {other}, and a host has one model of a name"
                 remedy = "give one of them another name, or serve them from two hosts"
                 result.unwished.append(Unwished(case.name, f"the model {model.name}", why, remedy))
                 continue

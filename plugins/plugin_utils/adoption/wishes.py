@@ -246,6 +246,9 @@ def _settle(
     """Plan, compare and override until the plan is what it can be."""
     result.plan = _planned(drafts, wished, policy, topology, result)
     if result.plan is None:
+        # Nothing says what a plan would differ in, so all is written that somebody has written before.
+        for draft in drafts:
+            draft.overrides.update({each.setting: each for each in [*effect.stated(draft.case), *draft.variables]})
         return
     # Batching decides about threads: it is settled first.
     for part in ("batching", "ports", "environment", "flags"):
@@ -281,8 +284,7 @@ def _planned(
         except WishError as error:
             refusals = [error]
         if not any([_drop(drafts, refusal) for refusal in refusals]):
-            why = str(refusals[0])
-            result.unwished.append(Unwished("all servers", "a plan of this host", why, refusals[0].remedy))
+            result.unwished.append(Unwished("all servers", "a plan of this host", str(refusals[0])))
             return None
     return None
 

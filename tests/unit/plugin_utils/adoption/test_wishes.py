@@ -113,7 +113,12 @@ def test_two_models_of_one_name_cannot_stand_on_one_host():
     other = old.unit("--port=9001", *ONE[1:], models=[old.model(host_path="/srv/other")], name="other.service")
     told = unwished(old.unit(*ONE), other)
     assert told[0][:2] == ("other", "the model ranker")
-    assert "another server of the host serves a model of the same name" in told[0][2]
+    assert told[0][2] == (
+        "another server of the host serves one of this name from /srv/old/models/ranker, and a host has one model of a"
+        " name"
+    )
+    other = old.unit("--port=9001", *ONE[1:], serves=old.serving("ranker", 3), name="other.service")
+    assert "serves other versions or labels of it" in unwished(old.unit(*ONE), other)[0][2]
 
 
 def test_the_same_model_of_two_servers_is_one_wish():
@@ -143,8 +148,17 @@ def test_a_figure_that_the_planner_refuses_is_told_in_its_own_words():
 
 def test_a_host_that_cannot_be_planned_is_told_and_its_models_are_written():
     arm = {**CPU_HOST, "architecture": "aarch64"}
-    found = wishes(old.unit(*ONE), machine=arm)
+    found = wishes(old.unit(*ONE, "--grpc_max_threads=7"), machine=arm)
     assert found.plan is None
+    assert found.variables["tfserving_instances"] == [
+        {
+            "name": "ranker",
+            "models": ["ranker"],
+            "flags": {"grpc_max_threads": 7},
+            "ports": {"grpc": 9000},
+            "batching": {"enabled": False},
+        }
+    ]
     assert "upstream builds x86_64 only, and this host is aarch64" in found.unwished[-1].why
     assert found.variables["tfserving_models"][0]["name"] == "ranker"
 
