@@ -16,6 +16,7 @@ from .finding import Found, found
 
 WILD = ("", "0.0.0.0", "::", "*", "[::]")
 _ALIVE = re.compile(r"(https?://)?[^\s'\"]*/v1/models/[^\s'\":]+(?=[\s'\"]|$)")
+_PASSES = re.compile(r"(?:^CMD(?:-SHELL)?\s+|(?=(?:\|\||;)))((?:(?:\|\||;)\s*)?(?:/bin/)?(?:true|exit 0|:))\s*$")
 _NEVER = ("", "no", "never", "none")
 _USUAL = {8500: "gRPC", 8501: "REST"}
 
@@ -75,6 +76,9 @@ def life(case: Case) -> Iterator[Found]:
     """Judge how it is started, watched and stopped."""
     yield from _restart(case)
     test = " ".join(text(word) for word in listed(case.container.get("healthcheck")))
+    passes = _PASSES.search(test)
+    if passes:
+        yield found("health.passes", end=passes[1])
     asked = _ALIVE.search(test)
     if asked and not any(word in test for word in ("AVAILABLE", "grep", "jq", ":predict")):
         yield found("health.always", url=asked[0])

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, nearest
@@ -18,6 +20,8 @@ from .finding import Found, found
 
 _TYPES = {"bool": "truth value", "int32": "whole number", "int64": "whole number", "float": "number"}
 CHANNEL = "grpc_channel_arguments"
+# Quotes that a shell would have taken away.
+_QUOTED = re.compile(r"([\"']).*\1", re.DOTALL)
 _DOUBLY = ("socket_path", "model_name", "base_path")
 
 
@@ -26,9 +30,11 @@ def words(case: Case) -> Iterator[Found]:
     for place, word in enumerate(case.line.words):
         if word.entrypoint:
             continue
-        yield from _word(case, word, case.line.words[place + 1 : place + 2])
+        yield from _word(case, word, case.line.words[place + 1 : place + 3])
         if word.fate in READ and isinstance(word.value, str) and UNEXPANDED.search(word.value):
             yield found("word.unexpanded", word=word.text)
+        if word.fate in READ and isinstance(word.value, str) and _QUOTED.fullmatch(word.value):
+            yield found("word.quoted", word=word.text)
     swallowed = sorted({word.flag for word in case.line.of("swallowed")})
     if swallowed:
         yield found("word.swallowed", flags=", ".join(swallowed))
@@ -58,8 +64,8 @@ def _word(case: Case, word: Word, behind: tuple[Word, ...]) -> Iterator[Found]:
 def _separate(case: Case, word: Word, behind: tuple[Word, ...], known: Mapping[str, Any]) -> Iterator[Found]:
     """Judge a flag and its value in two words, once for both."""
     if word.text.startswith("--"):
-        value = behind[0].text if behind and behind[0].fate == "separate" and behind[0].flag == word.flag else ""
-        yield found("word.separate", **{**known, "word": f"{word.text} {value}".strip()})
+        values = takewhile(lambda each: each.fate == "separate" and each.flag == word.flag, behind)
+        yield found("word.separate", **{**known, "word": " ".join([word.text, *(each.text for each in values)])})
         return
     before = case.line.words[word.place - 2]
     if before.fate == "counts":

@@ -39,6 +39,7 @@ READ: tuple[Fate, ...] = ("counts", "overridden", "swallowed")
 
 _FLAG = re.compile(r"--([A-Za-z0-9_.-]+)(?:=(.*))?", re.DOTALL)
 _LIKE_FLAG = re.compile(r"-?([A-Za-z][A-Za-z0-9_-]*)(?:=(.*))?", re.DOTALL)
+_LONG_DASH = re.compile("^[\u2010-\u2015\u2212]+-?")
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _FRACTION = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 # What a shell would have replaced.
@@ -149,6 +150,8 @@ def _takes(before: Word, text: str) -> bool:
     """Return whether a word is the value that the one before it waits for."""
     if text.startswith("-") and not _WHOLE.fullmatch(text):
         return False
+    if before.fate == "separate" and before.text == "=":
+        return True
     if before.fate == "counts" and "=" not in before.text:
         # A bare switch is on; a word that reads like a truth was to say otherwise.
         return text.lower() in ("true", "false", "0", "1")
@@ -178,6 +181,8 @@ def _word(text: str, known: Mapping[str, Mapping[str, Any]]) -> tuple[Fate, str,
 
 
 def _no_flag(text: str) -> tuple[Fate, str, Any, str]:
+    # A text processor makes a longer dash of two.
+    text = _LONG_DASH.sub("-", text)
     found = _LIKE_FLAG.fullmatch(text)
     if found and found[1].replace("-", "_") in rows() and (text.startswith("-") or found[2] is not None):
         return "dash", found[1].replace("-", "_"), found[2], ""

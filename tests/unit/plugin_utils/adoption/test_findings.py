@@ -75,6 +75,7 @@ KINDS = {
         old.unit("--port=9000", "--model_base_path=$MODEL_DIR", listening=SAFE),
         "--model_base_path=$MODEL_DIR reaches the server as it stands",
     ),
+    "word.quoted": (by_flags('--saved_model_tags="serve"'), '--saved_model_tags="serve" reaches the server with its'),
     "word.bad": (by_flags("--rest_api_port=eight"), "--rest_api_port=eight stops the server: it is no whole number"),
     "word.help": (by_flags("--version"), "--version makes the server print and leave"),
     "flag.range": (by_flags("--file_system_poll_wait_seconds=-1"), "file_system_poll_wait_seconds is -1, and 0 looks"),
@@ -189,6 +190,10 @@ KINDS = {
         in_box(healthcheck=["CMD-SHELL", "curl -f localhost:8501/v1/models/ranker || exit 1"]),
         "the health check asks localhost:8501/v1/models/ranker, which answers 200 while nothing is loaded",
     ),
+    "health.passes": (
+        in_box(healthcheck=["CMD-SHELL", "curl -f localhost:8501/metrics || true"]),
+        "the health check ends with '|| true', so it never fails",
+    ),
     "restart.none": (old.server(*ONE, listening=SAFE), "it was started by hand, so nothing is served after a crash"),
     "stop.undrained": (by_flags(), "a stop ends calls in flight"),
     "stop.shell": (in_box(), "a stop signal ends at the shell that started the server"),
@@ -233,6 +238,7 @@ def test_a_server_without_a_fault_has_nothing_but_notes():
     "server",
     [
         in_box(healthcheck=["CMD-SHELL", "curl -s localhost:8501/v1/models/ranker | grep AVAILABLE"]),
+        in_box(healthcheck=["CMD-SHELL", "test -e /ready || exit 1"]),
         by_flags(environment={"TF_FORCE_GPU_ALLOW_GROWTH": "true"}),
         by_flags("--rest_api_port=9001", other_environment=["REST_API_PORT", "PATH", "VERSION"]),
         by_flags(cpus_allowed="0", cgroup={"cpu_max": "100000 100000", "memory_max_mb": 1}),
