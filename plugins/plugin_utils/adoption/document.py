@@ -28,6 +28,7 @@ FATES = {
     "kept": "kept by an override",
     "planned": "the plan's figure",
     "lost": "cannot be kept",
+    "left": "left out",
 }
 
 

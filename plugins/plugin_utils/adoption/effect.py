@@ -51,8 +51,8 @@ IMPROVED = {
     "file_system_poll_wait_seconds": "the plan sets the same",
 }
 # equal: the same in effect; kept: a wish keeps it; planned: nobody had chosen it, and the plan has its own figure;
-# lost: it cannot be wished
-Fate = Literal["equal", "kept", "planned", "lost"]
+# lost: it cannot be wished; left: it has no effect, or would have none
+Fate = Literal["equal", "kept", "planned", "lost", "left"]
 
 
 @dataclass(frozen=True)

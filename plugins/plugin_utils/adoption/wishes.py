@@ -138,9 +138,7 @@ def _environment(case: Case, name: str, result: HostWishes) -> list[Override]:
     for variable, value in case.environment.items():
         reason = _left_out(case, variable) or _refused(variable, value)
         if reason:
-            result.rows.setdefault(case.name, []).append(
-                Row(f"variable {variable}", "set", "left out", "planned", reason)
-            )
+            result.rows.setdefault(case.name, []).append(Row(f"variable {variable}", "set", "unset", "left", reason))
         elif value == HIDDEN:
             secret = re.sub(r"[^a-z0-9_]", "_", f"vault_{name}_{variable}".lower())
             result.secrets.append(secret)
