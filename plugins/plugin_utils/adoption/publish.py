@@ -79,7 +79,8 @@ def _ports(survey: Mapping[str, Any]) -> set[int]:
 
 def _plain(data: Any) -> Any:
     """Return data of Ansible, whose texts and numbers have classes of their own, as those of JSON."""
-    return json.loads(json.dumps(data, default=str))
+    # What is no number in JSON is nothing.
+    return json.loads(json.dumps(data, default=str), parse_constant=lambda _word: None)
 
 
 def _written(path: str, files: Mapping[str, str]) -> None:
