@@ -20,7 +20,19 @@ from ..errors import WishError
 from ..evidence import gpus
 from ..host.sysfs import Tree
 from ..nvidia import query
-from . import containers, listening, model_configs, models, named_files, origins, processes, served, supervisor, systemd
+from . import (
+    containers,
+    listening,
+    model_configs,
+    models,
+    named_files,
+    origins,
+    processes,
+    secrets,
+    served,
+    supervisor,
+    systemd,
+)
 from .inside import Inside
 
 SCHEMA = 1
@@ -100,7 +112,8 @@ class _Survey:
             "root": os.geteuid() == 0,
             "servers": [row for row in rows if row],
             "launchers": [row for name in _LAUNCHERS for row in first.get(f"{name} launchers") or ()],
-            "unread": self.unread.notes,
+            # A program's words may hold whatever it was given.
+            "unread": [{name: secrets.hidden(text) for name, text in note.items()} for note in self.unread.notes],
         }
 
     def _works(self, known: list[_Known]) -> dict[str, Callable[[], Any]]:

@@ -19,7 +19,7 @@ from ..diagnosis.command import Ended
 from ..errors import WishError
 from ..host.sysfs import Tree
 from ..visible_text import told
-from . import containers, origins, processes, supervisor, systemd
+from . import containers, origins, processes, secrets, supervisor, systemd
 from .inside import Inside
 
 Act = Callable[[list[str]], Ended]
@@ -36,7 +36,7 @@ def done(act: Act, arguments: list[str]) -> str:
         raise WishError("", f"{arguments[0]} is not installed", "")
     code, output, remarks = ended
     if code:
-        words = told(" ".join((remarks or output).split()) or "no message", 300)
+        words = secrets.text(" ".join((remarks or output).split()) or "no message", 300)
         raise WishError("", f"{' '.join(arguments[:3])} ended with code {code} ({words})", "")
     return output
 

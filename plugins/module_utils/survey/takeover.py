@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any
 
 from ..diagnosis import command
+from ..diagnosis.unread import words
 from ..disk.record import Record
 from ..errors import WishError
 from ..host.run import bounded
 from ..host.sysfs import Tree
-from . import deeds, origins, processes, supervisor
+from . import deeds, origins, processes, secrets, supervisor
 
 FOLDER = "/var/lib/tfserving-fleet/takeover"
 STOPPED, STARTED = "stopped", "started"
@@ -152,7 +153,8 @@ class _Takeover:
         origin = origins.of(self.means.asking, server)
         kind, name = origin.row["kind"], origin.row["name"]
         if origin.why:
-            raise WishError("name", f"what has started {self.wanted.name} cannot be asked ({origin.why})", "run again")
+            why = secrets.hidden(origin.why)
+            raise WishError("name", f"what has started {self.wanted.name} cannot be asked ({why})", "run again")
         if (kind, name) != (self.wanted.kind, self.wanted.name):
             problem = (
                 f"the process {server.pid} was started by {kind} {name}, not by {self.wanted.kind} {self.wanted.name}"
@@ -208,7 +210,7 @@ class _Takeover:
         try:
             now = deeds.definition(self.means.asking, known["kind"], known["deed"])
         except (RuntimeError, OSError, ValueError) as error:
-            problem = f"what starts {self.wanted.name} cannot be asked ({error})"
+            problem = f"what starts {self.wanted.name} cannot be asked ({secrets.hidden(words(error))})"
             raise WishError("name", problem, "see whether it is still there") from error
         if now != known["definition"]:
             problem = f"{self.wanted.name} has changed since it was stopped"

@@ -1,0 +1,116 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is hidden, what is kept, and that no planted secret comes through."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.survey import secrets
+from hypothesis import given
+from hypothesis import strategies as st
+
+HIDDEN = {
+    "--api_key=abc": "--api_key=***",
+    "--authToken=abc": "--authToken=***",
+    "-e DB_PASSWORD=abc": "-e DB_PASSWORD=***",
+    "https://user:abc@host/x": "https://***@host/x",
+    "https://user:a@b/c@host/x": "https://***@host/x",
+    "https://ghost@host": "https://***@host",
+    "s3://bucket/m?X-Amz-Signature=abc&region=eu": "s3://bucket/m?X-Amz-Signature=***&region=eu",
+    "Authorization: Bearer abcdefgh": "Authorization: *** ***",
+    "export AWS_SECRET_ACCESS_KEY='a b c'": "export AWS_SECRET_ACCESS_KEY=***",
+    'password: "a b"': "password: ***",
+    '{"token": "abc"}': '{"token": ***}',
+    "key AKIAABCDEFGHIJKLMNOP": "key ***",
+    "--password abc --port=1": "--password *** --port=1",
+    "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----": "***",
+    "-----BEGIN RSA PRIVATE KEY-----\nabc": "***",
+}
+KEPT = [
+    "--model_config_file=/models/models.config",
+    "--rest_api_port=8501",
+    "--grpc_channel_arguments=grpc.max_concurrent_streams=64",
+    "--tensorflow_session_parallelism=4",
+    "--model_base_path=gs://bucket/models/digits",
+    "curl -f http://localhost:8501/v1/models/digits",
+    'config { name: "digits" base_path: "/srv/digits" version_labels { key: "stable" value: 1 } }',
+    "server_key_file.pem is a name",
+    "http://proxy.example:3128",
+    "background_thread:true,dirty_decay_ms:10000",
+]
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_secrets_are_hidden(text):
+    assert secrets.hidden(text) == HIDDEN[text]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_everything_else_is_kept(text):
+    assert secrets.hidden(text) == text
+
+
+def test_the_word_after_the_name_of_a_secret_is_its_value():
+    words = ["server", "--token", "abc", "--port", "8500", "--password", "--verbose"]
+    assert secrets.words(words) == ["server", "--token", "***", "--port", "8500", "--password", "--verbose"]
+
+
+def test_only_values_that_a_server_reads_are_kept():
+    pairs = [
+        "TF_CPP_MIN_LOG_LEVEL=1",
+        "HOME=/root",
+        "OMP_NUM_THREADS=2",
+        "AWS_ACCESS_KEY_ID=x",
+        "TF_API_TOKEN=x",
+        "odd",
+    ]
+    assert secrets.environment(pairs) == (
+        {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": "2"},
+        ["AWS_ACCESS_KEY_ID", "HOME", "TF_API_TOKEN"],
+    )
+
+
+def test_a_name_with_blanks_is_another_variable_and_shows_them():
+    assert secrets.environment(["TF_FORCE_GPU_ALLOW_GROWTH = True"])[0] == {"TF_FORCE_GPU_ALLOW_GROWTH ": " True"}
+
+
+def test_the_password_of_a_proxy_is_hidden():
+    assert secrets.environment(["https_proxy=http://u:abc@p:3128"])[0] == {"https_proxy": "http://***@p:3128"}
+
+
+PLANTED = "qz7planted7zq"
+WAYS = [
+    ["--{name}={secret}"],
+    ["--{name}", "{secret}"],
+    ["-e", "{NAME}={secret}"],
+    ["sh", "-c", "{NAME}={secret} exec server --port=1"],
+    ["sh", "-c", "server --{name} {secret} --port=1"],
+    ["--model_base_path=https://u:{secret}@host/m"],
+    ["--model_base_path=https://host/m?{name}={secret}&x=1"],
+    ["--header=Authorization: Bearer {secret}"],
+]
+NAMES = st.sampled_from(
+    ["password", "token", "api_key", "secret", "access_key", "db_password", "hf_token", "credentials"]
+)
+WORDS = st.lists(st.text(st.characters(exclude_characters="\0"), max_size=30), max_size=3)
+
+
+@given(way=st.sampled_from(WAYS), name=NAMES, before=WORDS, after=WORDS)
+def test_no_planted_secret_comes_through_a_command_line(way, name, before, after):
+    planted = [word.format(name=name, NAME=name.upper(), secret=PLANTED) for word in way]
+    assert PLANTED not in json.dumps(secrets.words(["server", *before, *planted, *after]))
+
+
+@given(name=st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True))
+def test_no_value_of_an_unknown_variable_comes_through(name):
+    values, names = secrets.environment([f"{name}={PLANTED}"])
+    assert (PLANTED in json.dumps([values, names])) == secrets.is_read(name)
+    assert not (secrets.is_read(name) and secrets.is_secret(name))
+
+
+@given(name=NAMES, around=st.text(max_size=40), between=st.sampled_from(["=", ": ", " = ", "='", '="', '": "']))
+def test_no_planted_secret_comes_through_a_text(name, around, between):
+    text = f"{around}\n{name}{between}{PLANTED}\n{around}"
+    assert PLANTED not in secrets.lines(text)
