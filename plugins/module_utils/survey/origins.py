@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ SYSTEMD, DOCKER, PODMAN, COMPOSE, SUPERVISOR, BY_HAND = (
 )
 KINDS = (SYSTEMD, DOCKER, PODMAN, COMPOSE, SUPERVISOR, BY_HAND)
 _DEFAULT_PORT = "8500"
+# Where a user's own containers are.
+_USER = re.compile(r"/user@(\d+)\.service/")
 _CLIENTS = ("run", "start", "compose")
 
 
@@ -88,7 +91,9 @@ def _container(asking: Asking, server: processes.Server, runtime: str, identity:
             container=containers.described(asking.ask, runtime, shown),
         )
     except Exception as error:
-        return Origin(_row(runtime, identity[:12], identity), runtime, identity, why=told(words(error), 300))
+        whose = _USER.search(processes.group_path(asking.tree, server.pid))
+        why = f"it is a container of the user {whose[1]}; " if whose else ""
+        return Origin(_row(runtime, identity[:12], identity), runtime, identity, why=told(why + words(error), 300))
     unit, why = _unit_of_container(asking, shown)
     row["unit"] = unit and unit[1]
     return Origin(row, runtime, identity, unit=unit[0] if unit else "", retries=containers.retries(shown), why=why)

@@ -19,7 +19,7 @@ LONGEST = 4096
 # Words in the name of a flag, variable or parameter whose value is a secret. "key" alone is the name of too much else.
 _NAME = (
     r"(?:pass(?:word|wd|phrase|wort)?|pwd|secrets?|tokens?|credentials?|authorization|auth|cookie|signature|sig|sas|jwt|"
-    r"bearer|(?:api|access|private|secret|account|shared|encryption|signing|license|ssh|ssl|tls|x)[_-]?keys?(?:[_-]?id)?)"
+    r"bearer|(?:api|access|private|secret|account|shared|encryption|signing|license|server|ssh|ssl|tls|x)[_-]?keys?(?:[_-]?id)?)"
 )
 # A word in a longer name ends at its end, or at an underline, a hyphen, a dot or a capital: DB_PASSWORD, dbPassword.
 _IS_SECRET = re.compile(rf"(?:^|[_.-]|(?<=[a-z0-9])(?=[A-Z])){_NAME}(?:$|[_.-]|(?=[A-Z0-9]))", re.IGNORECASE)
@@ -44,6 +44,10 @@ _FORMS = re.compile(
     r"hf_[A-Za-z0-9]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w.-]{20,}|sk-[\w-]{20,}|hvs\.[\w-]{20,}|"
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
 )
+
+# curl -u name:password; of docker run -u it is a user's and a group's number.
+_ACCOUNT = re.compile(r"(?P<before>(?<!\S)(?:-u|-U|--user|--proxy-user)[ =]?[^\s:=]*[^\s:=\d][^\s:=]*:)\S+")
+_ACCOUNTS = ("-u", "-U", "--user", "--proxy-user")
 
 # Variables that TensorFlow, the server, XLA, oneDNN, OpenMP, NVIDIA's libraries, allocators, gRPC, the loader and
 # proxies read.
@@ -86,7 +90,7 @@ def hidden(content: str) -> str:
         lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret(found[2]) else found[0], content
     )
     content = _BEARER.sub(rf"\1 {HIDDEN}", content)
-    content = _FORMS.sub(HIDDEN, content)
+    content = _ACCOUNT.sub(rf"\g<before>{HIDDEN}", _FORMS.sub(HIDDEN, content))
     return _WORDS.sub(_pair, _PAIR.sub(_pair, content))
 
 
@@ -103,6 +107,8 @@ def words(argv: Sequence[str], most: int = 400) -> list[str]:
         name, equals, _value = word.partition("=")
         if is_value:
             found.append(HIDDEN)
+        elif before in _ACCOUNTS:
+            found.append(text(f"{before} {word}").partition(" ")[2])
         else:
             # The whole of it: the value of a word may have blanks.
             found.append(text(f"{name}={HIDDEN}" if equals and is_secret(name) else word))

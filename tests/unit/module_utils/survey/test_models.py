@@ -51,6 +51,15 @@ def test_of_many_versions_the_newest_have_checksums(host):
     assert sorted(map(int, found["sha256"])) == list(range(5, 13))
 
 
+def test_servers_that_share_a_model_have_it_read_once(host, monkeypatch):
+    host.version("srv/m/1")
+    read_ones = []
+    monkeypatch.setattr(models, "directory_digest", lambda folder: read_ones.append(folder) or "0" * 64)
+    budget, model = models.Budget(60.0), Model("m", "/srv/m", {})
+    rows = [models.read(Inside(host.tree, 10), model, budget) for _server in range(3)]
+    assert (len(read_ones), [row["sha256"] for row in rows]) == (1, [{"1": "0" * 64}] * 3)
+
+
 def test_a_version_behind_a_link_is_read(host):
     host.version("data/one")
     (host.root / "srv/m").mkdir(parents=True)

@@ -124,6 +124,13 @@ def test_a_runtime_that_does_not_answer_is_told_and_the_container_named_by_its_i
     assert (found.row["kind"], found.row["name"], found.row["container"]) == ("docker", DOCKER[:12], None)
 
 
+def test_a_container_of_a_user_is_told_as_one(host):
+    group = f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{PODMAN}.scope/container"
+    host.process(12, [SERVER], group=group)
+    found = origin(host, 12, podman_inspect=(125, "", "no such container"))
+    assert found.why.startswith("it is a container of the user 1000; ")
+
+
 def test_a_container_of_another_runtime_is_not_asked_for(host):
     host.process(13, [SERVER], group=f"/kubepods/burstable/pod1/cri-containerd-{'b' * 64}.scope")
     found = origin(host, 13)

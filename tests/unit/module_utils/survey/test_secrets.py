@@ -8,6 +8,7 @@ import json
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.survey import secrets
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables.read import table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ HIDDEN = {
     'password: "a b"': "password: ***",
     '{"token": "abc"}': '{"token": ***}',
     "key AKIAABCDEFGHIJKLMNOP": "key ***",
+    "curl -u admin:abc http://x": "curl -u admin:*** http://x",
+    "curl --user=admin:abc http://x": "curl --user=admin:*** http://x",
     "--password abc --port=1": "--password *** --port=1",
     "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----": "***",
     "-----BEGIN RSA PRIVATE KEY-----\nabc": "***",
@@ -38,6 +41,7 @@ KEPT = [
     'config { name: "digits" base_path: "/srv/digits" version_labels { key: "stable" value: 1 } }',
     "server_key_file.pem is a name",
     "http://proxy.example:3128",
+    "docker run -u 1000:1000 x",
     "background_thread:true,dirty_decay_ms:10000",
 ]
 
@@ -55,6 +59,17 @@ def test_everything_else_is_kept(text):
 def test_the_word_after_the_name_of_a_secret_is_its_value():
     words = ["server", "--token", "abc", "--port", "8500", "--password", "--verbose"]
     assert secrets.words(words) == ["server", "--token", "***", "--port", "8500", "--password", "--verbose"]
+
+
+def test_the_password_of_an_account_is_hidden_and_the_group_of_a_user_is_not():
+    assert secrets.words(["curl", "-u", "admin:abc"]) == ["curl", "-u", "admin:***"]
+    assert secrets.words(["docker", "run", "-u", "1000:1000"]) == ["docker", "run", "-u", "1000:1000"]
+
+
+def test_no_flag_of_the_server_and_no_field_of_its_files_has_the_name_of_a_secret():
+    names = {flag["name"] for flag in table("server_flags")["flags"]}
+    fields = {field["name"] for message in table("messages")["messages"].values() for field in message}
+    assert {name for name in names | fields if secrets.is_secret(name)} == {"server_key"}
 
 
 def test_only_values_that_a_server_reads_are_kept():

@@ -136,7 +136,10 @@ def test_a_process_of_which_nothing_can_be_read_is_told(host, programs):
     for name in os.listdir(host.root / "proc/10/fd"):
         (host.root / "proc/10/fd" / name).unlink()
     found = survey(host, programs)
-    assert {"source": "process 10", "why": "its sockets cannot be read; the survey wants to be root"} in found["unread"]
+    assert {
+        "source": "process 10",
+        "why": "its variables, files and sockets cannot be read; survey as root, with become",
+    } in found["unread"]
 
 
 def test_a_damaged_model_config_file_is_told_with_its_text(host, programs):
