@@ -25,6 +25,9 @@ _NAME = (
 _IS_SECRET = re.compile(rf"(?:^|[_.-]|(?<=[a-z0-9])(?=[A-Z])){_NAME}(?:$|[_.-]|(?=[A-Z0-9]))", re.IGNORECASE)
 _SQUASHED = re.compile(r"password|passwd|secret|apikey|accesskey|privatekey|authtoken|credential", re.IGNORECASE)
 
+# The value of a switch is no secret, whatever its name: --use_alts_credentials=true.
+_SWITCHES = ("", "true", "false", "yes", "no", "on", "off", "0", "1")
+
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 # Up to the last sign: a password may have one itself.
 _USER = re.compile(rf"({_SCHEME})[^\s'\"]*@(?=[^\s/@])")
@@ -64,6 +67,10 @@ def is_secret(name: str) -> bool:
     return bool(_IS_SECRET.search(name.strip("-\"' ")) or _SQUASHED.search(name))
 
 
+def _is_hidden(name: str, value: str) -> bool:
+    return is_secret(name) and value.strip("\"'").lower() not in _SWITCHES
+
+
 def is_read(name: str) -> bool:
     """Return whether a server reads a variable, so that its value matters.
 
@@ -95,7 +102,7 @@ def hidden(content: str) -> str:
 
 
 def _pair(found: re.Match[str]) -> str:
-    return f"{found['name']}{found['between']}{HIDDEN}" if is_secret(found["name"]) else found[0]
+    return f"{found['name']}{found['between']}{HIDDEN}" if _is_hidden(found["name"], found["value"]) else found[0]
 
 
 def words(argv: Sequence[str], most: int = 400) -> list[str]:
@@ -104,14 +111,14 @@ def words(argv: Sequence[str], most: int = 400) -> list[str]:
     for word in argv[:most]:
         before = argv[len(found) - 1] if found else ""
         is_value = before.startswith("-") and "=" not in before and is_secret(before) and not word.startswith("-")
-        name, equals, _value = word.partition("=")
+        name, equals, value = word.partition("=")
         if is_value:
             found.append(HIDDEN)
         elif before in _ACCOUNTS:
             found.append(text(f"{before} {word}").partition(" ")[2])
         else:
             # The whole of it: the value of a word may have blanks.
-            found.append(text(f"{name}={HIDDEN}" if equals and is_secret(name) else word))
+            found.append(text(f"{name}={HIDDEN}" if equals and _is_hidden(name, value) else word))
     return found
 
 

@@ -41,6 +41,7 @@ KEPT = [
     'config { name: "digits" base_path: "/srv/digits" version_labels { key: "stable" value: 1 } }',
     "server_key_file.pem is a name",
     "http://proxy.example:3128",
+    "--use_alts_credentials=true --enable_signature_method_name_check=false",
     "docker run -u 1000:1000 x",
     "background_thread:true,dirty_decay_ms:10000",
 ]
@@ -66,10 +67,11 @@ def test_the_password_of_an_account_is_hidden_and_the_group_of_a_user_is_not():
     assert secrets.words(["docker", "run", "-u", "1000:1000"]) == ["docker", "run", "-u", "1000:1000"]
 
 
-def test_no_flag_of_the_server_and_no_field_of_its_files_has_the_name_of_a_secret():
+def test_of_flags_and_fields_of_the_server_only_keys_and_switches_have_the_name_of_a_secret():
     names = {flag["name"] for flag in table("server_flags")["flags"]}
     fields = {field["name"] for message in table("messages")["messages"].values() for field in message}
-    assert {name for name in names | fields if secrets.is_secret(name)} == {"server_key"}
+    switches = {"enable_signature_method_name_check", "use_alts_credentials"}
+    assert {name for name in names | fields if secrets.is_secret(name)} == {"server_key", *switches}
 
 
 def test_only_values_that_a_server_reads_are_kept():
