@@ -32,13 +32,13 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 # Up to the last sign: a password may have one itself.
 _USER = re.compile(rf"({_SCHEME})[^\s'\"]*@(?=[^\s/@])")
 _PARAMETER = re.compile(r"([?&;])([A-Za-z0-9_.%-]{1,80})=([^&;#\s'\"]*)")
-# NAME=value, NAME: value, --name value; a value in quotes is one up to the closing quote.
-_PAIR = re.compile(
-    r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,80})(?P<between>[\"']?\s?[=:]\s*)(?P<value>\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?|[^\s,;]+)"
-)
-_WORDS = re.compile(
-    r"(?P<name>(?<!\S)--?[A-Za-z][A-Za-z0-9_.-]{0,80})(?P<between>\s+)(?P<value>\"[^\"\n]*\"?|'[^'\n]*'?|\S+)"
-)
+# NAME=value, NAME: value, --name value; a value in quotes is one up to the closing quote, one behind a colon or a blank
+# up to the end of its line.
+_QUOTED = r"\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?"
+_PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,80})(?:[\"']?=(?![ \t])|(?P<apart>[\"']?[ \t]?[=:][ \t]*))")
+_WORDS = re.compile(r"(?<!\S)(--?[A-Za-z][A-Za-z0-9_.-]{0,80})\s+(?!-)(?P<apart>\Z)?")
+_VALUE = re.compile(rf"\*\*\*|{_QUOTED}|(?:\\.|\S)+")
+_LINE = re.compile(rf"{_QUOTED}|[^\n]+")
 _BEARER = re.compile(r"\b(Bearer|Basic|Digest)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE)
 _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]*-----.*?(?:-----END [A-Z0-9 ]*-----|\Z)", re.DOTALL)
 # By form: keys of AWS, tokens of GitHub, GitLab, Hugging Face, Slack, Google, OpenAI and the like, and of JWT.
@@ -98,11 +98,18 @@ def hidden(content: str) -> str:
     )
     content = _BEARER.sub(rf"\1 {HIDDEN}", content)
     content = _ACCOUNT.sub(rf"\g<before>{HIDDEN}", _FORMS.sub(HIDDEN, content))
-    return _WORDS.sub(_pair, _PAIR.sub(_pair, content))
+    return _without_values(_WORDS, _without_values(_PAIR, content))
 
 
-def _pair(found: re.Match[str]) -> str:
-    return f"{found['name']}{found['between']}{HIDDEN}" if _is_hidden(found["name"], found["value"]) else found[0]
+def _without_values(names: re.Pattern[str], content: str) -> str:
+    """Return a text without the values of secret names; what stands behind any other name is looked at by itself."""
+    kept, at = [], 0
+    for found in names.finditer(content):
+        value = (_VALUE if found["apart"] is None else _LINE).match(content, found.end())
+        if found.start() >= at and value and _is_hidden(found[1], value[0]):
+            kept += [content[at : found.end()], HIDDEN]
+            at = value.end()
+    return "".join([*kept, content[at:]])
 
 
 def words(argv: Sequence[str], most: int = 400) -> list[str]:

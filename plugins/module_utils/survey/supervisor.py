@@ -10,8 +10,8 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Callable, NamedTuple
 
 from ..diagnosis.command import Ended
 from ..disk import plain_files

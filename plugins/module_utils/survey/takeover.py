@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,7 +100,12 @@ def check(given: Mapping[str, Any]) -> Wanted:
 def carry_out(wanted: Wanted, means: Means, check_mode: bool) -> dict[str, Any]:
     """Return the result of the module. Raises WishError."""
     one = _Takeover(wanted, means, check_mode)
-    return one.stop() if wanted.state == STOPPED else one.start()
+    try:
+        return one.stop() if wanted.state == STOPPED else one.start()
+    except (OSError, RuntimeError, LookupError, subprocess.SubprocessError) as error:
+        # A process that ends meanwhile, a program that hangs, a full disk.
+        problem = f"{wanted.name} cannot be {wanted.state} ({secrets.hidden(words(error))})"
+        raise WishError("name", problem, "run again; the record tells how far it went") from error
 
 
 def record_path(folder: str, kind: str, name: str) -> str:
@@ -162,6 +168,10 @@ class _Takeover:
             raise WishError("name", problem, "survey the host again")
         if self.wanted.definition and origin.row["sha256"] != self.wanted.definition:
             raise WishError("name", f"{name} has changed since it was surveyed", "survey the host again")
+        others = [str(pid) for pid in self._pids() if pid != server.pid]
+        if others and kind != origins.BY_HAND:
+            problem = f"{name} runs other servers too (process {', '.join(others)}), which would stop with this one"
+            raise WishError("name", problem, "stop it by hand once none of them is called")
         return origin
 
     def _remembered(self, server: processes.Server, origin: origins.Origin, deed: deeds.Deed) -> dict[str, Any]:
@@ -224,11 +234,15 @@ class _Takeover:
 
     def _running(self) -> processes.Server | None:
         """Return the server that this origin runs now; None if there is none."""
-        for server in processes.servers(self.means.tree):
-            row = origins.of(self.means.asking, server).row
-            if (row["kind"], row["name"]) == (self.wanted.kind, self.wanted.name):
-                return server
-        return None
+        return next(filter(self._is_own, processes.servers(self.means.tree)), None)
+
+    def _pids(self) -> list[int]:
+        """Return the processes of all servers that this origin runs."""
+        return [server.pid for server in processes.servers(self.means.tree) if self._is_own(server)]
+
+    def _is_own(self, server: processes.Server) -> bool:
+        row = origins.of(self.means.asking, server).row
+        return (row["kind"], row["name"]) == (self.wanted.kind, self.wanted.name)
 
     def _comes_true(self, condition: Callable[[], bool]) -> bool:
         for _each in range(int(self.wanted.seconds / _PAUSE_S) + 1):

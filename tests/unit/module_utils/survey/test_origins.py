@@ -184,6 +184,7 @@ def test_a_unit_is_told_by_the_group_of_its_process(host):
         SESSION,
         "/system.slice/cron.service",
         "/system.slice/ssh.service",
+        "/system.slice/rc-local.service",
         "/user.slice/user@1000.service/app.slice/x.service",
         "/",
     ],
@@ -192,6 +193,11 @@ def test_what_runs_in_a_session_or_beside_a_service_was_started_by_hand(host, gr
     host.process(18, [SERVER, "--port=1", "--port=9000"], group=group)
     row = origin(host, 18).row
     assert (row["kind"], row["name"]) == ("by_hand", "tensorflow_model_server-9000")
+
+
+def test_a_secret_with_blanks_in_a_unit_is_hidden_to_its_end():
+    shown = {"ExecStart": "{ path=/x ; argv[]=/x --password=a b c --port=1 --token d e ; ignore_errors=no ; pid=1 }"}
+    assert systemd.command(shown) == "/x --password=*** --port=1 --token ***"
 
 
 def test_restarts_of_a_unit_do_not_change_what_it_is_defined_by():

@@ -20,9 +20,13 @@ HIDDEN = {
     "https://user:a@b/c@host/x": "https://***@host/x",
     "https://ghost@host": "https://***@host",
     "s3://bucket/m?X-Amz-Signature=abc&region=eu": "s3://bucket/m?X-Amz-Signature=***&region=eu",
-    "Authorization: Bearer abcdefgh": "Authorization: *** ***",
+    "Authorization: Bearer abcdefgh": "Authorization: ***",
     "export AWS_SECRET_ACCESS_KEY='a b c'": "export AWS_SECRET_ACCESS_KEY=***",
     'password: "a b"': "password: ***",
+    "password: a b c\nport: 1": "password: ***\nport: 1",
+    "password = a b\nport = 1": "password = ***\nport = 1",
+    "PASSWORD=a,b;c server": "PASSWORD=*** server",
+    "PASSWORD=a\\ b server": "PASSWORD=*** server",
     '{"token": "abc"}': '{"token": ***}',
     "key AKIAABCDEFGHIJKLMNOP": "key ***",
     "curl -u admin:abc http://x": "curl -u admin:*** http://x",
@@ -108,6 +112,8 @@ WAYS = [
     ["--model_base_path=https://host/m?{name}={secret}&x=1"],
     ["--header=Authorization: Bearer {secret}"],
 ]
+# Secrets with what separates words elsewhere.
+ODD = st.sampled_from(["", "a b ", "a,b;", "a&b", "a@b/", 'a"', "a'", "\n", "--x=", "a="])
 NAMES = st.sampled_from(
     ["password", "token", "api_key", "secret", "access_key", "db_password", "hf_token", "credentials"]
 )
@@ -118,6 +124,15 @@ WORDS = st.lists(st.text(st.characters(exclude_characters="\0"), max_size=30), m
 def test_no_planted_secret_comes_through_a_command_line(way, name, before, after):
     planted = [word.format(name=name, NAME=name.upper(), secret=PLANTED) for word in way]
     assert PLANTED not in json.dumps(secrets.words(["server", *before, *planted, *after]))
+
+
+@given(name=NAMES, odd=ODD, before=WORDS, after=WORDS)
+def test_a_secret_is_hidden_whatever_is_in_it(name, odd, before, after):
+    secret = f"{odd}{PLANTED}"
+    shown = secrets.words(["server", *before, f"--{name}={secret}", "-e", f"{name.upper()}={secret}", *after])
+    assert PLANTED not in json.dumps(
+        [shown, secrets.environment([f"{name.upper()}={secret}", f"TF_X_{name.upper()}={secret}"])]
+    )
 
 
 @given(name=st.from_regex(r"[A-Z][A-Z0-9_]{0,20}", fullmatch=True))

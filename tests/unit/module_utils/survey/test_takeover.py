@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -202,6 +204,48 @@ def test_a_container_that_a_unit_starts_is_stopped_with_its_unit(host, tmp_path)
     ]
 
 
+def test_a_unit_that_runs_another_server_too_is_refused(host, tmp_path):
+    machine = systemd(host)
+    host.process(11, [SERVER, "--port=9600"], group=machine.group)
+    with pytest.raises(WishError) as error:
+        carry_out(machine, "systemd", UNIT, "stopped", tmp_path / "records")
+    problem = f"name: {UNIT} runs other servers too (process 11), which would stop with this one"
+    assert str(error.value) == f"{problem}; stop it by hand once none of them is called"
+    assert machine.acted == []
+
+
+def test_what_has_started_a_server_by_hand_is_told(host):
+    host.process(9, ["python3", "launch.py"], comm="launch.py")
+    host.process(10, ARGV, ppid=9)
+    deed = {"process": deeds.process(host.tree, processes.server(host.tree, 10))}
+    origin = origins.by_nobody(processes.server(host.tree, 10))
+    assert deeds.remains(deed, origin) == ["launch.py has started it, and may start it again"]
+
+
+def test_a_record_that_cannot_be_written_is_told_before_anything_is_done(host, tmp_path, monkeypatch):
+    def full(_record, _value):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    machine = systemd(host)
+    monkeypatch.setattr(takeover.Record, "save", full)
+    with pytest.raises(
+        WishError, match=r"old-serving\.service cannot be stopped \(No space left on device\); run again"
+    ):
+        carry_out(machine, "systemd", UNIT, "stopped", tmp_path / "records")
+    assert machine.acted == []
+
+
+def test_a_program_that_hangs_is_told(host, tmp_path):
+    machine = systemd(host)
+
+    def hangs(_line):
+        raise subprocess.TimeoutExpired("systemctl", 35)
+
+    machine.programs.answers["systemctl stop"] = hangs
+    with pytest.raises(WishError, match=r"cannot be stopped \(it has not answered within 35 s\); run again"):
+        carry_out(machine, "systemd", UNIT, "stopped", tmp_path / "records")
+
+
 def test_a_unit_that_is_not_enabled_is_not_enabled_afterwards_either(host, tmp_path):
     machine = systemd(host)
     machine.programs.answers["systemctl show"] = SHOWN.replace("UnitFileState=enabled", "UnitFileState=static")
@@ -368,7 +412,7 @@ def test_a_server_by_hand_is_ended_and_begun_again_as_it_was(by_hand, tmp_path):
         known = {"pid": server.pid, "argv_sha256": processes.digest(server.shown), "state": state}
         return takeover.carry_out(takeover.check({**wish, **known}), means, False)
 
-    before = deeds.process(tree, server)
+    before = {**deeds.process(tree, server), "parent": ""}
     stopped = carry_out("stopped")
     assert processes.servers(tree) == []
     assert "planted" not in json.dumps(stopped)
@@ -377,7 +421,7 @@ def test_a_server_by_hand_is_ended_and_begun_again_as_it_was(by_hand, tmp_path):
     assert started["after"]["running"] is True
     assert begun.read_text() == f"planted {tmp_path}\n"
     (again,) = processes.servers(tree)
-    assert deeds.process(tree, again) == before
+    assert {**deeds.process(tree, again), "parent": ""} == before
     assert (before["umask"], before["nofile"]) == ("0027", [512, 1024])
 
 
