@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..diagnosis import command
 from ..diagnosis.unread import Unread
 from ..errors import WishError
 from ..evidence import gpus
@@ -37,8 +36,8 @@ from .inside import Inside
 
 SCHEMA = 1
 SECONDS_BOUNDS = (1, 3600)
-# Programs are given three seconds each; some ask two after another.
-_ANSWERS_S = 10.0
+# Programs are given 15 seconds each, and some are asked after another.
+_ANSWERS_S = 50.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Means:
     """What the survey asks, so that a recorded host can stand in for this one."""
 
     tree: Tree = field(default_factory=Tree)
-    run: supervisor.Run = command.run
+    run: supervisor.Run = supervisor.RUN
     nvidia: query.Ask = gpus.ASK
     served: Callable[..., dict[str, Any]] = served.ask
 

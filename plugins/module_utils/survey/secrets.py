@@ -28,9 +28,8 @@ _SQUASHED = re.compile(r"password|passwd|secret|apikey|accesskey|privatekey|auth
 # The value of a switch is no secret, whatever its name: --use_alts_credentials=true.
 _SWITCHES = ("", "true", "false", "yes", "no", "on", "off", "0", "1")
 
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
-# Up to the last sign: a password may have one itself.
-_USER = re.compile(rf"({_SCHEME})[^\s'\"]*@(?=[^\s/@])")
+# An address is looked for in what has no blanks and no quotes. Every form here takes time in proportion to a text.
+_TOKEN = re.compile(r"[^\s'\"]+")
 _PARAMETER = re.compile(r"([?&;])([A-Za-z0-9_.%-]{1,80})=([^&;#\s'\"]*)")
 # NAME=value, NAME: value, --name value; a value in quotes is one up to the closing quote, one behind a colon or a blank
 # up to the end of its line.
@@ -45,11 +44,11 @@ _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]*-----.*?(?:-----END [A-Z0-9 ]*---
 _FORMS = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|"
     r"hf_[A-Za-z0-9]{20,}|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|ya29\.[\w.-]{20,}|sk-[\w-]{20,}|hvs\.[\w-]{20,}|"
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"eyJ[\w-]{8,300}\.[\w-]{8,}\.[\w-]*)"
 )
 
 # curl -u name:password; of docker run -u it is a user's and a group's number.
-_ACCOUNT = re.compile(r"(?P<before>(?<!\S)(?:-u|-U|--user|--proxy-user)[ =]?[^\s:=]*[^\s:=\d][^\s:=]*:)\S+")
+_ACCOUNT = re.compile(r"(?P<before>(?<!\S)(?:-u|-U|--user|--proxy-user)[ =]?[^\s:=]{0,60}[^\s:=\d][^\s:=]{0,60}:)\S+")
 _ACCOUNTS = ("-u", "-U", "--user", "--proxy-user")
 
 # Variables that TensorFlow, the server, XLA, oneDNN, OpenMP, NVIDIA's libraries, allocators, gRPC, the loader and
@@ -92,21 +91,32 @@ def lines(content: str) -> str:
 def hidden(content: str) -> str:
     """Return a text without the secrets in it."""
     content = _KEY_BLOCK.sub(HIDDEN, content)
-    content = _USER.sub(rf"\1{HIDDEN}@", content)
-    content = _PARAMETER.sub(
-        lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret(found[2]) else found[0], content
-    )
+    content = _TOKEN.sub(_anonymous, content)
+    content = _PARAMETER.sub(_parameter, content)
     content = _BEARER.sub(rf"\1 {HIDDEN}", content)
     content = _ACCOUNT.sub(rf"\g<before>{HIDDEN}", _FORMS.sub(HIDDEN, content))
     return _without_values(_WORDS, _without_values(_PAIR, content))
+
+
+def _anonymous(found: re.Match[str]) -> str:
+    """Return an address without who asks: up to the last sign, since a password may have one itself."""
+    scheme, separator, rest = found[0].partition("://")
+    _user, sign, place = rest.rpartition("@")
+    return f"{scheme}{separator}{HIDDEN}@{place}" if sign and place else found[0]
+
+
+def _parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={HIDDEN}" if _is_hidden(found[2], found[3]) else found[0]
 
 
 def _without_values(names: re.Pattern[str], content: str) -> str:
     """Return a text without the values of secret names; what stands behind any other name is looked at by itself."""
     kept, at = [], 0
     for found in names.finditer(content):
+        if found.start() < at or not is_secret(found[1]):
+            continue
         value = (_VALUE if found["apart"] is None else _LINE).match(content, found.end())
-        if found.start() >= at and value and _is_hidden(found[1], value[0]):
+        if value and _is_hidden(found[1], value[0]):
             kept += [content[at : found.end()], HIDDEN]
             at = value.end()
     return "".join([*kept, content[at:]])

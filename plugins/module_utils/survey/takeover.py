@@ -73,7 +73,7 @@ class Means:
     """What the take-over reads and does, so that a recorded host can stand in for this one."""
 
     tree: Tree = field(default_factory=Tree)
-    run: supervisor.Run = command.run
+    run: supervisor.Run = supervisor.RUN
     act: deeds.Act | None = None
     start: Callable[[deeds.Act, deeds.Deed], None] = deeds.start
     stop: Callable[..., None] = deeds.stop
