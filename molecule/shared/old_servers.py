@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The servers that the scenario adopt sets up: their origins by name and kind, and the port at which each takes gRPC."""
+"""The servers that the scenario adopt sets up: the names and kinds of their origins, and their ports of gRPC."""
 
 OLD = {
     "old-serving.service": ("systemd", 9500),

@@ -24,7 +24,7 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis"),
+    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis", "survey"),
 ]
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
@@ -112,6 +112,8 @@ SHIPPED = {
     "serving_group": 5,
     "serving_idle": 9,
     "serving_instances": 53,  # with the gates, and the status that a run ends with: it needs no further call
+    "serving_survey": 45,  # all that is read of old servers, in one call
+    "serving_takeover": 29,  # it looks who runs before and after, as the survey does
     "signing_key": 18,
     "template_tree": 14,
     "tune": 0,

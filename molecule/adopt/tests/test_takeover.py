@@ -10,6 +10,7 @@ from old_servers import OLD
 # What the next boot, or the next start of supervisord, brings back all the same.
 AGAIN = {
     "scores": ["supervisord starts it when it begins; write autostart=false in /etc/supervisor/conf.d/old.conf"],
+    "tensorflow_model_server-9520": ["launch.py has started it, and may start it again"],
     "old-container": [
         "its restart policy stays always, which this Podman cannot change: podman-restart.service starts it",
     ],

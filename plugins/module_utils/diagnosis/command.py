@@ -23,9 +23,9 @@ def ask(arguments: list[str]) -> str | None:
     return interpreted(arguments[0], run(arguments))
 
 
-def run(arguments: list[str]) -> Ended:
-    """Return status, output and remarks of a program, within the same limits; None if it is not installed."""
-    return bounded(arguments, SECONDS, MOST_BYTES, ends=True)
+def run(arguments: list[str], seconds: float = SECONDS) -> Ended:
+    """Return status, output and remarks of a program, limited likewise; None if it is not installed."""
+    return bounded(arguments, seconds, MOST_BYTES, ends=True)
 
 
 def interpreted(program: str, ended: Ended) -> str | None:

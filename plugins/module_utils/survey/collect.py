@@ -14,19 +14,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..diagnosis import command
 from ..diagnosis.unread import Unread
 from ..errors import WishError
 from ..evidence import gpus
 from ..host.sysfs import Tree
 from ..nvidia import query
-from . import containers, listening, model_configs, models, named_files, origins, processes, served, supervisor, systemd
+from . import (
+    containers,
+    listening,
+    model_configs,
+    models,
+    named_files,
+    origins,
+    processes,
+    secrets,
+    served,
+    supervisor,
+    systemd,
+)
 from .inside import Inside
 
 SCHEMA = 1
 SECONDS_BOUNDS = (1, 3600)
-# Programs are given three seconds each; some ask two after another.
-_ANSWERS_S = 10.0
+# Programs are given 15 seconds each, and some are asked after another.
+_ANSWERS_S = 50.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Means:
     """What the survey asks, so that a recorded host can stand in for this one."""
 
     tree: Tree = field(default_factory=Tree)
-    run: supervisor.Run = command.run
+    run: supervisor.Run = supervisor.RUN
     nvidia: query.Ask = gpus.ASK
     served: Callable[..., dict[str, Any]] = served.ask
 
@@ -85,6 +96,8 @@ class _Survey:
     def __init__(self, wanted: Wanted, means: Means) -> None:
         self.wanted, self.means, self.tree = wanted, means, means.tree
         self.unread = Unread()
+        # By process, as they become known: a disk that hangs takes nothing from those before.
+        self.models: dict[int, list[dict[str, Any]]] = {}
 
     def found(self) -> dict[str, Any]:
         servers = self.unread.attempt("processes", lambda: processes.servers(self.tree)) or []
@@ -100,7 +113,8 @@ class _Survey:
             "root": os.geteuid() == 0,
             "servers": [row for row in rows if row],
             "launchers": [row for name in _LAUNCHERS for row in first.get(f"{name} launchers") or ()],
-            "unread": self.unread.notes,
+            # A program's words may hold whatever it was given.
+            "unread": [{name: secrets.hidden(text) for name, text in note.items()} for note in self.unread.notes],
         }
 
     def _works(self, known: list[_Known]) -> dict[str, Callable[[], Any]]:
@@ -145,23 +159,31 @@ class _Survey:
         source = f"{each.source} model_config_file"
         found = self.unread.attempt(source, lambda: model_configs.of_flags(each.flags, each.files.model_config))
         each.models = found or []
+        if len(each.models) > served.MOST_MODELS:
+            self.unread.note(
+                f"{each.source} serves",
+                f"of its {len(each.models)} models the first {served.MOST_MODELS} are asked for",
+            )
 
     def _answers(self, known: list[_Known], first: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         """Return what is asked once the models are known: by name of the servers, and on disk."""
         works: dict[str, Callable[[], Any]] = {}
         for each in known:
             works[f"{each.source} serves"] = partial(self._serves, each, first.get(f"{each.source} sockets") or [])
-        works["models"] = partial(self._models, known)
+        works["models"] = partial(self._read_models, known)
         return works
 
     def _serves(self, each: _Known, places: list[dict[str, Any]]) -> dict[str, Any]:
         tls = bool(each.flags.get("ssl_config_file"))
         return listening.within(self.tree, each.server.pid, lambda: self.means.served(places, each.models, tls))
 
-    def _models(self, known: list[_Known]) -> dict[int, list[dict[str, Any]]]:
-        """Return the models of all servers, one after another: a disk is read no faster by many at once."""
+    def _read_models(self, known: list[_Known]) -> None:
+        """Read the models of all servers, one after another: a disk is read no faster by many at once."""
         budget = models.Budget(self.wanted.seconds)
-        return {each.server.pid: [models.read(each.inside, one, budget) for one in each.models] for each in known}
+        for each in known:
+            rows = self.models.setdefault(each.server.pid, [])
+            for model in each.models:
+                rows.append(models.read(each.inside, model, budget))
 
     def _server(self, each: _Known, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
         row = first.get(each.source)
@@ -173,13 +195,15 @@ class _Survey:
         if origin.why:
             self.unread.note(f"{each.source} origin", origin.why)
         if not self.means.tree.names(f"proc/{pid}/fd"):
-            self.unread.note(each.source, "its sockets cannot be read; the survey wants to be root")
+            self.unread.note(
+                each.source, "its variables, files and sockets cannot be read; survey as root, with become"
+            )
         answered = second.get(f"{each.source} serves") or {"serves": None, "labels": None}
         return {
             **row,
             "origin": origin.row,
             "files": each.files.shown,
-            "models": (second.get("models") or {}).get(pid, []),
+            "models": list(self.models.get(pid, [])),
             "listening": first.get(f"{each.source} sockets") or [],
             "serves": answered["serves"],
             "labels": answered["labels"],

@@ -11,15 +11,15 @@ import os
 import resource
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable
 
 from ..diagnosis.command import Ended
 from ..errors import WishError
 from ..host.sysfs import Tree
 from ..visible_text import told
-from . import containers, origins, processes, supervisor, systemd
+from . import containers, origins, processes, secrets, supervisor, systemd
 from .inside import Inside
 
 Act = Callable[[list[str]], Ended]
@@ -36,7 +36,7 @@ def done(act: Act, arguments: list[str]) -> str:
         raise WishError("", f"{arguments[0]} is not installed", "")
     code, output, remarks = ended
     if code:
-        words = told(" ".join((remarks or output).split()) or "no message", 300)
+        words = secrets.text(" ".join((remarks or output).split()) or "no message", 300)
         raise WishError("", f"{' '.join(arguments[:3])} ended with code {code} ({words})", "")
     return output
 
@@ -86,6 +86,7 @@ def process(tree: Tree, server: processes.Server) -> dict[str, Any]:
     home = tree.path(f"proc/{server.pid}")
     status = dict(line.split(":", 1) for line in tree.lines(f"proc/{server.pid}/status") if ":" in line)
     return {
+        "parent": _parent(tree, server.pid),
         "exe": os.readlink(f"{home}/exe").removesuffix(" (deleted)"),
         "argv": list(server.argv),
         "cwd": inside.cwd,
@@ -98,6 +99,12 @@ def process(tree: Tree, server: processes.Server) -> dict[str, Any]:
         "nofile": processes.nofile(tree, server.pid),
         "output": [_file(f"{home}/fd/{number}") for number in (1, 2)],
     }
+
+
+def _parent(tree: Tree, pid: int) -> str:
+    """Return the name of the process that has started another; nothing if it has ended since."""
+    above = next(processes.ancestors(tree, pid), 1)
+    return "" if above == 1 else told(tree.text(f"proc/{above}/comm") or "", 40)
 
 
 def _file(link: str) -> str | None:
@@ -127,6 +134,8 @@ def remains(deed: Deed, origin: Mapping[str, Any]) -> list[str]:
     state, container = deed.get("unit", {}).get("enabled", ""), origin["container"] or {}
     if state not in ("", "disabled", *_ENABLED):
         found.append(f"the unit {deed['unit']['name']} is {told(state, 40)}, so that whatever wants it starts it again")
+    if deed.get("process", {}).get("parent"):
+        found.append(f"{deed['process']['parent']} has started it, and may start it again")
     if container.get("compose"):
         found.append(f"docker compose up starts {origin['name']} again")
     if deed.get("container", {}).get("policy_kept"):

@@ -117,7 +117,7 @@ def _values(tokens: Sequence[str], at: int, deepest: int) -> tuple[list[Value], 
 
 
 def _value(tokens: Sequence[str], at: int, deepest: int) -> tuple[Value, int]:
-    if at >= len(tokens):
+    if at >= len(tokens) or tokens[at] in "}>]:,;":
         raise ValueError("it breaks off")
     if tokens[at] in _OPEN:
         inner, at = _message(tokens, at + 1, deepest - 1)

@@ -32,6 +32,8 @@ class Budget:
 
     def __init__(self, seconds: float) -> None:
         self.end = time.monotonic() + seconds
+        # Servers of one host often share their models: each folder is read once.
+        self.known: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def allows(self, size_mb: float) -> bool:
         """Return whether there is time to read so much."""
@@ -89,7 +91,12 @@ def _version(inside: Inside, path: str, budget: Budget | None) -> Mapping[str, A
             folder = f"{place}/."
             if not os.path.isdir(folder):
                 return None
-            return _UNREAD if budget is None else _measured(folder, budget)
+            if budget is None:
+                return _UNREAD
+            found = os.stat(folder)
+            key = (found.st_dev, found.st_ino)
+            budget.known[key] = budget.known.get(key) or _measured(folder, budget)
+            return budget.known[key]
     except OSError as error:
         return {**_UNREAD, "error": _why(error)}
 

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..diagnosis.command import Ask, interpreted
+from ..diagnosis.unread import words
 from ..host.sysfs import Tree
 from ..visible_text import told
 from . import containers, model_configs, processes, supervisor, systemd
@@ -24,6 +25,8 @@ SYSTEMD, DOCKER, PODMAN, COMPOSE, SUPERVISOR, BY_HAND = (
 )
 KINDS = (SYSTEMD, DOCKER, PODMAN, COMPOSE, SUPERVISOR, BY_HAND)
 _DEFAULT_PORT = "8500"
+# Where a user's own containers are.
+_USER = re.compile(r"/user@(\d+)\.service/")
 _CLIENTS = ("run", "start", "compose")
 
 
@@ -88,7 +91,9 @@ def _container(asking: Asking, server: processes.Server, runtime: str, identity:
             container=containers.described(asking.ask, runtime, shown),
         )
     except Exception as error:
-        return Origin(_row(runtime, identity[:12], identity), runtime, identity, why=_words(error))
+        whose = _USER.search(processes.group_path(asking.tree, server.pid))
+        why = f"it is a container of the user {whose[1]}; " if whose else ""
+        return Origin(_row(runtime, identity[:12], identity), runtime, identity, why=told(why + words(error), 300))
     unit, why = _unit_of_container(asking, shown)
     row["unit"] = unit and unit[1]
     return Origin(row, runtime, identity, unit=unit[0] if unit else "", retries=containers.retries(shown), why=why)
@@ -102,7 +107,7 @@ def _unit_of_container(asking: Asking, shown: Mapping[str, Any]) -> tuple[tuple[
     try:
         found = systemd.show(asking.ask, [name])
     except Exception as error:
-        return None, _words(error)
+        return None, told(words(error), 300)
     return ((name, systemd.described(found[name])), "") if name in found else (None, "")
 
 
@@ -110,9 +115,9 @@ def _unit_of_client(tree: Tree, shown: Mapping[str, Any]) -> str | None:
     names = {shown["Name"].lstrip("/"), str(shown["Id"])}
     for pid in tree.numbered("proc", "")[: processes.MOST_PIDS]:
         if (tree.text(f"proc/{pid}/comm") or "") in containers.RUNTIMES:
-            words = processes.argv(tree, pid)
-            values = {word.rpartition("=")[2] for word in words}
-            if names & values and set(words[1:4]) & set(_CLIENTS):
+            argv = processes.argv(tree, pid)
+            values = {word.rpartition("=")[2] for word in argv}
+            if names & values and set(argv[1:4]) & set(_CLIENTS):
                 return systemd.unit_of(processes.group_path(tree, pid))
     return None
 
@@ -127,7 +132,7 @@ def _program(asking: Asking, server: processes.Server, daemon: int) -> Origin:
         name, state = next(((name, state) for name, (state, pid) in states.items() if pid in family), ("", ""))
         program = supervisor.program_of(supervisor.programs(asking.tree, path), name)
     except Exception as error:
-        why = _words(error)
+        why = told(words(error), 300)
     # supervisord tells its programs their names.
     name = name or _variable(asking.tree, server.pid, "SUPERVISOR_PROCESS_NAME") or by_hand_name(server)
     shown = supervisor.described(program, state, path or "") if program else None
@@ -147,7 +152,7 @@ def _unit(asking: Asking, name: str) -> Origin:
     try:
         shown = systemd.show(asking.ask, [name]).get(name, {})
     except Exception as error:
-        why = _words(error)
+        why = told(words(error), 300)
     described = systemd.described(shown) if shown else None
     return Origin(_row(SYSTEMD, told(name, 200), systemd.definition(shown), unit=described), unit=name, why=why)
 
@@ -165,9 +170,3 @@ def by_hand_name(server: processes.Server) -> str:
     """Return a name for a server that nobody has named, by what no two servers of a host share: its port."""
     port = model_configs.flags_of(server.shown).get("port", _DEFAULT_PORT)
     return f"{processes.SERVER}-{port if port.isdigit() else 'without-port'}"
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return told(str(error) or type(error).__name__, 300)

@@ -160,9 +160,10 @@ def read(tree: Tree, found: Server) -> dict[str, Any]:
 
 
 def is_same(tree: Tree, found: Server) -> bool:
-    """Return whether a process still runs: its id may be another's meanwhile."""
+    """Return whether a process still runs: its id may be another's, and its parent may not ask for its end."""
     now = evidence_process.read(tree, found.pid)
-    return now is not None and now.started == found.started
+    state = (tree.text(f"proc/{found.pid}/stat") or "").rpartition(")")[2].split()[:1]
+    return now is not None and now.started == found.started and state not in (["Z"], ["X"])
 
 
 def environment(tree: Tree, pid: int) -> list[str]:

@@ -12,7 +12,7 @@ from ..errors import WishError
 from ..load.messages import delimited, fields
 from ..serving.client import Client, ServerError, UnreachableError, served_version
 from ..visible_text import told
-from . import listening
+from . import listening, secrets
 from .model_configs import Model
 
 MOST_MODELS = 64
@@ -60,7 +60,7 @@ def _rest(client: Client, models: Sequence[Model]) -> dict[str, Any]:
 
 
 def _row(model: str, version: int, state: str, error: str) -> dict[str, Any]:
-    return {"model": told(model, 500), "version": version, "state": state, "error": error or None}
+    return {"model": told(model, 500), "version": version, "state": state, "error": secrets.hidden(error) or None}
 
 
 def _labels(client: Client, model: Model) -> dict[str, int | None]:

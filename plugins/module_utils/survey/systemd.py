@@ -22,7 +22,7 @@ PROPERTIES = (
 # Units in which sessions, timers and other service managers start what is no part of them.
 NO_LAUNCHERS = re.compile(
     r"(?:cron|crond|cronie|anacron|atd|ssh|sshd|ssh@.*|sshd@.*|getty@.*|serial-getty@.*|docker|containerd|podman|supervisor|"
-    r"supervisord|console-getty|systemd-.*|user@.*|libpod-conmon.*)\.service"
+    r"supervisord|rc-local|rc|console-getty|systemd-.*|user@.*|libpod-conmon.*)\.service"
 )
 MOST_UNITS = 3000
 # One question for some hundred units: a command line has its limits.
@@ -75,7 +75,12 @@ def described(shown: Mapping[str, str]) -> dict[str, Any]:
 def command(shown: Mapping[str, str]) -> str:
     """Return the first command of a unit without secrets: systemd shows its words without their quotes."""
     found = _ARGV.search(shown.get("ExecStart", ""))
-    return " ".join(secrets.words(found[1].split(" "))) if found else ""
+    words: list[str] = []
+    for word in secrets.words(found[1].split(" ")) if found else ():
+        # What follows a secret may be the rest of it.
+        if not words or secrets.HIDDEN not in words[-1] or word.startswith("-"):
+            words.append(word)
+    return " ".join(words)
 
 
 def definition(shown: Mapping[str, str]) -> str:

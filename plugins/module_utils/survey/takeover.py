@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from functools import partial
 from typing import Any
 
 from ..diagnosis import command
+from ..diagnosis.unread import words
 from ..disk.record import Record
 from ..errors import WishError
 from ..host.run import bounded
 from ..host.sysfs import Tree
-from . import deeds, origins, processes, supervisor
+from . import deeds, origins, processes, secrets, supervisor
 
 FOLDER = "/var/lib/tfserving-fleet/takeover"
 STOPPED, STARTED = "stopped", "started"
@@ -71,7 +73,7 @@ class Means:
     """What the take-over reads and does, so that a recorded host can stand in for this one."""
 
     tree: Tree = field(default_factory=Tree)
-    run: supervisor.Run = command.run
+    run: supervisor.Run = supervisor.RUN
     act: deeds.Act | None = None
     start: Callable[[deeds.Act, deeds.Deed], None] = deeds.start
     stop: Callable[..., None] = deeds.stop
@@ -98,7 +100,12 @@ def check(given: Mapping[str, Any]) -> Wanted:
 def carry_out(wanted: Wanted, means: Means, check_mode: bool) -> dict[str, Any]:
     """Return the result of the module. Raises WishError."""
     one = _Takeover(wanted, means, check_mode)
-    return one.stop() if wanted.state == STOPPED else one.start()
+    try:
+        return one.stop() if wanted.state == STOPPED else one.start()
+    except (OSError, RuntimeError, LookupError, subprocess.SubprocessError) as error:
+        # A process that ends meanwhile, a program that hangs, a full disk.
+        problem = f"{wanted.name} cannot be {wanted.state} ({secrets.hidden(words(error))})"
+        raise WishError("name", problem, "run again; the record tells how far it went") from error
 
 
 def record_path(folder: str, kind: str, name: str) -> str:
@@ -152,7 +159,8 @@ class _Takeover:
         origin = origins.of(self.means.asking, server)
         kind, name = origin.row["kind"], origin.row["name"]
         if origin.why:
-            raise WishError("name", f"what has started {self.wanted.name} cannot be asked ({origin.why})", "run again")
+            why = secrets.hidden(origin.why)
+            raise WishError("name", f"what has started {self.wanted.name} cannot be asked ({why})", "run again")
         if (kind, name) != (self.wanted.kind, self.wanted.name):
             problem = (
                 f"the process {server.pid} was started by {kind} {name}, not by {self.wanted.kind} {self.wanted.name}"
@@ -160,6 +168,10 @@ class _Takeover:
             raise WishError("name", problem, "survey the host again")
         if self.wanted.definition and origin.row["sha256"] != self.wanted.definition:
             raise WishError("name", f"{name} has changed since it was surveyed", "survey the host again")
+        others = [str(pid) for pid in self._pids() if pid != server.pid]
+        if others and kind != origins.BY_HAND:
+            problem = f"{name} runs other servers too (process {', '.join(others)}), which would stop with this one"
+            raise WishError("name", problem, "stop it by hand once none of them is called")
         return origin
 
     def _remembered(self, server: processes.Server, origin: origins.Origin, deed: deeds.Deed) -> dict[str, Any]:
@@ -208,7 +220,7 @@ class _Takeover:
         try:
             now = deeds.definition(self.means.asking, known["kind"], known["deed"])
         except (RuntimeError, OSError, ValueError) as error:
-            problem = f"what starts {self.wanted.name} cannot be asked ({error})"
+            problem = f"what starts {self.wanted.name} cannot be asked ({secrets.hidden(words(error))})"
             raise WishError("name", problem, "see whether it is still there") from error
         if now != known["definition"]:
             problem = f"{self.wanted.name} has changed since it was stopped"
@@ -222,11 +234,15 @@ class _Takeover:
 
     def _running(self) -> processes.Server | None:
         """Return the server that this origin runs now; None if there is none."""
-        for server in processes.servers(self.means.tree):
-            row = origins.of(self.means.asking, server).row
-            if (row["kind"], row["name"]) == (self.wanted.kind, self.wanted.name):
-                return server
-        return None
+        return next(filter(self._is_own, processes.servers(self.means.tree)), None)
+
+    def _pids(self) -> list[int]:
+        """Return the processes of all servers that this origin runs."""
+        return [server.pid for server in processes.servers(self.means.tree) if self._is_own(server)]
+
+    def _is_own(self, server: processes.Server) -> bool:
+        row = origins.of(self.means.asking, server).row
+        return (row["kind"], row["name"]) == (self.wanted.kind, self.wanted.name)
 
     def _comes_true(self, condition: Callable[[], bool]) -> bool:
         for _each in range(int(self.wanted.seconds / _PAUSE_S) + 1):
