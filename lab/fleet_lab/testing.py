@@ -23,7 +23,18 @@ DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis", "adopt")
+SAMPLED = (
+    "failures",
+    "runtime",
+    "changes",
+    "measure",
+    "gateway",
+    "rollout",
+    "monitoring",
+    "diagnosis",
+    "adopt",
+    "takeover",
+)
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")

@@ -67,6 +67,7 @@ def test_without_its_instance_the_old_server_is_not_stopped(run, host):
     assert answers(host, 9501)
 
 
+@pytest.mark.long
 def test_the_instance_serves_beside_the_old_server(run, host):
     done = run("site.yml", "inventory", "beside")
     assert done.status == 0, done.output
@@ -74,6 +75,7 @@ def test_the_instance_serves_beside_the_old_server(run, host):
     assert answers(host, 18501)
 
 
+@pytest.mark.long
 def test_check_mode_stops_nothing(site, folder, host):
     options = ["-i", str(folder / "inventory"), "-i", str(folder / "beside"), "--check"]
     done = site(*options, playbook="playbooks/adopt_takeover.yml", adopt_dir=str(folder))
@@ -81,6 +83,7 @@ def test_check_mode_stops_nothing(site, folder, host):
     assert answers(host, 9501)
 
 
+@pytest.mark.long
 def test_the_take_over_stops_and_disables_the_old_server(run, host):
     done = run("playbooks/adopt_takeover.yml", "inventory", "beside", adopt_idle_s=60)
     assert done.status == 0, done.output
@@ -91,6 +94,7 @@ def test_the_take_over_stops_and_disables_the_old_server(run, host):
     assert answers(host, 18501)
 
 
+@pytest.mark.long
 def test_a_second_take_over_has_nothing_to_do(run, host):
     done = run("playbooks/adopt_takeover.yml", "inventory", "beside")
     assert done.status == 0, done.output
@@ -98,6 +102,7 @@ def test_a_second_take_over_has_nothing_to_do(run, host):
     assert not host.service("old-serving.service").is_running
 
 
+@pytest.mark.long
 def test_the_way_back_starts_and_enables_it(run, host):
     done = run("playbooks/adopt_undo.yml", "inventory", "beside")
     assert done.status == 0, done.output
