@@ -23,7 +23,18 @@ DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis")
+SAMPLED = (
+    "failures",
+    "runtime",
+    "changes",
+    "measure",
+    "gateway",
+    "rollout",
+    "monitoring",
+    "diagnosis",
+    "adopt",
+    "takeover",
+)
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
 SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
@@ -102,6 +113,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/role_docs.py", "--check"],
         "fault docs": ["python", "tools/fault_docs.py", "--check"],
+        "adoption docs": ["python", "tools/adoption_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
         "signal docs": ["python", "tools/signal_docs.py", "--check"],
