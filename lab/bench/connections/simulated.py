@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
 
 DOCUMENTATION = r"""
@@ -72,5 +73,5 @@ def _played(answer: Path) -> tuple[int, bytes, bytes]:
     try:
         kept = json.loads(answer.read_text(encoding="utf-8"))
     except OSError:
-        raise SystemExit(f"the recorded host was never asked for {answer.stem}") from None
+        raise AnsibleConnectionFailure(f"the recorded host was never asked for {answer.stem}") from None
     return kept["code"], kept["output"].encode(), b""
