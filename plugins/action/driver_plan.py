@@ -9,24 +9,41 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.driver import plan
 
+_FACTS = {"distribution", "distribution_version", "architecture"}
+_SUBSETS = ["!all", "!min", "distribution", "platform"]
+
 
 class ActionModule(Action):
     """Hands the wishes, what the host shows and Ansible's facts of its distribution to the rules."""
 
-    _requires_connection = False
     ARGUMENTS = {
         "wish": {"type": "dict", "required": True},
         "found": {"type": "dict", "required": True},
         "is_controller": {"type": "bool", "default": False},
+        "group": {"type": "str", "default": ""},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the plan of the driver."""
         options = self.options()
+        wish, found = options["wish"], options["found"]
         facts = task_vars.get("ansible_facts") or {}
+        read = {}
+        if wish.get("state") == "present" and not found["driver"]["passed_over"] and not _FACTS <= set(facts):
+            read = self.call("ansible.legacy.setup", {"gather_subset": _SUBSETS}, task_vars)
+            if read.get("failed") or read.get("unreachable"):
+                return read
+            facts = {name.removeprefix("ansible_"): value for name, value in read["ansible_facts"].items()}
         system = {
             "distribution": facts.get("distribution"),
             "release": facts.get("distribution_version"),
             "architecture": facts.get("architecture"),
         }
-        return plan.plan(options["wish"], options["found"], system, options["is_controller"])
+        planned = plan.plan(wish, found, system, options["is_controller"])
+        kept = {"ansible_facts": read["ansible_facts"]} if read else {}
+        return {**planned, **kept, **_grouped(options["group"], planned["due"])}
+
+
+def _grouped(prefix: str, due: str) -> dict[str, Any]:
+    """Return what has Ansible add the host to a group, as ansible.builtin.group_by does in a task of its own."""
+    return {"add_group": f"{prefix}_{due}", "parent_groups": ["all"]} if prefix else {}

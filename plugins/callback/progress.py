@@ -312,7 +312,7 @@ class CallbackModule(Default):
 
 def _play(play: Any) -> stages.Play:
     """Return what a play says before it runs. Roles that its tasks import or include are no stages."""
-    roles = (role.get_name() for role in play.roles if not role.from_include)
+    roles = (role.get_name() for role in play.roles if not (role.from_include and role._from_files))
     return stages.Play(play.get_name().strip(), tuple(dict.fromkeys(roles)))
 
 

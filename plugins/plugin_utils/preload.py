@@ -15,6 +15,7 @@ from typing import Any
 from ansible.plugins import loader
 
 from .caller import COLLECTION
+from .wishes.inventory import role_specs
 
 FILTERS = Path(__file__).resolve().parents[1] / "filter"
 # Of ansible-core: what a task on a host needs, whatever it does, and what the roles' variables and inventories call.
@@ -35,3 +36,4 @@ def preload() -> None:
     for plugins, names in CORE.items():
         for name in names:
             plugins.get(f"ansible.builtin.{name}", class_only=True)
+    role_specs()

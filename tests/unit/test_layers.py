@@ -27,7 +27,7 @@ HOSTS = [
     *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis"),
 ]
 CONTROLLER = [
-    *("action", "caller", "preload", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
+    *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "preload", "planner"),
     *(
         "gateway",
         "templates",
