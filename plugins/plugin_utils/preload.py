@@ -8,6 +8,7 @@ time, as it keeps no bytecode of them, and reads the documentation of all for th
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,4 @@ def preload() -> None:
         for name in names:
             plugins.get(f"ansible.builtin.{name}", class_only=True)
     role_specs()
+    gc.freeze()

@@ -23,7 +23,7 @@ short_description: Record tasks, module calls and connection commands
 description:
   - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
   - Events are V(start) (name of the playbook), V(task) (name, changed, seconds), V(module) (name, transport),
-    V(command) (transport), V(fork) (host, task, of a worker process for one task on one host) and V(stats) (hosts, CPU
+    V(command) (transport), V(fork) (host, task, of a worker process for one task on one host), V(worker) (the same, and its CPU seconds at its end) and V(stats) (hosts, CPU
     seconds of the main process and of its workers, and the peak of the main process's memory in MiB).
 options: {}
 """
@@ -65,7 +65,16 @@ def _watch_workers() -> None:
         _record(event="fork", host=self._host.name, task=self._task.get_name(), action=self._task.action)
         return start(self)
 
-    WorkerProcess.start = started
+    run = WorkerProcess.run
+
+    @functools.wraps(run)
+    def ran(self: WorkerProcess) -> Any:
+        try:
+            return run(self)
+        finally:
+            _record(event="worker", host=self._host.name, task=self._task.get_name(), seconds=time.process_time())
+
+    WorkerProcess.start, WorkerProcess.run = started, ran
 
 
 def _used() -> dict[str, float]:

@@ -62,10 +62,11 @@ def lay_out(folder: Path, hosts: int) -> Path:
         "tfserving_address": "192.0.2.1",
         "lab_gateway": "192.0.2.254",
     }
-    names = {f"replayed-{number:04d}": {} for number in range(hosts)}
+    # Variables of hosts: those of groups would yield to the lab's own, which run programs on this machine.
+    names = {f"replayed-{number:04d}": variables for number in range(hosts)}
     (folder / "group_vars").symlink_to(lab_host.INVENTORY / "group_vars")
     inventory = folder / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"children": {"tfserving": {"hosts": names, "vars": variables}}}}))
+    inventory.write_text(json.dumps({"all": {"children": {"tfserving": {"hosts": names}}}}))
     return inventory
 
 
