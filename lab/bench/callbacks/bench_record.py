@@ -23,8 +23,9 @@ short_description: Record tasks, module calls and connection commands
 description:
   - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
   - Events are V(start) (name of the playbook), V(task) (name, changed, seconds), V(module) (name, transport),
-    V(command) (transport), V(fork) (host, task, of a worker process for one task on one host), V(worker) (the same, and its CPU seconds at its end) and V(stats) (hosts, CPU
-    seconds of the main process and of its workers, and the peak of the main process's memory in MiB).
+    V(command) (transport), V(fork) (host, task and whether it is once for all hosts, of a worker process for one task
+    on one host), V(worker) (host, task, CPU seconds at its end) and V(stats) (hosts, CPU seconds of the main process and
+    of its workers, and the peak of the main process's memory in MiB).
 options: {}
 """
 
@@ -62,7 +63,7 @@ def _watch_workers() -> None:
 
     @functools.wraps(start)
     def started(self: WorkerProcess) -> Any:
-        _record(event="fork", host=self._host.name, task=self._task.get_name(), action=self._task.action)
+        _record(event="fork", host=self._host.name, task=self._task.get_name(), once=bool(self._task.run_once))
         return start(self)
 
     run = WorkerProcess.run

@@ -71,11 +71,11 @@ def lay_out(folder: Path, hosts: int) -> Path:
 
 
 def cost(events: Sequence[dict[str, Any]], hosts: int) -> Cost:
-    """Read what a run has recorded. What is done once for all hosts counts for the first one, so the median counts."""
+    """Read what a run has recorded; of the hosts, the one in the middle counts."""
     stats = next(event for event in events if event["event"] == "stats")
     wrong = [host for host, ended in stats["hosts"].items() if ended["failures"] or ended["changed"]]
     if wrong:
         raise SystemExit(f"on {len(wrong)} of {hosts} hosts the run changed something or failed, {wrong[0]} for one")
-    tasks = Counter(event["host"] for event in events if event["event"] == "fork" and event["host"] in stats["hosts"])
+    tasks = Counter(event["host"] for event in events if event["event"] == "fork" and not event["once"])
     calls = sum(event["event"] == "module" and event["transport"] == "simulated" for event in events)
     return Cost(hosts, stats["main"], stats["workers"], stats["peak"], median_low(tasks.values()), calls / hosts)
