@@ -16,6 +16,7 @@ from typing import Any
 from ansible.plugins import loader
 
 from .caller import COLLECTION
+from .tables import read
 from .wishes.inventory import role_specs
 
 FILTERS = Path(__file__).resolve().parents[1] / "filter"
@@ -37,5 +38,9 @@ def preload() -> None:
     for plugins, names in CORE.items():
         for name in names:
             plugins.get(f"ansible.builtin.{name}", class_only=True)
+    loader.lookup_loader.get(f"{COLLECTION}.rendered", class_only=True)
+    for path in read.TABLES.glob("*.yml"):
+        read.table(path.stem)
     role_specs()
+    # What the garbage collector of a worker touches, the kernel copies. It leaves alone what is here by now.
     gc.freeze()

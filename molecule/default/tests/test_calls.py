@@ -42,7 +42,9 @@ def last_run() -> list[dict]:
 
 def test_a_run_without_a_change_has_no_more_tasks_for_a_host_than_it_needs(host):
     name = host.backend.get_hostname()
-    tasks = [each["task"] for each in last_run() if each["event"] == "fork" and each["host"] == name and not each["once"]]
+    tasks = [
+        each["task"] for each in last_run() if each["event"] == "fork" and each["host"] == name and not each["once"]
+    ]
     assert len(tasks) <= TASKS, tasks
 
 
