@@ -29,7 +29,7 @@ class ActionModule(Action):
         wish, found = options["wish"], options["found"]
         facts = task_vars.get("ansible_facts") or {}
         read = {}
-        if wish.get("state") == "present" and not found["driver"]["passed_over"] and not _FACTS <= set(facts):
+        if wish.get("state") == "present" and not found["driver"]["passed_over"] and _FACTS.difference(facts):
             read = self.call("ansible.legacy.setup", {"gather_subset": _SUBSETS}, task_vars)
             if read.get("failed") or read.get("unreachable"):
                 return read
@@ -41,9 +41,5 @@ class ActionModule(Action):
         }
         planned = plan.plan(wish, found, system, options["is_controller"])
         kept = {"ansible_facts": read["ansible_facts"]} if read else {}
-        return {**planned, **kept, **_grouped(options["group"], planned["due"])}
-
-
-def _grouped(prefix: str, due: str) -> dict[str, Any]:
-    """Return what has Ansible add the host to a group, as ansible.builtin.group_by does in a task of its own."""
-    return {"add_group": f"{prefix}_{due}", "parent_groups": ["all"]} if prefix else {}
+        joined = self.join(f"{options['group']}_{planned['due']}", task_vars) if options["group"] else {}
+        return {**planned, **kept, **joined}

@@ -63,7 +63,7 @@ class ActionModule(Action):
             ),
         }
         if inventory.value(values, BUNDLE):
-            found.update(add_group=BUNDLED, parent_groups=["all"])
+            found |= self.join(BUNDLED, task_vars)
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
 

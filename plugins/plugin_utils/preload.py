@@ -22,7 +22,7 @@ from .wishes.inventory import role_specs
 FILTERS = Path(__file__).resolve().parents[1] / "filter"
 # Of ansible-core: what a task on a host needs, whatever it does, and what the roles' variables and inventories call.
 CORE: dict[Any, tuple[str, ...]] = {
-    loader.action_loader: ("normal", "command", "debug", "include_tasks", "set_fact"),
+    loader.action_loader: ("normal", "command", "debug", "group_by", "include_tasks", "set_fact"),
     loader.become_loader: ("sudo",),
     loader.connection_loader: ("ssh", "local"),
     loader.lookup_loader: ("env", "file", "fileglob", "inventory_hostnames", "items", "pipe", "template"),

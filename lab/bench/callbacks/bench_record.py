@@ -24,8 +24,8 @@ description:
   - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
   - Events are V(start) (name of the playbook), V(task) (name, changed, seconds), V(module) (name, transport),
     V(command) (transport), V(fork) (host, task and whether it is once for all hosts, of a worker process for one task
-    on one host), V(worker) (host, task, CPU seconds at its end) and V(stats) (hosts, CPU seconds of the main process and
-    of its workers, and the peak of the main process's memory in MiB).
+    on one host), V(worker) (host, task, CPU seconds at its end) and V(stats) (hosts, CPU seconds of the main process
+    and of its workers, and the peak of the main process's memory in MiB).
 options: {}
 """
 

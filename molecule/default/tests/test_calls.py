@@ -9,8 +9,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-# Of the scenario's second run: each costs a process on the controller for each host, whether it is skipped or not. One more
-# wants a reason in the commit's message.
+# Of the scenario's second run: each costs a process on the controller for each host, whether it is skipped or not. One
+# more wants a reason in the commit's message.
 TASKS = 40
 
 OURS = "tfserving.fleet."

@@ -45,9 +45,7 @@ def test_without_the_library_nothing_is_run_or_refused():
 def test_what_the_library_does_not_confirm_is_refused_with_its_words():
     with pytest.raises(WishError) as refused:
         Action({"stdout": "", "stderr": ""}).perform({})
-    assert str(refused.value).startswith(
-        'tfserving_allocator_conf: the library does not take "dirty_decay_ms:3000" ('
-    )
+    assert str(refused.value).startswith('tfserving_allocator_conf: the library does not take "dirty_decay_ms:3000" (')
     assert str(refused.value).endswith("); correct the option or leave it out")
 
 

@@ -15,7 +15,7 @@ from repository import REPOSITORY
 UNIT = REPOSITORY / "roles/tfserving/templates/host/etc/systemd/system/tfserving@.service.j2"
 
 # A filter that tells which process asks for it, and whether the collection's filters are there by then.
-WITNESS = '''
+WITNESS = """
 import json, os, sys
 
 def witness(value):
@@ -28,7 +28,7 @@ def witness(value):
 class FilterModule:
     def filters(self):
         return {"witness": witness}
-'''
+"""
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def test_workers_are_forked_from_the_process_that_has_loaded_the_filters(place):
     )
     code, output = place.run("play.yml", "-e", "ansible_connection=local")
     assert code == 0, output
-    *parents, (worker, parent, loaded) = map(json.loads, (place.folder / "filter_plugins/witnessed").read_text().splitlines())
+    *parents, (worker, parent, loaded) = map(
+        json.loads, (place.folder / "filter_plugins/witnessed").read_text().splitlines()
+    )
     assert worker not in {process for process, *_rest in parents}
     assert parent in {process for process, *_rest in parents}
     assert loaded == sorted(path.stem for path in (REPOSITORY / "plugins/filter").glob("*.py"))
