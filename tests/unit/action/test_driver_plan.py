@@ -7,12 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.tfserving.fleet.plugins.action.driver_plan import ActionModule
 from driver_hosts import host_of
+from repository import REPOSITORY
 
 KNOWN = {"distribution": "Debian", "distribution_version": "12", "architecture": "x86_64"}
 READ = {f"ansible_{name}": value for name, value in KNOWN.items()}
-WISH = {"state": "present"}
+ROLE = REPOSITORY / "roles/nvidia_driver"
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+NAMES = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__nvidia_driver_wish"]
+WISH = {name: DEFAULTS[f"nvidia_driver_{name}"] for name in NAMES}
 
 
 class Action(ActionModule):
