@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver is planned with Ansible's facts of the distribution, which the host is asked for where they are unknown."""
+"""The driver is planned with facts of the distribution, which the host is asked for where they are unknown."""
 
 from __future__ import annotations
 
