@@ -311,8 +311,8 @@ class CallbackModule(Default):
 
 
 def _play(play: Any) -> stages.Play:
-    """Return what a play says before it runs. Roles that its tasks import or include are no stages."""
-    roles = (role.get_name() for role in play.roles if not role.from_include)
+    """Return what a play says before it runs. Roles that its tasks include, or import in private, are no stages."""
+    roles = (role.get_name() for role in play.roles if not role.from_include or role.public)
     return stages.Play(play.get_name().strip(), tuple(dict.fromkeys(roles)))
 
 

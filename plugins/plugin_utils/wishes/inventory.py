@@ -27,8 +27,10 @@ FACTS = frozenset((
     "cpu_partition_reboot_required",
     "cpu_partition_result",
     "gateway_result",
+    "host_plan_recorded",
     "kernel_tuning_result",
     "load_generator_result",
+    "model_repository_result",
     "monitoring_result",
     "nvidia_driver_due",
     "nvidia_driver_missing_packages",
@@ -39,6 +41,7 @@ FACTS = frozenset((
     "tfserving_group_exists",
     "tfserving_group_result",
     "tfserving_planned_with",
+    "tfserving_prune_due",
     "tfserving_result",
     "tfserving_topology",
 ))  # fmt: skip

@@ -38,6 +38,7 @@ EXCEPTIONS = {
     "tfserving_apt_suite": UNIQUE,
     "tfserving_apt_package": UNIQUE,
     "jemalloc_package": UNIQUE,
+    "host_plan_share_input": "is set by tune.yml, which the scenario does not run",
     "host_plan_rollout": "is set by rollout.yml, which the scenario does not run: test_held_versions.py",
     "kernel_tuning_state": "takes the role back: scenario vm, undo.yml",
     "cpu_partition_state": "takes the role back: scenario vm, undo.yml",
