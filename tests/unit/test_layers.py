@@ -40,6 +40,7 @@ CONTROLLER = [
         "tuning",
         "profiling",
         "progress",
+        "slices",
     ),
     *("signals", "monitoring", "diagnosis"),
 ]
@@ -65,6 +66,7 @@ SHIPPED = {
     "driver_plan": 0,
     "fleet_answers": 0,
     "fleet_hosts": 0,
+    "fleet_turn": 0,
     "gate": 20,
     "gateway_calls": 14,
     "gateway_capacity": 0,

@@ -243,7 +243,7 @@ class Conductor:
             if number:
                 self._referee.doubt(number)
         if event.get("event") == "stats":
-            self.ended.stats.append(event["hosts"])
+            self.ended.stats.append(event.get("hosts") or {})
         text = show.event_line(self._seconds, self._children[number].part.label, event)
         if text:
             self._say(text)
