@@ -245,6 +245,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "driver_plan",
         "fleet_answers",
         "fleet_hosts",
+        "fleet_turn",
         "gateway_capacity",
         "gateway_plan",
         "host_check",
