@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ class ActionModule(Action):
 
     _requires_connection = False
     ARGUMENTS = {
-        "state": {"type": "str", "choices": ["ready", "take", "give", "tell"], "required": True},
+        "state": {"type": "str", "choices": ["ready", "take", "give", "share", "tell"], "required": True},
         "kind": {"type": "str", "required": True},
         "hosts": {"type": "list", "elements": "str", "default": []},
         "drivers": {"type": "list", "elements": "str", "default": []},
@@ -31,13 +30,16 @@ class ActionModule(Action):
         given, me = self.options(), member.member(os.getppid())
         if me is None or not me.number:
             return {}
-        if given["state"] == "tell":
-            return self._tell(me, given)
+        if given["state"] in ("tell", "share"):
+            return self._hand_over(me, given)
         own = set(task_vars["ansible_play_hosts_all"])
         hosts = {name: [host for host in given[name] if host in own] for name in ("hosts", "drivers")}
         return me.ask({"ask": given["state"], "kind": given["kind"], **hosts})
 
-    def _tell(self, me: member.Member, given: dict[str, Any]) -> dict[str, Any]:
-        record = results.record(version(), given["content"])
-        results.path(Path(me.folder), given["kind"], me.number).write_text(json.dumps(record), encoding="utf-8")
-        return {}
+    def _hand_over(self, me: member.Member, given: dict[str, Any]) -> dict[str, Any]:
+        folder, kind = Path(me.folder), given["kind"]
+        results.keep(folder, kind, me.number, version(), given["content"])
+        if given["state"] == "tell":
+            return {}
+        here = me.ask({"ask": "share", "kind": kind})["slices"]
+        return {"shared": results.merged(folder, kind, here, version())}

@@ -20,10 +20,11 @@ options:
     description:
       - C(ready) waits until every slice has come as far, and says which hosts take part.
       - C(take) waits until the hosts of this batch may be disturbed, C(give) says that they are proven.
-      - C(tell) hands over a result that the runner shows once for all slices.
+      - C(tell) hands over a result that the runner shows once for all slices. C(share) waits until every slice has
+        handed over its own, and returns them all.
       - It fails where the run stops.
     type: str
-    choices: [ready, take, give, tell]
+    choices: [ready, take, give, share, tell]
     required: true
   kind:
     description: The kind of work, or of result.
@@ -69,4 +70,8 @@ leaving:
   type: list
   elements: str
   returned: in a slice whose turn it is
+shared:
+  description: The results of all slices as one.
+  type: dict
+  returned: in a slice that shares
 """

@@ -155,8 +155,9 @@ class Run:
         dealt = split.deal(split.by_domain(hosts, order.domain), order.slices)
         split.check(dealt, hosts)
         slices = dict(enumerate(dealt, start=1))
-        referee = Referee(slices, order.domain, order.most, version())
-        own = {**extra, **({"fleet_serial": SERIAL} if order.name in allowed.SERVING else {})}
+        serves = order.name in allowed.SERVING
+        referee = Referee(slices, order.domain, order.most, version(), serves)
+        own = {"fleet_sliced": True, **extra, **({"fleet_serial": SERIAL} if serves else {})}
         forks = max(1, -(-order.forks // len(slices)))
         parts = [
             replace(

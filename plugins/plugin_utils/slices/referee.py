@@ -39,11 +39,18 @@ class Referee:
     :param domain: by host its failure domain; empty where none are named.
     :param most: how many hosts of the fleet may be disturbed at once, batch by batch.
     :param version: of the collection that conducts.
+    :param stops: whether a slice that fails stops the others; nothing is at stake where all of them only read.
     """
 
     def __init__(
-        self, slices: Mapping[int, Sequence[str]], domain: Mapping[str, str], most: Sequence[int], version: str
+        self,
+        slices: Mapping[int, Sequence[str]],
+        domain: Mapping[str, str],
+        most: Sequence[int],
+        version: str,
+        stops: bool = True,
     ) -> None:
+        self._stops = stops
         self._slices = slices
         self._domain = domain
         self._most = most
@@ -66,7 +73,13 @@ class Referee:
         return [*([(ticket, answer)] if answer is not None else []), *self._settle()]
 
     def _answer(self, question: Question) -> dict[str, Any] | None:
-        does = {"hello": self._hello, "ready": self._ready, "take": self._take, "give": self._give}
+        does = {
+            "hello": self._hello,
+            "share": self._ready,
+            "ready": self._ready,
+            "take": self._take,
+            "give": self._give,
+        }
         action = does.get(str(question.message.get("ask")))
         if action is None or question.slice not in self._living:
             raise WishError("tfserving-fleet", f"slice {question.slice} asks for what is not known", "run it again")
@@ -132,7 +145,7 @@ class Referee:
         through = self._is_through(number)
         self._living.discard(number)
         self._waiting = [each for each in self._waiting if each.slice != number]
-        self.turns.ended(number, [] if why else self._slices[number], "" if through else why)
+        self.turns.ended(number, [] if why else self._slices[number], why if self._stops and not through else "")
         return self._settle()
 
     def _is_through(self, number: int) -> bool:
@@ -157,7 +170,7 @@ class Referee:
     def _now(self, question: Question) -> dict[str, Any] | None:
         if self.turns.why_stopped:
             return {"refused": f"{STOPPED}: {self.turns.why_stopped}"}
-        if question.message["ask"] == "ready":
+        if question.message["ask"] in ("ready", "share"):
             return self._all_here(question)
         batch = Batch(question.slice, _kind(question), tuple(_hosts(question)))
         if not self.turns.may_begin(batch):
@@ -171,6 +184,8 @@ class Referee:
         here = self._arrived[what]
         if not self._living <= here.keys():
             return None
+        if question.message["ask"] == "share":
+            return {"slices": sorted(here)}
         if self.drivers:
             return {
                 "refused": f"{STOPPED} before the drivers of {named(self.drivers)} are changed, which is not sliced"

@@ -12,15 +12,33 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
+from ..planner import in_force
+
+# The kind of result that says which versions each host serves.
+RECORDS = "records"
+
 
 def path(folder: Path, kind: str, number: int) -> Path:
     """Return the file of what a slice hands over."""
     return folder / f"{kind}-{number}.json"
 
 
-def record(version: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept, with the version of the collection that has made it."""
-    return {"version": version, "content": content}
+def keep(folder: Path, kind: str, number: int, version: str, content: Mapping[str, Any]) -> None:
+    """Keep what a slice hands over, with the version of the collection that has made it."""
+    own = {**content, "records": list(map(_needed, content["records"]))} if kind == RECORDS else content
+    text = json.dumps({"version": version, "content": own})
+    path(folder, kind, number).write_text(text, encoding="utf-8")
+
+
+def _needed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what other slices need of a host's record: all of it, a thousand times, would fill their memory."""
+    plan = record.get("plan") or {}
+    instances = [{"models": each.get("models") or []} for each in plan.get("instances") or ()]
+    models = [{key: each[key] for key in in_force.KEYS if key in each} for each in plan.get("models") or ()]
+    return {
+        "plan": {"instances": instances, "models": models} if plan else {},
+        "rollouts": record.get("rollouts") or {},
+    }
 
 
 def merged(folder: Path, kind: str, numbers: Iterable[int], version: str) -> dict[str, Any]:

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner import in_force
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.slices import codes, member, results, show, wire
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +25,7 @@ def test_what_is_no_message_is_refused(data):
 
 
 def keep(folder, number, version, **content):
-    results.path(folder, "plan", number).write_text(json.dumps(results.record(version, content)))
+    results.keep(folder, "plan", number, version, content)
 
 
 def test_results_of_slices_are_joined_and_one_that_is_missing_leaves_the_others(tmp_path):
@@ -42,6 +41,18 @@ def test_a_record_of_another_version_is_refused(tmp_path):
         "plan-1.json: is a record of tfserving.fleet 0.1.0, and this is 0.2.0; have one version in the collections "
         "path, and run it again"
     )
+
+
+def test_of_the_records_of_hosts_other_slices_get_what_says_the_versions_in_force(tmp_path):
+    model = {"name": "m", "versions": [1, 2], "serve": {"versions": [2]}, "protected": [], "memory_mb": 7}
+    plan = {"instances": [{"name": "main", "models": ["m"], "cpus": "0-3"}], "models": [{**model, "source": "x"}]}
+    record = {"plan": plan, "rollouts": {"m": {"age": 1, "old": [1], "reverted": []}}, "topology": {"cpus": 4}}
+    results.keep(tmp_path, results.RECORDS, 1, "0.2.0", {"hosts": ["a"], "records": [record, {"plan": None}]})
+    found = results.merged(tmp_path, results.RECORDS, [1], "0.2.0")
+    assert "source" not in str(found)
+    assert "topology" not in str(found)
+    assert in_force.of_fleet(found["records"]) == in_force.of_fleet([record, {"plan": None}])
+    assert in_force.of_fleet(found["records"])["in_force"]["m"]["versions"] == [2]
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,21 @@ def test_hosts_that_leave_a_run_early_keep_nobody_waiting():
     assert referee.turns.done == ["a", "c"]
 
 
+def test_slices_share_what_they_know_when_all_have_handed_it_over_and_those_that_ended_are_not_waited_for():
+    hosts = [f"h{number}" for number in range(6)]
+    referee = Slices(hosts, 3, {}, [1]).referee
+    assert referee.ask("x", 1, {"ask": "share", "kind": "records"}) == []
+    assert referee.ended(2) == []
+    shared = {"slices": [1, 3]}
+    assert referee.ask("y", 3, {"ask": "share", "kind": "records"}) == [("x", shared), ("y", shared)]
+
+
+def test_where_slices_only_read_one_that_fails_stops_nobody():
+    referee = Referee({1: ["a"], 2: ["b"]}, {}, [2], VERSION, stops=False)
+    referee.ask("x", 1, {"ask": "share", "kind": "records"})
+    assert referee.ended(2, "slice 2 has failed (b: its variables are wrong)") == [("x", {"slices": [1]})]
+
+
 def test_drivers_to_be_changed_end_all_slices_before_anything_is_changed():
     slices, referee = two()
     referee.ask(1, 1, {"ask": "ready", "kind": "gpus", "hosts": ["a"], "drivers": ["c"]})
