@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fleet import run_holder
+from ..fleet.hosts import named
 from . import codes, show, wire
 from .member import SOCKET, Member
 from .referee import Referee
@@ -269,7 +270,7 @@ class Conductor:
         self._send(self._referee.stop(INTERRUPTED))
         held = self._referee.turns.held()
         if held and self.interrupts == 1:
-            self._say(f"Interrupted: {len(held)} hosts are proven first, and no others begin; once more ends it now.")
+            self._say(f"Interrupted: {named(held)} to be proven first, and no other begins; once more ends it now.")
         self._next_kick = 0.0
 
     def _kick(self) -> None:

@@ -21,6 +21,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..caller import COLLECTION, ROOT, version
+from ..phrases import counted
 from . import allowed, codes, command, reports, show, split
 from .conductor import Conductor, Part
 from .referee import Referee
@@ -89,7 +90,7 @@ class Run:
         check = "check mode, " if order.check else ""
         count = len(split.deal(order.hosts, order.slices))
         self._say(
-            f"{order.given}: {check}{len(order.hosts)} hosts in {count} slices, begun at "
+            f"{order.given}: {check}{counted(len(order.hosts), 'host')} in {counted(count, 'slice')}, begun at "
             f"{time.strftime('%Y-%m-%d %H:%M:%S')}; logs in {self._logs}"
         )
         with self._conductor.open():
