@@ -181,6 +181,10 @@ class _Fleet:
             self.serial = {name: known.get(name, default) for name, default in hosts.BATCHES.items()}
         hosts.check(pattern, every, limited, self._inventory.get_groups_dict(), self.serial)
         self.hosts = tuple(self._names(pattern))
+        odd = [host for host in self.hosts if not {":", ","}.isdisjoint(host)]
+        if odd:
+            problem = "cannot stand in a pattern beside others"
+            raise WishError(hosts.named(odd), problem, "call the host otherwise, and set ansible_host to its address")
         groups = [group for group in GROUPS_BESIDE if group in self._inventory.groups]
         self.beside = tuple(self._names(groups)) if groups else ()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
+from ansible.inventory.manager import split_host_pattern
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..caller import COLLECTION, ROOT, version
@@ -175,8 +176,7 @@ class Run:
 
     def _ordered(self, some: Sequence[str]) -> list[str]:
         """Return the fleet's pattern with the hosts of a slice in front, the order in which plays take them."""
-        pattern = self._order.pattern
-        return [*some, *(pattern if isinstance(pattern, list) else [pattern])]
+        return [*some, *split_host_pattern(self._order.pattern)]
 
     def _alone(self, label: str, playbook: str, hosts: Sequence[str], extra: Mapping[str, Any] | None = None) -> int:
         part = self._part(0, label, playbook, hosts, extra or {}, self._order.forks)

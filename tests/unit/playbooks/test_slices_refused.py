@@ -36,6 +36,16 @@ def place(tmp_path):
     return made
 
 
+def test_a_host_whose_name_is_several_in_a_pattern_is_refused(place):
+    place.inventory({"tfserving": {"2001:db8::1": {}}})
+    code, output = run(place, "tfserving.fleet.site", "-i", "hosts.yml")
+    assert code == 1
+    assert (
+        "ERROR! 2001:db8::1: cannot stand in a pattern beside others; call the host otherwise, and set ansible_host to "
+        "its address"
+    ) in output
+
+
 def run(place, *arguments):
     """Return the exit code of the program and what it prints, lines joined."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
