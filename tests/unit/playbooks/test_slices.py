@@ -18,8 +18,10 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lo
 from playbook_place import Place
 from repository import REPOSITORY
 from running import playbook_environment
+from simulated_queue import AT_LENGTH
 
 HERE = Path(__file__).parents[1] / "support"
+at_length = pytest.mark.skipif(not AT_LENGTH, reason="`make test-long` runs it; others show a part of the same")
 TURN = "tfserving.fleet.fleet_turn"
 # As in playbooks/plays/serve.yml.
 FLEET = "{{ fleet_hosts | default('tfserving') }}"
@@ -169,17 +171,17 @@ def held(place, host):
     return run_lock.read(f"{place.folder}/lock-{host}")
 
 
-def test_slices_take_turns_by_domain_within_the_budget_and_share_one_lock(sliced):
+def test_slices_take_turns_by_domain_within_the_budget_under_one_lock_after_those_whose_drivers_change(sliced):
     place = sliced(hosts=6, fleet_serial=2)
     racks = {f"h{number}": f"rack{number % 2}" for number in range(1, 7)}
-    content = json.loads(
-        json.dumps({"all": {"children": {"tfserving": {"hosts": {h: {"rack": r} for h, r in racks.items()}}}}})
-    )
-    (place.folder / "more.yml").write_text(json.dumps(content))
+    hosts = {host: {"rack": rack} for host, rack in racks.items()}
+    (place.folder / "more.yml").write_text(json.dumps({"all": {"children": {"tfserving": {"hosts": hosts}}}}))
     place.wait("h1")
-    runner = place.begin("-i", "more.yml", "--by", "rack")
+    runner = place.begin("-i", "more.yml", "--by", "rack", "-e", '{"drivers": ["h3"]}')
     until(lambda: ("begin", "h1") in place.log())
-    # One holder in all slices, and it is the runner.
+    # A run that is not sliced took it, before any other began.
+    assert place.log()[:2] == [("begin", "h3"), ("end", "h3")]
+    # One holder in all parts, and it is the runner.
     assert {held(place, host)["pid"] for host in racks} == {str(runner.pid)}
     place.go_on("h1")
     assert runner.wait() == 0, place.told()
@@ -205,6 +207,7 @@ def test_a_host_that_fails_ends_the_run_everywhere_and_the_report_says_who_is_wh
     assert "h4" not in begun
 
 
+@at_length
 def test_a_slice_that_is_killed_gives_no_tokens_back_and_no_batch_begins_after_it(sliced):
     place = sliced(fleet_serial=2)
     for host in ("h1", "h2"):
@@ -239,6 +242,7 @@ def test_an_interrupt_lets_the_batch_end_and_begins_no_other(sliced):
     assert not slices_of(runner.pid)
 
 
+@at_length
 def test_a_second_interrupt_ends_what_runs(sliced):
     place = sliced(fleet_serial=1)
     for host in ("h1", "h2"):
@@ -268,6 +272,7 @@ def test_a_runner_that_is_killed_takes_its_slices_along_and_their_locks(sliced):
     until(lambda: not any(held(place, f"h{number}") for number in range(1, 5)))
 
 
+@at_length
 def test_a_refusal_in_one_slice_ends_all_before_anything_begins(sliced):
     place = sliced(fleet_serial=2)
     other = {"run": "bbbbbbbbbbbb", "who": "bob@there", "playbook": "serve.yml", "since": "2026-01-02 03:04:05 UTC"}
@@ -277,12 +282,3 @@ def test_a_refusal_in_one_slice_ends_all_before_anything_begins(sliced):
     assert place.log() == []
     assert "h4: bob@there is changing this host (serve.yml, since 2026-01-02 03:04:05 UTC)" in told
     assert "not begun: 3 (h[1:3])" in told
-
-
-def test_hosts_whose_drivers_change_are_taken_first_and_by_a_run_that_is_not_sliced(sliced):
-    place = sliced(fleet_serial=2)
-    code, told = place.all("-e", '{"drivers": ["h3"]}')
-    assert code == 0, told
-    assert place.log()[:2] == [("begin", "h3"), ("end", "h3")]
-    assert sorted(host for what, host in place.log() if what == "end") == ["h1", "h2", "h3", "h4"]
-    assert "done: 4 (h[1:4])" in told
