@@ -37,7 +37,10 @@ SAMPLED = (
 )
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
-SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
+SIMULATIONS = (
+    *("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout"),
+    "tests/unit/playbooks/test_slices.py",
+)
 
 # The most telling first, then the longest, so that nothing long is left over when the others are done.
 FIRST = ("default", *SAMPLED)

@@ -53,6 +53,7 @@ CONTROLLER = [
         "tuning",
         "profiling",
         "progress",
+        "slices",
     ),
     *("signals", "monitoring", "diagnosis", "adoption"),
 ]
@@ -80,6 +81,7 @@ SHIPPED = {
     "driver_plan": 0,
     "fleet_answers": 0,
     "fleet_hosts": 0,
+    "fleet_turn": 0,
     "gate": 20,
     "gateway_calls": 14,
     "gateway_capacity": 0,
@@ -264,6 +266,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "driver_plan",
         "fleet_answers",
         "fleet_hosts",
+        "fleet_turn",
         "gateway_capacity",
         "gateway_plan",
         "host_check",
