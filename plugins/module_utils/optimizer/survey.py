@@ -1,0 +1,64 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model is, as far as recipes ask: signatures, state, randomness, sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import files, graphs
+from .runtime import part
+
+VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
+
+
+def survey(model: Path) -> dict[str, Any]:
+    """Return what a model is. Raises FailureError for one that no server could load."""
+    found = files.sizes(model)
+    graph = graphs.served(graphs.read(model))
+    walker = graphs.Walker(graph)
+    signatures = {name: _signature(each, walker) for name, each in graphs.signatures(graph).items()}
+    outputs = [node for each in graphs.signatures(graph).values() for node in graphs.output_nodes(each)]
+    ops = walker.ops(outputs)
+    everything = {node.op for node in graph.graph_def.node}
+    everything |= {node.op for function in graph.graph_def.library.function for node in function.node_def}
+    return {
+        "size_mb": round(sum(found.values()) / files.MIB, 3),
+        "graph_mb": round(found[files.GRAPH] / files.MIB, 3),
+        "variables_mb": files.below(found, files.VARIABLES),
+        "assets_mb": files.below(found, "assets"),
+        "ops": dict(sorted(ops.items())),
+        "already_frozen": not VARIABLES & set(ops),
+        "has_state": any(each["has_state"] for each in signatures.values()),
+        "has_random": any(each["has_random"] for each in signatures.values()),
+        "refused_ops": graphs.refused(everything),
+        "warmup": files.WARMUP in found,
+        "signatures": signatures,
+    }
+
+
+def _signature(signature: Any, walker: graphs.Walker) -> dict[str, Any]:
+    ops = walker.ops(graphs.output_nodes(signature))
+    inputs = {name: _tensor(each) for name, each in sorted(signature.inputs.items())}
+    outputs = {name: _tensor(each) for name, each in sorted(signature.outputs.items())}
+    return {
+        "method": signature.method_name,
+        "inputs": inputs,
+        "outputs": outputs,
+        "parses_examples": graphs.parses(ops),
+        "has_state": graphs.keeps_state(ops),
+        "has_random": graphs.draws(ops),
+        "batchable": bool(inputs) and all(_has_rows(each) for each in [*inputs.values(), *outputs.values()]),
+    }
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    shape = tensor.tensor_shape
+    sizes = None if shape.unknown_rank else [dim.size for dim in shape.dim]
+    types = part("tensorflow.core.framework.types_pb2").DataType
+    return {"dtype": types.Name(tensor.dtype), "shape": sizes}
+
+
+def _has_rows(tensor: dict[str, Any]) -> bool:
+    return tensor["shape"] is None or (bool(tensor["shape"]) and tensor["shape"][0] == -1)
