@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import files, graphs, recipes, trial
+from . import files, graphs, recipes
 from .runtime import FailureError
 
 # tensorflow/compiler/jit/defs.cc; what jit_compile=True writes.
@@ -16,7 +16,7 @@ CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 
 
 def compile_signatures(model: Path, out: Path, survey: dict[str, Any]) -> None:
-    """Write the model with its signatures marked, and run each of them once. Raises FailureError."""
+    """Write the model with its signatures marked. Raises FailureError."""
     saved = graphs.read(model)
     graph = graphs.served(saved)
     names = recipes.compilable(survey)
@@ -24,7 +24,6 @@ def compile_signatures(model: Path, out: Path, survey: dict[str, Any]) -> None:
         _mark(graph, name)
     files.take_over(model, out, (files.GRAPH, files.FINGERPRINT))
     (out / files.GRAPH).write_bytes(saved.SerializeToString(deterministic=True))
-    trial.run_once(out, names)
 
 
 def _mark(graph: Any, name: str) -> None:

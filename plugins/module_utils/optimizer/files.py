@@ -37,7 +37,9 @@ def sizes(model: Path) -> dict[str, int]:
         if len(found) > MOST_FILES:
             raise FailureError(f"the model has more than {MOST_FILES} files")
     if GRAPH not in found:
-        words = f"it has {TEXT_GRAPH}, which is not read here: save it as {GRAPH}" if TEXT_GRAPH in found else "give one"
+        words = (
+            f"it has {TEXT_GRAPH}, which is not read here: save it as {GRAPH}" if TEXT_GRAPH in found else "give one"
+        )
         raise FailureError(f"the model has no {GRAPH}: {words}")
     if found[GRAPH] > LARGEST_GRAPH:
         raise FailureError(f"{GRAPH} is larger than 2 GB")

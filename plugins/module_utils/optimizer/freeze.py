@@ -20,6 +20,7 @@ MAIN_OP = "saved_model_main_op"
 LEGACY_INIT = "legacy_init_op"
 OF_VARIABLES = ("variables", "trainable_variables", "local_variables", "model_variables", "moving_average_variables")
 ASSIGNS = frozenset({"Assign", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"})
+HANDLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 FILLS = ("InitializeTable", "LookupTableImport", "LookupTableInsert")
 
 
@@ -41,15 +42,20 @@ def freeze(model: Path, out: Path) -> None:
 def _initialiser(graph: Any) -> str | None:
     """Return the node that fills tables when a server loads the model; None where there is nothing to fill."""
     name = init_node(graph)
-    if name is None:
+    walker = graphs.Walker(graph)
+    if name is None or not any(op.startswith(FILLS) for op in walker.ops([name])):
+        # What sets variables alone is not needed: their values are constants now.
         return None
-    ops = graphs.Walker(graph).ops([name])
-    if not any(op.startswith(FILLS) for op in ops):
-        # It sets variables, whose values are constants now, or does nothing.
-        return None
-    if ASSIGNS & set(ops):
+    set_here = {node.name for node in walker.tops([name]) if node.op in HANDLES}
+    if ASSIGNS & set(walker.ops([name])) and set_here & _read(graph):
         raise FailureError("the model sets variables and fills tables in one step when it is loaded: it stays as it is")
     return name
+
+
+def _read(graph: Any) -> set[str]:
+    """Return the variables that answers are made by. Others hold the paths of assets, which differ from host to host."""
+    outputs = [node for each in graphs.signatures(graph).values() for node in graphs.output_nodes(each)]
+    return {node.name for node in graphs.Walker(graph).tops(outputs) if node.op in HANDLES}
 
 
 def init_node(graph: Any) -> str | None:
@@ -75,9 +81,39 @@ def _constants(model: Path, graph: Any, init: str | None) -> Any:
     kept |= {graphs.node_of(asset.tensor_info.name) for asset in graph.asset_file_def}
     with loaded(model) as (session, _):
         try:
-            return convert(session, session.graph.as_graph_def(), sorted(kept))
+            inlined = _inlined(session.graph.as_graph_def(), sorted(kept))
+            constant = convert(session, inlined, sorted(kept), variable_names_allowlist=_read(graph))
         except Exception as error:  # the converter raises whatever a graph sets off
             raise FailureError(f"TensorFlow cannot freeze the model: {sentence(error)}") from error
+    return _without_unused_functions(constant)
+
+
+def _inlined(graph_def: Any, kept: list[str]) -> Any:
+    """Return the graph with its functions in the place of their calls.
+
+    TensorFlow's converter leaves gathers from variables inside functions alone, and the result does not load. Its
+    variant for functions (convert_variables_to_constants_v2) does the same first.
+    """
+    for function in graph_def.library.function:
+        # Another implementation for GPUs, which keeps a function from being put in place.
+        function.attr.pop("api_implements", None)
+    whole = part("tensorflow.core.protobuf.meta_graph_pb2").MetaGraphDef(graph_def=graph_def)
+    # What must keep its name.
+    whole.collection_def["train_op"].node_list.value.extend(kept)
+    config = part("tensorflow.core.protobuf.config_pb2").ConfigProto()
+    config.graph_options.rewrite_options.min_graph_nodes = -1  # small graphs as well
+    config.graph_options.rewrite_options.optimizers.append("function")
+    return part("tensorflow.python.grappler.tf_optimizer").OptimizeGraph(config, whole)
+
+
+def _without_unused_functions(graph_def: Any) -> Any:
+    called = graphs.functions(graph_def)
+    used = [each for each in graph_def.library.function if each.signature.name in called]
+    found = type(graph_def)()
+    found.CopyFrom(graph_def)
+    del found.library.function[:]
+    found.library.function.extend(used)
+    return found
 
 
 def _forget(graph: Any, keep_init: bool) -> None:

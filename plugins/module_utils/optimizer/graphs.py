@@ -37,7 +37,14 @@ REFUSED = frozenset(
     {
         *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "DebugIdentity"),
         *("DebugIdentityV2", "DebugIdentityV3", "TextLineReaderV2", "WholeFileReaderV2", "TFRecordReaderV2"),
-        *("FixedLengthRecordReaderV2", "TextLineDataset", "TFRecordDataset", "TFRecordDatasetV2", "RpcCall", "RpcClient"),
+        *(
+            "FixedLengthRecordReaderV2",
+            "TextLineDataset",
+            "TFRecordDataset",
+            "TFRecordDatasetV2",
+            "RpcCall",
+            "RpcClient",
+        ),
     }
 )
 PARSES = ("ParseExample", "ParseSingleExample", "ParseSequenceExample", "ParseSingleSequenceExample", "DecodeProto")
@@ -128,21 +135,34 @@ class Walker:
         return list(seen.values())
 
     def _inside(self, nodes: Iterable[Any]) -> Iterator[Any]:
-        seen: set[str] = set()
-        todo = list(nodes)
-        while todo:
-            node = todo.pop()
-            yield node
-            for name in self._called(node):
-                if name in self._functions and name not in seen:
-                    seen.add(name)
-                    todo += self._functions[name].node_def
+        return _with_functions(nodes, self._functions, set())
 
-    @staticmethod
-    def _called(node: Any) -> Iterator[str]:
-        yield node.op
-        for value in node.attr.values():
-            yield from (each.name for each in (value.func, *value.list.func) if each.name)
+
+def _with_functions(nodes: Iterable[Any], functions: dict[str, Any], seen: set[str]) -> Iterator[Any]:
+    """Yield nodes and those of the functions that they call, directly or not; ``seen`` gets the functions' names."""
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        yield node
+        for name in _called(node):
+            if name in functions and name not in seen:
+                seen.add(name)
+                todo += functions[name].node_def
+
+
+def _called(node: Any) -> Iterator[str]:
+    yield node.op
+    for value in node.attr.values():
+        yield from (each.name for each in (value.func, *value.list.func) if each.name)
+
+
+def functions(graph_def: Any) -> set[str]:
+    """Return the names of the functions that a graph calls."""
+    seen: set[str] = set()
+    held = {function.signature.name: function for function in graph_def.library.function}
+    for _ in _with_functions(graph_def.node, held, seen):
+        pass
+    return seen
 
 
 def refused(ops: Iterable[str]) -> list[str]:

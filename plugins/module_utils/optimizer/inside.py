@@ -86,6 +86,8 @@ def _built(request: Request, place: Path, found: dict[str, Any]) -> dict[str, An
     _build(request.model, place, recipe, found)
     lost = recipes.lost(recipe, found)
     _keep_signatures(found, place, recipe)
+    # A graph that was rewritten may load and not run. One that parses examples cannot be shown made-up ones.
+    trial.run_once(place, [name for name, each in found["signatures"].items() if not each["parses_examples"]])
     made = {"size_mb": files.size_mb(place), "lost_signatures": lost}
     return {"built": True, **made, **recipes.needs(recipe).plain()}
 
@@ -102,9 +104,8 @@ def _build(model: Path, out: Path, recipe: dict[str, Any], found: dict[str, Any]
     elif kind == "tf_trt":
         tensorrt.convert(model, out, recipe)
     else:
-        # What changes is the server's flags; the model is copied as it is, and shown to load.
+        # What changes is the server's flags; the model is copied as it is.
         files.take_over(model, out, ())
-        trial.run_once(out, ())
 
 
 def _keep_signatures(before: dict[str, Any], place: Path, recipe: dict[str, Any]) -> None:
