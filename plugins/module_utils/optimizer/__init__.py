@@ -28,8 +28,8 @@ Result, on standard output; the exit code is 0 whenever there is one, and 2 for 
 
     {"schema": 1, "task": ..., "why": "",      one sentence where something was refused or failed
      "tensorflow": "2.19.1" | null, "seconds": 1.9, "peak_memory_mb": 611,
-     "confinement": {"by": "systemd" | "unshare", "network": "none", "memory": "cgroup" | "data segment",
-                     "memory_mb": 4096, "seconds": 600, "cpus": 2}}
+     "confinement": {"by": "systemd" | "unshare" | "surroundings", "network": "none",
+                     "memory": "cgroup" | "data segment", "memory_mb": 4096, "seconds": 600, "cpus": 2}}
 
 and beside those, by task::
 

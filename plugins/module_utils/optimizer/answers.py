@@ -52,17 +52,16 @@ def answer(model: Path, out: Path, requests: Path, sizes: list[int | None], reci
     """Write the answers; return how many there are. Raises FailureError where the model does not load."""
     signatures = graphs.signatures(graphs.served(graphs.read(model)))
     asked = list(read(requests, signatures))
-    counts = {"file": FILE, "requests": len(asked), "lines": 0, "failed": 0}
-    written = 0
+    written = lines = failed = 0
     with caller(model, recipe) as call, (out / FILE).open("w", encoding="ascii") as file:
         for size in sizes:
             for line in _at_size(call, asked, size):
                 written += file.write(json.dumps(line) + "\n")
-                counts["lines"] += 1
-                counts["failed"] += bool(line["error"])
+                lines += 1
+                failed += bool(line["error"])
                 if written > LARGEST_ANSWERS:
                     raise FailureError(f"the answers are larger than {LARGEST_ANSWERS >> 30} GiB: give fewer requests")
-    return counts
+    return {"file": FILE, "requests": len(asked), "lines": lines, "failed": failed}
 
 
 def read(requests: Path, signatures: dict[str, Any]) -> Iterator[Asked]:

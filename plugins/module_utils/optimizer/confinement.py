@@ -53,6 +53,9 @@ def means(limits: Limits, writable: Path | None, environment: Mapping[str, str])
     if os.geteuid() == 0 and SYSTEMD_RUNS.is_dir() and shutil.which("systemd-run"):
         unit = f"tfserving-optimizer-{os.getpid()}"
         return Means("systemd", [*_service(unit, limits, writable, environment), "--"], unit)
+    if network() == "none":
+        # A container without a network: what runs it bounds its memory too.
+        return Means("surroundings", [])
     for options in ["--net"], ["--user", "--map-root-user", "--net"]:
         command = ["unshare", *options, "--"]
         if shutil.which("unshare") and _works([*command, sys.executable, "-c", ""]):
@@ -93,7 +96,7 @@ def limiter(limits: Limits, by: str) -> Callable[[], None]:
     def limit() -> None:
         # Whoever started it may be killed; it must not go on alone.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if by == "unshare":
+        if by != "systemd":
             # Not the address space: TensorFlow reserves more of it than it ever uses.
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_mb * MIB, limits.memory_mb * MIB))
             seconds = limits.seconds * limits.cpus + GRACE_S
@@ -116,11 +119,11 @@ def in_force() -> dict[str, object]:
     memory = _cgroup_memory_mb()
     data = resource.getrlimit(resource.RLIMIT_DATA)[0]
     if memory is None and data != resource.RLIM_INFINITY:
-        return {"network": _network(), "memory": "data segment", "memory_mb": data // MIB}
-    return {"network": _network(), "memory": "cgroup" if memory else "none", "memory_mb": memory}
+        return {"network": network(), "memory": "data segment", "memory_mb": data // MIB}
+    return {"network": network(), "memory": "cgroup" if memory else "none", "memory_mb": memory}
 
 
-def _network() -> str:
+def network() -> str:
     """Return none where the process sees no interface but the loopback."""
     lines = INTERFACES.read_text(encoding="ascii", errors="replace").splitlines()[2:]
     names = sorted(line.partition(":")[0].strip() for line in lines)

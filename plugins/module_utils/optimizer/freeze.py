@@ -53,7 +53,7 @@ def _initialiser(graph: Any) -> str | None:
 
 
 def _read(graph: Any) -> set[str]:
-    """Return the variables that answers are made by. Others hold the paths of assets, which differ from host to host."""
+    """Return the variables that answers are made by; others hold the paths of assets, which differ between hosts."""
     outputs = [node for each in graphs.signatures(graph).values() for node in graphs.output_nodes(each)]
     return {node.name for node in graphs.Walker(graph).tops(outputs) if node.op in HANDLES}
 

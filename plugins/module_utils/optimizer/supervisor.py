@@ -131,7 +131,7 @@ def _run(request: Request, file: Path, place: Path | None) -> dict[str, Any]:
         finally:
             if process.poll() is None:
                 confinement.stop(process, means.unit)
-        result = {"why": ended} if ended else _result(out, notes, process.returncode, request)
+        result: dict[str, Any] = {"why": ended} if ended else _result(out, notes, process.returncode, request)
     result["peak_memory_mb"] = max(peak, result.get("peak_memory_mb") or 0)
     limits = {"seconds": request.limits.seconds, "cpus": request.limits.cpus}
     result["confinement"] = {"by": means.by, **(result.get("confinement") or {}), **limits}

@@ -29,6 +29,7 @@ FACTS = frozenset((
     "gateway_result",
     "kernel_tuning_result",
     "load_generator_result",
+    "model_builder_result",
     "monitoring_result",
     "nvidia_driver_due",
     "nvidia_driver_missing_packages",
