@@ -10,6 +10,7 @@ nothing in it, and limits of the process stand for the cgroup's.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from .request import Limits
 
 MIB = 1024 * 1024
+UNIT = "tfserving-optimizer"
 SYSTEMD_RUNS = Path("/run/systemd/system")
 CGROUPS = Path("/sys/fs/cgroup")
 INTERFACES = Path("/proc/net/dev")
@@ -51,8 +53,11 @@ class Means(NamedTuple):
 def means(limits: Limits, writable: Path | None, environment: Mapping[str, str]) -> Means | None:
     """Return how this host confines a process; None if it cannot."""
     if os.geteuid() == 0 and SYSTEMD_RUNS.is_dir() and shutil.which("systemd-run"):
-        unit = f"tfserving-optimizer-{os.getpid()}"
-        return Means("systemd", [*_service(unit, limits, writable, environment), "--"], unit)
+        unit = f"{UNIT}-{os.getpid()}"
+        command = [*_service(unit, limits, writable, environment), "--"]
+        # It asks by D-Bus, which a minimal host may not have.
+        if _works([*command, sys.executable, "-c", ""]):
+            return Means("systemd", command, unit)
     if network() == "none":
         # A container without a network: what runs it bounds its memory too.
         return Means("surroundings", [])
@@ -83,9 +88,11 @@ def _service(unit: str, limits: Limits, writable: Path | None, environment: Mapp
         "CapabilityBoundingSet": "",
         "OOMPolicy": "kill",
         "LimitCORE": "0",
+        # What holds where the kernel does not give the service a memory controller.
+        "LimitDATA": f"{limits.memory_mb}M",
         **({"ReadWritePaths": str(writable)} if writable else {}),
     }
-    command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec", f"--unit={unit}"]
+    command = ["systemd-run", "--wait", "--pipe", "--collect", "--service-type=exec", f"--unit={unit}"]
     command += [f"--property={name}={value}" for name, value in properties.items()]
     return command + [f"--setenv={name}={value}" for name, value in environment.items()]
 
@@ -131,24 +138,34 @@ def network() -> str:
 
 
 def _cgroup_memory_mb() -> int | None:
-    own = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").rpartition("::")[2].strip()
-    try:
-        most = (CGROUPS / own.lstrip("/") / "memory.max").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    return int(most) // MIB if most.isdigit() and "tfserving-optimizer" in own else None
+    """Return the bound of the service's own cgroup, of either version; None without one."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
+        _number, names, own = [*line.split(":", 2), "", ""][:3]
+        folder = {"": CGROUPS, "memory": CGROUPS / "memory"}.get(names)
+        if folder is None or UNIT not in own:
+            continue
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                return int((folder / own.lstrip("/") / name).read_text(encoding="ascii")) // MIB
+    return None
 
 
 def used_mb(pid: int, unit: str) -> int:
     """Return the memory that a confined process has taken at most, as far as its host tells; 0 if it does not."""
     try:
         if unit:
-            folder = CGROUPS / "system.slice" / f"{unit}.service"
-            return int((folder / "memory.peak").read_text(encoding="ascii")) // MIB
+            return _peak_mb(f"system.slice/{unit}.service")
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
         return next((int(line.split()[1]) // 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _peak_mb(own: str) -> int:
+    for path in (CGROUPS / own / "memory.peak", CGROUPS / "memory" / own / "memory.max_usage_in_bytes"):
+        with contextlib.suppress(OSError):
+            return int(path.read_text(encoding="ascii")) // MIB
+    return 0
 
 
 def stop(process: subprocess.Popen[bytes], unit: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,9 +29,22 @@ LARGEST_RESULT = 64 * 1024 * 1024
 LARGEST_NOTE = 64 * 1024
 LOOK_S = 0.1
 # What TensorFlow and the C library say before they give up for want of memory.
-OF_MEMORY = ("bad_alloc", "Cannot allocate memory", "MemoryError", "OOM when allocating", "ResourceExhausted")
+OF_MEMORY = (
+    "result: oom-kill",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "MemoryError",
+    "OOM when allocating",
+    "ResourceExhausted",
+)
 # Names that a confined process may know of its surroundings.
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+
+
+# TensorFlow's own log, and what systemd-run says of the service.
+OF_LOG = re.compile(
+    r"[IW]\d{4} |.{0,40}: [IW] |WARNING: All log|Running as unit|Finished with|Main processes|Service runtime|CPU time"
+)
 
 
 class _EndedError(Exception):
@@ -182,7 +196,7 @@ def _result(out: IO[bytes], notes: IO[bytes], code: int, request: Request) -> di
     words = notes.read().decode("utf-8", "replace")
     if any(sign in words for sign in OF_MEMORY) or code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return {"why": _too_much(request)}
-    last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "without a word")
+    last = next((line for line in reversed(words.splitlines()) if line.strip() and not OF_LOG.match(line)), "no word")
     return {"why": f"the confined process ended with code {code}: {_printable(last)}"}
 
 
