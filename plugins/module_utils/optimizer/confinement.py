@@ -17,7 +17,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -56,14 +55,14 @@ def means(limits: Limits, writable: Path | None, environment: Mapping[str, str])
         unit = f"{UNIT}-{os.getpid()}"
         command = [*_service(unit, limits, writable, environment), "--"]
         # It asks by D-Bus, which a minimal host may not have.
-        if _works([*command, sys.executable, "-c", ""]):
+        if _works([*command, "true"]):
             return Means("systemd", command, unit)
     if network() == "none":
         # A container without a network: what runs it bounds its memory too.
         return Means("surroundings", [])
     for options in ["--net"], ["--user", "--map-root-user", "--net"]:
         command = ["unshare", *options, "--"]
-        if shutil.which("unshare") and _works([*command, sys.executable, "-c", ""]):
+        if shutil.which("unshare") and _works([*command, "true"]):
             return Means("unshare", command)
     return None
 

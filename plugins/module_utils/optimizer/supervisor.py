@@ -148,7 +148,9 @@ def _run(request: Request, file: Path, place: Path | None) -> dict[str, Any]:
         result: dict[str, Any] = {"why": ended} if ended else _result(out, notes, process.returncode, request)
     result["peak_memory_mb"] = max(peak, result.get("peak_memory_mb") or 0)
     limits = {"seconds": request.limits.seconds, "cpus": request.limits.cpus}
-    result["confinement"] = {"by": means.by, **(result.get("confinement") or {}), **limits}
+    # A process that was ended has not said what it found.
+    unknown = {"network": None, "memory": None, "memory_mb": request.limits.memory_mb}
+    result["confinement"] = {"by": means.by, **unknown, **(result.get("confinement") or {}), **limits}
     return result
 
 
