@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import files, graphs
+from . import files, freeze, graphs
 from .runtime import part
 
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
@@ -21,8 +21,7 @@ def survey(model: Path) -> dict[str, Any]:
     signatures = {name: _signature(each, walker) for name, each in graphs.signatures(graph).items()}
     outputs = [node for each in graphs.signatures(graph).values() for node in graphs.output_nodes(each)]
     ops = walker.ops(outputs)
-    everything = {node.op for node in graph.graph_def.node}
-    everything |= {node.op for function in graph.graph_def.library.function for node in function.node_def}
+    at_load = freeze.init_node(graph)
     return {
         "size_mb": round(sum(found.values()) / files.MIB, 3),
         "graph_mb": round(found[files.GRAPH] / files.MIB, 3),
@@ -32,7 +31,7 @@ def survey(model: Path) -> dict[str, Any]:
         "already_frozen": not VARIABLES & set(ops),
         "has_state": any(each["has_state"] for each in signatures.values()),
         "has_random": any(each["has_random"] for each in signatures.values()),
-        "refused_ops": graphs.refused(everything),
+        "refused_ops": graphs.refused([*ops, *walker.ops([at_load] if at_load else [])]),
         "warmup": files.WARMUP in found,
         "signatures": signatures,
     }

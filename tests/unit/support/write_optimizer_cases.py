@@ -3,7 +3,7 @@
 """Models, their candidates and the answers of both: ``write_optimizer_cases.py RUNTIME OUT [SIZE ...]``.
 
 A program of its own, because TensorFlow takes seconds to import and a gigabyte of memory. It calls the optimizer's
-parts as its confined process does, but all in one process. ``OUT/told.json`` has what each survey and each refusal says.
+parts as its confined process does, but all in one process. ``OUT/told.json`` has what surveys and refusals say.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "plugins" / "module_utils"), str(ROOT / "lab" / "models")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "plugins" / "module_utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "lab" / "models"))
 sys.path.append(sys.argv[1])
 
 import numpy as np
 import tensorflow as tf
 from digits import Digits
-from optimizer import answers, compiled, files, freeze, lite, trial
+from flatbuffers import flexbuffers
+from optimizer import answers, compiled, files, freeze, trial
+from optimizer import lite as tflite
 from optimizer.runtime import FailureError
 from optimizer.survey import survey
 from ranker import Ranker
 from ranker import requests as ranker_requests
 from saving import name_methods, write_warmup
 from spoil import spoil
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.lite.python import schema_py_generated as schema
 
 OUT = Path(sys.argv[2])
 SIZES = [None, *(int(size) for size in sys.argv[3:])]
@@ -173,6 +177,13 @@ def requests() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+# No models: by name, their files.
+BROKEN = {
+    "noise": {"saved_model.pb": b"\x08\xff\xff\xff" * 50},
+    "text": {"saved_model.pbtxt": b""},
+    "empty": {},
+    "blank": {"saved_model.pb": b""},
+}
 TOLD: dict[str, str] = {}
 
 
@@ -198,13 +209,31 @@ def candidate(model: str, kind: str, of: str = "", **more: Any) -> None:
     steps = {
         "freeze": lambda: freeze.freeze(OUT / model, OUT / name),
         "xla": lambda: compiled.compile_signatures(OUT / model, OUT / name, survey(OUT / model)),
-        "tflite_float": lambda: lite.convert(OUT / model, OUT / name, more["signature"], quantised=False),
-        "tflite_int8": lambda: lite.convert(OUT / model, OUT / name, more["signature"], quantised=True),
+        "tflite_float": lambda: tflite.convert(OUT / model, OUT / name, more["signature"], quantised=False),
+        "tflite_int8": lambda: tflite.convert(OUT / model, OUT / name, more["signature"], quantised=True),
         "mixed_precision": lambda: files.take_over(OUT / model, OUT / name, ()),
     }
     told(name, steps[kind])
     if not TOLD[name] and of:
         answer(name, of, recipe)
+
+
+def lite_names(path: Path) -> dict[str, Any]:
+    """Return what a server finds in a model.tflite: the SignatureDefs of its metadata, and the tensors' names."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
+    entry = next(each for each in model.metadata if each.name == b"signature_defs_metadata")
+    held = flexbuffers.GetRoot(bytes(bytearray(model.buffers[entry.buffer].data))).AsMap
+    texts = {key.AsKey: held[key.AsKey].AsStringBytes for key in held.Keys}
+    found = {name: meta_graph_pb2.SignatureDef.FromString(text) for name, text in texts.items()}
+    graph = model.subgraphs[0]
+    sides = (graph.inputs, graph.outputs)
+    return {
+        "inputs": {name: {key: each.name for key, each in one.inputs.items()} for name, one in found.items()},
+        "outputs": {name: {key: each.name for key, each in one.outputs.items()} for name, one in found.items()},
+        "tensors": [sorted(graph.tensors[at].name.decode() for at in side) for side in sides],
+        # The server's reader takes each text up to its first zero.
+        "has_zero": any(b"\0" in text for text in texts.values()),
+    }
 
 
 def main() -> None:
@@ -232,15 +261,23 @@ def main() -> None:
         candidate("digits", kind, "digits", signature="serving_default")
     told("late-freeze", lambda: freeze.freeze(OUT / "late", OUT / "none"))
     told("one-xla", lambda: compiled.compile_signatures(OUT / "one", OUT / "none", survey(OUT / "one")))
-    told("classify-tflite", lambda: lite.convert(OUT / "digits", OUT / "none", "classify_digits", quantised=False))
+    told("classify-tflite", lambda: tflite.convert(OUT / "digits", OUT / "none", "classify_digits", quantised=False))
     told("words-run", lambda: trial.run_once(OUT / "words", ["serving_default"]))
+    for name, content in BROKEN.items():
+        (OUT / name).mkdir()
+        for file, text in content.items():
+            (OUT / name / file).write_bytes(text)
+        told(name, lambda name=name: survey(OUT / name))
+    (OUT / "empty" / "saved_model.pb").symlink_to("/etc/hostname")
+    told("linked", lambda: survey(OUT / "empty"))
     for seed in range(3):
         spoil(OUT / "digits", OUT / f"spoiled-{seed}", seed)
         answer(f"spoiled-{seed}", "digits")
     names = ("digits", "words", "flow", "count", "draw", "read", "constant", "one", "digits-freeze")
     surveys = {name: survey(OUT / name) for name in names}
+    lite = lite_names(OUT / "digits-tflite_int8" / "model.tflite")
     shutil.rmtree(OUT / "none", ignore_errors=True)
-    (OUT / "told.json").write_text(json.dumps({"told": TOLD, "surveys": surveys}))
+    (OUT / "told.json").write_text(json.dumps({"told": TOLD, "surveys": surveys, "lite": lite}))
 
 
 if __name__ == "__main__":

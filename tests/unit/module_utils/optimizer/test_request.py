@@ -105,8 +105,9 @@ JSON = st.recursive(
 def test_whatever_stands_in_a_place_it_is_read_or_refused(key, value):
     try:
         found = request.checked(json.loads(json.dumps({**SOUND, key: value})))
-    except BadRequestError as refused:
-        assert "\n" not in str(refused)
+    except BadRequestError as error:
+        said = str(error)
     else:
-        assert found.task == "build"
-        assert found.out is not None
+        said = found.task
+    assert said
+    assert "\n" not in said

@@ -103,9 +103,7 @@ def test_a_process_that_ends_without_a_result_is_told_with_its_last_line(carried
 def test_nothing_is_made_in_the_place_of_something(carried_out, tmp_path):
     (tmp_path / "out").mkdir()
     found = carried_out(MAKES + SAYS)
-    assert found["why"] == (
-        f"{tmp_path}/out exists already, and nothing is ever made in its place: name another one"
-    )
+    assert found["why"] == (f"{tmp_path}/out exists already, and nothing is ever made in its place: name another one")
     assert list((tmp_path / "out").iterdir()) == []
 
 
