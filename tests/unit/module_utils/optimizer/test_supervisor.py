@@ -155,6 +155,20 @@ def test_whoever_ends_the_program_ends_the_confined_process(tmp_path):
     assert not (tmp_path / ".out.partial").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "usage: optimizer REQUEST.json\n"),
+        (["none.json"], "the request cannot be carried out: {}/none.json cannot be read: no such file or directory\n"),
+    ],
+)
+def test_what_is_no_request_ends_the_program_with_a_sentence(tmp_path, words, said):
+    sources = {**os.environ, "PYTHONPATH": str(REPOSITORY / "plugins" / "module_utils")}
+    command = [sys.executable, "-B", "-m", "optimizer", *words]
+    done = subprocess.run(command, env=sources, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said.format(tmp_path))
+
+
 # --- systemd, which a test does not have --------------------------------------------------------------------
 
 
