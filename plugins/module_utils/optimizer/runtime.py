@@ -46,4 +46,9 @@ def sentence(error: BaseException) -> str:
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     lines = (line.strip() for line in str(text).splitlines())
     first = next((line for line in lines if line and not set(line) <= set("=-*")), type(error).__name__)
-    return "".join(char if char.isprintable() else " " for char in first)[:300].rstrip(". ")
+    return printable(first).rstrip(". ")
+
+
+def printable(text: str) -> str:
+    """Return a text of a model or of TensorFlow for a message: printable and not too long."""
+    return "".join(char if char.isprintable() else " " for char in text)[:300]

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from . import confinement, recipes
 from .request import SCHEMA, Request
+from .runtime import printable
 
 INSIDE = "--inside"
 # The verdict of each task where nothing came of it.
@@ -199,8 +200,4 @@ def _result(out: IO[bytes], notes: IO[bytes], code: int, request: Request) -> di
     if any(sign in words for sign in OF_MEMORY) or code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return {"why": _too_much(request)}
     last = next((line for line in reversed(words.splitlines()) if line.strip() and not OF_LOG.match(line)), "no word")
-    return {"why": f"the confined process ended with code {code}: {_printable(last)}"}
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)[:300]
+    return {"why": f"the confined process ended with code {code}: {printable(last)}"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, freeze, graphs
-from .runtime import part
+from .runtime import FailureError, part, printable
 
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 
@@ -17,6 +17,7 @@ def survey(model: Path) -> dict[str, Any]:
     """Return what a model is. Raises FailureError for one that no server could load."""
     found = files.sizes(model)
     graph = graphs.served(graphs.read(model))
+    _has_assets(graph, found)
     walker = graphs.Walker(graph)
     signatures = {name: _signature(each, walker) for name, each in graphs.signatures(graph).items()}
     outputs = [node for each in graphs.signatures(graph).values() for node in graphs.output_nodes(each)]
@@ -35,6 +36,15 @@ def survey(model: Path) -> dict[str, Any]:
         "warmup": files.WARMUP in found,
         "signatures": signatures,
     }
+
+
+def _has_assets(graph: Any, found: dict[str, int]) -> None:
+    """Refuse a graph that names a file which is not among its own, such as one outside of the model."""
+    missing = next((each.filename for each in graph.asset_file_def if f"assets/{each.filename}" not in found), None)
+    if missing is not None:
+        raise FailureError(
+            f"the model lacks assets/{printable(missing)}, which its graph names: give the whole SavedModel"
+        )
 
 
 def _signature(signature: Any, walker: graphs.Walker) -> dict[str, Any]:

@@ -186,12 +186,21 @@ def test_a_tflite_model_carries_the_names_that_callers_know(written):
             "saved_model.pb",
         ),
         ("empty", "the model has no saved_model.pb: give one"),
+        (
+            "outside",
+            "the model lacks assets/../passwd, which its graph names: give the whole SavedModel",
+        ),
         ("blank", "the model has no graph with the tag serve"),
         ("linked", "saved_model.pb in the model is neither a file nor a directory"),
     ],
 )
 def test_what_cannot_be_made_is_refused_in_one_sentence(told, name, why):
     assert told[name] == why
+
+
+def test_tf_trt_is_refused_where_no_gpu_is(told):
+    assert told["digits-tf_trt"].startswith("TensorFlow 2.")
+    assert told["digits-tf_trt"].endswith(" sees no GPU here: TF-TRT is built on the GPU model that serves, NVIDIA A10")
 
 
 def test_what_is_no_message_is_refused_in_one_sentence(told):

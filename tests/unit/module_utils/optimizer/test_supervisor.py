@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tfserving.fleet.plugins.module_utils.optimizer import confinement, supervisor
+from ansible_collections.tfserving.fleet.plugins.module_utils.optimizer import confinement, inside, supervisor
 from ansible_collections.tfserving.fleet.plugins.module_utils.optimizer.request import Limits, Request
+from ansible_collections.tfserving.fleet.plugins.module_utils.optimizer.runtime import FailureError
 from repository import REPOSITORY
 
 LIMITS = Limits(200, 60, 1)
@@ -167,6 +168,25 @@ def test_what_is_no_request_ends_the_program_with_a_sentence(tmp_path, words, sa
     command = [sys.executable, "-B", "-m", "optimizer", *words]
     done = subprocess.run(command, env=sources, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (
+            {"network": "eth0", "memory": "cgroup"},
+            "the confined process sees the network (eth0), so no model is loaded",
+        ),
+        (
+            {"network": "none", "memory": "none"},
+            "the confined process has no bound on its memory, so no model is loaded",
+        ),
+    ],
+)
+def test_a_process_that_is_not_confined_loads_no_model(tmp_path, found, why):
+    with pytest.raises(FailureError) as refused:
+        inside._checked(asked(tmp_path), found)
+    assert str(refused.value) == why
 
 
 # --- systemd, which a test does not have --------------------------------------------------------------------
