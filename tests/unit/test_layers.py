@@ -23,7 +23,7 @@ COLLECTION = "ansible_collections.tfserving.fleet.plugins"
 HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
-    *("load", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
+    *("load", "optimizer", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
     *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis", "survey"),
 ]
 CONTROLLER = [
@@ -50,6 +50,7 @@ CONTROLLER = [
         "measure",
         "rollout",
         "benchmark",
+        "builder",
         "tuning",
         "profiling",
         "progress",
@@ -69,6 +70,7 @@ SHIPPED = {
     "benchmark_report": 0,
     "benchmark_target": 0,
     "benchmark_wishes": 0,
+    "builder_environment": 0,
     "bundle_collect": 25,
     "bundle_files": 12,
     "bundle_manifest": 6,
@@ -259,6 +261,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "benchmark_report",
         "benchmark_target",
         "benchmark_wishes",
+        "builder_environment",
         "diagnosis",
         "diagnosis_keep",
         "diagnosis_probe",

@@ -16,6 +16,7 @@ from typing import Any
 TITLES = {
     "tfserving.fleet.fleet": "Lock every host",
     "tfserving.fleet.load_generator": "Install the load generator",
+    "tfserving.fleet.model_builder": "Install the builder of models",
     "tfserving.fleet.offline_bundle": "Install the bundle",
     "tfserving.fleet.nvidia_driver": "Set up the NVIDIA driver and its GPUs",
     "tfserving.fleet.host_plan": "Plan every host",

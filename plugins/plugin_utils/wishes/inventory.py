@@ -31,6 +31,7 @@ FACTS = frozenset((
     "kernel_tuning_result",
     "load_generator_result",
     "model_repository_result",
+    "model_builder_result",
     "monitoring_result",
     "nvidia_driver_due",
     "nvidia_driver_missing_packages",

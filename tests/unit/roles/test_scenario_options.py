@@ -19,6 +19,7 @@ RUN = "says how a run goes over the fleet, before any host's own variables: test
 WATCHED = "belongs to monitored fleets, which this scenario has not: scenario monitoring"
 GATEWAY = "belongs to gateways, which this scenario has not: scenario gateway"
 LOAD = "belongs to benchmark.yml, which the scenario does not run"
+BUILDER = "belongs to builders of models, which this scenario has not: test_model_builder.py"
 PEERS = "takes two hosts: scenario rollout, test_model_repository_peers.py"
 ELSEWHERE = "excludes what this scenario is about"
 
@@ -67,6 +68,7 @@ def exception(name: str) -> str:
         "nvidia_driver_": DRIVER,
         "fleet_": RUN,
         "load_generator_": LOAD,
+        "model_builder_": BUILDER,
         "gateway_": GATEWAY,
         "monitoring_": WATCHED,
     }
