@@ -1,19 +1,18 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of a model or of a candidate as the builder writes them, one JSON object a line.
+"""Answers of a model or of a candidate as the builder's program writes them (answers.jsonl), one JSON object a line.
 
-``{"request": 0, "outputs": {"score": {"dtype": "DT_FLOAT", "shape": [2], "values": [0.5, 0.25]}}}``
+``{"request": 0, "batch_size": 8, "error": "", "outputs": {"y": {"dtype": "DT_FLOAT", "shape": [1], "values": [0.5]}}}``
 
-``request`` is the number of the request, from 0 on, as they stand in the file that the builder was given. ``values``
-are flat, the last dimension fastest; texts are base64, and numbers that JSON has no place for are texts. A request that
-the model refuses has ``error`` in place of ``outputs``.
+``request`` is the number of the request in the file that the builder was given, from 0 on, and ``batch_size`` the rows
+that were answered at once, null for a request as it was recorded. ``values`` are flat, the last dimension fastest.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -23,8 +22,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.golden.compare imp
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import COMPLEX, FLOATS, Tensor
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
-# 10,000 requests and some hundred batches; what has more is no file of the builder.
-MOST_LINES = 20_000
+# Of 10,000 requests at some twenty sizes; what has more is no file of the builder.
+MOST_LINES = 200_000
 # As for a sample of a benchmark (samples.MOST_LINE_BYTES), whose answer is rarely longer than itself.
 MOST_LINE_BYTES = 10 * 1024 * 1024
 MOST_WORDS = 300
@@ -35,6 +34,8 @@ class Answer:
     """What came of one request; ``error`` is empty unless it was refused."""
 
     request: int
+    size: int = 0
+    """The rows that were answered at once; 0 for a request as it was recorded."""
     outputs: Mapping[str, Tensor] = field(default_factory=dict)
     error: str = ""
 
@@ -56,12 +57,12 @@ def read(name: str, lines: Iterable[bytes]) -> list[Answer]:
 
 
 def _answer(held: Mapping[str, Any]) -> Answer:
-    request = held["request"]
-    if type(request) is not int or request < 0:
-        raise ValueError("request is a whole number")
+    request, size = held["request"], held.get("batch_size") or 0
+    if type(request) is not int or type(size) is not int or min(request, size) < 0:
+        raise ValueError("request and batch_size are whole numbers")
     if held.get("error"):
-        return Answer(request, error=told(str(held["error"]), MOST_WORDS))
-    return Answer(request, {str(name): _tensor(each) for name, each in held["outputs"].items()})
+        return Answer(request, size, error=told(str(held["error"]), MOST_WORDS))
+    return Answer(request, size, {str(name): _tensor(each) for name, each in held["outputs"].items()})
 
 
 def _tensor(held: Mapping[str, Any]) -> Tensor:
@@ -76,30 +77,14 @@ def _reader(dtype: str) -> Callable[[Any], Any]:
         return lambda value: float(NUMBERS.get(value, value) if isinstance(value, str) else value)
     if dtype in COMPLEX:
         return lambda value: complex(float(value[0]), float(value[1]))
-    return base64.b64decode if dtype == "DT_STRING" else _whole
+    return _text if dtype == "DT_STRING" else _whole
+
+
+def _text(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else base64.b64decode(value["b64"], validate=True)
 
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int):
         raise ValueError(f"{value!r} is no whole number")
     return int(value)
-
-
-def written(answers: Iterable[Answer]) -> Iterator[str]:
-    """Yield the lines that ``read`` reads."""
-    for each in answers:
-        outputs = {
-            name: {"dtype": held.dtype, "shape": list(held.shape), "values": [_plain(value) for value in held.values]}
-            for name, held in each.outputs.items()
-        }
-        content = {"error": each.error} if each.error else {"outputs": outputs}
-        yield json.dumps({"request": each.request, **content})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, complex):
-        return [value.real, value.imag]
-    finite = not isinstance(value, float) or abs(value) < float("inf")
-    return value if finite else next((word for word, held in NUMBERS.items() if held == value), "NaN")

@@ -18,6 +18,10 @@ MOST_COLUMNS = 4096
 STILL = 1e-3
 # Of the spread of a distribution over classes, what still counts for a class that is practically never likely.
 UNLIKELY = 0.01
+# Shares below this are as good as none, and their logarithms are noise.
+FAINT = 1e-6
+# What stands for a share of nothing.
+NONE = 1e-30
 # How exactly the shares of a distribution add up to one, in half precision.
 WHOLE = 0.01
 
@@ -89,6 +93,47 @@ def scales(couples: Sequence[Couple], found: Sequence[Column]) -> list[float]:
     overall = math.sqrt(math.fsum(spread * spread for spread in spreads) / len(spreads)) if spreads else 0.0
     floor = (UNLIKELY if is_distribution(couples) else 0.0) * overall
     return [max(spread, floor) for spread in spreads]
+
+
+def scaled(couples: Sequence[Couple], found: Sequence[Column]) -> list[tuple[list[float], list[float]]]:
+    """Return what a scale of the answers shows in: sums of error times value, and of squared values, by group.
+
+    A scale is the mean of the errors in proportion to their values, each column around its middle. In a distribution it
+    hides: sharper shares are nearly the same ones. So its logarithms are taken, which a model computes before them.
+    """
+    parts = [_products(column) for column in found]
+    if not is_distribution(couples):
+        return parts
+    sums: dict[str, float] = defaultdict(float)
+    weights: dict[str, float] = defaultdict(float)
+    for couple in couples:
+        for one, other in _below_the_top(couple):
+            sums[couple.group] += (other - one) * one
+            weights[couple.group] += one * one
+    return [(list(sums.values()), list(weights.values()))]
+
+
+def _products(column: Column) -> tuple[list[float], list[float]]:
+    middle = math.fsum(column.before) / (len(column.before) or 1)
+    away = [value - middle for value in column.before]
+    sums, _counts = column.sums([error * value for error, value in zip(column.errors, away)])
+    weights, _counts = column.sums([value * value for value in away])
+    return sums, weights
+
+
+def _below_the_top(couple: Couple) -> Iterator[tuple[float, float]]:
+    """Yield of each share the logarithm of what it is of the likeliest one's, in both answers."""
+    size = couple.before.shape[-1]
+    before, after = couple.before.values, couple.after.values
+    for begin in range(0, len(before), size):
+        places = range(begin, begin + size)
+        top = max(places, key=before.__getitem__)
+        for place in places:
+            if place != top and before[place] >= FAINT and all(map(math.isfinite, (after[place], after[top]))):
+                yield (
+                    math.log(before[place] / before[top]),
+                    math.log(max(after[place], NONE) / max(after[top], NONE)),
+                )
 
 
 def is_distribution(couples: Sequence[Couple]) -> bool:

@@ -17,7 +17,6 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signat
 from ..phrases import counted, joined
 from . import batches, measures, values, verdicts
 from .answers import Answer
-from .batches import Batch
 from .columns import Couple
 from .measures import Task
 from .strictness import OF_KIND, Strictness
@@ -37,16 +36,12 @@ class Evidence:
     """Of each request by its number: the same for equal requests, such as a digest."""
     recorded: bool
     """Whether people recorded them; made-up ones prove nothing about a task."""
-    batches: Sequence[Batch] = ()
-    """The batches that were asked after the requests, as requests of their own."""
+    sizes: Sequence[int] = ()
+    """The batch sizes at which all were asked besides."""
     labels: Mapping[int, Sequence[float]] | None = None
     """By request, the label of each row."""
     tolerances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By output, ``atol`` and ``rtol`` as a person has given them."""
-
-    def group(self, request: int) -> str:
-        """Return the group of a request; a batch is none of its own."""
-        return self.groups[request] if request < len(self.groups) else ""
 
 
 def judge(kind: str, evidence: Evidence, task: Task | None) -> list[Row]:
@@ -55,8 +50,8 @@ def judge(kind: str, evidence: Evidence, task: Task | None) -> list[Row]:
     :param task: what the model is for; None is enough for an exact treatment.
     """
     strict = OF_KIND[kind]
-    kept = {each.request: each for each in evidence.after}
-    pairs = [(each, kept.get(each.request)) for each in evidence.before]
+    kept = {(each.request, each.size): each for each in evidence.after}
+    pairs = [(each, kept.get((each.request, each.size))) for each in evidence.before]
     answered = verdict_of_answers(evidence, pairs)
     if not answered.passed:
         return [answered]
@@ -69,13 +64,13 @@ def judge(kind: str, evidence: Evidence, task: Task | None) -> list[Row]:
 
 def verdict_of_answers(evidence: Evidence, pairs: Sequence[tuple[Answer, Answer | None]]) -> Row:
     """Return the row that both have answered the same requests, and refused the same."""
-    wanted = set(range(len(evidence.groups) + len(evidence.batches)))
-    found = {each.request for each in evidence.before}
+    wanted = {(number, size) for size in (0, *evidence.sizes) for number in range(len(evidence.groups))}
+    found = {(each.request, each.size) for each in evidence.before}
     if not found or found != wanted:
         words = f"the original has answered {len(found & wanted)} of the {len(wanted)} requests that both are asked"
         return Row("answers", verdicts.UNPROVEN, words)
     for one, other in pairs:
-        name = f"request {one.request}"
+        name = f"request {one.request}" + (f" in batches of {one.size}" if one.size else "")
         if other is None:
             return Row("answers", verdicts.FAILED, f"the candidate has not answered {name}")
         if bool(one.error) != bool(other.error):
@@ -109,7 +104,7 @@ def _kind(held: Tensor) -> str:
 def _of_values(
     evidence: Evidence, both: Sequence[tuple[Answer, Answer]], strict: Strictness, task: Task | None
 ) -> Iterator[Row]:
-    recorded = [pair for pair in both if pair[0].request < len(evidence.groups)]
+    recorded = [pair for pair in both if not pair[0].size]
     for name in sorted({name for one, _other in both for name in one.outputs}):
         whole, own = (couples(evidence, part, name) for part in (both, recorded))
         if not own:
@@ -121,25 +116,15 @@ def _of_values(
         yield values.finite(name, whole)
         given = evidence.tolerances.get(name, {})
         yield from values.within(name, own, strict, given, task.loss if task else 0.0)
-        if evidence.batches:
-            yield batches.row(name, own, _in_batches(evidence, both), strict, given)
+        if evidence.sizes:
+            yield batches.row(name, own, both, strict, given)
     yield from _of_task(evidence, recorded, strict, task)
-
-
-def _in_batches(
-    evidence: Evidence, both: Sequence[tuple[Answer, Answer]]
-) -> Iterator[tuple[Batch, tuple[Answer, Answer], Mapping[int, tuple[Answer, Answer]]]]:
-    """Yield each batch with the answers to it, and to the requests that it has rows of."""
-    known = {pair[0].request: pair for pair in both}
-    for number, batch in enumerate(evidence.batches, len(evidence.groups)):
-        if number in known:
-            yield batch, known[number], known
 
 
 def couples(evidence: Evidence, both: Sequence[tuple[Answer, Answer]], name: str) -> list[Couple]:
     """Return one output of all answers that have it."""
     return [
-        Couple(evidence.group(one.request), one.outputs[name], other.outputs[name])
+        Couple(evidence.groups[one.request], one.outputs[name], other.outputs[name])
         for one, other in both
         if name in one.outputs
     ]

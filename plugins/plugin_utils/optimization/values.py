@@ -61,6 +61,7 @@ def within(
         return
     yield _average(f"root mean square error of {shown(name)}", found, scale, strict.root_mean_square, _square)
     yield _average(f"bias of {shown(name)}", found, scale, strict.bias, _bias)
+    yield _slope(name, couples, found, strict.slope)
     yield _outliers(name, couples, scale, strict, allowed)
 
 
@@ -112,6 +113,15 @@ def _average(
             worst, at = times, place
     where = f", at column {at}" if len(found) > 1 else ""
     words = f"{check}: {worst:.3g} of the spread of its values at most{where}; {bound:g} allowed"
+    return verdicts.judged(check, worst <= bound, words, worst, bound)
+
+
+def _slope(name: str, couples: Sequence[Couple], found: Sequence[Column], bound: float) -> Row:
+    check, worst = f"scale of {shown(name)}", 0.0
+    for sums, weights in columns.scaled(couples, found):
+        if any(sums):
+            worst = max(worst, *(bounds.mean_upper([sign * held for held in sums], weights) for sign in (1.0, -1.0)))
+    words = f"{check}: answers are {worst:.3g} of themselves larger or smaller at most; {bound:g} allowed"
     return verdicts.judged(check, worst <= bound, words, worst, bound)
 
 
