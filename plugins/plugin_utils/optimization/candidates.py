@@ -107,7 +107,8 @@ def _refusals(kind: str, wish: Wish, place: Place, of_model: Mapping[str, Any] |
         yield str(of_model.get("why") or "the builder cannot make it of this model")
     lost = sorted(set((of_model or {}).get("lost_signatures") or ()) - set(wish.lose_signatures))
     if lost:
-        yield f"it would lose {joined(lost)}, of the model's signatures; permit that with -e lose_signatures={','.join(lost)}"
+        permit = f"permit that with -e lose_signatures={','.join(lost)}"
+        yield f"it would lose {joined(lost)}, of the model's signatures; {permit}"
 
 
 def _of_release(row: Mapping[str, Any], place: Place) -> Iterator[str]:

@@ -23,13 +23,17 @@ TOP = 10
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is for. ``loss`` is allowed of its main measure, ``top_loss`` of the first items of a list."""
+    """What a model is for. ``loss`` is allowed of its main measure, ``top_loss`` of the first items of a list.
+
+    ``score_loss`` is allowed of the order of lone scores, of which requests prove half as much.
+    """
 
     name: str
     output: str
     loss: float
     top_loss: float = 0.05
     top: int = TOP
+    score_loss: float = 0.05
 
 
 def rows(task: Task, couples: Sequence[Couple], labels: Sequence[Sequence[float]] | None = None) -> Iterator[Row]:
@@ -71,7 +75,7 @@ def _lone_score(task: Task, couples: Sequence[Couple]) -> Iterator[Row]:
     # Pairs share their rows: their mean scatters like that of half as many (Hoeffding, 1963, section 5).
     worth = weights.requests / 2 if loss is not None else 0.0
     yield enough("order of scores", 2 * worth, "scores differ")
-    yield verdicts.share("order of scores", "two rows are in the other order", loss or 0.0, worth, task.loss)
+    yield verdicts.share("order of scores", "two rows are in the other order", loss or 0.0, worth, task.score_loss)
 
 
 def _lists(task: Task, couples: Sequence[Couple]) -> Iterator[Row]:

@@ -15,14 +15,14 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Re
 
 from ..benchmark.options import boolean, number, one_of, seconds, text, whole
 from ..tables.read import table
-from .measures import TASKS, TOP
+from .measures import TASKS, TOP, Task
 
 Check = Callable[[str, Any], Any]
 
 # What may be lost where nobody says: 500 requests without a loss prove 1.07 %, and leave nothing for a real one.
 LOSS = 0.02
-# Of a list's first items one in twenty; of a lone score's order likewise, whose pairs prove half as much.
-TOP_LOSS, SCORE_LOSS = 0.05, 0.05
+# Of a list's first items one in twenty.
+TOP_LOSS = 0.05
 # TensorFlow takes 0.55 GB when it is imported, and a conversion holds its model four times.
 LEAST_MEMORY_MB, MOST_MEMORY_MB = 700, 1 << 20
 USUAL_BUILD_S = 1800.0
@@ -45,7 +45,7 @@ class Wish:
     task: str | None
     answer: str | None
     """The output that callers use."""
-    max_loss: float
+    max_loss: float | None
     max_top_loss: float
     top: int
     tolerances: Mapping[str, Mapping[str, float]]
@@ -55,6 +55,13 @@ class Wish:
     builder_memory_mb: int | None
     builder_s: float
     measure: bool
+
+    def task_of(self, output: str) -> Task | None:
+        """Return the task with what may be lost of it."""
+        if self.task is None:
+            return None
+        given = {} if self.max_loss is None else {"score_loss": self.max_loss}
+        return Task(self.task, output, self.max_loss or LOSS, self.max_top_loss, self.top, **given)
 
     @property
     def needs_requests(self) -> bool:
@@ -159,8 +166,6 @@ def read(given: Mapping[str, Any]) -> Wish:
     if instance in (None, ""):
         refusals.add(WishError("instance", "is missing", "name one with -e instance=..."))
     refusals.stop()
-    if found["max_loss"] is None:
-        found["max_loss"] = LOSS
     wish = Wish(instance=str(instance), **{RENAMED.get(key, key): value for key, value in found.items()})
     _refuse_contradictions(wish, refusals)
     refusals.stop()
