@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.messages import FLOATS, Tensor
 from ansible_collections.tfserving.fleet.plugins.module_utils.saved_model.signatures import shown, shown_shape
@@ -144,6 +145,24 @@ def _of_task(
         usable = [pair for pair in usable if pair[0].request in evidence.labels]
         labels = [evidence.labels[one.request] for one, _other in usable]
     yield from measures.rows(task, couples(evidence, usable, task.output), labels)
+
+
+def signatures(before: Mapping[str, Any], after: Mapping[str, Any], lost: Sequence[str], allowed: Sequence[str]) -> Row:
+    """Return the row of the signatures that the builder found in both models.
+
+    :param lost: those that the candidate does not serve any more; ``allowed`` those that a person can do without.
+    """
+    faces = [
+        {name: {key: each.get(key) for key in ("method", "inputs", "outputs")} for name, each in found.items()}
+        for found in (before, after)
+    ]
+    wrong = sorted(name for name in {*faces[0], *faces[1]} if faces[0].get(name) != faces[1].get(name))
+    missing = sorted(set(lost) - set(allowed))
+    if not faces[0] or wrong or missing:
+        names = joined([shown(name) for name in (wrong or missing)[:8]])
+        words = f"{names} differ from the original's" if wrong else f"{names} are lost" if missing else "there are none"
+        return Row("signatures", verdicts.FAILED, words)
+    return Row("signatures", verdicts.PASSED, f"{joined([shown(name) for name in sorted(faces[0])[:8]])} are the same")
 
 
 def passed(rows: Sequence[Row]) -> bool:

@@ -9,6 +9,7 @@ name that begins with a dot, and the next run removes it.
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import re
@@ -30,7 +31,10 @@ from .document import Document
 # Beside the warm-up records: servers and converters leave what they do not know there alone.
 FOLDER = "assets.extra/optimised"
 MANIFEST, REPORT, PAGE = "manifest.json", "report.md", "report.html"
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz", ".tar.bz2", ".zip")
+COMPRESSED = (".tar.gz", ".tgz")
+WRITTEN = (*COMPRESSED, ".tar")
+# A source may be any of these; those that are not written here want a folder for another.
+ARCHIVES = (*WRITTEN, ".tar.xz", ".tar.bz2", ".zip")
 PLACEHOLDER = "{version}"
 
 
@@ -62,6 +66,9 @@ def target(wished: Mapping[str, Any], version: int, inventory: str, folder: str 
         new += ".tar.gz" if _is_archive(uri) else ""
         kept = {**source, "uri": new}
     kept.pop("sha256", None)
+    if new.endswith(ARCHIVES) and not new.endswith(WRITTEN):
+        problem = f"is needed: {os.path.basename(new)} would be an archive of a kind that is not written here"
+        raise WishError("publish_as", problem, "give the folder of a .tar.gz")
     return Target(_absolute(os.path.join(inventory, os.path.expanduser(new))), _is_archive(new), kept)
 
 
@@ -142,8 +149,7 @@ def _put(candidate: str, place: Target, found: Document) -> dict[str, Any]:
         _describe(whole, {**found, "published": {"path": str(place.path), "wish": wish}})
         sha256 = archives.directory_digest(str(whole))
         if place.is_archive:
-            packed = os.path.join(staged, "packed.tar.gz")
-            archives.pack(str(whole), packed)
+            packed = _packed(whole, Path(staged) / "packed", place.path.name.endswith(COMPRESSED))
             sha256 = file_digest(packed)
             os.chmod(packed, 0o644)
             # A link fails where a rename would replace what somebody has put there meanwhile.
@@ -160,6 +166,20 @@ def _put(candidate: str, place: Target, found: Document) -> dict[str, Any]:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return {"path": str(place.path), "sha256": sha256, "wish": wish_text(place, found, sha256)}
+
+
+def _packed(version: Path, archive: Path, compressed: bool) -> str:
+    """Pack a version into an archive whose bytes depend on its content alone; return its path."""
+    archives.pack(str(version), str(archive))
+    if not compressed:
+        return str(archive)
+    with (
+        archive.open("rb") as plain,
+        archive.with_suffix(".gz").open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream,
+    ):
+        shutil.copyfileobj(plain, stream)
+    return str(archive.with_suffix(".gz"))
 
 
 def _prefix(place: Target) -> str:

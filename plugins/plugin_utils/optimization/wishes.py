@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, key_path, nearest
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from ..benchmark import options as benchmark_options
+from ..benchmark import wishes as benchmark_wishes
 from ..benchmark.options import boolean, number, one_of, seconds, text, whole
 from ..tables.read import table
 from .measures import TASKS, TOP, Task
@@ -51,7 +54,6 @@ class Wish:
     tolerances: Mapping[str, Mapping[str, float]]
     lose_signatures: tuple[str, ...]
     publish_as: str | None
-    builder: str
     builder_memory_mb: int | None
     builder_s: float
     measure: bool
@@ -146,7 +148,6 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
     "tolerances": (tolerances, {}),
     "lose_signatures": (names, ()),
     "publish_as": (text, None),
-    "builder": (text, "localhost"),
     "builder_memory": (whole(LEAST_MEMORY_MB, MOST_MEMORY_MB), None),
     "builder_time": (seconds(10, 24 * 3600.0), USUAL_BUILD_S),
     "measure": (boolean, True),
@@ -154,6 +155,25 @@ FIELDS: Mapping[str, tuple[Check, Any]] = {
 """The variables of optimize_model.yml that benchmark.yml has not: the check of each, and its default."""
 
 RENAMED = {"builder_memory": "builder_memory_mb", "builder_time": "builder_s"}
+
+
+# The first host of this group builds, or the controller.
+GROUP = "tfserving_builders"
+CONTROLLER = "this-builder"
+
+
+def refuse_misspelt(extra: Collection[str], known: Collection[str]) -> None:
+    """Refuse names given with -e that are close to a variable, since Ansible would ignore them."""
+    refusals = Refusals()
+    for error in benchmark_wishes.misspelt(extra, {*FIELDS, *benchmark_options.FIELDS}, known):
+        refusals.add(WishError(error.path, "is no variable of an optimisation", error.remedy))
+    refusals.stop()
+
+
+def require_file(path: str) -> None:
+    """Refuse a file that is not there, before a host is touched."""
+    if not os.path.isfile(os.path.expanduser(path)):
+        raise WishError("requests", f"{path} is no file", "give the path of a file of JSON lines on the controller")
 
 
 def read(given: Mapping[str, Any]) -> Wish:
