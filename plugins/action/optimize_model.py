@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of an optimisation that the controller takes: what is asked, what may be built, the gate, the new version."""
+"""The steps of an optimisation on the controller: what is asked, what may be built, the gate, the new version."""
 
 from __future__ import annotations
 
@@ -38,11 +38,9 @@ class ActionModule(Action):
         wish = steps.wish_of(options["wish"])
         if step == "conclude":
             return self._concluded(wish, given, task_vars)
-        return {
-            "original": lambda: steps.original(given["plan"], wish, given["conditions"]),
-            "requests": lambda: steps.asked(wish, self._work(), given),
-            "judge": lambda: {"entry": self._judged(wish, given)},
-        }[step]()
+        if step == "original":
+            return steps.original(given["plan"], wish, given["conditions"])
+        return steps.asked(wish, self._work(), given) if step == "requests" else {"entry": self._judged(wish, given)}
 
     def _wishes(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         extra = load_extra_vars(self._loader)

@@ -22,6 +22,9 @@ from .verdicts import Row
 ODD = (1, 3, 7, 13)
 # What a server without batching is asked for at least.
 USUAL = 64
+# Requests that are answered in batches, and their rows: a rule of batches shows in every one of them, and in batches of
+# one row each row is a call.
+ASKED, MOST_ASKED = 50, 2000
 # The largest batch of a plan has some hundred rows.
 MOST_ROWS = 1024
 
@@ -30,6 +33,22 @@ def sizes(allowed: Sequence[int]) -> list[int]:
     """Return the sizes to ask at: those that the server forms, and odd ones, up to one below the largest."""
     largest = min(max(allowed, default=USUAL), MOST_ROWS)
     return sorted({size for size in (*allowed, *ODD, largest - 1, largest) if 1 <= size <= largest})
+
+
+def chosen(rows: Sequence[int]) -> list[int]:
+    """Return the numbers of the requests that are answered in batches too, spread over all of them.
+
+    :param rows: the rows of each request.
+    """
+    found: list[int] = []
+    total = 0
+    for place in range(min(len(rows), ASKED)):
+        number = place * len(rows) // min(len(rows), ASKED)
+        total += rows[number]
+        if found and total > MOST_ASKED:
+            break
+        found.append(number)
+    return found
 
 
 def row(

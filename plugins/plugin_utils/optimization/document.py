@@ -12,6 +12,8 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text impor
 from ..benchmark.conduct import now
 from ..report.markdown import cell, code
 from ..report.page import TEMPLATES, renderer
+from . import verdicts
+from .verdicts import Row
 
 Document = dict[str, Any]
 ROW_TITLES = ("check", "verdict", "what came out")
@@ -48,6 +50,15 @@ def entry(candidate: Mapping[str, Any], built: Mapping[str, Any], rows: Sequence
         "rows": list(rows),
         "passed": bool(rows) and all(row["passed"] for row in rows),
     }
+
+
+def with_speed(entry: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] | None, measures: bool) -> dict[str, Any]:
+    """Return a candidate with the rows of its speed; one that was not measured has not passed."""
+    if not entry["passed"] or not measures:
+        return dict(entry)
+    unmeasured = [Row("speed", verdicts.UNPROVEN, "the speed was not measured").to_json()]
+    whole = [*entry["rows"], *(rows or unmeasured)]
+    return {**entry, "rows": whole, "passed": all(row["passed"] for row in whole)}
 
 
 def choice(candidates: Sequence[Mapping[str, Any]]) -> str | None:

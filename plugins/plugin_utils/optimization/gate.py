@@ -38,7 +38,9 @@ class Evidence:
     recorded: bool
     """Whether people recorded them; made-up ones prove nothing about a task."""
     sizes: Sequence[int] = ()
-    """The batch sizes at which all were asked besides."""
+    """The batch sizes at which some were asked besides."""
+    batched: Sequence[int] = ()
+    """The numbers of those requests."""
     labels: Mapping[int, Sequence[float]] | None = None
     """By request, the label of each row."""
     tolerances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -65,7 +67,8 @@ def judge(kind: str, evidence: Evidence, task: Task | None) -> list[Row]:
 
 def verdict_of_answers(evidence: Evidence, pairs: Sequence[tuple[Answer, Answer | None]]) -> Row:
     """Return the row that both have answered the same requests, and refused the same."""
-    wanted = {(number, size) for size in (0, *evidence.sizes) for number in range(len(evidence.groups))}
+    wanted = {(number, 0) for number in range(len(evidence.groups))}
+    wanted |= {(number, size) for number in evidence.batched for size in evidence.sizes}
     found = {(each.request, each.size) for each in evidence.before}
     if not found or found != wanted:
         words = f"the original has answered {len(found & wanted)} of the {len(wanted)} requests that both are asked"

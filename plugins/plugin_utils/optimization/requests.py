@@ -42,6 +42,7 @@ class Asked:
 
     lines: Sequence[str]
     groups: Sequence[str]
+    rows: Sequence[int]
     recorded: bool
     labels: Mapping[int, Sequence[float]] | None
     left_out: Sequence[str]
@@ -131,7 +132,7 @@ def _asked(
         columns = {name: tensors.to_json(held) for name, held in inputs.items()}
         lines.append(json.dumps({"signature_name": each["signature"], "inputs": columns}, separators=(",", ":")))
         groups.append(hashlib.sha256(lines[-1].encode()).hexdigest()[:16])
-    return Asked(lines, groups, is_recorded, labels, left_out)
+    return Asked(lines, groups, [each["items"] for each in found], is_recorded, labels, left_out)
 
 
 def of_labels(path: str, found: Sequence[Request]) -> dict[int, list[float]]:

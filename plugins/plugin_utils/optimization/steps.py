@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 
+from .. import caller
 from ..benchmark import publish as results
 from ..report import file
 from . import answers, batches, candidates, document, gate, publication, requests, verdicts, wishes
@@ -26,7 +28,8 @@ from .measures import Task
 from .verdicts import Row
 from .wishes import Wish
 
-REQUESTS, ASKED = "requests.jsonl", "asked.json"
+REQUESTS, BATCHED = "requests", "batched"
+ASKED, ORIGINAL = "asked.json", "original.tar"
 # A builder holds a model four times while it converts it, and TensorFlow itself (measured: 0.6 GB).
 BUILDER_MB, BUILDER_TIMES = 1024, 4
 
@@ -61,7 +64,7 @@ def allowed_sizes(instance: Mapping[str, Any]) -> list[int]:
 
 
 def ask(wish: Wish, work: str, instance: Mapping[str, Any], model: str, surveyed: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the requests that both are asked; return where, and at which batch sizes."""
+    """Write the requests that both are asked; return the files, and at which batch sizes."""
     if wish.requests:
         asked = requests.recorded(wish.requests, wish.labels, model, surveyed)
     else:
@@ -69,23 +72,34 @@ def ask(wish: Wish, work: str, instance: Mapping[str, Any], model: str, surveyed
     heard = sorted(set(surveyed["signatures"]) - set(asked.left_out))
     in_rows = all(surveyed["signatures"][name].get("batchable") for name in heard)
     sizes = batches.sizes(allowed_sizes(instance)) if in_rows else []
+    batched = batches.chosen(asked.rows) if sizes else []
+    described = {
+        "recorded": asked.recorded,
+        "count": len(asked.lines),
+        "different": len(set(asked.groups)),
+        "left_out": list(asked.left_out),
+        "sizes": sizes,
+        "batched": len(batched),
+    }
     known = {
         "groups": list(asked.groups),
         "recorded": asked.recorded,
         "labels": None if asked.labels is None else {str(key): list(held) for key, held in asked.labels.items()},
         "sizes": sizes,
+        "batched": batched,
         "output": requests.answer_of(wish.answer, heard, surveyed) if wish.task else None,
-        "described": {
-            "recorded": asked.recorded,
-            "count": len(asked.lines),
-            "different": len(set(asked.groups)),
-            "left_out": list(asked.left_out),
-            "sizes": sizes,
-        },
     }
-    _write(Path(work) / REQUESTS, "\n".join(asked.lines) + "\n")
     _write(Path(work) / ASKED, json.dumps(known))
-    return {"file": str(Path(work) / REQUESTS), "batch_sizes": [None, *sizes], "described": known["described"]}
+    parts = [_part(work, REQUESTS, asked.lines, [None])]
+    if batched:
+        parts.append(_part(work, BATCHED, [asked.lines[number] for number in batched], sizes))
+    return {"parts": parts, "described": described}
+
+
+def _part(work: str, name: str, lines: Sequence[str], sizes: Sequence[int | None]) -> dict[str, Any]:
+    path = Path(work) / f"{name}.jsonl"
+    _write(path, "\n".join(lines) + "\n")
+    return {"name": name, "file": str(path), "batch_sizes": list(sizes)}
 
 
 def _write(path: Path, text: str) -> None:
@@ -114,18 +128,17 @@ def judge(
     candidate: Candidate,
     built: Mapping[str, Any],
     surveys: tuple[Mapping[str, Any], Mapping[str, Any]],
-    files: tuple[str, str],
 ) -> list[dict[str, Any]]:
-    """Return the rows of a candidate, from the answers in two files: the original's and its own."""
+    """Return the rows of a candidate, from the original's answers and its own in the folder of the run."""
     known = json.loads((Path(work) / ASKED).read_text(encoding="utf-8"))
-    held = [answers.read(os.path.basename(path), _lines(path)) for path in files]
     labels = known["labels"]
     evidence = Evidence(
-        held[0],
-        held[1],
+        answered(work, "original", known["batched"]),
+        answered(work, candidate.kind, known["batched"]),
         known["groups"],
         known["recorded"],
         known["sizes"],
+        known["batched"],
         None if labels is None else {int(number): each for number, each in labels.items()},
         wish.tolerances,
     )
@@ -137,6 +150,15 @@ def judge(
     return [row.to_json() for row in rows]
 
 
+def answered(work: str, name: str, batched: Sequence[int]) -> list[answers.Answer]:
+    """Return the answers of a model, to all requests and to those that were answered in batches too."""
+    found = answers.read(name, _lines(os.path.join(work, f"{name}-{REQUESTS}.jsonl")))
+    if batched:
+        others = answers.read(name, _lines(os.path.join(work, f"{name}-{BATCHED}.jsonl")))
+        found += [replace(each, request=batched[each.request]) for each in others if each.request < len(batched)]
+    return found
+
+
 def _lines(path: str) -> Iterator[bytes]:
     try:
         with open(path, "rb") as stream:
@@ -145,41 +167,29 @@ def _lines(path: str) -> Iterator[bytes]:
         raise WishError(path, f"cannot be read ({error.strerror})", "look at the builder's log") from None
 
 
-def digest(directory: str) -> str:
-    """Return the digest of a version's files. Raises WishError for what is no plain tree."""
+def unpacked(archive: str, folder: str) -> str:
+    """Unpack a version into a new folder; return the digest of its files. Raises WishError for no plain tree."""
     try:
-        return archives.directory_digest(directory)
-    except RefusalError as error:
-        raise WishError(directory, error.problem, error.remedy) from None
-
-
-def conclude(
-    found: Document, place: publication.Target, folders: Mapping[str, str], output: str, publishes: bool
-) -> Document:
-    """Choose a candidate, publish it, and write the reports.
-
-    :param folders: by kind the directory of each candidate that was built.
-    """
-    done: Document = {**found, "chosen": document.choice(found["candidates"])}
-    if done["chosen"] and publishes:
-        done["published"] = publication.publish(folders[done["chosen"]], place, done)
-    results.make_room(output)
-    file.write(f"{output}.json", results.written(done))
-    file.write(f"{output}.md", document.markdown(done))
-    file.write(f"{output}.html", document.page(done))
-    return done
+        os.mkdir(folder, 0o700)
+        found = archives.survey(archive)
+        archives.check_saved_model(found)
+        return archives.tree_digest(archives.unpack(archive, "", folder, found.files))
+    except (OSError, RefusalError) as error:
+        problem = error.problem if isinstance(error, RefusalError) else f"cannot be unpacked ({error})"
+        raise WishError(os.path.basename(archive), problem, "look at what was built") from None
 
 
 def asked(wish: Wish, work: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the requests and the candidates, from the builder's survey."""
     survey, original_of = given["survey"], given["original"]
     plan = original_of["instance"]
-    place = Place(plan, original_of["model"], cpu_words(given["cpuinfo"]), given["builder_gpus"], given["host_gpus"])
+    place = Place(plan, original_of["model"], cpu_words(given["cpuinfo"]), (), given.get("gpus") or ())
     return {
         **choose(wish, place, survey),
         **ask(wish, work, plan, original_of["model"], survey["model"]),
         "limits": {"memory_mb": memory_mb(wish, survey["model"]), "seconds": int(wish.builder_s)},
-        "digest": digest(given["folder"]),
+        "tensorflow": survey.get("tensorflow"),
+        "digest": unpacked(os.path.join(work, ORIGINAL), os.path.join(work, "original")),
     }
 
 
@@ -194,11 +204,10 @@ def judged(wish: Wish, work: str, given: Mapping[str, Any]) -> dict[str, Any]:
     candidate, built = Candidate(**given["candidate"]), given["built"]
     if not built.get("built"):
         return document.entry(given["candidate"], built, [not_built(built)])
-    for name in ("survey", "answers"):
-        if not given[name].get("surveyed" if name == "survey" else "answered"):
-            return document.entry(given["candidate"], built, [not_built(given[name])])
-    surveys = (given["survey_before"]["model"], given["survey"]["model"])
-    rows = judge(wish, work, candidate, built, surveys, (given["before"], given["after"]))
+    for told in (given["survey"], *given["answers"]):
+        if not (told.get("surveyed") or told.get("answered")):
+            return document.entry(given["candidate"], built, [not_built(told)])
+    rows = judge(wish, work, candidate, built, (given["survey_before"]["model"], given["survey"]["model"]))
     return document.entry(given["candidate"], built, rows)
 
 
@@ -211,19 +220,41 @@ def not_built(told: Mapping[str, Any]) -> dict[str, Any]:
 def concluded(
     wish: Wish, given: Mapping[str, Any], wished: Sequence[Mapping[str, Any]], inventory: str, work: str
 ) -> dict[str, Any]:
-    """Return the text, the new version if there is one, and the files of the reports."""
-    original_of, found = given["original"], dict(given["document"])
-    model = next((each for each in wished if each.get("name") == original_of["model"]), {"name": original_of["model"]})
-    known = [*given["versions"], original_of["version"], *numbers_of(model)]
-    version = publication.number(wish.version, known, model, inventory)
-    place = publication.target(model, version, inventory, wish.publish_as, os.path.dirname(given["output"]) or ".")
+    """Choose a candidate, publish it, and write the reports; return the text and the new version, if there is one.
+
+    :param wished: ``tfserving_models`` of the host; ``inventory`` the directory that its paths start from.
+    """
+    original_of, asked_of, output = given["original"], given["asked"], given["output"]
     begun = document.begun(
-        wish.instance, given["host"], original_of["model"], found["optimised_from"], found["environment"]
+        wish.instance,
+        given["host"],
+        original_of["model"],
+        {"version": original_of["version"], "digest": asked_of["digest"]},
+        environment(given["conditions"], asked_of),
     )
-    whole = {**begun, **found, "version": version}
-    folders = {each["kind"]: os.path.join(work, each["kind"]) for each in whole["candidates"]}
-    done = conclude(whole, place, folders, given["output"], wish.measure)
-    return {"text": document.text(done), "version": version if done["published"] else None, "document": done}
+    entries = [document.with_speed(each, given["speeds"].get(each["kind"]), wish.measure) for each in given["entries"]]
+    done: Document = {**begun, "candidates": entries, "refused": asked_of["refused"], "requests": asked_of["described"]}
+    done["chosen"] = document.choice(entries)
+    results.make_room(output)
+    if done["chosen"]:
+        model = next((each for each in wished if each.get("name") == original_of["model"]), {})
+        model = {**model, "name": original_of["model"]}
+        known = [*given["versions"], original_of["version"], *numbers_of(model)]
+        done["version"] = publication.number(wish.version, known, model, inventory)
+        place = publication.target(model, done["version"], inventory, wish.publish_as, os.path.dirname(output) or ".")
+        folder = os.path.join(work, done["chosen"])
+        unpacked(f"{folder}.tar", folder)
+        done["published"] = publication.publish(folder, place, done)
+    file.write(f"{output}.json", results.written(done))
+    file.write(f"{output}.md", document.markdown(done))
+    page = file.write(f"{output}.html", document.page(done))
+    return {"text": f"{document.text(done)}\n{page.as_uri()}", "version": done["version"], "document": done}
+
+
+def environment(conditions: Mapping[str, Any], asked_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the result holds for: the release, the machine, and the TensorFlow that built it."""
+    known = {name: conditions.get(name) for name in ("server_version", "cpu", "cpus", "kernel")}
+    return {**known, "tensorflow": asked_of.get("tensorflow"), "collection_version": caller.version()}
 
 
 def numbers_of(wished: Mapping[str, Any]) -> list[int]:

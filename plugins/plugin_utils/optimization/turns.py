@@ -126,10 +126,12 @@ class Turns:
             self.put(turn.side, turn.seconds)
             left_s = turn.seconds + sum(each.seconds for each in waiting)
             name = f"{NAMES[turn.side == 'a']}, {turn.number}"
-            judged = self._load.stage(name, rate, turn.seconds, lambda left=left_s: left, is_part=True)  # type: ignore[misc]
-            found.append((turn.side, judged.entry))
+            found.append((turn.side, self._block(name, rate, turn.seconds, left_s)))
             waiting = waiting or turns.spare(plan, found)
         return found
+
+    def _block(self, name: str, rate: float, block_s: float, left_s: float) -> Mapping[str, Any]:
+        return self._load.stage(name, rate, block_s, lambda: left_s, is_part=True).entry
 
 
 def conduct(call: Call, crew: Crew, place: runner.Place) -> dict[str, Any]:

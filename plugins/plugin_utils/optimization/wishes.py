@@ -158,7 +158,7 @@ RENAMED = {"builder_memory": "builder_memory_mb", "builder_time": "builder_s"}
 
 
 # The first host of this group builds, or the controller.
-GROUP = "tfserving_builders"
+GROUP = "tfserving_builder"
 CONTROLLER = "this-builder"
 
 
