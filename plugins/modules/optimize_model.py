@@ -10,8 +10,8 @@ module: optimize_model
 short_description: Take a step of an optimization on the controller
 version_added: 0.2.0
 description:
-  - The steps of C(playbooks/optimize_model.yml) between those of the builder and of the measured host. They hand each other what
-    is large in a folder of the run, which Ansible removes.
+  - The steps of C(playbooks/optimize_model.yml) between those of the builder and of the measured host. They hand each
+    other what is large in a folder of the run, which Ansible removes.
   - Runs on the controller; no host is contacted.
 options:
   step:

@@ -10,8 +10,8 @@ module: optimize_speed
 short_description: Measure a candidate in turns with its original
 version_added: 0.2.0
 description:
-  - A drained instance serves its model and a candidate of it in turns (A B B A), each as a trial that ends by itself, under the
-    same load. The settings of the plan are back at the end, however it ends.
+  - A drained instance serves its model and a candidate of it in turns (A B B A), each as a trial that ends by itself,
+    under the same load. The settings of the plan are back at the end, however it ends.
   - The hosts of the load and the measured host have to run at the same time, so Ansible needs as many forks.
 options:
   options:

@@ -51,6 +51,12 @@ class Column:
         mean = math.fsum(self.before) / len(self.before)
         return math.sqrt(math.fsum((value - mean) ** 2 for value in self.before) / len(self.before))
 
+    @property
+    def root_mean_square(self) -> float:
+        """The root mean square of the errors."""
+        squares = math.fsum(error * error for error in self.errors)
+        return math.sqrt(squares / len(self.errors)) if self.errors else 0.0
+
     def sums(self, powers: Sequence[float]) -> tuple[list[float], list[float]]:
         """Return by group the sum of one figure a value, and the number of values."""
         total: dict[str, float] = defaultdict(float)
