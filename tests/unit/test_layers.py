@@ -255,6 +255,8 @@ def test_modules_ship_no_more_than_they_need(capsys):
         "profile",
         "profile_report",
         "monitoring_plan",
+        "optimize_model",
+        "optimize_speed",
         "report",
         "rollout_back",
         "rollout_watch",

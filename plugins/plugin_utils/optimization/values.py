@@ -31,6 +31,19 @@ def equal(name: str, couples: Sequence[Couple]) -> Row:
     return verdicts.judged(f"equality of {shown(name)}", not differing, words, float(differing), 0.0)
 
 
+def alike(name: str, couples: Sequence[Couple], allowed: float) -> Row:
+    """Return the row of an output that names a class, by a number or a text: rows that differ are losses."""
+    lost: dict[str, float] = defaultdict(float)
+    rows: dict[str, float] = defaultdict(float)
+    for each in couples:
+        for row in columns.in_rows(each):
+            rows[each.group] += 1.0
+            lost[each.group] += row.before.values != row.after.values
+    share = sum(lost.values()) / (sum(rows.values()) or 1.0)
+    what = f"{shown(name)} differs"
+    return verdicts.share(f"equality of {shown(name)}", what, share, bounds.effective(rows.values()), allowed)
+
+
 def finite(name: str, couples: Sequence[Couple]) -> Row:
     """Return the row of NaN and infinities: there may be none but where the original has the same."""
     new = sum(

@@ -142,14 +142,25 @@ def test_two_models_that_refuse_everything_are_not_alike() -> None:
     assert [(row.passed, row.sentence) for row in rows] == [(False, "both refuse every request")]
 
 
-@pytest.mark.parametrize("dtype", ["DT_INT64", "DT_STRING"])
-def test_values_that_are_no_fractions_must_be_equal(dtype: str) -> None:
-    values: list[object] = [1, 2] if dtype == "DT_INT64" else [b"a", b"b"]
-    before = answered(drawn(600, 3), label=Tensor(dtype, (1,), [values[0]]))
-    last = before[-1]
-    other = replace(last, outputs={**last.outputs, "label": Tensor(dtype, (1,), [values[1]])})
-    found = failing(gate.judge("tflite_int8", seen(before, [*before[:-1], other]), CLASSES))
-    assert found == {"equality of label": "label: 1 of 600 values differ, and none may"}
+def with_label(found: Sequence[Answer], dtype: str, label: object) -> list[Answer]:
+    return [replace(each, outputs={**each.outputs, "label": Tensor(dtype, (1,), [label])}) for each in found]
+
+
+@pytest.mark.parametrize(("dtype", "labels"), [("DT_INT64", (1, 2)), ("DT_STRING", (b"a", b"b"))])
+def test_values_that_are_no_fractions_must_be_equal(dtype: str, labels: tuple[object, object]) -> None:
+    before = with_label(answered(drawn(600, 3)), dtype, labels[0])
+    after = [*before[:-1], *with_label(before[-1:], dtype, labels[1])]
+    words = {"equality of label": "label: 1 of 600 values differ, and none may"}
+    assert failing(gate.judge("freeze", seen(before, after), CLASSES)) == words
+    assert failing(gate.judge("tflite_int8", seen(before, after), Task("regression", "y", 0.02))) == words
+
+
+def test_classes_by_name_may_differ_as_often_as_classes_by_score() -> None:
+    before = with_label(answered(drawn(1000, 3)), "DT_INT64", 1)
+    some = [*with_label(before[:3], "DT_INT64", 2), *before[3:]]
+    assert failing(gate.judge("tflite_int8", seen(before, some), CLASSES)) == {}
+    many = [*with_label(before[:30], "DT_INT64", 2), *before[30:]]
+    assert list(failing(gate.judge("tflite_int8", seen(before, many), CLASSES))) == ["equality of label"]
 
 
 def test_what_is_not_a_number_in_the_original_may_be_none_in_the_candidate_and_nothing_else() -> None:
