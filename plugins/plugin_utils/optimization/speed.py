@@ -40,7 +40,9 @@ def gain(comparison: Mapping[str, Any]) -> Row:
         return Row("speed", verdicts.UNPROVEN, words, None, LEAST_GAIN)
     least, most = 1.0 - ratio["high"], 1.0 - ratio["low"]
     words = f"the usual call (p50) is answered {least:.1%} to {most:.1%} sooner; more than {LEAST_GAIN:.0%} needed"
-    verdict = verdicts.PASSED if least > LEAST_GAIN else verdicts.UNPROVEN if most > LEAST_GAIN else verdicts.FAILED
+    verdict = verdicts.UNPROVEN if most > LEAST_GAIN else verdicts.FAILED
+    if ratio["high"] < 1.0 - LEAST_GAIN:
+        verdict = verdicts.PASSED
     return Row("speed", verdict, words, least, LEAST_GAIN)
 
 
