@@ -2,21 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model made faster on a serving host: what is published, what is refused, and that the host is as it was.
 
-It installs a builder (some 1.5 GB from PyPI) and measures for minutes: only with LAB_LONG.
+The whole installs a builder (some 1.5 GB from PyPI) and measures for minutes, so it is left to `make test-long`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 import yaml
 from browser import opened
 
 FILES = "find /etc -xdev -type f -exec sha256sum {} + | sort"
-
-pytestmark = pytest.mark.skipif(not os.environ.get("LAB_LONG"), reason="takes a builder and minutes: LAB_LONG=1")
 
 
 @pytest.fixture
@@ -25,6 +22,7 @@ def optimize(site, tmp_path):
     return lambda **variables: site(playbook="playbooks/optimize_model.yml", **{**given, **variables})
 
 
+@pytest.mark.long
 def test_a_frozen_model_passes_the_gate_and_the_host_is_as_it_was(optimize, host, main, tmp_path):
     files, command = host.check_output(FILES), main.command_line()
     run = optimize()
