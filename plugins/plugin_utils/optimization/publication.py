@@ -21,15 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives
+from ansible_collections.tfserving.fleet.plugins.module_utils.disk import archives, plain_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 
 from . import document
 from .document import Document
 
 # Beside the warm-up records: servers and converters leave what they do not know there alone.
 FOLDER = "assets.extra/optimised"
+# Some hundred rows of a gate have some ten kilobytes.
+LARGEST_MANIFEST = 4 << 20
 MANIFEST, REPORT, PAGE = "manifest.json", "report.md", "report.html"
 COMPRESSED = (".tar.gz", ".tgz")
 WRITTEN = (*COMPRESSED, ".tar")
@@ -230,3 +233,22 @@ def wish_text(place: Target, found: Document, sha256: str | None) -> str:
     if chosen["flags"]:
         wish["tfserving_instances"] = [{"name": found["instance"], "flags": dict(chosen["flags"])}]
     return yaml.safe_dump(wish, sort_keys=False)
+
+
+def origin(wished: Mapping[str, Any], inventory: str) -> str:
+    """Return in a sentence what a version was made from; empty where its source tells of nothing.
+
+    :param wished: the model's entry in the inventory, whose source is looked at if it is a directory on the controller.
+    """
+    source, number_of = wished.get("source") or {}, wished.get("version")
+    if source.get("type") != "path" or source.get("remote"):
+        return ""
+    uri = os.path.expanduser(str(source.get("uri") or "")).replace(PLACEHOLDER, str(number_of))
+    try:
+        found = plain_files.json_of(os.path.join(inventory, uri, FOLDER, MANIFEST), LARGEST_MANIFEST)
+        made_from, recipe = found["optimised_from"], found["recipe"]
+        digest = str(made_from["digest"])[:12]
+        told_of = f"version {int(made_from['version'])} ({told(digest, 12)}) by {told(str(recipe['kind']), 40)}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return f"version {number_of} of {wished.get('name')} was made from {told_of}: {uri}/{FOLDER}/{REPORT}"

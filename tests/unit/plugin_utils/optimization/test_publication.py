@@ -186,3 +186,17 @@ def test_text_of_a_builder_is_no_markup() -> None:
     found = {**whole(bad), "refused": {"xla": "no <i>"}}
     assert "<script>" not in document.page(found)
     assert "\n# x" not in document.markdown(found)
+
+
+def test_a_roll_out_tells_what_a_version_was_made_from(tmp_path: Path, candidate: str) -> None:
+    model = wished("models/ranker-{version}")
+    publication.publish(candidate, publication.target(model, 8, str(tmp_path), None, ""), whole())
+    told = publication.origin({**model, "version": 8}, str(tmp_path))
+    assert told == (
+        "version 8 of ranker was made from version 7 (dddddddddddd) by freeze:"
+        " models/ranker-8/assets.extra/optimised/report.md"
+    )
+    assert publication.origin(model, str(tmp_path)) == ""
+    (tmp_path / "models/ranker-8/assets.extra/optimised/manifest.json").write_text("[]")
+    assert publication.origin({**model, "version": 8}, str(tmp_path)) == ""
+    assert publication.origin({"name": "ranker", "source": {"type": "s3", "uri": "s3://b/k"}}, "/") == ""
