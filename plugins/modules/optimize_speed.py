@@ -57,7 +57,7 @@ EXAMPLES = r"""
     target: "{{ benchmark_target.targets.A }}"
     plan: "{{ optimize_original.instance }}"
     model: ranker
-    base_path: /var/lib/tfserving/models/.optimised/ranker/ranker
+    base_path: /var/lib/tfserving/models/.optimised-ranker/ranker
     owner: optimize-{{ benchmark.id }}
     load_hosts: "{{ benchmark.load_hosts }}"
     generator: "{{ load_generator_result | default(omit) }}"

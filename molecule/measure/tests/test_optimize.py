@@ -47,7 +47,7 @@ def test_a_frozen_model_passes_the_gate_and_the_host_is_as_it_was(optimize, host
     assert host.check_output(FILES) == files
     assert main.command_line() == command
     assert host.run("ls /run/tfserving-trial /run/systemd/system/tfserving@main.service.d").rc != 0
-    assert not host.file("/var/lib/tfserving/models/.optimised/main").exists
+    assert not host.file("/var/lib/tfserving/models/.optimised-main").exists
     assert main.states("digits") == {"1": "AVAILABLE"}
 
 
