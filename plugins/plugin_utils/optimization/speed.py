@@ -48,10 +48,12 @@ def gain(comparison: Mapping[str, Any]) -> Row:
 
 def tail(comparison: Mapping[str, Any]) -> Row:
     """Return the row of slow calls: those of the candidate must not be slower for certain, nor fail more often."""
+    told = str(comparison.get("verdict") or "not comparable")
+    words = f"slow calls (p99) are {told}: {comparison.get('reason', '')}"
+    if told == "not comparable":
+        return Row("slow calls", verdicts.UNPROVEN, words)
     errors = (comparison.get("errors_difference") or {}).get("low", 0.0)
-    fine = comparison.get("verdict") in ("better", "no difference") and errors <= 0.0
-    words = f"slow calls (p99) are {comparison.get('verdict', 'not comparable')}: {comparison.get('reason', '')}"
-    return verdicts.judged("slow calls", fine, words)
+    return verdicts.judged("slow calls", told in ("better", "no difference") and errors <= 0.0, words)
 
 
 def _grown(check: str, unit: str, before: Sequence[float], after: Sequence[float], times: float, besides: float) -> Row:

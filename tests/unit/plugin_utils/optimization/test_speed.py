@@ -34,6 +34,7 @@ def test_the_lower_end_of_the_gain_has_to_be_above_five_per_cent(low: float, hig
 def test_a_speed_that_could_not_be_compared_has_not_passed() -> None:
     found = speed.gain({"verdict": "not comparable", "reason": "2 of the 4 pairs"})
     assert (found.passed, found.sentence) == (False, "the speed was not measured: 2 of the 4 pairs")
+    assert speed.tail({"verdict": "not comparable", "reason": "2 of the 4 pairs"}).verdict == "not proven"
 
 
 def test_slow_calls_may_not_be_slower_nor_fail_more_often() -> None:
