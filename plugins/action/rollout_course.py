@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from ansible import context
@@ -98,17 +97,8 @@ class ActionModule(Action):
             "rounds": [each.to_json() for each in left],
             "stages_of_hosts": course.stages_of_hosts(fleet, state),
             "wish": wish.rollout,
-            "text": "\n".join(
-                filter(None, (course.announced(fleet, state, left, wish), _origin(model, every[hosts[0]])))
-            ),
+            "text": course.announced(fleet, state, left, wish) + publication.told_of(model, every[hosts[0]]),
         }
-
-
-def _origin(model: str, variables: Mapping[str, Any]) -> str:
-    """Return what the version of the wish was made from, where optimize_model.yml has made it."""
-    listed = variables.get("tfserving_models") or []
-    wished: Mapping[str, Any] = next((each for each in listed if each.get("name") == model), {})
-    return publication.origin(wished, str(variables.get("inventory_dir") or ""))
 
 
 def _outcome(state: State) -> dict[str, Any]:

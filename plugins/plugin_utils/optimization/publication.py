@@ -252,3 +252,10 @@ def origin(wished: Mapping[str, Any], inventory: str) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
     return f"version {number_of} of {wished.get('name')} was made from {told_of}: {uri}/{FOLDER}/{REPORT}"
+
+
+def told_of(model: str, variables: Mapping[str, Any]) -> str:
+    """Return ``origin`` of a host's wish for a model as a line of its own; empty without one."""
+    wished = [each for each in variables.get("tfserving_models") or [] if each.get("name") == model]
+    found = origin(wished[0], str(variables.get("inventory_dir") or "")) if wished else ""
+    return f"\n{found}" if found else ""
