@@ -91,8 +91,11 @@ class Course:
 
 
 def described(play: Any) -> Play:
-    """Return what one of Ansible's plays says before it runs. Roles that its tasks import or include are no stages."""
-    roles = (role.get_name() for role in play.roles if not role.from_include)
+    """Return what one of Ansible's plays says before it runs.
+
+    Roles that its tasks include, or import in private, are no stages.
+    """
+    roles = (role.get_name() for role in play.roles if not role.from_include or role.public)
     return Play(play.get_name().strip(), tuple(dict.fromkeys(roles)))
 
 

@@ -113,7 +113,10 @@ def test_what_needs_no_gpus_is_refused_before_a_driver_is_changed():
     """Only then is the host planned, since its GPUs may come with the driver."""
     plays = {play["name"]: play for play in yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())}
     names = list(plays)
-    assert names.index("Check the hosts before driver changes") + 1 == names.index("Change the NVIDIA driver")
+    checked, changed = (
+        names.index(name) for name in ("Check the hosts before driver changes", "Change the NVIDIA driver")
+    )
+    assert names[checked + 1 : changed] == ["Wait for all slices before driver changes"]
     early, change = plays["Check the hosts before driver changes"], plays["Change the NVIDIA driver"]
     assert early["tasks"][0]["ansible.builtin.import_role"]["name"] == "tfserving.fleet.host_plan"
     assert early["tasks"][0]["ansible.builtin.import_role"]["tasks_from"] == "survey.yml"
