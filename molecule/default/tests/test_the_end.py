@@ -20,7 +20,7 @@ def test_the_examples_of_the_roles_run_and_change_nothing_more(site, tmp_path):
     run = site(playbook=str(playbook))
     assert run.status == 0, run.output
     assert not run.changed, run.output
-    assert run.output.count("PLAY [") == len(pages) == 11
+    assert run.output.count("PLAY [") == len(pages) == 12
 
 
 def test_a_run_that_gives_back_what_was_tuned_ends_with_the_status_table(site):
