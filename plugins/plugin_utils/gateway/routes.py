@@ -42,6 +42,7 @@ def arms(groups: Mapping[str, Sequence[Group]], protocols: Sequence[str]) -> lis
             "arm": group.arm,
             "backend": f"{protocol}_{model}{group.end}",
             "others": f"{protocol}_{model}",
+            "is_old": group.is_old,
         }
         for protocol in protocols
         for model, some in groups.items()
