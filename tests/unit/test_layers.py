@@ -64,6 +64,7 @@ CONTROLLER = [
 # in the commit's message.
 SHIPPED = {
     "adopt": 0,
+    "adopt_share": 0,
     "adopt_takeover": 0,
     "alert_silence": 6,
     "apt_restore": 0,
@@ -258,6 +259,7 @@ def test_modules_ship_no_more_than_they_need(capsys):
     found = {name.partition(".")[2]: shipped(name) for name in files() if name.startswith("modules.")}
     assert {name for name, parts in found.items() if not parts} == {
         "adopt",
+        "adopt_share",
         "adopt_takeover",
         "apt_restore",
         "benchmark",

@@ -226,7 +226,7 @@ def gateway(place: Path, package: str, instances: Any, has_olds: bool = False, *
                 "host": host,
                 "instance": entry["instances"][0]["name"],
                 "ports": {"grpc": old_ports["grpc"], "rest": old_ports["rest"]},
-                "models": dict.fromkeys(entry["instances"][0]["models"], [7]),
+                "models": {model: [7] for model in entry["instances"][0]["models"]},
             }
             for host, entry in fleet.items()
         ]

@@ -84,7 +84,7 @@ def test_many_old_servers_are_still_checked_for_their_own_model():
         ),
         (
             old(grpc=8500),
-            "gateway_adopted[0].ports: names 8500, which is a port of the instance ranker on gpu-1; run with the beside",
+            "gateway_adopted[0].ports: names 8500, which is a port of the instance ranker on gpu-1; run with the",
         ),
         (old(rest=8490), "gateway_adopted[0].ports: names 8490, which is the port of the gate; adopt the hosts again"),
         (old(grpc=9001), "gateway_adopted[0].ports: names 9001 on gpu-1, as gateway_adopted[0].ports does; give each"),
@@ -108,7 +108,8 @@ def test_an_old_server_that_could_not_stand_in_is_refused(entry, says):
 
 def test_two_old_servers_on_one_port_are_refused():
     assert refusal(old(), old()) == (
-        "gateway_adopted[1].ports: names 9000 on gpu-1, as gateway_adopted[0].ports does; give each server its own ports"
+        "gateway_adopted[1].ports: names 9000 on gpu-1, as gateway_adopted[0].ports does; give each server its own"
+        " ports"
     )
 
 
@@ -123,8 +124,8 @@ def test_a_model_that_is_called_by_labels_is_refused():
 def test_hosts_with_different_versions_are_refused():
     apart = {"gpu-1": cases.host(1), "gpu-2": cases.host(2, cases.instance(versions=[6]))}
     assert refusal(old(), hosts=apart) == (
-        "gateway_adopted: has ranker, of which gpu-2.ranker serves other versions than gpu-1.ranker; take the hosts over"
-        " one after another: leave the others out"
+        "gateway_adopted: has ranker, of which gpu-2.ranker serves other versions than gpu-1.ranker; take the hosts"
+        " over one after another: leave the others out"
     )
 
 
@@ -136,7 +137,7 @@ def test_a_model_whose_roll_out_is_under_way_is_refused():
 
 def test_connections_that_are_passed_on_whole_are_refused():
     assert refusal(old(), gateway_grpc_mode="tcp").startswith(
-        "gateway_adopted: is set, and with gateway_grpc_mode tcp connections are passed on whole, so no share can be kept"
+        "gateway_adopted: is set, and with gateway_grpc_mode tcp connections are passed on whole, so no share"
     )
 
 
