@@ -134,7 +134,7 @@ SHIPPED = {
     "serving_group": 5,
     "serving_idle": 9,
     "serving_instances": 53,  # with the gates, and the status that a run ends with: it needs no further call
-    "serving_survey": 45,  # all that is read of old servers, in one call
+    "serving_survey": 46,  # all that is read of old servers, in one call
     "serving_takeover": 29,  # it looks who runs before and after, as the survey does
     "signing_key": 18,
     "template_tree": 14,

@@ -31,8 +31,8 @@ RULES = "adopt_rollout"
 WISH = "adopt_share"
 # Canaries come first with 1 %, since a version may be bad. Here the version is the same, and only how it runs is new.
 STEPS = [5, 25, 50, 100]
-# A call of a module on each gateway; each look is an include inside the one before, which may not be too many.
-LOOK_S, MOST_LOOKS = 15, 40
+# Of a step until its deadline: each look is an include inside the one before. By default there is one in 15 seconds.
+MOST_LOOKS = 40
 WAIT, PASS, HELD, BACK = "wait", "pass", "held", "back"
 
 _MOST = 1 << 16
@@ -127,7 +127,7 @@ def looked(
     found = {model: _look(model, answers, mapping(seen.get(model)), rules, now) for model in models}
     lines = [f"{model}: {each['action'].sentence}" for model, each in found.items()]
     after = {model: {"known": each["known"], "evidence": each["evidence"].to_json()} for model, each in found.items()}
-    wait_s = max(LOOK_S, math.ceil(rules.deadline_s / MOST_LOOKS))
+    wait_s = math.ceil(rules.deadline_s / MOST_LOOKS)
     return {"outcome": _outcome(list(found.values())), "text": "\n".join(lines), "seen": after, "wait_s": wait_s}
 
 
