@@ -79,7 +79,7 @@ def test_a_step_is_looked_at_until_it_is_decided_and_a_failed_one_ends_the_run(p
     assert code == 0, output
     assert "the new instances get 5 % of the calls now, then 5 %, 25 %, 50 % and 100 %" in output
     assert "gateway a1 does not answer" in output
-    assert output.count("TASK [Judge the calls]") == 2
+    assert output.count("TASK [Compare the calls of both arms]") == 2
     assert "ended held" in output
 
 

@@ -11,10 +11,18 @@ import gateway_cases
 import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import publish, share
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import gateways, publish, share
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import cases
+from hypothesis import given
+from hypothesis import strategies as st
 from planner_cases import box
 
 ONE = ("--port=9000", "--rest_api_port=9001", "--model_name=ranker", "--model_base_path=/models/ranker")
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.floats(allow_nan=True),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
 PLACE = "beside/group_vars/tfserving_gateways"
 ENTRY = {"host": "gpu-a01", "instance": "ranker", "ports": {"grpc": 9000, "rest": 9001}, "models": {"ranker": [4]}}
 
@@ -78,6 +86,14 @@ def test_what_no_gateway_can_call_is_left_out_with_the_reason(tmp_path, server, 
     text = " ".join((folder / PLACE / "adopted.yml").read_text().replace("\n# ", " ").split())
     assert why in text
     assert written(folder) == {"gateway_adopted": []}
+
+
+@given(st.dictionaries(st.sampled_from(sorted(old.server())), PLAIN, max_size=6))
+def test_whatever_a_survey_holds_gateways_are_told_what_they_can_read(broken):
+    known = cases(old.survey({**old.server(*ONE), **broken}))
+    files = gateways.files(known, {(each.host, each.name): "ranker" for each in known})
+    entries = yaml.safe_load(files[gateways.ADOPTED_FILE].replace("!unsafe", ""))["gateway_adopted"] if files else []
+    assert len(entries) <= 1
 
 
 def test_a_share_is_kept_in_the_inventory(adopted):

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import adopted_servers as old
+import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import cases
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import cases, version_of
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.findings import findings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.unsafe import document
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import version_of
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.wishes import host_wishes
 from planner_cases import CPU_HOST, ONE_CPU, box
 
