@@ -46,7 +46,13 @@ options:
     description: The RV(seen) of the last look. Calls count from the first look on, which has none.
     type: dict
     default: {}
-extends_documentation_fragment: tfserving.fleet.on_controller
+attributes:
+  action:
+    support: full
+    description: An action plugin without a part on the host.
+  check_mode:
+    support: full
+    description: Does not write the share.
 seealso:
   - module: tfserving.fleet.adopt
   - module: tfserving.fleet.gateway_calls

@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boo
 
 from ..phrases import joined
 from ..wishes import checks
+from ..wishes.read import Wishes
 from .schema import FleetHost, Rollout
 from .servers import Serving
 
@@ -25,6 +26,8 @@ ADOPTED = "gateway_adopted"
 SHARE = "gateway_adopted_share"
 WHOLE = 100
 
+_REPLACES = "which replaces the old server"
+_VERSIONS = "have the inventory name the versions that the old server serves"
 _AGAIN = "adopt the hosts again, or leave it out"
 
 
@@ -72,6 +75,27 @@ def _models(path: str, value: Any) -> dict[str, list[int]]:
     return found
 
 
+def check_wished(settings: Mapping[str, Any], wished: Mapping[str, Wishes]) -> None:
+    """Refuse, before any host is touched, what ``by_model`` would refuse of these wishes, as far as they tell.
+
+    :param wished: the wishes of all serving hosts.
+    """
+    for place, entry in enumerate(settings[ADOPTED] if settings[SHARE] < WHOLE else ()):
+        path, wishes = f"{ADOPTED}[{place}]", wished.get(entry["host"])
+        instances = {each.name: each for each in wishes.instances} if wishes else {}
+        if not wishes or entry["instance"] not in instances:
+            problem = f"stands beside {entry['instance']} on {entry['host']}, which the inventory does not have"
+            raise WishError(path, problem, "run with the inventory and the beside of the adoption")
+        _check_own_ports(path, entry, {port: name for name, each in instances.items() for port in each.ports.values()})
+        for model, versions in entry["models"].items():
+            at = f"{path}.models.{model}"
+            if model not in instances[entry["instance"]].models:
+                raise WishError(at, f"is no model of {entry['host']}.{entry['instance']}, {_REPLACES}", _AGAIN)
+            lost = set(versions) - set(wishes.models[model].versions)
+            if lost:
+                raise WishError(at, f"is {_numbers(versions)}, and the inventory lacks {_numbers(lost)}", _VERSIONS)
+
+
 def by_model(
     settings: Mapping[str, Any],
     fleet: Mapping[str, FleetHost],
@@ -114,16 +138,21 @@ def _old(entry: Mapping[str, Any], new: Serving) -> Serving:
 def _check_ports(path: str, entry: Mapping[str, Any], host: FleetHost, taken: dict[tuple[str, int], str]) -> None:
     """Refuse ports that belong to somebody else: calls for the old server would be answered by that."""
     own = {port: each["name"] for each in host["instances"] for port in each["ports"].values()}
+    _check_own_ports(path, entry, own)
     for port in sorted(entry["ports"].values()):
-        if port in own:
-            problem = f"names {port}, which is a port of the instance {own[port]} on {entry['host']}"
-            raise WishError(f"{path}.ports", problem, "run with the beside of the adoption")
         if port == host["gate_port"]:
             raise WishError(f"{path}.ports", f"names {port}, which is the port of the gate", _AGAIN)
         other = taken.setdefault((entry["host"], port), path)
         if other != path or len(set(entry["ports"].values())) < len(entry["ports"]):
             problem = f"names {port} on {entry['host']}, as {other}.ports does"
             raise WishError(f"{path}.ports", problem, "give each server its own ports")
+
+
+def _check_own_ports(path: str, entry: Mapping[str, Any], own: Mapping[int, str]) -> None:
+    for port in sorted(entry["ports"].values()):
+        if port in own:
+            problem = f"names {port}, which is a port of the instance {own[port]} on {entry['host']}"
+            raise WishError(f"{path}.ports", problem, "run with the beside of the adoption")
 
 
 def _check_tls(path: str, entry: Mapping[str, Any], new: Serving) -> None:
@@ -136,13 +165,13 @@ def _check_tls(path: str, entry: Mapping[str, Any], new: Serving) -> None:
 def _check_model(path: str, model: str, versions: Sequence[int], new: Serving, rollouts: Collection[str]) -> None:
     """Refuse a model of which the new instance answers something else than the old server."""
     if model not in new.instance["models"]:
-        raise WishError(path, f"is no model of {new.name}, which replaces the old server", _AGAIN)
+        raise WishError(path, f"is no model of {new.name}, {_REPLACES}", _AGAIN)
     if model in rollouts:
         raise WishError(path, "is a model whose roll-out is under way", "finish it, or take it back with rollback.yml")
     wanted = new.versions(model)
     if wanted != set(versions):
         problem = f"is {_numbers(versions)}, and {new.name} serves {_numbers(wanted)}"
-        raise WishError(path, problem, "have the inventory name the versions that the old server serves")
+        raise WishError(path, problem, _VERSIONS)
     labels = sorted(new.labels(model))
     if labels:
         problem = f"is served with the label {labels[0]}, which an old server cannot be asked for"

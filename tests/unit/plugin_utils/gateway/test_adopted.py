@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import gateway_cases as cases
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import adopted
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy, read
 
 CONFIG = "etc/haproxy/haproxy.cfg"
 MOVING = {"ranker": {"canary": ["gpu-1"], "control": ["gpu-2"], "permille": 50}}
@@ -13,7 +16,7 @@ MOVING = {"ranker": {"canary": ["gpu-1"], "control": ["gpu-2"], "permille": 50}}
 
 def old(host="gpu-1", grpc=9000, rest=9001, **keys):
     ports = {"grpc": grpc, "rest": rest}
-    return {"host": host, "instance": "ranker", "ports": ports, "models": {"ranker": [7]}, **keys}
+    return {"host": host, "instance": "ranker", "ports": ports, "models": {"ranker": [7]}, "tls": False, **keys}
 
 
 def planned(*olds, share=0, hosts=None, **keys):
@@ -104,6 +107,47 @@ def test_many_old_servers_are_still_checked_for_their_own_model():
 )
 def test_an_old_server_that_could_not_stand_in_is_refused(entry, says):
     assert refusal(entry).startswith(says)
+
+
+def wished(versions=(7,), **ports):
+    instances = [{"name": "ranker", "models": ["ranker"], **({"ports": ports} if ports else {})}]
+    source = {"type": "path", "uri": "/srv/ranker/{version}", "remote": True}
+    models = [{"name": "ranker", "versions": list(versions), "source": source}]
+    return {"gpu-1": read.read(instances, models, policy.complete(None))}
+
+
+def check(entry, share=0, **keys):
+    settings = {"gateway_adopted": [entry], "gateway_adopted_share": share}
+    adopted.check_wished(settings, wished(**keys))
+
+
+def test_what_the_inventory_grants_passes_before_a_host_is_touched():
+    check(old())
+    check(old("gone"), share=100)
+
+
+@pytest.mark.parametrize(
+    ("entry", "keys", "says"),
+    [
+        (old("gpu-9"), {}, "gateway_adopted[0]: stands beside ranker on gpu-9, which the inventory does not have; run"),
+        (old(instance="other"), {}, "gateway_adopted[0]: stands beside other on gpu-1, which the inventory does not"),
+        (
+            old(),
+            {"grpc": 9000},
+            "gateway_adopted[0].ports: names 9000, which is a port of the instance ranker on gpu-1",
+        ),
+        (
+            old(models={"dense": [7]}),
+            {},
+            "gateway_adopted[0].models.dense: is no model of gpu-1.ranker, which replaces",
+        ),
+        (old(), {"versions": [8]}, "gateway_adopted[0].models.ranker: is 7, and the inventory lacks 7; have the"),
+    ],
+)
+def test_what_the_inventory_cannot_grant_is_refused_before_a_host_is_touched(entry, keys, says):
+    with pytest.raises(WishError) as caught:
+        check(entry, **keys)
+    assert str(caught.value).startswith(says)
 
 
 def test_two_old_servers_on_one_port_are_refused():
