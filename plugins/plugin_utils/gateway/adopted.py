@@ -191,6 +191,12 @@ def _numbers(versions: Iterable[int]) -> str:
     return joined([str(each) for each in sorted(versions)]) or "no version"
 
 
+def least(count: int) -> int:
+    """Return how many old servers must be up to get calls: while they come back after an undo, or have been stopped one
+    after another, the first and the last would get those of all."""
+    return (count + 1) // 2
+
+
 def moving(settings: Mapping[str, Any], olds: Mapping[str, Sequence[Serving]]) -> dict[str, Rollout]:
     """Return the share of each model's new instances in the form of a roll-out."""
     permille = settings[SHARE] * 10

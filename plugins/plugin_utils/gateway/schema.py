@@ -86,7 +86,8 @@ class Frontend(TypedDict):
 class Arm(TypedDict):
     """The backend of one arm of a roll-out, and that of all calls in neither arm.
 
-    ``is_old``: old servers beside the new instances, which answer all calls that are not the canary's.
+    ``is_old``: old servers beside the new instances, which answer all calls that are not the canary's while ``least``
+    of them are up.
     """
 
     protocol: str
@@ -95,6 +96,7 @@ class Arm(TypedDict):
     backend: str
     others: str
     is_old: bool
+    least: int
 
 
 class Maps(TypedDict):

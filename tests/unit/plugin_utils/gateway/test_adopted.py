@@ -47,6 +47,14 @@ def test_an_old_server_is_checked_by_the_state_of_its_versions_alone():
     assert text.count("http-check expect rstring") == 2
 
 
+@pytest.mark.parametrize(("count", "least"), [(1, 1), (2, 1), (3, 2), (10, 5)])
+def test_less_than_half_of_the_old_servers_get_no_calls(count, least):
+    hosts = cases.fleet(count)
+    plan = planned(*(old(host) for host in hosts), hosts=hosts)
+    assert {each["least"] for each in plan["arms"] if each["is_old"]} == {least}
+    assert f"{{ nbsrv(rest_ranker_control) ge {least} }}" in cases.files(plan)[CONFIG]
+
+
 def test_a_share_is_changed_without_another_process():
     first, second = (planned(old(), share=share) for share in (5, 50))
     assert first["generation"] == second["generation"]

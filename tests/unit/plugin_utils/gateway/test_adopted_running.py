@@ -68,6 +68,13 @@ def test_the_gates_close_new_instances_alone(shared):
     assert answered(shared) == OLD
 
 
+def test_a_single_old_server_answers_where_nothing_else_is_up(shared):
+    for name in ("old-3", *NEW):
+        shared.hosts[name].state = "LOADING"
+    shared.wait(lambda states: sum(state.startswith("DOWN") for state in states.values()) == 10)
+    assert answered(shared) == {"old-2"}
+
+
 def test_new_instances_answer_where_every_old_server_is_down(shared):
     for name in OLD:
         shared.hosts[name].state = "LOADING"
