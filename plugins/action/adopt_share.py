@@ -11,6 +11,7 @@ from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible_lines
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import share
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import gateway_settings
 
 
 class ActionModule(Action):
@@ -33,6 +34,8 @@ class ActionModule(Action):
         given = self.options()
         if given["part"] == "course":
             found = share.course(given["folder"], given["adopted"], given["rules"], given["share"])
+            gateways = self.hosts_of("tfserving_gateways", task_vars) if found["is_watched"] else []
+            gateway_settings.check(gateway_settings.of(gateways, task_vars["hostvars"]))
         elif given["part"] == "record":
             is_new = not self._task.check_mode and share.record(given["folder"], int(given["share"]))
             return {"changed": is_new}

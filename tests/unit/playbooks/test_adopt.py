@@ -63,6 +63,16 @@ def test_a_share_without_gateways_is_refused(place):
 OLD = {"host": "a1", "instance": "r", "ports": {"grpc": 9000, "rest": 9001}, "models": {"r": [7]}}
 
 
+def test_a_gateway_whose_calls_nobody_can_count_is_refused(place):
+    place.inventory({"tfserving_gateways": {"a1": {"gateway_log_calls": False}}})
+    adopted_share(place, 0)
+    course = {"part": "course", "folder": "adopted", "adopted": [OLD]}
+    place.playbook({"tfserving.fleet.adopt_share": course})
+    code, output = place.run("play.yml")
+    assert code != 0
+    assert "gateway_log_calls: is false for a1, and steps are judged by the calls in its journal" in output
+
+
 def test_a_step_is_looked_at_until_it_is_decided_and_a_failed_one_ends_the_run(place):
     """The tasks of a step, with a gateway that cannot count in place of a real one."""
     place.inventory({"tfserving_gateways": {"a1": {}}})
