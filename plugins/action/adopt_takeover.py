@@ -9,7 +9,7 @@ from typing import Any
 from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import visible
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import takeover
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import share, takeover
 
 
 class ActionModule(Action):
@@ -20,6 +20,8 @@ class ActionModule(Action):
         "folder": {"type": "str", "required": True},
         "survey": {"type": "dict", "required": True},
         "only": {"type": "list", "elements": "str", "default": []},
+        "shared": {"type": "list", "elements": "dict", "default": []},
+        "share": {"type": "int", "default": 100},
         "state": {"type": "str", "choices": [takeover.STOPPED, takeover.STARTED], "required": True},
     }
 
@@ -28,6 +30,8 @@ class ActionModule(Action):
         given, host = self.options(), str(task_vars["inventory_hostname"])
         document = takeover.read(given["folder"])
         steps = takeover.steps(document, host, given["survey"], given["only"], given["state"])
+        if given["state"] == takeover.STOPPED:
+            share.refuse_called(given["shared"], given["share"], host, steps)
         for step in steps:
             Display().display(visible(takeover.sentence(host, step, given["state"])))
         return {"steps": steps}

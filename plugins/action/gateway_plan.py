@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.visible_text import told
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.gateway import (
+    adopted,
     certificates,
     fleet,
     frontends,
@@ -63,7 +64,9 @@ class ActionModule(Action):
                 servers.check_address(name, fleet.address(hostvars[name]))
             servers.check_gates(fleet.site(hostvars[name])["gate_port"] for name in hosts)
             if gateway == names[0]:
-                servers.check_models(fleet.wished(gathered.wishes(hosts, hostvars)))
+                wishes = gathered.wishes(hosts, hostvars)
+                servers.check_models(fleet.wished(wishes))
+                adopted.check_wished(wanted, wishes)
             return {}
         planned = {name: hostvars[name]["tfserving_plan"] for name in hosts if "tfserving_plan" in hostvars[name]}
         sites = {name: fleet.site(hostvars[name]) for name in hosts}

@@ -81,6 +81,7 @@ class ActionModule(Action):
         serial = every[hosts[0]].get("fleet_serial", "25%")
         fleet = gathered.fleet(model, wished, given["plans"], gateways, down, limit, serial)
         course.refuse_gateways(wish, fleet)
+        gateway_settings.refuse_adopted(model, gateways, every)
         state = course.opened(wish, fleet, self._newest(model, given), now)
         state = course.promoted(state, now) if given["promote"] else state
         left = course.rounds(wish, fleet, state)

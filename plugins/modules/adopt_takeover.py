@@ -11,8 +11,8 @@ short_description: Decide which old servers of a host end or come back
 version_added: 0.2.0
 description:
   - Compares the report of M(tfserving.fleet.adopt) with a new survey of the host. Refuses a server that has changed
-    since it was adopted, one whose new instance does not run or does not serve what it serves, and one whose ports are
-    taken.
+    since it was adopted, one that gateways still call, one whose new instance does not run or does not serve what it
+    serves, and one whose ports are taken.
   - Runs on the controller; no host is contacted.
 options:
   folder:
@@ -28,6 +28,15 @@ options:
     type: list
     elements: str
     default: []
+  shared:
+    description: The old servers that gateways call, C(gateway_adopted). One of them is not stopped while they do.
+    type: list
+    elements: dict
+    default: []
+  share:
+    description: The percentage of the calls that the new instances get, C(gateway_adopted_share).
+    type: int
+    default: 100
   state:
     description: V(stopped) for a take-over, V(started) for the way back.
     type: str

@@ -26,6 +26,7 @@ from . import (
     models,
     named_files,
     origins,
+    outputs,
     processes,
     secrets,
     served,
@@ -131,6 +132,8 @@ class _Survey:
             works[each.source] = partial(processes.read, self.tree, each.server)
             works[f"{each.source} origin"] = partial(origins.of, asking, each.server)
             works[f"{each.source} files"] = partial(named_files.read, each.inside, each.flags)
+            works[f"{each.source} log"] = partial(outputs.log, self.tree, each.inside)
+            works[f"{each.source} version"] = partial(outputs.version, asking.ask, self.tree, each.inside)
             works[f"{each.source} sockets"] = partial(listening.read, self.tree, each.server.pid, each.flags)
         return works
 
@@ -207,8 +210,15 @@ class _Survey:
             "listening": first.get(f"{each.source} sockets") or [],
             "serves": answered["serves"],
             "labels": answered["labels"],
+            "log": first.get(f"{each.source} log"),
+            "version": _release(origin) or first.get(f"{each.source} version") or None,
             "gpus": processes.by_pid(first.get("nvidia-smi") or []).get(pid, []),
         }
+
+
+def _release(origin: origins.Origin) -> str:
+    """Return the release that the image of a container says it holds."""
+    return str((origin.row.get("container") or {}).get("release") or "")
 
 
 _LAUNCHERS = ("systemd", "docker", "podman", "supervisor")

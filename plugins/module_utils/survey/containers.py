@@ -25,6 +25,8 @@ _GROUPS = {
 }
 _EXACT = re.compile(r"\d+\.\d+\.\d+")
 _COMPOSE = ("com.docker.compose.", "io.podman.compose.")
+# Upstream's Dockerfiles write the release into every image (tools/docker/Dockerfile); images made of those inherit it.
+_RELEASE = "tensorflow_serving_github_branchtag"
 _NANO, _MIB = 1e9, 1 << 20
 LONGEST = 1000
 
@@ -99,6 +101,7 @@ def described(ask: Ask, runtime: str, shown: Mapping[str, Any]) -> dict[str, Any
         "image": secrets.text(image, LONGEST),
         "digest": _digest(ask, runtime, shown, image),
         "tag_floating": tag_floating(image),
+        "release": told(labels(shown).get(_RELEASE, ""), 100) or None,
         "privileged": bool(host.get("Privileged")),
         "restart": told(str((host.get("RestartPolicy") or {}).get("Name") or "no"), 40),
         "ports": _ports(shown),

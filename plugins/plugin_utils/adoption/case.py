@@ -206,10 +206,10 @@ def _case(host: str, given: Mapping[str, Any], names: set[str], running: bool) -
 
 
 def version_of(server: Mapping[str, Any], container: Mapping[str, Any]) -> str:
-    """Return the release of a server, as the survey or the tag of its image tells it; empty where neither does."""
+    """Return the release of a server, as the survey, its image or the tag of that tells it; empty where none does."""
     tag = _TAG.search(text(container.get("image")))
-    found = _RELEASE.search(text(server.get("version")) or (tag[1] if tag else ""))
-    return found[1] if found else ""
+    given = (text(server.get("version")), text(container.get("release")), tag[1] if tag else "")
+    return next((found[1] for found in map(_RELEASE.search, given) if found), "")
 
 
 def _named(server: Mapping[str, Any], origin: Mapping[str, Any], line: CommandLine, names: set[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 from ..diagnosis.reading import listed, mapping
-from . import check_place, folding, report
+from . import check_place, folding, gateways, report
 from .case import cases
 from .document import adopted
 
@@ -52,11 +52,15 @@ def publish(
 ) -> Published:
     """Judge the surveys, write the folder as a whole and return what is in it. Raises WishError."""
     path = checked(folder)
-    document, wished = adopted(_plain(surveys), _plain(topologies), missing)
+    plain = _plain(surveys)
+    document, wished = adopted(plain, _plain(topologies), missing)
     data = json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
     files = {f"inventory/{name}": text for name, text in folding.files(wished).items()}
     taken = {host: _ports(survey) for host, survey in surveys.items()}
     files.update({f"beside/{name}": text for name, text in folding.beside(wished, taken).items()})
+    known = [case for host, survey in sorted(plain.items()) for case in cases({**survey, "host": host})]
+    replaced = {(each.host, server): name for each in wished for server, name in each.names.items()}
+    files.update({f"beside/{name}": text for name, text in gateways.files(known, replaced).items()})
     files.update(
         {f"{REPORT}.json": data, f"{REPORT}.md": report.markdown(document), f"{REPORT}.html": report.page(document)}
     )

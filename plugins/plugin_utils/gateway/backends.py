@@ -43,6 +43,11 @@ class Group:
     members: Sequence[Serving]
     version: int | None = None
 
+    @property
+    def is_old(self) -> bool:
+        """Whether these are old servers."""
+        return any(each.is_old for each in self.members)
+
 
 def by_model(found: Sequence[Serving]) -> dict[str, list[Serving]]:
     """Return the instances that serve each model."""
@@ -53,9 +58,17 @@ def by_model(found: Sequence[Serving]) -> dict[str, list[Serving]]:
     return dict(sorted(models.items()))
 
 
-def groups(model: str, members: Sequence[Serving], rollout: Rollout | None) -> list[Group]:
+def groups(
+    model: str, members: Sequence[Serving], rollout: Rollout | None, olds: Sequence[Serving] = ()
+) -> list[Group]:
     """Return the groups of a model's servers."""
-    return [*_arms(members, rollout), *_versions(model, members), *_labels(model, members)]
+    arms = _beside(members, olds) if olds else _arms(members, rollout)
+    return [*arms, *_versions(model, members), *_labels(model, members)]
+
+
+def _beside(members: Sequence[Serving], olds: Sequence[Serving]) -> list[Group]:
+    """Return the new instances as the arm whose share grows, and the old servers as that of all other calls."""
+    return [Group("", "", members), Group("_canary", "canary", members), Group("_control", "control", olds)]
 
 
 def _arms(members: Sequence[Serving], rollout: Rollout | None) -> list[Group]:
@@ -112,7 +125,7 @@ def _backend(site: Site, name: str, protocol: str, model: str, group: Group) -> 
         "protocol": protocol,
         "model": model,
         "arm": group.arm,
-        "gate_port": members[0].fleet["gate_port"],
+        "gate_port": 0 if group.is_old else members[0].fleet["gate_port"],
         "checks": checks,
         "queue_ms": queue,
         "server_ms": wait,
@@ -123,6 +136,9 @@ def _backend(site: Site, name: str, protocol: str, model: str, group: Group) -> 
 
 def _checks(model: str, group: Group) -> tuple[list[str], str]:
     """Return the paths whose answers must say AVAILABLE, the same for all servers of a backend."""
+    if group.is_old:
+        paths = [f"/v1/models/{model}/versions/{version}" for version in sorted(group.members[0].versions(model))]
+        return paths[:MOST_CHECKED], "an old server has no gate, so the state of its versions is all that it says"
     shared = set.intersection(*(set(each.instance["models"]) for each in group.members))
     names = [each for each in (model, *sorted(shared - {model})) if each]
     paths = [f"/v1/models/{each}" for each in names[:MOST_CHECKED]]
@@ -136,14 +152,15 @@ def _checks(model: str, group: Group) -> tuple[list[str], str]:
 def follow(backends: Sequence[Backend]) -> str:
     """Have each instance checked once where checks would be too many, and return why, or nothing.
 
-    Servers of a version's backend are checked for that version, so they follow nobody.
+    Servers of a version's backend are checked for that version, so they follow nobody; nor do old ones, which answer
+    for one model alone.
     """
     total = sum(len(each["servers"]) for each in backends)
     if total <= MOST_CHECKS:
         return ""
     checked: dict[str, str] = {}
     for each in backends:
-        for server in each["servers"] if each["arm"] != "version" else ():
+        for server in each["servers"] if each["arm"] != "version" and each["gate_port"] else ():
             place = f"{each['name']}/{server['name']}"
             first = checked.setdefault(server["name"], place)
             server["track"] = first if first != place else ""

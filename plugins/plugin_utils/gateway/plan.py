@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
-from . import access, answers, backends, frontends, limits, routes, servers, version
+from . import access, adopted, answers, backends, frontends, limits, routes, servers, version
 from . import settings as gateway_settings
 from .schema import Backend, FleetHost, GatewayPlan, Rollout
 
@@ -63,13 +63,18 @@ def gateway_plan(
     moving = dict(rollouts or {})
     models = backends.by_model(found)
     backends.check_rollouts(moving, models)
+    olds = adopted.by_model(settings, hosts, found, moving, mode)
+    moving |= adopted.moving(settings, olds)
 
     ports = frontends.grpc_ports(found, settings["gateway_grpc_ports"])
     entrances = [frontends.rest(settings), *frontends.grpc(ports, found, mode)]
     frontends.check_ports(entrances, settings["gateway_status_port"], local_ports, others or {})
 
     site = backends.Site(settings, max(1, gateways), moving)
-    groups = {model: backends.groups(model, members, moving.get(model)) for model, members in models.items()}
+    groups = {
+        model: backends.groups(model, members, moving.get(model), olds.get(model, ()))
+        for model, members in models.items()
+    }
     protocols = ["rest"] if mode == "tcp" else ["rest", "grpc"]
     targets = [
         backends.backend(site, protocol, model, group)

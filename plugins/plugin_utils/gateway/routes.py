@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..phrases import joined
+from . import adopted
 from .backends import Group
 from .schema import Arm, Maps, Rollout
 
@@ -42,6 +43,8 @@ def arms(groups: Mapping[str, Sequence[Group]], protocols: Sequence[str]) -> lis
             "arm": group.arm,
             "backend": f"{protocol}_{model}{group.end}",
             "others": f"{protocol}_{model}",
+            "is_old": group.is_old,
+            "least": adopted.least(len(group.members)) if group.is_old else 1,
         }
         for protocol in protocols
         for model, some in groups.items()

@@ -56,7 +56,10 @@ class Server(TypedDict):
 
 
 class Backend(TypedDict):
-    """The servers that answer one kind of calls. ``arm`` is canary, control, version, label or empty."""
+    """The servers that answer one kind of calls. ``arm`` is canary, control, version, label or empty.
+
+    ``gate_port`` is 0 for old servers, which have no gate.
+    """
 
     name: str
     protocol: str
@@ -81,13 +84,19 @@ class Frontend(TypedDict):
 
 
 class Arm(TypedDict):
-    """The backend of one arm of a roll-out, and that of all calls in neither arm."""
+    """The backend of one arm of a roll-out, and that of all calls in neither arm.
+
+    ``is_old``: old servers beside the new instances, which answer all calls that are not the canary's while ``least``
+    of them are up.
+    """
 
     protocol: str
     model: str
     arm: str
     backend: str
     others: str
+    is_old: bool
+    least: int
 
 
 class Maps(TypedDict):

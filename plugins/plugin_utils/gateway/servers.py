@@ -32,11 +32,13 @@ class Serving:
     host: str
     fleet: FleetHost
     instance: Mapping[str, Any]
+    is_old: bool = False
+    """Whether it is an old server beside the instance, which has no gate."""
 
     @property
     def name(self) -> str:
         """Return the server's name: no instance has a dot in its name, so what stands behind the last one is it."""
-        return f"{self.host}.{self.instance['name']}"
+        return f"{self.host}.{self.instance['name']}{'.old' if self.is_old else ''}"
 
     def versions(self, model: str) -> set[int]:
         """Return the versions of a model that this instance should serve."""

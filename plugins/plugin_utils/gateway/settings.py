@@ -15,6 +15,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boo
 
 from ..wishes import checks
 from ..wishes.settings import completed
+from . import adopted
 from .version import MODES
 
 DEFAULTS: dict[str, Any] = {
@@ -50,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "gateway_grpc_methods": [],
     "gateway_log": "/dev/log",
     "gateway_log_calls": True,
+    "gateway_adopted": [],
+    "gateway_adopted_share": 0,
 }
 
 BALANCES = ("random(2)", "roundrobin", "leastconn")
@@ -213,4 +216,6 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_grpc_methods": _list(_matching(_METHOD, "a path such as /package.Service/Method")),
     "gateway_log": _matching(_LOG, "a socket's path, HOST:PORT, stdout, stderr or nothing"),
     "gateway_log_calls": boolean,
+    "gateway_adopted": adopted.checked,
+    "gateway_adopted_share": checks.whole(0, adopted.WHOLE, "a percentage of the calls"),
 }

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, quoted
 from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import log_socket
 
-from ..gateway import settings
+from ..gateway import adopted, settings
 
 # So that gateway_calls finds a line of each call in the journal.
 COUNTED: Mapping[str, str | bool] = {"gateway_log": log_socket.PATH, "gateway_log_calls": True}
@@ -27,6 +27,17 @@ def of(gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> d
         complete = settings.complete({name: own[name] for name in names if name in own})
         found[gateway] = {name: complete[name] for name in names}
     return found
+
+
+def refuse_adopted(model: str, gateways: Iterable[str], variables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a roll-out of a model whose old servers are not taken over yet: both would share the same calls."""
+    for gateway in gateways:
+        own = variables[gateway]
+        found = settings.complete({name: own[name] for name in (adopted.ADOPTED, adopted.SHARE) if name in own})
+        beside = any(model in each["models"] for each in found[adopted.ADOPTED])
+        if beside and found[adopted.SHARE] < adopted.WHOLE:
+            problem = f"is {found[adopted.SHARE]} for {gateway}, so old servers still answer calls for {model}"
+            raise WishError(adopted.SHARE, problem, "run adopt_share.yml first")
 
 
 def check(gateways: Mapping[str, Mapping[str, Any]]) -> None:

@@ -86,6 +86,23 @@ def test_a_roll_out_has_its_shares_in_the_map(place):
     assert found["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 50}}
 
 
+def test_old_servers_get_what_the_share_of_an_adoption_leaves_them(place):
+    old = {"host": "gpu-1", "instance": "ranker", "ports": {"grpc": 9000, "rest": 9001}, "models": {"ranker": [7]}}
+    place.inventory(
+        {
+            "tfserving": {"gpu-1": {"tfserving_plan": PLAN, "tfserving_address": "10.0.0.1"}},
+            "tfserving_gateways": {"edge-1": {"tfserving_address": "10.0.0.5"}},
+        },
+        gateway_adopted=[old],
+        adopt_applied=25,
+        gateway_adopted_share="{{ adopt_applied }}",
+    )
+    found = planned(place)
+    assert found["shares"] == {"/etc/haproxy/tfserving/maps/shares.map": {"ranker": 250}}
+    arms = {each["name"]: [server["endpoint"] for server in each["servers"]] for each in found["plan"]["backends"]}
+    assert (arms["rest_ranker_control"], arms["grpc_ranker_control"]) == (["10.0.0.1:9001"], ["10.0.0.1:9000"])
+
+
 def test_a_host_of_which_nothing_is_known_ends_the_run_with_a_sentence(place):
     output = planned(place, known={})
     assert "groups['tfserving']: gpu-3 cannot be reached, and this gateway has no record of it; run again" in output

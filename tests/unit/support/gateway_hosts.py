@@ -191,7 +191,7 @@ class Gateway:
             f"{each['name']}/{server['name']}"
             for each in self.plan["backends"]
             for server in each["servers"]
-            if not server["track"]
+            if not server["track"] and each["gate_port"]
         }
         awaited(lambda: self.pairs() >= checked, lambda: checked - self.pairs())
         self.wait(lambda states: set(states.values()) == {"UP"})
@@ -205,8 +205,11 @@ def _parsed(body: bytes) -> Any:
 
 
 @contextlib.contextmanager
-def gateway(place: Path, package: str, instances: Any, **keys: Any) -> Iterator[Gateway]:
-    """Run a gateway of a version in front of hosts; ``instances`` gives those of each host."""
+def gateway(place: Path, package: str, instances: Any, has_olds: bool = False, **keys: Any) -> Iterator[Gateway]:
+    """Run a gateway of a version in front of hosts; ``instances`` gives those of each host.
+
+    With ``has_olds``, an old server stands beside the first instance of each host: ``old-2`` on ``gpu-2``.
+    """
     ports = {"rest": free_port(), "grpc": free_port(), "gate": free_port()}
     served = {"grpc": ports["grpc"], "rest": ports["rest"]}
     numbers = range(2, 2 + len(instances))
@@ -216,6 +219,17 @@ def gateway(place: Path, package: str, instances: Any, **keys: Any) -> Iterator[
     }
     names = {each["name"] for some in instances for each in some}
     one = free_port()
+    old_ports = {"rest": free_port(), "grpc": free_port(), "gate": free_port()}
+    if has_olds:
+        keys["gateway_adopted"] = [
+            {
+                "host": host,
+                "instance": entry["instances"][0]["name"],
+                "ports": {"grpc": old_ports["grpc"], "rest": old_ports["rest"]},
+                "models": {model: [7] for model in entry["instances"][0]["models"]},
+            }
+            for host, entry in fleet.items()
+        ]
     settings = {
         "gateway_rest_port": free_port(),
         "gateway_status_port": free_port(),
@@ -233,6 +247,9 @@ def gateway(place: Path, package: str, instances: Any, **keys: Any) -> Iterator[
     secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
     config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0."), *CHECKS], **secrets)
     hosts = {f"gpu-{number}": Host(number, ports) for number in numbers}
+    for number in numbers if has_olds else ():
+        hosts[f"old-{number}"] = old = Host(number, old_ports)
+        old.name, old.script.grpc_reply = f"old-{number}", f"old-{number}".encode()
     running = Gateway(place, plan, hosts)
     with _loop() as loop:
         for host in hosts.values():

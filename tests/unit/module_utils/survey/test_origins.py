@@ -66,6 +66,7 @@ def test_a_container_of_compose_is_told_by_project_and_service(host, group):
         "image": "tensorflow/serving:latest",
         "digest": None,
         "tag_floating": True,
+        "release": None,
         "privileged": False,
         "restart": "unless-stopped",
         "ports": [

@@ -67,6 +67,15 @@ def test_a_host_is_surveyed_in_one_call(host, programs):
     assert "planted" not in json.dumps(found)
 
 
+def test_the_log_and_the_release_are_told(host, programs):
+    host.write("var/log/serving.log", "")
+    path = str(host.root / "var/log/serving.log")
+    host.link("proc/10/fd/2", path)
+    programs.answers |= {"dpkg-query --search": f"tensorflow-model-server: {SERVER}\n", "dpkg-query --show": "2.15.1"}
+    (server,) = survey(host, programs)["servers"]
+    assert (server["log"], server["version"]) == ({"path": path, "rotated": False}, "2.15.1")
+
+
 def test_nothing_is_asked_that_changes_anything(host, programs):
     survey(host, programs)
     asked = {" ".join(line.split()[:2]) for line in programs.asked}
@@ -76,6 +85,7 @@ def test_nothing_is_asked_that_changes_anything(host, programs):
         "docker ps",
         "docker inspect",
         "docker image",
+        "dpkg-query --search",
         "podman ps",
     }
 

@@ -9,12 +9,16 @@ import os
 import re
 
 import adopted_servers as old
+import jsonschema
 import pytest
 import yaml
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption import publish
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.document import adopted
 from planner_cases import box
+from repository import REPOSITORY
 
+SCHEMA = json.loads((REPOSITORY / "docs" / "adopt-schema.json").read_text(encoding="utf-8"))
 MACHINE = box(2)
 ONE = ("--port=9000", "--model_name=ranker", "--model_base_path=/models/ranker")
 EVIL = "</script><img src=x onerror=alert(1)>|`{{ 7*7 }}"
@@ -117,6 +121,17 @@ def test_the_report_says_what_was_found_and_what_was_not_read(tmp_path):
     assert data["missing"] == [{"host": "gpu-z", "why": "it does not answer"}]
     (server,) = data["servers"]
     assert (server["host"], server["instance"], server["ports"]) == ("gpu-a01", "ranker", {"grpc": 9000})
+
+
+def test_the_report_is_as_its_schema_says():
+    surveys = {f"host-{place}": old.survey(each.server) for place, each in enumerate(old.EXAMPLES)}
+    launcher = {**old.unit(*ONE)["origin"], "argv": [old.PROGRAM, *ONE]}
+    stopped = old.survey(launchers=[launcher], unread=[{"source": "x", "why": "y"}])
+    surveys["stopped"] = stopped
+    document, _wished = adopted(surveys, dict.fromkeys(surveys, MACHINE), {"gone": "it does not answer"})
+    assert list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(json.loads(json.dumps(document)))) == []
+    assert {each["running"] for each in document["servers"]} == {True, False}
+    assert document["unwished"]
 
 
 def test_runs_now_and_would_run_stand_beside_each_other(tmp_path):

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import adopted_servers as old
+import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import cases
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.case import cases, version_of
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.findings import findings
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.unsafe import document
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.adoption.wishes import host_wishes
@@ -238,3 +239,16 @@ def test_findings_and_wishes_leave_a_survey_as_it_was():
     findings(cases(survey))
     host_wishes(survey, CPU_HOST)
     assert repr(survey) == before
+
+
+@pytest.mark.parametrize(
+    ("server", "version"),
+    [
+        ({"version": "2.15.1"}, "2.15.1"),
+        ({"version": "master", "container": {"image": "own/serving:latest", "release": "2.14.1"}}, "2.14.1"),
+        ({"container": {"image": "tensorflow/serving:2.13.0", "release": "master"}}, "2.13.0"),
+        ({"container": {"image": "own/serving:latest"}}, ""),
+    ],
+)
+def test_the_release_is_that_of_the_package_then_of_the_image_then_of_its_tag(server, version):
+    assert version_of(server, server.get("container", {})) == version

@@ -43,6 +43,8 @@ TWO = (
 )
 SERVER_TLS = {"gateway_server_ca": CERTIFICATE, "gateway_server_certificate": CERTIFICATE, "gateway_server_key": KEY}
 
+OLD = {"host": "gpu-1", "instance": "ranker", "ports": {"grpc": 9000, "rest": 9001}, "models": {"ranker": [7]}}
+
 PLANS = {
     "smallest": {},
     "without a log": {"gateway_log": ""},
@@ -54,6 +56,12 @@ PLANS = {
         "has_ipv6": True,
     },
     "roll-out": {"hosts": cases.fleet(4), "rollouts": MOVING},
+    "old servers beside the new instances": {"gateway_adopted": [OLD], "gateway_adopted_share": 25},
+    "old servers with TLS": {
+        "hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})),
+        "gateway_adopted": [{**OLD, "tls": True}],
+        **SERVER_TLS,
+    },
     "connections passed on whole": {"gateway_grpc_mode": "tcp", **ENCRYPTED},
     "connections passed on whole to servers with TLS": {
         "hosts": cases.fleet(1, cases.instance(flags={"ssl_config_file": "x"})),
@@ -259,6 +267,10 @@ def test_the_companion_understands_and_keeps_whatever_a_gateway_asks(name):
     keys = ASKING[name]
     known, asked = {}, {}
     for part in re.findall(r"^backend (?:rest|grpc)_.*?(?=^\S|\Z)", config(TRIXIE, keys), re.MULTILINE | re.DOTALL):
+        if ".old 10." in part:
+            # Old servers have no companion.
+            assert "gate" not in part
+            continue
         backend, (uri,) = part.split()[1], re.findall("uri-lf '([^']*)'", part)
         for server, line in re.findall(r'    server (\S+) .* agent-send "([^"]*)\\n"', part):
             host, _dot, instance = server.rpartition(".")

@@ -53,6 +53,23 @@ def test_a_gateway_that_could_not_divide_or_count_calls_is_refused(wrong, senten
     assert str(caught.value) == sentence
 
 
+OLD = {"host": "gpu-1", "instance": "ranker", "ports": {"grpc": 9000, "rest": 9001}, "models": {"ranker": [7]}}
+
+
+def test_a_model_whose_old_servers_are_not_taken_over_yet_has_no_roll_out():
+    gateways = {"edge-1": {"gateway_adopted": [OLD], "gateway_adopted_share": 50}}
+    with pytest.raises(WishError) as caught:
+        gateway_settings.refuse_adopted("ranker", gateways, gateways)
+    assert str(caught.value) == (
+        "gateway_adopted_share: is 50 for edge-1, so old servers still answer calls for ranker; "
+        "run adopt_share.yml first"
+    )
+    gateway_settings.refuse_adopted("dense", gateways, gateways)
+    gateway_settings.refuse_adopted("ranker", ["edge-2"], {"edge-2": {}})
+    gateways["edge-1"]["gateway_adopted_share"] = 100
+    gateway_settings.refuse_adopted("ranker", gateways, gateways)
+
+
 def test_the_roles_defaults_suit_a_rollout():
     assert {name: settings.DEFAULTS[name] for name in gateway_settings.COUNTED} == gateway_settings.COUNTED
     gateway_settings.check(gateway_settings.of(["edge-1"], {"edge-1": {}}))
