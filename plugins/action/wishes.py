@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import wished
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
     derived,
     gate,
@@ -25,6 +26,8 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import poli
 # Hosts whose wishes name a bundle join a group, so that plays for them cost no others a task.
 BUNDLE = "tfserving_fleet_bundle"
 BUNDLED = "fleet_bundled"
+# So do those that may leave the run early. A host is in one of the two groups at most.
+FAST = "fleet_fast"
 
 
 class ActionModule(Action):
@@ -64,6 +67,14 @@ class ActionModule(Action):
         }
         if inventory.value(values, BUNDLE):
             found |= self.join(BUNDLED, task_vars)
+        elif inventory.value(values, FAST):
+            own = {name: self._templar.template(task_vars.get(name)) for name in wished.NAMES}
+            found["digest"] = wished.wishes(
+                wished.of_hosts(values), policy, found["servers"], asked.instances, asked.models, own
+            )
+            # The plan of a model in a roll-out depends on other hosts.
+            if found["digest"] and not found["rollouts"]:
+                found |= self.join(FAST, task_vars)
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
 

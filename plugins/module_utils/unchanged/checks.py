@@ -17,7 +17,7 @@ from ..driver import secure_boot
 from ..errors import WishError
 from ..gate.door import Door
 from ..gate.passage import Passage
-from ..host import plan_key, plan_record
+from ..host import jemalloc, plan_key, plan_record
 from ..host import process as process_facts
 from ..host.keyring import Keyring, keep
 from ..host.sysfs import Tree as Sysfs
@@ -115,13 +115,7 @@ def allocator(host: Host, given: Given) -> Finding:
         return Finding("", "none")
     if not os.path.exists(environment["LD_PRELOAD"]):
         return Finding("the library of jemalloc", "missing")
-    return Finding("", host.run(trial(environment)))
-
-
-def trial(environment: Given) -> list[str]:
-    """Return the command that has jemalloc say what it makes of its options."""
-    library, options = environment["LD_PRELOAD"], environment["MALLOC_CONF"]
-    return ["/usr/bin/env", f"LD_PRELOAD={library}", f"MALLOC_CONF=confirm_conf:true,{options}", "/bin/true"]
+    return Finding("", host.run(jemalloc.trial(environment)))
 
 
 def models(_host: Host, given: Given) -> Finding:
