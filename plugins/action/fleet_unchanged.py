@@ -30,4 +30,5 @@ class ActionModule(Action):
         compares = self._task.args.get("state", "compared") == "compared"
         if compares and result.get("unchanged") is True:
             result |= self.join(self._task.args.get("group", GROUP), task_vars)
-        return private(result)
+        why = result.get("why")
+        return private({**result, "told": f"{task_vars['inventory_hostname']}: {why}" if why else ""})

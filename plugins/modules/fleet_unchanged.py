@@ -12,8 +12,8 @@ version_added: 0.3.0
 description:
   - Repeats on the host, in check mode and in one call, what the modules of a whole run compare, and compares what each
     finds with the record of the last run.
-  - A host is unchanged only if every check has run, none of them would change anything, and each has found what it found
-    when the record was written. Anything else, a check that fails included, makes it a changed host.
+  - A host is unchanged only if every check has run, none of them would change anything, and each has found what it
+    found when the record was written. Anything else, a check that fails included, makes it a changed host.
   - Nothing on the host is changed but the record.
 options:
   state:
@@ -64,6 +64,10 @@ unchanged:
   returned: success
 why:
   description: The first thing that makes it a changed host; empty for one that is unchanged.
+  type: str
+  returned: success
+told:
+  description: RV(why) with the host's name, for people; empty for an unchanged host.
   type: str
   returned: success
 plan:

@@ -90,7 +90,8 @@ def kernel(host: Host, given: Given) -> Finding:
     loaded, troubles = kernel_modules.load(host.run, True, names)
     live_kernel, originals = kernel_live.Kernel(dry=True), kernel_live.Originals(given["record"])
     outcomes = kernel_live.apply(live_kernel, originals, wanted, given["boot_file"])
-    acts = (kernel_live.SET, kernel_live.REFUSED)
+    insists = kernel_live.insists(given["require_live"], given["settings"])
+    acts = (kernel_live.SET, *((kernel_live.REFUSED,) if insists else ()))
     due = [*loaded, *(outcome.key for outcome in outcomes if outcome.status in acts)]
     told = [*troubles, *kernel_live.told(outcomes), *kernel_live.low(live_kernel, wanted)]
     return Finding(f"the kernel settings {', '.join(due)}" if due else "", told)

@@ -20,7 +20,7 @@ PATH = "/var/lib/tfserving-fleet/unchanged.json"
 SCHEMA = 1
 # The plan's instances and models are in it, as in the record of the plan.
 _MOST_BYTES = 16 << 20
-# Whatever a damaged file or an argument of another release leads to: the whole run meets it again, and has words for it.
+# What a damaged file or an argument of another release leads to: the whole run meets it again, and has words for it.
 _TROUBLES = (
     WishError,
     RefusalError,

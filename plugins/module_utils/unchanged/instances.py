@@ -11,6 +11,7 @@ from ..host import process as process_facts
 from ..serving import sight as unit_sight
 from ..serving import watch as serving_watch
 from ..serving.conductor import ACTS, Conductor
+from ..serving.units import InstanceUnit
 from .finding import Finding
 
 
@@ -36,6 +37,10 @@ class Onlooker(Conductor):
         ]
         status = self._status()["instances"]
         return Finding("; ".join(due), {"names": names, "gates": sorted(gates)}), status
+
+    def _mark(self, _instance: Mapping[str, Any], unit: InstanceUnit) -> str:
+        # The files are those of the plan: whether they are as they were laid down is a check of its own.
+        return unit.mark
 
     def _problems(self, instance: Mapping[str, Any]) -> list[str]:
         """Return what a run would not accept, or do something about."""

@@ -44,7 +44,7 @@ def wishes(*parts: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return data in place of what JSON does not know. Raises TypeError for an object that may not say all of itself."""
+    """Return data in place of what JSON does not know. Raises TypeError for an object that may hide a part."""
     if is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__, **asdict(value)}
     if isinstance(value, Mapping):
