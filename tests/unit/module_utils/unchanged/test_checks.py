@@ -80,7 +80,7 @@ def test_a_key_that_is_gone_cannot_be_compared(recorded):
 # --- hardware and driver --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [{"sockets": 2}, {"gpus": [{}]}, {"nics": [{}]}])
+@pytest.mark.parametrize("more", [{"sockets": 4}, {"gpus": [{}]}, {"nics": [{}]}])
 def test_other_hardware_is_another_state(tmp_path, more):
     one, other = build(tmp_path / "one"), build(tmp_path / "other", **more)
     found = [checks.hardware(host(), {"sysroot": root}) for root in (one, one, other)]
@@ -112,14 +112,15 @@ def kernel(tmp_path, monkeypatch):
     write(root, "proc/sys/net/core/somaxconn", "4096")
     monkeypatch.setattr(checks.kernel_live, "Kernel", partial(kernel_live.Kernel, str(root)))
 
-    def look(value="4096", modules=(), require="auto", **answers):
+    def look(value="4096", modules=(), required=True, **answers):
         settings = {
             "sysctl": [{"name": "net.core.somaxconn", "value": value}],
             "sysfs": [],
             "modules": [{"name": name} for name in modules],
             "least": [],
+            "live": {"required": required},
         }
-        given = {"settings": settings, "state": "present", "require_live": require, "boot_file": "/none"}
+        given = {"settings": settings, "state": "present", "require_live": "auto", "boot_file": "/none"}
         return checks.kernel(host(**answers), {**given, "record": str(tmp_path / "kernel.json")})
 
     return look
@@ -131,7 +132,7 @@ def test_settings_in_force_are_left_alone(kernel):
 
 def test_a_setting_with_another_value_is_due_and_stays_as_it_is(kernel, tmp_path):
     assert kernel(value="8192").due == "the kernel settings net.core.somaxconn"
-    assert (tmp_path / "kernel/proc/sys/net/core/somaxconn").read_text() == "4096"
+    assert (tmp_path / "kernel/proc/sys/net/core/somaxconn").read_text().strip() == "4096"
     assert not (tmp_path / "kernel.json").exists()
 
 
@@ -239,19 +240,48 @@ def test_a_key_without_gpg_is_due():
 # --- partition and models -------------------------------------------------------------------------------------------
 
 
-def test_limits_that_are_still_in_force_without_a_wish_are_due(tmp_path, monkeypatch):
-    given = {"state": "absent", "partition": {}, "boot_parameters": [], "reboot_ok": False, "is_controller": False}
-    monkeypatch.setattr(checks, "Sysfs", lambda _root: Tree(build(tmp_path / "machine")))
-    assert checks.partition(host(), {**given, "record": str(tmp_path / "none.json")}).due == ""
+ACTIVE, GONE = (0, "ActiveState=active\nMainPID=0\n", ""), (0, "ActiveState=inactive\nMainPID=0\n", "")
+NONE = {"mode": "none", "reason": "small", "slices": [], "irqs": None}
 
 
-def test_a_parameter_of_the_kernel_that_is_missing_is_due(tmp_path, monkeypatch):
+@pytest.fixture
+def partition(tmp_path, monkeypatch):
     root = build(tmp_path / "machine")
     write(tmp_path / "machine", "proc/cmdline", "root=/dev/sda1 quiet\n")
     monkeypatch.setattr(checks, "Sysfs", lambda _root: Tree(root))
-    given = {"state": "present", "partition": {"mode": "none", "reason": "small"}, "boot_parameters": ["nohz_full=2-3"]}
-    given |= {"reboot_ok": False, "is_controller": False, "record": str(tmp_path / "none.json")}
-    assert "nohz_full=2-3" in checks.partition(host(), given).due
+
+    def look(wanted=NONE, parameters=(), systemctl=GONE):
+        given = {"state": "present", "partition": wanted, "boot_parameters": list(parameters), "reboot_ok": False}
+        given |= {"is_controller": False, "record": str(tmp_path / "partition.json")}
+        return checks.partition(host(systemctl=systemctl), given)
+
+    return look
+
+
+def test_a_host_without_a_partition_is_left_alone(partition):
+    assert partition() == partition()
+    assert partition().due == ""
+
+
+def test_interrupts_that_are_still_steered_are_due(partition):
+    assert partition(systemctl=ACTIVE).due.startswith("the CPU partition (")
+
+
+def test_a_limit_of_another_run_is_due(partition, tmp_path):
+    (tmp_path / "partition.json").write_text('{"affinity": "0"}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+        write(tmp_path / "machine", "proc/1/task/1/stat", "1 (init) S 0")
+        write(tmp_path / "machine", "proc/1/cgroup", "0::/init.scope\n")
+        assert partition().due.startswith("the CPU partition (")
+
+
+def test_a_parameter_of_the_kernel_that_is_missing_is_due(partition):
+    assert "nohz_full=2-3" in partition(parameters=["nohz_full=2-3"]).due
+
+
+def test_another_reason_for_no_partition_is_another_state(partition):
+    assert partition({**NONE, "reason": "old kernel"}).state != partition().state
 
 
 RESULT = {"changed": False, "unsettled": False, "models": {"m": [1]}, "notes": [], "kept": []}
@@ -284,5 +314,4 @@ def test_recorded_arguments_that_the_module_would_refuse_cannot_be_compared():
 def test_a_version_that_is_gone_from_the_disk_is_found(tmp_path):
     model = {"name": "m", "versions": [1], "source": {"type": "path", "uri": str(tmp_path / "none")}}
     given = {"root": str(tmp_path / "models"), "models": [copy.deepcopy(model)], "instances": []}
-    with pytest.raises(ValueError, match="m"):
-        checks.models(host(), given)
+    assert checks.models(host(), given).due == "the model versions"
