@@ -158,7 +158,7 @@ def instances(host: Host, given: Given) -> Finding:
 
 def _complete(spec: Mapping[str, Any], given: Given) -> dict[str, Any]:
     """Return arguments as the module gets them."""
-    validated = ArgumentSpecValidator(copy.deepcopy(dict(spec))).validate(dict(given))
+    validated = ArgumentSpecValidator(dict(spec)).validate(dict(given))
     if validated.error_messages:
         raise WishError("the recorded arguments", validated.error_messages[0], "")
     found: dict[str, Any] = validated.validated_parameters

@@ -12,7 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -46,7 +46,7 @@ def wishes(*parts: Any) -> str:
 def _plain(value: Any) -> Any:
     """Return data in place of what JSON does not know. Raises TypeError for an object that may hide a part."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {"kind": type(value).__name__, **asdict(value)}
+        return {"kind": type(value).__name__, **{each.name: getattr(value, each.name) for each in fields(value)}}
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, (bytes, bytearray)):
