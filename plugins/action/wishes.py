@@ -68,15 +68,17 @@ class ActionModule(Action):
         if inventory.value(values, BUNDLE):
             found |= self.join(BUNDLED, task_vars)
         elif inventory.value(values, FAST):
-            own = {name: self._templar.template(task_vars.get(name)) for name in wished.NAMES}
-            found["digest"] = wished.wishes(
-                wished.of_hosts(values), policy, found["servers"], asked.instances, asked.models, own
-            )
+            found["digest"] = self._digest(task_vars, values, policy, found["servers"], asked)
             # The plan of a model in a roll-out depends on other hosts.
             if found["digest"] and not found["rollouts"]:
                 found |= self.join(FAST, task_vars)
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
+
+    def _digest(self, task_vars: dict[str, Any], values: Mapping[str, Any], *more: Any) -> str:
+        own = {name: self._templar.template(task_vars.get(name)) for name in wished.NAMES}
+        managed = wished.managed(self._templar.template(task_vars.get("ansible_managed")))
+        return "" if managed is None else wished.wishes(wished.of_hosts(values), own, managed, *more)
 
     def _values(self, options: inventory.Options, task_vars: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
         """Return the options that are set, with their templates worked out."""

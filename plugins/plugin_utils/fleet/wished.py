@@ -18,6 +18,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
+from ansible.errors import AnsibleError
+
 from ..caller import ROOT, version
 
 # What a run reads of the collection.
@@ -25,6 +28,9 @@ _PARTS = ("playbooks", "plugins", "roles")
 _NOT_READ = ("__pycache__", ".pyc")
 # What templates are worked out by.
 _PACKAGES = ("ansible-core", "jinja2", "pyyaml")
+# What files of Ansible begin with, unless the variable of that name says otherwise. With signs, it has times and owners
+# of the controller's templates in it, and is no part of a wish.
+_MANAGED, _SIGNS = "DEFAULT_MANAGED_STR", frozenset("%{")
 # Variables that are no role's, and that roles read.
 NAMES = ("ansible_host", "ansible_connection", "ansible_user", "inventory_hostname")
 
@@ -32,6 +38,18 @@ NAMES = ("ansible_host", "ansible_connection", "ansible_user", "inventory_hostna
 def of_hosts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables that say what a host is to be; the others say how this run goes about it."""
     return {name: value for name, value in values.items() if not name.startswith("fleet_")}
+
+
+def managed(variable: Any) -> Any:
+    """Return what templates say of who manages a file; None where that depends on more than wishes."""
+    if variable is not None:
+        return variable
+    try:
+        text = str(constants.config.get_config_value(_MANAGED))
+    except AnsibleError:
+        # A release without the setting has but the variable.
+        return ""
+    return None if _SIGNS.intersection(text) else text
 
 
 def wishes(*parts: Any) -> str:

@@ -114,3 +114,14 @@ def test_what_no_run_reads_does_not_count(collection):
     (collection / "plugins/modules/__pycache__").mkdir()
     (collection / "plugins/modules/__pycache__/a.cpython-311.pyc").write_text("x")
     assert digest(collection) == before
+
+
+@pytest.mark.parametrize("text", ["Ansible managed: {file} on {host}", "written at %Y-%m-%d"])
+def test_a_header_with_times_of_the_controllers_files_is_no_wish(monkeypatch, text):
+    monkeypatch.setattr(wished.constants.config, "get_config_value", lambda _name: text)
+    assert wished.managed(None) is None
+    assert wished.managed("ours") == "ours"
+
+
+def test_the_header_of_ansible_itself_is_the_same_everywhere():
+    assert wished.managed(None) == "Ansible managed"
