@@ -35,6 +35,10 @@ options:
     description: The group that unchanged hosts join, for O(state=compared).
     type: str
     default: fleet_unchanged
+  with_plan:
+    description: Whether to return the plan in force, as gateways and monitoring hosts are planned from it.
+    type: bool
+    default: true
   path:
     description: The record.
     type: path
@@ -71,7 +75,7 @@ told:
   type: str
   returned: success
 plan:
-  description: The plan in force on an unchanged host; empty elsewhere.
+  description: The plan in force on an unchanged host; empty elsewhere, and without O(with_plan).
   type: dict
   returned: with O(state=compared)
 status:
@@ -94,6 +98,7 @@ def main() -> None:
             "wishes": {"type": "str", "required": True},
             "checks": {"type": "dict", "default": {}},
             "group": {"type": "str", "default": "fleet_unchanged"},
+            "with_plan": {"type": "bool", "default": True},
             "path": {"type": "path", "default": comparison.PATH},
         },
         supports_check_mode=True,
@@ -124,8 +129,9 @@ def compare(module: AnsibleModule) -> None:
     except WishError:
         known = None
     why = comparison.compare(host, known, module.params["wishes"])
-    seen = {"plan": {}, "status": {}} if why else {"plan": host.plan, "status": {"instances": host.status}}
-    module.exit_json(changed=False, unchanged=not why, why=why, **seen)
+    plan = host.plan if module.params["with_plan"] and not why else {}
+    status = {} if why else {"instances": host.status}
+    module.exit_json(changed=False, unchanged=not why, why=why, plan=plan, status=status)
 
 
 if __name__ == "__main__":

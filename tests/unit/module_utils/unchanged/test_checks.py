@@ -315,3 +315,18 @@ def test_a_version_that_is_gone_from_the_disk_is_found(tmp_path):
     model = {"name": "m", "versions": [1], "source": {"type": "path", "uri": str(tmp_path / "none")}}
     given = {"root": str(tmp_path / "models"), "models": [copy.deepcopy(model)], "instances": []}
     assert checks.models(host(), given).due == "the model versions"
+
+
+# --- instances ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trials", "due"), [([], ""), (["tfserving@a.service.d"], "the trial in tfserving@a.service.d")]
+)
+def test_a_trial_that_was_left_behind_is_due(monkeypatch, tmp_path, trials, due):
+    look = (checks.Finding("", {}), [{"name": "a"}])
+    monkeypatch.setattr(checks, "Onlooker", lambda *_arguments: SimpleNamespace(look=lambda: look))
+    monkeypatch.setattr(checks.leftover, "found", lambda: [tmp_path / trial / "x.conf" for trial in trials])
+    here = host()
+    assert checks.instances(here, {"config_root": str(tmp_path)}).due == due
+    assert here.status == [{"name": "a"}]

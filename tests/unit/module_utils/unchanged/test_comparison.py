@@ -65,6 +65,17 @@ def test_a_host_without_changes_is_unchanged_again_and_again(recorded):
         assert (result["unchanged"], result["changed"], result["why"]) == (True, False, "")
 
 
+@pytest.mark.parametrize(("with_plan", "plan"), [(True, {"schema": 1}), (False, {})])
+def test_the_plan_is_returned_for_those_who_need_it(recorded, monkeypatch, with_plan, plan):
+    def check(host, _given):
+        host.plan, host.status = {"schema": 1}, [{"name": "a"}]
+        return Finding("", {"of": "record"})
+
+    monkeypatch.setitem(comparison.CHECKS, "record", check)
+    result = compare(recorded, with_plan=with_plan)
+    assert (result["plan"], result["status"]) == (plan, {"instances": [{"name": "a"}]})
+
+
 def test_check_mode_compares_as_ever(recorded):
     assert compare(recorded, _ansible_check_mode=True)["unchanged"] is True
 
