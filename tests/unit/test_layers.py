@@ -85,7 +85,7 @@ SHIPPED = {
     "fleet_answers": 0,
     "fleet_hosts": 0,
     "fleet_turn": 0,
-    "fleet_unchanged": 138,  # all that a whole run compares, in one call
+    "fleet_unchanged": 140,  # all that a whole run compares, in one call
     "gate": 20,
     "gateway_calls": 14,
     "gateway_capacity": 0,
