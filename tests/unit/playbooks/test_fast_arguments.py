@@ -74,7 +74,7 @@ def tasks(path: str) -> list[dict[str, Any]]:
 
 
 def recording() -> dict[str, Any]:
-    (task,) = [each for each in tasks("playbooks/tasks/settle.yml") if "tfserving.fleet.fleet_unchanged" in each]
+    (task,) = tasks("playbooks/tasks/fast_record.yml")
     return task
 
 
