@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import wished
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import module_arguments
 
 MODULE = "tfserving.fleet.fleet_unchanged"
 GROUP = "fleet_unchanged"
@@ -24,7 +25,10 @@ class ActionModule(Action):
         wishes = self._task.args["wishes"]
         # Without a digest of the wishes there is none of both, so that the host is a changed one.
         whole = wished.wishes(wishes, wished.collection()) if wishes else ""
-        result = self.call(MODULE, {**self._task.args, "wishes": whole}, task_vars)
+        checks = dict(self._task.args.get("checks") or {})
+        if "models" in checks:
+            checks["models"] = module_arguments(checks["models"])
+        result = self.call(MODULE, {**self._task.args, "checks": checks, "wishes": whole}, task_vars)
         if result.get("failed") or result.get("unreachable"):
             return result
         compares = self._task.args.get("state", "compared") == "compared"

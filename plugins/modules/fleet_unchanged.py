@@ -31,6 +31,12 @@ options:
     description: The arguments of each check, by its name, for O(state=recorded). See the page about fast runs.
     type: dict
     default: {}
+  beside:
+    description:
+      - What the check of models takes and no record has, since it may be secret, as JSON. M(tfserving.fleet.wishes)
+        returns it.
+    type: str
+    default: "{}"
   group:
     description: The group that unchanged hosts join, for O(state=compared).
     type: str
@@ -84,6 +90,8 @@ status:
   returned: with O(state=compared)
 """
 
+import json
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.unchanged import comparison
@@ -97,6 +105,8 @@ def main() -> None:
             "state": {"type": "str", "choices": ["compared", "recorded"], "default": "compared"},
             "wishes": {"type": "str", "required": True},
             "checks": {"type": "dict", "default": {}},
+            # One text: in a mapping, Ansible would mask each value, even "1", wherever it occurs in the result.
+            "beside": {"type": "str", "default": "{}", "no_log": True},
             "group": {"type": "str", "default": "fleet_unchanged"},
             "with_plan": {"type": "bool", "default": True},
             "path": {"type": "path", "default": comparison.PATH},
@@ -109,9 +119,20 @@ def main() -> None:
     compare(module)
 
 
+def host(module: AnsibleModule) -> Host:
+    """Return the host, for whose models all that may be secret is at hand."""
+    try:
+        beside = json.loads(module.params["beside"])
+    except ValueError:
+        beside = None
+    if not isinstance(beside, dict):
+        module.fail_json(msg="beside: is not the JSON of a mapping; give what the action wishes returns")
+    return Host(module, beside)
+
+
 def record(module: AnsibleModule) -> None:
     """Write the record, or remove it, and end the module."""
-    content, why = comparison.record(Host(module), module.params["checks"], module.params["wishes"])
+    content, why = comparison.record(host(module), module.params["checks"], module.params["wishes"])
     if not module.check_mode:
         try:
             comparison.store(module.params["path"]).save(content)
@@ -123,14 +144,14 @@ def record(module: AnsibleModule) -> None:
 
 def compare(module: AnsibleModule) -> None:
     """Compare the host with its record, and end the module."""
-    host = Host(module)
+    here = host(module)
     try:
         known = comparison.store(module.params["path"]).load()
     except WishError:
         known = None
-    why = comparison.compare(host, known, module.params["wishes"])
-    plan = host.plan if module.params["with_plan"] and not why else {}
-    status = {} if why else {"instances": host.status}
+    why = comparison.compare(here, known, module.params["wishes"])
+    plan = here.plan if module.params["with_plan"] and not why else {}
+    status = {} if why else {"instances": here.status}
     module.exit_json(changed=False, unchanged=not why, why=why, plan=plan, status=status)
 
 

@@ -58,6 +58,11 @@ digest:
     none, such as for an object of a plugin. For M(tfserving.fleet.fleet_unchanged).
   type: str
   returned: without O(options)
+beside:
+  description: Addresses and headers of model sources that may be secret, as JSON, where C(fleet_fast) is true. For
+    M(tfserving.fleet.fleet_unchanged).
+  type: str
+  returned: without O(options)
 bundle:
   description: What decides which artifacts the host needs; for M(tfserving.fleet.bundle_files).
   type: dict

@@ -42,9 +42,11 @@ class Host:
     """The host that is looked at.
 
     :param module: the AnsibleModule; whatever it is told, the checks run in check mode.
+    :param beside: arguments of the check of models that may be secret, and that no record has.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, beside: Given | None = None) -> None:
+        self.beside = dict(beside or {})
         self.module = copy.copy(module)
         self.module.check_mode = True
         self.run = process_facts.runner(module)
@@ -120,9 +122,9 @@ def allocator(host: Host, given: Given) -> Finding:
     return Finding("", host.run(jemalloc.trial(environment)))
 
 
-def models(_host: Host, given: Given) -> Finding:
+def models(host: Host, given: Given) -> Finding:
     """Compare the model repository."""
-    found = repository.execute(_complete(model_options.ARGUMENTS, given), True)
+    found = repository.execute(_complete(model_options.ARGUMENTS, {**given, **host.beside}), True)
     due = found["changed"] or found["unsettled"] or found.get("needs")
     return Finding("the model versions" if due else "", {name: found[name] for name in ("models", "notes", "kept")})
 

@@ -83,3 +83,16 @@ def test_a_task_without_wishes_is_refused():
     del action._task.args["wishes"]
     with pytest.raises(WishError, match="wishes: is missing; give it to the task"):
         action.perform(HOST)
+
+
+def test_models_are_recorded_as_their_module_takes_them():
+    model = {
+        "name": "m",
+        "versions": [1],
+        "sha256": {"1": "a"},
+        "source": {"type": "path", "uri": "/m", "uri_digest": "x"},
+    }
+    action = Action(UNCHANGED, state="recorded", checks={"models": {"models": [model]}, "key": {}})
+    action.perform(HOST)
+    taken = {"name": "m", "versions": [1], "source": {"type": "path", "uri": "/m"}}
+    assert action.calls[0]["checks"] == {"models": {"models": [taken]}, "key": {}}

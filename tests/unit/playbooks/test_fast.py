@@ -34,6 +34,22 @@ def test_only_hosts_that_ask_for_it_and_depend_on_no_other_host_may_be_fast(plac
     assert output.count("digest of 0") == 2
 
 
+def test_what_may_be_secret_comes_beside_the_record(place):
+    source = {"type": "http", "uri": "https://models.example/m.tar.gz?token=hush", "sha256": "0" * 64}
+    headers = {"Authorization": "Bearer hush2"}
+    model = {**MODEL, "source": source}
+    wishes = {"tfserving_models": [model], "tfserving_instances": [INSTANCE], "model_repository_headers": headers}
+    place.inventory({"tfserving": {"h1": {"fleet_fast": True}}}, **wishes)
+    said = "{{ (__host_plan_wishes.beside | from_json).sources | from_json == sources }}"
+    said += " {{ (__host_plan_wishes.beside | from_json).headers == model_repository_headers }}"
+    shown = {"ansible.builtin.debug": {"msg": said}, "vars": {"sources": {"m": {"uri": source["uri"]}}}}
+    place.playbook(VALIDATE, shown)
+    code, output = place.run("play.yml", "--check", "-v")
+    assert code == 0, output
+    assert "True True" in output
+    assert "hush" not in output
+
+
 def hosts_of(path):
     """Return what the plays of a playbook run on, without those on other hosts."""
     plays = yaml.safe_load((REPOSITORY / "playbooks" / path).read_text(encoding="utf-8"))

@@ -177,3 +177,18 @@ def test_a_record_that_cannot_be_written_is_told(found, tmp_path):
 def test_digests_tell_states_apart_and_do_not_depend_on_the_order_of_names():
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     assert len({digest(each) for each in ({"a": 1}, {"a": "1"}, {"a": [1]}, {"a": None}, {}, [])}) == 6
+
+
+def test_what_may_be_secret_reaches_the_checks_and_no_record(recorded, found, monkeypatch):
+    seen = []
+    monkeypatch.setitem(comparison.CHECKS, "models", lambda host, _given: seen.append(host.beside) or found["models"])
+    beside = {"sources": "{}", "headers": {"authorization": "hush"}}
+    record(recorded, beside=json.dumps(beside))
+    assert compare(recorded, beside=json.dumps(beside))["unchanged"] is True
+    assert seen == [beside, beside]
+    assert "hush" not in recorded.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_what_is_no_mapping_beside_the_record_is_refused(recorded, text):
+    assert compare(recorded, beside=text)["msg"].startswith("beside: is not the JSON of a mapping")
