@@ -24,14 +24,15 @@ def place(tmp_path):
 
 
 def test_only_hosts_that_ask_for_it_and_depend_on_no_other_host_may_be_fast(place):
-    fast = {"fleet_fast": True}
-    hosts = {"h1": fast, "h2": {}, "h3": {**fast, "tfserving_fleet_bundle": "/srv/bundle"}}
+    # As the command line has it.
+    fast, slow = {"fleet_fast": "true"}, {"fleet_fast": "false"}
+    hosts = {"h1": fast, "h2": {}, "h3": {**fast, "tfserving_fleet_bundle": "/srv/bundle"}, "h4": slow}
     place.inventory({"tfserving": hosts}, tfserving_models=[MODEL], tfserving_instances=[INSTANCE])
     place.playbook(VALIDATE, {"ansible.builtin.debug": {"msg": SAID}})
     code, output = place.run("play.yml", "--check")
     assert code == 0, output
     assert "fast: h1, digest of 64" in output
-    assert output.count("digest of 0") == 2
+    assert output.count("digest of 0") == 3
 
 
 def test_what_may_be_secret_comes_beside_the_record(place):
