@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
@@ -72,7 +71,7 @@ class ActionModule(Action):
         }
         if inventory.value(values, BUNDLE):
             found |= self.join(BUNDLED, task_vars)
-        elif boolean(inventory.value(values, FAST), strict=False):
+        elif inventory.value(values, FAST):
             found["beside"] = _beside(asked, plan_policy.complete(policy), inventory.value(values, HEADERS))
             found["digest"] = self._digest(task_vars, values, policy, found["servers"], asked)
             # The plan of a model in a roll-out depends on other hosts.

@@ -24,8 +24,7 @@ def place(tmp_path):
 
 
 def test_only_hosts_that_ask_for_it_and_depend_on_no_other_host_may_be_fast(place):
-    # As the command line has it.
-    fast, slow = {"fleet_fast": "true"}, {"fleet_fast": "false"}
+    fast, slow = {"fleet_fast": True}, {"fleet_fast": False}
     hosts = {"h1": fast, "h2": {}, "h3": {**fast, "tfserving_fleet_bundle": "/srv/bundle"}, "h4": slow}
     place.inventory({"tfserving": hosts}, tfserving_models=[MODEL], tfserving_instances=[INSTANCE])
     place.playbook(VALIDATE, {"ansible.builtin.debug": {"msg": SAID}})
