@@ -50,6 +50,24 @@ def test_what_may_be_secret_comes_beside_the_record(place):
     assert "hush" not in output
 
 
+def test_a_host_without_a_record_stays_and_is_told_why(place):
+    hosts = {"h1": {"fleet_fast": True}, "h2": {}}
+    place.inventory({"tfserving": hosts}, tfserving_models=[MODEL], tfserving_instances=[INSTANCE])
+    (rest,) = hosts_of("site.yml")
+    plays = [
+        {"hosts": "all", "gather_facts": False, "tasks": [VALIDATE]},
+        {"ansible.builtin.import_playbook": str(REPOSITORY / "playbooks/plays/fast.yml")},
+        show("behind", rest),
+    ]
+    (place.folder / "play.yml").write_text(yaml.safe_dump(plays))
+    code, output = place.run("play.yml")
+    assert code == 0, output
+    assert "h1: it has no record of a run" in output
+    assert "h2: it has" not in output
+    assert "behind h1+h2" in output
+    assert output.count("changed=0") == 2
+
+
 def hosts_of(path):
     """Return what the plays of a playbook run on, without those on other hosts."""
     plays = yaml.safe_load((REPOSITORY / "playbooks" / path).read_text(encoding="utf-8"))
