@@ -33,6 +33,8 @@ class ActionModule(Action):
             return result
         compares = self._task.args.get("state", "compared") == "compared"
         if compares and result.get("unchanged") is True:
-            result |= self.join(self._task.args.get("group", GROUP), task_vars)
+            group = self._task.args.get("group", GROUP)
+            result |= self.join(f"{group}_{'watched' if result.get('watched') else 'alone'}", task_vars)
+            result["parent_groups"] = [group]
         why = result.get("why")
         return private({**result, "told": f"{task_vars['inventory_hostname']}: {why}" if why else ""})

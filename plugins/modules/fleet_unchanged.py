@@ -38,11 +38,15 @@ options:
     type: str
     default: "{}"
   group:
-    description: The group that unchanged hosts join, for O(state=compared).
+    description:
+      - The group that unchanged hosts join, for O(state=compared). They join one of two below it, which end in C(_watched)
+        for hosts with exporters, and in C(_alone).
     type: str
     default: fleet_unchanged
   with_plan:
-    description: Whether to return the plan in force, as gateways and monitoring hosts are planned from it.
+    description:
+      - Whether to return the plan in force, as gateways and monitoring hosts are planned from it. That of a host with
+        exporters is always returned.
     type: bool
     default: true
   path:
@@ -80,6 +84,10 @@ told:
   description: RV(why) with the host's name, for people; empty for an unchanged host.
   type: str
   returned: success
+watched:
+  description: Whether the plan of an unchanged host has exporters, which are not compared.
+  type: bool
+  returned: with O(state=compared)
 plan:
   description: The plan in force on an unchanged host; empty elsewhere, and without O(with_plan).
   type: dict
@@ -150,9 +158,10 @@ def compare(module: AnsibleModule) -> None:
     except WishError:
         known = None
     why = comparison.compare(here, known, module.params["wishes"])
-    plan = here.plan if module.params["with_plan"] and not why else {}
+    watched = bool(not why and here.plan.get("monitoring"))
+    plan = here.plan if not why and (watched or module.params["with_plan"]) else {}
     status = {} if why else {"instances": here.status}
-    module.exit_json(changed=False, unchanged=not why, why=why, plan=plan, status=status)
+    module.exit_json(changed=False, unchanged=not why, why=why, watched=watched, plan=plan, status=status)
 
 
 if __name__ == "__main__":

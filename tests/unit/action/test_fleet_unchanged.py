@@ -37,7 +37,13 @@ def collection(monkeypatch):
 
 def test_an_unchanged_host_joins_the_group_and_its_plan_is_not_printed():
     result = Action(UNCHANGED).perform(HOST)
-    assert (result["add_group"], result["_ansible_no_log"], result["told"]) == ("fleet_unchanged", True, "")
+    assert (result["add_group"], result["parent_groups"]) == ("fleet_unchanged_alone", ["fleet_unchanged"])
+    assert (result["_ansible_no_log"], result["told"]) == (True, "")
+
+
+def test_an_unchanged_host_with_exporters_is_left_to_them():
+    result = Action({**UNCHANGED, "watched": True}).perform(HOST)
+    assert (result["add_group"], result["parent_groups"]) == ("fleet_unchanged_watched", ["fleet_unchanged"])
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,16 @@ def test_the_plan_is_returned_for_those_who_need_it(recorded, monkeypatch, with_
     assert (result["plan"], result["status"]) == (plan, {"instances": [{"name": "a"}]})
 
 
+def test_a_host_with_exporters_is_watched_and_has_its_plan(recorded, monkeypatch):
+    def check(host, _given):
+        host.plan = {"schema": 1, "monitoring": {"node_port": 9100}}
+        return Finding("", {"of": "record"})
+
+    monkeypatch.setitem(comparison.CHECKS, "record", check)
+    result = compare(recorded, with_plan=False)
+    assert (result["watched"], result["plan"]["monitoring"]) == (True, {"node_port": 9100})
+
+
 def test_check_mode_compares_as_ever(recorded):
     assert compare(recorded, _ansible_check_mode=True)["unchanged"] is True
 
