@@ -39,8 +39,8 @@ options:
     default: "{}"
   group:
     description:
-      - The group that unchanged hosts join, for O(state=compared). They join one of two below it, which end in C(_watched)
-        for hosts with exporters, and in C(_alone).
+      - The group that unchanged hosts join, for O(state=compared). They join one of two below it, which end in
+        C(_watched) for hosts with exporters, and in C(_alone).
     type: str
     default: fleet_unchanged
   with_plan:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -66,6 +68,53 @@ def test_a_host_without_a_record_stays_and_is_told_why(place):
     assert "h2: it has" not in output
     assert "behind h1+h2" in output
     assert output.count("changed=0") == 2
+
+
+def instance_told(host):
+    ports, states = {"grpc": 8500, "rest": 8501}, [{"version": 1, "state": "AVAILABLE", "error": ""}]
+    model = {"name": "m", "versions": states, "labels": {}, "problem": ""}
+    told = {"name": host, "unit": "x", "ports": ports, "state": "active (running)", "models": [model], "problem": ""}
+    return {**told, "restarts": 0, "pid": 7, "version": "2.19.1", "latency_ms": 1.0}
+
+
+def simulated(place, **more):
+    """Let two hosts answer both calls as unchanged hosts do, and with more."""
+    plugins = place.folder / "connection_plugins"
+    plugins.mkdir()
+    shutil.copy(REPOSITORY / "lab/bench/connections/simulated.py", plugins)
+    hosts = {}
+    for host in ("h1", "h2"):
+        status = {"instances": [instance_told(f"of-{host}")]}
+        answer = {"changed": False, "other": {}, "unchanged": True, "why": "", "plan": {}, "status": status, **more}
+        (place.folder / f"{host}.json").write_text(json.dumps(answer))
+        hosts[host] = {"simulated_answer": str(place.folder / f"{host}.json")}
+    wishes = {"tfserving_models": [MODEL], "tfserving_instances": [INSTANCE], "fleet_fast": True}
+    place.inventory({"tfserving": hosts}, **wishes, ansible_connection="simulated", ansible_pipelining=True)
+
+
+def test_unchanged_hosts_end_after_two_calls_and_have_their_rows_in_the_table(place):
+    simulated(place)
+    code, output = site(place)
+    assert code == 0, output
+    # The check of the variables and both calls; what would refuse the host is skipped.
+    assert "h2 : ok=3 changed=0 unreachable=0 failed=0 skipped=1" in output
+    assert "of-h1 2.19.1 m 1" in output
+    assert "of-h2 2.19.1 m 1" in output
+    assert "Compare the NVIDIA driver with the wishes" not in output
+
+
+def test_hosts_with_exporters_are_left_to_them_alone(place):
+    simulated(place, watched=True)
+    _code, output = site(place)
+    tasks = re.findall(r"TASK \[([^\]]+)\]", output)
+    assert "tfserving.fleet.monitoring : Plan the exporters" in tasks
+    assert "Compare the NVIDIA driver with the wishes" not in output
+
+
+def site(place):
+    play = [{"ansible.builtin.import_playbook": str(REPOSITORY / "playbooks/site.yml")}]
+    (place.folder / "play.yml").write_text(yaml.safe_dump(play))
+    return place.run("play.yml")
 
 
 def hosts_of(path):
