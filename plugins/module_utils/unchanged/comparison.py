@@ -13,6 +13,7 @@ from typing import Any
 from ..disk.record import Record
 from ..errors import RefusalError, WishError
 from ..kernel.partition import PartitionError
+from ..visible_text import told
 from .checks import CHECKS, Host
 from .finding import digest
 
@@ -20,18 +21,9 @@ PATH = "/var/lib/tfserving-fleet/unchanged.json"
 SCHEMA = 1
 # The plan's instances and models are in it, as in the record of the plan.
 _MOST_BYTES = 16 << 20
-# What a damaged file or an argument of another release leads to: the whole run meets it again, and has words for it.
-_TROUBLES = (
-    WishError,
-    RefusalError,
-    PartitionError,
-    OSError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-)
+# Errors whose words are for people. Others may hold values, which nobody is to read.
+_WORDED = (WishError, RefusalError, PartitionError, OSError, RuntimeError)
+_LONGEST_WORDS = 300
 
 _SHAPE = {"schema": lambda value: value == SCHEMA, "wishes": str, "arguments": {str: dict}, "found": {str: str}}
 
@@ -82,8 +74,10 @@ def _look(host: Host, arguments: Mapping[str, Mapping[str, Any]], judge: Callabl
         try:
             due, state = check(host, arguments[name])
             why = f"{name}: {due} would change" if due else judge(name, state)
-        except _TROUBLES as error:
-            why = f"{name}: cannot be compared ({' '.join(str(error).split()) or type(error).__name__})"
+        except _WORDED as error:
+            why = f"{name}: cannot be compared ({told(' '.join(str(error).split()), _LONGEST_WORDS)})"
+        except Exception as error:  # whatever it is: the whole run meets it again
+            why = f"{name}: cannot be compared ({type(error).__name__})"
         if why:
             return why
     return ""

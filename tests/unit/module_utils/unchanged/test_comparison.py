@@ -125,6 +125,7 @@ def test_each_check_that_has_something_due_makes_a_changed_host(recorded, found,
         KeyError("settings"),
         TypeError("no"),
         AttributeError("no"),
+        ZeroDivisionError("no"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -133,6 +134,19 @@ def test_each_check_that_fails_makes_a_changed_host(recorded, found, name, error
     result = compare(recorded)
     assert result["unchanged"] is False
     assert result["why"].startswith(f"{name}: cannot be compared (")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("hush"), "KeyError"),
+        (ValueError("hush"), "ValueError"),
+        (WishError("/etc/x", "is\n\x1b[2J damaged", "move it"), "/etc/x: is\\n\\x1b[2J damaged; move it"),
+    ],
+)
+def test_errors_are_told_in_one_line_and_those_with_values_by_name(recorded, found, error, words):
+    found["kernel"] = error
+    assert compare(recorded)["why"] == f"kernel: cannot be compared ({words})"
 
 
 def test_other_wishes_make_a_changed_host(recorded):
