@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import jemalloc
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.jemalloc import complaints
 
@@ -22,8 +23,8 @@ class ActionModule(Action):
         """Return whether the library is missing, or refuse options that it does not take."""
         environment = self.options()["environment"]
         library, configuration = environment["LD_PRELOAD"], environment["MALLOC_CONF"]
-        argv = ["/usr/bin/env", f"LD_PRELOAD={library}", f"MALLOC_CONF=confirm_conf:true,{configuration}", "/bin/true"]
-        tried = self.call("ansible.legacy.command", {"argv": argv, "removes": library}, task_vars)
+        argv = {"argv": jemalloc.trial(environment), "removes": library}
+        tried = self.call("ansible.legacy.command", argv, task_vars)
         if tried.get("failed"):
             return tried
         missing = str(tried["stdout"]).startswith(MISSING)

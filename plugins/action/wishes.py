@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ from ansible.errors import AnsibleError
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action, private
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import wished
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.models.arguments import module_arguments
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
     derived,
     gate,
@@ -19,12 +22,16 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
     inventory,
     monitoring,
     read,
+    secrets,
 )
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
 # Hosts whose wishes name a bundle join a group, so that plays for them cost no others a task.
 BUNDLE = "tfserving_fleet_bundle"
 BUNDLED = "fleet_bundled"
+# So do those that may leave the run early. A host is in one of the two groups at most.
+FAST = "fleet_fast"
+HEADERS = "model_repository_headers"
 
 
 class ActionModule(Action):
@@ -64,8 +71,19 @@ class ActionModule(Action):
         }
         if inventory.value(values, BUNDLE):
             found |= self.join(BUNDLED, task_vars)
+        elif inventory.value(values, FAST):
+            found["beside"] = _beside(asked, plan_policy.complete(policy), inventory.value(values, HEADERS))
+            found["digest"] = self._digest(task_vars, values, policy, found["servers"], asked)
+            # The plan of a model in a roll-out depends on other hosts.
+            if found["digest"] and not found["rollouts"]:
+                found |= self.join(FAST, task_vars)
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
+
+    def _digest(self, task_vars: dict[str, Any], values: Mapping[str, Any], *more: Any) -> str:
+        own = {name: self._templar.template(task_vars.get(name)) for name in wished.NAMES}
+        managed = wished.managed(self._templar.template(task_vars.get("ansible_managed")))
+        return "" if managed is None else wished.wishes(wished.of_hosts(values), own, managed, *more)
 
     def _values(self, options: inventory.Options, task_vars: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
         """Return the options that are set, with their templates worked out."""
@@ -77,6 +95,12 @@ class ActionModule(Action):
                 except AnsibleError as error:
                     refusals.add(WishError(name, f"cannot be worked out ({error})", "correct its template"))
         return values
+
+
+def _beside(asked: read.Wishes, settings: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    """Return what the module model_repository gets beside the plan, which has nothing that may be secret."""
+    taken = module_arguments({"sources": json.dumps(secrets.secrets(asked, "", settings)["sources"])})
+    return json.dumps({"sources": taken["sources"], "headers": dict(headers)})
 
 
 def _addresses(

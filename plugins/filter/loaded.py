@@ -20,6 +20,10 @@ options:
     description: Anything, such as a pattern of hosts.
     type: raw
     required: true
+  digest:
+    description: Whether to read the whole collection for its digest as well, as fast runs need it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -36,12 +40,15 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import wished
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.preload import preload
 
 
-def loaded(value: Any) -> Any:
+def loaded(value: Any, digest: bool = False) -> Any:
     """Return the input."""
     preload()
+    if digest:
+        wished.collection()
     return value
 
 

@@ -330,33 +330,13 @@ topology:
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import files as driver_files
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.host import (
-    account_entries,
-    apt_sources,
-    plan_key,
-    plan_record,
-)
-from ansible_collections.tfserving.fleet.plugins.module_utils.host.service_manager import service_manager
-from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import plan_key, plan_record
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import rollout_record
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import smi as nvidia_smi
-from ansible_collections.tfserving.fleet.plugins.module_utils.topology import nvidia as topology_nvidia
-from ansible_collections.tfserving.fleet.plugins.module_utils.topology import read as topology
-
-
-def accounts(group: str, instances: list[str]) -> dict[str, Any]:
-    """Return what the host knows under the servers' names."""
-    found = account_entries.group_of(group)
-    known = account_entries.accounts_of(found, instances)
-    return {"group": asdict(found) if found else None, "accounts": [asdict(each) for each in known]}
+from ansible_collections.tfserving.fleet.plugins.module_utils.topology import live
 
 
 def recorded(wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -368,14 +348,10 @@ def recorded(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "sysroot": {"type": "path", "default": "/"},
-            "gpu_pci_vendors": {"type": "list", "elements": "str", "default": [driver_gpus.VENDOR]},
-            "gpu_ignore": {"type": "list", "elements": "raw", "default": []},
-            "timeout": {"type": "int", "default": 10},
-            "group": {"type": "str", "default": "tfserving"},
-            "instances": {"type": "list", "elements": "str", "default": []},
+            **live.ARGUMENTS,
             "plan_path": {"type": "path"},
             "rollouts": {"type": "list", "elements": "str", "default": []},
             "rollout_path": {"type": "path"},
@@ -383,32 +359,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    tree = Tree(module.params["sysroot"])
     try:
         record = recorded(module.params)
-        ignored = driver_gpus.checked(module.params["gpu_ignore"])
-        found = topology.read(tree, module.params["gpu_pci_vendors"], ignored)
+        found = live.read(module.params)
     except WishError as error:
         module.fail_json(msg=str(error))
     except LookupError as error:
         module.fail_json(msg=f"sysroot: {error.args[0]}; give the folder that holds the machine's sys and proc")
-    if tree.live:
-        if found["gpus"]:
-            found["driver_libraries"] = driver_files.libraries(driver_files.loader_cache(), found["architecture"])
-        left_out = {gpu["pci_address"] for gpu in found["gpus_left_out"]}
-        topology_nvidia.enrich(found, partial(nvidia_smi.run, timeout=module.params["timeout"]), left_out)
-    entries: dict[str, Any] = {"group": None, "accounts": []}
-    if tree.live:
-        entries = accounts(module.params["group"], module.params["instances"])
-    sources = apt_sources.read(module.params["sysroot"])
-    module.exit_json(
-        changed=False,
-        topology=found,
-        apt_sources=sources,
-        accounts=entries,
-        service_manager=service_manager(tree),
-        **record,
-    )
+    module.exit_json(changed=False, **found, **record)
 
 
 if __name__ == "__main__":

@@ -107,12 +107,12 @@ problems:
   elements: str
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
+from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import modules as kernel_modules
 from ansible_collections.tfserving.fleet.plugins.module_utils.kernel import settings as kernel_live
 
 EMPTY: dict[str, list[Any]] = {"sysctl": [], "sysfs": [], "modules": [], "least": []}
@@ -142,7 +142,8 @@ def run(module: AnsibleModule) -> None:
     wanted = {**EMPTY, **(options["settings"] if options["state"] == "present" else {})}
     kernel = kernel_live.Kernel(dry=module.check_mode)
     record = kernel_live.Originals(options["record"])
-    loaded, troubles = load(module, [each["name"] for each in wanted["modules"]])
+    names = [each["name"] for each in wanted["modules"]]
+    loaded, troubles = kernel_modules.load(process_facts.runner(module), module.check_mode, names)
     outcomes = kernel_live.apply(kernel, record, wanted, options["boot_file"])
     refused = [outcome for outcome in outcomes if outcome.status == kernel_live.REFUSED]
     result = {
@@ -163,24 +164,6 @@ def run(module: AnsibleModule) -> None:
         remedy = "leave it out, or set kernel_tuning_require_live to false to go on without"
         module.fail_json(msg=f"{refused[0]}{more}; {remedy}", **{**result, "changed": False})
     module.exit_json(**result)
-
-
-def load(module: AnsibleModule, names: list[str]) -> tuple[list[str], list[str]]:
-    """Load kernel modules; return those that were not loaded before, and a sentence for each that cannot be."""
-    run_command = process_facts.runner(module)
-    loaded, troubles = [], []
-    for name in names:
-        if os.path.exists(f"/sys/module/{name.replace('-', '_')}"):
-            continue
-        # A dry run names what it would insert, and nothing for a module that is built into the kernel.
-        status, out, errors = run_command(["modprobe", "--dry-run", "--verbose", name])
-        if status == 0 and out.strip() and not module.check_mode:
-            status, _out, errors = run_command(["modprobe", name])
-        if status != 0:
-            troubles.append(f"kernel module {name}: cannot be loaded ({errors.strip()})")
-        elif out.strip():
-            loaded.append(name)
-    return loaded, troubles
 
 
 def difference(outcomes: list[kernel_live.Outcome]) -> dict[str, str]:

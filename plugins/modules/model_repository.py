@@ -351,60 +351,10 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils import defaults
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import RefusalError, WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.models import repository
-from ansible_collections.tfserving.fleet.plugins.module_utils.models.sources import table as sources
+from ansible_collections.tfserving.fleet.plugins.module_utils.models.options import ARGUMENTS
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import sentences
-
-SOURCE = {
-    "type": {"type": "str", "required": True},
-    "uri": {"type": "str", "required": True},
-    "sha256": {"type": "raw"},
-    **{name: key.option for name, key in sources.keys().items()},
-}
-MODEL = {
-    "name": {"type": "str", "required": True},
-    "versions": {"type": "list", "elements": "raw", "required": True},
-    "provided": {"type": "list", "elements": "raw"},
-    "source": {"type": "dict", "options": SOURCE, "required": True},
-    "serve": {"type": "dict", "default": {"latest": 1}},
-    "contract": {"type": "dict"},
-    "probe": {"type": "raw"},
-    "golden": {"type": "dict"},
-    "warmup": {"type": "raw", "default": "auto"},
-    "proofs": {"type": "dict"},
-    "keep": {"type": "int"},
-    "protected": {"type": "list", "elements": "raw", "default": []},
-    "path": {"type": "str"},
-}
-INSTANCE = {
-    "name": {"type": "str", "required": True},
-    "models": {"type": "list", "elements": "str", "default": []},
-    "ports": {"type": "dict", "default": {}},
-    "flags": {"type": "dict", "default": {}},
-    "batching": {"type": "dict"},
-}
-ARGUMENTS = {
-    "root": {"type": "path", "default": defaults.MODELS},
-    "models": {"type": "list", "elements": "dict", "options": MODEL, "required": True},
-    # One text: in a mapping, Ansible would mask each value, even "1", wherever it occurs in the result.
-    "sources": {"type": "str", "default": "{}", "no_log": True},
-    "instances": {"type": "list", "elements": "dict", "options": INSTANCE, "default": []},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
-    "directory_mode": {"type": "str", "default": "0755"},
-    "file_mode": {"type": "str", "default": "0644"},
-    "headers": {"type": "dict", "default": {}, "no_log": True},
-    "download_timeout": {"type": "int", "default": 60},
-    "min_free_mb": {"type": "int", "default": 1024},
-    "staging": {"type": "path"},
-    # Read by the action on the controller.
-    "imports": {"type": "path"},
-    "prune": {"type": "bool", "default": True},
-    "state": {"type": "str", "choices": ["present"], "default": "present"},
-    "staged": {"type": "dict", "default": {}},
-}
 
 
 def main() -> None:

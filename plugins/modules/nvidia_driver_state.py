@@ -169,53 +169,16 @@ driver:
       type: dict
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import dkms as driver_dkms
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import installed as driver_installed
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import kernel_meta, secure_boot, verdict
-from ansible_collections.tfserving.fleet.plugins.module_utils.driver import state as driver_state
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver import secure_boot, verdict
+from ansible_collections.tfserving.fleet.plugins.module_utils.driver.reading import read
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources, run
+from ansible_collections.tfserving.fleet.plugins.module_utils.host import apt_sources
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import process as process_facts
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.sysfs import Tree
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import devices as nvidia_devices
-from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import edition as driver_edition
 from ansible_collections.tfserving.fleet.plugins.module_utils.nvidia import owned as driver_gpus
-
-
-def read(
-    tree: Tree, run: run.Run, wanted_kernel: str, certificates: list[str], ignored: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return the driver's state, as RETURN describes it."""
-    kernel = driver_state.kernel(tree, wanted_kernel)
-    kernel["meta"] = kernel_meta.follows(kernel["wanted"], kernel_meta.installed(run))
-    sources = driver_dkms.sources(tree)
-    dkms, packages = driver_dkms.status(run, driver_dkms.names(tree), sources), driver_installed.packages(run)
-    container, _out, _err = run(["systemd-detect-virt", "--container", "--quiet"])
-    devices = nvidia_devices.devices(tree, ignored)
-    found = {**devices, "edition": driver_edition.read(tree, devices["gpus"])}
-    return {
-        **found,
-        "passed_over": driver_edition.passed_over(found),
-        "kernel": kernel,
-        "loaded": driver_state.loaded(tree),
-        "library_version": driver_state.library_version(tree),
-        "built": driver_installed.built_modules(tree, kernel["wanted"], run),
-        "dkms": dkms["rows"],
-        "dkms_words": dkms["words"],
-        "dkms_sources": sources,
-        "packages": packages,
-        "installer": driver_installed.installer(
-            tree, kernel["wanted"], dkms["rows"], packages["installed"], container == 0
-        ),
-        "components": driver_state.components(run),
-        "secure_boot": secure_boot.read(tree, certificates),
-        "users": driver_state.users(tree),
-        "container": container == 0,
-    }
 
 
 def warn(module: AnsibleModule, state: dict[str, Any], resolved: dict[str, Any] | None) -> None:

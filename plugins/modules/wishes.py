@@ -53,6 +53,16 @@ options:
   description: The variables of O(options), each in the type of its spec, with the defaults of those that are not set.
   type: dict
   returned: with O(options)
+digest:
+  description: Digest of all of them and of the files that they name, where C(fleet_fast) is true; empty where there is
+    none, such as for an object of a plugin. For M(tfserving.fleet.fleet_unchanged).
+  type: str
+  returned: without O(options)
+beside:
+  description: Addresses and headers of model sources that may be secret, as JSON, where C(fleet_fast) is true. For
+    M(tfserving.fleet.fleet_unchanged).
+  type: str
+  returned: without O(options)
 bundle:
   description: What decides which artifacts the host needs; for M(tfserving.fleet.bundle_files).
   type: dict

@@ -24,7 +24,7 @@ HOSTS = [
     *("visible_text", "cpu_list", "defaults", "errors", "refusals", "scalars", "unit_text"),
     *("disk", "web", "tree", "host", "kernel", "nvidia", "driver", "gpus", "topology"),
     *("load", "optimizer", "saved_model", "golden", "serving", "gate", "models", "releases", "bundle", "evidence"),
-    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis", "survey"),
+    *("gateway", "monitoring", "trial", "collector", "alerts", "diagnosis", "survey", "unchanged"),
 ]
 CONTROLLER = [
     *(
@@ -86,6 +86,7 @@ SHIPPED = {
     "fleet_answers": 0,
     "fleet_hosts": 0,
     "fleet_turn": 0,
+    "fleet_unchanged": 140,  # all that a whole run compares, in one call
     "gate": 20,
     "gateway_calls": 14,
     "gateway_capacity": 0,
@@ -101,17 +102,17 @@ SHIPPED = {
     "instance_status": 23,  # with golden requests, whose answers are read by type, and what the gates say
     "instance_trial": 58,  # with a sample of the host for each stage and the gate of its instance, in the same call
     "jemalloc_trial": 0,
-    "kernel_settings": 10,
+    "kernel_settings": 11,
     "load_program": 0,
     "model_headroom": 30,
     "model_peer": 27,
-    "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
+    "model_repository": 52,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 19,
     "model_waves": 0,
     "monitoring_plan": 0,
     "monitoring_proof": 9,
     "monitoring_state": 25,
-    "nvidia_driver_state": 23,
+    "nvidia_driver_state": 24,
     "nvidia_gpu_settings": 24,
     "nvidia_gpu_status": 24,
     "package_holds": 9,

@@ -51,6 +51,15 @@ class Passage(Traffic):
             return "restarted"
         return ""
 
+    def due(self) -> str:
+        """Return what ``settle`` would do to the companion."""
+        unit = self.companion.show("")
+        if not self.door.present:
+            return "stopped" if unit.active else ""
+        if not unit.active:
+            return "started"
+        return "restarted" if unit.running_mark != unit.mark or self.companion.reload_needed([""]) else ""
+
     def gates(self) -> dict[str, str]:
         """Return the gates as the companion answers for them."""
         return told.words(self.door.config)

@@ -15,6 +15,10 @@ class Traffic:
         """Let whoever answers for the gates answer as its files say; return what was done to it, or an empty text."""
         return ""
 
+    def due(self) -> str:
+        """Return what ``settle`` would do, or an empty text; changes nothing."""
+        return ""
+
     def gates(self) -> dict[str, str]:
         """Return the gate of each instance that has one: an empty text where it is open, else why it is not."""
         return {}

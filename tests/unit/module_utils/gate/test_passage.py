@@ -105,13 +105,17 @@ def test_the_companion_runs_as_its_files_say(tmp_path, active, mark, done, deeds
     folder = Folder(tmp_path)
     folder.write()
     systemd = Systemd(active, mark)
-    assert passage(folder.door(systemd)).settle() == done
+    way = passage(folder.door(systemd))
+    assert (way.due(), systemd.deeds) == (done, [])
+    assert way.settle() == done
     assert systemd.deeds == deeds
 
 
 def test_a_companion_without_gates_is_stopped(tmp_path):
     systemd = Systemd("active")
-    assert passage(Folder(tmp_path).door(systemd)).settle() == "stopped"
+    way = passage(Folder(tmp_path).door(systemd))
+    assert (way.due(), systemd.deeds) == ("stopped", [])
+    assert way.settle() == "stopped"
     assert systemd.deeds == ["stop tfserving-gate.service"]
 
 
