@@ -35,7 +35,7 @@ class ActionModule(Action):
             (reasons, "add a host, wait for less traffic"),
         ):
             if found and not given["allow_outage"]:
-                remedy = f"{remedy}, or add -e fleet_allow_outage=true"
+                remedy = f"{remedy}, or add -e '{{\"fleet_allow_outage\": true}}'"
                 raise WishError("fleet_allow_outage", f"is false, and {'; '.join(found)}", remedy)
         warnings = [*unheard, *reasons]
         return {"warnings": warnings} if warnings else {}

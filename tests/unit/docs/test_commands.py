@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from documented_commands import of_page, problem
 from repository import REPOSITORY
 
@@ -37,3 +39,13 @@ def test_pages_have_commands():
 )
 def test_one_that_it_would_refuse_is_found(command, why):
     assert why in problem(shlex.split(command))
+
+
+def test_no_role_is_given_a_switch_in_a_form_that_it_refuses():
+    """What ``-e name=true`` gives is a text, and a role takes true alone."""
+    switches = {name for name, option in inventory.role_options().items() if option.get("type") == "bool"}
+    assert "fleet_allow_outage" in switches
+    sources = [*PAGES, *(REPOSITORY / "plugins").rglob("*.py"), *(REPOSITORY / "roles").rglob("*.yml")]
+    for path in sources:
+        advised = re.findall(r"-e '?([a-z_]+)=(?:true|false|yes|no)\b", path.read_text(encoding="utf-8"))
+        assert not switches & set(advised), path

@@ -46,7 +46,7 @@ def test_the_last_server_of_a_model_is_refused_with_the_way_out(place):
     assert status != 0
     assert (
         "fleet_allow_outage: is false, and rest_ranker on edge-1 would have 0 servers left without gpu-a.ranker;"
-        " add a host, wait for less traffic, or add -e fleet_allow_outage=true"
+        " add a host, wait for less traffic, or add -e '{\"fleet_allow_outage\": true}'"
     ) in output
 
 
@@ -67,7 +67,7 @@ def test_a_gateway_that_does_not_answer_lets_nobody_go(place):
     assert status != 0
     assert (
         "fleet_allow_outage: is false, and edge-1 does not say what its servers carry (/run/a.sock: HAProxy does not"
-        " answer); restart haproxy.service there, or add -e fleet_allow_outage=true"
+        " answer); restart haproxy.service there, or add -e '{\"fleet_allow_outage\": true}'"
     ) in output
     status, output = judge(place, {}, gateways=[silent], allow_outage=True)
     assert status == 0, output

@@ -41,7 +41,7 @@ FAULT = Fault(
     observable="the loaded module has another version than libnvidia-ml",
     remedy=Remedy(
         "Let the role bring both in step; it reboots only where that is allowed. Packages stay on hold afterwards.",
-        "ansible-playbook playbooks/site.yml --limit HOST -e nvidia_driver_reboot_ok=true",
+        """ansible-playbook playbooks/site.yml --limit HOST -e '{"nvidia_driver_reboot_ok": true}'""",
         "medium",
         restart=True,
     ),
