@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
+from ..cache.plan import cache_plan, wished
 from . import access, answers, backends, frontends, limits, routes, servers, version
 from . import settings as gateway_settings
 from .schema import Backend, FleetHost, GatewayPlan, Rollout
@@ -20,6 +21,12 @@ from .schema import Backend, FleetHost, GatewayPlan, Rollout
 SCHEMA = 1
 FOLDER = "etc/haproxy/tfserving"
 DIGITS = 12
+# What only a gateway with a cache has.
+CACHE_FILES = (
+    "etc/tfserving-cache/answers.vcl",
+    "etc/tmpfiles.d/tfserving-cache.conf",
+    "etc/systemd/system/tfserving-cache.service",
+)
 
 _GATEWAY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -79,6 +86,8 @@ def gateway_plan(
     ]
     targets += _of_instances(site, found) if mode == "tcp" else []
     backends.check_names(targets)
+    plain = {each["model"]: each for each in targets if each["name"] == f"rest_{each['model']}"}
+    cache, uncached = cache_plan(wished(hosts), models, plain, moving, settings["gateway_cache_memory_mb"])
     following = backends.follow(targets)
     longest_s = max(each.fleet["longest_call_s"] for each in found)
     plan: GatewayPlan = {
@@ -94,19 +103,21 @@ def gateway_plan(
         "access": callers,
         "frontends": entrances,
         "backends": targets,
+        "cache": cache,
         "arms": routes.arms(groups, protocols),
         "maps": routes.maps(groups, moving),
         "errors": answers.errors(),
         "methods": answers.methods(settings["gateway_grpc_methods"]),
         "sticky_header": settings["gateway_sticky_header"],
         "log": {"target": settings["gateway_log"], "calls": settings["gateway_log_calls"]},
-        "exclude": _unneeded(settings),
+        "exclude": [*_unneeded(settings), *_of_cache(cache["live"])],
         "reasons": {**_REASONS, **({"servers.track": following} if following else {})},
         "warnings": [
             *warnings,
             *access.warnings(callers, mode),
             *routes.warnings(groups, moving, mode),
             *routes.unserved(_held(hosts), models),
+            *uncached,
         ],
     }
     plan["generation"] = _generation(plan)
@@ -195,6 +206,10 @@ _OPTIONAL = {
 
 def _unneeded(settings: Mapping[str, Any]) -> list[str]:
     return [f"{FOLDER}/{file}" for file, name in _OPTIONAL.items() if not settings[name]]
+
+
+def _of_cache(live: bool) -> list[str]:
+    return [] if live else list(CACHE_FILES)
 
 
 def _held(fleet: Mapping[str, FleetHost]) -> dict[str, list[str]]:

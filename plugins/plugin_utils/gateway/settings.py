@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "gateway_grpc_methods": [],
     "gateway_log": "/dev/log",
     "gateway_log_calls": True,
+    "gateway_cache_memory_mb": 256,
 }
 
 BALANCES = ("random(2)", "roundrobin", "leastconn")
@@ -213,4 +214,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_grpc_methods": _list(_matching(_METHOD, "a path such as /package.Service/Method")),
     "gateway_log": _matching(_LOG, "a socket's path, HOST:PORT, stdout, stderr or nothing"),
     "gateway_log_calls": boolean,
+    "gateway_cache_memory_mb": checks.whole(16, 1_048_576, "MB, since a store without a limit takes all memory,"),
 }

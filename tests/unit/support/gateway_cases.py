@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,12 @@ def backend(plan: Any, name: str) -> dict[str, Any]:
 def files(plan: Any, **variables: Any) -> dict[str, str]:
     """Return the files of a plan by their path on the host."""
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    # Ansible's own filter; what it is used for here is a model's name.
+    environment.filters["regex_escape"] = re.escape
     values = {**DEFAULTS, "ansible_managed": "x", "__gateway_plan": plan, **variables}
     result = {}
     for source in sources(str(TEMPLATES)):
-        if not source.startswith("etc/haproxy/"):
+        if not source.startswith(("etc/haproxy/", "etc/tfserving-cache/")):
             continue
         template = environment.from_string((TEMPLATES / source).read_text())
         for path, entries in expansions(source, {"error": plan["errors"]}):
@@ -99,6 +102,8 @@ def laid_down(plan: Any, place: Path, replace: Any = (), **variables: Any) -> Pa
             (ETC, f"{place}{ETC}"),
             ("    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n", ""),
             ("/run/haproxy/admin.sock", f"{place}/admin.sock"),
+            ("/var/lib/haproxy/tfserving-cache/", f"{place}/"),
+            ("unix@/tfserving-cache/", f"unix@{place}/"),
             *replace,
         ]:
             text = text.replace(old, new)

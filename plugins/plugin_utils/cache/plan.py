@@ -1,0 +1,100 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of a gateway's cache, from the wishes of models and the servers of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
+
+from .pins import Member, pins
+from .schema import CachedModel, CachePlan, Pin, Watched
+
+KIB = 1024
+# Beside the answers: bodies of requests while they wait, and answers that are not kept.
+_LEAST_SPARE_MB = 32
+_SPARE_SHARE = 4
+# The allocator's share, threads, the log in memory, and the compiler, which Varnish runs at its start.
+_ALLOCATOR = 1.2
+_PROGRAM_MB = 256
+
+_REASONS = {
+    "memory_mb": "gateway_cache_memory_mb; what was used longest ago goes first",
+    "spare_mb": "a quarter of it for bodies of requests that wait and answers that are not kept; without a limit these"
+    " would take any amount",
+    "unit_memory_mb": "both, a fifth for the allocator, and 256 MB for threads, the log and the compiler of its start",
+}
+
+
+def wished(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the wish of each model that has one, or raise WishError where hosts differ.
+
+    :param hosts: by name, with ``models`` that have a ``name`` and perhaps a ``cache``.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    for host, entry in hosts.items():
+        for model in entry["models"]:
+            other, wish = found.setdefault(model["name"], (host, model["cache"]))
+            if wish != model["cache"]:
+                problem = f"of {model['name']} differs between {other} and {host}"
+                raise WishError("tfserving_models", f"has a cache that {problem}", "write one wish for all hosts")
+    return {name: wish for name, (_, wish) in sorted(found.items()) if wish}
+
+
+def cache_plan(
+    wishes: Mapping[str, Mapping[str, Any]],
+    members: Mapping[str, Sequence[Member]],
+    backends: Mapping[str, Mapping[str, Any]],
+    moving: Collection[str],
+    memory_mb: int,
+) -> tuple[CachePlan, list[str]]:
+    """Return the cache of a gateway, and sentences about what it will not remember.
+
+    :param members: the servers of each model.
+    :param backends: the backend of each model's REST calls.
+    :param moving: the models with a roll-out under way, whose shares of calls a cache would change.
+    """
+    found: list[Pin] = []
+    models: list[CachedModel] = []
+    said: list[str] = []
+    for name, wish in wishes.items():
+        if name not in members:
+            continue
+        if name in moving:
+            said.append(f"cache of {name}: stands aside until the roll-out of {name} is over")
+            continue
+        some, words = pins(name, members[name], _watched(backends[name]))
+        models.append(_model(name, wish, backends[name]))
+        found += some
+        said += words
+    live = any(not each["shadow"] for each in models)
+    spare = max(_LEAST_SPARE_MB, memory_mb // _SPARE_SHARE)
+    plan: CachePlan = {
+        "live": live,
+        "memory_mb": memory_mb,
+        "spare_mb": spare,
+        "unit_memory_mb": math.ceil(memory_mb * _ALLOCATOR) + spare + _PROGRAM_MB,
+        "models": models,
+        "pins": found,
+        "reasons": dict(_REASONS) if live else {},
+    }
+    return plan, said
+
+
+def _watched(backend: Mapping[str, Any]) -> list[Watched]:
+    return [{"name": each["name"], "endpoint": each["endpoint"]} for each in backend["servers"]]
+
+
+def _model(name: str, wish: Mapping[str, Any], backend: Mapping[str, Any]) -> CachedModel:
+    return {
+        "name": name,
+        "shadow": wish["shadow"],
+        "ttl_s": wish["ttl_s"],
+        "max_body_bytes": wish["max_body_kb"] * KIB,
+        "max_answer_bytes": wish["max_answer_kb"] * KIB,
+        "queue_ms": backend["queue_ms"],
+        "server_ms": backend["server_ms"],
+    }

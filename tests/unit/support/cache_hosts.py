@@ -1,0 +1,242 @@
+# Copyright: tfserving.fleet contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Serving hosts behind a gateway's cache: each answers with its version and a digest of what it was asked.
+
+And the cache itself: Varnish with the role's files, as a process of this account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gateway_cases as cases
+import haproxies
+import jinja2
+from ports import free_port
+from repository import REPOSITORY
+
+UNIT = REPOSITORY / "roles/gateway/templates/host/etc/systemd/system/tfserving-cache.service.j2"
+PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/(\w+))?(/metadata|:\w+)?")
+START_S = 60
+
+
+class Host:
+    """A host that serves the models by ``versions``, each AVAILABLE; calls take ``delay_s``."""
+
+    def __init__(self, number: int, ports: Mapping[str, int], versions: tuple[int, ...] = (7,)) -> None:
+        self.name, self.address, self.ports = f"gpu-{number}", f"127.0.0.{number}", ports
+        self.versions = versions
+        self.labels: dict[str, int] = {}
+        self.delay_s = 0.0
+        self.random = False
+        self.size = 0
+        self.calls: list[str] = []
+
+    async def open(self) -> None:
+        await asyncio.start_server(self._gate, self.address, self.ports["gate"])
+        await asyncio.start_server(self._rest, self.address, self.ports["rest"], limit=1 << 24, backlog=4096)
+
+    async def _gate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        with contextlib.suppress(OSError):
+            writer.write(ok if line.startswith(b"GET ") else b"up 100%\n")
+            await writer.drain()
+            writer.close()
+
+    async def _rest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                found = re.search(r"(?im)^content-length: *([0-9]+)", head)
+                body = await reader.readexactly(int(found[1])) if found else b""
+                method, path, _ = head.split(" ", 2)
+                status, answer = await self._answer(method, path, body, head)
+                text = json.dumps(answer).encode()
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n".encode()
+                    + text
+                )
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, method: str, path: str, body: bytes, head: str) -> tuple[int, Any]:
+        found = PATH.fullmatch(path)
+        if not found:
+            return 404, {"error": "no such path"}
+        label = found[3]
+        if label and label not in self.labels:
+            return 400, {"error": f"Unrecognized servable version label: {label}"}
+        version = int(found[2] or (self.labels[label] if label else max(self.versions)))
+        if method == "GET" and found[4]:
+            return 200, {"model_spec": {"name": found[1], "signature_name": "", "version": str(version)}, "metadata": {}}
+        if method == "GET":
+            pages = [
+                {"version": str(each), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+                for each in self.versions
+            ]
+            return 200, {"model_version_status": pages}
+        if version not in self.versions:
+            return 404, {"error": f"Servable not found for request: Specific({found[1]}, {version})"}
+        self.calls.append(path)
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        if b"refuse" in body[:100]:
+            return 400, {"error": "refused"}
+        digest = hashlib.sha256(body).hexdigest() + (os.urandom(4).hex() if self.random else "")
+        return 200, {"version": version, "digest": digest, "host": self.name, "fill": "x" * self.size}
+
+
+class Site:
+    """A gateway with its cache, in front of hosts; all of them processes or threads of this account."""
+
+    def __init__(self, place: Path, plan: Any, hosts: dict[str, Host], processes: dict[str, Any]) -> None:
+        self.place, self.plan, self.hosts, self.processes = place, plan, hosts, processes
+        self.port = plan["frontends"][0]["port"]
+
+    def command(self, text: str) -> str:
+        """Return the answer of HAProxy's socket."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(START_S)
+            line.connect(str(self.place / "admin.sock"))
+            line.sendall(f"{text}\n".encode())
+            return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+
+    def states(self) -> dict[str, str]:
+        """Return UP or DOWN of each server, by backend and name."""
+        rows = [row.split(",") for row in self.command("show stat").splitlines() if row and row[0] != "#"]
+        return {f"{row[0]}/{row[1]}": row[17] for row in rows if row[1] not in ("FRONTEND", "BACKEND")}
+
+    def settled(self) -> None:
+        """Wait until the cache is asked and no server counts as one that has moved on."""
+        end = time.monotonic() + START_S
+        while True:
+            found = self.states()
+            moved = [name for name, state in found.items() if name.startswith("moved_") and state != "DOWN"]
+            if not moved and found.get("answers/store", "UP") == "UP":
+                return
+            assert time.monotonic() < end, found
+            time.sleep(0.02)
+
+    def counters(self) -> dict[str, int]:
+        """Return Varnish's own counters."""
+        said = subprocess.run(
+            ["varnishstat", "-n", str(self.place / "varnish"), "-1", "-f", "MAIN.*", "-f", "VBE.*", "-f", "SMA.*"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        return {line.split()[0]: int(line.split()[1]) for line in said.splitlines()}
+
+
+def cache_command(plan: Any, place: Path, program: str = "/usr/sbin/varnishd") -> list[str]:
+    """Return the command of the unit, with the places of a folder."""
+    text = jinja2.Environment(trim_blocks=True).from_string(UNIT.read_text()).render(
+        ansible_managed="x", __gateway_plan=plan
+    )
+    command = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert command
+    words = command[1].replace("\\\n", " ").split()
+    places = {
+        "%t/tfserving-cache": str(place / "varnish"),
+        "store=/var/lib/haproxy/tfserving-cache/store.sock,HTTP,mode=666": f"store={place}/store.sock,HTTP,mode=666",
+        "/etc/tfserving-cache/answers.vcl": str(place / "etc/tfserving-cache/answers.vcl"),
+    }
+    return [program, *(places.get(word, word) for word in words[1:])]
+
+
+def start_cache(plan: Any, place: Path) -> subprocess.Popen[bytes]:
+    """Start Varnish with the plan's files, and wait until its socket answers."""
+    (place / "store.sock").unlink(missing_ok=True)
+    with (place / "varnish.log").open("ab") as output:
+        process = subprocess.Popen(cache_command(plan, place), stdout=output, stderr=output)
+    end = time.monotonic() + START_S
+    while not answers(place / "store.sock"):
+        assert process.poll() is None and time.monotonic() < end, (place / "varnish.log").read_text()
+        time.sleep(0.05)
+    return process
+
+
+def answers(path: Path) -> bool:
+    """Return whether the store answers."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(1)
+            line.connect(str(path))
+            line.sendall(b"GET / HTTP/1.1\r\nHost: check\r\n\r\n")
+            return line.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def running(place: Path, count: int, wish: Mapping[str, Any], package: str, **keys: Any) -> Iterator[Site]:
+    """A gateway whose model ranker has the wish, in front of ``count`` hosts, until the block ends."""
+    ports = {"rest": free_port(), "gate": free_port(), "grpc": free_port()}
+    versions, labels = keys.pop("versions", [7]), keys.pop("labels", {})
+    instance = cases.instance(
+        versions=versions, labels=labels, ports={"grpc": ports["grpc"], "rest": ports["rest"]},
+        threads={"grpc": 513, "rest": 513}, batching=None,
+    )  # fmt: skip
+    fleet = {
+        f"gpu-{number}": cases.host(number, instance, gate_port=ports["gate"])
+        for number in range(2, count + 2)
+    }
+    for entry in fleet.values():
+        entry["models"] = [{"name": "ranker", "versions": versions, "cache": dict(wish)}]
+    own = {
+        "gateway_address": "127.0.0.1",
+        "gateway_rest_port": free_port(),
+        "gateway_grpc_ports": {"ranker": free_port()},
+        "gateway_status_port": free_port(),
+        "gateway_log": str(place / "log.sock"),
+        "gateway_slowstart_s": 0,
+        "gateway_max_connections": 2000,
+        "gateway_queue_share": 10,
+        **keys,
+    }
+    plan = cases.planned(fleet, package, **own)
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")])
+    hosts = {name: Host(int(name[4:]), ports, tuple(versions)) for name in fleet}
+    for host in hosts.values():
+        host.labels = dict(labels)
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    for host in hosts.values():
+        asyncio.run_coroutine_threadsafe(host.open(), loop).result(START_S)
+    processes: dict[str, Any] = {}
+    site = Site(place, plan, hosts, processes)
+    with contextlib.ExitStack() as stack:
+        stack.callback(loop.call_soon_threadsafe, loop.stop)
+        if plan["cache"]["live"]:
+            processes["cache"] = start_cache(plan, place)
+        stack.callback(_end, processes)
+        with (place / "haproxy.log").open("wb") as output:
+            processes["haproxy"] = subprocess.Popen([haproxies.program(package), "-db", "-f", str(config)], stdout=output, stderr=output)
+        end = time.monotonic() + START_S
+        while not (place / "admin.sock").exists():
+            assert processes["haproxy"].poll() is None and time.monotonic() < end, (place / "haproxy.log").read_text()
+            time.sleep(0.02)
+        site.settled()
+        yield site
+
+
+def _end(processes: dict[str, Any]) -> None:
+    for process in processes.values():
+        process.terminate()
+    for process in processes.values():
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
