@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,6 +16,7 @@ from .pins import Member, pins
 from .schema import CachedModel, CachePlan, Pin, Watched
 
 KIB = 1024
+_DIGITS = 12
 # Beside the answers: bodies of requests while they wait, and answers that are not kept.
 _LEAST_SPARE_MB = 32
 _SPARE_SHARE = 4
@@ -39,8 +42,8 @@ def wished(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         for model in entry["models"]:
             other, wish = found.setdefault(model["name"], (host, model["cache"]))
             if wish != model["cache"]:
-                problem = f"of {model['name']} differs between {other} and {host}"
-                raise WishError("tfserving_models", f"has a cache that {problem}", "write one wish for all hosts")
+                problem = f"gives {model['name']} another cache on {host} than on {other}"
+                raise WishError("tfserving_models", problem, "write one wish for all hosts")
     return {name: wish for name, (_, wish) in sorted(found.items()) if wish}
 
 
@@ -74,6 +77,7 @@ def cache_plan(
     spare = max(_LEAST_SPARE_MB, memory_mb // _SPARE_SHARE)
     plan: CachePlan = {
         "live": live,
+        "generation": _generation([each for each in models if not each["shadow"]], memory_mb),
         "memory_mb": memory_mb,
         "spare_mb": spare,
         "unit_memory_mb": math.ceil(memory_mb * _ALLOCATOR) + spare + _PROGRAM_MB,
@@ -82,6 +86,12 @@ def cache_plan(
         "reasons": dict(_REASONS) if live else {},
     }
     return plan, said
+
+
+def _generation(models: Sequence[CachedModel], memory_mb: int) -> str:
+    """Return a digest that stays the same while versions and hosts change, as the store knows none of them."""
+    text = json.dumps([list(models), memory_mb], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def _watched(backend: Mapping[str, Any]) -> list[Watched]:

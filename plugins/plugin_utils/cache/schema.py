@@ -44,9 +44,13 @@ class Pin(TypedDict):
 
 
 class CachePlan(TypedDict):
-    """The cache of a gateway. ``live`` is whether any model's answers are kept, and so whether there is a store."""
+    """The cache of a gateway. ``live`` is whether any model's answers are kept, and so whether there is a store.
+
+    ``generation`` is a digest of what the store itself is told.
+    """
 
     live: bool
+    generation: str
     memory_mb: int
     spare_mb: int
     unit_memory_mb: int

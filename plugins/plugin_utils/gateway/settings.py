@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
-from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean
+from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean, decimal
 
 from ..wishes import checks
 from ..wishes.settings import completed
@@ -181,6 +181,13 @@ def _rate(path: str, value: Any) -> dict[str, Any]:
     return {"period_s": 10, "by": "source", **found} if found else {}
 
 
+def _store_mb(path: str, value: Any) -> int:
+    if decimal(value) == 0:
+        raise WishError(path, "is 0, and a store without a limit takes all memory", "give 16 MB or more")
+    found: int = checks.whole(16, 1_048_576, "MB")(path, value)
+    return found
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_address": _address,
     "gateway_rest_port": checks.PORT_FIELDS["rest"],
@@ -214,5 +221,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_grpc_methods": _list(_matching(_METHOD, "a path such as /package.Service/Method")),
     "gateway_log": _matching(_LOG, "a socket's path, HOST:PORT, stdout, stderr or nothing"),
     "gateway_log_calls": boolean,
-    "gateway_cache_memory_mb": checks.whole(16, 1_048_576, "MB, since a store without a limit takes all memory,"),
+    "gateway_cache_memory_mb": _store_mb,
 }

@@ -24,6 +24,7 @@ from typing import Any
 import gateway_cases as cases
 import haproxies
 import jinja2
+import varnishes
 from ports import free_port
 from repository import REPOSITORY
 
@@ -40,6 +41,7 @@ class Host:
         self.versions = versions
         self.labels: dict[str, int] = {}
         self.delay_s = 0.0
+        self.held = False
         self.random = False
         self.size = 0
         self.calls: list[str] = []
@@ -91,8 +93,9 @@ class Host:
         if version not in self.versions:
             return 404, {"error": f"Servable not found for request: Specific({found[1]}, {version})"}
         self.calls.append(path)
-        if self.delay_s:
-            await asyncio.sleep(self.delay_s)
+        await asyncio.sleep(self.delay_s)
+        while self.held:
+            await asyncio.sleep(0.01)
         if b"refuse" in body[:100]:
             return 400, {"error": "refused"}
         digest = hashlib.sha256(body).hexdigest() + (os.urandom(4).hex() if self.random else "")
@@ -104,6 +107,7 @@ class Site:
 
     def __init__(self, place: Path, plan: Any, hosts: dict[str, Host], processes: dict[str, Any]) -> None:
         self.place, self.plan, self.hosts, self.processes = place, plan, hosts, processes
+        self.cache_version = varnishes.BOOKWORM
         self.port = plan["frontends"][0]["port"]
 
     def command(self, text: str) -> str:
@@ -130,16 +134,33 @@ class Site:
             assert time.monotonic() < end, found
             time.sleep(0.02)
 
+    @property
+    def calls(self) -> list[str]:
+        """Return the paths of all calls that servers have carried out."""
+        return [path for host in self.hosts.values() for path in host.calls]
+
+    def pids(self) -> list[int]:
+        """Return the processes of the cache, the one that answers first."""
+        first = self.processes["cache"].pid
+        found = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [*map(int, found), first]
+
+    def restarted(self) -> None:
+        """Start the cache again after its end."""
+        self.processes["cache"].wait()
+        self.processes["cache"] = start_cache(self.plan, self.place, self.cache_version)
+        self.settled()
+
     def counters(self) -> dict[str, int]:
         """Return Varnish's own counters."""
         said = subprocess.run(
-            ["varnishstat", "-n", str(self.place / "varnish"), "-1", "-f", "MAIN.*", "-f", "VBE.*", "-f", "SMA.*"],
+            [varnishes.beside(self.cache_version, "varnishstat"), "-n", str(self.place / "varnish"), "-1", "-f", "MAIN.*", "-f", "VBE.*", "-f", "SMA.*"],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         return {line.split()[0]: int(line.split()[1]) for line in said.splitlines()}
 
 
-def cache_command(plan: Any, place: Path, program: str = "/usr/sbin/varnishd") -> list[str]:
+def cache_command(plan: Any, place: Path) -> list[str]:
     """Return the command of the unit, with the places of a folder."""
     text = jinja2.Environment(trim_blocks=True).from_string(UNIT.read_text()).render(
         ansible_managed="x", __gateway_plan=plan
@@ -148,18 +169,21 @@ def cache_command(plan: Any, place: Path, program: str = "/usr/sbin/varnishd") -
     assert command
     words = command[1].replace("\\\n", " ").split()
     places = {
-        "%t/tfserving-cache": str(place / "varnish"),
+        "%C/tfserving-cache": str(place / "varnish"),
         "store=/var/lib/haproxy/tfserving-cache/store.sock,HTTP,mode=666": f"store={place}/store.sock,HTTP,mode=666",
         "/etc/tfserving-cache/answers.vcl": str(place / "etc/tfserving-cache/answers.vcl"),
     }
-    return [program, *(places.get(word, word) for word in words[1:])]
+    return [places.get(word, word) for word in words]
 
 
-def start_cache(plan: Any, place: Path) -> subprocess.Popen[bytes]:
-    """Start Varnish with the plan's files, and wait until its socket answers."""
+def start_cache(plan: Any, place: Path, version: str) -> subprocess.Popen[bytes]:
+    """Start a version of Varnish with the plan's files, and wait until its socket answers."""
     (place / "store.sock").unlink(missing_ok=True)
+    own = [word for word in cache_command(plan, place)[1:] if word not in ("-j", "none")]
+    # "none" is also where it would listen for commands.
+    own.insert(own.index("-T") + 1, "none")
     with (place / "varnish.log").open("ab") as output:
-        process = subprocess.Popen(cache_command(plan, place), stdout=output, stderr=output)
+        process = subprocess.Popen(varnishes.command(version, *own), stdout=output, stderr=output)
     end = time.monotonic() + START_S
     while not answers(place / "store.sock"):
         assert process.poll() is None and time.monotonic() < end, (place / "varnish.log").read_text()
@@ -180,7 +204,7 @@ def answers(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def running(place: Path, count: int, wish: Mapping[str, Any], package: str, **keys: Any) -> Iterator[Site]:
+def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cache: str, **keys: Any) -> Iterator[Site]:
     """A gateway whose model ranker has the wish, in front of ``count`` hosts, until the block ends."""
     ports = {"rest": free_port(), "gate": free_port(), "grpc": free_port()}
     versions, labels = keys.pop("versions", [7]), keys.pop("labels", {})
@@ -206,7 +230,8 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, **ke
         **keys,
     }
     plan = cases.planned(fleet, package, **own)
-    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")])
+    secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")], **secrets)
     hosts = {name: Host(int(name[4:]), ports, tuple(versions)) for name in fleet}
     for host in hosts.values():
         host.labels = dict(labels)
@@ -219,7 +244,8 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, **ke
     with contextlib.ExitStack() as stack:
         stack.callback(loop.call_soon_threadsafe, loop.stop)
         if plan["cache"]["live"]:
-            processes["cache"] = start_cache(plan, place)
+            site.cache_version = cache
+            processes["cache"] = start_cache(plan, place, cache)
         stack.callback(_end, processes)
         with (place / "haproxy.log").open("wb") as output:
             processes["haproxy"] = subprocess.Popen([haproxies.program(package), "-db", "-f", str(config)], stdout=output, stderr=output)

@@ -19,6 +19,8 @@ from repository import REPOSITORY
 
 TEMPLATES = REPOSITORY / "roles/gateway/templates/host"
 ETC = "/etc/haproxy/tfserving"
+# The wish of a model whose answers are kept.
+LIVE = {"ttl_s": 30, "shadow": False}
 
 
 def instance(name: str = "ranker", models: Any = ("ranker",), **keys: Any) -> dict[str, Any]:
@@ -53,6 +55,16 @@ def host(number: int, *instances: Any, **keys: Any) -> dict[str, Any]:
 def fleet(count: int = 2, *instances: Any, **keys: Any) -> dict[str, Any]:
     """Return ``count`` equal hosts, ``gpu-1`` and so on."""
     return {f"gpu-{number}": host(number, *instances, **keys) for number in range(1, count + 1)}
+
+
+def remembering(*instances: Any, wish: Any = LIVE, **keys: Any) -> dict[str, Any]:
+    """Return a fleet with a host for each instance, whose model ranker has a wish for a cache."""
+    return {
+        f"gpu-{number}": host(
+            number, each, models=[{"name": "ranker", "versions": [6, 7], "cache": wish}], **keys
+        )
+        for number, each in enumerate(instances or [instance(), instance()], start=1)
+    }
 
 
 def planned(hosts: Any = None, package: str = TRIXIE, **keys: Any) -> dict[str, Any]:
