@@ -31,6 +31,8 @@ from repository import REPOSITORY
 UNIT = REPOSITORY / "roles/gateway/templates/host/etc/systemd/system/tfserving-cache.service.j2"
 PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/(\w+))?(/metadata|:\w+)?")
 START_S = 60
+# In place of the template's: a machine that stands still for a moment is no store that hangs.
+PATIENT = [("timeout check 6ms", "timeout check 5s"), ("inter 4ms downinter 50ms", "inter 50ms")]
 
 
 class Host:
@@ -117,6 +119,11 @@ class Site:
             line.connect(str(self.place / "admin.sock"))
             line.sendall(f"{text}\n".encode())
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
+
+    def current(self, backend: str, server: str) -> int:
+        """Return how many calls a server of HAProxy's carries."""
+        rows = [row.split(",") for row in self.command("show stat").splitlines()]
+        return next(int(row[4]) for row in rows if row[:2] == [backend, server])
 
     def states(self) -> dict[str, str]:
         """Return UP or DOWN of each server, by backend and name."""
@@ -207,7 +214,7 @@ def answers(path: Path) -> bool:
 def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cache: str, **keys: Any) -> Iterator[Site]:
     """A gateway whose model ranker has the wish, in front of ``count`` hosts, until the block ends."""
     ports = {"rest": free_port(), "gate": free_port(), "grpc": free_port()}
-    versions, labels = keys.pop("versions", [7]), keys.pop("labels", {})
+    versions, labels, patience = keys.pop("versions", [7]), keys.pop("labels", {}), keys.pop("patience", PATIENT)
     instance = cases.instance(
         versions=versions, labels=labels, ports={"grpc": ports["grpc"], "rest": ports["rest"]},
         threads={"grpc": 513, "rest": 513}, batching=None,
@@ -231,7 +238,7 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cach
     }
     plan = cases.planned(fleet, package, **own)
     secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
-    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0.")], **secrets)
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0."), *patience], **secrets)
     hosts = {name: Host(int(name[4:]), ports, tuple(versions)) for name in fleet}
     for host in hosts.values():
         host.labels = dict(labels)
