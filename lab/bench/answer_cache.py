@@ -129,7 +129,9 @@ def cost(site: Any, seconds: float) -> str:
         p50 = figures.quantile([each.took for each in seen], 0.5) * 1e6
         rows.append([title, len(seen), f"{p50:.0f}", f"{micros['HAProxy']:.0f}", f"{micros['Varnish']:.0f}"])
     shown = figures.table(
-        f"One body, {CALLERS} callers, servers that answer at once", ["", "calls", "p50 us", "HAProxy us", "Varnish us"], rows
+        f"One body, {CALLERS} callers, servers that answer at once",
+        ["", "calls", "p50 us", "HAProxy us", "Varnish us"],
+        rows,
     )
     checks = sum(idle.values())
     judged = figures.verdict(float(rows[0][-1]), at_most=MOST_HIT_US)
@@ -177,8 +179,9 @@ def moved(site: Any, seconds: float) -> str:
         host.versions = (7,)
     site.settled()
     return (
-        f"all servers move from version 7 to 8 under load: {len(seen)} calls, {failed} failed; the last answer of 7"
-        f" {max(late, default=0.0) * 1000:.0f} ms after the move; of 300 bodies asked then, {wrong} got an answer of 7\n"
+        f"all servers move from version 7 to 8 under load: {len(seen)} calls, {failed} failed; the last answer of"
+        f" 7 {max(late, default=0.0) * 1000:.0f} ms after the move; of 300 bodies asked then,"
+        f" {wrong} got an answer of 7\n"
     )
 
 

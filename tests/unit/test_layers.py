@@ -29,6 +29,7 @@ HOSTS = [
 CONTROLLER = [
     *("action", "caller", "turn", "phrases", "tables", "server", "driver", "sources", "models", "wishes", "planner"),
     *(
+        "cache",
         "gateway",
         "templates",
         "bundle",
@@ -66,6 +67,8 @@ SHIPPED = {
     "fleet_answers": 0,
     "fleet_hosts": 0,
     "gate": 20,
+    "gateway_cache": 14,
+    "gateway_cache_report": 14,
     "gateway_calls": 14,
     "gateway_capacity": 0,
     "gateway_plan": 0,
@@ -83,7 +86,7 @@ SHIPPED = {
     "load_program": 0,
     "model_headroom": 30,
     "model_peer": 27,
-    "model_repository": 51,  # with warm-up records, which are encoded by the signature on the host
+    "model_repository": 52,  # with warm-up records, which are encoded by the signature on the host
     "model_status": 19,
     "model_waves": 0,
     "monitoring_plan": 0,

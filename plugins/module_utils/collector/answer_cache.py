@@ -56,6 +56,8 @@ def _counters(text: str) -> dict[str, float]:
     try:
         found: Any = json.loads(text)
         found = found.get("counters", found)
-        return {name: float(each["value"]) for name, each in found.items() if isinstance(each, dict) and "value" in each}
+        return {
+            name: float(each["value"]) for name, each in found.items() if isinstance(each, dict) and "value" in each
+        }
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise PartError("varnishstat prints something else than counters") from None

@@ -234,5 +234,5 @@ def _predicted(name: str, tally: Tally, hours: int) -> Iterator[str]:
     if tally.other_answers:
         yield (
             f"{name}: {tally.other_answers:,} of {tally.repeated:,} repeated requests got another answer than before:"
-            " the model draws lots or has a state, or batches change its last digits; remember none of it until you know"
+            " the model draws lots or has a state, or batches change its last digits; remember none until you know"
         )

@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The store of answers beside a gateway's HAProxy: whether it runs, with which configuration, and whether calls use it."""
+"""The store of answers beside a gateway's HAProxy: whether it runs, with which files, and whether calls use it."""
 
 from __future__ import annotations
 

@@ -41,6 +41,8 @@ _FOUND = RANDOM | CLOCK | STATE
 MOST_NODES = 250_000
 MOST_LINKS = 1_000_000
 _LONGEST = 1024
+# kSavedModelInitOpSignatureKey and its like (tensorflow/cc/saved_model/constants.h).
+_LOADING = b"__saved_model_"
 _REMEDY = "take the cache off the model, or write cache: {deterministic: true} where you know better"
 
 
@@ -145,7 +147,12 @@ class _Reader:
         return self.wire.read(of._replace(end=min(of.end, of.start + _LONGEST)))
 
     def _outputs(self, of: Field) -> Iterator[bytes]:
-        """Yield the nodes of a signature's outputs: map entry, SignatureDef.outputs, its entry, TensorInfo.name."""
+        """Yield the nodes of a signature's outputs: map entry, SignatureDef.outputs, its entry, TensorInfo.name.
+
+        What runs once, while the model loads, stands among the signatures too.
+        """
+        if any(self._text(key).startswith(_LOADING) for key in self._parts(of, 1)):
+            return
         for name in self._parts(of, 2, 2, 2, 1):
             yield self._text(name).partition(b":")[0]
 
@@ -177,7 +184,9 @@ class _Reader:
                 calls += self._functions(part)
         self.links += len(inputs) + len(calls)
         if self.nodes > MOST_NODES or self.links > MOST_LINKS:
-            raise RefusalError("its graph is too large to tell whether it answers equal requests alike", _REMEDY, "cache")
+            raise RefusalError(
+                "its graph is too large to tell whether equal requests get equal answers", _REMEDY, "cache"
+            )
         body.inputs[name] = inputs
         # A function may be called by an op of its own name.
         body.calls[name] = [*calls, op]

@@ -22,6 +22,7 @@ BOUNDS = {
     "tfserving-gate.service": 12,
     # Runs as root, looks into the processes of the servers, and asks the driver of the GPUs.
     "tfserving-collector.service": 25,
+    "tfserving-cache.service": 10,
     "tfserving-monitoring-exporters.service": 13,
     "tfserving-monitoring-pages.service": 13,
     "tfserving-fleet-kernel.service": 15,

@@ -69,10 +69,9 @@ class Host:
                 method, path, _ = head.split(" ", 2)
                 status, answer = await self._answer(method, path, body, head)
                 text = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n".encode()
-                    + text
-                )
+                kind = "Content-Type: application/json"
+                head = f"HTTP/1.1 {status} X\r\n{kind}\r\nContent-Length: {len(text)}\r\n\r\n"
+                writer.write(head.encode() + text)
                 await writer.drain()
         writer.close()
 
@@ -85,7 +84,10 @@ class Host:
             return 400, {"error": f"Unrecognized servable version label: {label}"}
         version = int(found[2] or (self.labels[label] if label else max(self.versions)))
         if method == "GET" and found[4]:
-            return 200, {"model_spec": {"name": found[1], "signature_name": "", "version": str(version)}, "metadata": {}}
+            return 200, {
+                "model_spec": {"name": found[1], "signature_name": "", "version": str(version)},
+                "metadata": {},
+            }
         if method == "GET":
             pages = [
                 {"version": str(each), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
@@ -160,17 +162,19 @@ class Site:
 
     def counters(self) -> dict[str, int]:
         """Return Varnish's own counters."""
-        said = subprocess.run(
-            [varnishes.beside(self.cache_version, "varnishstat"), "-n", str(self.place / "varnish"), "-1", "-f", "MAIN.*", "-f", "VBE.*", "-f", "SMA.*"],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+        program = varnishes.beside(self.cache_version, "varnishstat")
+        fields = [word for name in ("MAIN.*", "VBE.*", "SMA.*") for word in ("-f", name)]
+        command = [program, "-n", str(self.place / "varnish"), "-1", *fields]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return {line.split()[0]: int(line.split()[1]) for line in said.splitlines()}
 
 
 def cache_command(plan: Any, place: Path) -> list[str]:
     """Return the command of the unit, with the places of a folder."""
-    text = jinja2.Environment(trim_blocks=True).from_string(UNIT.read_text()).render(
-        ansible_managed="x", __gateway_plan=plan
+    text = (
+        jinja2.Environment(trim_blocks=True)
+        .from_string(UNIT.read_text())
+        .render(ansible_managed="x", __gateway_plan=plan)
     )
     command = re.search(r"^ExecStart=((?:.*\\\n)*.*)$", text, re.MULTILINE)
     assert command
@@ -193,9 +197,14 @@ def start_cache(plan: Any, place: Path, version: str) -> subprocess.Popen[bytes]
         process = subprocess.Popen(varnishes.command(version, *own), stdout=output, stderr=output)
     end = time.monotonic() + START_S
     while not answers(place / "store.sock"):
-        assert process.poll() is None and time.monotonic() < end, (place / "varnish.log").read_text()
+        _alive(process, end, place / "varnish.log")
         time.sleep(0.05)
     return process
+
+
+def _alive(process: subprocess.Popen[bytes], end: float, log: Path) -> None:
+    assert process.poll() is None, log.read_text()
+    assert time.monotonic() < end, log.read_text()
 
 
 def answers(path: Path) -> bool:
@@ -219,10 +228,7 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cach
         versions=versions, labels=labels, ports={"grpc": ports["grpc"], "rest": ports["rest"]},
         threads={"grpc": 513, "rest": 513}, batching=None,
     )  # fmt: skip
-    fleet = {
-        f"gpu-{number}": cases.host(number, instance, gate_port=ports["gate"])
-        for number in range(2, count + 2)
-    }
+    fleet = {f"gpu-{number}": cases.host(number, instance, gate_port=ports["gate"]) for number in range(2, count + 2)}
     for entry in fleet.values():
         entry["models"] = [{"name": "ranker", "versions": versions, "cache": dict(wish)}]
     own = {
@@ -255,10 +261,12 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cach
             processes["cache"] = start_cache(plan, place, cache)
         stack.callback(_end, processes)
         with (place / "haproxy.log").open("wb") as output:
-            processes["haproxy"] = subprocess.Popen([haproxies.program(package), "-db", "-f", str(config)], stdout=output, stderr=output)
+            processes["haproxy"] = subprocess.Popen(
+                [haproxies.program(package), "-db", "-f", str(config)], stdout=output, stderr=output
+            )
         end = time.monotonic() + START_S
         while not (place / "admin.sock").exists():
-            assert processes["haproxy"].poll() is None and time.monotonic() < end, (place / "haproxy.log").read_text()
+            _alive(processes["haproxy"], end, place / "haproxy.log")
             time.sleep(0.02)
         site.settled()
         yield site

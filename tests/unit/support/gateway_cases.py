@@ -60,9 +60,7 @@ def fleet(count: int = 2, *instances: Any, **keys: Any) -> dict[str, Any]:
 def remembering(*instances: Any, wish: Any = LIVE, **keys: Any) -> dict[str, Any]:
     """Return a fleet with a host for each instance, whose model ranker has a wish for a cache."""
     return {
-        f"gpu-{number}": host(
-            number, each, models=[{"name": "ranker", "versions": [6, 7], "cache": wish}], **keys
-        )
+        f"gpu-{number}": host(number, each, models=[{"name": "ranker", "versions": [6, 7], "cache": wish}], **keys)
         for number, each in enumerate(instances or [instance(), instance()], start=1)
     }
 

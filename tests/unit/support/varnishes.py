@@ -25,7 +25,9 @@ def beside(version: str, name: str) -> str:
     root = Path(_VERSIONS.program(version)).parent
     script = root / name
     if not script.exists():
-        text = Path(_VERSIONS.program(version)).read_text(encoding="utf-8").replace("usr/sbin/varnishd", f"usr/bin/{name}")
+        text = (
+            Path(_VERSIONS.program(version)).read_text(encoding="utf-8").replace("usr/sbin/varnishd", f"usr/bin/{name}")
+        )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
     return str(script)

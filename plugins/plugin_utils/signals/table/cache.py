@@ -9,6 +9,7 @@ from ..model import Signal
 _NODE = 'job="node"'
 _HITS = f"sum by (host) (rate(tfserving_cache_hits_total{{{_NODE}}}[5m]))"
 _MISSES = f"sum by (host) (rate(tfserving_cache_misses_total{{{_NODE}}}[5m]))"
+_USED = f"sum by (host) (tfserving_cache_used_bytes{{{_NODE}}})"
 _ASKED = 'haproxy_backend_http_responses_total{job="haproxy",proxy=~"cache_.+"}'
 _SERVERS = 'haproxy_backend_response_time_average_seconds{job="haproxy",proxy=~"rest_.+"}'
 
@@ -92,8 +93,7 @@ SIGNALS = (
         "Use of the cache's memory",
         "percentunit",
         "gateway",
-        f"sum by (host) (tfserving_cache_used_bytes{{{_NODE}}}) / (sum by (host) (tfserving_cache_used_bytes{{{_NODE}}})"
-        f" + sum by (host) (tfserving_cache_free_bytes{{{_NODE}}}) > 0)",
+        f"{_USED} / ({_USED} + sum by (host) (tfserving_cache_free_bytes{{{_NODE}}}) > 0)",
         "Share of gateway_cache_memory_mb that answers take.",
         ("host",),
     ),

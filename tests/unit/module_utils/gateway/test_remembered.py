@@ -56,7 +56,11 @@ def test_failures_and_bodies_without_a_hash_count_as_neither():
 
 def test_what_the_cache_answered_is_counted_with_its_age():
     play = remembered.played(
-        [line(0, cache="miss", reply_ms="20"), line(1, cache="hit", reply_ms="0", age="1"), line(3, cache="hit", age="3")]
+        [
+            line(0, cache="miss", reply_ms="20"),
+            line(1, cache="hit", reply_ms="0", age="1"),
+            line(3, cache="hit", age="3"),
+        ]
     )
     found = remembered.figures(play)["ranker"]
     assert found["served"] == {"hit": 2, "miss": 1, "passed": 0}
@@ -69,9 +73,17 @@ def test_what_the_cache_answered_is_counted_with_its_age():
 
 @pytest.mark.parametrize(
     "wrong",
-    [b"", b"\0", b"[]", b'{"MESSAGE": null, "__REALTIME_TIMESTAMP": "1"}', b'{"MESSAGE": [1], "__REALTIME_TIMESTAMP": "1"}',
-     line(0, pin="-"), line(0, status="x"), json.dumps({"MESSAGE": "x" * 50_000, "__REALTIME_TIMESTAMP": "1"}).encode()],
-)  # fmt: skip
+    [
+        b"",
+        b"\0",
+        b"[]",
+        b'{"MESSAGE": null, "__REALTIME_TIMESTAMP": "1"}',
+        b'{"MESSAGE": [1], "__REALTIME_TIMESTAMP": "1"}',
+        line(0, pin="-"),
+        line(0, status="x"),
+        json.dumps({"MESSAGE": "x" * 50_000, "__REALTIME_TIMESTAMP": "1"}).encode(),
+    ],
+)
 def test_other_lines_are_left_out(wrong):
     play = remembered.played([wrong])
     assert play.models == {}

@@ -26,12 +26,14 @@ def function(name, *nodes):
     return part(1, part(1, part(1, name)) + b"".join(part(3, each) for each in nodes))
 
 
-def written(place, nodes, functions=(), output="out:0"):
+def written(place, nodes, functions=(), output="out:0", more=b""):
     """Write a model with one signature, whose output is a tensor of a node."""
     graph = b"".join(part(1, each) for each in nodes) + part(2, b"".join(functions))
     signature = entry(2, "y", part(1, output))
     path = place / "saved_model.pb"
-    path.write_bytes(saved_model(part(1, part(4, "serve")) + part(2, graph) + entry(5, "serving_default", signature)))
+    path.write_bytes(
+        saved_model(part(1, part(4, "serve")) + part(2, graph) + entry(5, "serving_default", signature) + more)
+    )
     return str(path)
 
 
@@ -60,13 +62,27 @@ def test_ops_that_an_output_needs_are_refused(tmp_path, op, words):
 
 
 def test_an_initialiser_that_no_output_needs_passes(tmp_path):
-    nodes = [node("out", "Identity", "v"), node("v", "VariableV2"), node("fill", "Assign", "v", "r"), node("r", "RandomUniform")]
+    nodes = [
+        node("out", "Identity", "v"),
+        node("v", "VariableV2"),
+        node("fill", "Assign", "v", "r"),
+        node("r", "RandomUniform"),
+    ]
     repeatable.check(written(tmp_path, nodes))
+
+
+def test_what_runs_while_the_model_loads_passes(tmp_path):
+    nodes = [node("out", "Const"), node("init", "NoOp", "^fill"), node("fill", "AssignVariableOp")]
+    more = entry(5, "__saved_model_init_op", entry(2, "op", part(1, "init")))
+    repeatable.check(written(tmp_path, nodes, more=more))
 
 
 def test_dropout_of_training_passes(tmp_path):
     functions = [function("serve", node("y", "Relu")), function("train", node("d", "RandomUniform"))]
-    nodes = [node("out", "StatefulPartitionedCall", calls="serve"), node("save", "StatefulPartitionedCall", calls="train")]
+    nodes = [
+        node("out", "StatefulPartitionedCall", calls="serve"),
+        node("save", "StatefulPartitionedCall", calls="train"),
+    ]
     repeatable.check(written(tmp_path, nodes, functions))
 
 
@@ -89,7 +105,9 @@ def test_outputs_that_name_no_node_depend_on_everything(tmp_path):
 def test_a_graph_that_is_too_large_is_not_judged(tmp_path, monkeypatch):
     monkeypatch.setattr(repeatable, "MOST_NODES", 2)
     nodes = [node(f"n{number}", "Const") for number in range(3)]
-    assert refusal(written(tmp_path, nodes)) == "its graph is too large to tell whether it answers equal requests alike"
+    assert (
+        refusal(written(tmp_path, nodes)) == "its graph is too large to tell whether equal requests get equal answers"
+    )
 
 
 def test_a_damaged_file_is_refused(tmp_path):

@@ -23,7 +23,10 @@ def pin(plan, asked):
 
 def status(*states):
     """Return a server's page, of pairs of version and state."""
-    entries = [f'  {{\n   "version": "{version}",\n   "state": "{state}",\n   "status": {{}}\n  }}' for version, state in states]
+    entries = [
+        f'  {{\n   "version": "{version}",\n   "state": "{state}",\n   "status": {{}}\n  }}'
+        for version, state in states
+    ]
     return '{\n "model_version_status": [\n' + ",\n".join(entries) + "\n ]\n}\n"
 
 
@@ -40,7 +43,8 @@ def test_shadow_mode_needs_no_store():
     assert [each["shadow"] for each in plan["cache"]["models"]] == [True]
     assert not plan["cache"]["live"]
     config = cases.files(plan)["etc/haproxy/haproxy.cfg"]
-    assert "xxh64" in config and "backend answers" not in config
+    assert "xxh64" in config
+    assert "backend answers" not in config
 
 
 def test_calls_without_a_version_are_pinned_to_the_newest_one_that_all_hosts_serve():
@@ -125,7 +129,9 @@ def test_a_store_without_a_limit_is_refused():
 
 def test_the_store_goes_on_over_versions_and_hosts():
     one = cases.planned(remembering(cases.instance(versions=[6])))["cache"]["generation"]
-    other = cases.planned(remembering(cases.instance(versions=[7]), cases.instance(versions=[7])))["cache"]["generation"]
+    other = cases.planned(remembering(cases.instance(versions=[7]), cases.instance(versions=[7])))["cache"][
+        "generation"
+    ]
     assert one == other != cases.planned(remembering(wish={**LIVE, "ttl_s": 31}))["cache"]["generation"]
 
 

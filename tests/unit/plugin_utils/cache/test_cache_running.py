@@ -51,6 +51,12 @@ def call(site):
     return perform
 
 
+def request(body):
+    """Return a call as it crosses the network."""
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {'a' * 20}\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
 def until(condition):
     end = time.monotonic() + PATIENCE_S
     while not condition():
@@ -70,7 +76,9 @@ def test_bodies_that_differ_in_one_byte_never_share_an_answer(site, call, size):
 def test_equal_calls_at_once_are_one_call_of_a_server(site):
     async def one():
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {'a' * 20}\r\nContent-Length: 4\r\n\r\nsame"
+        head = (
+            f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {'a' * 20}\r\nContent-Length: 4\r\n\r\nsame"
+        )
         writer.write(head.encode())
         found = await reader.readuntil(b"\r\n\r\n")
         writer.close()
@@ -103,7 +111,11 @@ def test_only_successes_are_kept(site, call):
 
 
 def test_a_caller_may_ask_for_a_new_answer(call):
-    assert [call(b"anew")[2], call(b"anew")[2], call(b"anew", **{"Cache-Control": "no-cache"})[2]] == ["miss", "hit", None]
+    assert [call(b"anew")[2], call(b"anew")[2], call(b"anew", **{"Cache-Control": "no-cache"})[2]] == [
+        "miss",
+        "hit",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("name", ["Accept-Encoding", "Content-Type", "Content-Encoding"])
@@ -179,8 +191,7 @@ def test_calls_in_a_store_that_is_killed_are_answered_by_a_server(site):
     before = site.counters()["VBE.boot.m1.req"]
     for number in range(5):
         line = socket.create_connection(("127.0.0.1", site.port), PATIENCE_S)
-        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {'a' * 20}\r\nContent-Length: 9\r\n\r\nkilled {number:02d}"
-        line.sendall(head.encode())
+        line.sendall(request(b"killed %d" % number))
         lines.append(line)
     until(lambda: site.counters()["VBE.boot.m1.req"] - before == 5)
     for pid in reversed(site.pids()):
