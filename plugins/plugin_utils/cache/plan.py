@@ -16,6 +16,8 @@ from .pins import Member, pins
 from .schema import CachedModel, CachePlan, Pin, Watched
 
 KIB = 1024
+# Servers of all pins together: a tenth of a core.
+MOST_ASKED = 200
 _DIGITS = 12
 # Beside the answers: bodies of requests while they wait, and answers that are not kept.
 _LEAST_SPARE_MB = 32
@@ -53,11 +55,13 @@ def cache_plan(
     backends: Mapping[str, Mapping[str, Any]],
     moving: Collection[str],
     memory_mb: int,
+    logged: bool = True,
 ) -> tuple[CachePlan, list[str]]:
     """Return the cache of a gateway, and sentences about what it will not remember.
 
     :param members: the servers of each model.
     :param backends: the backend of each model's REST calls.
+    :param logged: whether each call is a line of the log, which shadow mode lives on.
     :param moving: the models with a roll-out under way, whose shares of calls a cache would change.
     """
     found: list[Pin] = []
@@ -73,6 +77,13 @@ def cache_plan(
         models.append(_model(name, wish, backends[name]))
         found += some
         said += words
+    _check_asked(found)
+    if not logged:
+        said += [
+            f"cache of {each['name']}: is in shadow mode, and gateway_log_calls is false, so nothing is counted"
+            for each in models
+            if each["shadow"]
+        ]
     live = any(not each["shadow"] for each in models)
     spare = max(_LEAST_SPARE_MB, memory_mb // _SPARE_SHARE)
     plan: CachePlan = {
@@ -86,6 +97,18 @@ def cache_plan(
         "reasons": dict(_REASONS) if live else {},
     }
     return plan, said
+
+
+def _check_asked(found: Sequence[Pin]) -> None:
+    """Refuse more checks than a gateway should carry: each takes some 100 us of it, five times a second."""
+    asked = sum(len(pin["servers"]) for pin in found)
+    if asked > MOST_ASKED:
+        problem = (
+            f"has caches for which {asked} servers would be asked for their versions, and {MOST_ASKED} are the most"
+        )
+        raise WishError(
+            "tfserving_models", f"has caches for which {words}", "remember fewer models, or fewer of their labels"
+        )
 
 
 def _generation(models: Sequence[CachedModel], memory_mb: int) -> str:

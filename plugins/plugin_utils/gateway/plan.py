@@ -87,7 +87,14 @@ def gateway_plan(
     targets += _of_instances(site, found) if mode == "tcp" else []
     backends.check_names(targets)
     plain = {each["model"]: each for each in targets if each["name"] == f"rest_{each['model']}"}
-    cache, uncached = cache_plan(wished(hosts), models, plain, moving, settings["gateway_cache_memory_mb"])
+    cache, uncached = cache_plan(
+        wished(hosts),
+        models,
+        plain,
+        moving,
+        settings["gateway_cache_memory_mb"],
+        bool(settings["gateway_log"]) and settings["gateway_log_calls"],
+    )
     following = backends.follow(targets)
     longest_s = max(each.fleet["longest_call_s"] for each in found)
     plan: GatewayPlan = {

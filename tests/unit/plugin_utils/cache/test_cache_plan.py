@@ -127,6 +127,20 @@ def test_a_store_without_a_limit_is_refused():
     )
 
 
+def test_a_gateway_asks_no_more_servers_than_it_can():
+    assert cases.refusal(remembering(*[cases.instance() for _ in range(201)])) == (
+        "tfserving_models: has caches for which 201 servers would be asked for their versions, and 200 are the most;"
+        " remember fewer models, or fewer of their labels"
+    )
+
+
+def test_shadow_mode_without_a_log_is_told():
+    plan = cases.planned(remembering(wish={"ttl_s": 30}), gateway_log_calls=False)
+    assert (
+        "cache of ranker: is in shadow mode, and gateway_log_calls is false, so nothing is counted" in plan["warnings"]
+    )
+
+
 def test_the_store_goes_on_over_versions_and_hosts():
     one = cases.planned(remembering(cases.instance(versions=[6])))["cache"]["generation"]
     other = cases.planned(remembering(cases.instance(versions=[7]), cases.instance(versions=[7])))["cache"][

@@ -118,7 +118,7 @@ def test_a_caller_may_ask_for_a_new_answer(call):
     ]
 
 
-@pytest.mark.parametrize("name", ["Accept-Encoding", "Content-Type", "Content-Encoding"])
+@pytest.mark.parametrize("name", ["Accept-Encoding", "Content-Type", "Content-Encoding", "Origin"])
 def test_headers_that_servers_read_tell_calls_apart(call, name):
     body = f"with {name}".encode()
     assert [call(body, **{name: value})[2] for value in ("one", "one", "two")] == ["miss", "hit", "miss"]
