@@ -103,11 +103,10 @@ def _check_asked(found: Sequence[Pin]) -> None:
     """Refuse more checks than a gateway should carry: each takes some 100 us of it, five times a second."""
     asked = sum(len(pin["servers"]) for pin in found)
     if asked > MOST_ASKED:
-        problem = (
-            f"has caches for which {asked} servers would be asked for their versions, and {MOST_ASKED} are the most"
-        )
         raise WishError(
-            "tfserving_models", f"has caches for which {words}", "remember fewer models, or fewer of their labels"
+            "tfserving_models",
+            f"has caches for which {asked} servers would be asked for their versions, and {MOST_ASKED} are the most",
+            "remember fewer models, or fewer of their labels",
         )
 
 
