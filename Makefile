@@ -2,7 +2,7 @@
 LAB := python3 -B lab/lab.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean-lab distclean test lint unit floor sanity ee reference sources molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
+.PHONY: help demo up down clean-lab distclean test lint unit floor sanity ee reference sources clients molecule test-long test-vm test-driver bench fuzz lock docs tables venv engine
 
 help: ## Shows these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ reference: ## Runs the reference server's tests
 
 sources: ## Runs the tests of sources against a real MLflow server and moto's S3
 	@$(LAB) test sources
+
+clients: ## Runs the clients' tests in all languages; `make test` runs Python's
+	@$(LAB) test clients
 
 molecule: ## Runs the Molecule scenarios, or one: make molecule SCENARIO=default
 	@$(LAB) test molecule $(if $(SCENARIO),--scenario $(SCENARIO))

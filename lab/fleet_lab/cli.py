@@ -33,7 +33,7 @@ Suite = Callable[[], list[Shown]]
 INVENTORY = ["-i", "inventories/lab"]
 
 # Suites that `make test` leaves to targets of their own.
-OWN_TARGETS = ("driver", "ee", "sanity", "long", "vm")
+OWN_TARGETS = ("driver", "ee", "sanity", "long", "vm", "clients")
 
 # name: (stages that come first, the stage itself, what help says)
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Lab], str], str]] = {
@@ -157,6 +157,7 @@ def _test(lab: Lab, stages: Stages, options: argparse.Namespace) -> None:
         "sanity": (("venv", "judges", "cores"), lambda: sanity.sanity(lab, options.core)),
         "reference": (("venv", "runtime"), lambda: testing.reference(lab)),
         "sources": (("venv", "model-servers"), lambda: testing.sources(lab)),
+        "clients": (("venv", "runtime"), lambda: testing.clients(lab)),
         "molecule": (("services", "images", "bench-models"), lambda: testing.molecule(lab, options.scenario)),
         "ee": (("venv", "judges", "up"), lambda: ee.ee(lab, current_tag(lab))),
         "driver": (("services",), lambda: testing.driver(lab)),

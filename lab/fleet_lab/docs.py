@@ -11,6 +11,6 @@ from fleet_lab.shell import quietly
 
 def docs(lab: Lab) -> str:
     """Refresh the generated part of every role's README, keep the text around it; write the pages made from tables."""
-    for tool in ("role_docs.py", "fault_docs.py", "signal_docs.py"):
+    for tool in ("role_docs.py", "fault_docs.py", "adoption_docs.py", "signal_docs.py"):
         quietly([lab.python, lab.root / "tools" / tool], lab.logs / "docs.log", environment.ansible(lab))
-    return "roles/*/README.md, docs/faults.md, docs/signals.md, docs/alerts.md"
+    return "roles/*/README.md, docs/faults.md, docs/adoption-findings.md, docs/signals.md, docs/alerts.md"

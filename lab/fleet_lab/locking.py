@@ -17,7 +17,12 @@ OVERRIDES = {"lab": 'tensorflow ; python_version < "3"'}
 # ansible-core's newer releases do not run on the Python of the others; load hosts may have the oldest of all hosts.
 VERSIONS = {"core-2.20": (3, 12), "core-2.21": (3, 12), "load": (3, 9)}
 # What is no tool of this repository's, but belongs to a role.
-TARGETS = {"load": "roles/load_generator/files/requirements.txt"}
+# The minors of TensorFlow that have wheels for the Python of the others.
+MINORS = [f"2.{number}" for number in range(12, 21)]
+TARGETS = {
+    "load": "roles/load_generator/files/requirements.txt",
+    **{f"optimizer-{minor}": f"roles/model_builder/files/requirements-{minor}.txt" for minor in MINORS},
+}
 UV = "uv==0.13.8"  # resolves for a Python version that is not the one it runs under; pip cannot
 
 

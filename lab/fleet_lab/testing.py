@@ -23,10 +23,24 @@ DRIVER_ASIDE = ("nvidia_driver_dkms",)
 VM_ASIDE = ("vm_boots",)
 
 # Scenarios of which `make test` runs a sample (molecule/conftest.py); `make test-long` runs them whole.
-SAMPLED = ("failures", "runtime", "changes", "measure", "gateway", "rollout", "monitoring", "diagnosis")
+SAMPLED = (
+    "failures",
+    "runtime",
+    "changes",
+    "measure",
+    "gateway",
+    "rollout",
+    "monitoring",
+    "diagnosis",
+    "adopt",
+    "takeover",
+)
 
 # The same of tests that simulate: they ask tests/unit/support/simulated_queue.py how many runs to make.
-SIMULATIONS = ("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout")
+SIMULATIONS = (
+    *("tests/unit/plugin_utils/measure", "tests/unit/plugin_utils/rollout"),
+    "tests/unit/playbooks/test_slices.py",
+)
 
 # The most telling first, then the longest, so that nothing long is left over when the others are done.
 FIRST = ("default", *SAMPLED)
@@ -47,6 +61,14 @@ UNIT_COMMANDS = {
     **{name: name for name in ("skopeo", "umoci", "openssl", "chromium")},
     "systemd-analyze": "systemd",
 }
+
+# What the Go and Java clients are built and run with: compilers, gRPC and protobuf.
+CLIENT_PACKAGES = (
+    *("protobuf-compiler", "libprotobuf-dev", "golang-go", "golang-google-grpc-dev", "golang-golang-x-sync-dev"),
+    *("golang-github-golang-protobuf-1-5-dev", "golang-google-protobuf-dev", "protoc-gen-go-1-5", "protoc-gen-go-grpc"),
+    *("default-jdk-headless", "libgrpc-java", "libprotobuf-java", "libnetty-java", "libperfmark-java", "libguava-java"),
+    *("libgeronimo-annotation-1.3-spec-java", "libgoogle-gson-java", "protobuf-compiler-grpc-java-plugin"),
+)
 
 # What a scenario needs on this machine, with the packages that have it.
 SCENARIO_COMMANDS = {
@@ -94,6 +116,7 @@ def lint(lab: Lab) -> list[Shown]:
         "role specs": ["python", "tools/check_role_specs.py"],
         "role docs": ["python", "tools/role_docs.py", "--check"],
         "fault docs": ["python", "tools/fault_docs.py", "--check"],
+        "adoption docs": ["python", "tools/adoption_docs.py", "--check"],
         "task names": ["python", "tools/check_task_names.py"],
         "prose": ["python", "tools/check_prose.py"],
         "signal docs": ["python", "tools/signal_docs.py", "--check"],
@@ -161,6 +184,12 @@ def sources(lab: Lab) -> list[Shown]:
     """Return the stage of the tests against real servers of models."""
     servers = judge_packages.folder(lab, "sources")
     return [("sources of models", _pytest(lab, [lab.root / "lab" / "sources" / "tests"], LAB_SOURCES=str(servers)))]
+
+
+def clients(lab: Lab) -> list[Shown]:
+    """Return the stage of the clients in all languages, of which the unit tests run Python's alone."""
+    debian.install(list(CLIENT_PACKAGES), "the clients' tests", lab.logs / "clients.log")
+    return [("clients", _pytest(lab, [lab.root / "tests" / "unit" / "clients"], LAB_CLIENTS="1"))]
 
 
 def molecule(lab: Lab, scenario: str | None = None) -> list[Shown]:

@@ -27,6 +27,7 @@ author:
   - tfserving.fleet contributors (@tfserving)
 description:
   - Ends C(playbooks/diagnose.yml) with 2 where Ansible refuses its options. Sets no variables.
+options: {}
 """
 
 PLAYBOOK = "diagnose.yml"
@@ -54,6 +55,9 @@ def end() -> None:
 
 class VarsModule(BaseVarsPlugin):
     """Sets no variables."""
+
+    # Ansible asks it for each task on each host, and would load it and read its documentation each time.
+    is_stateless = True
 
     def get_vars(self, loader: Any, path: str, entities: Any) -> dict[str, Any]:
         """Return none."""

@@ -12,6 +12,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options, wishes
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.optimization import wishes as optimization
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 
 
@@ -21,7 +22,7 @@ class ActionModule(Action):
     _requires_connection = False
     ARGUMENTS = {
         "pattern": {"type": "raw", "required": True},
-        "purpose": {"type": "str", "choices": ["benchmark", "tune", "profile"], "default": "benchmark"},
+        "purpose": {"type": "str", "choices": ["benchmark", "tune", "profile", "optimize"], "default": "benchmark"},
     }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,8 @@ class ActionModule(Action):
     def _asked(self, purpose: str) -> options.Options:
         extra = load_extra_vars(self._loader)
         refusals = Refusals()
-        for error in wishes.misspelt(extra, options.FIELDS, inventory.role_options()):
+        others = optimization.FIELDS if purpose == "optimize" else ()
+        for error in wishes.misspelt(extra, options.FIELDS, {*inventory.role_options(), *others}):
             refusals.add(error)
         given = {name: extra[name] for name in options.FIELDS if name in extra}
         found: options.Options = refusals.check(options.read, given, purpose)

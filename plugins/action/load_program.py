@@ -1,6 +1,6 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Copies the load generator to a host as one file."""
+"""Copies a program of the collection to a host as one file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ class ActionModule(Action):
     """Makes the file and has Ansible's own action copy it."""
 
     _requires_connection = True
-    ARGUMENTS = {"dest": {"type": "str", "required": True}}
+    ARGUMENTS = {
+        "dest": {"type": "str", "required": True},
+        "program": {"type": "str", "choices": [program.LOAD, program.OPTIMIZER], "default": program.LOAD},
+    }
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the result of the copy."""
-        dest = self.options()["dest"]
+        options = self.options()
         with tempfile.NamedTemporaryFile(dir=C.DEFAULT_LOCAL_TMP, suffix=".zip") as file:
-            file.write(program.archive())
+            file.write(program.archive(options["program"]))
             file.flush()
-            return self._copy({"src": file.name, "dest": dest, "mode": MODE}, task_vars)
+            return self._copy({"src": file.name, "dest": options["dest"], "mode": MODE}, task_vars)
 
     def _copy(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         task = self._task.copy()

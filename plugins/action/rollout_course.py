@@ -10,6 +10,7 @@ from typing import Any
 from ansible import context
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.caller import current
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.optimization import publication
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import course, gateway_settings, gathered, team
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout import state as states
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.rollout.state import State
@@ -96,7 +97,7 @@ class ActionModule(Action):
             "rounds": [each.to_json() for each in left],
             "stages_of_hosts": course.stages_of_hosts(fleet, state),
             "wish": wish.rollout,
-            "text": course.announced(fleet, state, left, wish),
+            "text": course.announced(fleet, state, left, wish) + publication.told_of(model, every[hosts[0]]),
         }
 
 

@@ -14,6 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.tfserving.fleet.plugins.module_utils.host import run_lock
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.action import Action
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.fleet import run_holder
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.slices import member
 
 MODULE = "tfserving.fleet.run_lock"
 
@@ -25,11 +26,15 @@ class ActionModule(Action):
 
     def perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the module's result and the sentence that refuses the run."""
-        run_pid = os.getppid()
+        pids = [os.getppid()]
+        slice_of = member.member(pids[0])
+        if slice_of:
+            # All slices of a run are one holder, whose life is the runner's; and while a slice lives, it is at work.
+            pids = [slice_of.runner, *pids]
         arguments = {"folder": run_lock.FOLDER, **self._task.args}
-        arguments["holder"] = run_holder.this_run(run_pid, context.CLIARGS.get("args") or [])
+        arguments["holder"] = run_holder.this_run(pids[0], context.CLIARGS.get("args") or [])
         take = arguments.get("state", "held") == "held" and not self._task.check_mode
-        taken = self._give_up_after(run_pid, arguments["folder"], arguments["holder"]) if take else None
+        taken = self._give_up_after(pids, arguments["folder"], arguments["holder"]) if take else None
         result = self.call(MODULE, arguments, task_vars)
         other = result.get("other") or {}
         if other and run_holder.is_dead(other):
@@ -40,7 +45,7 @@ class ActionModule(Action):
         refusal = run_lock.refusal(task_vars["inventory_hostname"], other) if take and other else ""
         return {**result, "refusal": result.get("msg", "") if result.get("failed") else refusal}
 
-    def _give_up_after(self, pid: int, folder: str, holder: dict[str, Any]) -> Callable[[], None]:
+    def _give_up_after(self, pids: list[int], folder: str, holder: dict[str, Any]) -> Callable[[], None]:
         def on_host(command: str) -> None:
             # The run's own display sends what it is given to a process that may be gone.
             Display()._final_q = None
@@ -49,7 +54,7 @@ class ActionModule(Action):
                 self._low_level_execute_command(command)
 
         return run_holder.watch(
-            pid,
+            pids,
             renew=lambda: on_host(run_lock.renew_command(folder, holder)),
             release=lambda: on_host(run_lock.release_command(folder, holder["run"])),
             every_s=run_lock.RENEW_S,

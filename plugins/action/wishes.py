@@ -22,6 +22,10 @@ from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import (
 )
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import policy as plan_policy
 
+# Hosts whose wishes name a bundle join a group, so that plays for them cost no others a task.
+BUNDLE = "tfserving_fleet_bundle"
+BUNDLED = "fleet_bundled"
+
 
 class ActionModule(Action):
     """Reads the variables of the host where Ansible has them; they need not be handed over."""
@@ -50,7 +54,7 @@ class ActionModule(Action):
         instances, models = (inventory.value(values, name) for name in (read.INSTANCES, read.MODELS))
         asked = read.read(instances, models, plan_policy.complete(policy))
         golden.fill(asked.models, partial(self.beside_inventory, task_vars))
-        found = {
+        found: dict[str, Any] = {
             "policy": policy,
             "rollouts": [model.name for model in asked.models.values() if model.rollout is not None],
             "servers": derived.servers(values),
@@ -58,6 +62,8 @@ class ActionModule(Action):
                 values, self._templar.template(task_vars.get("bundle_packages", [])), gateways, watchers
             ),
         }
+        if inventory.value(values, BUNDLE):
+            found |= self.join(BUNDLED, task_vars)
         # Headers and addresses may hold secrets. Warnings are shown all the same.
         return private({**found, "warnings": warnings} if warnings else found)
 

@@ -150,7 +150,7 @@ class CallbackModule(Default):
         if self._full:
             return
         self._line = self._line or LiveLine(self._display)
-        self._course = stages.Course({play._uuid: _play(play) for play in playbook.get_plays()})
+        self._course = stages.Course({play._uuid: stages.described(play) for play in playbook.get_plays()})
         check = "check mode, " if context.CLIARGS.get("check") else ""
         self._show(f"{os.path.basename(playbook._file_name)}: {check}begun at {time.strftime('%Y-%m-%d %H:%M:%S')}")
 
@@ -177,7 +177,7 @@ class CallbackModule(Default):
         self._show_changes()
         # As it is now: later not all of its variables may be known.
         self._last_task_name = task.get_name().strip()
-        stage = self._course.enter(_role_of(task))
+        stage = self._course.enter(stages.role_of(task))
         if stage:
             self._show(lines.stage_line(self._elapsed(), stage, self._hosts), constants.COLOR_HIGHLIGHT)
         self._running = Running(task._uuid, self._last_task_name, 0, time.strftime("%H:%M:%S"))
@@ -308,16 +308,6 @@ class CallbackModule(Default):
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
-
-
-def _play(play: Any) -> stages.Play:
-    """Return what a play says before it runs. Roles that its tasks import or include are no stages."""
-    roles = (role.get_name() for role in play.roles if not role.from_include)
-    return stages.Play(play.get_name().strip(), tuple(dict.fromkeys(roles)))
-
-
-def _role_of(task: Any) -> str:
-    return str(task._role.get_name()) if task._role else ""
 
 
 def _is_sentence(result: Any) -> bool:

@@ -25,7 +25,7 @@ options:
   purpose:
     description: What the measurement is for, which decides about defaults.
     type: str
-    choices: [benchmark, tune, profile]
+    choices: [benchmark, tune, profile, optimize]
     default: benchmark
 extends_documentation_fragment: tfserving.fleet.on_controller
 author:

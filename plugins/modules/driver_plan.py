@@ -16,8 +16,8 @@ description:
   - Refuses before anything is changed what no archive has or no GPU works with, modules that Secure Boot would not let
     the kernel load, a process that nobody has declared and that uses a GPU, a driver of NVIDIA's own installer, and
     entries of apt that would break it beside the role's.
-  - Reads C(distribution), C(distribution_version) and C(architecture) of Ansible's facts where a driver is wished.
-  - Runs on the controller; no host is contacted.
+  - Reads C(distribution), C(distribution_version) and C(architecture) of Ansible's facts where a driver is wished, and
+    has the host asked for them where they are not known yet. Else no host is contacted.
 options:
   wish:
     description: The variables of the role C(nvidia_driver) by their names without C(nvidia_driver_).
@@ -31,7 +31,17 @@ options:
     description: Whether the host is the machine that Ansible runs on, which is never booted.
     type: bool
     default: false
-extends_documentation_fragment: tfserving.fleet.on_controller
+  group:
+    description:
+      - The host joins the group of this name with RV(due) behind it, such as V(fleet_driver_change) for
+        V(fleet_driver). Empty for none.
+    type: str
+    default: ""
+    version_added: 0.3.0
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing at any time.
 author:
   - tfserving.fleet contributors (@tfserving)
 """

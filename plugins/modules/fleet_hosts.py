@@ -13,12 +13,18 @@ description:
   - Refuses a pattern that matches no host, a limit that leaves none, and sizes of batches that are none. Ansible passes
     over a play without hosts and ends as if all were well.
   - The sizes are C(fleet_serial) and C(fleet_driver_serial) of the first host, as the playbooks read them.
+  - Refuses a job slice of AWX, except where the playbook changes nothing.
+  - In a run of C(bin/tfserving-fleet) it tells the runner the version of the collection and the hosts of its slice.
   - Runs on the controller; no host is contacted.
 options:
   pattern:
     description: The pattern of the fleet's hosts.
     type: raw
     required: true
+  playbook:
+    description: The name of the playbook, where a job slice of AWX may run it; any other refuses to be one.
+    type: str
+    default: ""
 extends_documentation_fragment: tfserving.fleet.on_controller
 author:
   - tfserving.fleet contributors (@tfserving)

@@ -43,6 +43,16 @@ options:
       - Without one the plan does not tell values that may be secret apart, and no change of them restarts a server.
     type: str
     default: ""
+  host:
+    description: What M(tfserving.fleet.host_topology) returned, for O(servers).
+    type: dict
+    version_added: 0.3.0
+  servers:
+    description:
+      - What M(tfserving.fleet.wishes) returned as RV(tfserving.fleet.wishes#module:servers). With it the host is first
+        checked as by M(tfserving.fleet.host_check), in the same task.
+    type: dict
+    version_added: 0.3.0
 extends_documentation_fragment: tfserving.fleet.on_controller
 seealso:
   - plugin: tfserving.fleet.host_plan

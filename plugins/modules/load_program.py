@@ -7,16 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: load_program
-short_description: Copy the load generator to a host
+short_description: Copy a program of this collection to a host
 version_added: 0.2.0
 description:
-  - The load generator is a Python package without needs of its own. It is copied as one zip archive, which Python runs.
+  - The load generator and the optimizer of models are Python packages that import no other file of the collection. Each
+    is copied as one zip archive, which Python runs.
   - The same release of the collection makes the same file, so a second run changes nothing.
 options:
   dest:
     description: Where the file goes. Its directory must exist.
     type: str
     required: true
+  program:
+    description: Which of them.
+    type: str
+    choices: [load, optimizer]
+    default: load
 attributes:
   action:
     support: full

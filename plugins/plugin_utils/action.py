@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
+from ansible.plugins.loader import action_loader, lookup_loader
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 
 Variables = Mapping[str, Any]
@@ -61,6 +61,20 @@ class Action(ActionBase):
             return []
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
         return list(lookup.run([":".join(texts)], variables=task_vars))
+
+    def join(self, group: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Add the host to a group as ansible.builtin.group_by does, in the same task; return keys of the result.
+
+        A task of its own would cost a process for each host.
+        """
+        task = self._task.copy()
+        task.args = {"key": group}
+        place = {"connection": self._connection, "play_context": self._play_context, "loader": self._loader}
+        grouping = action_loader.get(
+            "ansible.builtin.group_by", task=task, templar=self._templar, shared_loader_obj=None, **place
+        )
+        result = grouping.run(task_vars=task_vars)
+        return {key: result[key] for key in ("add_group", "parent_groups")}
 
     def on_host(self, name: str) -> str:
         """Return the path of a file in Ansible's temporary directory of this task on the host."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
+from ansible.executor.process.worker import WorkerProcess
 from ansible.plugins.action import ActionBase
 from ansible.plugins.callback import CallbackBase
 
@@ -21,7 +23,9 @@ short_description: Record tasks, module calls and connection commands
 description:
   - For the lab's benchmarks only. Appends a line of JSON for each event to the file that E(BENCH_RECORD) names.
   - Events are V(start) (name of the playbook), V(task) (name, changed, seconds), V(module) (name, transport),
-    V(command) (transport) and V(stats).
+    V(command) (transport), V(fork) (host, task and whether it is once for all hosts, of a worker process for one task
+    on one host), V(worker) (host, task, CPU seconds at its end) and V(stats) (hosts, CPU seconds of the main process
+    and of its workers, and the peak of the main process's memory in MiB).
 options: {}
 """
 
@@ -53,6 +57,37 @@ def _watch_actions() -> None:
     ActionBase._execute_module, ActionBase._low_level_execute_command = execute_module, execute_command
 
 
+def _watch_workers() -> None:
+    """Count the processes, which cost as much where a task is skipped."""
+    start = WorkerProcess.start
+
+    @functools.wraps(start)
+    def started(self: WorkerProcess) -> Any:
+        _record(event="fork", host=self._host.name, task=self._task.get_name(), once=bool(self._task.run_once))
+        return start(self)
+
+    run = WorkerProcess.run
+
+    @functools.wraps(run)
+    def ran(self: WorkerProcess) -> Any:
+        try:
+            return run(self)
+        finally:
+            _record(event="worker", host=self._host.name, task=self._task.get_name(), seconds=time.process_time())
+
+    WorkerProcess.start, WorkerProcess.run = started, ran
+
+
+def _used() -> dict[str, float]:
+    own, workers = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "main": own.ru_utime + own.ru_stime,
+        "workers": workers.ru_utime + workers.ru_stime,
+        "system": own.ru_stime + workers.ru_stime,
+        "peak": own.ru_maxrss / 1024,
+    }
+
+
 class CallbackModule(CallbackBase):
     """Times tasks by the clock that the user waits by: from the start of a task to the result of its last item."""
 
@@ -65,6 +100,7 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._started = 0.0
         _watch_actions()
+        _watch_workers()
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         _record(event="start", name=os.path.basename(playbook._file_name))
@@ -79,4 +115,4 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         hosts: Callable[[str], dict[str, int]] = stats.summarize
-        _record(event="stats", hosts={host: hosts(host) for host in stats.processed})
+        _record(event="stats", hosts={host: hosts(host) for host in stats.processed}, **_used())

@@ -23,6 +23,7 @@ from fleet_lab.config import HOSTS, Lab  # noqa: E402
 HOST = HOSTS[0]
 INVENTORY = ROOT / "inventories" / "lab"
 CALLBACKS = Path(__file__).resolve().parents[1] / "callbacks"
+CONNECTIONS = CALLBACKS.with_name("connections")
 PLAN = "/etc/tfserving/plan.json"
 
 # The longest run, 100 files in a loop, took six minutes on two busy cores; what hangs must not hang for ever.
@@ -56,25 +57,33 @@ def in_host(
 
 def ansible(program: str, *arguments: str | Path) -> float:
     """Run `ansible` or `ansible-playbook` on the lab's inventory and return its wall seconds."""
-    return timed(program, arguments, {})
+    return timed(program, arguments, {}, INVENTORY)
 
 
-def recorded(program: str, *arguments: str | Path) -> tuple[float, list[dict[str, Any]]]:
-    """The same with callbacks/bench_record.py: wall seconds, and what that recorded."""
+def recorded(
+    program: str, *arguments: str | Path, answers: Path | None = None, inventory: Path = INVENTORY
+) -> tuple[float, list[dict[str, Any]]]:
+    """The same with callbacks/bench_record.py: wall seconds, and what that recorded.
+
+    With a folder for answers, those of a lab host are kept there, and simulated ones take theirs from it.
+    """
     with tempfile.NamedTemporaryFile(prefix="fleet-bench-", suffix=".jsonl") as record:
         extra = {
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "bench_record",
             "BENCH_RECORD": record.name,
         }
-        wall = timed(program, arguments, extra)
+        if answers is not None:
+            extra["ANSIBLE_CALLBACKS_ENABLED"] += ",bench_answers"
+            extra |= {"ANSIBLE_CONNECTION_PLUGINS": str(CONNECTIONS), "BENCH_ANSWERS": str(answers)}
+        wall = timed(program, arguments, extra, inventory)
         return wall, [json.loads(line) for line in record.read().splitlines()]
 
 
-def timed(program: str, arguments: Sequence[str | Path], extra: Mapping[str, str]) -> float:
+def timed(program: str, arguments: Sequence[str | Path], extra: Mapping[str, str], inventory: Path) -> float:
     """Wall seconds of one whole run, the start of Ansible included."""
     env = {**os.environ, **environment.ansible(_LAB), **extra}
-    words = [str(_LAB.venv / "bin" / program), "-i", str(INVENTORY), *map(str, arguments)]
+    words = [str(_LAB.venv / "bin" / program), "-i", str(inventory), *map(str, arguments)]
     before = time.perf_counter()
     _run(words, env, True, None, TIMEOUT_S)
     return time.perf_counter() - before

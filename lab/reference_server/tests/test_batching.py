@@ -95,6 +95,27 @@ def test_a_request_above_the_limit_is_refused_unless_it_may_be_split(batching):
     assert server.metric(RUNS) == 3
 
 
+def test_the_batches_of_a_large_request_are_padded_to_the_size_of_a_batch_and_no_further(batching):
+    server = batching(
+        "max_batch_size { value: 16 } max_execution_batch_size { value: 4 } "
+        "enable_large_batch_splitting { value: true } "
+        "allowed_batch_sizes: 2 allowed_batch_sizes: 4 allowed_batch_sizes: 16"
+    )
+    rows = [2.0 * number for number in range(11)]
+    assert server.predict("plus", {"instances": rows}) == (200, {"predictions": [row / 2 + 3 for row in rows]})
+    assert server.metric(f"{PROCESSED}_sum") == 12
+    assert server.metric(f"{PADDING}_sum", execution_batch_size="4") == 1
+
+
+@pytest.mark.parametrize(("rows", "status"), [(8, 200), (9, 503), (17, 400)])
+def test_not_even_an_idle_server_takes_a_request_of_more_batches_than_may_wait(batching, rows, status):
+    server = batching(
+        "max_batch_size { value: 16 } max_execution_batch_size { value: 4 } max_enqueued_batches { value: 2 } "
+        "enable_large_batch_splitting { value: true }"
+    )
+    assert server.predict("plus", {"instances": [0.0] * rows})[0] == status
+
+
 def test_a_full_queue_answers_503(batching):
     server = batching("max_batch_size { value: 1 } max_enqueued_batches { value: 1 } num_batch_threads { value: 1 }")
     answers = ask_together(server, "busy", [[2000]] * 6)

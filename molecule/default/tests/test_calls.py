@@ -9,6 +9,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
+# Of the scenario's second run: each costs a process on the controller for each host, whether it is skipped or not. One
+# more wants a reason in the commit's message.
+TASKS = 40
+
 OURS = "tfserving.fleet."
 
 # Of the scenario's second run. A call more wants a reason in the commit's message; one less lowers CALLS_TARGET of
@@ -17,7 +21,7 @@ CALLS = {
     OURS + "run_lock": 1,  # more where the run before is still giving the lock back
     OURS + "nvidia_driver_state": 1,
     OURS + "host_topology": 1,
-    "ansible.legacy.command": 1,  # a process with jemalloc
+    "ansible.legacy.command": 1,  # of jemalloc_trial
     OURS + "model_repository": 1,
     OURS + "kernel_settings": 1,
     OURS + "template_tree": 4,  # kernel, CPUs, apt, instances
@@ -34,6 +38,14 @@ def last_run() -> list[dict]:
     events = [json.loads(line) for line in text.splitlines()]
     starts = [number for number, event in enumerate(events) if event["event"] == "start"]
     return events[starts[-1] :]
+
+
+def test_a_run_without_a_change_has_no_more_tasks_for_a_host_than_it_needs(host):
+    name = host.backend.get_hostname()
+    tasks = [
+        each["task"] for each in last_run() if each["event"] == "fork" and each["host"] == name and not each["once"]
+    ]
+    assert len(tasks) <= TASKS, tasks
 
 
 def test_a_run_without_a_change_calls_no_more_modules_than_it_needs(host):

@@ -12,6 +12,7 @@ MOST_BYTES = 4 << 20
 SECONDS = 3.0
 
 Ask = Callable[[list[str]], Optional[str]]
+Ended = Optional[tuple[int, str, str]]
 
 
 def ask(arguments: list[str]) -> str | None:
@@ -19,10 +20,19 @@ def ask(arguments: list[str]) -> str | None:
 
     Raises RuntimeError if it fails, TimeoutExpired if it hangs.
     """
-    ended = bounded(arguments, SECONDS, MOST_BYTES, ends=True)
+    return interpreted(arguments[0], run(arguments))
+
+
+def run(arguments: list[str], seconds: float = SECONDS) -> Ended:
+    """Return status, output and remarks of a program, limited likewise; None if it is not installed."""
+    return bounded(arguments, seconds, MOST_BYTES, ends=True)
+
+
+def interpreted(program: str, ended: Ended) -> str | None:
+    """Return what a program has printed. Raises RuntimeError if it failed."""
     if ended is None:
         return None
     status, output, remarks = ended
     if status != 0:
-        raise RuntimeError(f"{arguments[0]} ended with code {status}: {' '.join(remarks.split()) or 'no message'}")
+        raise RuntimeError(f"{program} ended with code {status}: {' '.join(remarks.split()) or 'no message'}")
     return output

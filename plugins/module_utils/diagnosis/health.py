@@ -1,8 +1,8 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One call of gRPC's health service, without a library.
+"""One call of gRPC without a library, and the health service asked by it.
 
-Servers have it since 2.15.1, where `enable_grpc_healthcheck_service` is set; without it the time still tells.
+Servers have that service since 2.15.1, where `enable_grpc_healthcheck_service` is set; without it the time still tells.
 
 A call is a handful of HTTP/2 frames (RFC 9113); its headers are written without compression (RFC 7541), and of the
 answer only the message is read.
@@ -35,29 +35,39 @@ class Answer(NamedTuple):
 def check(port: int, address: str = "127.0.0.1") -> Answer:
     """Return the server's answer. Raises OSError, also for one that is late or no HTTP/2."""
     began = time.monotonic()
+    answer = call(port, b"/grpc.health.v1.Health/Check", b"", address)
+    return Answer(_status(answer), round((time.monotonic() - began) * 1000, 2))
+
+
+def call(port: int, method: bytes, message: bytes, address: str = "127.0.0.1") -> bytes:
+    """Return what a server answers to a short message, in gRPC's framing; nothing if it refuses the call.
+
+    The status of a refusal stands in its compressed headers, which are not read. Raises OSError.
+    """
+    end = time.monotonic() + SECONDS
     with socket.create_connection((address, port), SECONDS) as wire:
-        wire.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(port))
-        status = _answer(wire, began + SECONDS)
-    return Answer(status, round((time.monotonic() - began) * 1000, 2))
+        wire.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(port, method, message))
+        return _answer(wire, end)
 
 
-def _request(port: int) -> bytes:
+def _request(port: int, method: bytes, message: bytes) -> bytes:
     pairs = (
-        (b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/grpc.health.v1.Health/Check"),
+        (b":method", b"POST"), (b":scheme", b"http"), (b":path", method),
         (b":authority", b"127.0.0.1:%d" % port), (b"content-type", b"application/grpc"), (b"te", b"trailers"),
         (b"user-agent", b"tfserving.fleet"),
     )  # fmt: skip
     # Literal without indexing, new name: none is longer than 126 bytes.
     block = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in pairs)
-    # An empty message of gRPC: not compressed, no bytes.
-    return _frame(_HEADERS, _END_HEADERS, 1, block) + _frame(_DATA, _END_STREAM, 1, bytes(5))
+    # A message of gRPC: not compressed, its length, its bytes.
+    content = struct.pack(">BI", 0, len(message)) + message
+    return _frame(_HEADERS, _END_HEADERS, 1, block) + _frame(_DATA, _END_STREAM, 1, content)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def _answer(wire: socket.socket, end: float) -> str:
+def _answer(wire: socket.socket, end: float) -> bytes:
     message, taken = b"", 0
     while True:
         head = _exactly(wire, 9, end)
@@ -74,7 +84,7 @@ def _answer(wire: socket.socket, end: float) -> str:
         elif stream == 1 and kind == _DATA:
             message += payload
         if stream == 1 and kind in (_DATA, _HEADERS) and flags & _END_STREAM:
-            return _status(message)
+            return message
 
 
 def _status(message: bytes) -> str:

@@ -88,7 +88,7 @@ def process(tree: Tree, pid: int, digest: str) -> dict[str, Any]:
     granted = groups.effective(tree, pid) if found else {}
     return {
         "cmdline": _words(tree, pid) if found else [],
-        "limits": _limits(tree, pid) if found else {},
+        "limits": limits(tree, pid) if found else {},
         "cpus_allowed": found.cpus if found else None,
         "mems_allowed": found.nodes if found else None,
         "cpus_of_threads": list(found.cpus_of_threads) if found else [],
@@ -106,7 +106,8 @@ def _words(tree: Tree, pid: int) -> list[str]:
     return [told(word, LONGEST) for word in text.split("\0") if word][:MOST_FLAGS]
 
 
-def _limits(tree: Tree, pid: int) -> dict[str, list[int | None]]:
+def limits(tree: Tree, pid: int) -> dict[str, list[int | None]]:
+    """Return the soft and the hard limits of a process; None where there is none."""
     found = _LIMIT.findall(tree.text(f"proc/{pid}/limits") or "")
     return {_LIMITS[name]: [_count(soft), _count(hard)] for name, soft, hard in found}
 

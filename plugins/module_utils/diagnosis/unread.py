@@ -40,7 +40,7 @@ class Unread:
             self.note(source, error)
         except Exception as error:
             # A file of another kernel, an answer of another release: whatever it is, the rest is still worth having.
-            self.note(source, _words(error))
+            self.note(source, words(error))
         return None
 
     def gathered(self, works: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Any]:
@@ -64,7 +64,8 @@ class Unread:
         answers[name] = self.attempt(name, work)
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
+    """Return why something could not be read, as the end of a sentence."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
     if isinstance(error, subprocess.TimeoutExpired):

@@ -282,7 +282,8 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 def _directory_entries(top: str) -> Generator[Entry, None, None]:
     # Everything is reached through open directory handles, so that a path swapped for a link leads nowhere else.
-    real = os.path.realpath(top)
+    # A path that is no link itself stays as it is: one through an open handle may lead where no other path does.
+    real = os.path.realpath(top) if os.path.islink(top) else top
     for folder, directories, files, handle in os.fwalk(real, onerror=_raise):
         directories.sort()
         for name in sorted([*directories, *files]):

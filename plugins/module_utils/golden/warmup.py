@@ -181,11 +181,19 @@ def add(tree: str, wish: Wish, model: str, known: Mapping[str, Signature]) -> Ma
     return found
 
 
+def _sizes(batching: Mapping[str, Any]) -> list[int]:
+    """Return the sizes of batches; a server that cuts large requests runs none of their own size."""
+    largest = batching.get("max_batch_size")
+    if batching.get("enable_large_batch_splitting"):
+        largest = batching.get("max_execution_batch_size") or largest
+    allowed = [int(size) for size in batching.get("allowed_batch_sizes") or ()]
+    return [size for size in allowed if not largest or size <= int(largest)] or [int(largest or 1)]
+
+
 def batch_sizes(instances: Iterable[Mapping[str, Any]]) -> tuple[int, ...]:
     """Return the batch sizes that the servers of these instances run a model with; 1 for those without batching."""
     found: set[int] = set()
     for instance in instances:
         batching = instance.get("batching") if (instance.get("flags") or {}).get("enable_batching") else None
-        sizes = (batching or {}).get("allowed_batch_sizes") or [(batching or {}).get("max_batch_size") or 1]
-        found.update(int(size) for size in sizes)
+        found.update(_sizes(batching or {}))
     return tuple(sorted(found)) or (1,)

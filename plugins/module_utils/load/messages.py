@@ -193,7 +193,7 @@ def decode_request(data: bytes) -> dict[str, Tensor]:
 
 def only(data: bytes, wanted: int) -> bytes:
     """Return the content of a message's only field, of the number ``wanted``. Raises ValueError for other fields."""
-    found = list(_fields(memoryview(data)))
+    found = list(fields(memoryview(data)))
     if len(found) != 1 or found[0][0] != wanted:
         raise ValueError(f"it has other fields than {wanted}")
     return bytes(_message(*found[0][1:]))
@@ -201,7 +201,7 @@ def only(data: bytes, wanted: int) -> bytes:
 
 def _parts(data: bytes, wanted: int) -> dict[str, Part]:
     found: dict[str, Part] = {}
-    for field, kind, content in _fields(memoryview(data)):
+    for field, kind, content in fields(memoryview(data)):
         if field == wanted:
             name, part = _entry(_message(kind, content))
             found[name] = part
@@ -212,7 +212,7 @@ def _parts(data: bytes, wanted: int) -> dict[str, Part]:
 
 def _entry(entry: memoryview) -> tuple[str, Part]:
     name, tensor = b"", memoryview(b"")
-    for field, kind, content in _fields(entry):
+    for field, kind, content in fields(entry):
         if field == 1:
             name = bytes(_message(kind, content))
         elif field == 2:
@@ -223,7 +223,7 @@ def _entry(entry: memoryview) -> tuple[str, Part]:
 def _part(tensor: memoryview) -> Part:
     number, held = 0, []
     shape: tuple[int, ...] = ()
-    for field, kind, content in _fields(tensor):
+    for field, kind, content in fields(tensor):
         if field == 1 and kind == _VARINT:
             number = content
         elif field == 2:
@@ -239,7 +239,7 @@ def _part(tensor: memoryview) -> Part:
 
 def _shape(content: memoryview) -> tuple[int, ...]:
     sizes = []
-    for field, kind, inner in _fields(content):
+    for field, kind, inner in fields(content):
         if field == 2:
             sizes.append(_size(_message(kind, inner)))
         if len(sizes) > MOST_DIMENSIONS or (field == 3 and inner):
@@ -248,7 +248,7 @@ def _shape(content: memoryview) -> tuple[int, ...]:
 
 
 def _size(dimension: memoryview) -> int:
-    size = next((value for field, kind, value in _fields(dimension) if field == 1 and kind == _VARINT), 0)
+    size = next((value for field, kind, value in fields(dimension) if field == 1 and kind == _VARINT), 0)
     if size >= 2**63:
         raise ValueError("a tensor has a negative dimension")
     return int(size)
@@ -357,8 +357,8 @@ def _joined(dtype: str, numbers: Sequence[Any]) -> list[Any]:
 _Content = Union[int, memoryview]
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
-    """Yield the fields of a message: number, wire type, and a number or the bytes."""
+def fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
+    """Yield the fields of a message: number, wire type, and a number or the bytes. Raises ValueError."""
     at = 0
     while at < len(data):
         key, at = _read_varint(data, at)

@@ -30,9 +30,14 @@ USUAL_DURATION_S = 120.0
 # Caches, pools and the allocator settle within the first requests; steady state is looked for after this.
 USUAL_WARMUP_S = 5.0
 # A search takes some ten stages; three of a minute confirm its result. A tuning takes some twenty trials.
-BUDGETS_S = {"benchmark": 900.0, "tune": 1800.0, "profile": 900.0}
+BUDGETS_S = {"benchmark": 900.0, "tune": 1800.0, "profile": 900.0, "optimize": 900.0}
 # Where the results go, without a suffix.
-OUTPUTS = {"benchmark": "benchmark-{instance}", "tune": "tuned/{instance}", "profile": "profile-{instance}"}
+OUTPUTS = {
+    "benchmark": "benchmark-{instance}",
+    "tune": "tuned/{instance}",
+    "profile": "profile-{instance}",
+    "optimize": "optimized/{instance}",
+}
 # A trace has every operation of every call: enough calls to see what is usual, and not more than a viewer opens.
 PROFILE_RATE = 20.0
 # The tracer keeps all events in memory; a minute of a busy server has some gigabytes.

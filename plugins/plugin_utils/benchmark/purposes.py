@@ -55,6 +55,16 @@ ELSEWHERE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "budget": ("has no meaning for profile.yml, which takes one trace", "give seconds"),
         "protocol": ("has no meaning for profile.yml: the server takes traces by gRPC", "remove it"),
     },
+    "optimize": {
+        name: ("has no meaning for optimize_model.yml, which compares a candidate with its original", remedy)
+        for names, remedy in (
+            (("against", "against_host", "despite_differences", "shards", "utilisation"), "use it with benchmark.yml"),
+            (("search", "trials", "stage"), "use it with tune.yml"),
+            (("seconds",), "use it with profile.yml"),
+            (("budget",), "give duration for the turns of each side, or builder_time for the builder"),
+        )
+        for name in names
+    },
 }
 """By what is measured for, then by variable: what is wrong with it there, and what to do."""
 

@@ -82,6 +82,7 @@ class Sharding:
             slots=target["slots"],
             utilisation=self._load.asked.utilisation,
             batching=target["batched"],
+            objective_us=self._load.slo_ms * 1000,
         )
         return rows, target["slots"] * self._items / curve.at(self._items) * 1e6
 

@@ -28,9 +28,10 @@ _BUSY = 0.8
 
 @dataclass(frozen=True)
 class Batching:
-    """The batching in force: rows of the largest batch, times in ms, batch threads, batches that may wait."""
+    """The batching in force: rows of the largest batch and request, times in ms, batch threads, batches that wait."""
 
     size: float
+    largest: float
     timeout_ms: float
     threads: float | None
     queue: float
@@ -77,13 +78,15 @@ def in_force(instance: Instance) -> Batching | None:
     name, content = _file(instance)
     fields = _read(content) if content else _planned(instance)
     sizes = fields.get("allowed_batch_sizes", ())
+    largest, splits = _one(fields, "max_batch_size", _SIZE), bool(_one(fields, "enable_large_batch_splitting", 0.0))
     return Batching(
-        size=_one(fields, "max_batch_size", _SIZE),
+        size=_one(fields, "max_execution_batch_size" if splits else "max_batch_size", largest),
+        largest=largest,
         timeout_ms=_one(fields, "batch_timeout_micros", _TIMEOUT_US) / 1e3,
         threads=_one(fields, "num_batch_threads", 0.0) or float(len(instance.cpus)) or None,
         queue=_one(fields, "max_enqueued_batches", _QUEUE),
         allowed=tuple(sizes),
-        splits=bool(_one(fields, "enable_large_batch_splitting", 0.0)),
+        splits=splits,
         source=name if content else "the plan",
     )
 

@@ -69,8 +69,10 @@ def is_dead(holder: dict[str, Any]) -> bool:
     return bool(started(int(holder["pid"])) != holder["started"])
 
 
-def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_s: float) -> Callable[[], None]:
-    """Start a process that calls ``release`` once the process ``pid`` has ended, and ``renew`` periodically until then.
+def watch(
+    pids: Sequence[int], renew: Callable[[], Any], release: Callable[[], Any], every_s: float
+) -> Callable[[], None]:
+    """Start a process that calls ``release`` once all of ``pids`` have ended, and ``renew`` periodically until then.
 
     Call this before there is anything to release, or a kill in between would leave it behind. The process renews only
     after the returned function has been called.
@@ -83,7 +85,7 @@ def watch(pid: int, renew: Callable[[], Any], release: Callable[[], Any], every_
             os.setsid()
             if not os.fork():
                 _let_go(heard)
-                _wait(pid, renew, every_s)
+                _wait(pids, renew, every_s)
                 release()
         finally:
             os._exit(0)
@@ -109,12 +111,13 @@ def _let_go(heard: int) -> None:
     os.set_blocking(HEARD, False)
 
 
-def _wait(pid: int, renew: Callable[[], Any], every_s: float) -> None:
-    ended, taken = _end_of(pid), False
-    while not ended(every_s):
-        taken = taken or _heard()
-        if taken:
-            renew()
+def _wait(pids: Sequence[int], renew: Callable[[], Any], every_s: float) -> None:
+    taken = False
+    for ended in [_end_of(pid) for pid in pids]:
+        while not ended(every_s):
+            taken = taken or _heard()
+            if taken:
+                renew()
 
 
 def _heard() -> bool:

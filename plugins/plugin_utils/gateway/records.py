@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
+from ..server.batch_size import largest_batch
 from ..wishes import cache, checks
 from .schema import FleetHost
 
@@ -57,14 +58,20 @@ def _instance(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "models": checks.model_names(f"{path}.models", given.get("models")),
         "ports": _both(f"{path}.ports", given.get("ports"), checks.PORT_FIELDS["rest"], ("grpc", "rest")),
         "threads": _both(f"{path}.threads", given.get("threads"), _number, ("grpc", "rest")),
-        "batching": batching and _both(f"{path}.batching", batching, _number, ("max_batch_size", "num_batch_threads")),
+        "batching": batching and _batching(f"{path}.batching", batching),
         "objective_p99_ms": checks.milliseconds(f"{path}.objective_p99_ms", given.get("objective_p99_ms")),
         "served": _served(f"{path}.model_config", given.get("model_config")),
         "encrypts": bool(checks.mapping(f"{path}.flags", given.get("flags") or {}).get("ssl_config_file")),
     }
 
 
-def _both(path: str, given: Any, check: checks.Check, keys: tuple[str, str]) -> dict[str, int]:
+def _batching(path: str, given: Any) -> dict[str, int]:
+    found = checks.mapping(path, given)
+    rows = _number(f"{path}.max_batch_size", largest_batch(found))
+    return {"max_batch_size": rows, **_both(path, found, _number, ("num_batch_threads",))}
+
+
+def _both(path: str, given: Any, check: checks.Check, keys: Sequence[str]) -> dict[str, int]:
     found = checks.mapping(path, given)
     return {key: check(f"{path}.{key}", found.get(key)) for key in keys}
 

@@ -40,8 +40,9 @@ class Sharding:
     """One way to cut a request: what it takes, what it wins, what it costs.
 
     ``items`` is the size of the largest shard. ``work`` is server time against that of the whole request (1.75 for
-    75 % more), ``capacity_lost`` the share of the items a second that is lost by it. Each shard has to keep the limit
-    of a request at the percentile ``shard_percentile``.
+    75 % more), ``capacity_lost`` the share of the items a second that is lost by it. ``most_utilised`` is how busy
+    whole requests may keep the instance. Each shard has to keep the limit of a request at the percentile
+    ``shard_percentile``; ``late_us`` is the objective of a request where its p99 is over it, else None.
     """
 
     shards: int
@@ -51,7 +52,9 @@ class Sharding:
     latency_won: float
     work: float
     capacity_lost: float
+    most_utilised: float
     shard_percentile: float
+    late_us: float | None
     refusals: tuple[str, ...]
 
 
@@ -102,6 +105,7 @@ def assess(
     slots: int,
     utilisation: float,
     batching: bool,
+    objective_us: float | None = None,
 ) -> list[Sharding]:
     """Return what each measured number of shards wins and costs.
 
@@ -110,6 +114,7 @@ def assess(
     :param slots: the calls that the instance runs at a time: its free inter-op threads.
     :param utilisation: of the instance by its real load, 0 to 1.
     :param batching: whether the server forms batches.
+    :param objective_us: what 99 of 100 requests are to take at most.
     """
     whole_us = measured_us[1][0]
     rows = []
@@ -124,7 +129,9 @@ def assess(
                 latency_won=whole_us / p50_us,
                 work=work,
                 capacity_lost=1 - 1 / work,
+                most_utilised=most_utilised(curve, items, shards),
                 shard_percentile=shard_percentile(shards),
+                late_us=objective_us if objective_us and p99_us and p99_us > objective_us else None,
                 refusals=tuple(_refusals(shards, work, slots, utilisation, batching)) if shards > 1 else (),
             )
         )
@@ -153,13 +160,19 @@ def advice(row: Sharding) -> str:
         return f"not recommended: {'; '.join(row.refusals)}"
     if row.latency_won < WORTH:
         return f"not worth it: {price}"
-    return f"{price}; each shard has to keep the objective at p{100 * row.shard_percentile:.2f}"
+    limit = f"as long as whole requests keep the instance less than {row.most_utilised:.0%} busy"
+    kept = f"each shard has to keep the objective at p{100 * row.shard_percentile:.2f}"
+    late = f" (they do not: p99 is over the {row.late_us / 1000:g} ms of a request)" if row.late_us else ""
+    return f"{price}, {limit}; {kept}{late}"
 
 
 def recommended(rows: Sequence[Sharding]) -> Sharding | None:
-    """Return the fastest way that is not refused and worth it, None where requests had better stay whole."""
+    """Return the fastest way that is not refused and worth it, None where requests had better stay whole.
+
+    One that keeps the objective comes before a faster one that does not.
+    """
     able = [row for row in rows if row.shards > 1 and not row.refusals and row.latency_won >= WORTH]
-    return min(able, key=lambda row: (row.p50_us, row.shards), default=None)
+    return min(able, key=lambda row: (bool(row.late_us), row.p50_us, row.shards), default=None)
 
 
 def conclusion(rows: Sequence[Sharding]) -> str:

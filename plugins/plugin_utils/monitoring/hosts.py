@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.cpu_list import pa
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind, quoted
 
 from ..gateway.fleet import address
+from ..server.batch_size import largest_batch
 from ..wishes import checks, inventory
 from ..wishes.monitoring import ADDRESSES
 from .schema import Exporters, Served, WatchedHost, Watcher
@@ -111,7 +112,7 @@ def _instance(path: str, given: Plan) -> Served:
             "rest_port": checks.mapping(f"{path}.ports", given.get("ports")).get("rest"),
             "metrics_path": checks.mapping(f"{path}.monitoring", config).get("path") or METRICS_PATH,
             "objective_p99_ms": given.get("objective_p99_ms"),
-            "max_batch_size": batching.get("max_batch_size"),
+            "max_batch_size": largest_batch(batching),
             "batch_timeout_us": batching.get("batch_timeout_micros"),
             "batch_threads": batching.get("num_batch_threads"),
         },

@@ -9,7 +9,7 @@ Parameters and Tuning"). Its numbers are starting points for measurements, and s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -18,6 +18,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from ..phrases import counted
 from ..server import textproto_check
+from ..server.textproto_rules import DEFAULT_MAX_BATCH_SIZE
 from ..wishes.read import InstanceWish
 from .reasons import SHAPES, Sheet, T
 from .schema import Batching
@@ -37,6 +38,15 @@ MOST_ROUNDS = 1000
 SMALLEST_BATCH = 4
 LARGEST_BATCH_FACTOR = 4
 
+LAST_ALLOWED = "the last of allowed_batch_sizes, as the server demands"
+# Why fields are left unset that only users set.
+REASONS = {
+    "enable_large_batch_splitting": (
+        "a request of more rows than a batch is refused, since one that is cut holds several batch threads and places"
+        " in the queue"
+    )
+}
+
 # Keys under ``batching`` for the planner, which are not fields of BatchingParameters.
 OWN_KEYS = ("enabled", "expected_batch_ms")
 
@@ -55,6 +65,11 @@ class _Case:
     def slo_ms(self) -> float:
         """The latency objective for 99 of 100 requests."""
         return self.wish.slo_p99_ms or self.profile["slo_p99_ms"]
+
+    @property
+    def splits(self) -> bool:
+        """Whether the server cuts requests of more rows than a batch."""
+        return bool(self.wish.batching.get("enable_large_batch_splitting"))
 
     @property
     def hardware(self) -> str:
@@ -79,18 +94,22 @@ def batching(sheet: Sheet, wish: InstanceWish, cpus: int, gpus: int, policy: Map
     case = _Case(sheet, wish, policy["profiles"][wish.profile], cpus, gpus)
     if not _enabled(case, policy["batching"]):
         return None
-    size, timeout, threads = _max_batch_size(case), _timeout(case), _threads(case)
+    size, timeout, threads = _batch_size(case), _timeout(case), _threads(case)
+    waiting = _queue(case, timeout, threads)
+    largest = _largest_request(case, size, waiting) if case.splits else size
     result: Batching = {
-        "max_batch_size": size,
+        "max_batch_size": largest,
         "batch_timeout_micros": timeout,
         "num_batch_threads": threads,
-        "max_enqueued_batches": _queue(case, timeout, threads),
+        "max_enqueued_batches": waiting,
     }
-    sizes = _allowed_sizes(case, size)
+    if case.splits:
+        result["max_execution_batch_size"] = size
+    sizes = _allowed_sizes(case, size, largest)
     if sizes:
         result["allowed_batch_sizes"] = sizes
     others = [field for field in wish.batching if field not in result and field not in OWN_KEYS]
-    more = {field: case.settle(field, None, "the server's default is right") for field in others}
+    more = {field: case.settle(field, None, REASONS.get(field, "the server's default is right")) for field in others}
     result.update(cast("Batching", more))
     if wish.batching:
         textproto_check.check(
@@ -120,13 +139,37 @@ def _enabled(case: _Case, choice: str) -> bool:
     return case.sheet.settle("batching", planned, reason, None if wished == planned else wished)
 
 
-def _max_batch_size(case: _Case) -> int:
+def _batch_size(case: _Case) -> int:
     """Scale the profile's size with the objective: past saturation, a batch takes time in proportion to its size."""
     allowed: list[int] = case.wish.batching.get("allowed_batch_sizes", [])
-    if allowed:
-        return case.settle("max_batch_size", allowed[-1], "the last of allowed_batch_sizes, as the server demands")
     base, usual = case.profile["max_batch_size"][case.hardware], case.profile["slo_p99_ms"]
-    return case.settle("max_batch_size", *_in_proportion(base, usual, case.slo_ms, case.hardware))
+    size, reason = _in_proportion(base, usual, case.slo_ms, case.hardware)
+    if case.splits:
+        return case.settle("max_execution_batch_size", *_within(size, reason, allowed, case.wish.batching))
+    if allowed:
+        return case.settle("max_batch_size", allowed[-1], LAST_ALLOWED)
+    return case.settle("max_batch_size", size, reason)
+
+
+def _within(size: int, reason: str, allowed: Sequence[int], wished: Mapping[str, int]) -> tuple[int, str]:
+    """Return the size of a batch that is an allowed one and no more than the largest request."""
+    if allowed:
+        return max([each for each in allowed if each <= size], default=allowed[0]), f"of allowed_batch_sizes; {reason}"
+    largest = wished.get("max_batch_size", size)
+    return (size, reason) if size <= largest else (largest, f"all of max_batch_size: {reason}")
+
+
+def _largest_request(case: _Case, size: int, waiting: int) -> int:
+    """Return the rows of the largest request that is accepted, where larger ones than a batch are cut."""
+    allowed: list[int] = case.wish.batching.get("allowed_batch_sizes", [])
+    if allowed:
+        return case.settle("max_batch_size", allowed[-1], LAST_ALLOWED)
+    most = max(size, min(DEFAULT_MAX_BATCH_SIZE, size * waiting))
+    reason = (
+        f"requests of more rows than a batch are cut: up to {DEFAULT_MAX_BATCH_SIZE} rows, the server's own limit, and"
+        f" no more than {counted(waiting, 'batch', 'batches')} of {size}, which may wait"
+    )
+    return case.settle("max_batch_size", most, reason)
 
 
 @lru_cache(SHAPES)
@@ -254,13 +297,16 @@ def longest_batch_ms(slo_ms: float, timeout_micros: int, threads: int, waiting: 
     return max(0.0, slo_ms - timeout_micros / 1000) / rounds
 
 
-def _allowed_sizes(case: _Case, largest: int) -> list[int] | None:
+def _allowed_sizes(case: _Case, largest: int, request: int) -> list[int] | None:
     if not case.gpus:
         reason = "CPUs handle any size; padding would compute rows that are not needed"
         return case.settle("allowed_batch_sizes", None, reason)
     sizes = [2**power for power in range(largest.bit_length()) if 2**power < largest] + [largest]
     reason = (
-        "powers of two up to max_batch_size: kernels are chosen and compiled once for each size, and padding at most"
-        " doubles a batch"
+        f"powers of two up to {'max_execution_batch_size' if case.splits else 'max_batch_size'}: kernels are chosen and"
+        " compiled once for each size, and padding at most doubles a batch"
     )
+    if request > largest:
+        # The server compares the last one with max_batch_size, cut or not (bundle_factory_util.cc).
+        sizes, reason = [*sizes, request], f"{reason}; the last is max_batch_size, as the server demands"
     return case.settle("allowed_batch_sizes", sizes, reason)

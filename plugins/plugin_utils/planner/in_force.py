@@ -33,6 +33,8 @@ _MODEL = {
     "protected?": [int],
     "proofs?": {str: dict},
 }
+# All that is read of a model here, by its name in the record.
+KEYS = tuple(key.rstrip("?") for key in (*_MODEL, "memory_mb"))
 
 
 def of_plan(plan: Record) -> dict[str, dict[str, Any]]:

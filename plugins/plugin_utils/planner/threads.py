@@ -16,6 +16,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import is_whole
 
 from ..phrases import counted
+from ..server.batch_size import largest_batch
 from ..wishes.read import InstanceWish
 from .reasons import SHAPES, Sheet
 from .schema import Batching, Threads
@@ -71,9 +72,7 @@ def threads(
     wished = {pool: _wished(wish, flag) for pool, flag in FLAGS.items() if flag in wish.flags}
     result = _compute(sheet, wish, cpus, profile["inter_op_share"], wished)
     sizes = (
-        (batching["num_batch_threads"], batching["max_enqueued_batches"], batching["max_batch_size"])
-        if batching
-        else None
+        (batching["num_batch_threads"], batching["max_enqueued_batches"], largest_batch(batching)) if batching else None
     )
     callers = _callers(cpus, profile["request_threads_per_cpu"], profile["batch_share"], sizes)
     result.update(_requests(sheet, wish, callers, batching, wished))
@@ -180,14 +179,15 @@ def _requests(
         planned, reason = callers[0] + idle, f"{callers[1]}; {why}"
         result[pool] = sheet.settle(f"threads.{pool}", planned, reason, wished.get(pool))
         holds = result[pool] - idle
-        if batching and 0 < holds < batching["max_batch_size"]:
-            size = batching["max_batch_size"]
+        size = largest_batch(batching) if batching else 0
+        if 0 < holds < size:
+            field = "max_execution_batch_size" if "max_execution_batch_size" in (batching or {}) else "max_batch_size"
             # Both request pools at this size still fit in the unit's TasksMax=.
             more = f"use at least {size + idle}, or " if size <= MOST_REQUEST_THREADS else ""
             sheet.warnings.append(
                 f"{wish.place('flags.' + FLAGS[pool])}: is {result[pool]}, which holds {counted(holds, 'request')} at a"
                 f" time, and those for one item each never fill a batch of {size}; {more}lower"
-                f" batching.max_batch_size to {holds}"
+                f" batching.{field} to {holds}"
             )
     return result
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 TITLES = {
     "tfserving.fleet.fleet": "Lock every host",
     "tfserving.fleet.load_generator": "Install the load generator",
+    "tfserving.fleet.model_builder": "Install the builder of models",
     "tfserving.fleet.offline_bundle": "Install the bundle",
     "tfserving.fleet.nvidia_driver": "Set up the NVIDIA driver and its GPUs",
     "tfserving.fleet.host_plan": "Plan every host",
@@ -86,3 +88,17 @@ class Course:
     def _before(self, play: str) -> list[Play]:
         names = list(self._plays)
         return [self._plays[name] for name in names[: names.index(play)]] if play in self._plays else []
+
+
+def described(play: Any) -> Play:
+    """Return what one of Ansible's plays says before it runs.
+
+    Roles that its tasks include, or import in private, are no stages.
+    """
+    roles = (role.get_name() for role in play.roles if not role.from_include or role.public)
+    return Play(play.get_name().strip(), tuple(dict.fromkeys(roles)))
+
+
+def role_of(task: Any) -> str:
+    """Return the full name of the role that one of Ansible's tasks belongs to, empty for none."""
+    return str(task._role.get_name()) if task._role else ""

@@ -81,12 +81,16 @@ class Flags:
 
 @dataclass(frozen=True)
 class Conflict:
-    """A combination that cannot work: the flag to blame, the condition, the effect and the remedy."""
+    """A combination that cannot work: the flag to blame, the condition, the effect and the remedy.
+
+    ``kind`` says what a server makes of it: it ``stops``, it ``loses`` a part of its service, or the flag is ``idle``.
+    """
 
     flag: str
     when: Callable[[Flags], Any]
     problem: str
     remedy: str
+    kind: str = "stops"
 
 
 CONFLICTS = (
@@ -107,6 +111,7 @@ CONFLICTS = (
         lambda f: f["rest_api_port"] and f["rest_api_port"] == f["port"],
         "is the same as port, so the server would run without REST and without metrics",
         "give each its own port",
+        "loses",
     ),
     Conflict(
         "use_alts_credentials",
@@ -119,6 +124,7 @@ CONFLICTS = (
         lambda f: f["monitoring_config_file"] and not f["rest_api_port"],
         "is read only when REST is on, and rest_api_port is 0, so there would be no metrics",
         "set rest_api_port",
+        "idle",
     ),
     Conflict(
         "thread_pool_factory_config_file",
@@ -138,24 +144,28 @@ CONFLICTS = (
         lambda f: f["model_config_file"] and f["model_base_path"],
         "is ignored once model_config_file is set",
         "keep one of them",
+        "idle",
     ),
     Conflict(
         "model_name",
         lambda f: f["model_config_file"] and f.wished("model_name"),
         "is ignored once model_config_file is set",
         "leave it out and name the models in the file",
+        "idle",
     ),
     Conflict(
         "model_config_file_poll_wait_seconds",
         lambda f: f["model_config_file_poll_wait_seconds"] and not f["model_config_file"],
         "reads model_config_file again, which is not set",
         "set model_config_file or leave this out",
+        "idle",
     ),
     Conflict(
         "allow_version_labels_for_unavailable_models",
         lambda f: f["allow_version_labels_for_unavailable_models"] and not f["model_config_file"],
         "concerns version labels, which only model_config_file can give",
         "set model_config_file or leave this out",
+        "idle",
     ),
     # A platform_config_file silently replaces the configuration that the flags below build.
     Conflict(
@@ -169,6 +179,7 @@ CONFLICTS = (
         lambda f: f["enable_per_model_batching_parameters"] and not f["enable_batching"],
         "has no effect without enable_batching",
         "set enable_batching to true or leave this out",
+        "idle",
     ),
     Conflict(
         "tensorflow_session_parallelism",
@@ -182,18 +193,21 @@ CONFLICTS = (
         lambda f: f["tensorflow_session_parallelism"] and any(f[name] for name in _OP_PARALLELISM),
         "is ignored once tensorflow_intra_op_parallelism or tensorflow_inter_op_parallelism is set",
         "leave it out, and set both of the others",
+        "idle",
     ),
     Conflict(
         "num_tflite_pools",
         lambda f: f.wished("num_tflite_pools") and not f["prefer_tflite_model"],
         "has no effect without prefer_tflite_model",
         "set prefer_tflite_model to true or leave this out",
+        "idle",
     ),
     Conflict(
         "num_tflite_interpreters_per_pool",
         lambda f: f.wished("num_tflite_interpreters_per_pool") and not f["prefer_tflite_model"],
         "has no effect without prefer_tflite_model",
         "set prefer_tflite_model to true or leave this out",
+        "idle",
     ),
 )
 

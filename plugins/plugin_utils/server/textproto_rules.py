@@ -15,10 +15,13 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.defaults import MODELS
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
+from .batch_size import largest_batch
 from .flag_rules import check_base_path, check_model_name
 
 # The batch scheduler's own limit when max_batch_size is unset (bundle_factory_util, shared_batch_scheduler.h).
 DEFAULT_MAX_BATCH_SIZE = 1000
+# The same of the batches that may wait.
+DEFAULT_MAX_ENQUEUED_BATCHES = 10
 
 # Values of these messages never appear in an error: a private key in the wrong field must not reach a log.
 SECRET_MESSAGES = {"SSLConfig"}
@@ -153,10 +156,22 @@ def _check_splitting(data: Mapping[str, Any], prefix: str) -> None:
         if data.get("max_execution_batch_size", 0) > data["max_batch_size"]:
             problem = f"{data['max_execution_batch_size']} exceeds max_batch_size ({data['max_batch_size']})"
             raise WishError(f"{prefix}max_execution_batch_size", problem, "write at most max_batch_size")
+        _check_room(data, prefix)
     elif "max_execution_batch_size" in data:
         problem = "is read only when enable_large_batch_splitting is true"
         remedy = "set enable_large_batch_splitting to true or leave this out"
         raise WishError(f"{prefix}max_execution_batch_size", problem, remedy)
+
+
+def _check_room(data: Mapping[str, Any], prefix: str) -> None:
+    """Refuse requests that not even an empty queue has room for (SchedulingCapacity in shared_batch_scheduler.h)."""
+    largest, batch = data["max_batch_size"], largest_batch(data)
+    waiting = data.get("max_enqueued_batches", DEFAULT_MAX_ENQUEUED_BATCHES)
+    if largest > waiting * batch:
+        needed = -(-largest // batch)
+        problem = f"{largest} rows are {needed} batches of {batch}, and max_enqueued_batches lets {waiting} wait"
+        remedy = f"write at most {waiting * batch}, or raise max_enqueued_batches"
+        raise WishError(f"{prefix}max_batch_size", problem, remedy)
 
 
 def _check_allowed_sizes(data: Mapping[str, Any], prefix: str) -> None:
@@ -172,6 +187,11 @@ def _check_allowed_sizes(data: Mapping[str, Any], prefix: str) -> None:
         meant = "max_batch_size" if "max_batch_size" in data else "max_batch_size, unset and therefore"
         problem = f"ends in {sizes[-1]} and not in {meant} {largest}, so no model would load"
         raise WishError(where, problem, f"end the list in {largest} or set max_batch_size to {sizes[-1]}")
+    batch = largest_batch({"max_batch_size": largest, **data})
+    if batch not in sizes:
+        fits = next(size for size in sizes if size > batch)
+        problem = f"has no {batch}, so each full batch (max_execution_batch_size) is padded to {fits} rows"
+        raise WishError(where, problem, f"add {batch} to the list")
 
 
 def check_prometheus(data: Mapping[str, Any], path: str) -> None:

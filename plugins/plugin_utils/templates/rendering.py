@@ -45,6 +45,10 @@ class Renderer:
             files[path] = Rendered(content, source, {key: str(entry["name"]) for key, entry in entries.items()})
         return files
 
+    def text(self, path: str) -> str:
+        """Return what a template says, as it would be laid down where it is."""
+        return self._rendered(path, path, path, dict(self.variables), contextlib.nullcontext).decode("utf-8")
+
     def _content(
         self, root: str, source: str, destination: str, entries: Mapping[str, Entry], careful: Careful
     ) -> bytes:

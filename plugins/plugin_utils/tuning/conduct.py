@@ -270,6 +270,10 @@ def _require_in_force(call: Call) -> None:
     if call.context.planned()["digest"] != call.target["plan_digest"]:
         problem = f"asks for other settings of {call.asked.instance} than those in force on {call.target['name']}"
         raise WishError("inventory", problem, "run site.yml first")
+    batching = call.context.planned()["batching"]
+    if batching and batching.get("enable_large_batch_splitting"):
+        problem = f"{call.asked.instance} cuts large requests, and trials would vary the largest one, not the batch"
+        raise WishError("instance", problem, "tune without enable_large_batch_splitting, then set it again")
 
 
 def _session(call: Call) -> Session:

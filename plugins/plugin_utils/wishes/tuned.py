@@ -64,7 +64,7 @@ def merge(instances: Sequence[InstanceWish], tuned: Mapping[str, Mapping[str, An
 
 def _add(instance: InstanceWish, entry: Mapping[str, Any]) -> None:
     note = entry.get("measured", "measured")
-    batching = _open(entry.get("batching", {}), instance.batching, SIZES)
+    batching = _open(_of_a_batch(entry.get("batching", {}), instance.batching), instance.batching, SIZES)
     if instance.batching.get("enabled") is False:
         batching = {}
     elif instance.batching and batching.get("enabled") is False:
@@ -77,6 +77,14 @@ def _add(instance: InstanceWish, entry: Mapping[str, Any]) -> None:
     instance.tuned = dict.fromkeys(places, note)
     instance.batching = {**batching, **instance.batching}
     instance.flags = {**flags, **instance.flags}
+
+
+def _of_a_batch(found: Mapping[str, Any], wished: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was found; the size measured is that of a batch, also where the server cuts larger requests."""
+    if not wished.get("enable_large_batch_splitting") or "max_batch_size" not in found:
+        return found
+    others = {key: value for key, value in found.items() if key not in SIZES}
+    return {**others, "max_execution_batch_size": found["max_batch_size"]}
 
 
 def _open(found: Mapping[str, Any], wished: Mapping[str, Any], together: Sequence[str]) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def test_the_program_is_copied_by_ansibles_own_action(monkeypatch, tmp_path):
             return {"changed": True}
 
     monkeypatch.setattr(load_program, "C", SimpleNamespace(DEFAULT_LOCAL_TMP=str(tmp_path)))
-    found = action(load_program, dest="/opt/load.zip")
+    found = action(load_program, dest="/opt/load.zip", program="load")
     found._task.copy = lambda: SimpleNamespace()
     found._shared_loader_obj = SimpleNamespace(action_loader=SimpleNamespace(get=Copy))
     for name in ("_connection", "_play_context", "_loader", "_templar"):

@@ -15,7 +15,7 @@ COLLECTION = "tfserving.fleet"
 
 # Roles that change, restart or boot what serves, and the files of theirs that change nothing.
 DISTURBING = ("cpu_partition", "kernel_tuning", "nvidia_driver", "tfserving")
-HARMLESS = ("account.yml", "prune.yml", "survey.yml")
+HARMLESS = ("account.yml", "prune.yml", "share.yml", "survey.yml")
 
 
 def disturbing_plays() -> list[Any]:
@@ -26,7 +26,7 @@ def disturbing_plays() -> list[Any]:
 
 def roles(play: dict[str, Any]) -> set[str]:
     tasks = [task for part in ("pre_tasks", "tasks", "post_tasks") for task in play.get(part, [])]
-    included = [task.get("ansible.builtin.include_role", {}) for task in tasks]
+    included = [task.get(f"ansible.builtin.{way}_role", {}) for task in tasks for way in ("include", "import")]
     named = [each["role"] for each in play.get("roles", [])]
     named += [each["name"] for each in included if each and each.get("tasks_from") not in HARMLESS]
     return {name.rpartition(".")[2] for name in named}
@@ -45,7 +45,10 @@ def test_the_plays_that_disturb_serving_are_known():
 
 def test_a_roll_out_disturbs_hosts_only_in_its_own_batches():
     found = {path.name for path in PLAYBOOKS.glob("tasks/*.yml") if f"{COLLECTION}.tfserving\n" in path.read_text()}
-    assert found == {"rollout_batch.yml"}
+    # What settles removes what no server uses.
+    assert found - {"settle.yml"} == {"rollout_batch.yml"}
+    settling = yaml.safe_load((PLAYBOOKS / "tasks/settle.yml").read_text())
+    assert {task["ansible.builtin.include_role"]["tasks_from"] for task in settling} == {"prune.yml", "record.yml"}
     (round_,) = yaml.safe_load((PLAYBOOKS / "tasks/rollout_round.yml").read_text())
     included = [task for task in round_["block"] if task.get("ansible.builtin.include_tasks") == "rollout_batch.yml"]
     assert [task["loop"] for task in included] == ["{{ rollout_round.batches }}"]

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from playbook_place import Place
+from repository import REPOSITORY
 
 
 @pytest.fixture
@@ -75,3 +77,24 @@ def test_a_gateway_that_does_not_answer_lets_nobody_go(place):
 def test_only_the_instances_that_leave_are_judged(place):
     assert judge(place, ALONE, instances=["digits"])[0] == 0
     assert judge(place, ALONE, instances=["ranker"])[0] != 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "leaving"),
+    [
+        ({}, "gpu-a gpu-b"),
+        ({"fleet_turn": {"leaving": ["gpu-a", "gpu-b", "gpu-z"]}}, "gpu-a gpu-b gpu-z"),
+        ({"fleet_turn": {}, "fleet_leaving_hosts": ["gpu-b"]}, "gpu-b"),
+    ],
+)
+def test_those_that_leave_are_the_batch_or_in_a_run_in_slices_all_that_are_out(place, variables, leaving):
+    (check,) = yaml.safe_load((REPOSITORY / "roles/fleet/tasks/capacity.yml").read_text())
+    (judged,) = [task for task in check["block"] if "tfserving.fleet.gateway_capacity" in task]
+    hosts = judged["tfserving.fleet.gateway_capacity"]["hosts"]
+    place.inventory({"tfserving": {"gpu-a": {}, "gpu-b": {}}}, **variables)
+    place.playbook(
+        {"ansible.builtin.debug": {"msg": "leaving: {{ leaving | join(' ') }}."}, "vars": {"leaving": hosts}}
+    )
+    status, output = place.run("play.yml")
+    assert status == 0, output
+    assert f"leaving: {leaving}." in output

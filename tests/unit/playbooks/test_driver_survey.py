@@ -14,6 +14,9 @@ from playbook_place import Place
 SURVEY = {
     "ansible.builtin.include_role": {"name": "tfserving.fleet.nvidia_driver", "tasks_from": "survey.yml"},
 }
+SHARED = {
+    "ansible.builtin.include_role": {"name": "tfserving.fleet.nvidia_driver", "tasks_from": "share.yml"},
+}
 SAID = {
     "ansible.builtin.debug": {"msg": "due {{ nvidia_driver_due }}, lacks {{ nvidia_driver_missing_packages | length }}"}
 }
@@ -24,7 +27,7 @@ def surveyed(folder: Any, found: dict[str, Any], **wish: Any) -> tuple[int, str]
     """Survey this machine, of which the module is taken to have found something else."""
     place = Place(folder)
     place.inventory({"tfserving": {"h1": {}}}, **wish)
-    place.playbook(SURVEY, SAID)
+    place.playbook(SURVEY, SHARED, SAID)
     told = {"__nvidia_driver_before": found, "ansible_facts": FACTS}
     return place.run("play.yml", "-e", json.dumps(told))
 

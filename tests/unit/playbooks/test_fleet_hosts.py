@@ -34,7 +34,7 @@ def first_of(playbook):
 
 def test_every_playbook_looks_for_its_hosts_first_and_what_changes_them_takes_their_lock():
     changing = {playbook for playbook in PLAYBOOKS - HOSTLESS if first_of(playbook) == "plays/begin.yml"}
-    assert changing == {"rollout", "serve", "server_rollback", "site"}
+    assert changing == {"adopt_takeover", "adopt_undo", "rollout", "serve", "server_rollback", "site"}
     # They look for the host of one instance, in a play that takes that host's lock.
     measuring = {playbook for playbook in PLAYBOOKS - HOSTLESS if first_of(playbook) == "plays/measured.yml"}
     assert measuring == {"benchmark", "profile", "tune"}

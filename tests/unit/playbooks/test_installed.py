@@ -25,6 +25,7 @@ PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_ma
 NAMES = (
     *("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune"),
     *("gateway", "drain", "undrain", "rollout", "rollback", "monitoring", "diagnose", "profile"),
+    *("adopt", "adopt_takeover", "adopt_undo", "optimize_model", "cache_report"),
 )
 
 
@@ -123,6 +124,24 @@ def test_a_plan_of_the_starter_inventory_has_the_collections_report_and_stages(h
     assert "ranker 1" in output
     assert (home.folder / "plan.html").is_file()
     assert '"would_change": true' in (home.folder / "plan.json").read_text()
+
+
+def test_the_runner_of_slices_works_from_the_installed_collection(home):
+    home.host(**HERE)
+    program = f"{home.environment['HOME']}/.ansible/collections/ansible_collections/tfserving/fleet/bin/tfserving-fleet"
+    assert os.access(program, os.X_OK)
+    done = subprocess.run(
+        [program, *PLAN, "-e", "plan_html="],
+        cwd=home.folder,
+        env=home.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tfserving.fleet.plan: 1 host in 1 slice," in done.stdout
+    assert "ranker 1" in done.stdout
 
 
 def test_messages_name_what_somebody_without_a_clone_can_run(home):

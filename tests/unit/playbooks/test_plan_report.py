@@ -111,9 +111,15 @@ def test_a_printed_text_moves_no_cursor_and_keeps_its_lines(tmp_path):
 
 def test_what_needs_no_gpus_is_refused_before_a_driver_is_changed():
     """Only then is the host planned, since its GPUs may come with the driver."""
-    plays = yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())
-    survey, change = plays[1], plays[2]
-    (early,) = (task for task in survey["tasks"] if "include_role" in str(task) and "host_plan" in str(task))
-    assert early["ansible.builtin.include_role"]["tasks_from"] == "survey.yml"
-    assert early["when"] == "nvidia_driver_due == 'change'"
+    plays = {play["name"]: play for play in yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())}
+    names = list(plays)
+    checked, changed = (
+        names.index(name) for name in ("Check the hosts before driver changes", "Change the NVIDIA driver")
+    )
+    assert names[checked + 1 : changed] == ["Wait for all slices before driver changes"]
+    early, change = plays["Check the hosts before driver changes"], plays["Change the NVIDIA driver"]
+    assert early["tasks"][0]["ansible.builtin.import_role"]["name"] == "tfserving.fleet.host_plan"
+    assert early["tasks"][0]["ansible.builtin.import_role"]["tasks_from"] == "survey.yml"
+    assert early["hosts"] == change["hosts"]
+    assert early["any_errors_fatal"]
     assert change["roles"] == [{"role": "tfserving.fleet.nvidia_driver"}]

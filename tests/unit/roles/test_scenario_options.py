@@ -19,6 +19,7 @@ RUN = "says how a run goes over the fleet, before any host's own variables: test
 WATCHED = "belongs to monitored fleets, which this scenario has not: scenario monitoring"
 GATEWAY = "belongs to gateways, which this scenario has not: scenario gateway"
 LOAD = "belongs to benchmark.yml, which the scenario does not run"
+BUILDER = "belongs to builders of models, which this scenario has not: test_model_builder.py"
 PEERS = "takes two hosts: scenario rollout, test_model_repository_peers.py"
 ELSEWHERE = "excludes what this scenario is about"
 
@@ -38,6 +39,7 @@ EXCEPTIONS = {
     "tfserving_apt_suite": UNIQUE,
     "tfserving_apt_package": UNIQUE,
     "jemalloc_package": UNIQUE,
+    "host_plan_share_input": "is set by tune.yml, which the scenario does not run",
     "host_plan_rollout": "is set by rollout.yml, which the scenario does not run: test_held_versions.py",
     "kernel_tuning_state": "takes the role back: scenario vm, undo.yml",
     "cpu_partition_state": "takes the role back: scenario vm, undo.yml",
@@ -66,6 +68,7 @@ def exception(name: str) -> str:
         "nvidia_driver_": DRIVER,
         "fleet_": RUN,
         "load_generator_": LOAD,
+        "model_builder_": BUILDER,
         "gateway_": GATEWAY,
         "monitoring_": WATCHED,
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import options
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.optimization import wishes
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from repository import REPOSITORY
 
@@ -22,7 +23,7 @@ SHELLS = {"", "sh", "console"}
 PROMPT = re.compile(r"^ *\$ ")
 CLI = {"playbook": "PlaybookCLI", "galaxy": "GalaxyCLI", "vault": "VaultCLI", "doc": "DocCLI"}
 # The playbooks whose variables have names of one word, and their table of them.
-MEASURING = {"benchmark", "tune", "profile"}
+MEASURING = {"benchmark", "tune", "profile", "optimize_model"}
 # The same of others, which are few.
 WORDS = {
     "drain": {"instance", "reason", "until"},
@@ -87,7 +88,7 @@ def _known(playbooks: list[str]) -> set[str]:
     documented = {name for variables in inventory.role_specs().values() for name in variables}
     names = {Path(name).name.removesuffix(".yml").rpartition(".")[2] for name in playbooks}
     if MEASURING & names:
-        documented |= set(options.FIELDS)
+        documented |= set(options.FIELDS) | (set(wishes.FIELDS) if "optimize_model" in names else set())
     documented |= {word for name in names for word in WORDS.get(name, ())}
     for playbook in (REPOSITORY / "playbooks").glob("*.yml"):
         documented |= {word for word in WORD.findall(playbook.read_text(encoding="utf-8")) if "_" in word}

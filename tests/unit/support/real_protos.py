@@ -33,7 +33,7 @@ sys.modules["tensorflow"] = types.ModuleType("tensorflow")
 sys.modules["tensorflow"].__path__ = [root + "/tensorflow"]
 from google.protobuf import descriptor_pb2
 from tensorflow.core.protobuf import config_pb2
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 from tensorflow_serving.config import model_server_config_pb2
 files, seen = descriptor_pb2.FileDescriptorSet(), set()
 def add(file):
@@ -45,6 +45,7 @@ def add(file):
 add(config_pb2.DESCRIPTOR)
 add(model_server_config_pb2.DESCRIPTOR)
 add(predict_pb2.DESCRIPTOR)
+add(get_model_metadata_pb2.DESCRIPTOR)
 sys.stdout.buffer.write(files.SerializeToString())
 """
 

@@ -67,9 +67,9 @@ class Fleet:
 
     def grpc(self, _target: Any, method: str, body: bytes, seconds: float, most: int) -> bytes:
         assert (method, seconds <= 60, most) == (golden_answers.METHOD, True, 16 << 20)
-        spec = messages._message(2, next(each[2] for each in messages._fields(memoryview(body)) if each[0] == 1))
-        versions = [messages._message(kind, held) for field, kind, held in messages._fields(spec) if field == 2]
-        version = next(each[2] for each in messages._fields(versions[0]))
+        spec = messages._message(2, next(each[2] for each in messages.fields(memoryview(body)) if each[0] == 1))
+        versions = [messages._message(kind, held) for field, kind, held in messages.fields(spec) if field == 2]
+        version = next(each[2] for each in messages.fields(versions[0]))
         values = self.take(version, GRPC)
         return messages.encode_response({self.output: Tensor("DT_FLOAT", (len(values),), values)})
 

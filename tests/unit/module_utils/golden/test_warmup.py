@@ -166,6 +166,10 @@ def test_without_a_request_that_must_be_answered_there_is_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def splitting(**batching):
+    return {"flags": {"enable_batching": True}, "batching": {"enable_large_batch_splitting": True, **batching}}
+
+
 @pytest.mark.parametrize(
     ("instances", "sizes"),
     [
@@ -180,6 +184,10 @@ def test_without_a_request_that_must_be_answered_there_is_no_file(tmp_path):
             ],
             (1, 2, 4, 8),
         ),
+        # A request of 700 rows is cut, so that no batch is as large as it.
+        ([splitting(max_batch_size=700, max_execution_batch_size=175)], (175,)),
+        ([splitting(max_batch_size=700, max_execution_batch_size=32, allowed_batch_sizes=[8, 32, 700])], (8, 32)),
+        ([splitting(max_batch_size=32)], (32,)),
     ],
 )
 def test_batch_sizes_are_those_of_all_instances_that_serve_the_model(instances, sizes):

@@ -8,7 +8,7 @@ import evidence_cases as hosts
 import fault_cases
 import pytest
 import yaml
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import rank
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis import batched, rank
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.case import Case
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.diagnosis.faults import faults
 from repository import REPOSITORY
@@ -119,6 +119,29 @@ def test_wrong_sizes_are_told_of_a_server_that_is_down():
     evidence = fault_cases.batching(hosts.healthy(), allowed_batch_sizes=(8, 16))
     evidence = hosts.put(hosts.both(evidence, "instances/ranker/process", None), "instances/ranker/cmdline", [])
     assert verdict("batching.sizes", Case(evidence)) == "cause"
+
+
+SPLITTING = {"enable_large_batch_splitting": "true", "max_batch_size": 700}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"), [((8, 32, 700), "cleared"), ((8, 32), "cause"), ((32, 8, 700), "cause"), ((), "cleared")]
+)
+def test_the_last_size_is_that_of_the_largest_request_also_where_it_is_cut(sizes, said):
+    evidence = fault_cases.batching(
+        hosts.healthy(), max_execution_batch_size=32, allowed_batch_sizes=sizes, **SPLITTING
+    )
+    assert verdict("batching.sizes", Case(evidence)) == said
+
+
+def test_batches_are_full_by_the_size_of_a_batch_and_not_by_that_of_the_largest_request():
+    instance = Case(fault_cases.batching(hosts.healthy(), max_execution_batch_size=32, **SPLITTING)).instances[0]
+    found = batched.in_force(instance)
+    assert (found.size, found.largest, found.splits) == (32, 700, True)
+    # Without its own size a batch takes a whole request, and without splitting the server does not read that size.
+    whole = Case(fault_cases.batching(hosts.healthy(), **SPLITTING)).instances[0]
+    unread = Case(fault_cases.batching(hosts.healthy(), max_execution_batch_size=8)).instances[0]
+    assert (batched.in_force(whole).size, batched.in_force(unread).size) == (700, 32)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ def test_a_server_gets_what_its_batches_hold_and_one_more_divided_by_the_gateway
     server = backend(planned(gateways=2), "rest_ranker")["servers"][0]
     assert server["maxconn"] == 32 * 5 / 2
     assert server["reason"] == "4 batches of 32 that run, and one that forms; 160 from 2 gateways"
+    cut = {"max_batch_size": 700, "max_execution_batch_size": 32, "enable_large_batch_splitting": True}
+    cut = fleet(1, instance(batching={**cut, "num_batch_threads": 4}))
+    assert backend(planned(cut, gateways=2), "rest_ranker")["servers"][0] == server
     plain = {"hosts": fleet(1, instance(batching=None))}
     assert backend(planned(plain["hosts"]), "rest_ranker")["servers"][0]["maxconn"] == 32
     wished = backend(planned(gateway_maxconn={"ranker": 7}, gateways=3), "grpc_ranker")["servers"][0]

@@ -82,8 +82,30 @@ def test_shards_beyond_the_slots_run_in_turns():
 def test_the_fastest_is_recommended_with_its_price():
     assert recommended(rows()).shards == 7
     assert conclusion(rows()) == (
-        "cut requests into 7 shards of 100 items: 2.5 times as fast for 43% less capacity; each shard has to keep the"
-        " objective at p99.86"
+        "cut requests into 7 shards of 100 items: 2.5 times as fast for 43% less capacity, as long as whole requests"
+        " keep the instance less than 55% busy; each shard has to keep the objective at p99.86"
+    )
+
+
+def test_how_busy_the_instance_may_be_follows_from_the_work_of_the_shards():
+    found = assess(80, {1: (14_000, None), 8: (7_000, None)}, Fit(6_000, 100), slots=8, utilisation=0.0, batching=False)
+    assert conclusion(found) == (
+        "cut requests into 8 shards of 10 items: 2 times as fast for 75% less capacity, as long as whole requests keep"
+        " the instance less than 25% busy; each shard has to keep the objective at p99.87"
+    )
+
+
+@pytest.mark.parametrize(("objective_us", "best"), [(None, 7), (50_000, 7), (21_000, 4), (19_000, 7)])
+def test_a_cut_that_keeps_the_objective_comes_before_a_faster_one(objective_us, best):
+    measured = {1: (30_000, 45_000), 4: (18_000, 20_000), 7: (12_000, 25_000)}
+    found = assess(700, measured, CURVE, slots=8, utilisation=0.3, batching=False, objective_us=objective_us)
+    assert recommended(found).shards == best
+
+
+def test_a_cut_that_is_still_late_says_so():
+    found = rows(objective_us=19_000)[1]
+    assert advice(found).endswith(
+        "each shard has to keep the objective at p99.75 (they do not: p99 is over the 19 ms of a request)"
     )
 
 

@@ -9,7 +9,7 @@ import re
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.monitoring import commands, objectives, settings, sizes
-from monitoring_cases import GROUPS, HOSTS, instance, plan, planned, read, refusal, variables
+from monitoring_cases import BATCHING, GROUPS, HOSTS, instance, plan, planned, read, refusal, variables
 
 WATCHED = {"address": "10.0.0.2", "cpus": 8, "gpus": 0}
 KNOWN = {
@@ -147,6 +147,13 @@ def test_an_instance_goes_by_its_strictest_host():
         "the objective of ranker is 20 ms on gpu-2 and 100 ms on gpu-1; alerts go by the strictest, as callers do not"
         " choose the host"
     ]
+
+
+def test_the_largest_batch_is_not_the_largest_request_where_that_is_cut():
+    cut = {**BATCHING, "max_batch_size": 700, "enable_large_batch_splitting": True, "max_execution_batch_size": 8}
+    hosts = {**HOSTS, "gpu-2": variables(2, tfserving_plan=plan(instance(batching=cut)))}
+    found, _ = objectives.objectives(read(hosts=hosts)[0].serving, 0.99)
+    assert [each.max_batch_size for each in found] == [8]
 
 
 def test_sizes_are_those_of_the_formula():

@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.planner.batching import longest_batch_ms
+from hypothesis import given
+from hypothesis import strategies as st
 from planner_cases import CPU_HOST, IMAGE, ONE_CPU, box, instance, model, only, plan, refusal
 
 
@@ -164,3 +166,108 @@ def test_other_fields_of_batching_are_passed_on():
 )
 def test_batching_that_cannot_work_is_refused(batching, message):
     assert message in refusal({"slo_p99_ms": 50, "batching": batching})
+
+
+SPLITTING = {"enable_large_batch_splitting": True}
+
+
+@pytest.mark.parametrize(
+    ("wish", "request_rows", "batch_rows"),
+    [
+        # As far as 1000 rows, which are 32 batches of 32: all that may wait for one CPU.
+        ({}, 1000, 32),
+        ({"max_enqueued_batches": 20}, 640, 32),
+        ({"max_execution_batch_size": 8}, 256, 8),
+        ({"max_batch_size": 700}, 700, 32),
+        ({"max_batch_size": 700, "max_execution_batch_size": 175}, 700, 175),
+        ({"max_batch_size": 20}, 20, 20),
+        ({"max_execution_batch_size": 2000}, 2000, 2000),
+        ({"allowed_batch_sizes": [8, 16, 700], "max_enqueued_batches": 44}, 700, 16),
+        ({"allowed_batch_sizes": [50, 700]}, 700, 50),
+    ],
+)
+def test_where_large_requests_are_cut_a_batch_is_as_large_as_otherwise(wish, request_rows, batch_rows):
+    batching = only({"slo_p99_ms": 100, "batching": {**SPLITTING, **wish}}, machine=ONE_CPU)["batching"]
+    assert (batching["max_batch_size"], batching["max_execution_batch_size"]) == (request_rows, batch_rows)
+
+
+def test_a_request_that_is_cut_is_explained():
+    found = only({"slo_p99_ms": 100, "batching": SPLITTING}, machine=ONE_CPU)
+    assert found["overrides"] == ["batching.enable_large_batch_splitting"]
+    assert found["reasons"]["batching.max_execution_batch_size"] == (
+        "32 for 100 ms on a CPU, in proportion to 100 ms, as a power of two"
+    )
+    assert found["reasons"]["batching.max_batch_size"] == (
+        "requests of more rows than a batch are cut: up to 1000 rows, the server's own limit, and no more than 32"
+        " batches of 32, which may wait"
+    )
+    assert found["reasons"]["batching.enable_large_batch_splitting"] == (
+        "(override) the plan would leave it unset: a request of more rows than a batch is refused, since one that is"
+        " cut holds several batch threads and places in the queue"
+    )
+
+
+def test_on_gpus_the_sizes_are_those_of_batches_and_the_last_that_of_a_request():
+    found = only({"gpus": 1, "batching": {**SPLITTING, "max_execution_batch_size": 48}}, machine=box(), **IMAGE)
+    assert found["batching"]["allowed_batch_sizes"] == [1, 2, 4, 8, 16, 32, 48, 1000]
+    assert found["reasons"]["batching.allowed_batch_sizes"] == (
+        "powers of two up to max_execution_batch_size: kernels are chosen and compiled once for each size, and padding"
+        " at most doubles a batch; the last is max_batch_size, as the server demands"
+    )
+
+
+def test_request_threads_are_for_the_places_in_batches_not_for_the_rows_of_a_large_request():
+    whole, cut = (only({"batching": wish}) for wish in ({"max_batch_size": 32}, {**SPLITTING, "max_batch_size": 1000}))
+    assert whole["threads"] == cut["threads"]
+
+
+def test_too_few_request_threads_are_told_by_the_field_of_the_batch():
+    wish = instance(batching=SPLITTING, flags={"grpc_max_threads": 9})
+    assert "never fill a batch of 32; use at least 33, or lower batching.max_execution_batch_size to 8" in (
+        " ".join(plan(CPU_HOST, [wish])["warnings"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("batching", "sentence"),
+    [
+        (
+            {"max_batch_size": 5000},
+            "max_batch_size: 5000 rows are 157 batches of 32, and max_enqueued_batches lets 32 wait; write at most"
+            " 1024, or raise max_enqueued_batches",
+        ),
+        (
+            {"max_batch_size": 8, "max_execution_batch_size": 9},
+            "max_execution_batch_size: 9 exceeds max_batch_size (8); write at most max_batch_size",
+        ),
+        (
+            {"max_execution_batch_size": 24, "allowed_batch_sizes": [16, 32]},
+            "allowed_batch_sizes: has no 24, so each full batch (max_execution_batch_size) is padded to 32 rows; add 24"
+            " to the list",
+        ),
+        (
+            {"max_batch_size": 64, "max_execution_batch_size": 32, "allowed_batch_sizes": [16, 32]},
+            "allowed_batch_sizes: ends in 32 and not in max_batch_size 64, so no model would load; end the list in 64"
+            " or set max_batch_size to 32",
+        ),
+    ],
+)
+def test_sizes_that_do_not_fit_a_cut_are_refused(batching, sentence):
+    wish = {"slo_p99_ms": 100, "batching": {**SPLITTING, **batching}}
+    assert refusal(wish, machine=ONE_CPU) == f"tfserving_instances[0].batching.{sentence}"
+
+
+@given(
+    st.fixed_dictionaries(
+        {"slo_p99_ms": st.sampled_from([1, 30, 100, 10_000]), "profile": st.sampled_from(["balanced", "throughput"])}
+    ),
+    st.sampled_from([{}, {"max_execution_batch_size": 7}, {"max_enqueued_batches": 3}, {"expected_batch_ms": 0.5}]),
+    st.sampled_from([(ONE_CPU, 0), (CPU_HOST, 0), (box(), 1), (box(), 4)]),
+)
+def test_whatever_is_cut_fits_the_queue_and_the_sizes(wish, more, place):
+    machine, gpus = place
+    batching = only({**wish, "gpus": gpus, "batching": {**SPLITTING, **more}}, machine=machine, **IMAGE)["batching"]
+    batch, request = batching["max_execution_batch_size"], batching["max_batch_size"]
+    assert batch <= request <= batch * batching["max_enqueued_batches"]
+    allowed = batching.get("allowed_batch_sizes", [batch, request])
+    assert (batch in allowed, allowed[-1]) == (True, request)

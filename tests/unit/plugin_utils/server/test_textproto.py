@@ -361,8 +361,10 @@ def batching(draw):
     }
     data = draw(st.fixed_dictionaries({"max_batch_size": st.just(sizes[-1])}, optional=optional))
     if draw(st.booleans()):
-        execution = draw(st.integers(1, sizes[-1]))
+        execution = draw(st.sampled_from(sizes))
+        waiting = draw(st.integers(-(-sizes[-1] // execution), 2**63 - 1))
         data |= {"enable_large_batch_splitting": True, "max_execution_batch_size": execution}
+        data |= {"max_enqueued_batches": waiting}
     return data
 
 

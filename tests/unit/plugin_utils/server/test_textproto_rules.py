@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.server.textproto import render
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tables import surveyed
 from proto_cases import config, model, refusal
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -159,6 +161,21 @@ def test_a_custom_model_config_is_refused():
             {"enable_large_batch_splitting": True, "max_execution_batch_size": 9, "max_batch_size": 8},
             "max_execution_batch_size: 9 exceeds max_batch_size (8); write at most max_batch_size",
         ),
+        (
+            {"enable_large_batch_splitting": True, "max_execution_batch_size": 8, "max_batch_size": 81},
+            "max_batch_size: 81 rows are 11 batches of 8, and max_enqueued_batches lets 10 wait; "
+            "write at most 80, or raise max_enqueued_batches",
+        ),
+        (
+            {
+                "enable_large_batch_splitting": True,
+                "max_execution_batch_size": 8,
+                "max_batch_size": 64,
+                "allowed_batch_sizes": [4, 64],
+            },
+            "allowed_batch_sizes: has no 8, so each full batch (max_execution_batch_size) is padded to 64 rows; "
+            "add 8 to the list",
+        ),
     ],
 )
 def test_batching_that_cannot_work_is_refused_with_the_reason(data, sentence):
@@ -253,3 +270,13 @@ def test_tls_without_pem_text_is_refused_and_nothing_secret_is_repeated(data, se
 )
 def test_other_messages_are_refused(message, sentence):
     assert refusal({}, message) == sentence
+
+
+@pytest.mark.parametrize("version", surveyed.releases())
+def test_every_surveyed_release_knows_how_to_cut_large_requests(version):
+    data = {"enable_large_batch_splitting": True, "max_execution_batch_size": 4, "max_batch_size": 8}
+    assert render(data, "BatchingParameters", version=version).splitlines()[1:] == [
+        "max_batch_size { value: 8 }",
+        "enable_large_batch_splitting { value: true }",
+        "max_execution_batch_size { value: 4 }",
+    ]

@@ -14,7 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.load.histogram import Histogram
 from ansible_collections.tfserving.fleet.plugins.module_utils.trial import wish
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.benchmark import document
-from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, publish
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.tuning import conduct, publish, space
 from simulated_team import SimulatedTeam
 from tuning_cases import context
 
@@ -379,6 +379,19 @@ def test_a_trial_that_takes_too_much_memory_ends_with_the_plan_back(tune):
     assert host.orders[place : place + 4] == ["put", "renew", "restore", "put"]
     said = "  the host had 100 MB of memory left, less than 256 MB: bringing the plan's settings back"
     assert said in told
+
+
+def test_an_instance_that_cuts_large_requests_is_not_searched(tune, monkeypatch):
+    host, planned = Host(server()), space.Context.planned
+    splitting = {"batching": {"enable_large_batch_splitting": True}}
+    monkeypatch.setattr(space.Context, "planned", lambda self: {**planned(self), **splitting})
+    with pytest.raises(WishError) as refused:
+        tune(host.team, host)
+    assert str(refused.value) == (
+        "instance: ranker cuts large requests, and trials would vary the largest one, not the batch; tune without"
+        " enable_large_batch_splitting, then set it again"
+    )
+    assert host.orders == []
 
 
 def test_settings_that_are_not_in_force_are_refused(tune):

@@ -27,7 +27,7 @@ def advised(slo_ms, *measured, **more):
 def test_the_fastest_cut_that_keeps_the_objective_is_advised():
     best, sentence = advised(10, (1, 7.4, 9), (2, 4.2, 8), (4, 3.0, 12))
     assert best == 2
-    assert sentence.startswith("cut requests into 2 shards of 32 items: 1.8 times as fast for 12% less capacity; ")
+    assert sentence.startswith("cut requests into 2 shards of 32 items: 1.8 times as fast for 12% less capacity, ")
     assert sentence.endswith("; p99 is 8 ms, within the objective of 10 ms")
 
 

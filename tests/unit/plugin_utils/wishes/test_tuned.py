@@ -58,6 +58,13 @@ def test_sizes_and_computing_threads_are_taken_together_or_not_at_all():
     assert (found["threads"]["intra_op"], found["threads"]["inter_op"]) == (11, 1)
 
 
+def test_the_size_measured_is_that_of_a_batch_where_larger_requests_are_cut():
+    found = tuned({"batching": {"enable_large_batch_splitting": True}})["batching"]
+    assert (found["max_batch_size"], found["max_execution_batch_size"]) == (1000, 128)
+    found = tuned({"batching": {"enable_large_batch_splitting": True, "max_batch_size": 700}})["batching"]
+    assert (found["max_batch_size"], found["max_execution_batch_size"]) == (700, 128)
+
+
 def test_batches_that_the_instance_turns_off_stay_off():
     assert tuned({"batching": {"enabled": False}})["batching"] is None
 

@@ -27,7 +27,7 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
     if batching is None:
         return None
     sizes = ", ".join(f"{size:g}" for size in batching.allowed) or "any"
-    evidence = proof(batching.source, f"allowed_batch_sizes {sizes}", f"ascending, the last one {batching.size:g}")
+    evidence = proof(batching.source, f"allowed_batch_sizes {sizes}", f"ascending, the last one {batching.largest:g}")
     if _are_wrong(batching):
         words = "Every version fails to load with such sizes, on every host, whatever the model."
         return Judged("cause", 0.95, (evidence, *said.proofs(instance, *_SIZES)), words, instance.name, impact=0.9)
@@ -35,11 +35,9 @@ def _judged(case: Case, instance: Instance) -> Judged | None:
 
 
 def _are_wrong(batching: batched.Batching) -> bool:
-    """Tell whether the server refuses the sizes; with splitting the last one may be below the largest request."""
+    """Tell whether the server refuses the sizes: the last one is that of the largest request, cut or not."""
     sizes = batching.allowed
-    if not sizes or batching.splits:
-        return False
-    return list(sizes) != sorted(set(sizes)) or sizes[-1] != batching.size
+    return bool(sizes) and (list(sizes) != sorted(set(sizes)) or sizes[-1] != batching.largest)
 
 
 def _too_large(case: Case, instance: Instance, batching: batched.Batching, evidence: Proof) -> Judged:
@@ -52,12 +50,13 @@ def _too_large(case: Case, instance: Instance, batching: batched.Batching, evide
         return cleared("No request was refused as wrong.", evidence, instance=instance.name)
     counted = ended_as(case, refused, "INVALID_ARGUMENT")
     if batching.splits and not words:
-        return cleared("Requests of any size are split; callers send something wrong.", counted, instance=instance.name)
+        words_of_size = f"Requests of up to {batching.largest:g} rows are split; callers send something wrong."
+        return cleared(words_of_size, counted, instance=instance.name)
     return Judged(
         "cause" if words else "suspect",
         0.9 if words else 0.35,
         (evidence, counted, *words),
-        f"A request of {batching.size:g} rows or fewer is answered."
+        f"A request of {batching.largest:g} rows or fewer is answered."
         if words
         else "Requests may be wrong in another way; the server's answer to one of them tells.",
         instance.name,
@@ -71,7 +70,7 @@ FAULT = Fault(
     layer="configuration",
     observable="versions fail to load over allowed_batch_sizes, or requests end as INVALID_ARGUMENT",
     remedy=Remedy(
-        "Let allowed_batch_sizes end with max_batch_size; let the server split requests that are larger.",
+        "Let allowed_batch_sizes end with max_batch_size; let the server cut requests that are larger than a batch.",
         "tfserving_instances: [{name: INSTANCE, batching: {enable_large_batch_splitting: true}}]; "
         "ansible-playbook playbooks/site.yml --limit HOST",
         "low",

@@ -1,0 +1,1 @@
+../plugins/filter/planned_hosts.py
