@@ -96,6 +96,7 @@ def main() -> int:
         "13": (haproxies.TRIXIE, varnishes.TRIXIE),
     }[given.debian]
     print(figures.machine(), flush=True)
+    print(figures.takes("half a minute" if given.quick else "2 minutes"), flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="fleet-bench-") as scratch,
         cache_hosts.running(Path(scratch), 2, WISH, *versions, patience=()) as site,

@@ -59,6 +59,8 @@ OWN = (
     "tfserving_plan.gate.drain_timeout_s",
     "tfserving_plan.partition",
     "slice.section",
+    # Of a gateway's plan: numbers, a digest, and sentences of the planner.
+    *("cache.reasons.", "cache.generation", "cache.memory_mb", "cache.spare_mb"),
 )
 
 
