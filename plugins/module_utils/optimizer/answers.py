@@ -140,7 +140,8 @@ def _batched(call: Call, group: list[Asked], size: int) -> Iterator[dict[str, An
         return
     first = 0
     for each in fit:
-        yield _line(each, size, {name: array[first : first + each.rows] for name, array in outputs.items()})
+        own = slice(first, first + each.rows)
+        yield _line(each, size, {name: array[own] for name, array in outputs.items()})
         first += each.rows
 
 

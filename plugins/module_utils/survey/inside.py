@@ -118,7 +118,8 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _below(path: str, folder: str) -> str:
-    return path[len(folder.rstrip("/")) :].lstrip("/")
+    below = len(folder.rstrip("/"))
+    return path[below:].lstrip("/")
 
 
 def _joined(folder: str, rest: str) -> str:

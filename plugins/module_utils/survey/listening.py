@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import os
+import re
 import struct
 import sys
 import threading
@@ -40,7 +41,7 @@ def read(tree: Tree, pid: int, flags: Mapping[str, str]) -> list[dict[str, Any]]
 
 def address(text: str) -> str:
     """Return an address of the kernel's tables: words of 32 bits, each in the byte order of the machine."""
-    words = [int(text[place : place + 8], 16) for place in range(0, len(text), 8)]
+    words = [int(word, 16) for word in re.findall(".{1,8}", text)]
     packed = b"".join(struct.pack("<I" if sys.byteorder == "little" else ">I", word) for word in words)
     found = ipaddress.ip_address(packed)
     return str(getattr(found, "ipv4_mapped", None) or found)

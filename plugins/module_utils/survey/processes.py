@@ -194,7 +194,7 @@ def group_path(tree: Tree, pid: int) -> str:
     path = max(_group_paths(tree, pid), key=lambda each: (each.count("/"), len(each)), default="")
     for above in sorted({each.removesuffix("/init.scope") for each in _group_paths(tree, 1)}, key=len, reverse=True):
         if above not in ("", "/") and _is_below(path, above):
-            return path[len(above) :] or "/"
+            return path.removeprefix(above) or "/"
     return path
 
 

@@ -117,7 +117,8 @@ def _without_values(names: re.Pattern[str], content: str) -> str:
             continue
         value = (_VALUE if found["apart"] is None else _LINE).match(content, found.end())
         if value and _is_hidden(found[1], value[0]):
-            kept += [content[at : found.end()], HIDDEN]
+            end = found.end()
+            kept += [content[at:end], HIDDEN]
             at = value.end()
     return "".join([*kept, content[at:]])
 

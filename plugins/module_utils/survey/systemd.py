@@ -49,7 +49,8 @@ def show(ask: Ask, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the properties of units by name. Raises RuntimeError if systemd does not answer."""
     found = {}
     for begin in range(0, len(names), _AT_ONCE):
-        some = names[begin : begin + _AT_ONCE]
+        end = begin + _AT_ONCE
+        some = names[begin:end]
         answer = ask(["systemctl", "show", f"--property={PROPERTIES}", "--", *some]) or ""
         for block in answer.strip().split("\n\n"):
             shown = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

@@ -30,7 +30,8 @@ def words(case: Case) -> Iterator[Found]:
     for place, word in enumerate(case.line.words):
         if word.entrypoint:
             continue
-        yield from _word(case, word, case.line.words[place + 1 : place + 3])
+        after = slice(place + 1, place + 3)
+        yield from _word(case, word, case.line.words[after])
         if word.fate in READ and isinstance(word.value, str) and UNEXPANDED.search(word.value):
             yield found("word.unexpanded", word=word.text)
         if word.fate in READ and isinstance(word.value, str) and _QUOTED.fullmatch(word.value):

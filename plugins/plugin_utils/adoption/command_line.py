@@ -155,11 +155,8 @@ def _takes(before: Word, text: str) -> bool:
     if before.fate == "counts" and "=" not in before.text:
         # A bare switch is on; a word that reads like a truth was to say otherwise.
         return text.lower() in ("true", "false", "0", "1")
-    return (
-        before.fate in ("separate", "unknown", "dash", "newer")
-        and before.text.startswith("-")
-        and ("=" not in before.text)
-    )
+    is_name = before.text.startswith("-") and "=" not in before.text
+    return is_name and before.fate in ("separate", "unknown", "dash", "newer")
 
 
 def _word(text: str, known: Mapping[str, Mapping[str, Any]]) -> tuple[Fate, str, Any, str]:

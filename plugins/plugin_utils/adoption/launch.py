@@ -55,12 +55,13 @@ def of_launcher(words: Sequence[str], environment: Mapping[str, str]) -> Launch 
     """
     for place, word in enumerate(words):
         name = posixpath.basename(word)
+        _, *others = words[place:]
         if name.startswith(PROGRAM):
-            return Launch(tuple(words[place + 1 :]))
+            return Launch(tuple(others))
         if name == SCRIPT:
-            return _by_script(words[place + 1 :], environment)
-        if name in SHELLS and list(words[place + 1 : place + 2]) == ["-c"]:
-            return _by_shell(words[place + 2 : place + 3], environment)
+            return _by_script(others, environment)
+        if name in SHELLS and others[:1] == ["-c"]:
+            return _by_shell(others[1:2], environment)
     return None
 
 

@@ -304,12 +304,8 @@ def _drop(drafts: list[_Draft], refusal: WishError) -> bool:
 
 def _concerns(setting: str, path: str) -> bool:
     pools = [f"flags.{pool}" for pool in effect.POOLS]
-    return (
-        setting == path
-        or setting.startswith(f"{path}.")
-        or path.startswith(f"{setting}[")
-        or (setting in pools and path in pools)
-    )
+    inside = setting.startswith(f"{path}.") or path.startswith(f"{setting}[")
+    return setting == path or inside or (setting in pools and path in pools)
 
 
 def _instance(draft: _Draft) -> dict[str, Any]:

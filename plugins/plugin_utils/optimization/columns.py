@@ -150,7 +150,8 @@ def is_distribution(couples: Sequence[Couple]) -> bool:
             return False
         values = each.before.values
         for begin in range(0, len(values), classes):
-            row = values[begin : begin + classes]
+            end = begin + classes
+            row = values[begin:end]
             if not (min(row) >= 0 and abs(math.fsum(row) - 1) <= WHOLE):
                 return False
     return bool(couples)

@@ -79,7 +79,8 @@ def vectors(couples: Iterable[Couple]) -> Iterator[tuple[str, list[float], list[
         if size < 2:
             continue
         for begin in range(0, len(each.before.values), size):
-            before, after = (list(held.values[begin : begin + size]) for held in (each.before, each.after))
+            one = slice(begin, begin + size)
+            before, after = (list(held.values[one]) for held in (each.before, each.after))
             if all(map(math.isfinite, before)):
                 yield each.group, before, after
 

@@ -107,7 +107,7 @@ def _beside(wished: Mapping[str, Any], inventory: str) -> list[int]:
         return []
     path = os.path.join(inventory, os.path.expanduser(uri.rstrip("/")))
     folder, rest = path.split(PLACEHOLDER, 1)[0].rpartition("/")[0], path
-    first = rest[len(folder) + 1 :].split("/")[0]
+    first = rest.removeprefix(folder).lstrip("/").split("/")[0]
     pattern = re.compile(re.escape(first).replace(re.escape(PLACEHOLDER), "([0-9]{1,19})"))
     try:
         return [int(found[1]) for found in map(pattern.fullmatch, os.listdir(folder)) if found]

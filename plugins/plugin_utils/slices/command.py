@@ -151,7 +151,8 @@ def _without(rest: Sequence[str], playbook: str) -> tuple[str, ...]:
     """Return the arguments without the playbook, and not without an option's value that is equal to it."""
     for place, each in enumerate(rest):
         if each == playbook:
-            others = [*rest[:place], *rest[place + 1 :]]
+            others = list(rest)
+            del others[place]
             found = PlaybookCLI(["ansible-playbook", *others, "-"])
             found.init_parser()
             if found.parser.parse_args([*others, "-"]).args == ["-"]:
