@@ -60,7 +60,7 @@ OWN = (
     "tfserving_plan.partition",
     "slice.section",
     # Of a gateway's plan: numbers, a digest, and sentences of the planner.
-    *("cache.reasons.", "cache.generation", "cache.memory_mb", "cache.spare_mb"),
+    *("cache.reasons.", "cache.generation", "cache.memory_mb", "cache.spare_mb", "cache.unit_memory_mb"),
 )
 
 
