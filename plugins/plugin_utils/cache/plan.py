@@ -14,6 +14,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 
 from .pins import Member, pins
 from .schema import CachedModel, CachePlan, Pin, Watched
+from .stores import check_engine, store
 
 KIB = 1024
 # Servers of all pins together: a tenth of a core.
@@ -25,12 +26,22 @@ _SPARE_SHARE = 4
 # The allocator's share, threads, the log in memory, and the compiler, which Varnish runs at its start.
 _ALLOCATOR = 1.2
 _PROGRAM_MB = 256
+# Four workers with 16 MB of marks, and some 2,000 calls at once whose answers pass through.
+_NGINX_MB = 1024
+# What Redis counts against maxmemory leaves out what its allocator cannot give back.
+_FRAGMENTED = 1.5
+_REDIS_MB = 64
 
 _REASONS = {
     "memory_mb": "gateway_cache_memory_mb; what was used longest ago goes first",
     "spare_mb": "a quarter of it for bodies of requests that wait and answers that are not kept; without a limit these"
     " would take any amount",
     "unit_memory_mb": "both, a fifth for the allocator, and 256 MB for threads, the log and the compiler of its start",
+}
+
+_NGINX_REASONS = {
+    "unit_memory_mb": "four workers, 16 MB of marks, and 2,000 calls whose answers pass through",
+    "store_memory_mb": "what Redis may keep, half as much for what its allocator cannot give back, and 64 MB",
 }
 
 
@@ -56,14 +67,19 @@ def cache_plan(
     moving: Collection[str],
     memory_mb: int,
     logged: bool = True,
+    engine: str = "varnish",
+    wish_of_store: Mapping[str, Any] | None = None,
 ) -> tuple[CachePlan, list[str]]:
     """Return the cache of a gateway, and sentences about what it will not remember.
 
     :param members: the servers of each model.
     :param backends: the backend of each model's REST calls.
     :param logged: whether each call is a line of the log, which shadow mode lives on.
+    :param engine: what answers, of stores.ENGINES.
+    :param wish_of_store: where nginx finds its Redis, checked by stores.store_wish.
     :param moving: the models with a roll-out under way, whose shares of calls a cache would change.
     """
+    check_engine(engine, wish_of_store or {})
     found: list[Pin] = []
     models: list[CachedModel] = []
     said: list[str] = []
@@ -86,15 +102,19 @@ def cache_plan(
         ]
     live = any(not each["shadow"] for each in models)
     spare = max(_LEAST_SPARE_MB, memory_mb // _SPARE_SHARE)
+    place = store(wish_of_store or {})
     plan: CachePlan = {
         "live": live,
-        "generation": _generation([each for each in models if not each["shadow"]], memory_mb),
+        "engine": engine,
+        "store": place,
+        "generation": _generation([each for each in models if not each["shadow"]], memory_mb, engine, place),
         "memory_mb": memory_mb,
         "spare_mb": spare,
-        "unit_memory_mb": math.ceil(memory_mb * _ALLOCATOR) + spare + _PROGRAM_MB,
+        "unit_memory_mb": _NGINX_MB if engine == "nginx" else math.ceil(memory_mb * _ALLOCATOR) + spare + _PROGRAM_MB,
+        "store_memory_mb": math.ceil(memory_mb * _FRAGMENTED) + _REDIS_MB,
         "models": models,
         "pins": found,
-        "reasons": dict(_REASONS) if live else {},
+        "reasons": {**_REASONS, **(_NGINX_REASONS if engine == "nginx" else {})} if live else {},
     }
     return plan, said
 
@@ -110,9 +130,9 @@ def _check_asked(found: Sequence[Pin]) -> None:
         )
 
 
-def _generation(models: Sequence[CachedModel], memory_mb: int) -> str:
+def _generation(models: Sequence[CachedModel], *others: object) -> str:
     """Return a digest that stays the same while versions and hosts change, as the store knows none of them."""
-    text = json.dumps([list(models), memory_mb], sort_keys=True)
+    text = json.dumps([list(models), *others], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 

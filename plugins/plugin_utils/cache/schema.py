@@ -43,6 +43,19 @@ class Pin(TypedDict):
     servers: list[Watched]
 
 
+class Store(TypedDict):
+    """The Redis that nginx keeps answers in, without its secrets. ``name`` is in its certificate, empty without TLS."""
+
+    address: str
+    port: int
+    name: str
+    user: str
+    prefix: str
+    own_ca: bool
+    has_password: bool
+    is_local: bool
+
+
 class CachePlan(TypedDict):
     """The cache of a gateway. ``live`` is whether any model's answers are kept, and so whether there is a store.
 
@@ -50,10 +63,13 @@ class CachePlan(TypedDict):
     """
 
     live: bool
+    engine: str
+    store: Store
     generation: str
     memory_mb: int
     spare_mb: int
     unit_memory_mb: int
+    store_memory_mb: int
     models: list[CachedModel]
     pins: list[Pin]
     reasons: dict[str, str]

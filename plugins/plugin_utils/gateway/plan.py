@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
+from ..cache import stores
 from ..cache.plan import cache_plan, wished
 from . import access, answers, backends, frontends, limits, routes, servers, version
 from . import settings as gateway_settings
@@ -21,12 +22,6 @@ from .schema import Backend, FleetHost, GatewayPlan, Rollout
 SCHEMA = 1
 FOLDER = "etc/haproxy/tfserving"
 DIGITS = 12
-# What only a gateway with a cache has.
-CACHE_FILES = (
-    "etc/tfserving-cache/answers.vcl",
-    "etc/tmpfiles.d/tfserving-cache.conf",
-    "etc/systemd/system/tfserving-cache.service",
-)
 
 _GATEWAY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -94,6 +89,8 @@ def gateway_plan(
         moving,
         settings["gateway_cache_memory_mb"],
         bool(settings["gateway_log"]) and settings["gateway_log_calls"],
+        settings["gateway_cache_engine"],
+        settings["gateway_cache_store"],
     )
     following = backends.follow(targets)
     longest_s = max(each.fleet["longest_call_s"] for each in found)
@@ -117,7 +114,7 @@ def gateway_plan(
         "methods": answers.methods(settings["gateway_grpc_methods"]),
         "sticky_header": settings["gateway_sticky_header"],
         "log": {"target": settings["gateway_log"], "calls": settings["gateway_log_calls"]},
-        "exclude": [*_unneeded(settings), *_of_cache(cache["live"])],
+        "exclude": [*_unneeded(settings), *stores.unneeded(cache)],
         "reasons": {**_REASONS, **({"servers.track": following} if following else {})},
         "warnings": [
             *warnings,
@@ -213,10 +210,6 @@ _OPTIONAL = {
 
 def _unneeded(settings: Mapping[str, Any]) -> list[str]:
     return [f"{FOLDER}/{file}" for file, name in _OPTIONAL.items() if not settings[name]]
-
-
-def _of_cache(live: bool) -> list[str]:
-    return [] if live else list(CACHE_FILES)
 
 
 def _held(fleet: Mapping[str, FleetHost]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from ansible_collections.tfserving.fleet.plugins.module_utils.errors import Wish
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean, decimal
 
+from ..cache import stores
 from ..wishes import checks
 from ..wishes.settings import completed
 from .version import MODES
@@ -50,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "gateway_grpc_methods": [],
     "gateway_log": "/dev/log",
     "gateway_log_calls": True,
+    "gateway_cache_engine": "varnish",
+    "gateway_cache_store": {},
     "gateway_cache_memory_mb": 256,
 }
 
@@ -221,5 +224,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_grpc_methods": _list(_matching(_METHOD, "a path such as /package.Service/Method")),
     "gateway_log": _matching(_LOG, "a socket's path, HOST:PORT, stdout, stderr or nothing"),
     "gateway_log_calls": boolean,
+    "gateway_cache_engine": checks.one_of(*stores.ENGINES),
+    "gateway_cache_store": stores.store_wish,
     "gateway_cache_memory_mb": _store_mb,
 }

@@ -24,6 +24,7 @@ from typing import Any
 import gateway_cases as cases
 import haproxies
 import jinja2
+import nginxes
 import varnishes
 from ports import free_port
 from repository import REPOSITORY
@@ -187,17 +188,23 @@ def cache_command(plan: Any, place: Path) -> list[str]:
     return [places.get(word, word) for word in words]
 
 
-def start_cache(plan: Any, place: Path, version: str) -> subprocess.Popen[bytes]:
-    """Start a version of Varnish with the plan's files, and wait until its socket answers."""
-    (place / "store.sock").unlink(missing_ok=True)
+def varnish(plan: Any, place: Path, version: str) -> list[str]:
+    """Return the command of a version of Varnish with the plan's files."""
     own = [word for word in cache_command(plan, place)[1:] if word not in ("-j", "none")]
     # "none" is also where it would listen for commands.
     own.insert(own.index("-T") + 1, "none")
-    with (place / "varnish.log").open("ab") as output:
-        process = subprocess.Popen(varnishes.command(version, *own), stdout=output, stderr=output)
+    return varnishes.command(version, *own)
+
+
+def start_cache(plan: Any, place: Path, version: str) -> subprocess.Popen[bytes]:
+    """Start a version of the cache with the plan's files, and wait until its socket answers."""
+    (place / "store.sock").unlink(missing_ok=True)
+    command = nginxes.command(version, place) if plan["cache"]["engine"] == "nginx" else varnish(plan, place, version)
+    with (place / "cache.log").open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     end = time.monotonic() + START_S
     while not answers(place / "store.sock"):
-        _alive(process, end, place / "varnish.log")
+        _alive(process, end, place / "cache.log")
         time.sleep(0.05)
     return process
 
@@ -244,7 +251,8 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cach
     }
     plan = cases.planned(fleet, package, **own)
     secrets = {name: value for name, value in keys.items() if name.startswith("gateway_")}
-    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0."), *patience], **secrets)
+    own_places = nginxes.places(cache, place) if plan["cache"]["engine"] == "nginx" else []
+    config = cases.laid_down(plan, place, [("10.0.0.", "127.0.0."), *patience, *own_places], **secrets)
     hosts = {name: Host(int(name[4:]), ports, tuple(versions)) for name in fleet}
     for host in hosts.values():
         host.labels = dict(labels)
@@ -258,6 +266,8 @@ def running(place: Path, count: int, wish: Mapping[str, Any], package: str, cach
         stack.callback(loop.call_soon_threadsafe, loop.stop)
         if plan["cache"]["live"]:
             site.cache_version = cache
+            if plan["cache"]["engine"] == "nginx" and plan["cache"]["store"]["is_local"]:
+                processes["redis"] = nginxes.start_redis(cache, place)
             processes["cache"] = start_cache(plan, place, cache)
         stack.callback(_end, processes)
         with (place / "haproxy.log").open("wb") as output:
