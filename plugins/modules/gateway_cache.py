@@ -17,6 +17,10 @@ options:
     description: The generation that the store has to answer with.
     type: str
     default: ""
+  has_redis:
+    description: Whether answers are kept in Redis, whose limit of memory is read then; one without a limit is refused.
+    type: bool
+    default: false
   seconds:
     description: How long to wait for O(generation).
     type: int
@@ -63,7 +67,7 @@ answers:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import store
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import store, store_limit
 from ansible_collections.tfserving.fleet.plugins.module_utils.host.process import runner
 
 
@@ -72,6 +76,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "generation": {"type": "str", "default": ""},
+            "has_redis": {"type": "bool", "default": False},
             "seconds": {"type": "int", "default": 60},
             "unit": {"type": "str", "default": store.Place.unit},
             "socket": {"type": "path", "default": store.Place.socket},
@@ -86,6 +91,9 @@ def main() -> None:
     try:
         if wish["generation"]:
             found = store.await_use(run, place, wish["generation"], wish["seconds"])
+            refused = store_limit.refusal(place.socket) if wish["has_redis"] else ""
+            if refused:
+                module.fail_json(msg=refused)
         else:
             found = store.read(run, place)
     except RuntimeError as error:

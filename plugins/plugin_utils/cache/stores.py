@@ -61,9 +61,10 @@ def check_engine(engine: str, wish: Mapping[str, Any]) -> None:
 
 def store(wish: Mapping[str, Any]) -> Store:
     """Return what the files need to know of a store, without its secrets."""
-    address, _, port = wish.get("address", LOCAL).rpartition(":") if _port(wish) else (wish.get("address", LOCAL), "", 0)
+    address = wish.get("address", LOCAL)
+    host, _, port = ("", "", "0") if _is_path(address) else address.rpartition(":")
     return {
-        "address": address,
+        "address": host or address,
         "port": int(port),
         "name": wish.get("tls_name", ""),
         "user": wish.get("user", ""),
@@ -87,12 +88,12 @@ def unneeded(cache: CachePlan) -> list[str]:
     return [path for path, needed in some.items() if not (needed and cache["live"])]
 
 
-def _port(wish: Mapping[str, Any]) -> bool:
-    return not wish.get("address", LOCAL).startswith("unix:")
+def _is_path(address: str) -> bool:
+    return address.startswith("unix:")
 
 
 def _crosses_network(address: str) -> bool:
-    return not address.startswith("unix:") and not ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
+    return not _is_path(address) and not ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
 
 
 def _address(path: str, value: Any) -> str:
@@ -119,6 +120,6 @@ _FIELDS: dict[str, checks.Check] = {
     "tls_name": checks.matching(_NAME, "give the name in the store's certificate"),
     "ca": checks.pem,
     "user": checks.matching(_WORD, "give up to 64 letters, digits and . _ : -"),
-    "password": checks.matching(_PASSWORD, "give up to 512 printable characters of ASCII without blanks", is_secret=True),
+    "password": checks.matching(_PASSWORD, "give up to 512 characters of ASCII without blanks", is_secret=True),
     "prefix": checks.matching(_WORD, "give up to 64 letters, digits and . _ : -"),
 }

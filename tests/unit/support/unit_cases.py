@@ -32,10 +32,13 @@ VARIABLES = {
     "tfserving_plan": {"gate": {"port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []}},
     "__gateway_plan": {
         "cache": {
+            "engine": "varnish",
+            "store": {"is_local": True, "port": 0, "address": "unix:/x", "has_password": False},
             "generation": "x",
             "memory_mb": 256,
             "spare_mb": 64,
             "unit_memory_mb": 628,
+            "store_memory_mb": 448,
             "reasons": {"memory_mb": "x", "spare_mb": "x", "unit_memory_mb": "x"},
         }
     },
