@@ -43,7 +43,8 @@ def said(tmp_path):
         ("maxmemory 1048576\nmaxmemory_policy volatile-ttl\n", ""),
         (
             "maxmemory 0\nmaxmemory_policy noeviction\n",
-            "gateway_cache_store: has no maxmemory and would take all memory of its host; set maxmemory in the Redis there",
+            "gateway_cache_store: has no maxmemory and would take all memory of its host;"
+            " set maxmemory in the Redis there",
         ),
         (
             "maxmemory 1048576\nmaxmemory_policy noeviction\n",
@@ -59,7 +60,8 @@ def test_a_store_needs_a_limit_and_room_for_new_answers(said, text, sentence):
 
 def test_a_store_that_is_away_is_told_in_its_own_words(said):
     assert said("connection refused\n\x1b[31m", 503) == (
-        "gateway_cache_store: keeps no answers (connection refused\\n\\x1b[31m); start it, or correct its address and password"
+        "gateway_cache_store: keeps no answers (connection refused\\n\\x1b[31m);"
+        " start it, or correct its address and password"
     )
 
 

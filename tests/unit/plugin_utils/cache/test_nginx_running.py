@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import shlex
 import signal
 import socket
 import time
@@ -18,11 +19,15 @@ import cache_hosts
 import haproxies
 import nginxes
 import pytest
+from ansible_collections.tfserving.fleet.plugins.module_utils.gateway import store_limit
+from certificates import self_signed
+from ports import free_port
 
 PREDICT = "/v1/models/ranker:predict"
 WISH = {"ttl_s": 600, "shadow": False, "max_body_kb": 8192}
 PATIENCE_S = 30
 PAIRS = [(haproxies.BOOKWORM, nginxes.BOOKWORM), (haproxies.TRIXIE, nginxes.TRIXIE)]
+PASSWORD = "correct-horse-battery"
 ENGINE = {"gateway_cache_engine": "nginx"}
 
 
@@ -187,3 +192,46 @@ def test_what_a_stranger_has_written_is_no_answer(site, call):
             line.sendall(b"SET %s nonsense\r\n" % key)
             assert line.recv(100) == b"+OK\r\n"
     assert call(b"first")[::2] == (200, "miss")
+
+
+@pytest.fixture(params=PAIRS, ids=["bookworm", "trixie"])
+def gateways(request, tmp_path):
+    """Two gateways that share a Redis over TLS, and how to give it a command."""
+    certificate, key = self_signed("redis.example.com")
+    (tmp_path / "tls.pem").write_bytes(certificate)
+    (tmp_path / "tls.key").write_bytes(key)
+    port = free_port()
+    words = f"--bind 127.0.0.1 --port 0 --tls-port {port} --tls-cert-file tls.pem --tls-key-file tls.key --tls-auth-clients no"
+    words += f" --requirepass {PASSWORD} --unixsocket {tmp_path}/redis.sock --save '' --maxmemory 10mb"
+    redis = nginxes.start_redis(request.param[1], tmp_path, *shlex.split(words), "--maxmemory-policy", "allkeys-lru")
+    address = {"address": f"127.0.0.1:{port}", "tls_name": "redis.example.com", "ca": certificate.decode()}
+    store = {"gateway_cache_store": {**address, "password": PASSWORD}, **ENGINE}
+
+    def command(text):
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(PATIENCE_S)
+            line.connect(str(tmp_path / "redis.sock"))
+            for each in (f"AUTH {PASSWORD}", text):
+                line.sendall(f"{each}\r\n".encode())
+                said = line.recv(1000)
+        return said
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(redis.wait)
+        stack.callback(redis.kill)
+        places = [tmp_path / name for name in ("one", "two")]
+        for place in places:
+            place.mkdir()
+        sites = [stack.enter_context(cache_hosts.running(place, 2, WISH, *request.param, **store)) for place in places]
+        yield sites, command
+
+
+def test_gateways_share_a_store_over_tls_with_a_password(gateways):
+    (one, two), command = gateways
+    until(lambda: called(one, b"shared")[2] == "hit")
+    until(lambda: called(two, b"shared")[2] == "hit")
+    assert two.calls == []
+    assert store_limit.refusal(str(one.place / "store.sock")) == ""
+    for setting, said in (("maxmemory-policy noeviction", "noeviction"), ("maxmemory 0", "has no maxmemory")):
+        assert command(f"CONFIG SET {setting}") == b"+OK\r\n"
+        assert said in store_limit.refusal(str(one.place / "store.sock"))
