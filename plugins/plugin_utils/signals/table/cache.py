@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ..model import Signal
+from .. import sources
+from ..model import Alert, Signal, Threshold
 
 _NODE = 'job="node"'
 _HITS = f"sum by (host) (rate(tfserving_cache_hits_total{{{_NODE}}}[5m]))"
@@ -19,8 +20,9 @@ SIGNALS = (
         "Cache of answers in use",
         "bool",
         "gateway",
-        'max by (host) (haproxy_server_status{job="haproxy",proxy="answers",state="UP"})',
-        "1 while the gateway sends calls to its cache, 0 while all pass it.",
+        'min by (host) (haproxy_server_status{job="haproxy",proxy="answers",state="UP"}'
+        f" or tfserving_cache_store_up{{{_NODE}}})",
+        "1 while the gateway sends calls to its cache, and its Redis answers where it has one; 0 while all pass it.",
         ("host",),
     ),
     Signal(
@@ -62,6 +64,40 @@ SIGNALS = (
         ("host", "proxy"),
     ),
     Signal(
+        "tfserving:cache_passed:rate5m",
+        "Calls that passed the cache",
+        "reqps",
+        "gateway",
+        "clamp_min(sum by (host) ("
+        'rate(haproxy_backend_http_responses_total{job="haproxy",proxy=~"rest_.+"}[5m]) and on (host, proxy) '
+        'label_replace(haproxy_backend_status{job="haproxy",proxy=~"cache_.+",state="UP"},'
+        ' "proxy", "rest_$1", "proxy", "cache_(.+)")) - on (host) tfserving:cache_misses:rate5m, 0)',
+        "REST calls a second of models with a cache that went to servers without it: of versions in change, too large,"
+        " without a length, or while the cache is away.",
+        ("host",),
+    ),
+    Signal(
+        "tfserving:cache_age_seconds",
+        "Age of the cache's answers",
+        "s",
+        "gateway",
+        f"sum by (host) (rate(tfserving_cache_age_seconds_total{{{_NODE}}}[5m])) / (tfserving:cache_hits:rate5m > 0)",
+        "Mean age of the answers given, as nginx counts; Varnish does not: see tfserving:cache_stay_seconds, and"
+        " playbooks/cache_report.yml.",
+        ("host",),
+    ),
+    Signal(
+        "tfserving:cache_stay_seconds",
+        "Stay of answers in the cache",
+        "s",
+        "gateway",
+        f"sum by (host) (tfserving_cache_answers{{{_NODE}}}) / (tfserving:cache_misses:rate5m"
+        f" - on (host) sum by (host) (rate(tfserving_cache_not_kept_total{{{_NODE}}}[5m])) > 0)",
+        "Mean time that an answer stays in Varnish: those held, by those that came a second (Little's law)."
+        " Far below ttl_s means that they make room too early.",
+        ("host",),
+    ),
+    Signal(
         "tfserving:cache_coalesced:rate5m",
         "Calls that waited for an equal one",
         "reqps",
@@ -96,5 +132,20 @@ SIGNALS = (
         f"{_USED} / ({_USED} + sum by (host) (tfserving_cache_free_bytes{{{_NODE}}}) > 0)",
         "Share of gateway_cache_memory_mb that answers take.",
         ("host",),
+    ),
+)
+
+ALERTS = (
+    Alert(
+        "AnswerCacheAway",
+        "tfserving:cache_up == 0",
+        "5m",
+        "ticket",
+        "gateway",
+        Threshold("away for 5 min", "servers carry all calls meanwhile, which they may not be sized for", sources.OWN),
+        "Calls pass the cache of answers on the gateway {{ $labels.host }}.",
+        "Look at tfserving-cache.service, tfserving-store.service and gateway_cache_store on the gateway, and at its CPUs:"
+        " a busy one takes its cache for one that hangs.",
+        ("tfserving:cache_up", "tfserving:cache_passed:rate5m"),
     ),
 )

@@ -1,10 +1,12 @@
 # Copyright: tfserving.fleet contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The counters of a gateway's cache, as Varnish 7 prints them."""
+"""The counters of a gateway's cache, as Varnish 7 prints them, and nginx on a page."""
 
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -61,3 +63,44 @@ def test_other_words_are_no_counters(text):
 def test_only_a_gateway_with_a_cache_has_some():
     assert answer_cache.applies(host(""))
     assert not answer_cache.applies(SimpleNamespace(tree=SimpleNamespace(exists=lambda path: False)))
+
+
+def nginx(path):
+    tree = SimpleNamespace(exists=lambda name: name.startswith("etc/"), path=lambda name: str(path))
+    return SimpleNamespace(tree=tree)
+
+
+def told(path, page):
+    """Return the samples of an nginx that tells a page."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def answer():
+            line, _ = listening.accept()
+            with line:
+                line.recv(100)
+                line.sendall(b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n" + page)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        found = {each.name: each.value for each in answer_cache.read(nginx(path))}
+        thread.join()
+    return found
+
+
+def test_nginx_tells_its_counters_on_a_page(tmp_path):
+    page = b"hit 24\nmiss 3\nbypass 2\nage_seconds 240\nstore_up 1\nnonsense 4\nspilled x\n"
+    assert told(tmp_path / "store.sock", page) == {
+        "tfserving_cache_hits_total": 24, "tfserving_cache_misses_total": 3, "tfserving_cache_passed_total": 2,
+        "tfserving_cache_age_seconds_total": 240, "tfserving_cache_store_up": 1,
+    }  # fmt: skip
+
+
+def test_an_nginx_that_says_no_end_is_cut(tmp_path):
+    assert told(tmp_path / "store.sock", b"hit 1\n" + b"x" * 4096) == {"tfserving_cache_hits_total": 1}
+
+
+def test_an_nginx_that_does_not_run_has_none(tmp_path):
+    with pytest.raises(PartError, match="the cache does not run"):
+        list(answer_cache.read(nginx(tmp_path / "none")))
