@@ -219,7 +219,7 @@ def _mean_age(tally: Tally) -> str:
 
 def _predicted(name: str, tally: Tally, hours: int) -> Iterator[str]:
     unhashed = tally.calls - tally.hashed
-    left_out = f"; {unhashed:,} more were too large to be hashed, or failed" if unhashed else ""
+    left_out = f"; {unhashed:,} more were above 12 KiB, which shadow mode does not hash, or failed" if unhashed else ""
     yield (
         f"{name}: {tally.hashed:,} calls in {hours} h, {tally.repeated:,} of them equal to an earlier one;"
         f" their different answers have {tally.kept_bytes / 1e6:.1f} MB{left_out}"

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import gateway_cases as cases
 import haproxies
+import nginxes
 import pytest
 import varnishes
 from cache_hosts import cache_command
+from certificates import self_signed
 from gateway_cases import LIVE, remembering
 
 TWO = {
@@ -39,6 +41,18 @@ def test_varnish_takes_the_configuration(tmp_path, version):
     cases.laid_down(cases.planned(TWO), tmp_path)
     found = varnishes.complaints(version, tmp_path / "etc/tfserving-cache/answers.vcl", tmp_path / "work")
     assert "Error" not in found.replace("Cannot stat", "")
+
+
+@pytest.mark.parametrize("version", [nginxes.BOOKWORM, nginxes.TRIXIE])
+def test_nginx_takes_the_configuration(tmp_path, version):
+    store = {"address": "10.0.0.9:6379", "tls_name": "redis.example.com", "password": "correct-horse"}
+    store["ca"] = self_signed("redis.example.com")[0].decode()
+    keys = {"gateway_cache_engine": "nginx", "gateway_cache_store": store}
+    cases.laid_down(cases.planned(TWO, **keys), tmp_path, nginxes.places(version, tmp_path), **keys)
+    assert nginxes.complaints(version, tmp_path) == ""
+    config = tmp_path / "etc/tfserving-cache/nginx.conf"
+    config.write_text(config.read_text().replace("server_tokens off;", "server_tokens perhaps;"))
+    assert "perhaps" in nginxes.complaints(version, tmp_path)
 
 
 def test_varnish_reads_its_configuration_at_all(tmp_path):
@@ -75,7 +89,7 @@ def test_grpc_is_never_remembered():
 
 def test_the_places_of_the_cache_are_left_out_together():
     plan = cases.planned(SHADOWED)
-    some = [path for path in Path(cases.TEMPLATES).rglob("*cache*") if path.is_file()]
-    templates = {str(path.relative_to(cases.TEMPLATES)).removesuffix(".j2") for path in some}
-    templates |= {"etc/tfserving-cache/answers.vcl"}
-    assert templates == {path for path in plan["exclude"] if "cache" in path}
+    some = [path.relative_to(cases.TEMPLATES) for path in Path(cases.TEMPLATES).rglob("*.j2")]
+    templates = {str(path).removesuffix(".j2") for path in some if "tfserving-" in path.as_posix()}
+    templates -= {path for path in templates if "tfserving-cache" not in path and "tfserving-store" not in path}
+    assert templates == {path for path in plan["exclude"] if path in templates or "cache" in path}

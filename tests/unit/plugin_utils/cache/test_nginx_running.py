@@ -201,9 +201,10 @@ def gateways(request, tmp_path):
     (tmp_path / "tls.pem").write_bytes(certificate)
     (tmp_path / "tls.key").write_bytes(key)
     port = free_port()
-    words = f"--bind 127.0.0.1 --port 0 --tls-port {port} --tls-cert-file tls.pem --tls-key-file tls.key --tls-auth-clients no"
-    words += f" --requirepass {PASSWORD} --unixsocket {tmp_path}/redis.sock --save '' --maxmemory 10mb"
-    redis = nginxes.start_redis(request.param[1], tmp_path, *shlex.split(words), "--maxmemory-policy", "allkeys-lru")
+    words = f"--bind 127.0.0.1 --port 0 --tls-port {port} --tls-auth-clients no --tls-cert-file tls.pem"
+    words += f" --tls-key-file tls.key --requirepass {PASSWORD} --unixsocket {tmp_path}/redis.sock"
+    words += " --save '' --maxmemory 10mb --maxmemory-policy allkeys-lru"
+    redis = nginxes.start_redis(request.param[1], tmp_path, *shlex.split(words))
     address = {"address": f"127.0.0.1:{port}", "tls_name": "redis.example.com", "ca": certificate.decode()}
     store = {"gateway_cache_store": {**address, "password": PASSWORD}, **ENGINE}
 
