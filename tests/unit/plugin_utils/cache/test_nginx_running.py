@@ -194,9 +194,10 @@ def test_what_a_stranger_has_written_is_no_answer(site, call):
     assert call(b"first")[::2] == (200, "miss")
 
 
-@pytest.fixture(params=PAIRS, ids=["bookworm", "trixie"])
-def gateways(request, tmp_path):
-    """Two gateways that share a Redis over TLS, and how to give it a command."""
+@pytest.fixture(scope="module", params=PAIRS, ids=["bookworm", "trixie"])
+def shared(request, tmp_path_factory):
+    """A Redis behind TLS and a password: the versions of programs, its address, and how to give it a command."""
+    tmp_path = tmp_path_factory.mktemp("redis")
     certificate, key = self_signed("redis.example.com")
     (tmp_path / "tls.pem").write_bytes(certificate)
     (tmp_path / "tls.key").write_bytes(key)
@@ -206,7 +207,6 @@ def gateways(request, tmp_path):
     words += " --save '' --maxmemory 10mb --maxmemory-policy allkeys-lru"
     redis = nginxes.start_redis(request.param[1], tmp_path, *shlex.split(words))
     address = {"address": f"127.0.0.1:{port}", "tls_name": "redis.example.com", "ca": certificate.decode()}
-    store = {"gateway_cache_store": {**address, "password": PASSWORD}, **ENGINE}
 
     def command(text):
         with socket.socket(socket.AF_UNIX) as line:
@@ -217,18 +217,42 @@ def gateways(request, tmp_path):
                 said = line.recv(1000)
         return said
 
+    yield request.param, {**address, "password": PASSWORD}, command
+    redis.kill()
+    redis.wait()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"password": "another-horse"}, "WRONGPASS"),
+        ({"tls_name": "other.example.com"}, "certificate host mismatch"),
+        ({"address": "127.0.0.1:1"}, "connection refused"),
+    ],
+)
+def test_a_store_that_lets_nobody_in_is_told_and_passed(shared, tmp_path, wrong, said):
+    version, store, _ = shared
+    keys = {**ENGINE, "gateway_cache_store": {**store, **wrong}}
+    with cache_hosts.running(tmp_path, 1, WISH, *version, **keys) as site:
+        assert said in store_limit.refusal(str(site.place / "store.sock"))
+        assert called(site, b"passes")[::2] == (200, None)
+
+
+@pytest.fixture
+def gateways(shared, tmp_path):
+    """Two gateways that share it."""
+    version, store, _ = shared
+    places = [tmp_path / name for name in ("one", "two")]
+    keys = {**ENGINE, "gateway_cache_store": store}
     with contextlib.ExitStack() as stack:
-        stack.callback(redis.wait)
-        stack.callback(redis.kill)
-        places = [tmp_path / name for name in ("one", "two")]
         for place in places:
             place.mkdir()
-        sites = [stack.enter_context(cache_hosts.running(place, 2, WISH, *request.param, **store)) for place in places]
-        yield sites, command
+        yield [stack.enter_context(cache_hosts.running(place, 2, WISH, *version, **keys)) for place in places]
 
 
-def test_gateways_share_a_store_over_tls_with_a_password(gateways):
-    (one, two), command = gateways
+def test_gateways_share_a_store_over_tls_with_a_password(gateways, shared):
+    one, two = gateways
+    command = shared[2]
     until(lambda: called(one, b"shared")[2] == "hit")
     until(lambda: called(two, b"shared")[2] == "hit")
     assert two.calls == []
