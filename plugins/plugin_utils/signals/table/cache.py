@@ -144,8 +144,8 @@ ALERTS = (
         "gateway",
         Threshold("away for 5 min", "servers carry all calls meanwhile, which they may not be sized for", sources.OWN),
         "Calls pass the cache of answers on the gateway {{ $labels.host }}.",
-        "Look at tfserving-cache.service and tfserving-store.service on the gateway, at the Redis of gateway_cache_store, and"
-        " at the gateway's CPUs: a busy one takes its cache for one that hangs.",
+        "Look at tfserving-cache.service and tfserving-store.service on the gateway, at the Redis of"
+        " gateway_cache_store, and at the gateway's CPUs: a busy one takes its cache for one that hangs.",
         ("tfserving:cache_up", "tfserving:cache_passed:rate5m"),
     ),
 )
