@@ -42,6 +42,7 @@ CONTROLLER = [
         "planner",
     ),
     *(
+        "cache",
         "gateway",
         "templates",
         "bundle",
@@ -88,6 +89,8 @@ SHIPPED = {
     "fleet_turn": 0,
     "fleet_unchanged": 140,  # all that a whole run compares, in one call
     "gate": 20,
+    "gateway_cache": 14,
+    "gateway_cache_report": 14,
     "gateway_calls": 14,
     "gateway_capacity": 0,
     "gateway_plan": 0,

@@ -18,6 +18,7 @@ from ..host.sysfs import Tree
 from ..visible_text import told
 from . import (
     allocator,
+    answer_cache,
     apt_keys,
     certificates,
     cgroup,
@@ -73,6 +74,7 @@ PARTS = (
     Part("apt_keys", apt_keys.applies, apt_keys.read),
     Part("gpus", gpus.applies, gpus.read),
     Part("xids", xids.applies, xids.read),
+    Part("cache", answer_cache.applies, answer_cache.read),
 )
 # Of one part: half of what the whole file may have.
 MOST_OF_A_PART = exposition.MOST_SERIES // 2

@@ -109,4 +109,18 @@ METRICS: dict[str, Metric] = {
     "tfserving_gpu_persistence": Metric("gauge", "Whether the driver stays initialised without clients", GPU),
     "tfserving_gpu_foreign_processes": Metric("gauge", "Processes on it that belong to no instance", GPU),
     "tfserving_xid_total": Metric("counter", "Xid lines of the kernel's log since boot", ("pci", "code", "action")),
+    # The cache of answers, on gateways that have one.
+    "tfserving_cache_hits_total": Metric("counter", "Calls that the cache has answered"),
+    "tfserving_cache_misses_total": Metric("counter", "Calls for which it has asked a server"),
+    "tfserving_cache_coalesced_total": Metric("counter", "Calls that have waited for the answer to an equal one"),
+    "tfserving_cache_not_kept_total": Metric("counter", "Answers that it did not keep: no success, or too large"),
+    "tfserving_cache_evicted_total": Metric("counter", "Answers that made room for others before their time"),
+    "tfserving_cache_errors_total": Metric("counter", "Calls that it could not carry out, which servers then answered"),
+    "tfserving_cache_passed_total": Metric("counter", "Calls for which it did not ask its Redis, as that fails"),
+    "tfserving_cache_spilled_total": Metric("counter", "Requests that waited in a file"),
+    "tfserving_cache_age_seconds_total": Metric("counter", "Age of all the answers that it has given"),
+    "tfserving_cache_store_up": Metric("gauge", "Whether its Redis answers"),
+    "tfserving_cache_answers": Metric("gauge", "Answers that it holds"),
+    "tfserving_cache_used_bytes": Metric("gauge", "Memory that they take"),
+    "tfserving_cache_free_bytes": Metric("gauge", "Memory that is left for others"),
 }

@@ -160,7 +160,9 @@ def _demands(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -
     batching = tuple(name for name, flags in servers if flags.get("enable_batching"))
     # The server splits the flag at commas alone (main.cc, str_util::Split).
     tags = {frozenset(str(flags.get("saved_model_tags") or "serve").split(",")) for _name, flags in servers}
-    return Demands(model.get("contract"), batching, tuple(sorted(tags, key=sorted)))
+    cache = model.get("cache") or {}
+    repeatable = bool(cache) and not truth(cache.get("deterministic"))
+    return Demands(model.get("contract"), batching, tuple(sorted(tags, key=sorted)), repeatable)
 
 
 def _warmup(model: Mapping[str, Any], instances: Iterable[Mapping[str, Any]]) -> warmup.Wish:

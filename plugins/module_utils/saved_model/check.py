@@ -12,7 +12,7 @@ from typing import Any
 from ..disk import archives
 from ..disk.archives import INDEX
 from ..errors import RefusalError
-from . import checkpoint, signatures
+from . import checkpoint, repeatable, signatures
 from . import graph as saved_model
 from .graph import MetaGraph, SavedModel
 
@@ -23,22 +23,25 @@ GRAPH = "saved_model.pb"
 class Demands:
     """The demands on every version of a model: the contract, and the use that its instances make of it.
 
-    ``batching`` names the instances that form batches; ``tags`` are the sets of tags that instances load.
+    ``batching`` names the instances that form batches; ``tags`` are the sets of tags that instances load;
+    ``repeatable`` is whether equal requests have to get equal answers, since gateways remember them.
     """
 
     contract: Mapping[str, Any] | None = None
     batching: tuple[str, ...] = ()
     tags: tuple[frozenset[str], ...] = ()
+    repeatable: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return the demands as plain data, for transfer to the controller."""
         tags = [sorted(each) for each in self.tags]
-        return {"contract": self.contract, "batching": list(self.batching), "tags": tags}
+        return {"contract": self.contract, "batching": list(self.batching), "tags": tags, "repeatable": self.repeatable}
 
     @classmethod
     def of_plain(cls, data: Mapping[str, Any]) -> Demands:
         """Return the demands that ``plain`` was made from."""
-        return cls(data["contract"], tuple(data["batching"]), tuple(frozenset(each) for each in data["tags"]))
+        tags = tuple(frozenset(each) for each in data["tags"])
+        return cls(data["contract"], tuple(data["batching"]), tags, bool(data.get("repeatable")))
 
     @property
     def signature(self) -> str | None:
@@ -57,6 +60,8 @@ def check(directory: str, files: Mapping[str, int], demands: Demands) -> None:
     for graph in _served(model, demands):
         _check_parts(graph, files)
     fit(model, demands)
+    if demands.repeatable:
+        repeatable.check(os.path.join(directory, GRAPH))
 
 
 def _served(model: SavedModel, demands: Demands) -> list[MetaGraph]:
@@ -107,6 +112,8 @@ def served_from(directory: str, demands: Demands) -> None:
     path = os.path.join(directory, GRAPH)
     if (demands.contract or demands.batching) and os.path.isfile(path):
         fit(saved_model.read(path, graphs=False), demands)
+    if demands.repeatable and os.path.isfile(path):
+        repeatable.check(path)
 
 
 def of_source(source: str, prefix: str, found: archives.Survey, demands: Demands, scratch: str) -> None:

@@ -20,7 +20,7 @@ from ..wishes.read import Wishes
 HOSTS = "groups['tfserving']"
 # What a gateway reads of a plan. The rest is none of its business, and some of it nobody else's.
 _OF_INSTANCE = ("name", "models", "ports", "threads", "batching", "objective_p99_ms", "model_config")
-_OF_MODEL = ("name", "versions")
+_OF_MODEL = ("name", "versions", "cache")
 _FLAG = "ssl_config_file"
 # What a host's variables say of its gate, and what holds where neither they nor the role do.
 _GATE = {"gate_port": ("tfserving_gate_port", 8490), "longest_call_s": ("tfserving_longest_call_s", 30)}

@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described
 
+from ..cache import stores
+from ..cache.plan import cache_plan, wished
 from . import access, adopted, answers, backends, frontends, limits, routes, servers, version
 from . import settings as gateway_settings
 from .schema import Backend, FleetHost, GatewayPlan, Rollout
@@ -84,6 +86,17 @@ def gateway_plan(
     ]
     targets += _of_instances(site, found) if mode == "tcp" else []
     backends.check_names(targets)
+    plain = {each["model"]: each for each in targets if each["name"] == f"rest_{each['model']}"}
+    cache, uncached = cache_plan(
+        wished(hosts),
+        models,
+        plain,
+        moving,
+        settings["gateway_cache_memory_mb"],
+        bool(settings["gateway_log"]) and settings["gateway_log_calls"],
+        settings["gateway_cache_engine"],
+        settings["gateway_cache_store"],
+    )
     following = backends.follow(targets)
     longest_s = max(each.fleet["longest_call_s"] for each in found)
     plan: GatewayPlan = {
@@ -99,19 +112,21 @@ def gateway_plan(
         "access": callers,
         "frontends": entrances,
         "backends": targets,
+        "cache": cache,
         "arms": routes.arms(groups, protocols),
         "maps": routes.maps(groups, moving),
         "errors": answers.errors(),
         "methods": answers.methods(settings["gateway_grpc_methods"]),
         "sticky_header": settings["gateway_sticky_header"],
         "log": {"target": settings["gateway_log"], "calls": settings["gateway_log_calls"]},
-        "exclude": _unneeded(settings),
+        "exclude": [*_unneeded(settings), *stores.unneeded(cache)],
         "reasons": {**_REASONS, **({"servers.track": following} if following else {})},
         "warnings": [
             *warnings,
             *access.warnings(callers, mode),
             *routes.warnings(groups, moving, mode),
             *routes.unserved(_held(hosts), models),
+            *uncached,
         ],
     }
     plan["generation"] = _generation(plan)

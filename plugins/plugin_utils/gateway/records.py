@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, kind
 
 from ..server.batch_size import largest_batch
-from ..wishes import checks
+from ..wishes import cache, checks
 from .schema import FleetHost
 
 LONGEST_CALL_S = 86_400
@@ -47,6 +47,7 @@ def _model(path: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "name": checks.model_name(f"{path}.name", given.get("name")),
         "versions": checks.versions(f"{path}.versions", versions) if versions else [],
         "sha256": checks.mapping(f"{path}.sha256", given.get("sha256") or {}),
+        "cache": cache.cache(f"{path}.cache", given["cache"]) if given.get("cache") else None,
     }
 
 
@@ -81,7 +82,7 @@ def _served(path: str, given: Any) -> dict[str, dict[str, Any]]:
     return {
         checks.model_name(f"{at}.name", each.get("name")): {
             **_policy(f"{at}.model_version_policy", each.get("model_version_policy") or {}),
-            "labels": sorted(checks.labels(f"{at}.version_labels", each.get("version_labels") or {})),
+            "labels": checks.labels(f"{at}.version_labels", each.get("version_labels") or {}),
         }
         for at, each in _entries(f"{path}.config", inner.get("config") or [])
     }

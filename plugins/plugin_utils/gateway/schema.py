@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from ..cache.schema import CachePlan
+
 
 class FleetHost(TypedDict):
     """A serving host, as the gateway knows it: its address, its gate, and what of its plan concerns callers."""
@@ -143,6 +145,7 @@ class GatewayPlan(TypedDict):
     access: Access
     frontends: list[Frontend]
     backends: list[Backend]
+    cache: CachePlan
     arms: list[Arm]
     maps: Maps
     errors: list[Error]

@@ -53,8 +53,13 @@ class Serving:
         """Return the labels of a model that this instance knows."""
         return set(self._served(model)["labels"])
 
+    def labelled(self, model: str) -> Mapping[str, int]:
+        """Return the version of each label of a model."""
+        found: Mapping[str, int] = self._served(model)["labels"]
+        return found
+
     def _served(self, model: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.instance["served"].get(model, {"versions": None, "newest": 1, "labels": []})
+        found: Mapping[str, Any] = self.instance["served"].get(model, {"versions": None, "newest": 1, "labels": {}})
         return found
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError, described, kind
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
-from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean
+from ansible_collections.tfserving.fleet.plugins.module_utils.scalars import boolean, decimal
 
+from ..cache import stores
 from ..wishes import checks
 from ..wishes.settings import completed
 from . import adopted
@@ -53,6 +54,9 @@ DEFAULTS: dict[str, Any] = {
     "gateway_log_calls": True,
     "gateway_adopted": [],
     "gateway_adopted_share": 0,
+    "gateway_cache_engine": "varnish",
+    "gateway_cache_store": {},
+    "gateway_cache_memory_mb": 256,
 }
 
 BALANCES = ("random(2)", "roundrobin", "leastconn")
@@ -183,6 +187,13 @@ def _rate(path: str, value: Any) -> dict[str, Any]:
     return {"period_s": 10, "by": "source", **found} if found else {}
 
 
+def _store_mb(path: str, value: Any) -> int:
+    if decimal(value) == 0:
+        raise WishError(path, "is 0, and a store without a limit takes all memory", "give 16 MB or more")
+    found: int = checks.whole(16, 1_048_576, "MB")(path, value)
+    return found
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_address": _address,
     "gateway_rest_port": checks.PORT_FIELDS["rest"],
@@ -218,4 +229,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "gateway_log_calls": boolean,
     "gateway_adopted": adopted.checked,
     "gateway_adopted_share": checks.whole(0, adopted.WHOLE, "a percentage of the calls"),
+    "gateway_cache_engine": checks.one_of(*stores.ENGINES),
+    "gateway_cache_store": stores.store_wish,
+    "gateway_cache_memory_mb": _store_mb,
 }

@@ -267,6 +267,8 @@ def _model(model: ModelWish, key: str) -> ModelPlan:
         "warmup": model.warmup,
         "memory_mb": model.memory_mb,
     }
+    if model.cache:
+        entry["cache"] = dict(model.cache)
     if model.proofs:
         entry["proofs"] = {str(version): proof for version, proof in model.proofs.items()}
     if model.waits:

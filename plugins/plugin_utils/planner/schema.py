@@ -238,8 +238,9 @@ class InstancePlan(Figures):
 
 
 class RolledModel(TypedDict, total=False):
-    """The keys that only models with a roll-out have."""
+    """The keys that only models with a roll-out, or with a cache, have."""
 
+    cache: dict[str, Any]
     waits: dict[str, Any]
     protected: list[int]
     proofs: dict[str, dict[str, Any]]

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
 from ansible_collections.tfserving.fleet.plugins.module_utils.refusals import Refusals
 
+from . import cache as wish_cache
 from . import checks as fields
 from . import contract as wish_contract
 from . import golden as wish_golden
@@ -44,6 +45,8 @@ class ModelWish:
     """The file of golden requests; ``wishes.golden.fill`` adds what stands in it."""
     warmup: str | bool = wish_golden.AUTO
     memory_mb: int | None = None
+    cache: dict[str, Any] | None = None
+    """How gateways remember its answers; None for a model whose answers nobody remembers."""
     chosen: bool = True
     """Whether the user sets which versions to serve; by default, the newest wished version is served."""
     rollout: dict[str, Any] | None = None
@@ -78,6 +81,7 @@ FIELDS: dict[str, fields.Check] = {
     "golden": wish_golden.file,
     "warmup": wish_golden.warmup,
     "memory_mb": fields.whole(1, 10**9, "the size of one loaded version in MB, a whole number"),
+    "cache": wish_cache.cache,
     "rollout": wish_rollout.rollout,
 }
 

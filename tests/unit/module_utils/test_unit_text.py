@@ -59,6 +59,10 @@ OWN = (
     "tfserving_plan.gate.drain_timeout_s",
     "tfserving_plan.partition",
     "slice.section",
+    # Of a gateway's plan: numbers, a digest, and sentences of the planner.
+    *("cache.reasons.", "cache.generation", "cache.memory_mb", "cache.spare_mb", "cache.unit_memory_mb"),
+    # Words of the template's own, numbers, and an address of IP that the plan has parsed.
+    *("is_nginx", "cache.store_memory_mb", "cache.store.port", "cache.store.address"),
 )
 
 

@@ -590,7 +590,11 @@ def test_servers_are_not_asked_while_there_is_nothing_to_remove(host, server, ar
 def test_what_the_controller_has_to_send_is_asked_for_before_anything_is_done(host):
     result = host.run(ranker("exports/{version}", source={"remote": False, "sha256": "a" * 64}))
     need = {"key": "ranker/7", "uri": "exports/7", "sha256": "a" * 64, "where": "tfserving_models[0]"}
-    need |= {"published": [], "incoming": "", "demands": {"contract": None, "batching": [], "tags": []}}
+    need |= {
+        "published": [],
+        "incoming": "",
+        "demands": {"contract": None, "batching": [], "tags": [], "repeatable": False},
+    }
     assert (result["changed"], result["needs"]) == (False, [need])
     assert not host.root.exists()
 

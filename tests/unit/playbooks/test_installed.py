@@ -25,7 +25,7 @@ PLAN = ("-i", "inventory", "tfserving.fleet.plan", "-e", "__host_plan_service_ma
 NAMES = (
     *("site", "serve", "plan", "status", "bundle", "certificates", "server_rollback", "starter", "benchmark", "tune"),
     *("gateway", "drain", "undrain", "rollout", "rollback", "monitoring", "diagnose", "profile"),
-    *("adopt", "adopt_share", "adopt_takeover", "adopt_undo", "optimize_model"),
+    *("adopt", "adopt_share", "adopt_takeover", "adopt_undo", "optimize_model", "cache_report"),
 )
 
 

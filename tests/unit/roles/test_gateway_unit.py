@@ -42,7 +42,7 @@ def test_the_socket_is_where_haproxy_looks_for_it():
 
 def test_it_is_written_and_restored_with_the_configuration():
     variables = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
-    assert "etc/systemd/**" in variables["__gateway_config_files"]
+    assert "etc/systemd/system/haproxy.service.d/**" in variables["__gateway_config_files"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="this machine has no systemd-analyze")

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from planner_cases import ARCHIVE, IMAGE
-from unit_cases import ROLES, services
+from unit_cases import ROLES, VARIABLES, services
 
 # The most that each may come to. Whoever needs more says here why.
 BOUNDS = {
@@ -22,6 +22,8 @@ BOUNDS = {
     "tfserving-gate.service": 12,
     # Runs as root, looks into the processes of the servers, and asks the driver of the GPUs.
     "tfserving-collector.service": 25,
+    "tfserving-cache.service": 10,
+    "tfserving-store.service": 10,
     "tfserving-monitoring-exporters.service": 13,
     "tfserving-monitoring-pages.service": 13,
     "tfserving-fleet-kernel.service": 15,
@@ -52,13 +54,31 @@ def test_every_service_of_the_collection_has_a_bound():
 def test_no_service_is_wider_open_than_it_needs_to_be(tmp_path, case, name):
     path = tmp_path / name
     path.write_text(services(**CASES[case])[name])
+    assert exposure_of(path) <= BOUNDS[name]
+
+
+def exposure_of(path):
+    """Return what systemd says of a unit."""
     judged = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", str(path)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     exposure = re.search(r"Overall exposure level for .*: ([\d.]+)", judged.stdout)
     assert exposure, judged.stderr
-    assert 10 * float(exposure[1]) <= BOUNDS[name], judged.stdout
+    return 10 * float(exposure[1])
+
+
+@analyze
+@pytest.mark.parametrize(
+    "store", [{"is_local": True, "port": 0}, {"is_local": False, "port": 1, "address": "10.0.0.9"}]
+)
+def test_nginx_as_the_cache_is_no_wider_open(tmp_path, store):
+    plan = VARIABLES["__gateway_plan"]
+    cache = {**plan["cache"], "engine": "nginx", "store": {"has_password": True, **store}}
+    path = tmp_path / "tfserving-cache.service"
+    path.write_text(services(__gateway_plan={"cache": cache})[path.name])
+    # Lua's compiler writes what it executes, and a store elsewhere takes a network.
+    assert exposure_of(path) <= (17 if store["port"] else 11)
 
 
 @analyze

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from repository import REPOSITORY
 
 TEMPLATES = REPOSITORY / "roles/gateway/templates/host"
 ETC = "/etc/haproxy/tfserving"
+# The wish of a model whose answers are kept.
+LIVE = {"ttl_s": 30, "shadow": False}
 
 
 def instance(name: str = "ranker", models: Any = ("ranker",), **keys: Any) -> dict[str, Any]:
@@ -54,6 +57,14 @@ def fleet(count: int = 2, *instances: Any, **keys: Any) -> dict[str, Any]:
     return {f"gpu-{number}": host(number, *instances, **keys) for number in range(1, count + 1)}
 
 
+def remembering(*instances: Any, wish: Any = LIVE, **keys: Any) -> dict[str, Any]:
+    """Return a fleet with a host for each instance, whose model ranker has a wish for a cache."""
+    return {
+        f"gpu-{number}": host(number, each, models=[{"name": "ranker", "versions": [6, 7], "cache": wish}], **keys)
+        for number, each in enumerate(instances or [instance(), instance()], start=1)
+    }
+
+
 def planned(hosts: Any = None, package: str = TRIXIE, **keys: Any) -> dict[str, Any]:
     """Return a gateway's plan; names with ``gateway_`` are settings."""
     settings = {name: keys.pop(name) for name in list(keys) if name in DEFAULTS or name == "gateway_unknown"}
@@ -76,10 +87,12 @@ def backend(plan: Any, name: str) -> dict[str, Any]:
 def files(plan: Any, **variables: Any) -> dict[str, str]:
     """Return the files of a plan by their path on the host."""
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    # Ansible's own filter; what it is used for here is a model's name.
+    environment.filters["regex_escape"] = re.escape
     values = {**DEFAULTS, "ansible_managed": "x", "__gateway_plan": plan, **variables}
     result = {}
     for source in sources(str(TEMPLATES)):
-        if not source.startswith("etc/haproxy/"):
+        if not source.startswith(("etc/haproxy/", "etc/tfserving-cache/")):
             continue
         template = environment.from_string((TEMPLATES / source).read_text())
         for path, entries in expansions(source, {"error": plan["errors"]}):
@@ -99,6 +112,8 @@ def laid_down(plan: Any, place: Path, replace: Any = (), **variables: Any) -> Pa
             (ETC, f"{place}{ETC}"),
             ("    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n", ""),
             ("/run/haproxy/admin.sock", f"{place}/admin.sock"),
+            ("/var/lib/haproxy/tfserving-cache/", f"{place}/"),
+            ("unix@/tfserving-cache/", f"unix@{place}/"),
             *replace,
         ]:
             text = text.replace(old, new)

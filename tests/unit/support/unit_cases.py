@@ -30,6 +30,18 @@ VARIABLES = {
     "tfserving_allow_from": ["localhost"],
     "tfserving_allow_to": [],
     "tfserving_plan": {"gate": {"port": 8490, "drain_timeout_s": 60, "longest_call_s": 30, "gateways": []}},
+    "__gateway_plan": {
+        "cache": {
+            "engine": "varnish",
+            "store": {"is_local": True, "port": 0, "address": "unix:/x", "has_password": False},
+            "generation": "x",
+            "memory_mb": 256,
+            "spare_mb": 64,
+            "unit_memory_mb": 628,
+            "store_memory_mb": 448,
+            "reasons": {"memory_mb": "x", "spare_mb": "x", "unit_memory_mb": "x"},
+        }
+    },
     "__tfserving_own_addresses": ["localhost"],
     "__tfserving_readers": [],
     "__tfserving_gate_revision": "x",

@@ -10,6 +10,7 @@ from ..model import Alert, Objective, Signal
 from . import (
     availability,
     batching,
+    cache,
     certificates,
     cpus,
     gateway,
@@ -36,6 +37,7 @@ SUBJECTS = {
     "cpus": cpus,
     "gpus": gpus,
     "gateway": gateway,
+    "cache": cache,
     "rollouts": rollouts,
     "host": host,
     "certificates": certificates,

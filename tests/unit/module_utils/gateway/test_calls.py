@@ -64,7 +64,7 @@ def test_the_fields_are_those_that_the_gateway_writes():
     template = (REPOSITORY / "roles/gateway/templates/host/etc/haproxy/haproxy.cfg.j2").read_text(encoding="utf-8")
     (written,) = re.findall(r"set log_format = '([^']+)'", template)
     assert [word.partition("=")[0] for word in written.split(" ")] == list(FIELDS)[1:]
-    assert "log-format 'tfserving protocol={{ frontend.protocol }} {{ log_format }}'" in template
+    assert "log-format 'tfserving protocol={{ frontend.protocol }} {{ log_format }}" in template
 
 
 def test_counters_are_those_that_a_verdict_reads():

@@ -41,6 +41,7 @@ MODEL = {
     "warmup": ({}, {"warmup": False}),
     "memory_mb": ({}, {"memory_mb": 100}),
     "rollout": ({}, {"rollout": {}}),
+    "cache": ({}, {"cache": {"ttl_s": 60}}),
     "source.type": ({"source": {**HTTP, "type": "http"}}, {"source": {**PATH, "uri": "/x/{version}"}}),
     "source.uri": ({"source": HTTP}, {"source": {**HTTP, "uri": "https://h/{version}?sig=1"}}),
     "source.sha256": ({"source": HTTP}, {"source": {**HTTP, "sha256": {"7": "c" * 64, "8": "b" * 64}}}),
