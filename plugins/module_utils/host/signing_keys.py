@@ -103,9 +103,20 @@ def _unwrapped(block: bytes) -> bytes:
 def armoured(data: bytes) -> bytes:
     """Return the armoured form of a binary key file."""
     text = base64.b64encode(data)
-    lines = [text[start:][:64] for start in range(0, len(text), 64)]
+    # GnuPG 2.2 cannot read a block whose last line neither is padded nor has the optional checksum behind it.
+    lines = [*(text[start:][:64] for start in range(0, len(text), 64)), b"=" + base64.b64encode(_checksum(data))]
     begin, end = (b"-----%s PGP PUBLIC KEY BLOCK-----" % word for word in (b"BEGIN", b"END"))
     return b"\n".join([begin, b"", *lines, end, b""])
+
+
+def _checksum(data: bytes) -> bytes:
+    """Return the three bytes that guard an armoured block (RFC 9580, 6.1.1: CRC-24)."""
+    crc = 0xB704CE
+    for byte in data:
+        crc ^= byte << 16
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x1864CFB if crc & 0x800000 else 0)
+    return crc.to_bytes(3, "big")
 
 
 def keys_in(data: bytes, run: Run) -> list[Key]:

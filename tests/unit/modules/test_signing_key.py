@@ -188,6 +188,12 @@ def test_an_asc_file_is_written_armoured_and_gpg_reads_it(run, site, keys, keyri
     assert not run(source=site.url, fingerprint=keys.good, path=str(path))["changed"]
 
 
+@pytest.mark.parametrize("size", [300, 301, 302], ids=["unpadded", "padded twice", "padded once"])
+def test_gpg_reads_an_armoured_file_of_any_size(gpg, size):
+    data = bytes(range(256)) * 2
+    assert gpg("--dearmor", data=signing_keys.armoured(data[:size])) == data[:size]
+
+
 def test_a_file_of_the_wrong_form_is_rewritten_without_fetching(run, site, keys, keyring):
     keyring.parent.mkdir()
     keyring.write_bytes(keys.good_armoured)

@@ -67,7 +67,9 @@ def ran(folder, spec):
 
 def result(folder):
     found = json.loads(Path(folder, "result.json").read_text())
-    assert found["offered"] == found["ok"] + sum(found["errors"].values())
+    lost = found["offered"] - found["ok"] - sum(found["errors"].values())
+    # A worker that was killed or stopped had a request open.
+    assert lost == 0 or (lost > 0 and found["problems"])
     assert found["ok"] == sum(found["histogram"]["counts"].values())
     return found
 
