@@ -68,8 +68,9 @@ def ran(folder, spec):
 def result(folder):
     found = json.loads(Path(folder, "result.json").read_text())
     lost = found["offered"] - found["ok"] - sum(found["errors"].values())
-    # A worker that was killed or stopped had a request open.
-    assert lost == 0 or (lost > 0 and found["problems"])
+    # A worker that was killed or stopped may have had requests open; no other one has.
+    is_cut = any(each.startswith("a process of the load generator ") for each in found["problems"])
+    assert lost >= 0 if is_cut else lost == 0
     assert found["ok"] == sum(found["histogram"]["counts"].values())
     return found
 
