@@ -24,7 +24,7 @@ def refusal(path: str) -> str:
         return f"{_VARIABLE}: nginx does not say what limit it has ({error}); read tfserving-cache.service's journal"
     if status != "200":
         said = told(text.strip(), 200)
-        return f"{_VARIABLE}: keeps no answers ({said}); start it, or correct its address and password"
+        return f"{_VARIABLE}: keeps no answers ({said}); start it, or correct its address, tls_name, ca or password"
     found = dict(_LINE.findall(text))
     if "maxmemory" not in found or "maxmemory_policy" not in found:
         return f"{_VARIABLE}: does not say what limit it has; let its user read INFO memory"

@@ -24,10 +24,13 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 # Facts that roles set for others, which are not wishes.
 FACTS = frozenset((
+    "cpu_partition_boot_parameters",
+    "cpu_partition_is_controller",
     "cpu_partition_reboot_required",
     "cpu_partition_result",
     "gateway_result",
     "host_plan_recorded",
+    "host_plan_wishes",
     "kernel_tuning_result",
     "load_generator_result",
     "model_repository_result",
@@ -39,10 +42,12 @@ FACTS = frozenset((
     "nvidia_driver_reboot_required",
     "nvidia_driver_status",
     "offline_bundle_result",
+    "tfserving_apt_keyring",
     "tfserving_group_exists",
     "tfserving_group_result",
     "tfserving_planned_with",
     "tfserving_prune_due",
+    "tfserving_releases_in_use",
     "tfserving_result",
     "tfserving_topology",
 ))  # fmt: skip

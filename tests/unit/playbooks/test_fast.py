@@ -17,7 +17,7 @@ VALIDATE = {"ansible.builtin.include_role": {"name": "tfserving.fleet.host_plan"
 MODEL = {"name": "m", "versions": [1], "source": {"type": "path", "uri": "/srv/models/m"}}
 INSTANCE = {"name": "one", "models": ["m"]}
 FAST = "fast: {{ groups.fleet_fast | default([]) | sort | join(' ') }}"
-SAID = FAST + ", digest of {{ __host_plan_wishes.digest | default('') | length }}"
+SAID = FAST + ", digest of {{ host_plan_wishes.digest | default('') | length }}"
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_what_may_be_secret_comes_beside_the_record(place):
     model = {**MODEL, "source": source}
     wishes = {"tfserving_models": [model], "tfserving_instances": [INSTANCE], "model_repository_headers": headers}
     place.inventory({"tfserving": {"h1": {"fleet_fast": True}}}, **wishes)
-    said = "{{ (__host_plan_wishes.beside | from_json).sources | from_json == sources }}"
-    said += " {{ (__host_plan_wishes.beside | from_json).headers == model_repository_headers }}"
+    said = "{{ (host_plan_wishes.beside | from_json).sources | from_json == sources }}"
+    said += " {{ (host_plan_wishes.beside | from_json).headers == model_repository_headers }}"
     shown = {"ansible.builtin.debug": {"msg": said}, "vars": {"sources": {"m": {"uri": source["uri"]}}}}
     place.playbook(VALIDATE, shown)
     code, output = place.run("play.yml", "--check", "-v")

@@ -30,7 +30,7 @@ def fleet(tmp_path):
         wished = model(**{"version": 8, "rollout": {}, **wish})
         known = {"policy": {}, "rollouts": ["ranker"] if "rollout" in wished else [], "servers": {}}
         hosts = {name: {"__host_plan_found": found} for name, found in records.items()}
-        place.inventory({"tfserving": hosts}, tfserving_models=[wished], __host_plan_wishes=known)
+        place.inventory({"tfserving": hosts}, tfserving_models=[wished], host_plan_wishes=known)
         place.playbook(
             {"ansible.builtin.include_role": {"name": "tfserving.fleet.host_plan", "tasks_from": "plan.yml"}},
             {

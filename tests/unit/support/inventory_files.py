@@ -106,10 +106,10 @@ class Host:
             "__tfserving_gate_revision": "0123456789ab",
             "__tfserving_address_rules": rules,
             "__tfserving_ports": sorted(port for rule in rules for port in rule["ports"]),
-            "__tfserving_apt_keyring": KEYRING,
+            "tfserving_apt_keyring": KEYRING,
             "__tfserving_probes": [{"name": each["name"], "probe": each["probe"]} for each in self.plan["models"]],
             "cpu_partition_boot": boot,
-            "__cpu_partition_boot_parameters": [each["parameter"] for each in wanted if each["name"] in boot],
+            "cpu_partition_boot_parameters": [each["parameter"] for each in wanted if each["name"] in boot],
             "nvidia_driver_hold_kernel": self.value("nvidia_driver_hold_kernel"),
             "nvidia_driver_mig": self.value("nvidia_driver_mig"),
             "__nvidia_driver_resolved": self.driver,
@@ -392,7 +392,7 @@ def _tmpfiles(name: str, text: str, host: Host, _instance: dict[str, Any] | None
 
 def _grub(name: str, text: str, host: Host, _instance: dict[str, Any] | None) -> None:
     line = r'GRUB_CMDLINE_LINUX_DEFAULT="\$GRUB_CMDLINE_LINUX_DEFAULT ([a-z_]+=[a-z0-9_,-]+(?: [a-z_]+=[a-z0-9_,-]+)*)"'
-    _equal(name, _entries(text, line), [(" ".join(host.variables()["__cpu_partition_boot_parameters"]),)])
+    _equal(name, _entries(text, line), [(" ".join(host.variables()["cpu_partition_boot_parameters"]),)])
 
 
 def _irqbalance(name: str, text: str, host: Host, _instance: dict[str, Any] | None) -> None:

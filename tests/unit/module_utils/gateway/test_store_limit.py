@@ -61,7 +61,7 @@ def test_a_store_needs_a_limit_and_room_for_new_answers(said, text, sentence):
 def test_a_store_that_is_away_is_told_in_its_own_words(said):
     assert said("connection refused\n\x1b[31m", 503) == (
         "gateway_cache_store: keeps no answers (connection refused\\n\\x1b[31m);"
-        " start it, or correct its address and password"
+        " start it, or correct its address, tls_name, ca or password"
     )
 
 

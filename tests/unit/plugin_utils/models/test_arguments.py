@@ -8,13 +8,13 @@ import json
 
 import pytest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
-from ansible_collections.tfserving.fleet.plugins.modules import model_repository as module
+from ansible_collections.tfserving.fleet.plugins.module_utils.models import options
 from ansible_collections.tfserving.fleet.plugins.plugin_utils.models import arguments
 
 
 def test_the_action_passes_on_what_the_module_has_options_for():
-    assert set(arguments.MODEL_KEYS) == set(module.MODEL)
-    assert set(arguments.INSTANCE_KEYS) == set(module.INSTANCE)
+    assert set(arguments.MODEL_KEYS) == set(options.ARGUMENTS["models"]["options"])
+    assert set(arguments.INSTANCE_KEYS) == set(options.ARGUMENTS["instances"]["options"])
 
 
 def test_the_action_leaves_out_what_the_plan_says_for_itself():
