@@ -34,7 +34,6 @@ class ActionModule(Action):
         compares = self._task.args.get("state", "compared") == "compared"
         if compares and result.get("unchanged") is True:
             group = self._task.args.get("group", GROUP)
-            result |= self.join(f"{group}_{'watched' if result.get('watched') else 'alone'}", task_vars)
-            result["parent_groups"] = [group]
+            result |= self.join(f"{group}_{'watched' if result.get('watched') else 'alone'}", task_vars, group)
         why = result.get("why")
         return private({**result, "told": f"{task_vars['inventory_hostname']}: {why}" if why else ""})

@@ -62,13 +62,13 @@ class Action(ActionBase):
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
         return list(lookup.run([":".join(texts)], variables=task_vars))
 
-    def join(self, group: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def join(self, group: str, task_vars: dict[str, Any], *parents: str) -> dict[str, Any]:
         """Add the host to a group as ansible.builtin.group_by does, in the same task; return keys of the result.
 
         A task of its own would cost a process for each host.
         """
         task = self._task.copy()
-        task.args = {"key": group}
+        task.args = {"key": group, "parents": list(parents)} if parents else {"key": group}
         place = {"connection": self._connection, "play_context": self._play_context, "loader": self._loader}
         grouping = action_loader.get(
             "ansible.builtin.group_by", task=task, templar=self._templar, shared_loader_obj=None, **place

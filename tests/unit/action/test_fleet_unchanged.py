@@ -26,8 +26,8 @@ class Action(fleet_unchanged.ActionModule):
         self.calls.append(arguments)
         return dict(self.returned)
 
-    def join(self, group, task_vars):
-        return {"add_group": group}
+    def join(self, group, task_vars, *parents):
+        return {"add_group": group, "parent_groups": list(parents)}
 
 
 @pytest.fixture(autouse=True)
