@@ -19,6 +19,10 @@ INSTANCE = {"name": "one", "models": ["m"]}
 FAST = "fast: {{ groups.fleet_fast | default([]) | sort | join(' ') }}"
 SAID = FAST + ", digest of {{ host_plan_wishes.digest | default('') | length }}"
 
+# The check of the variables and both calls. What would refuse the host is skipped, and where it is the first of those that
+# are compared, in whatever order they have answered, so is the report of whole runs.
+LEFT_EARLY = r"h2 : ok=3 changed=0 unreachable=0 failed=0 skipped=[12]\b"
+
 
 @pytest.fixture
 def place(tmp_path):
@@ -96,8 +100,7 @@ def test_unchanged_hosts_end_after_two_calls_and_have_their_rows_in_the_table(pl
     simulated(place)
     code, output = site(place)
     assert code == 0, output
-    # The check of the variables and both calls; what would refuse the host is skipped.
-    assert "h2 : ok=3 changed=0 unreachable=0 failed=0 skipped=1" in output
+    assert re.search(LEFT_EARLY, output), output
     assert "of-h1 2.19.1 m 1" in output
     assert "of-h2 2.19.1 m 1" in output
     assert "Compare the NVIDIA driver with the wishes" not in output
