@@ -19,8 +19,8 @@ INSTANCE = {"name": "one", "models": ["m"]}
 FAST = "fast: {{ groups.fleet_fast | default([]) | sort | join(' ') }}"
 SAID = FAST + ", digest of {{ host_plan_wishes.digest | default('') | length }}"
 
-# The check of the variables and both calls. What would refuse the host is skipped, and where it is the first of those that
-# are compared, in whatever order they have answered, so is the report of whole runs.
+# The check of the variables and both calls. What would refuse the host is skipped, and where it is the first of those
+# that are compared, in whatever order they have answered, so is the report of whole runs.
 LEFT_EARLY = r"h2 : ok=3 changed=0 unreachable=0 failed=0 skipped=[12]\b"
 
 
