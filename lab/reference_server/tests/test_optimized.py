@@ -45,6 +45,7 @@ def answering(versions, tmp_path_factory):
     both = harness.model_config("digits", versions, "model_version_policy { all {} }")
     config = harness.write_config(directory / "models.config", both)
     running = harness.Server(directory, f"--model_config_file={config}")
+    running.await_states("digits", {1: "AVAILABLE", 2: "AVAILABLE"})
     yield running
     running.stop()
 
