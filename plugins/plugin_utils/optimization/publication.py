@@ -232,7 +232,8 @@ def wish_text(place: Target, found: Document, sha256: str | None) -> str:
     chosen = next(each for each in found["candidates"] if each["kind"] == found["chosen"])
     if chosen["flags"]:
         wish["tfserving_instances"] = [{"name": found["instance"], "flags": dict(chosen["flags"])}]
-    return yaml.safe_dump(wish, sort_keys=False)
+    # Text of an inventory carries Ansible's tags, which YAML's writer refuses.
+    return yaml.safe_dump(json.loads(json.dumps(wish)), sort_keys=False)
 
 
 def origin(wished: Mapping[str, Any], inventory: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.template import trust_as_template
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.archives import directory_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.disk.digests import file_digest
 from ansible_collections.tfserving.fleet.plugins.module_utils.errors import WishError
@@ -82,6 +83,14 @@ def test_a_source_of_another_type_gets_an_archive_and_the_line_to_write(tmp_path
     wish = yaml.safe_load(found["wish"])
     assert wish["tfserving_models"][0]["source"]["sha256"] == found["sha256"]
     assert wish["tfserving_instances"] == [{"name": "main", "flags": {"prefer_tflite_model": True}}]
+
+
+def test_a_wish_is_written_though_ansible_has_tagged_its_text(tmp_path: Path, candidate: str) -> None:
+    name, uri = (trust_as_template(text) for text in ("ranker", "models/ranker-{version}"))
+    model = {"name": name, "source": {"type": "path", "uri": uri}}
+    place = publication.target(model, 8, str(tmp_path), None, str(tmp_path))
+    found = publication.publish(candidate, place, {**whole(entry()), "model": name})
+    assert "  uri: models/ranker-{version}\n" in found["wish"]
 
 
 def test_archives_of_the_same_content_are_the_same_bytes(tmp_path: Path, candidate: str) -> None:
