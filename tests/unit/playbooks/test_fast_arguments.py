@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,7 +17,11 @@ from ansible_collections.tfserving.fleet.plugins.modules import (
     serving_instances,
     signing_key,
 )
+from ansible_collections.tfserving.fleet.plugins.plugin_utils.wishes import inventory
 from repository import REPOSITORY
+
+# The roles whose defaults are there: playbooks/plays/serve.yml imports them into the play that records.
+IMPORTED = {"kernel_tuning", "cpu_partition", "tfserving"}
 
 # The task whose place a check takes, and what of its arguments the check has otherwise, with the reason.
 PLACES: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -106,6 +111,21 @@ def test_arguments_are_those_of_the_role(check):
     assert {name: plain(value) for name, value in theirs.items() if name not in otherwise} == {
         name: plain(ours.get(name)) for name in theirs if name not in otherwise
     }
+
+
+def test_options_of_roles_that_the_play_does_not_import_have_their_defaults():
+    text = (REPOSITORY / "playbooks/tasks/fast_record.yml").read_text(encoding="utf-8")
+    used = dict(re.findall(r"\{\{ (\w+)(?: \| default\((.+?)\))? \}\}", text))
+    specs = inventory.role_specs()
+    there = {name for role in IMPORTED for name in specs[role]}
+    elsewhere = {
+        name: option["default"]
+        for options in specs.values()
+        for name, option in options.items()
+        if name in used and name not in there
+    }
+    assert elsewhere.keys() >= {"model_repository_owner", "host_plan_gpu_pci_vendors"}
+    assert {name: yaml.safe_load(used[name]) for name in elsewhere} == elsewhere
 
 
 @pytest.mark.parametrize("check", MODULES)
